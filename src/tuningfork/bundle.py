@@ -1,0 +1,237 @@
+"""A trained model as files: networks in ONNX, everything else in one JSON; nothing is unpickled.
+
+A bundle is a folder with ``bundle.json`` and one or more ``*.onnx``. Several networks are an
+ensemble: their predictions are averaged. The JSON names each network's SHA-256 and its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .files import whole_file, write_text
+from .preprocess import Preprocess
+from .schema import SchemaError, Tree
+
+__all__ = ["Bundle", "BundleError", "Network", "builtin_models", "open_bundle", "write_bundle"]
+
+FORMAT = "tuningfork-bundle"
+VERSION = 1
+MAX_JSON_BYTES = 16 * 2**20
+MAX_NETWORK_BYTES = 2 * 2**30
+MAX_NETWORKS = 100
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be trusted or understood; names the file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network: its ONNX bytes, the preprocessing that it was trained with, and timm's name for it."""
+
+    onnx: bytes = field(repr=False)
+    preprocess: Preprocess
+    architecture: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest of the ONNX bytes."""
+        return hashlib.sha256(self.onnx).hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that predicting needs, and all that a reader should know before trusting it.
+
+    Parameters
+    ----------
+    name, title, description, licence : str
+    tree : Tree
+        The outputs: `len(tree.columns)` logits of answers, then `len(tree.classes)` of classes.
+    networks : tuple of Network
+    views : 1, 2, 4 or 8
+        Rotated and reflected views averaged unless the user asks for another number.
+    calibration : mapping or None
+        Slot for intervals and calibrated probabilities; None: not calibrated.
+    training, figures, versions : mappings
+        Data's hash and counts, recipe; measured scores; library versions.
+    attribution : tuple of str
+    """
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    tree: Tree
+    networks: tuple[Network, ...]
+    views: int = 1
+    calibration: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    attribution: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON's content, with its own digest."""
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "licence": self.licence,
+            "attribution": list(self.attribution),
+            "tree": self.tree.to_dict(),
+            "networks": [
+                {
+                    "file": _file_name(number),
+                    "sha256": network.sha256,
+                    "bytes": len(network.onnx),
+                    "architecture": network.architecture,
+                    "preprocess": network.preprocess.to_dict(),
+                }
+                for number, network in enumerate(self.networks)
+            ],
+            "views": self.views,
+            "calibration": self.calibration,
+            "training": dict(self.training),
+            "figures": dict(self.figures),
+            "versions": dict(self.versions),
+        }
+        return {**content, "sha256": _digest(content)}
+
+    @property
+    def sha256(self) -> str:
+        """One digest for networks and description together."""
+        return str(self.to_dict()["sha256"])
+
+
+def builtin_models() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    folder = resources.files("tuningfork") / "models"
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in folder.iterdir() if (entry / "bundle.json").is_file()))
+
+
+def open_bundle(name_or_path: str | Path = "default") -> Bundle:
+    """A model that comes with the package, by name, or one from a folder.
+
+    Raises
+    ------
+    BundleError
+        If it is not there, any byte of it differs from what was written, its format is newer than
+        this version, or it asks for something this version cannot do.
+    """
+    text = str(name_or_path)
+    if text in builtin_models():
+        folder = Path(str(resources.files("tuningfork") / "models" / text))
+    else:
+        folder = Path(name_or_path)
+        if not (folder / "bundle.json").is_file():
+            raise BundleError(
+                f"{text}: neither a model that comes with tuningfork ({', '.join(builtin_models()) or 'none'}) "
+                f"nor a folder with a bundle.json"
+            )
+    description = folder / "bundle.json"
+    content = _json(description)
+    _check_format(content, description)
+    try:
+        networks = _networks(content, folder)
+        bundle = Bundle(
+            name=content["name"],
+            title=content["title"],
+            description=content["description"],
+            licence=content["licence"],
+            attribution=tuple(content["attribution"]),
+            tree=Tree.from_dict(content["tree"]),
+            networks=networks,
+            views=content["views"],
+            calibration=content["calibration"],
+            training=content["training"],
+            figures=content["figures"],
+            versions=content["versions"],
+        )
+    except (KeyError, TypeError, ValueError, SchemaError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{description}: {error}") from None
+    if bundle.views not in (1, 2, 4, 8):
+        raise BundleError(f"{description}: views = {bundle.views!r} is none of 1, 2, 4, 8")
+    if bundle.calibration is not None:
+        raise BundleError(f"{description}: it is calibrated in a way that this version does not know; upgrade tuningfork")
+    return bundle
+
+
+def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
+    """Write `bundle` into `folder`, networks first, so that a bundle.json always finds its networks."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    for number, network in enumerate(bundle.networks):
+        with whole_file(target / _file_name(number)) as beside:
+            beside.write_bytes(network.onnx)
+    write_text(target / "bundle.json", json.dumps(bundle.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    return target
+
+
+def _file_name(number: int) -> str:
+    return f"network-{number}.onnx"
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise BundleError(f"{path}: larger than {MAX_JSON_BYTES} bytes")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise BundleError(f"{path}: not a tuningfork bundle")
+    return content
+
+
+def _check_format(content: Mapping[str, Any], path: Path) -> None:
+    if content.get("format") != FORMAT:
+        raise BundleError(f"{path}: not a tuningfork bundle")
+    if content.get("version") != VERSION:
+        raise BundleError(
+            f"{path}: format version {content.get('version')!r}; this tuningfork reads version {VERSION}: "
+            "upgrade tuningfork, or train the model again"
+        )
+    told = content.get("sha256")
+    if told != _digest({key: value for key, value in content.items() if key != "sha256"}):
+        raise BundleError(f"{path}: its content differs from what was written (SHA-256); copy the model again")
+
+
+def _networks(content: Mapping[str, Any], folder: Path) -> tuple[Network, ...]:
+    entries: Sequence[Mapping[str, Any]] = content["networks"]
+    if not 1 <= len(entries) <= MAX_NETWORKS:
+        raise BundleError(f"{folder}: {len(entries)} networks; 1…{MAX_NETWORKS} are expected")
+    networks = []
+    for entry in entries:
+        name = entry["file"]
+        if Path(name).name != name or not name.endswith(".onnx"):
+            raise BundleError(f"{folder}: network file {name!r} is not a plain .onnx name")
+        path = folder / name
+        try:
+            if path.stat().st_size > MAX_NETWORK_BYTES:
+                raise BundleError(f"{path}: larger than {MAX_NETWORK_BYTES} bytes")
+            data = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read: {error.strerror}; copy the model again") from None
+        network = Network(data, Preprocess.from_dict(entry["preprocess"]), str(entry["architecture"]))
+        if network.sha256 != entry["sha256"]:
+            raise BundleError(f"{path}: its bytes differ from what was written (SHA-256); copy the model again")
+        networks.append(network)
+    return tuple(networks)

@@ -1,0 +1,330 @@
+"""Tables in and out: CSV, Parquet, FITS, VOTable and ECSV, told apart by the file's extension."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from .files import whole_file
+from .schema import Tree
+
+__all__ = [
+    "CatalogError",
+    "Column",
+    "FORMATS",
+    "RowError",
+    "VoteTable",
+    "arrow_schema",
+    "read_table",
+    "read_votes",
+    "table_format",
+    "table_writer",
+    "votes_from_table",
+]
+
+#: Extension → format.
+FORMATS = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".ecsv": "ecsv",
+    ".vot": "votable",
+    ".vo": "votable",
+    ".xml": "votable",
+    ".votable": "votable",
+}
+#: Published fractions are rounded; a cell may leave [0, 1] by as much.
+RANGE_TOLERANCE = 1e-6
+
+
+class CatalogError(ValueError):
+    """A table that cannot be used as a whole; names the file, the column and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """One row that cannot be used. `row` counts data rows from 1; a CSV's header is row 0."""
+
+    file: str
+    row: int
+    id: str
+    column: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}, row {self.row}" + (f" ({self.id})" if self.id else "")
+        return f"{where}{f', column {self.column}' if self.column else ''}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an output table: name, Arrow type, unit (VOUnit text, "" for none) and what it means."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class VoteTable:
+    """Votes of N galaxies: `ids` (N,) text, `values` (N, A) float64 as the file has them, NaN unknown."""
+
+    path: str
+    ids: tuple[str, ...]
+    values: NDArray[np.float64]
+    errors: tuple[RowError, ...] = ()
+    extra_columns: tuple[str, ...] = field(default=())
+
+
+def table_format(path: str | os.PathLike[str]) -> str:
+    """The format that a file's extension asks for. Raises CatalogError if it asks for none we know."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise CatalogError(f"{path}: extension {suffix or '(none)'} is none of {', '.join(FORMATS)}")
+    return FORMATS[suffix]
+
+
+def arrow_schema(columns: Iterable[Column], metadata: dict[str, str] | None = None) -> pa.Schema:
+    """An Arrow schema that carries every column's description and unit."""
+    fields = [
+        pa.field(c.name, c.type, metadata={"description": c.description, **({"unit": c.unit} if c.unit else {})})
+        for c in columns
+    ]
+    return pa.schema(fields, metadata=metadata or {})
+
+
+# ---------------------------------------------------------------- out
+
+
+@contextmanager
+def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[Any]:
+    """A function to call with each Arrow table; the file appears, whole, when the block ends well.
+
+    CSV and Parquet are written as they come. FITS, VOTable and ECSV need astropy and are put together
+    in memory (about half a kilobyte a galaxy), since their headers state what follows.
+    """
+    kind = table_format(path)
+    if kind in ("fits", "votable", "ecsv"):
+        _astropy(path)
+    with whole_file(path) as beside:
+        if kind == "csv":
+            with pa.csv.CSVWriter(str(beside), schema) as writer:
+                yield writer.write_table
+        elif kind == "parquet":
+            with pa.parquet.ParquetWriter(str(beside), schema, compression="zstd") as writer:
+                yield writer.write_table
+        else:
+            parts: list[pa.Table] = []
+            yield parts.append
+            _write_astropy(pa.concat_tables(parts) if parts else schema.empty_table(), beside, kind)
+
+
+def _astropy(path: str | os.PathLike[str]) -> None:
+    try:
+        import astropy.table  # noqa: F401
+    except ImportError:
+        raise CatalogError(f"{path}: this format needs astropy: pip install 'tuningfork[sky]'") from None
+
+
+def _write_astropy(table: pa.Table, path: Path, kind: str) -> None:
+    from astropy.table import MaskedColumn, Table
+    from astropy.table import Column as TableColumn
+
+    out = Table(meta={k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()})
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        meta = {k.decode(): v.decode() for k, v in (table.schema.field(name).metadata or {}).items()}
+        about = {"description": meta.get("description"), "unit": meta.get("unit")}
+        if pa.types.is_string(values.type):
+            # FITS and VOTable have no null text; the empty one stands for it.
+            texts = [text or "" for text in values.to_pylist()]
+            out[name] = TableColumn(np.array(texts, dtype=str) if texts else np.empty(0, "U1"), **about)
+        elif pa.types.is_floating(values.type):
+            out[name] = TableColumn(pc.fill_null(values, math.nan).to_numpy(), **about)
+        elif pa.types.is_boolean(values.type):
+            out[name] = TableColumn(pc.fill_null(values, False).to_numpy(), **about)
+        else:
+            numbers = pc.fill_null(values, -1).to_numpy().astype(np.int16)
+            out[name] = MaskedColumn(numbers, mask=values.is_null().to_numpy(), fill_value=-1, **about)
+    options = {"fits": {"format": "fits"}, "votable": {"format": "votable"}, "ecsv": {"format": "ascii.ecsv"}}[kind]
+    if kind == "fits":
+        out.meta = {key.upper()[:8]: value for key, value in out.meta.items()}
+    out.write(path, overwrite=True, **options)
+    if kind == "fits":
+        _describe_fits(path, out)
+
+
+def _describe_fits(path: Path, table: Any) -> None:
+    # astropy writes names and units but not descriptions; TCOMMn is the keyword TOPCAT reads and writes.
+    from astropy.io import fits
+
+    with fits.open(path, mode="update") as hdus:
+        for number, name in enumerate(table.colnames, 1):
+            # CONTINUE cards carry texts that are longer than one card.
+            hdus[1].header[f"TCOMM{number}"] = table[name].description or ""
+
+
+# ---------------------------------------------------------------- in
+
+
+def read_table(path: str | os.PathLike[str], *, text: bool = False) -> pa.Table:
+    """A whole table of any of the formats. With `text`, a CSV's cells stay text, to judge them one by one.
+
+    Raises
+    ------
+    CatalogError
+        If the file is missing, empty, damaged, or has a column twice.
+    """
+    kind = table_format(path)
+    try:
+        if kind == "csv":
+            table = _read_csv(path, text)
+        elif kind == "parquet":
+            table = pa.parquet.read_table(os.fspath(path), partitioning=None)
+        else:
+            table = _read_astropy(path, kind)
+    except FileNotFoundError:
+        raise CatalogError(f"{path}: no such file") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise CatalogError(f"{path}: cannot be read as {kind}: {error}") from None
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CatalogError(f"{path}: column {twice[0]!r} appears {names.count(twice[0])} times; keep one")
+    return table
+
+
+def _read_csv(path: str | os.PathLike[str], text: bool) -> pa.Table:
+    ragged: list[str] = []
+
+    def note(row: Any) -> str:
+        ragged.append(f"line {row.number}: {row.actual_columns} cells where the header has {row.expected_columns}")
+        return "skip"
+
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        names = [name.strip().strip('"') for name in file.readline().rstrip("\r\n").split(",")]
+    if names == [""]:
+        raise CatalogError(f"{path}: the file is empty")
+    types = dict.fromkeys(names, pa.string()) if text else None
+    table = pa.csv.read_csv(
+        os.fspath(path),
+        read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1),
+        parse_options=pa.csv.ParseOptions(invalid_row_handler=note),
+        convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
+    )
+    if ragged:
+        raise CatalogError(f"{path}, {ragged[0]}{f' (and {len(ragged) - 1} more)' if len(ragged) > 1 else ''}")
+    return table
+
+
+def _read_astropy(path: str | os.PathLike[str], kind: str) -> pa.Table:
+    _astropy(path)
+    from astropy.table import Table
+
+    options = {"fits": {"format": "fits"}, "votable": {"format": "votable"}, "ecsv": {"format": "ascii.ecsv"}}[kind]
+    try:
+        table = Table.read(path, **options)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # astropy's readers raise many kinds on damaged files
+        raise CatalogError(f"{path}: cannot be read as {kind}: {error}") from None
+    arrays = {}
+    for name in table.colnames:
+        column = table[name]
+        values = np.asarray(column)
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "utf-8", "replace")
+        if values.dtype.byteorder not in ("=", "|"):
+            values = values.astype(values.dtype.newbyteorder("="))
+        mask = getattr(column, "mask", None)
+        mask = np.broadcast_to(mask, values.shape) if mask is not None else None
+        arrays[name] = pa.array(values.tolist() if values.dtype.kind in "UO" else values, mask=mask)
+    return pa.table(arrays)
+
+
+def read_votes(path: str | os.PathLike[str], tree: Tree) -> VoteTable:
+    """A campaign's label table: an ID column and all of `tree.columns`, blank cells unknown.
+
+    A row with a number outside its range, a cell that is no number, or an ID that came before is left
+    out and reported in `errors`; other columns are listed in `extra_columns` and ignored.
+
+    Raises
+    ------
+    CatalogError
+        If a column is missing (the nearest name found is suggested) or there is no ID column.
+    """
+    return votes_from_table(read_table(path, text=True), tree, path)
+
+
+def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) -> VoteTable:
+    """`read_votes` on a table that is already in memory; `path` is named in errors."""
+    names = table.column_names
+    id_column = next((name for name in tree.id_columns if name in names), None)
+    if id_column is None:
+        raise CatalogError(f"{path}: no ID column; one of {', '.join(tree.id_columns)} is expected")
+    for column in tree.columns:
+        if column not in names:
+            near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
+            hint = f"is {near[0]!r} meant? rename it" if near else "add it, with blank cells where it is unknown"
+            raise CatalogError(f"{path}: column {column!r} is missing; {hint}")
+    ids = [_id_text(value) for value in table[id_column].to_pylist()]
+    values = np.empty((len(ids), len(tree.columns)))
+    errors: dict[int, RowError] = {}
+
+    def report(row: int, column: str, reason: str) -> None:
+        errors.setdefault(row, RowError(str(path), row + 1, ids[row], column, reason))
+
+    first: dict[str, int] = {}
+    for row, id_ in enumerate(ids):
+        if not id_:
+            report(row, id_column, "no ID")
+        elif id_ in first:
+            report(row, id_column, f"the ID came before, in row {first[id_] + 1}; the first is kept")
+        else:
+            first[id_] = row
+    top = math.inf if tree.values == "counts" else 1 + RANGE_TOLERANCE
+    for number, column in enumerate(tree.columns):
+        cells = table[column]
+        try:
+            values[:, number] = pc.fill_null(cells.cast(pa.float64()), math.nan).to_numpy()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            for row, cell in enumerate(cells.to_pylist()):
+                try:
+                    values[row, number] = math.nan if cell is None else float(cell)
+                except ValueError:
+                    values[row, number] = math.nan
+                    report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
+        with np.errstate(invalid="ignore"):
+            outside = np.flatnonzero((values[:, number] < -RANGE_TOLERANCE) | (values[:, number] > top))
+        for row in outside:
+            limit = "negative" if tree.values == "counts" else "outside [0, 1]"
+            report(int(row), column, f"{values[row, number]:g} is {limit}")
+    good = [row for row in range(len(ids)) if row not in errors]
+    return VoteTable(
+        path=str(path),
+        ids=tuple(ids[row] for row in good),
+        values=np.clip(values[good], 0, None if tree.values == "counts" else 1),
+        errors=tuple(errors[row] for row in sorted(errors)),
+        extra_columns=tuple(n for n in names if n not in tree.columns and n != id_column),
+    )
+
+
+def _id_text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,273 @@
+"""Picture files, bytes and arrays → (H, W, 3) uint8 pictures, or a reason why not."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+__all__ = ["EXTENSIONS", "PictureError", "find_pictures", "load_picture", "picture_from_array"]
+
+Picture = NDArray[np.uint8]
+
+#: Files of these kinds are taken from a folder; a file named directly is tried whatever its name.
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".npy"})
+MAX_FILE_BYTES = 256 * 2**20
+MAX_PIXELS = 64 * 2**20
+#: Below this no shape is left to see.
+MIN_SIDE = 8
+
+
+class PictureError(ValueError):
+    """This row has no picture; the message is the reason, without the file's name."""
+
+
+def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+    """Picture files named by `paths`; folders are walked in sorted order, hidden entries left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a named path does not exist.
+    """
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            yield from _walk(path)
+        elif path.exists():
+            yield path
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    # One folder's names are sorted at a time; links to folders are not followed, they may lead in a circle.
+    with os.scandir(folder) as entries:
+        found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path))
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            yield Path(entry.path)
+
+
+def load_picture(source: str | os.PathLike[str] | bytes) -> Picture:
+    """One picture from a file or from a file's bytes; its kind is told by its content, not its name.
+
+    JPEG, PNG, WebP and TIFF as they are (grey is repeated, transparency laid on black, 16 bits
+    reduced to the upper 8, CMYK converted); FITS by `_fits`; .npy by `picture_from_array`.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        Red, green, blue in 0…255; row 0 is the first of the file (for FITS: the top, as displayed).
+
+    Raises
+    ------
+    PictureError
+        If the file cannot be read, is truncated, too large, too small, or of no known kind.
+    """
+    data = source if isinstance(source, bytes) else _read(Path(source))
+    if len(data) > MAX_FILE_BYTES:
+        raise PictureError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+    if not data:
+        raise PictureError("empty file (0 bytes)")
+    if data.startswith(b"\xff\xd8\xff"):
+        picture = _jpeg(data)
+    elif data.startswith(b"SIMPLE  ="):
+        picture = _fits(data)
+    elif data.startswith(b"\x93NUMPY"):
+        picture = _npy(data)
+    else:
+        picture = _pillow(data)
+    return _checked(picture)
+
+
+def picture_from_array(array: NDArray[np.generic]) -> Picture:
+    """A picture from numbers: (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (3, H, W).
+
+    uint8 is taken as it is, uint16 by its upper 8 bits; floats are display brightness in [0, 1].
+    Fluxes need a stretch first: save them as FITS, or scale them.
+
+    Raises
+    ------
+    PictureError
+        If shape, dtype or range is another.
+    """
+    array = np.asarray(array)
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (1, 3, 4):
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise PictureError(f"array of shape {array.shape}; (H, W), (H, W, 3), (H, W, 4) or (3, H, W) is expected")
+    _check_size(array.shape[1], array.shape[0])
+    if array.dtype == np.uint16:
+        array = array >> 8
+    elif array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise PictureError("array of floats outside [0, 1]; scale it to display brightness first")
+        array = np.rint(array * 255)
+    elif array.dtype != np.uint8:
+        raise PictureError(f"array of {array.dtype}; uint8, uint16 or floats in [0, 1] are expected")
+    if array.shape[2] == 4:
+        array = array[:, :, :3].astype(np.float32) * (array[:, :, 3:].astype(np.float32) / 255)
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, 2)
+    return _checked(np.ascontiguousarray(array, dtype=np.uint8))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise PictureError(f"file of {size} bytes; at most {MAX_FILE_BYTES} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"cannot be read: {error.strerror}") from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{width}×{height} px; at most {MAX_PIXELS} pixels are read")
+    if min(width, height) < MIN_SIDE:
+        raise PictureError(f"{width}×{height} px; at least {MIN_SIDE} px a side are needed")
+
+
+def _checked(picture: Picture) -> Picture:
+    _check_size(picture.shape[1], picture.shape[0])
+    return picture
+
+
+def _jpeg(data: bytes) -> Picture:
+    # libjpeg-turbo through simplejpeg gives Pillow's very values in a quarter of its time.
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size(width, height)
+        if colours in ("YCbCr", "RGB", "Gray"):
+            return simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except PictureError:
+        raise
+    except ValueError:
+        pass  # Pillow knows more kinds of JPEG and says better what is wrong.
+    return _pillow(data)
+
+
+def _pillow(data: bytes) -> Picture:
+    try:
+        with warnings.catch_warnings():
+            # Our own limit on pixels is the stricter one.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                _check_size(*image.size)
+                return _rgb(image)
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError("not a picture of a known kind (JPEG, PNG, WebP, TIFF, FITS, .npy)") from None
+    except Image.DecompressionBombError:
+        raise PictureError(f"too many pixels; at most {MAX_PIXELS} are read") from None
+    except MemoryError:
+        raise PictureError("not enough memory to decode it") from None
+    except Exception as error:  # decoders raise many kinds on damaged files: OSError, SyntaxError, struct.error …
+        raise PictureError(f"damaged or truncated file: {error}") from None
+
+
+def _rgb(image: Image.Image) -> Picture:
+    if image.mode.startswith("I;16"):
+        return _repeat(np.asarray(image).astype(np.uint16) >> 8)
+    if image.mode == "I":
+        values = np.asarray(image)
+        # Pillow opens some 16-bit PNG and TIFF files as 32-bit integers.
+        if values.min() < 0 or values.max() > 65535:
+            raise PictureError("32-bit integers; save it with 8 or 16 bits, or as FITS")
+        return _repeat(values >> 8)
+    if image.mode == "F":
+        return _repeat(_stretch(np.asarray(image)[None])[0])
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        colour = image.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _repeat(grey: NDArray[np.generic]) -> Picture:
+    return np.repeat(grey.astype(np.uint8)[:, :, None], 3, 2)
+
+
+def _npy(data: bytes) -> Picture:
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = reader(stream)
+        if dtype.hasobject:
+            raise PictureError("array of Python objects, which are never loaded")
+        if int(np.prod(shape, dtype=np.float64)) > 4 * MAX_PIXELS:
+            raise PictureError(f"array of shape {shape}; at most {MAX_PIXELS} pixels are read")
+        stream.seek(0)
+        array = np.load(stream, allow_pickle=False)
+    except PictureError:
+        raise
+    except Exception as error:
+        raise PictureError(f"damaged .npy file: {error}") from None
+    return picture_from_array(array)
+
+
+def _fits(data: bytes) -> Picture:
+    """The first image of a FITS file: (H, W) grey, or (3, H, W) bands by increasing wavelength.
+
+    8-bit planes are taken as red, green, blue; other numbers are fluxes and are stretched.
+    """
+    try:
+        from astropy.io import fits
+    except ImportError:
+        raise PictureError("FITS needs astropy: pip install 'tuningfork[sky]'") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(io.BytesIO(data), memmap=False) as hdus:
+                shown = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (2, 3)]
+                if not shown:
+                    raise PictureError("FITS file without an image of 2 or 3 axes")
+                hdu = shown[0]
+                if len(hdu.shape) == 3 and hdu.shape[0] not in (1, 3):
+                    raise PictureError(f"FITS image with {hdu.shape[0]} planes; 1 or 3 are expected")
+                _check_size(hdu.shape[-1], hdu.shape[-2])
+                bits = hdu.header.get("BITPIX")
+                values = np.asarray(hdu.data)
+    except PictureError:
+        raise
+    except Exception as error:
+        raise PictureError(f"damaged FITS file: {error}") from None
+    planes = values[None] if values.ndim == 2 else values
+    if bits != 8:
+        planes = _stretch(planes.astype(np.float32))[::-1]
+    if len(planes) == 1:
+        planes = np.repeat(planes, 3, 0)
+    # FITS counts rows from the bottom.
+    return np.ascontiguousarray(np.moveaxis(planes, 0, 2)[::-1]).astype(np.uint8)
+
+
+def _stretch(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Fluxes (bands, H, W) → 0…255: asinh of the mean band above the sky, colours kept (Lupton et al. 2004)."""
+    finite = np.isfinite(planes)
+    if not finite.any():
+        raise PictureError("no finite pixel")
+    sky = np.array([np.median(p[f]) if f.any() else 0.0 for p, f in zip(planes, finite, strict=True)], np.float32)
+    light = np.where(finite, planes - sky[:, None, None], 0).astype(np.float32)
+    mean = light.mean(0)
+    noise = 1.4826 * np.median(np.abs(mean - np.median(mean)))
+    peak = float(np.quantile(mean, 0.999))
+    soft = float(noise) * 2 or peak / 20 or 1.0
+    top = np.arcsinh(max(peak, soft) / soft)
+    scaled = np.arcsinh(np.clip(mean, 0, None) / soft) / top
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = np.where(mean > 0, scaled / mean, 0)
+    return np.clip(light * gain * 255, 0, 255).astype(np.uint8)

@@ -1,0 +1,95 @@
+"""The only way from a picture to a network's input; training and predicting both walk it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["Preprocess"]
+
+FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+MAX_SIZE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """Central square crop, antialiased resize, scaling: a description that travels with the model.
+
+    Parameters
+    ----------
+    crop : float in (0, 1]
+        Side of the central square, as a fraction of the picture's shorter side.
+    size : int
+        Side of the network's input in pixels.
+    mean, std : three floats
+        Input = (picture / 255 − mean) / std, for red, green, blue.
+    filter : str
+        Kernel of the resize, widened when shrinking so that nothing aliases.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    crop: float = 0.5
+    size: int = 96
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    filter: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"preprocess: crop {self.crop} is not in (0, 1]")
+        if not 8 <= self.size <= MAX_SIZE:
+            raise ValueError(f"preprocess: size {self.size} is not in 8…{MAX_SIZE}")
+        if self.filter not in FILTERS:
+            raise ValueError(f"preprocess: filter {self.filter!r} is none of {', '.join(FILTERS)}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+            raise ValueError("preprocess: mean and std are three numbers each, std above 0")
+
+    def window(self, height: int, width: int) -> tuple[float, float, float]:
+        """Left edge, top edge and side of the crop, in pixels of a picture of this shape."""
+        side = self.crop * min(height, width)
+        return (width - side) / 2, (height - side) / 2, side
+
+    def resized(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Crop and resize: (H, W, 3) uint8 → (size, size, 3) uint8."""
+        left, top, side = self.window(*picture.shape[:2])
+        return self.shrunk(Image.fromarray(picture), (left, top, left + side, top + side))
+
+    def shrunk(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+        """Resize only: the box (left, top, right, bottom) of an RGB image → (size, size, 3) uint8."""
+        return np.asarray(image.resize((self.size, self.size), FILTERS[self.filter], box=box))
+
+    def scaled(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Scaling and axis order: (*, size, size, 3) uint8 → (*, 3, size, size) float32."""
+        gain = (1 / (255 * np.asarray(self.std))).astype(np.float32)
+        offset = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
+        return np.ascontiguousarray(np.moveaxis(resized * gain + offset, -1, -3))
+
+    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The whole way for one picture: (H, W, 3) uint8 → (3, size, size) float32."""
+        return self.scaled(self.resized(picture))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description as JSON stores it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preprocess:
+        """Read `to_dict`'s form; an unknown key is an error, since ignoring it would change the input."""
+        unknown = sorted(set(data) - set(cls.__slots__))
+        if unknown:
+            raise ValueError(f"preprocess: {unknown[0]!r} is not known to this version")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})

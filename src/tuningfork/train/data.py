@@ -1,0 +1,157 @@
+"""From pictures and votes on disk to batches: the predicting path with augmentation in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from .. import votes
+from ..images import load_picture
+from ..preprocess import Preprocess
+from ..schema import Tree
+from .recipe import Augmentation
+
+__all__ = ["EpochSampler", "Galaxies", "Targets", "augmented", "loader"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is known of N galaxies.
+
+    Parameters
+    ----------
+    cumulative : (N, A) float32
+        Vote fractions, NaN where unknown.
+    candidates : (N, C) float32
+        1 for each class that the galaxy may have, given that it has one; a row of zeros says nothing.
+    """
+
+    cumulative: NDArray[np.float32]
+    candidates: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, cumulative: NDArray[np.float64], tree: Tree) -> Targets:
+        """Targets of a label table's votes (N, A)."""
+        fits = votes.class_fits(cumulative, tree)
+        decided = votes.classify(cumulative, tree)
+        candidates = np.zeros(fits.shape, np.float32)
+        rows = np.flatnonzero(decided >= 0)
+        candidates[rows, decided[rows]] = 1
+        # An undecided galaxy that has a class at all has one of those that its known columns leave open.
+        undecided = decided == votes.Status.UNDECIDED
+        candidates[undecided] = fits[undecided] == -1
+        return cls(cumulative.astype(np.float32), candidates)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Targets:
+        return Targets(self.cumulative[rows], self.candidates[rows])
+
+    def __len__(self) -> int:
+        return len(self.cumulative)
+
+
+def augmented(
+    picture: NDArray[np.uint8], preprocess: Preprocess, augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """A randomly turned, flipped, shifted, zoomed and lit view: (H, W, 3) → (size, size, 3) uint8.
+
+    The crop's corners are filled from the frame around it, which a prediction leaves out, so nothing
+    is invented; then the picture is shrunk as `Preprocess` does it.
+    """
+    left, top, side = preprocess.window(*picture.shape[:2])
+    angle = np.deg2rad(rng.uniform(*augmentation.rotation))
+    zoom = np.exp(rng.uniform(*np.log(augmentation.zoom)))
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * side
+    flip = rng.choice((-1, 1), 2) if augmentation.flip else np.ones(2)
+    light = rng.uniform(*augmentation.brightness)
+    pixels = max(round(side), 1)
+    # Pillow wants the map from output to source: about the centre, turn, flip and scale, then shift.
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn * flip * (side / pixels / zoom)
+    centre = np.array([left + side / 2, top + side / 2]) + shift
+    offset = centre - matrix @ np.full(2, pixels / 2)
+    view = Image.fromarray(picture).transform(
+        (pixels, pixels),
+        Image.Transform.AFFINE,
+        (*matrix[0], offset[0], *matrix[1], offset[1]),
+        Image.Resampling.BILINEAR,
+    )
+    view = view.point(np.clip(np.arange(256) * light + 0.5, 0, 255).astype(np.uint8).tolist() * 3)
+    return preprocess.shrunk(view, (0, 0, pixels, pixels))
+
+
+class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Pictures with their targets. An item is asked for by (epoch, row); each is random in its own right.
+
+    Items are (3, size, size) float32, (A,) float32, (C,) float32.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        targets: Targets,
+        preprocess: Preprocess,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.paths = [str(path) for path in paths]
+        self.targets = targets
+        self.preprocess = preprocess
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        epoch, row = key
+        picture = load_picture(self.paths[row])
+        if self.augmentation is None:
+            small = self.preprocess.resized(picture)
+        else:
+            # Seeded by what is asked for, not by who asks: a resumed training sees the same views.
+            rng = np.random.default_rng([self.seed, epoch, row])
+            small = augmented(picture, self.preprocess, self.augmentation, rng)
+        return (
+            torch.from_numpy(self.preprocess.scaled(small)),
+            torch.from_numpy(self.targets.cumulative[row]),
+            torch.from_numpy(self.targets.candidates[row]),
+        )
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """(epoch, row) of every row once; shuffled by seed and epoch if asked. Lightning calls `set_epoch`."""
+
+    def __init__(self, count: int, *, shuffle: bool, seed: int = 0) -> None:
+        self.count, self.shuffle, self.seed, self.epoch = count, shuffle, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the views of the next pass."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rows = np.arange(self.count)
+        if self.shuffle:
+            rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        return ((self.epoch, int(row)) for row in rows)
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def loader(data: Galaxies, *, batch: int, shuffle: bool, workers: int, seed: int = 0) -> DataLoader:
+    """Batches of `data`; while training, a last incomplete batch is left out."""
+    return DataLoader(
+        data,
+        batch_size=batch,
+        sampler=EpochSampler(len(data), shuffle=shuffle, seed=seed),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        drop_last=shuffle and len(data) >= batch,
+    )

@@ -1,0 +1,244 @@
+"""One training from top to bottom: labels and pictures in, a run folder with a bundle out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from .. import __version__
+from ..bundle import Bundle, Network, write_bundle
+from ..catalog import RowError
+from ..files import whole_file, write_text
+from ..preprocess import Preprocess
+from ..schema import Tree, load_tree
+from .allocator import keep_freed_memory
+from .data import Galaxies, Targets, loader
+from .export import deviation, halved, to_onnx
+from .module import MorphologyModule
+from .recipe import Recipe
+from .sources import Data, TrainError, read_data, write_split
+
+__all__ = ["TrainReport", "train"]
+
+#: Logged to the bundle: what a prediction or a repeat depends on.
+_LIBRARIES = ("numpy", "pillow", "simplejpeg", "torch", "timm", "lightning", "onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training gave: its bundle's folder, the best epoch's scores, what was left out."""
+
+    bundle: Path
+    epochs: int
+    best: dict[str, float]
+    deviation: dict[str, float]
+    errors: tuple[RowError, ...]
+    seconds: float
+
+
+def train(
+    labels: str | Path,
+    images: Sequence[str | Path],
+    run: str | Path,
+    recipe: Recipe,
+    *,
+    name: str = "model",
+    resume: bool = False,
+    workers: int = 1,
+    threads: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> TrainReport:
+    """Train by `recipe` and write `run`/bundle; interrupted, call it again with `resume`.
+
+    Parameters
+    ----------
+    labels : path
+        A table of the columns of the recipe's tree.
+    images : paths
+        Folders or files of pictures named by ID.
+    run : path
+        Folder for split.csv, recipe.json, metrics.csv, checkpoints and bundle.
+    workers : int
+        Processes that decode and augment pictures.
+    threads : int
+        Threads of PyTorch; 0: as many as cores.
+
+    Raises
+    ------
+    TrainError
+        If the data are unusable, the folder holds another training, or the loss is no longer a number.
+    """
+    started = time.monotonic()
+    labels, run = Path(labels), Path(run)
+    tree = load_tree(recipe.tree)
+    _open_run(run, recipe, resume)
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)
+    lightning.seed_everything(recipe.seed, verbose=False)
+
+    data = read_data(labels, [Path(path) for path in images], tree, recipe)
+    counts = data.counts(tree)
+    write_split(data, run / "split.csv")
+    say(f"galaxies: {counts['galaxies']}; complete rows: {counts['complete_rows']}; left out: {len(data.errors)}")
+
+    preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
+    loaders = [
+        loader(_galaxies(data, tree, part, preprocess, recipe), batch=recipe.batch, shuffle=part == "train",
+               workers=workers, seed=recipe.seed)
+        for part in ("train", "validation")
+    ]  # fmt: skip
+    module = MorphologyModule(recipe, tree)
+    best = ModelCheckpoint(run, "best", monitor="val_rmse", enable_version_counter=False)
+    last = ModelCheckpoint(run, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False)
+    callbacks: list[Callback] = [
+        best,
+        last,
+        EarlyStopping("val_rmse", patience=recipe.patience, check_finite=True),
+        _Report(say),
+    ]
+    if recipe.average:
+        callbacks.append(EMAWeightAveraging(decay=recipe.average))
+    with warnings.catch_warnings():
+        # Lightning warns of few workers, of missing loggers and of its own deprecations.
+        warnings.simplefilter("ignore")
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        trainer = lightning.Trainer(
+            max_epochs=recipe.epochs,
+            callbacks=callbacks,
+            logger=CSVLogger(run, name="", version="log"),
+            plugins=[_WholeCheckpoints()],
+            default_root_dir=run,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            gradient_clip_val=5.0,
+        )
+        checkpoint = run / "last.ckpt"
+        resumed = checkpoint if resume and checkpoint.exists() else None
+        trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if not best.best_model_path or not Path(best.best_model_path).exists():
+        raise TrainError("no epoch gave a finite validation error; lower learning_rate")
+
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    epochs = int(state["epoch"]) + 1
+    scores = {"val_rmse": float(best.best_model_score), "epoch": epochs}
+    bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1])
+    say(f"ONNX against PyTorch, largest difference of a logit: {deviations['float32']:.2g} with 32-bit weights, "
+        f"{deviations['float16']:.2g} with 16-bit weights")  # fmt: skip
+    folder = write_bundle(bundle, run / "bundle")
+    return TrainReport(folder, epochs, scores, deviations, data.errors, time.monotonic() - started)
+
+
+def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    file = run / "recipe.json"
+    text = json.dumps(recipe.to_dict(), indent=1) + "\n"
+    if (run / "last.ckpt").exists():
+        if not resume:
+            raise TrainError(f"{run} holds a training already; resume it, or name another folder")
+        # Another length of training is another learning rate at every step, hence another training.
+        if file.read_text("utf-8") != text:
+            raise TrainError(f"{run} was begun with another recipe ({file}); name another folder")
+    write_text(file, text)
+
+
+def _galaxies(data: Data, tree: Tree, part: str, preprocess: Preprocess, recipe: Recipe) -> Galaxies:
+    rows = data.rows(part)
+    return Galaxies(
+        [data.paths[row] for row in rows],
+        Targets.of(data.cumulative[rows], tree),
+        preprocess,
+        recipe.augmentation if part == "train" else None,
+        recipe.seed,
+    )
+
+
+def _export(
+    module: MorphologyModule,
+    data: Data,
+    tree: Tree,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    counts: dict[str, Any],
+    scores: dict[str, float],
+    name: str,
+    validation: torch.utils.data.DataLoader,
+) -> tuple[Bundle, dict[str, float]]:
+    single = to_onnx(module.network, recipe.size)
+    half = halved(single)
+    pictures = next(iter(validation))[0].numpy()
+    deviations = {
+        "float32": deviation(module.network, single, pictures),
+        "float16": deviation(module.network, half, pictures),
+    }
+    bundle = Bundle(
+        name=name,
+        title=f"{recipe.network} at {recipe.size} px, {tree.title}",
+        description=f"Vote fractions of {tree.title} and its clean-sample classes from the central "
+        f"{recipe.crop:g} of a picture.",
+        licence="BSD-3-Clause",
+        tree=tree,
+        networks=(Network(half, preprocess, recipe.network),),
+        views=recipe.views,
+        training={"labels_sha256": data.labels_sha256, "counts": counts, "recipe": recipe.to_dict()},
+        figures={"validation": scores, "logit_deviation": deviations},
+        versions={
+            "tuningfork": __version__,
+            "python": platform.python_version(),
+            **{library: metadata.version(library) for library in _LIBRARIES},
+        },
+    )
+    return bundle, deviations
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """A kill while a checkpoint is written leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with whole_file(path) as beside:
+            torch.save(checkpoint, beside)
+
+
+class _Report(Callback):
+    """One line an epoch."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        if not math.isfinite(values.get("train_loss", 0)):
+            raise TrainError("the loss is no longer a number; lower learning_rate")
+        seconds = time.monotonic() - self.started
+        galaxies = len(trainer.train_dataloader.dataset)
+        self.say(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
+            + ", ".join(f"{key} {value:.4f}" for key, value in sorted(values.items()))
+            + f", {galaxies / seconds:.0f} galaxies/s"
+        )

@@ -1,0 +1,135 @@
+"""Recipes: everything that decides a training, as data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Augmentation", "Recipe", "RecipeError", "builtin_recipes", "load_recipe"]
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; names the key and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Random changes that leave a galaxy's morphology as it is. Each range is (least, most)."""
+
+    rotation: tuple[float, float] = (0.0, 360.0)  # degrees
+    flip: bool = True  # horizontally and vertically, each half of the time
+    shift: float = 0.04  # at most this fraction of the crop's side, along each axis
+    zoom: tuple[float, float] = (0.87, 1.15)  # above 1 the galaxy looks larger
+    brightness: tuple[float, float] = (0.9, 1.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training. Fractions and counts are of galaxies; `size` is in pixels, `crop` of the frame's side."""
+
+    network: str = "efficientnet_b0"
+    start: str = ""  # "" trains from scratch; else a file of weights that the network can begin with
+    tree: str = "gz2"
+    crop: float = 0.5
+    size: int = 96
+    epochs: int = 100
+    patience: int = 30
+    batch: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_epochs: int = 3
+    dropout: float = 0.3
+    drop_path: float = 0.1
+    class_weight: float = 0.1
+    average: float = 0.995  # decay of the moving average of the weights, a step; 0 switches it off
+    validation: float = 0.08
+    test: float = 0.12
+    seed: int = 0
+    split_seed: int = 0  # separate, so that repeats with other seeds keep the same test part
+    views: int = 8  # views averaged when the model predicts
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("crop", 0.01, 1),
+            ("size", 16, 2048),
+            ("epochs", 1, 100_000),
+            ("batch", 2, 65_536),
+            ("dropout", 0, 0.99),
+            ("average", 0, 0.99999),
+            ("validation", 0.01, 0.9),
+            ("test", 0, 0.9),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise RecipeError(f"{name} = {value} is not in {least}…{most}")
+        if self.validation + self.test > 0.95:
+            raise RecipeError("validation and test leave too little to train on")
+        if self.views not in (1, 2, 4, 8):
+            raise RecipeError(f"views = {self.views} is none of 1, 2, 4, 8")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, as TOML and JSON hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Read `to_dict`'s form; keys left out keep their default. Raises RecipeError on an unknown key."""
+        values = dict(data)
+        about = values.pop("about", None)  # command, hardware, time, expected score: for people
+        if about is not None and not isinstance(about, Mapping):
+            raise RecipeError("about must be a table")
+        if "augmentation" in values:
+            values["augmentation"] = _build(Augmentation, values["augmentation"], "augmentation.")
+        return _build(cls, values, "")
+
+    def changed(self, **values: Any) -> Recipe:
+        """A copy with some values replaced; None leaves a value as it is."""
+        return replace(self, **{key: value for key, value in values.items() if value is not None})
+
+
+def _build(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    arguments = {}
+    for key, value in values.items():
+        if key not in known:
+            near = get_close_matches(key, known, 1, 0.5)
+            raise RecipeError(f"unknown key {prefix + key!r}" + (f"; is {near[0]!r} meant?" if near else ""))
+        arguments[key] = tuple(value) if isinstance(value, list) else value
+        default = known[key].default
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            arguments[key] = float(value)
+        elif isinstance(default, bool | int | float | str) and type(arguments[key]) is not type(default):
+            raise RecipeError(f"{prefix}{key} = {value!r}: a {type(default).__name__} is expected")
+    return kind(**arguments)
+
+
+def builtin_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("tuningfork") / "recipes"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A recipe that comes with the package, by name, or one from a TOML file. Raises RecipeError."""
+    text = str(name_or_path)
+    try:
+        if text in builtin_recipes():
+            raw = (resources.files("tuningfork") / "recipes" / f"{text}.toml").read_text("utf-8")
+        else:
+            raw = Path(name_or_path).read_text("utf-8")
+        return Recipe.from_dict(tomllib.loads(raw))
+    except OSError as error:
+        raise RecipeError(
+            f"{text}: neither a recipe that comes with tuningfork ({', '.join(builtin_recipes())}) "
+            f"nor a readable TOML file ({error.strerror})"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{text}: not valid TOML: {error}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{text}: {error}") from None

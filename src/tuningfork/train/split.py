@@ -1,0 +1,94 @@
+"""Which galaxies are trained on, which choose the epoch, which judge; duplicates stay together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PARTS", "near_duplicates", "signature", "split"]
+
+PARTS = ("train", "validation", "test")
+#: Correlation of two signatures above which two pictures show the same galaxy in the same frame.
+SAME = 0.998
+_SIDE = 24
+
+
+def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A small unit vector (24·24,) of a picture (H, W, 3): what two files of one galaxy share."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
+    small = Image.fromarray(picture).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, box=box)
+    vector = np.sqrt(np.asarray(small, np.float32)).ravel()  # the root lets faint outskirts count beside the core
+    vector -= vector.mean()
+    norm = float(np.linalg.norm(vector))
+    return vector / norm if norm > 0 else vector
+
+
+def near_duplicates(signatures: NDArray[np.float32], same: float = SAME, block: int = 2048) -> NDArray[np.int64]:
+    """Group numbers (N,) such that pictures that correlate above `same` share one. Signatures: (N, D)."""
+    count = len(signatures)
+    group = np.arange(count)
+
+    def root(i: int) -> int:
+        while group[i] != i:
+            group[i] = group[group[i]]
+            i = int(group[i])
+        return i
+
+    for start in range(0, count, block):
+        rows = signatures[start : start + block]
+        for other in range(start, count, block):
+            close = rows @ signatures[other : other + block].T > same
+            for a, b in zip(*np.nonzero(close), strict=True):
+                i, j = root(start + int(a)), root(other + int(b))
+                if i != j:
+                    group[max(i, j)] = min(i, j)
+    return np.array([root(i) for i in range(count)])
+
+
+def split(
+    strata: Sequence[object],
+    groups: NDArray[np.int64],
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+) -> NDArray[np.str_]:
+    """The part of each galaxy: "train", "validation" or "test".
+
+    Parameters
+    ----------
+    strata : (N,) hashable
+        Each value's galaxies are shared out in the asked proportion (a group has its first member's).
+    groups : (N,) int
+        Galaxies of one group go to one part.
+    validation, test : float
+        Fractions of the galaxies.
+    seed : int
+        The same seed, strata and groups give the same parts.
+    """
+    rng = np.random.default_rng(seed)
+    members: dict[int, list[int]] = {}
+    for row, group in enumerate(groups.tolist()):
+        members.setdefault(group, []).append(row)
+    by_stratum: dict[str, list[int]] = {}
+    for group, rows in members.items():
+        by_stratum.setdefault(str(strata[rows[0]]), []).append(group)
+    parts = np.full(len(groups), "train", dtype="U10")
+    for stratum in sorted(by_stratum):
+        shuffled = rng.permutation(by_stratum[stratum])
+        total = sum(len(members[int(g)]) for g in shuffled)
+        want = {"test": round(test * total), "validation": round(validation * total)}
+        have = {"test": 0, "validation": 0}
+        for group in shuffled:
+            rows = members[int(group)]
+            for part in ("test", "validation"):
+                if have[part] + len(rows) <= want[part]:
+                    parts[rows] = part
+                    have[part] += len(rows)
+                    break
+    return parts

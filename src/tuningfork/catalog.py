@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -153,18 +155,27 @@ def _write_astropy(table: pa.Table, path: Path, kind: str) -> None:
         if pa.types.is_string(values.type):
             # FITS and VOTable have no null text; the empty one stands for it.
             texts = [text or "" for text in values.to_pylist()]
-            out[name] = TableColumn(np.array(texts, dtype=str) if texts else np.empty(0, "U1"), **about)
+            column = np.array(texts, dtype=str) if texts else np.empty(0, "U1")
+            # FITS knows only ASCII and astropy refuses the rest; as UTF-8, astropy reads it back.
+            out[name] = TableColumn(np.char.encode(column, "utf-8") if kind == "fits" else column, **about)
         elif pa.types.is_floating(values.type):
             out[name] = TableColumn(pc.fill_null(values, math.nan).to_numpy(), **about)
         elif pa.types.is_boolean(values.type):
             out[name] = TableColumn(pc.fill_null(values, False).to_numpy(), **about)
         else:
-            numbers = pc.fill_null(values, -1).to_numpy().astype(np.int16)
-            out[name] = MaskedColumn(numbers, mask=values.is_null().to_numpy(), fill_value=-1, **about)
+            # FITS and VOTable have no signed bytes; their null is a number that nothing else has.
+            wide = np.int16 if values.type.bit_width == 8 else np.int64
+            null = np.iinfo(wide).min
+            numbers = pc.fill_null(values.cast(pa.from_numpy_dtype(wide)), null).to_numpy()
+            out[name] = MaskedColumn(numbers, mask=values.is_null().to_numpy(), fill_value=null, **about)
     options = {"fits": {"format": "fits"}, "votable": {"format": "votable"}, "ecsv": {"format": "ascii.ecsv"}}[kind]
     if kind == "fits":
         out.meta = {key.upper()[:8]: value for key, value in out.meta.items()}
-    out.write(path, overwrite=True, **options)
+        out.rename_columns(out.colnames, [_ascii(name) for name in out.colnames])
+    with warnings.catch_warnings():
+        # Units and names that a format knows only by its own spelling.
+        warnings.simplefilter("ignore")
+        out.write(path, overwrite=True, **options)
     if kind == "fits":
         _describe_fits(path, out)
 
@@ -176,7 +187,12 @@ def _describe_fits(path: Path, table: Any) -> None:
     with fits.open(path, mode="update") as hdus:
         for number, name in enumerate(table.colnames, 1):
             # CONTINUE cards carry texts that are longer than one card.
-            hdus[1].header[f"TCOMM{number}"] = table[name].description or ""
+            hdus[1].header[f"TCOMM{number}"] = _ascii(table[name].description or "")
+
+
+def _ascii(text: str) -> str:
+    # A FITS header holds nothing else.
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()
 
 
 # ---------------------------------------------------------------- in
@@ -199,9 +215,9 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False) -> pa.Table:
         else:
             table = _read_astropy(path, kind)
     except FileNotFoundError:
-        raise CatalogError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise CatalogError(f"{path}: cannot be read as {kind}: {error}") from None
+        raise CatalogError(f"{path}: no such file; check its name") from None
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, kind, error) from None
     names = table.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -209,27 +225,26 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False) -> pa.Table:
     return table
 
 
+def _unreadable(path: str | os.PathLike[str], kind: str, error: Exception) -> CatalogError:
+    why = " ".join(str(error).split())
+    return CatalogError(f"{path}: cannot be read as {kind}: {why}; is the file whole, and its extension right?")
+
+
 def _read_csv(path: str | os.PathLike[str], text: bool) -> pa.Table:
-    ragged: list[str] = []
-
-    def note(row: Any) -> str:
-        ragged.append(f"line {row.number}: {row.actual_columns} cells where the header has {row.expected_columns}")
-        return "skip"
-
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        names = [name.strip().strip('"') for name in file.readline().rstrip("\r\n").split(",")]
-    if names == [""]:
-        raise CatalogError(f"{path}: the file is empty")
+        names = [name.strip() for name in next(csv.reader([file.readline()]), [])]
+        has_rows = bool(file.read(1))
+    if not any(names):
+        raise CatalogError(f"{path}: the file is empty; a line with the columns' names is expected first")
+    if not has_rows:
+        return pa.schema([(name, pa.string()) for name in names]).empty_table()
     types = dict.fromkeys(names, pa.string()) if text else None
-    table = pa.csv.read_csv(
+    return pa.csv.read_csv(
         os.fspath(path),
         read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1),
-        parse_options=pa.csv.ParseOptions(invalid_row_handler=note),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
     )
-    if ragged:
-        raise CatalogError(f"{path}, {ragged[0]}{f' (and {len(ragged) - 1} more)' if len(ragged) > 1 else ''}")
-    return table
 
 
 def _read_astropy(path: str | os.PathLike[str], kind: str) -> pa.Table:
@@ -238,11 +253,13 @@ def _read_astropy(path: str | os.PathLike[str], kind: str) -> pa.Table:
 
     options = {"fits": {"format": "fits"}, "votable": {"format": "votable"}, "ecsv": {"format": "ascii.ecsv"}}[kind]
     try:
-        table = Table.read(path, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = Table.read(path, **options)
     except FileNotFoundError:
         raise
     except Exception as error:  # astropy's readers raise many kinds on damaged files
-        raise CatalogError(f"{path}: cannot be read as {kind}: {error}") from None
+        raise _unreadable(path, kind, error) from None
     arrays = {}
     for name in table.colnames:
         column = table[name]
@@ -253,7 +270,10 @@ def _read_astropy(path: str | os.PathLike[str], kind: str) -> pa.Table:
             values = values.astype(values.dtype.newbyteorder("="))
         mask = getattr(column, "mask", None)
         mask = np.broadcast_to(mask, values.shape) if mask is not None else None
-        arrays[name] = pa.array(values.tolist() if values.dtype.kind in "UO" else values, mask=mask)
+        try:
+            arrays[name] = pa.array(values.tolist() if values.dtype.kind in "UO" else values, mask=mask)
+        except pa.ArrowException as error:
+            raise CatalogError(f"{path}: column {name!r} cannot be read: {error}; leave it out") from None
     return pa.table(arrays)
 
 
@@ -276,7 +296,7 @@ def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) 
     names = table.column_names
     id_column = next((name for name in tree.id_columns if name in names), None)
     if id_column is None:
-        raise CatalogError(f"{path}: no ID column; one of {', '.join(tree.id_columns)} is expected")
+        raise CatalogError(f"{path}: no ID column; call it {' or '.join(tree.id_columns)}")
     for column in tree.columns:
         if column not in names:
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
@@ -292,12 +312,12 @@ def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) 
     first: dict[str, int] = {}
     for row, id_ in enumerate(ids):
         if not id_:
-            report(row, id_column, "no ID")
+            report(row, id_column, "no ID; give the galaxy one")
         elif id_ in first:
             report(row, id_column, f"the ID came before, in row {first[id_] + 1}; the first is kept")
         else:
             first[id_] = row
-    top = math.inf if tree.values == "counts" else 1 + RANGE_TOLERANCE
+    top = np.finfo(np.float64).max if tree.values == "counts" else 1 + RANGE_TOLERANCE
     for number, column in enumerate(tree.columns):
         cells = table[column]
         try:
@@ -305,15 +325,13 @@ def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) 
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             for row, cell in enumerate(cells.to_pylist()):
                 try:
-                    values[row, number] = math.nan if cell is None else float(cell)
+                    values[row, number] = float("nan" if cell is None else str(cell).strip() or "nan")
                 except ValueError:
                     values[row, number] = math.nan
                     report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
-        with np.errstate(invalid="ignore"):
-            outside = np.flatnonzero((values[:, number] < -RANGE_TOLERANCE) | (values[:, number] > top))
-        for row in outside:
-            limit = "negative" if tree.values == "counts" else "outside [0, 1]"
-            report(int(row), column, f"{values[row, number]:g} is {limit}")
+        for row in np.flatnonzero((values[:, number] < -RANGE_TOLERANCE) | (values[:, number] > top)):
+            limit = "negative or not finite" if tree.values == "counts" else "outside [0, 1]"
+            report(int(row), column, f"{values[row, number]:g} is {limit}; leave the cell blank if it is unknown")
     good = [row for row in range(len(ids)) if row not in errors]
     return VoteTable(
         path=str(path),
@@ -327,4 +345,4 @@ def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) 
 def _id_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return "" if value is None else str(value).strip()
+    return "" if value is None or value != value else str(value).strip()

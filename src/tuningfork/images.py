@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ Picture = NDArray[np.uint8]
 
 #: Files of these kinds are taken from a folder; a file named directly is tried whatever its name.
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".npy"})
+#: Pillow knows many more, some of which start other programs (EPS: Ghostscript).
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 2**20
 #: Below this no shape is left to see.
@@ -109,7 +113,7 @@ def picture_from_array(array: NDArray[np.generic]) -> Picture:
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         raise PictureError(f"array of shape {array.shape}; (H, W), (H, W, 3), (H, W, 4) or (3, H, W) is expected")
     _check_size(array.shape[1], array.shape[0])
-    if array.dtype == np.uint16:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
         array = array >> 8
     elif array.dtype.kind == "f":
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
@@ -118,7 +122,7 @@ def picture_from_array(array: NDArray[np.generic]) -> Picture:
     elif array.dtype != np.uint8:
         raise PictureError(f"array of {array.dtype}; uint8, uint16 or floats in [0, 1] are expected")
     if array.shape[2] == 4:
-        array = array[:, :, :3].astype(np.float32) * (array[:, :, 3:].astype(np.float32) / 255)
+        array = np.rint(array[:, :, :3].astype(np.float32) * (array[:, :, 3:].astype(np.float32) / 255))
     if array.shape[2] == 1:
         array = np.repeat(array, 3, 2)
     return _checked(np.ascontiguousarray(array, dtype=np.uint8))
@@ -126,12 +130,23 @@ def picture_from_array(array: NDArray[np.generic]) -> Picture:
 
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise PictureError(f"file of {size} bytes; at most {MAX_FILE_BYTES} are read")
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise PictureError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    # Reading a pipe or a device may never end.
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError("cannot be read: not a regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise PictureError(f"file of {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
+    try:
         return path.read_bytes()
     except OSError as error:
         raise PictureError(f"cannot be read: {error.strerror}") from None
+
+
+def _why(error: Exception) -> str:
+    """A decoder's complaint on one line, as a table's cell needs it."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _check_size(width: int, height: int) -> None:
@@ -165,7 +180,7 @@ def _pillow(data: bytes) -> Picture:
         with warnings.catch_warnings():
             # Our own limit on pixels is the stricter one.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(*image.size)
                 return _rgb(image)
     except PictureError:
@@ -177,7 +192,7 @@ def _pillow(data: bytes) -> Picture:
     except MemoryError:
         raise PictureError("not enough memory to decode it") from None
     except Exception as error:  # decoders raise many kinds on damaged files: OSError, SyntaxError, struct.error …
-        raise PictureError(f"damaged or truncated file: {error}") from None
+        raise PictureError(f"damaged or truncated file: {_why(error)}") from None
 
 
 def _rgb(image: Image.Image) -> Picture:
@@ -204,19 +219,23 @@ def _repeat(grey: NDArray[np.generic]) -> Picture:
 def _npy(data: bytes) -> Picture:
     stream = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(stream)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = reader(stream)
-        if dtype.hasobject:
-            raise PictureError("array of Python objects, which are never loaded")
-        if int(np.prod(shape, dtype=np.float64)) > 4 * MAX_PIXELS:
-            raise PictureError(f"array of shape {shape}; at most {MAX_PIXELS} pixels are read")
-        stream.seek(0)
-        array = np.load(stream, allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            version = np.lib.format.read_magic(stream)
+            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = reader(stream)
+            if dtype.hasobject:
+                raise PictureError("array of Python objects, which are never loaded")
+            if math.prod(shape) > 4 * MAX_PIXELS:
+                raise PictureError(f"too many numbers; at most {MAX_PIXELS} pixels are read")
+            if math.prod(shape) * dtype.itemsize > len(data):
+                raise PictureError(f"truncated .npy file: {len(data)} bytes cannot hold {dtype} of shape {shape}")
+            stream.seek(0)
+            array = np.load(stream, allow_pickle=False)
     except PictureError:
         raise
     except Exception as error:
-        raise PictureError(f"damaged .npy file: {error}") from None
+        raise PictureError(f"damaged .npy file: {_why(error)}") from None
     return picture_from_array(array)
 
 
@@ -233,22 +252,21 @@ def _fits(data: bytes) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(data), memmap=False) as hdus:
-                shown = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (2, 3)]
-                if not shown:
+                hdu = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (2, 3)), None)
+                if hdu is None:
                     raise PictureError("FITS file without an image of 2 or 3 axes")
-                hdu = shown[0]
                 if len(hdu.shape) == 3 and hdu.shape[0] not in (1, 3):
                     raise PictureError(f"FITS image with {hdu.shape[0]} planes; 1 or 3 are expected")
                 _check_size(hdu.shape[-1], hdu.shape[-2])
-                bits = hdu.header.get("BITPIX")
                 values = np.asarray(hdu.data)
     except PictureError:
         raise
     except Exception as error:
-        raise PictureError(f"damaged FITS file: {error}") from None
+        raise PictureError(f"damaged FITS file: {_why(error)}") from None
     planes = values[None] if values.ndim == 2 else values
-    if bits != 8:
-        planes = _stretch(planes.astype(np.float32))[::-1]
+    if planes.dtype != np.uint8:
+        with np.errstate(over="ignore"):
+            planes = _stretch(planes.astype(np.float32))[::-1]
     if len(planes) == 1:
         planes = np.repeat(planes, 3, 0)
     # FITS counts rows from the bottom.
@@ -257,9 +275,10 @@ def _fits(data: bytes) -> Picture:
 
 def _stretch(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Fluxes (bands, H, W) → 0…255: asinh of the mean band above the sky, colours kept (Lupton et al. 2004)."""
-    finite = np.isfinite(planes)
+    # Nobody's flux is beyond; sums of such numbers would overflow.
+    finite = np.abs(planes) < 1e30
     if not finite.any():
-        raise PictureError("no finite pixel")
+        raise PictureError("no usable pixel: all are NaN, infinite or beyond 1e30")
     sky = np.array([np.median(p[f]) if f.any() else 0.0 for p, f in zip(planes, finite, strict=True)], np.float32)
     light = np.where(finite, planes - sky[:, None, None], 0).astype(np.float32)
     mean = light.mean(0)
@@ -268,6 +287,6 @@ def _stretch(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     soft = float(noise) * 2 or peak / 20 or 1.0
     top = np.arcsinh(max(peak, soft) / soft)
     scaled = np.arcsinh(np.clip(mean, 0, None) / soft) / top
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.where(mean > 0, scaled / mean, 0)
-    return np.clip(light * gain * 255, 0, 255).astype(np.uint8)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        gain = np.where(mean > 1e-37, scaled / mean, 0)
+        return np.clip(light * gain * 255, 0, 255).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,10 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 MAX_SIZE = 2048
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,17 @@ class Preprocess:
     filter: str = "bilinear"
 
     def __post_init__(self) -> None:
-        if not 0 < self.crop <= 1:
-            raise ValueError(f"preprocess: crop {self.crop} is not in (0, 1]")
-        if not 8 <= self.size <= MAX_SIZE:
-            raise ValueError(f"preprocess: size {self.size} is not in 8…{MAX_SIZE}")
-        if self.filter not in FILTERS:
+        if not _is_number(self.crop) or not 0 < self.crop <= 1:
+            raise ValueError(f"preprocess: crop {self.crop!r} is not in (0, 1]")
+        if not isinstance(self.size, int) or not 8 <= self.size <= MAX_SIZE:
+            raise ValueError(f"preprocess: size {self.size!r} is not a whole number in 8…{MAX_SIZE}")
+        if self.filter not in tuple(FILTERS):
             raise ValueError(f"preprocess: filter {self.filter!r} is none of {', '.join(FILTERS)}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
-            raise ValueError("preprocess: mean and std are three numbers each, std above 0")
+        for triple in (self.mean, self.std):
+            if not isinstance(triple, tuple) or len(triple) != 3 or not all(map(_is_number, triple)):
+                raise ValueError("preprocess: mean and std are three finite numbers each")
+        if not min(self.std) > 0:
+            raise ValueError("preprocess: std is not above 0")
 
     def window(self, height: int, width: int) -> tuple[float, float, float]:
         """Left edge, top edge and side of the crop, in pixels of a picture of this shape."""
@@ -89,7 +97,9 @@ class Preprocess:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preprocess:
         """Read `to_dict`'s form; an unknown key is an error, since ignoring it would change the input."""
-        unknown = sorted(set(data) - set(cls.__slots__))
+        unknown, missing = sorted(set(data) - set(cls.__slots__)), sorted(set(cls.__slots__) - set(data))
         if unknown:
-            raise ValueError(f"preprocess: {unknown[0]!r} is not known to this version")
+            raise ValueError(f"preprocess: {unknown[0]!r} is not known to this version; upgrade tuningfork")
+        if missing:
+            raise ValueError(f"preprocess: {missing[0]!r} is missing, and no default may stand for it")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch.utils.data import DataLoader
 
 from .. import __version__
 from ..bundle import Bundle, Network, write_bundle
@@ -30,7 +32,9 @@ from ..schema import Tree, load_tree
 from .allocator import keep_freed_memory
 from .data import Galaxies, Targets, loader
 from .export import deviation, halved, to_onnx
+from .mobilenet import load_mobilenet_v2, unfold_batch_norm
 from .module import MorphologyModule
+from .network import MorphologyNetwork
 from .recipe import Recipe
 from .sources import Data, TrainError, read_data, write_split
 
@@ -38,6 +42,8 @@ __all__ = ["TrainReport", "train"]
 
 #: Logged to the bundle: what a prediction or a repeat depends on.
 _LIBRARIES = ("numpy", "pillow", "simplejpeg", "torch", "timm", "lightning", "onnx", "onnxscript", "onnxruntime")
+#: Enough pictures for the statistics of every channel.
+_UNFOLDING_BATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ def train(
     *,
     name: str = "model",
     resume: bool = False,
+    start: str | Path | None = None,
     workers: int = 1,
     threads: int = 0,
     say: Callable[[str], None] = lambda line: None,
@@ -74,6 +81,8 @@ def train(
         Folders or files of pictures named by ID.
     run : path
         Folder for split.csv, recipe.json, metrics.csv, checkpoints and bundle.
+    start : path
+        The file that the recipe's `start` names; see `begin` for the kinds.
     workers : int
         Processes that decode and augment pictures.
     threads : int
@@ -133,6 +142,9 @@ def train(
         )
         checkpoint = run / "last.ckpt"
         resumed = checkpoint if resume and checkpoint.exists() else None
+        if recipe.start and not resumed:
+            begin(module.network, recipe, start, loaders[0])
+            say(f"{recipe.network} begins with the weights of {recipe.start}")
         trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -148,6 +160,28 @@ def train(
         f"{deviations['float16']:.2g} with 16-bit weights")  # fmt: skip
     folder = write_bundle(bundle, run / "bundle")
     return TrainReport(folder, epochs, scores, deviations, data.errors, time.monotonic() - started)
+
+
+def begin(network: MorphologyNetwork, recipe: Recipe, start: str | Path | None, pictures: DataLoader) -> None:
+    """Put the weights of `start` into a new network; its head stays random.
+
+    A .tflite file is read as MobileNetV2 with folded batch norms, which are unfolded on some of the
+    training's pictures.
+
+    Raises
+    ------
+    TrainError
+        If the file is missing, of another kind, or not the one that the recipe names.
+    """
+    if start is None:
+        raise TrainError(f"the recipe begins with the weights of {recipe.start}; give that file with --start")
+    if Path(start).name != recipe.start or Path(start).suffix != ".tflite":
+        raise TrainError(f"{start}: the recipe begins with {recipe.start}; other weights are another recipe")
+    try:
+        load_mobilenet_v2(network.body, start)
+        unfold_batch_norm(network.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
+    except (OSError, ValueError) as error:
+        raise TrainError(f"{start}: {error}") from None
 
 
 def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
@@ -183,7 +217,7 @@ def _export(
     counts: dict[str, Any],
     scores: dict[str, float],
     name: str,
-    validation: torch.utils.data.DataLoader,
+    validation: DataLoader,
 ) -> tuple[Bundle, dict[str, float]]:
     single = to_onnx(module.network, recipe.size)
     half = halved(single)

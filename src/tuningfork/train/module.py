@@ -46,7 +46,11 @@ class MorphologyModule(lightning.LightningModule):
         super().__init__()
         self.recipe, self.tree = recipe, tree
         self.network = MorphologyNetwork(
-            recipe.network, tree, dropout=recipe.dropout, drop_path=recipe.drop_path
+            recipe.network,
+            tree,
+            dropout=recipe.dropout,
+            drop_path=recipe.drop_path,
+            options=recipe.network_options,
         ).to(memory_format=torch.channels_last)
         self._squares: list[Tensor] = []
         self._hits: list[Tensor] = []

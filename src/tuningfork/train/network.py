@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -35,18 +38,28 @@ class MorphologyNetwork(nn.Module):
     ----------
     name : str
         Any image network of timm with a pooled output.
+    options : mapping
+        Passed on to `timm.create_model`.
     """
 
-    def __init__(self, name: str, tree: Tree, *, dropout: float = 0.0, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        tree: Tree,
+        *,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         if not timm.is_model(name):
             near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
             raise ValueError(f"timm has no network {name!r}" + (f"; it has {', '.join(near)} …" if near else ""))
-        options = {"drop_path_rate": drop_path} if drop_path else {}
+        options = dict(options or {})
         try:
-            self.body = timm.create_model(name, num_classes=0, **options)
+            self.body = timm.create_model(name, num_classes=0, drop_path_rate=drop_path, **options)
         except TypeError:  # some networks have no stochastic depth
-            self.body = timm.create_model(name, num_classes=0)
+            self.body = timm.create_model(name, num_classes=0, **options)
         self.dropout = nn.Dropout(dropout)
         # `num_features` misses the layer that some networks have between pooling and classifier.
         width = getattr(self.body, "head_hidden_size", self.body.num_features)

@@ -33,7 +33,8 @@ class Recipe:
     """One training. Fractions and counts are of galaxies; `size` is in pixels, `crop` of the frame's side."""
 
     network: str = "efficientnet_b0"
-    start: str = ""  # "" trains from scratch; else a file of weights that the network can begin with
+    network_options: dict[str, Any] = field(default_factory=dict)  # passed on to timm.create_model
+    start: str = ""  # "" trains from scratch; else the name of the file of weights to begin with
     tree: str = "gz2"
     crop: float = 0.5
     size: int = 96

@@ -1,0 +1,44 @@
+"""Draws docs/galaxies.png: simulated galaxies with what the default model says of them."""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+import tuningfork
+from tuningfork.simulate import draw, render
+
+INDICES = (4, 9, 12, 15, 21, 26, 33, 38)
+SIDE, TEXT, GAP, COLUMNS = 300, 150, 12, 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/galaxies.png"))
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--indices", type=int, nargs="+", default=INDICES)
+    args = parser.parse_args()
+    model = tuningfork.load()
+    rows = -(-len(args.indices) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + TEXT + GAP) + GAP), (16, 18, 24))
+    pen = ImageDraw.Draw(sheet)
+    head, body = ImageFont.load_default(22), ImageFont.load_default(15)
+    for place, index in enumerate(args.indices):
+        left = GAP + place % COLUMNS * (SIDE + GAP)
+        top = GAP + place // COLUMNS * (SIDE + TEXT + GAP)
+        picture = render(draw(args.seed, index))
+        prediction = model.predict(picture)
+        sheet.paste(Image.fromarray(picture).crop((62, 62, 362, 362)), (left, top))
+        probability = prediction.class_probability.max()
+        pen.text((left, top + SIDE + 6), f"{prediction.class_name}  {probability:.0%}", "white", head)
+        for line, (key, answer, share) in enumerate(prediction.path()[:5]):
+            y = top + SIDE + 36 + 21 * line
+            pen.rectangle((left, y + 3, left + 60, y + 15), fill=(52, 58, 70))
+            pen.rectangle((left, y + 3, left + round(60 * share), y + 15), fill=(86, 180, 233))
+            pen.text((left + 68, y), f"{key.replace('_', ' ')}: {answer} {share:.0%}", (210, 214, 222), body)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(args.out, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

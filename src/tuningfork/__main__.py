@@ -1,0 +1,5 @@
+"""`python -m tuningfork`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,291 @@
+"""Predictions against volunteers' votes: scores with intervals, beside two baselines."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import metrics, votes
+from .catalog import CatalogError, RowError, VoteTable, read_table, read_votes, votes_from_table
+from .images import PictureError, find_pictures, load_picture
+from .preprocess import Preprocess
+from .schema import Tree
+
+__all__ = ["Evaluation", "evaluate", "nearest_neighbour_votes", "read_predictions", "read_split"]
+
+Floats = NDArray[np.float64]
+NEIGHBOURS = 25
+_PIXELS = Preprocess(crop=0.5, size=32)
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Predictions read back: cumulative fractions (N, A) and, where the table has them, classes (N,)."""
+
+    ids: tuple[str, ...]
+    cumulative: Floats
+    classes: NDArray[np.int64] | None
+    errors: tuple[RowError, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores as plain numbers, in `report`; rows that could not be used, in `errors`."""
+
+    report: dict[str, Any]
+    errors: tuple[RowError, ...]
+
+
+def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTable:
+    """A table written by `tuningfork predict`, in our columns or in the campaign's.
+
+    Raises
+    ------
+    CatalogError
+        If it has neither.
+    """
+    table = read_table(path, text=True)
+    names = set(table.column_names)
+    if not set(tree.fraction_names) <= names or "id" not in names:
+        read = votes_from_table(table, tree, path)
+        return PredictionTable(read.ids, votes.cumulative_from(read.values, tree), None, read.errors)
+    renamed = table.select(["id", *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
+    read = votes_from_table(renamed, tree, path)
+    rows = {id_: row for row, id_ in reversed(list(enumerate(map(str, table["id"].to_pylist()))))}
+    classes = None
+    if tree.classes and "class" in names:
+        cells = table["class"].to_pylist()
+        classes = np.array([-1 if cells[rows[i]] in (None, "") else int(cells[rows[i]]) for i in read.ids])
+    errors = list(read.errors)
+    if "error" in names:
+        reasons = table["error"].to_pylist()
+        errors += [
+            RowError(str(path), rows[i] + 1, i, "error", str(reasons[rows[i]])) for i in read.ids if reasons[rows[i]]
+        ]
+    return PredictionTable(read.ids, votes.cumulative_from_conditional(read.values, tree), classes, tuple(errors))
+
+
+def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
+    """ID → part, from a CSV of ``id,part``. Raises CatalogError."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames is None or not {"id", "part"} <= set(reader.fieldnames):
+                raise CatalogError(f"{path}: columns id and part are expected, as `tuningfork train` writes them")
+            return {row["id"]: row["part"] for row in reader}
+    except OSError as error:
+        raise CatalogError(f"{path}: {error.strerror}") from None
+
+
+def evaluate(
+    predictions: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    tree: Tree,
+    *,
+    split: Mapping[str, str] | None = None,
+    part: str = "test",
+    images: Sequence[str | os.PathLike[str]] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Compare a table of predictions with a label table, galaxy by galaxy.
+
+    Parameters
+    ----------
+    split : mapping ID → part, optional
+        Only galaxies of `part` are scored; those of "train" give the baseline of their mean votes
+        and, with `images`, of the 25 nearest neighbours in 32×32 pixels.
+
+    Raises
+    ------
+    CatalogError
+        If a table cannot be used, or no galaxy is in both.
+    """
+    told = read_predictions(predictions, tree)
+    known = read_votes(labels, tree)
+    cumulative = votes.cumulative_from(known.values, tree)
+    position = {id_: row for row, id_ in enumerate(told.ids)}
+    wanted = [row for row, id_ in enumerate(known.ids) if split is None or split.get(id_) == part]
+    errors = [*known.errors, *told.errors]
+    rows = []
+    for row in wanted:
+        at = position.get(known.ids[row])
+        if at is None:
+            errors.append(RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID"))
+        elif not np.isnan(told.cumulative[at]).any():
+            rows.append((row, at))
+        elif not any(error.id == known.ids[row] for error in told.errors):
+            errors.append(RowError(str(predictions), at + 1, known.ids[row], "", "its prediction is blank"))
+    if split is None:
+        labelled = set(known.ids) | {error.id for error in known.errors}
+        errors += [
+            RowError(str(labels), 0, id_, "", "no row of this ID among the labels")
+            for id_ in told.ids
+            if id_ not in labelled
+        ]
+    if not rows:
+        what = f" of the {part} part" if split is not None else ""
+        raise CatalogError(f"{predictions} and {labels} have no galaxy{what} in common; are their IDs of one kind?")
+    here = [row for row, _ in rows]
+    at = [a for _, a in rows]
+    classes = None if told.classes is None else told.classes[at]
+    report: dict[str, Any] = {
+        "predictions": str(predictions),
+        "labels": str(labels),
+        "part": part if split is not None else "all",
+        "galaxies": len(rows),
+        "complete_rows": int((~np.isnan(cumulative[here]).any(1)).sum()),
+        **_vote_scores(told.cumulative[at], cumulative[here], tree, resamples, seed),
+    }
+    if classes is not None and (classes >= 0).all():
+        report["classes"] = _class_scores(classes, cumulative[here], tree, resamples, seed)
+    if split is not None:
+        train = [row for row, id_ in enumerate(known.ids) if split.get(id_) == "train"]
+        if train:
+            report["baselines"], trouble = _baselines(known, cumulative, train, here, images, tree, resamples, seed)
+            errors += trouble
+    return Evaluation(report, tuple(errors))
+
+
+def nearest_neighbour_votes(
+    train: Floats, train_pixels: NDArray[np.float32], pixels: NDArray[np.float32], neighbours: int = NEIGHBOURS
+) -> Floats:
+    """The mean votes of each galaxy's nearest neighbours in pixel space.
+
+    Parameters
+    ----------
+    train : (M, A), NaN unknown
+        A column's neighbours are sought among the galaxies where it is known.
+    train_pixels : (M, D) float32
+    pixels : (N, D) float32
+
+    Returns
+    -------
+    (N, A) float64
+    """
+    square = (train_pixels**2).sum(1)
+    distance = square[None] - 2 * pixels @ train_pixels.T
+    out = np.full((len(pixels), train.shape[1]), np.nan)
+    patterns: dict[bytes, list[int]] = {}
+    for column in range(train.shape[1]):
+        patterns.setdefault(np.isnan(train[:, column]).tobytes(), []).append(column)
+    for pattern, columns in patterns.items():
+        known = np.flatnonzero(~np.frombuffer(pattern, bool))
+        if len(known):
+            count = min(neighbours, len(known))
+            nearest = known[np.argpartition(distance[:, known], count - 1, axis=1)[:, :count]]
+            out[:, columns] = train[nearest][:, :, columns].mean(1)
+    return out
+
+
+def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, seed: int) -> dict[str, Any]:
+    complete = ~np.isnan(known).any(1)
+    full_predicted, full_known = predicted[complete], known[complete]
+    return {
+        "rmse_complete_rows": _interval(
+            metrics.bootstrap(
+                lambda r: metrics.rmse(full_predicted[r], full_known[r]), len(full_known), resamples=resamples, seed=seed
+            )
+        ),
+        "rmse_known_columns": _interval(
+            metrics.bootstrap(lambda r: metrics.rmse(predicted[r], known[r]), len(known), resamples=resamples, seed=seed)
+        ),
+        "rmse_per_question": _finite(metrics.rmse_per_question(predicted, known, tree)),
+        "largest_sum_violation": float(np.nanmax(np.abs(votes.sum_violations(predicted, tree)))),
+    }
+
+
+def _class_scores(classes: NDArray[np.int64], known: Floats, tree: Tree, resamples: int, seed: int) -> dict[str, Any]:
+    truth = votes.classify(known, tree).astype(int)
+    decided = truth >= 0
+    truth, told = truth[decided], classes[decided]
+    count = len(tree.classes)
+    matrix = metrics.confusion_matrix(truth, told, count)
+
+    def interval(score: Any) -> dict[str, float]:
+        return _interval(
+            metrics.bootstrap(
+                lambda r: score(metrics.confusion_matrix(truth[r], told[r], count)),
+                len(truth),
+                resamples=resamples,
+                seed=seed,
+            )
+        )
+
+    each = metrics.per_class(matrix)
+    return {
+        "galaxies": int(decided.sum()),
+        "names": [rule.name for rule in tree.classes],
+        "accuracy": interval(metrics.accuracy),
+        **{f"macro_{name}": interval(lambda m, n=name: metrics.macro(m)[n]) for name in ("precision", "recall", "f1")},
+        "per_class": {
+            rule.key: {
+                "galaxies": int(matrix[c].sum()),
+                **{name: _number(float(values[c])) for name, values in each.items()},
+            }
+            for c, rule in enumerate(tree.classes)
+        },
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def _baselines(
+    known: VoteTable,
+    cumulative: Floats,
+    train: list[int],
+    here: list[int],
+    images: Sequence[str | os.PathLike[str]],
+    tree: Tree,
+    resamples: int,
+    seed: int,
+) -> tuple[dict[str, Any], list[RowError]]:
+    def scores(predicted: Floats, rows: list[int]) -> dict[str, Any]:
+        all_scores = _vote_scores(predicted, cumulative[rows], tree, resamples, seed)
+        return {key: all_scores[key] for key in ("rmse_complete_rows", "rmse_known_columns")}
+
+    with np.errstate(invalid="ignore"):
+        mean = np.nanmean(cumulative[train], 0)
+    out = {"mean_of_training_votes": scores(np.tile(mean, (len(here), 1)), here)}
+    errors: list[RowError] = []
+    if images:
+        files = {path.stem: path for path in find_pictures(images)}
+
+        def pixels(rows: list[int]) -> tuple[list[int], NDArray[np.float32]]:
+            good, found = [], []
+            for row in rows:
+                id_ = known.ids[row]
+                try:
+                    if id_ not in files:
+                        raise PictureError("no picture of this ID")
+                    found.append(_PIXELS(load_picture(files[id_])).ravel())
+                    good.append(row)
+                except PictureError as error:
+                    errors.append(RowError(str(files.get(id_, "")) or known.path, 0, id_, "", str(error)))
+            return good, np.array(found, np.float32)
+
+        train_rows, train_pixels = pixels(train)
+        rows, test_pixels = pixels(here)
+        if train_rows and rows:
+            near = nearest_neighbour_votes(cumulative[train_rows], train_pixels, test_pixels)
+            out[f"{NEIGHBOURS}_nearest_neighbours_32x32"] = scores(near, rows)
+    return out, errors
+
+
+def _interval(interval: metrics.Interval) -> dict[str, Any]:
+    return _finite({"value": interval.value, "low": interval.low, "high": interval.high})
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, Any]:
+    # JSON has no NaN; null says that there was nothing to score.
+    return {key: _number(value) for key, value in values.items()}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

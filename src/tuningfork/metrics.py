@@ -1,0 +1,122 @@
+"""Scores in NumPy: RMSE with unknown columns masked, classification figures, bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .schema import Tree
+
+__all__ = [
+    "Interval",
+    "accuracy",
+    "bootstrap",
+    "confusion_matrix",
+    "macro",
+    "per_class",
+    "rmse",
+    "rmse_per_answer",
+    "rmse_per_question",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A score with the bounds that `level` of the bootstrap's resamples keep within."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+def rmse(predicted: Floats, known: Floats) -> float:
+    """Root of the mean squared error over all known cells; on complete rows, Kaggle's score.
+
+    Parameters
+    ----------
+    predicted, known : (N, A)
+        Cumulative fractions; NaN in `known` is left out. NaN in `predicted` where `known` is a
+        number gives NaN: a missing prediction is not a good one.
+    """
+    cells = ~np.isnan(known)
+    return float(np.sqrt(np.mean((predicted[cells] - known[cells]) ** 2))) if cells.any() else float("nan")
+
+
+def rmse_per_answer(predicted: Floats, known: Floats) -> Floats:
+    """RMSE of each column, (A,); NaN where a column is never known."""
+    return np.array([rmse(predicted[:, [a]], known[:, [a]]) for a in range(known.shape[1])])
+
+
+def rmse_per_question(predicted: Floats, known: Floats, tree: Tree) -> dict[str, float]:
+    """RMSE over the columns of each question, by the question's key."""
+    return {
+        question.key: rmse(predicted[:, part], known[:, part])
+        for question, part in zip(tree.questions, tree.slices, strict=True)
+    }
+
+
+def confusion_matrix(true: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
+    """Counts (C, C): row the true class, column the predicted one. Both inputs (N,) in 0…C−1, else ValueError."""
+    if np.any((true < 0) | (true >= classes) | (predicted < 0) | (predicted >= classes)):
+        raise ValueError(f"a class is not in 0…{classes - 1}; leave out galaxies without one")
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (true, predicted), 1)
+    return matrix
+
+
+def accuracy(matrix: NDArray[np.int64]) -> float:
+    """Share of the diagonal of a confusion matrix; NaN if it is empty."""
+    total = matrix.sum()
+    return float(np.trace(matrix) / total) if total else float("nan")
+
+
+def per_class(matrix: NDArray[np.int64]) -> dict[str, Floats]:
+    """Precision, recall, F1, each (C,).
+
+    A class that is never predicted has precision 0 (as in scikit-learn's default); one that never
+    occurs has recall NaN, and so has F1, and neither counts in an average.
+    """
+    hit = np.diag(matrix).astype(float)
+    occurs, told = matrix.sum(1).astype(float), matrix.sum(0).astype(float)
+    precision = np.divide(hit, told, out=np.zeros_like(hit), where=told > 0)
+    recall = np.divide(hit, occurs, out=np.full_like(hit, np.nan), where=occurs > 0)
+    f1 = np.divide(2 * hit, occurs + told, out=np.zeros_like(hit), where=occurs + told > 0)
+    absent = occurs == 0
+    return {
+        "precision": np.where(absent, np.nan, precision),
+        "recall": recall,
+        "f1": np.where(absent, np.nan, f1),
+    }
+
+
+def macro(matrix: NDArray[np.int64]) -> dict[str, float]:
+    """Unrounded means of `per_class` over the classes that occur."""
+    if not matrix.any():
+        return dict.fromkeys(("precision", "recall", "f1"), float("nan"))
+    return {name: float(np.nanmean(values)) for name, values in per_class(matrix).items()}
+
+
+def bootstrap(
+    score: Callable[[NDArray[np.int64]], float], count: int, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """A score of galaxies with its percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13).
+
+    Parameters
+    ----------
+    score : function of (N,) row numbers
+        Called with all rows once, then with `resamples` drawings of `count` rows with replacement.
+    """
+    rng = np.random.default_rng(seed)
+    value = score(np.arange(count))
+    if count == 0 or not np.isfinite(value):
+        return Interval(value, float("nan"), float("nan"), level)
+    drawn = [score(rng.integers(0, count, count)) for _ in range(resamples)]
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), level)

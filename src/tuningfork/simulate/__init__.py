@@ -1,0 +1,24 @@
+"""Galaxies of known shape, their pictures, and the votes a crowd of volunteers would give them.
+
+For tests, demonstrations and load: labels are exact, licences no question, and any number can be had.
+Galaxy `index` of population `seed` is the same in every run, whatever else is drawn.
+"""
+
+from .crowd import crowd, opinions, walk
+from .folder import SimulationError, galaxies, galaxy_id, simulate
+from .galaxy import Galaxy, draw
+from .light import light, render
+
+__all__ = [
+    "Galaxy",
+    "SimulationError",
+    "crowd",
+    "draw",
+    "galaxies",
+    "galaxy_id",
+    "light",
+    "opinions",
+    "render",
+    "simulate",
+    "walk",
+]

@@ -1,0 +1,96 @@
+"""The house: imports run downward only, predicting needs no PyTorch, every module says what it is."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tuningfork
+
+ROOT = Path(tuningfork.__file__).parent
+FLOOR = {
+    "files": 0,
+    "schema": 0,
+    "votes": 1,
+    "images": 2,
+    "preprocess": 2,
+    "catalog": 2,
+    "metrics": 2,
+    "labels": 3,
+    "bundle": 3,
+    "model": 4,
+    "predict": 5,
+    "evaluate": 5,
+    "simulate": 5,
+    "demo": 6,
+    "train": 6,
+    "cli": 9,
+    "__main__": 10,
+}
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def _room(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0]
+
+
+def _imported_rooms(path):
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            for name in names:
+                yield (*base, *name.split("."))[0]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tuningfork"):
+            yield (node.module.split(".") + ["__init__"])[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_downward(path):
+    room = _room(path)
+    if room == "__init__":
+        return
+    for other in _imported_rooms(path):
+        if other not in (room, "__init__", "__version__"):
+            assert FLOOR[other] < FLOOR[room], f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_opens_with_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_public_names_are_documented(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+HEAVY = ("torch", "timm", "lightning", "onnx", "scipy", "pandas", "matplotlib", "astropy")
+
+
+def test_a_prediction_imports_no_pytorch():
+    code = (
+        "import sys, numpy, tuningfork\n"
+        "model = tuningfork.load()\n"
+        "print(model.predict(numpy.zeros((64, 64, 3), 'uint8')).class_name)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom tuningfork.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        f"print([n for n in {(*HEAVY, 'onnxruntime', 'pyarrow', 'numpy')!r} if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,198 @@
+"""The model in memory: what goes in, what comes out, what it promises."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import tuningfork
+from tuningfork import votes
+from tuningfork.bundle import Bundle, BundleError, Network, open_bundle
+from tuningfork.images import PictureError
+from tuningfork.model import Model, Prediction, Predictions
+from tuningfork.simulate import draw, render
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tuningfork.load()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return [render(draw(5, index)) for index in range(6)]
+
+
+@pytest.fixture
+def folder(pictures, tmp_path):
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def test_one_picture_gives_a_prediction_with_named_fractions(model, pictures):
+    prediction = model.predict(pictures[0])
+    assert isinstance(prediction, Prediction)
+    assert len(prediction.fractions) == 37
+    assert prediction.fractions["bar_yes_fraction"] + prediction.fractions["bar_no_fraction"] == pytest.approx(1)
+    assert prediction.class_name in {rule.name for rule in model.tree.classes}
+    assert prediction.class_probability.sum() == pytest.approx(1)
+
+
+def test_path_bytes_array_list_and_folder_agree(model, pictures, folder):
+    expected = [model.predict(picture).cumulative for picture in pictures]
+    by_path = model.predict(folder / "0.png")
+    by_bytes = model.predict((folder / "0.png").read_bytes())
+    np.testing.assert_allclose(by_path.cumulative, expected[0], atol=1e-6)
+    np.testing.assert_allclose(by_bytes.cumulative, expected[0], atol=1e-6)
+    for several in (model.predict(pictures), model.predict(folder), model.predict(sorted(folder.iterdir()))):
+        assert isinstance(several, Predictions)
+        np.testing.assert_allclose(several.cumulative, expected, atol=1e-6)
+
+
+def test_the_size_of_a_batch_changes_nothing(model, pictures):
+    whole = model.predict(pictures, batch=6).cumulative
+    np.testing.assert_allclose(model.predict(pictures, batch=1).cumulative, whole, atol=1e-6)
+    np.testing.assert_allclose(model.predict(pictures, batch=4).cumulative, whole, atol=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_sums_of_the_tree_are_exact_on_any_picture(model, seed):
+    noise = np.random.default_rng(seed).integers(0, 256, (100, 80, 3), dtype=np.uint8)
+    prediction = model.predict(noise)
+    assert np.abs(votes.sum_violations(prediction.cumulative, model.tree)).max() < 1e-12
+
+
+TURNS = [lambda p: np.rot90(p), lambda p: p[:, ::-1], lambda p: p.transpose(1, 0, 2)]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_eight_views_make_the_prediction_invariant(model, pictures, turn):
+    small = model.inputs(pictures[0])
+    before, _ = model.votes([small], 8)
+    after, _ = model.votes([tuple(np.ascontiguousarray(turn(s)) for s in small)], 8)
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_turned_picture_gives_nearly_the_same_votes(model, pictures, turn):
+    # Pillow resizes one axis after the other, each rounded to whole levels; hence not exactly the same.
+    before = model.predict(pictures[0], views=8)
+    after = model.predict(np.ascontiguousarray(turn(pictures[0])), views=8)
+    np.testing.assert_allclose(after.cumulative, before.cumulative, atol=0.02)
+
+
+def test_views_are_averaged(model, pictures):
+    small = model.inputs(pictures[1])
+    turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
+    mean = np.mean([model.votes([view], 1)[0] for view in turned], 0)
+    np.testing.assert_allclose(model.votes([small], 4)[0], mean, atol=1e-6)
+
+
+def test_a_wrong_number_of_views_is_refused(model, pictures):
+    with pytest.raises(ValueError, match="views = 3"):
+        model.predict(pictures[0], views=3)
+
+
+def test_an_ensemble_averages_its_networks(model, pictures):
+    bundle = model.bundle
+    twice = Bundle(**{**bundle.__dict__, "networks": bundle.networks * 2})
+    np.testing.assert_allclose(
+        Model(twice).predict(pictures).cumulative, model.predict(pictures).cumulative, atol=1e-12
+    )
+
+
+def test_networks_of_an_ensemble_may_want_inputs_of_their_own(model, pictures):
+    first = model.bundle.networks[0]
+    wider = Network(first.onnx, type(first.preprocess).from_dict({**first.preprocess.to_dict(), "crop": 0.7}), "wider")
+    alone = [
+        Model(Bundle(**{**model.bundle.__dict__, "networks": (n,)})).predict(pictures).cumulative
+        for n in (first, wider)
+    ]
+    both = Model(Bundle(**{**model.bundle.__dict__, "networks": (first, wider)})).predict(pictures).cumulative
+    np.testing.assert_allclose(both, np.mean(alone, 0), atol=1e-9)
+
+
+def test_a_bad_row_is_named_and_the_rest_goes_on(model, pictures, folder):
+    (folder / "3.png").write_bytes(b"no picture")
+    (folder / "2.png").write_bytes(b"")
+    rows = model.predict(folder)
+    assert [bool(error) for error in rows.errors] == [False, False, True, True, False, False]
+    assert "empty" in rows.errors[2]
+    assert np.isnan(rows.cumulative[3]).all()
+    assert rows.class_index.tolist()[2:4] == [-1, -1]
+    assert not rows.clean[2]
+    table = rows.to_table().to_pylist()
+    assert table[3]["error"]
+    assert table[3]["class"] is None
+    assert table[3]["bar_yes_fraction"] is None
+    assert table[4]["error"] == ""
+
+
+def test_a_single_bad_picture_raises(model, tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"")
+    with pytest.raises(PictureError, match="empty"):
+        model.predict(tmp_path / "x.jpg")
+    with pytest.raises(FileNotFoundError):
+        model.predict(tmp_path / "y.jpg")
+
+
+def test_no_pictures_give_an_empty_table(model):
+    rows = model.predict([])
+    assert len(rows) == 0
+    assert rows.to_table().num_rows == 0
+
+
+def test_the_table_says_what_each_column_is(model, pictures):
+    schema = model.predict(pictures[:1] * 2).to_table().schema
+    assert all(field.metadata[b"description"] for field in schema)
+    names = schema.names
+    assert names[:2] == ["id", "path"]
+    assert names[2:39] == list(model.tree.fraction_names)
+    assert names[39:] == ["class", "class_name", "clean", *(f"class_{c}_probability" for c in range(7)), "error"]
+
+
+def test_kaggles_layout_is_the_label_tables(model, pictures):
+    table = model.predict(pictures).to_kaggle()
+    assert table.column_names == ["GalaxyID", *model.tree.columns]
+    assert [str(t) for t in table.schema.types] == ["string"] + ["double"] * 37
+
+
+def test_clean_means_that_the_votes_pass_the_thresholds_of_the_class(model):
+    rows = model.predict([render(draw(5, index)) for index in range(20)])
+    fits = votes.class_fits(rows.cumulative, model.tree)
+    assert rows.clean.tolist() == [bool(fits[i, c] == 1) for i, c in enumerate(rows.class_index)]
+
+
+def test_the_majoritys_path_follows_the_tree(model, pictures):
+    for picture in pictures:
+        prediction = model.predict(picture)
+        steps = prediction.path()
+        assert steps[0][0] == model.tree.questions[0].key
+        for (key, text, share), following in zip(steps, [*steps[1:], None], strict=True):
+            answer = next(a for a in model.tree.question(key).answers if a.text == text)
+            assert share == pytest.approx(prediction.fractions[f"{key}_{answer.key}_fraction"])
+            assert answer.next == (following[0] if following else None)
+        assert all(key.replace("_", " ") in str(prediction) for key, *_ in steps)
+
+
+def test_pandas_gets_the_same_table(model, pictures):
+    frame = model.predict(pictures).to_pandas()
+    assert frame.shape == (6, 50)
+    assert frame["class"].between(0, 6).all()
+
+
+def test_a_network_of_another_tree_is_refused():
+    bundle = open_bundle()
+    other = Bundle(**{**bundle.__dict__, "tree": tuningfork.schema.load_tree("gz1")})
+    with pytest.raises(BundleError, match="outputs"):
+        Model(other)
+
+
+def test_onnx_that_is_none_is_refused():
+    bundle = open_bundle()
+    broken = Network(b"not onnx", bundle.networks[0].preprocess, "broken")
+    with pytest.raises(BundleError, match="broken"):
+        Model(Bundle(**{**bundle.__dict__, "networks": (broken,)}))

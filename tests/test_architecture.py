@@ -20,6 +20,7 @@ FLOOR = {
     "metrics": 2,
     "labels": 3,
     "bundle": 3,
+    "card": 4,
     "model": 4,
     "predict": 5,
     "evaluate": 5,

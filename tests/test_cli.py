@@ -353,14 +353,14 @@ def test_train_without_its_libraries_says_what_to_install(run, galaxies, tmp_pat
 
 
 def test_train_refuses_an_unknown_recipe(run, pictures, labels, tmp_path):
-    pytest.importorskip("lightning", reason="the extra `train` is not installed")
+    pytest.importorskip("torch", reason="the extra `train` is not installed")
     words = ["train", "--images", pictures, "--labels", labels, "-o", tmp_path / "run"]
     assert "efficientnet_b0" in run(*words, "--recipe", "mine", code=1).stderr
 
 
 @pytest.mark.slow
 def test_train_evaluate_and_predict_hang_together(run, tmp_path):
-    pytest.importorskip("lightning", reason="the extra `train` is not installed")
+    pytest.importorskip("torch", reason="the extra `train` is not installed")
     galaxies = simulate(tmp_path / "sim", 60, seed=6, workers=1)
     pictures, labels = galaxies / "images_training_rev1", galaxies / "training_solutions_rev1.csv"
     recipe = tmp_path / "small.toml"

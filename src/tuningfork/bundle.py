@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -25,6 +26,20 @@ VERSION = 1
 MAX_JSON_BYTES = 16 * 2**20
 MAX_NETWORK_BYTES = 2 * 2**30
 MAX_NETWORKS = 100
+
+_AGAIN = "copy the model again"
+_KINDS = {
+    "name": str,
+    "title": str,
+    "description": str,
+    "licence": str,
+    "attribution": list,
+    "tree": dict,
+    "networks": list,
+    "training": dict,
+    "figures": dict,
+    "versions": dict,
+}
 
 
 class BundleError(ValueError):
@@ -61,7 +76,8 @@ class Bundle:
         Slot for intervals and calibrated probabilities; None: not calibrated.
     training, figures, versions : mappings
         Data's hash and counts, recipe; measured scores; library versions.
-    attribution : tuple of str
+    limits, attribution : tuples of str
+        What the model is known to fail at; whom to credit.
     """
 
     name: str
@@ -75,6 +91,7 @@ class Bundle:
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
     attribution: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +103,7 @@ class Bundle:
             "title": self.title,
             "description": self.description,
             "licence": self.licence,
+            "limits": list(self.limits),
             "attribution": list(self.attribution),
             "tree": self.tree.to_dict(),
             "networks": [
@@ -134,7 +152,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
         folder = Path(str(resources.files("tuningfork") / "models" / text))
     else:
         folder = Path(name_or_path)
-        if not (folder / "bundle.json").is_file():
+        if not os.path.isfile(folder / "bundle.json"):  # Path.is_file raises on a name that is too long
             raise BundleError(
                 f"{text}: neither a model that comes with tuningfork ({', '.join(builtin_models()) or 'none'}) "
                 f"nor a folder with a bundle.json"
@@ -149,6 +167,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             title=content["title"],
             description=content["description"],
             licence=content["licence"],
+            limits=tuple(content["limits"]),
             attribution=tuple(content["attribution"]),
             tree=Tree.from_dict(content["tree"]),
             networks=networks,
@@ -158,25 +177,29 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             figures=content["figures"],
             versions=content["versions"],
         )
-    except (KeyError, TypeError, ValueError, SchemaError) as error:
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(f"{description}: {error}") from None
-    if bundle.views not in (1, 2, 4, 8):
+    except BundleError:
+        raise
+    except KeyError as error:
+        raise BundleError(f"{description}: entry {error} is missing; {_AGAIN}") from None
+    except (TypeError, ValueError, SchemaError) as error:
+        raise BundleError(f"{description}: {error}; upgrade tuningfork, or {_AGAIN}") from None
+    if type(bundle.views) is not int or bundle.views not in (1, 2, 4, 8):
         raise BundleError(f"{description}: views = {bundle.views!r} is none of 1, 2, 4, 8")
     if bundle.calibration is not None:
-        raise BundleError(f"{description}: it is calibrated in a way that this version does not know; upgrade tuningfork")
+        raise BundleError(f"{description}: calibrated in a way that this version does not know; upgrade tuningfork")
     return bundle
 
 
 def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
     """Write `bundle` into `folder`, networks first, so that a bundle.json always finds its networks."""
     target = Path(folder)
+    # First of all, since figures that JSON cannot hold (NaN) raise here.
+    text = json.dumps(bundle.to_dict(), indent=1, ensure_ascii=False) + "\n"
     target.mkdir(parents=True, exist_ok=True)
     for number, network in enumerate(bundle.networks):
         with whole_file(target / _file_name(number)) as beside:
             beside.write_bytes(network.onnx)
-    write_text(target / "bundle.json", json.dumps(bundle.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    write_text(target / "bundle.json", text)
     return target
 
 
@@ -191,27 +214,34 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_JSON_BYTES:
-        raise BundleError(f"{path}: larger than {MAX_JSON_BYTES} bytes")
+        raise BundleError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no model's description")
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: cannot be read as JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: cannot be read as JSON: {error}; {_AGAIN}") from None
     if not isinstance(content, dict):
-        raise BundleError(f"{path}: not a tuningfork bundle")
+        raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
     return content
 
 
 def _check_format(content: Mapping[str, Any], path: Path) -> None:
     if content.get("format") != FORMAT:
-        raise BundleError(f"{path}: not a tuningfork bundle")
+        raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
     if content.get("version") != VERSION:
         raise BundleError(
             f"{path}: format version {content.get('version')!r}; this tuningfork reads version {VERSION}: "
             "upgrade tuningfork, or train the model again"
         )
     told = content.get("sha256")
-    if told != _digest({key: value for key, value in content.items() if key != "sha256"}):
-        raise BundleError(f"{path}: its content differs from what was written (SHA-256); copy the model again")
+    try:
+        found = _digest({key: value for key, value in content.items() if key != "sha256"})
+    except (ValueError, RecursionError):  # NaN, half a surrogate pair: nothing that we wrote
+        found = None
+    if found is None or told != found:
+        raise BundleError(f"{path}: its content differs from what was written (SHA-256); {_AGAIN}")
+    for key, kind in _KINDS.items():
+        if not isinstance(content.get(key), kind):
+            raise BundleError(f"{path}: entry {key!r} is missing or not a {kind.__name__}; {_AGAIN}")
 
 
 def _networks(content: Mapping[str, Any], folder: Path) -> tuple[Network, ...]:
@@ -225,13 +255,15 @@ def _networks(content: Mapping[str, Any], folder: Path) -> tuple[Network, ...]:
             raise BundleError(f"{folder}: network file {name!r} is not a plain .onnx name")
         path = folder / name
         try:
+            if path.exists() and not path.is_file():
+                raise BundleError(f"{path}: not a regular file; {_AGAIN}")
             if path.stat().st_size > MAX_NETWORK_BYTES:
                 raise BundleError(f"{path}: larger than {MAX_NETWORK_BYTES} bytes")
             data = path.read_bytes()
         except OSError as error:
-            raise BundleError(f"{path}: cannot be read: {error.strerror}; copy the model again") from None
+            raise BundleError(f"{path}: cannot be read: {error.strerror}; {_AGAIN}") from None
         network = Network(data, Preprocess.from_dict(entry["preprocess"]), str(entry["architecture"]))
         if network.sha256 != entry["sha256"]:
-            raise BundleError(f"{path}: its bytes differ from what was written (SHA-256); copy the model again")
+            raise BundleError(f"{path}: its bytes differ from what was written (SHA-256); {_AGAIN}")
         networks.append(network)
     return tuple(networks)

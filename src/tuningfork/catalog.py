@@ -145,8 +145,8 @@ def _astropy(path: str | os.PathLike[str]) -> None:
 
 
 def _write_astropy(table: pa.Table, path: Path, kind: str) -> None:
-    from astropy.table import MaskedColumn, Table
     from astropy.table import Column as TableColumn
+    from astropy.table import MaskedColumn, Table
 
     out = Table(meta={k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()})
     for name, values in zip(table.column_names, table.columns, strict=True):

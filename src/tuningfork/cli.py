@@ -456,14 +456,14 @@ def models(
     """
     with _trouble():
         from .bundle import builtin_models, open_bundle
+        from .card import model_card
 
         if name:
-            content = open_bundle(name).to_dict()
+            bundle = open_bundle(name)
             if as_json:
-                _print_json(content)
+                _print_json(bundle.to_dict())
             else:
-                card = _card(name)
-                print(card if card else json.dumps({k: v for k, v in content.items() if k != "tree"}, indent=1))
+                print(model_card(bundle))
             return
         bundles = {each: open_bundle(each) for each in builtin_models()}
         if as_json:
@@ -475,13 +475,6 @@ def models(
             table.add_row(each, bundle.title, f"{size:.1f}", str(len(bundle.networks)), str(bundle.views), bundle.licence)
         _console().print(table)
         print("tuningfork models NAME shows a model's card")
-
-
-def _card(name: str) -> str:
-    from importlib import resources
-
-    card = resources.files("tuningfork") / "models" / name / "CARD.md"
-    return card.read_text("utf-8") if card.is_file() else ""
 
 
 @app.command()

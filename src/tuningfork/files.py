@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["beside", "check_writable", "whole_file", "write_text"]
@@ -28,16 +29,19 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[P
         As the writing raised it (no space, no permission); `path` is then as it was before.
     """
     target, part = Path(path), beside(path)
+    _refuse_special(target)
     try:
         yield part
         if sync:
             _sync(part)
         os.replace(part, target)
-        if sync:
-            _sync(target.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    if sync:
+        # The file is in place; some folders cannot be opened or synced, and that is no failure.
+        with suppress(OSError):
+            _sync(target.parent)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -53,12 +57,19 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise IsADirectoryError(f"{target}: is a folder; name a file in it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder; make it first")
+    _refuse_special(target)
     probe = beside(target)
     try:
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise OSError(error.errno, f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _refuse_special(target: Path) -> None:
+    # The rename would put a file where a device (/dev/null) or a pipe is.
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise OSError(errno.EINVAL, f"{target}: is a device or a pipe; name a file")
 
 
 def _sync(path: Path) -> None:

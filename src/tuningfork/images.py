@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,10 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 2**20
 #: Below this no shape is left to see.
 MIN_SIDE = 8
+
+
+#: The standard allows 999 axes and columns; astropy counts up to whatever a header claims.
+_ENDLESS = [re.compile(key + rb" *= *\+?0*[1-9]\d{3}") for key in (b"NAXIS", b"TFIELDS")]
 
 
 class PictureError(ValueError):
@@ -248,6 +253,9 @@ def _fits(data: bytes) -> Picture:
         from astropy.io import fits
     except ImportError:
         raise PictureError("FITS needs astropy: pip install 'tuningfork[sky]'") from None
+    capitals = data.upper()
+    if any(card.start() % 80 < 8 for cards in _ENDLESS for card in cards.finditer(capitals)):
+        raise PictureError("damaged FITS file: more than 999 axes or columns")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -265,7 +273,7 @@ def _fits(data: bytes) -> Picture:
         raise PictureError(f"damaged FITS file: {_why(error)}") from None
     planes = values[None] if values.ndim == 2 else values
     if planes.dtype != np.uint8:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             planes = _stretch(planes.astype(np.float32))[::-1]
     if len(planes) == 1:
         planes = np.repeat(planes, 3, 0)
@@ -273,6 +281,7 @@ def _fits(data: bytes) -> Picture:
     return np.ascontiguousarray(np.moveaxis(planes, 0, 2)[::-1]).astype(np.uint8)
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def _stretch(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Fluxes (bands, H, W) → 0…255: asinh of the mean band above the sky, colours kept (Lupton et al. 2004)."""
     # Nobody's flux is beyond; sums of such numbers would overflow.
@@ -287,6 +296,5 @@ def _stretch(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     soft = float(noise) * 2 or peak / 20 or 1.0
     top = np.arcsinh(max(peak, soft) / soft)
     scaled = np.arcsinh(np.clip(mean, 0, None) / soft) / top
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        gain = np.where(mean > 1e-37, scaled / mean, 0)
-        return np.clip(light * gain * 255, 0, 255).astype(np.uint8)
+    gain = np.where(mean > 1e-37, scaled / mean, 0)
+    return np.clip(light * gain * 255, 0, 255).astype(np.uint8)

@@ -104,7 +104,12 @@ def macro(matrix: NDArray[np.int64]) -> dict[str, float]:
 
 
 def bootstrap(
-    score: Callable[[NDArray[np.int64]], float], count: int, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+    score: Callable[[NDArray[np.int64]], float],
+    count: int,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Interval:
     """A score of galaxies with its percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13).
 

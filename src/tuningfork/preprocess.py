@@ -74,7 +74,10 @@ class Preprocess:
     def resized(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Crop and resize: (H, W, 3) uint8 → (size, size, 3) uint8."""
         left, top, side = self.window(*picture.shape[:2])
-        return self.shrunk(Image.fromarray(picture), (left, top, left + side, top + side))
+        # Cut first: the kernel of the resize would reach over the edge of the crop.
+        x, y = math.floor(left), math.floor(top)
+        cut = Image.fromarray(picture[y : math.ceil(top + side), x : math.ceil(left + side)])
+        return self.shrunk(cut, (left - x, top - y, left - x + side, top - y + side))
 
     def shrunk(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
         """Resize only: the box (left, top, right, bottom) of an RGB image → (size, size, 3) uint8."""
@@ -99,7 +102,7 @@ class Preprocess:
         """Read `to_dict`'s form; an unknown key is an error, since ignoring it would change the input."""
         unknown, missing = sorted(set(data) - set(cls.__slots__)), sorted(set(cls.__slots__) - set(data))
         if unknown:
-            raise ValueError(f"preprocess: {unknown[0]!r} is not known to this version; upgrade tuningfork")
+            raise ValueError(f"preprocess: {unknown[0]!r} is not known to this version")
         if missing:
             raise ValueError(f"preprocess: {missing[0]!r} is missing, and no default may stand for it")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})

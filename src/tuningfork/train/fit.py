@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -155,7 +156,7 @@ def train(
     module.load_state_dict(state["state_dict"])
     epochs = int(state["epoch"]) + 1
     scores = {"val_rmse": float(best.best_model_score), "epoch": epochs}
-    bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1])
+    bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1], start)
     say(f"ONNX against PyTorch, largest difference of a logit: {deviations['float32']:.2g} with 32-bit weights, "
         f"{deviations['float16']:.2g} with 16-bit weights")  # fmt: skip
     folder = write_bundle(bundle, run / "bundle")
@@ -218,6 +219,7 @@ def _export(
     scores: dict[str, float],
     name: str,
     validation: DataLoader,
+    start: str | Path | None,
 ) -> tuple[Bundle, dict[str, float]]:
     single = to_onnx(module.network, recipe.size)
     half = halved(single)
@@ -235,8 +237,20 @@ def _export(
         tree=tree,
         networks=(Network(half, preprocess, recipe.network),),
         views=recipe.views,
-        training={"labels_sha256": data.labels_sha256, "counts": counts, "recipe": recipe.to_dict()},
-        figures={"validation": scores, "logit_deviation": deviations},
+        training={
+            "labels_sha256": data.labels_sha256,
+            "pictures_sha256": data.pictures_sha256,
+            "start_sha256": hashlib.sha256(Path(start).read_bytes()).hexdigest() if recipe.start and start else "",
+            "counts": counts,
+            "recipe": recipe.to_dict(),
+        },
+        figures={
+            "validation": {recipe.network: scores},
+            "deviation": {
+                f"largest difference of a logit from PyTorch, {bits}-bit weights": deviations[f"float{bits}"]
+                for bits in (32, 16)
+            },
+        },
         versions={
             "tuningfork": __version__,
             "python": platform.python_version(),

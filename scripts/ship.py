@@ -1,0 +1,67 @@
+"""Joins trained bundles into a model of the package: the ensemble, its figures, its card.
+
+    python scripts/ship.py run/bundle --output src/tuningfork/models/default --views 8 --figures evaluation.json
+
+`evaluation.json` is what `tuningfork evaluate … --json` printed for the model; leave it out the first time, to have a
+model to evaluate.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from tuningfork.bundle import open_bundle, write_bundle
+from tuningfork.card import model_card
+
+ABOUT = json.loads(Path(__file__).with_name("ship.json").read_text("utf-8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="+", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--figures", type=Path)
+    args = parser.parse_args()
+    members = [open_bundle(path) for path in args.bundles]
+    first = members[0]
+    if len({(member.tree, member.training["labels_sha256"]) for member in members}) > 1:
+        parser.error("the bundles are of different trees or label tables")
+    figures = {
+        "validation": {
+            f"network {number}, {name}": scores
+            for number, member in enumerate(members)
+            for name, scores in member.figures["validation"].items()
+        },
+        "deviation": {
+            name: max(member.figures["deviation"][name] for member in members) for name in first.figures["deviation"]
+        },
+    }
+    if args.figures:
+        test = json.loads(args.figures.read_text("utf-8"))
+        figures["test"] = {key: value for key, value in test.items() if key not in ("predictions", "labels")}
+    shipped = replace(
+        first,
+        name=args.output.name,
+        title=ABOUT["title"],
+        description=ABOUT["description"],
+        limits=tuple(ABOUT["limits"]),
+        attribution=tuple(ABOUT["attribution"]),
+        networks=tuple(network for member in members for network in member.networks),
+        views=args.views,
+        training={
+            **first.training,
+            "recipe": [member.training["recipe"] for member in members],
+            "selection": ABOUT["selection"],
+            "commands": ABOUT["commands"],
+        },
+        figures=figures,
+    )
+    write_bundle(shipped, args.output)
+    (args.output / "CARD.md").write_text(model_card(shipped), encoding="utf-8")
+    print(model_card(shipped))
+
+
+if __name__ == "__main__":
+    main()

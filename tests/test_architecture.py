@@ -47,7 +47,7 @@ def _imported_rooms(path):
             for name in names:
                 yield (*base, *name.split("."))[0]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tuningfork"):
-            yield (node.module.split(".") + ["__init__"])[1]
+            yield ([*node.module.split("."), "__init__"])[1]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -71,11 +71,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 def png_file(width: int, height: int, packed: bytes, *, bits: int = 8, colour: int = 0, extra: bytes = b"") -> bytes:
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + png_chunk(b"IHDR", header)
-        + extra
-        + png_chunk(b"IDAT", packed)
-        + png_chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
     )
 
 

@@ -112,8 +112,6 @@ def test_a_file_that_is_no_tree_is_refused(tmp_path):
 
 
 def test_too_many_answers_are_refused(gz2):
-    many = tuple(
-        replace(gz2.questions[0].answers[0], key=f"a{i}", column=f"c{i}", next=None) for i in range(1001)
-    )
+    many = tuple(replace(gz2.questions[0].answers[0], key=f"a{i}", column=f"c{i}", next=None) for i in range(1001))
     with pytest.raises(SchemaError, match="1001 answers"):
         replace(gz2, questions=(replace(gz2.questions[0], answers=many),), classes=())

@@ -70,9 +70,7 @@ def rings(galaxy: sim.Galaxy, radii: np.ndarray, angles: int = 180) -> np.ndarra
     return image[row.round().astype(int), column.round().astype(int)]
 
 
-def one_by_one(
-    probabilities: np.ndarray, volunteers: int, rng: np.random.Generator, tree: Tree
-) -> np.ndarray:
+def one_by_one(probabilities: np.ndarray, volunteers: int, rng: np.random.Generator, tree: Tree) -> np.ndarray:
     """The walk as a volunteer takes it, answer after answer."""
     counts = np.zeros(len(tree.columns), int)
     start = dict(zip((q.key for q in tree.questions), tree.slices, strict=True))
@@ -271,9 +269,7 @@ def test_stretch_keeps_grey_grey_and_rises():
 @given(seed=st.integers(0, 2**32), volunteers=st.integers(1, 200), concentration=st.floats(0.02, 5))
 def test_every_sum_holds(seed, volunteers, concentration):
     rng = np.random.default_rng(seed)
-    chance = np.concatenate(
-        [rng.dirichlet([concentration] * len(q.answers), 30) for q in TREE.questions], axis=1
-    )
+    chance = np.concatenate([rng.dirichlet([concentration] * len(q.answers), 30) for q in TREE.questions], axis=1)
     votes = sim.crowd(np.nan_to_num(chance), volunteers, rng)
     assert votes.shape == (30, 37)
     assert np.abs(sum_violations(votes, TREE)).max() < 1e-9

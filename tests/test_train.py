@@ -260,11 +260,12 @@ def test_another_tree_trains_and_predicts_alike(galaxies, tmp_path, recipe):
     tree = load_tree("gz1")
     ids = sorted(path.stem for path in (galaxies / "images_training_rev1").iterdir())
     shares = np.random.default_rng(0).dirichlet(np.ones(6), len(ids))
-    lines = [",".join(["OBJID", *tree.columns]), *(f"{i},{','.join(map(str, s))}" for i, s in zip(ids, shares, strict=True))]
+    lines = [
+        ",".join(["OBJID", *tree.columns]),
+        *(f"{i},{','.join(map(str, s))}" for i, s in zip(ids, shares, strict=True)),
+    ]
     labels.write_text("\n".join(lines))
-    report = train(
-        labels, [galaxies / "images_training_rev1"], tmp_path / "run", recipe.changed(tree="gz1"), workers=0
-    )
+    report = train(labels, [galaxies / "images_training_rev1"], tmp_path / "run", recipe.changed(tree="gz1"), workers=0)
     model = Model(open_bundle(report.bundle))
     prediction = model.predict(load_picture(galaxies / "images_training_rev1" / f"{ids[0]}.jpg"))
     assert sum(prediction.fractions.values()) == pytest.approx(1)

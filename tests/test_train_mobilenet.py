@@ -64,7 +64,8 @@ def test_reads_every_layer() -> None:
     for weight, bias in layers:
         assert weight.dtype == bias.dtype == np.float32
         assert bias.shape == weight.shape[:1]
-        assert np.isfinite(weight).all() and np.isfinite(bias).all()
+        assert np.isfinite(weight).all()
+        assert np.isfinite(bias).all()
     # Each output channel has its own scale, so at most 255 levels of its own.
     top = layers[-1][0]
     assert max(len(np.unique(channel)) for channel in top) <= 255 < len(np.unique(top))
@@ -105,7 +106,8 @@ def test_unfolding_keeps_the_function(loaded: torch.nn.Module, pictures: torch.T
     model.train()
     model.bn1.eval()  # a frozen layer stays frozen
     unfold_batch_norm(model, pictures[:16].split(8))
-    assert model.training and not model.bn1.training
+    assert model.training
+    assert not model.bn1.training
     assert not any(norm._forward_pre_hooks for norm in norms(model))
     with torch.no_grad():
         folded, unfolded = loaded(pictures), model.eval()(pictures)  # the last 8 were not seen

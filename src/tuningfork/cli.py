@@ -312,9 +312,7 @@ def _print_scores(report: dict[str, Any]) -> None:
     table = Table("RMSE (95 % interval)", "complete rows", "known columns")
     table.add_row("predictions", shown(report["rmse_complete_rows"]), shown(report["rmse_known_columns"]))
     for name, scores in report.get("baselines", {}).items():
-        table.add_row(
-            name.replace("_", " "), shown(scores["rmse_complete_rows"]), shown(scores["rmse_known_columns"])
-        )
+        table.add_row(name.replace("_", " "), shown(scores["rmse_complete_rows"]), shown(scores["rmse_known_columns"]))
     console.print(table)
     table = Table("question", "RMSE")
     for name, value in report["rmse_per_question"].items():
@@ -385,7 +383,9 @@ def train(
     size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")
+    ] = None,
     tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
     name: Annotated[str, typer.Option(help="The model's name.")] = "model",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
@@ -442,7 +442,8 @@ def train(
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show this model's whole card.")] = None, as_json: JsonOption = False
+    name: Annotated[str | None, typer.Argument(help="Show this model's whole card.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the models that come with tuningfork, or show one's card.
 
@@ -472,7 +473,9 @@ def models(
         table = Table("model", "what it is", "MB", "networks", "views", "licence")
         for each, bundle in bundles.items():
             size = sum(len(network.onnx) for network in bundle.networks) / 1e6
-            table.add_row(each, bundle.title, f"{size:.1f}", str(len(bundle.networks)), str(bundle.views), bundle.licence)
+            table.add_row(
+                each, bundle.title, f"{size:.1f}", str(len(bundle.networks)), str(bundle.views), bundle.licence
+            )
         _console().print(table)
         print("tuningfork models NAME shows a model's card")
 
@@ -520,7 +523,9 @@ def _trouble() -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             where = f" ({error.filename})" if error.filename else ""
-            raise _fail(f"no space left on the disk{where}; make room, then give the same command with --resume") from None
+            raise _fail(
+                f"no space left on the disk{where}; make room, then give the same command with --resume"
+            ) from None
         raise _fail(str(error)) from None
     except ValueError as error:  # all of our own errors are ValueErrors with a message for people
         raise _fail(str(error)) from None

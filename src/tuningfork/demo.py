@@ -61,7 +61,7 @@ def demo_page(model: Model, cards: list[str]) -> str:
         f"<title>tuningfork: {len(cards)} galaxies</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>What the volunteers would have said</h1><p>{len(cards)} simulated galaxies, and the votes that "
         f"the model <b>{escape(bundle.name)}</b> ({escape(bundle.title)}) predicts from their pictures. "
-        "It was trained on real galaxies of the Sloan Digital Sky Survey and has never seen a simulated one.</p></header>"
+        "These galaxies are drawn by a program; each card also says what was meant to be drawn.</p></header>"
         f"<main>{''.join(cards)}</main></body></html>\n"
     )
 

@@ -186,17 +186,16 @@ def nearest_neighbour_votes(
 
 
 def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, seed: int) -> dict[str, Any]:
+    def interval(told: Floats, true: Floats) -> dict[str, float | None]:
+        def score(rows: NDArray[np.int64]) -> float:
+            return metrics.rmse(told[rows], true[rows])
+
+        return _interval(metrics.bootstrap(score, len(true), resamples=resamples, seed=seed))
+
     complete = ~np.isnan(known).any(1)
-    full_predicted, full_known = predicted[complete], known[complete]
     return {
-        "rmse_complete_rows": _interval(
-            metrics.bootstrap(
-                lambda r: metrics.rmse(full_predicted[r], full_known[r]), len(full_known), resamples=resamples, seed=seed
-            )
-        ),
-        "rmse_known_columns": _interval(
-            metrics.bootstrap(lambda r: metrics.rmse(predicted[r], known[r]), len(known), resamples=resamples, seed=seed)
-        ),
+        "rmse_complete_rows": interval(predicted[complete], known[complete]),
+        "rmse_known_columns": interval(predicted, known),
         "rmse_per_question": _finite(metrics.rmse_per_question(predicted, known, tree)),
         "largest_sum_violation": float(np.nanmax(np.abs(votes.sum_violations(predicted, tree)))),
     }

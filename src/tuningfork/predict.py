@@ -125,9 +125,7 @@ def predict_files(
     return Summary(output, total, failed, resumed, tuple(errors))
 
 
-def predict_batches(
-    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32
-) -> Iterator:
+def predict_batches(model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32) -> Iterator:
     """Predictions batch by batch; the next batches are read in threads while the network works.
 
     At most three batches of resized pictures are held, however many there are.

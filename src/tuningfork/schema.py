@@ -89,9 +89,7 @@ class Tree:
     def fraction_names(self) -> tuple[str, ...]:
         """Names in words of the conditional fractions, such as ``bar_yes_fraction``."""
         return tuple(
-            f"{question.key}_{answer.key}_fraction"
-            for question in self.questions
-            for answer in question.answers
+            f"{question.key}_{answer.key}_fraction" for question in self.questions for answer in question.answers
         )
 
     @cached_property
@@ -107,8 +105,7 @@ class Tree:
     def parents(self) -> tuple[int | None, ...]:
         """For each question, the position of its parent column on the answer axis, or None."""
         return tuple(
-            None if question.parent is None else self.columns.index(question.parent)
-            for question in self.questions
+            None if question.parent is None else self.columns.index(question.parent) for question in self.questions
         )
 
     def question(self, key: str) -> Question:
@@ -222,8 +219,7 @@ def _question(entry: Mapping[str, Any]) -> Question:
         text=_text(entry, "text"),
         parent=entry.get("parent"),
         answers=tuple(
-            Answer(_text(a, "key"), _text(a, "text"), _text(a, "column"), a.get("next"))
-            for a in entry["answers"]
+            Answer(_text(a, "key"), _text(a, "text"), _text(a, "column"), a.get("next")) for a in entry["answers"]
         ),
     )
 

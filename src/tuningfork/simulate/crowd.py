@@ -23,9 +23,7 @@ def gz2() -> Tree:
     return load_tree("gz2")
 
 
-def crowd(
-    probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: Tree | None = None
-) -> Floats:
+def crowd(probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: Tree | None = None) -> Floats:
     """Cumulative vote fractions of a crowd, as in the label table of a campaign.
 
     Parameters

@@ -174,9 +174,7 @@ def _elliptical(galaxy: Galaxy, rng: np.random.Generator) -> Galaxy:
         bulge_to_total=1.0,
         bulge_index=float(rng.uniform(1.0, 2.2) if flat else rng.uniform(1.2, 3.6)),
         bulge_radius=14.0,
-        bulge_thickness=float(
-            rng.uniform(0.12, 0.35) if flat else np.clip(rng.normal(0.75, 0.12), 0.45, 0.97)
-        ),
+        bulge_thickness=float(rng.uniform(0.12, 0.35) if flat else np.clip(rng.normal(0.75, 0.12), 0.45, 0.97)),
         bulge_colour=float(rng.normal(0.76, 0.09) if rng.uniform() < 0.75 else rng.normal(0.5, 0.12)),
         dust_lane=float(rng.uniform(0.5, 1.5)) if rng.uniform() < 0.01 else 0.0,
     )
@@ -260,6 +258,4 @@ def _interaction(galaxy: Galaxy, rng: np.random.Generator) -> Galaxy:
             asymmetry=float(rng.uniform(0.4, 0.9)),
             companion_angle=angle,
         )
-    return replace(
-        galaxy, arc=float(rng.uniform(0.4, 1)), arc_radius=float(rng.uniform(20, 36)), companion_angle=angle
-    )
+    return replace(galaxy, arc=float(rng.uniform(0.4, 1)), arc_radius=float(rng.uniform(20, 36)), companion_angle=angle)

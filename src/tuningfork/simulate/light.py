@@ -207,9 +207,7 @@ def _body(canvas: Canvas, galaxy: Galaxy, rng: np.random.Generator) -> None:
         _arc(canvas, galaxy, flux)
 
 
-def _disk(
-    canvas: Canvas, galaxy: Galaxy, flux: float, along: Floats, across: Floats, rng: np.random.Generator
-) -> None:
+def _disk(canvas: Canvas, galaxy: Galaxy, flux: float, along: Floats, across: Floats, rng: np.random.Generator) -> None:
     h, q = np.float32(galaxy.disk_radius), np.float32(galaxy.disk_axis_ratio)
     if galaxy.inclination >= EDGE_ON:
         # A sheet with a sech² profile in height; its height is such that the second moments

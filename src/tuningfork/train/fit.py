@@ -157,7 +157,7 @@ def train(
     epochs = int(state["epoch"]) + 1
     scores = {"val_rmse": float(best.best_model_score), "epoch": epochs}
     bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1], start)
-    say(f"ONNX against PyTorch, largest difference of a logit: {deviations['float32']:.2g} with 32-bit weights, "
+    say(f"ONNX against PyTorch, largest difference of a fraction: {deviations['float32']:.2g} with 32-bit weights, "
         f"{deviations['float16']:.2g} with 16-bit weights")  # fmt: skip
     folder = write_bundle(bundle, run / "bundle")
     return TrainReport(folder, epochs, scores, deviations, data.errors, time.monotonic() - started)
@@ -225,8 +225,8 @@ def _export(
     half = halved(single)
     pictures = next(iter(validation))[0].numpy()
     deviations = {
-        "float32": deviation(module.network, single, pictures),
-        "float16": deviation(module.network, half, pictures),
+        "float32": deviation(module.network, tree, single, pictures),
+        "float16": deviation(module.network, tree, half, pictures),
     }
     bundle = Bundle(
         name=name,
@@ -247,7 +247,7 @@ def _export(
         figures={
             "validation": {recipe.network: scores},
             "deviation": {
-                f"largest difference of a logit from PyTorch, {bits}-bit weights": deviations[f"float{bits}"]
+                f"largest difference of a fraction from PyTorch, {bits}-bit weights": deviations[f"float{bits}"]
                 for bits in (32, 16)
             },
         },

@@ -234,12 +234,11 @@ def test_a_training_gives_a_bundle_that_predicts(galaxies, tmp_path, recipe):
 
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on_to_the_same_end(galaxies, tmp_path, recipe):
+    recipe = recipe.changed(epochs=3)
     whole = _train(galaxies, tmp_path / "whole", recipe, workers=0)
-    epochs = []
 
     def stop(line):
-        epochs.append(line)
-        if line.startswith("epoch 1/"):
+        if line.startswith("epoch 2/"):
             raise RuntimeError("pulled the plug")
 
     with pytest.raises(RuntimeError, match="pulled"):
@@ -248,8 +247,8 @@ def test_an_interrupted_training_goes_on_to_the_same_end(galaxies, tmp_path, rec
         _train(galaxies, tmp_path / "run", recipe, workers=0)
     again = []
     resumed = _train(galaxies, tmp_path / "run", recipe, workers=0, resume=True, say=again.append)
-    assert not any(line.startswith("epoch 1/") for line in again)
-    assert resumed.best["val_rmse"] == pytest.approx(whole.best["val_rmse"], abs=1e-4)
+    assert [line.split(":")[0] for line in again if line.startswith("epoch")] == ["epoch 2/3", "epoch 3/3"]
+    assert resumed.best["val_rmse"] == pytest.approx(whole.best["val_rmse"], abs=1e-6)
     with pytest.raises(TrainError, match="another recipe"):
         _train(galaxies, tmp_path / "run", recipe.changed(size=40), workers=0, resume=True)
 
@@ -319,4 +318,4 @@ def test_a_network_learns_what_is_there_to_learn(tmp_path, gz2):
     test, known = data.rows("test"), data.cumulative
     mean = np.sqrt(np.mean((known[data.rows("train")].mean(0) - known[test]) ** 2))
     told = Model(open_bundle(report.bundle)).predict([data.paths[row] for row in test]).cumulative
-    assert np.sqrt(np.mean((told - known[test]) ** 2)) < 0.85 * mean
+    assert np.sqrt(np.mean((told - known[test]) ** 2)) < 0.92 * mean

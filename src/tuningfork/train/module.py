@@ -59,6 +59,8 @@ class MorphologyModule(lightning.LightningModule):
         return self.network(pictures.contiguous(memory_format=torch.channels_last))
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
+        # Dropout by step, not by what was drawn before: a resumed training repeats the uninterrupted one.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
         pictures, known, candidates = batch
         answers, classes = self._outputs(pictures)
         loss = vote_loss(cumulative_from_logits(answers, self.tree), known)

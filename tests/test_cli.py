@@ -372,3 +372,16 @@ def test_train_evaluate_and_predict_hang_together(run, tmp_path):
     told = json.loads(run("evaluate", tmp_path / "votes.csv", labels, "--split", split, "--json").stdout)
     assert told["part"] == "test"
     assert told["rmse_complete_rows"]["value"] < 0.5
+
+
+@pytest.mark.parametrize("cell", ["3.5", "x", "7", "-1"])
+def test_evaluate_names_a_class_that_is_none(run, pictures, labels, tmp_path, cell):
+    run("predict", pictures, "-o", tmp_path / "votes.csv", "--views", 1)
+
+    def spoil(rows):
+        rows[4][rows[0].index("class")] = cell
+
+    bad = _edited(tmp_path / "votes.csv", tmp_path / "bad.csv", spoil)
+    error = run("evaluate", bad, labels, code=1).stderr
+    assert "column class" in error
+    assert repr(cell) in error

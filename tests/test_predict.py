@@ -250,3 +250,16 @@ def test_run_json_says_what_the_run_is(model, pictures, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         predict_files(model, [pictures], tmp_path / "out.csv")
     assert set(json.loads((tmp_path / "out.csv.parts" / "run.json").read_text())) == {"fingerprint", "part_rows"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")
+def test_a_file_name_that_is_no_text_is_a_row_like_any_other(model, pictures, tmp_path):
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    for name in (b"caf\xe9.jpg", "schön.jpg".encode()):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write((pictures / "000.jpg").read_bytes())
+    for output in ("out.csv", "out.parquet", "out.vot"):
+        predict_files(model, [tmp_path / "in"], tmp_path / output, views=1)
+    ids = pyarrow.parquet.read_table(tmp_path / "out.parquet")["id"].to_pylist()
+    assert ids == ["caf\\xe9", "schön"]

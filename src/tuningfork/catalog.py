@@ -60,7 +60,7 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """One row that cannot be used. `row` counts data rows from 1; a CSV's header is row 0."""
+    """One row or file that cannot be used. `row` counts data rows from 1; 0 where there is no row to name."""
 
     file: str
     row: int
@@ -69,7 +69,7 @@ class RowError:
     reason: str
 
     def __str__(self) -> str:
-        where = f"{self.file}, row {self.row}" + (f" ({self.id})" if self.id else "")
+        where = self.file + (f", row {self.row}" if self.row else "") + (f" ({self.id})" if self.id else "")
         return f"{where}{f', column {self.column}' if self.column else ''}: {self.reason}"
 
 

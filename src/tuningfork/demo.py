@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -36,10 +35,10 @@ td { padding: .05rem .2rem } td:nth-child(2) { width: 45% } td:last-child { text
 """
 
 
-def write_demo(output: Path, *, n: int = 8, seed: int = 3, model: str = "default") -> Iterator[str]:
-    """Draw `n` galaxies, predict them, write the page to `output`; yields a line of text a galaxy."""
+def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "default") -> list[str]:
+    """Draw `n` galaxies, predict them, write the page to `output`; a line of text for each galaxy."""
     opened = load(model)
-    cards = []
+    cards, lines = [], []
     for index in range(n):
         galaxy = draw(seed, index)
         picture = render(galaxy)
@@ -48,8 +47,9 @@ def write_demo(output: Path, *, n: int = 8, seed: int = 3, model: str = "default
             prediction.tree, f"galaxy {index + 1}", prediction.cumulative, prediction.class_probability
         )
         cards.append(_card(prediction, picture, galaxy.kind))
-        yield f"{prediction} [drawn as: {galaxy.kind.replace('_', ' ')}]"
+        lines.append(f"{prediction} [drawn as: {galaxy.kind.replace('_', ' ')}]")
     write_text(output, demo_page(opened, cards))
+    return lines
 
 
 def demo_page(model: Model, cards: list[str]) -> str:

@@ -62,7 +62,7 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
     classes = None
     if tree.classes and "class" in names:
         cells = table["class"].to_pylist()
-        classes = np.array([-1 if cells[rows[i]] in (None, "") else int(cells[rows[i]]) for i in read.ids])
+        classes = np.array([_class_number(cells[rows[i]], len(tree.classes), f"{path}, {i}") for i in read.ids])
     errors = list(read.errors)
     if "error" in names:
         reasons = table["error"].to_pylist()
@@ -183,6 +183,18 @@ def nearest_neighbour_votes(
             nearest = known[np.argpartition(distance[:, known], count - 1, axis=1)[:, :count]]
             out[:, columns] = train[nearest][:, :, columns].mean(1)
     return out
+
+
+def _class_number(cell: object, count: int, where: str) -> int:
+    if cell is None or cell == "":
+        return -1
+    try:
+        number = int(cell)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < count:
+        raise CatalogError(f"{where}, column class: {cell!r} is none of 0…{count - 1}; leave it blank if it is unknown")
+    return number
 
 
 def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, seed: int) -> dict[str, Any]:

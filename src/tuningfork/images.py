@@ -21,11 +21,11 @@ __all__ = ["EXTENSIONS", "PictureError", "find_pictures", "load_picture", "pictu
 Picture = NDArray[np.uint8]
 
 #: Files of these kinds are taken from a folder; a file named directly is tried whatever its name.
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".npy"})
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".fz", ".npy"})
 #: Pillow knows many more, some of which start other programs (EPS: Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 MAX_FILE_BYTES = 256 * 2**20
-MAX_PIXELS = 64 * 2**20
+MAX_PIXELS = 16 * 2**20
 #: Below this no shape is left to see.
 MIN_SIDE = 8
 

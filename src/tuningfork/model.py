@@ -256,7 +256,7 @@ class Model:
     def read(self, source: Source, number: int = 0) -> Read:
         """Read and resize one picture; a failure becomes the row's error. Safe to call from many threads."""
         is_file = isinstance(source, str | os.PathLike)
-        id_, path = (Path(source).stem, str(source)) if is_file else (str(number), "")
+        id_, path = (_text(Path(source).stem), _text(str(source))) if is_file else (str(number), "")
         try:
             picture = picture_from_array(source) if isinstance(source, np.ndarray) else load_picture(source)
             return Read(id_, path, self.inputs(picture), "")
@@ -369,3 +369,8 @@ def _turns(views: int) -> list[tuple[int, bool]]:
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     exponential = np.exp(logits - logits.max(-1, keepdims=True))
     return exponential / exponential.sum(-1, keepdims=True)
+
+
+def _text(name: str) -> str:
+    # File names may hold bytes that are no UTF-8; tables hold text only.
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,11 @@
+"""The command line: thin, and the only room that prints."""
+
+# The order of the imports is the order of the commands in --help.
+from .base import app, main
+
+from .predicting import predict  # isort: skip
+from .judging import classes, evaluate, lint  # isort: skip
+from .learning import simulate, train  # isort: skip
+from .showing import demo, models  # isort: skip
+
+__all__ = ["app", "classes", "demo", "evaluate", "lint", "main", "models", "predict", "simulate", "train"]

@@ -1,0 +1,162 @@
+"""What all commands share: the app, exit codes, how errors and progress are shown."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from ..catalog import RowError
+
+__all__ = [
+    "app",
+    "screen",
+    "counted",
+    "failed",
+    "main",
+    "must_exist",
+    "print_json",
+    "progress_bar",
+    "report_rows",
+    "rest",
+    "row_error",
+    "trouble",
+]
+
+#: Exit codes; 2, wrong usage, is Typer's own.
+WELL, FAILED, SOME_ROWS_FAILED, INTERRUPTED = 0, 1, 3, 130
+#: Row errors that are printed one by one; the rest is counted.
+SHOWN_ERRORS = 20
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tell the morphology of galaxies from their pictures.\n\n"
+    "Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 done but some rows failed.",
+)
+
+
+TreeOption = Annotated[str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1 or a TOML file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
+LabelsArgument = Annotated[Path, typer.Argument(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
+
+
+def main() -> None:
+    """Entry point of the `tuningfork` command."""
+    app()
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"tuningfork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def trouble() -> Iterator[None]:
+    """Turn what can go wrong into one clear line and an exit code."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        print("interrupted; `predict` and `train` go on where they were with --resume", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            where = f" ({error.filename})" if error.filename else ""
+            raise failed(
+                f"no space left on the disk{where}; make room, then give the same command with --resume"
+            ) from None
+        raise failed(str(error)) from None
+    except ValueError as error:  # all of our own errors are ValueErrors with a message for people
+        raise failed(str(error)) from None
+
+
+def failed(message: str) -> typer.Exit:
+    """Say what went wrong; raise what this returns."""
+    print(f"error: {message}", file=sys.stderr)
+    return typer.Exit(FAILED)
+
+
+def must_exist(paths: Sequence[Path]) -> None:
+    """Wrong usage (exit code 2) if a path is not there."""
+    for path in paths:
+        if not path.exists():
+            raise typer.BadParameter(f"{path}: no such file or folder")
+
+
+def row_error(path: str, reason: str) -> RowError:
+    """A file that failed, for `report_rows`."""
+    from ..catalog import RowError
+
+    return RowError(path, 0, "", "", reason)
+
+
+def report_rows(errors: Sequence[RowError], total: int | None = None) -> None:
+    """Print the rows that failed, and leave with exit code 3 if there are any."""
+    if not errors:
+        return
+    for error in errors[:SHOWN_ERRORS]:
+        print(f"failed: {error}", file=sys.stderr)
+    rest(len(errors) if total is None else total, file=sys.stderr)
+    raise typer.Exit(SOME_ROWS_FAILED)
+
+
+def rest(total: int, file: Any = None) -> None:
+    """Say how many lines were not shown."""
+    if total > SHOWN_ERRORS:
+        print(f"  … and {total - SHOWN_ERRORS} more", file=file or sys.stdout)
+
+
+def print_json(value: Any, indent: int | None = 1) -> None:
+    """JSON on stdout; a number that JSON does not have is our mistake and raises."""
+    print(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+
+
+def screen() -> Console:
+    """Where tables are printed."""
+    # A pipe has no width of its own; rich would fold tables at 80 columns.
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on stderr; nothing at all where stderr is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

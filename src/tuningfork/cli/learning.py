@@ -1,0 +1,109 @@
+"""`tuningfork simulate` and `train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .base import JsonOption, app, counted, failed, must_exist, print_json, progress_bar, report_rows, trouble
+
+__all__ = ["simulate", "train"]
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Argument(help="Folder to fill, in the layout of Kaggle's challenge.")],
+    n: Annotated[int, typer.Option("--n", min=1, max=10_000_000, help="How many galaxies.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 0,
+    volunteers: Annotated[int, typer.Option(min=1, max=10_000, help="Votes for each galaxy.")] = 45,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: as many as cores.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make pictures of galaxies of known shape, and the votes that a crowd would give them.
+
+    An interrupted run goes on when the same command is given again.
+
+    Examples:
+
+        tuningfork simulate galaxies/ --n 1000 --seed 1
+
+        tuningfork train --images galaxies/images_training_rev1 --labels galaxies/training_solutions_rev1.csv -o run
+    """
+    with trouble():
+        from ..simulate import simulate as make
+
+        with progress_bar("simulating") as progress:
+            make(output, n, seed, volunteers=volunteers, workers=workers or None, progress=progress)
+        if as_json:
+            print_json({"folder": str(output), "galaxies": n, "seed": seed})
+        else:
+            print(f"{output}: {counted(n, 'galaxy', 'galaxies')}; pictures in images_training_rev1, "
+                  "votes in training_solutions_rev1.csv, shapes in truth.csv")  # fmt: skip
+
+
+@app.command()
+def train(
+    images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: logs, checkpoints, bundle.")],
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a TOML file.")] = "default",
+    start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
+    network: Annotated[str | None, typer.Option(help="Any network of timm, instead of the recipe's.")] = None,
+    size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")
+    ] = None,
+    tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
+    name: Annotated[str, typer.Option(help="The model's name.")] = "model",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network on pictures and votes; blank columns cost nothing. Needs `tuningfork[train]`.
+
+    Examples:
+
+        tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run
+
+        tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run --resume
+
+        tuningfork train --images pictures --labels votes.csv -o run --recipe efficientnet_b0 --epochs 20 --size 64
+
+        tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
+    """
+    must_exist([*images, labels, *([start] if start else [])])
+    with trouble():
+        try:
+            from ..train.fit import train as fit
+            from ..train.recipe import load_recipe
+        except ImportError as error:
+            raise failed(f"training needs more libraries ({error.name}): pip install 'tuningfork[train]'") from None
+        chosen = load_recipe(recipe).changed(
+            network=network, size=size, epochs=epochs, batch=batch, seed=seed, tree=tree
+        )
+        report = fit(
+            labels,
+            images,
+            output,
+            chosen,
+            name=name,
+            resume=resume,
+            start=start,
+            workers=workers,
+            threads=threads,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        if as_json:
+            print_json(
+                {"bundle": str(report.bundle), "best": report.best, "onnx_deviation": report.deviation,
+                 "left_out": len(report.errors), "seconds": report.seconds}
+            )  # fmt: skip
+        else:
+            print(f"{report.bundle}: best epoch {report.epochs}, validation RMSE {report.best['val_rmse']:.4f}")
+        report_rows(report.errors)

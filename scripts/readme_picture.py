@@ -31,7 +31,7 @@ def main() -> None:
         sheet.paste(Image.fromarray(picture).crop((62, 62, 362, 362)), (left, top))
         probability = prediction.class_probability.max()
         pen.text((left, top + SIDE + 6), f"{prediction.class_name}  {probability:.0%}", "white", head)
-        for line, (key, answer, share) in enumerate(prediction.path()[:5]):
+        for line, (key, answer, share) in enumerate(prediction.steps()[:5]):
             y = top + SIDE + 36 + 21 * line
             pen.rectangle((left, y + 3, left + 60, y + 15), fill=(52, 58, 70))
             pen.rectangle((left, y + 3, left + round(60 * share), y + 15), fill=(86, 180, 233))

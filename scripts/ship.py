@@ -46,6 +46,7 @@ def main() -> None:
         name=args.output.name,
         title=ABOUT["title"],
         description=ABOUT["description"],
+        licence=ABOUT["licence"],
         limits=tuple(ABOUT["limits"]),
         attribution=tuple(ABOUT["attribution"]),
         networks=tuple(network for member in members for network in member.networks),

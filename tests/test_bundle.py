@@ -69,7 +69,7 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     change(content)
     del content["sha256"]
     content["sha256"] = bundle_module._digest(content)
-    path.write_text(json.dumps(content), "utf-8")
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return folder
 
 
@@ -172,29 +172,23 @@ def test_a_full_disk_leaves_no_half_model(tmp_path: Path, monkeypatch: pytest.Mo
 def test_any_changed_byte_of_the_description_is_found(folder: Path) -> None:
     path = folder / "bundle.json"
     written = path.read_bytes()
-    harmless = []
     for at in range(len(written)):
         # One bit; of letters the one between capitals and small ones, of blanks the one between blank and tab.
         flip = 0x20 if written[at : at + 1].isalpha() and at % 2 else 0x01
         path.write_bytes(written[:at] + bytes([written[at] ^ flip]) + written[at + 1 :])
         found = opened(folder)
-        if isinstance(found, Bundle):
-            harmless.append(at)
-            assert found == small()
-            assert found.sha256 == small().sha256
-        else:
-            assert found.startswith(str(path))
-    assert len(harmless) < 10
-    assert all(chr(written[at]) in " \n\te" for at in harmless)
+        assert not isinstance(found, Bundle), at
+        assert found.startswith(str(path))
 
 
 @pytest.mark.parametrize(("old", "new"), [('"views": 4', '"views":\t4'), ("0.09", "9e-2"), ("0.09", "9E-2")])
-def test_another_spelling_of_the_same_content_is_the_same_bundle(folder: Path, old: str, new: str) -> None:
+def test_another_spelling_of_the_same_content_is_not_what_was_written(folder: Path, old: str, new: str) -> None:
     path = folder / "bundle.json"
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new), "utf-8")
-    assert open_bundle(folder) == small()
+    with pytest.raises(BundleError, match="SHA-256"):
+        open_bundle(folder)
 
 
 def test_any_changed_byte_of_a_network_is_found(folder: Path) -> None:

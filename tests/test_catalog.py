@@ -554,8 +554,11 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, end: str) -> Non
 def test_a_ragged_line_is_named(tmp_path: Path, change: object) -> None:
     rows = rows_of(1, 2, 3)
     rows[1] = change(rows[1])
-    with pytest.raises(CatalogError, match=rf"labels\.csv.*Row #3: Expected 38 columns, got {len(rows[1])}"):
-        read_votes(csv_file(tmp_path, rows), TREE)
+    table = read_votes(csv_file(tmp_path, rows), TREE)
+    assert table.ids == ("1", "3")
+    (error,) = table.errors
+    assert (error.row, error.id) == (2, "2")
+    assert error.reason == f"{len(rows[1])} cells where the header has 38; mend the row"
 
 
 def test_a_line_that_is_ragged_and_not_utf8_is_named(tmp_path: Path) -> None:

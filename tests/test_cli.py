@@ -96,7 +96,8 @@ def test_predict_to_each_format(run, pictures, tmp_path, suffix):
     output = tmp_path / f"votes.{suffix}"
     assert "12 galaxies" in run("predict", pictures, "-o", output, "--views", 1).stdout
     assert output.stat().st_size > 1000
-    assert list(tmp_path.iterdir()) == [output]
+    beside = [tmp_path / "votes.csv-metadata.json"] if suffix == "csv" else []
+    assert sorted(tmp_path.iterdir()) == [output, *beside]
 
 
 def test_predict_in_kaggles_format(run, pictures, tmp_path):
@@ -385,3 +386,22 @@ def test_evaluate_names_a_class_that_is_none(run, pictures, labels, tmp_path, ce
     error = run("evaluate", bad, labels, code=1).stderr
     assert "column class" in error
     assert repr(cell) in error
+
+
+def test_the_card_beside_the_model_is_the_one_that_is_shown(run):
+    from tuningfork import bundle
+
+    card = Path(bundle.__file__).parent / "models" / "default" / "CARD.md"
+    assert run("models", "default").stdout.strip() == card.read_text("utf-8").strip()
+
+
+def test_readme_figures_are_the_shipped_models(run):
+    """Every figure of the README's table is the one that the evaluation wrote into the bundle."""
+    test = json.loads(run("models", "default", "--json").stdout)["figures"]["test"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    scores = [test, *test["baselines"].values()]
+    for interval in [score[key] for score in scores for key in ("rmse_complete_rows", "rmse_known_columns")]:
+        assert f"{interval['value']:.4f}" in readme
+        assert f"({interval['low']:.4f}…{interval['high']:.4f})" in readme
+    assert f"{test['classes']['accuracy']['value']:.3f}" in readme
+    assert f"{test['classes']['macro_f1']['value']:.3f}" in readme

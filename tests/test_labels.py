@@ -183,7 +183,7 @@ def test_a_table_without_rows_has_no_classes(tmp_path: Path) -> None:
 
 def test_a_sound_table_has_no_faults(tmp_path: Path) -> None:
     found = lint(file_of(tmp_path, consistent(20)), TREE)
-    assert found.faulty_rows == 0
+    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 0
     assert found.broken == ()
     assert found.unknown == {}
     assert found.to_dict()["complete_rows"] == 20
@@ -210,7 +210,7 @@ def test_a_sum_broken_on_purpose_is_found_with_its_offset(tmp_path: Path, key: s
     (broken,) = found.broken
     assert (broken.row, broken.question, broken.parent) == (number, key, parent)
     assert broken.off_by == pytest.approx(off, abs=1e-12)
-    assert found.faulty_rows == 1
+    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 1
     (told,) = found.to_dict()["broken_sums"]
     assert (told["id"], told["should_equal"]) == (str(number + 1), parent or 1)
     assert told["off_by"] == pytest.approx(off, abs=1e-12)
@@ -256,7 +256,7 @@ def test_rows_out_of_range_are_named_with_their_column(tmp_path: Path) -> None:
     path = file_of(tmp_path, rows, ["a", "b", "c", "d"])
     found = lint(path, TREE)
     assert found.table.ids == ("a", "c")
-    assert found.faulty_rows == 2
+    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 2
     assert [(e["row"], e["id"], e["column"]) for e in found.to_dict()["unusable_rows"]] == [
         (2, "b", "Class4.1"),
         (4, "d", "Class9.2"),
@@ -294,5 +294,5 @@ def test_the_real_table_has_only_the_faults_that_a_plain_loop_finds(shared: Path
 
 def test_lint_of_a_table_without_rows(tmp_path: Path) -> None:
     found = lint(file_of(tmp_path, []), TREE)
-    assert found.faulty_rows == 0
+    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 0
     assert found.to_dict()["rows"] == 0

@@ -169,7 +169,7 @@ def test_clean_means_that_the_votes_pass_the_thresholds_of_the_class(model):
 def test_the_majoritys_path_follows_the_tree(model, pictures):
     for picture in pictures:
         prediction = model.predict(picture)
-        steps = prediction.path()
+        steps = prediction.steps()
         assert steps[0][0] == model.tree.questions[0].key
         for (key, text, share), following in zip(steps, [*steps[1:], None], strict=True):
             answer = next(a for a in model.tree.question(key).answers if a.text == text)

@@ -249,6 +249,11 @@ def test_an_interrupted_training_goes_on_to_the_same_end(galaxies, tmp_path, rec
     resumed = _train(galaxies, tmp_path / "run", recipe, workers=0, resume=True, say=again.append)
     assert [line.split(":")[0] for line in again if line.startswith("epoch")] == ["epoch 2/3", "epoch 3/3"]
     assert resumed.best["val_rmse"] == pytest.approx(whole.best["val_rmse"], abs=1e-6)
+    other = tmp_path / "other.csv"
+    lines = (galaxies / "training_solutions_rev1.csv").read_text().splitlines(keepends=True)
+    other.write_text("".join(lines[:50]))
+    with pytest.raises(TrainError, match="other labels"):
+        train(other, [galaxies / "images_training_rev1"], tmp_path / "run", recipe, workers=0, resume=True)
     with pytest.raises(TrainError, match="another recipe"):
         _train(galaxies, tmp_path / "run", recipe.changed(size=40), workers=0, resume=True)
 

@@ -159,7 +159,6 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             )
     description = folder / "bundle.json"
     content = _json(description)
-    _check_format(content, description)
     try:
         networks = _networks(content, folder)
         bundle = Bundle(
@@ -194,7 +193,7 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
     """Write `bundle` into `folder`, networks first, so that a bundle.json always finds its networks."""
     target = Path(folder)
     # First of all, since figures that JSON cannot hold (NaN) raise here.
-    text = json.dumps(bundle.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    text = _as_written(bundle.to_dict())
     target.mkdir(parents=True, exist_ok=True)
     for number, network in enumerate(bundle.networks):
         with whole_file(target / _file_name(number)) as beside:
@@ -207,6 +206,10 @@ def _file_name(number: int) -> str:
     return f"network-{number}.onnx"
 
 
+def _as_written(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
 def _digest(content: Mapping[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -216,15 +219,17 @@ def _json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_JSON_BYTES:
         raise BundleError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no model's description")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: cannot be read as JSON: {error}; {_AGAIN}") from None
     if not isinstance(content, dict):
         raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
+    _check_format(content, text, path)
     return content
 
 
-def _check_format(content: Mapping[str, Any], path: Path) -> None:
+def _check_format(content: Mapping[str, Any], text: str, path: Path) -> None:
     if content.get("format") != FORMAT:
         raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
     if content.get("version") != VERSION:
@@ -235,9 +240,11 @@ def _check_format(content: Mapping[str, Any], path: Path) -> None:
     told = content.get("sha256")
     try:
         found = _digest({key: value for key, value in content.items() if key != "sha256"})
+        # The text too: another spelling of the same content is not what was written.
+        whole = text == _as_written(content)
     except (ValueError, RecursionError):  # NaN, half a surrogate pair: nothing that we wrote
-        found = None
-    if found is None or told != found:
+        found, whole = None, False
+    if not whole or told != found:
         raise BundleError(f"{path}: its content differs from what was written (SHA-256); {_AGAIN}")
     for key, kind in _KINDS.items():
         if not isinstance(content.get(key), kind):

@@ -7,7 +7,7 @@ from typing import Any
 
 from .bundle import Bundle
 
-__all__ = ["model_card"]
+__all__ = ["interval_text", "model_card"]
 
 
 def model_card(bundle: Bundle) -> str:
@@ -67,16 +67,16 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
             f"untouched test part, {test['galaxies']} galaxies, {test['complete_rows']} with complete votes "
             "(95 % bootstrap intervals):"
         )
-        lines.append(f"RMSE of 37 columns on complete rows {_interval(test['rmse_complete_rows'])}")
-        lines.append(f"RMSE over all known columns {_interval(test['rmse_known_columns'])}")
+        lines.append(f"RMSE of 37 columns on complete rows {interval_text(test['rmse_complete_rows'])}")
+        lines.append(f"RMSE over all known columns {interval_text(test['rmse_known_columns'])}")
         for name, scores in test.get("baselines", {}).items():
-            complete, known = _interval(scores["rmse_complete_rows"]), _interval(scores["rmse_known_columns"])
+            complete, known = interval_text(scores["rmse_complete_rows"]), interval_text(scores["rmse_known_columns"])
             lines.append(f"baseline, {name.replace('_', ' ')}: {complete} on complete rows, {known} over known columns")
         classes = test.get("classes")
         if classes:
             lines.append(
                 f"class of the {classes['galaxies']} galaxies whose votes decide it: accuracy "
-                f"{_interval(classes['accuracy'])}, macro F1 {_interval(classes['macro_f1'])}"
+                f"{interval_text(classes['accuracy'])}, macro F1 {interval_text(classes['macro_f1'])}"
             )
             lines += [
                 f"{name.replace('_', ' ')}: {each['galaxies']} galaxies, precision {_number(each['precision'])}, "
@@ -90,7 +90,8 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _interval(interval: Mapping[str, float | None]) -> str:
+def interval_text(interval: Mapping[str, float | None]) -> str:
+    """`value (low…high)` of an evaluation's interval; a dash where there was nothing to score."""
     if interval["value"] is None:
         return "–"
     if interval["low"] is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import json
 import math
 import os
 import warnings
@@ -20,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from .files import whole_file
+from .files import whole_file, write_text
 from .schema import Tree
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "RowError",
     "VoteTable",
     "arrow_schema",
+    "check_format",
     "read_table",
     "read_votes",
     "table_format",
@@ -102,6 +105,12 @@ def table_format(path: str | os.PathLike[str]) -> str:
     return FORMATS[suffix]
 
 
+def check_format(path: str | os.PathLike[str]) -> None:
+    """Raise CatalogError now, rather than after hours of work, if a table cannot be written as `path` asks."""
+    if table_format(path) in ("fits", "votable", "ecsv"):
+        _astropy(path)
+
+
 def arrow_schema(columns: Iterable[Column], metadata: dict[str, str] | None = None) -> pa.Schema:
     """An Arrow schema that carries every column's description and unit."""
     fields = [
@@ -119,11 +128,11 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[An
     """A function to call with each Arrow table; the file appears, whole, when the block ends well.
 
     CSV and Parquet are written as they come. FITS, VOTable and ECSV need astropy and are put together
-    in memory (about half a kilobyte a galaxy), since their headers state what follows.
+    in memory (about half a kilobyte a galaxy), since their headers state what follows. A CSV cannot say
+    what its columns mean; beside it comes ``PATH-metadata.json``, where W3C's CSV on the Web looks for it.
     """
     kind = table_format(path)
-    if kind in ("fits", "votable", "ecsv"):
-        _astropy(path)
+    check_format(path)
     with whole_file(path) as beside:
         if kind == "csv":
             with pa.csv.CSVWriter(str(beside), schema) as writer:
@@ -135,6 +144,26 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[An
             parts: list[pa.Table] = []
             yield parts.append
             _write_astropy(pa.concat_tables(parts) if parts else schema.empty_table(), beside, kind)
+    if kind == "csv":
+        write_text(f"{os.fspath(path)}-metadata.json", _csv_metadata(Path(path).name, schema))
+
+
+def _csv_metadata(name: str, schema: pa.Schema) -> str:
+    kinds = {"bool": "boolean", "float": "float", "double": "double", "int8": "byte"}
+    columns = []
+    for column in schema:
+        about = {k.decode(): v.decode() for k, v in (column.metadata or {}).items()}
+        columns.append(
+            {
+                "name": column.name,
+                "titles": column.name,
+                "dc:description": about.get("description", ""),
+                "datatype": kinds.get(str(column.type), "string"),
+                **({"schema:unitText": about["unit"]} if "unit" in about else {}),
+            }
+        )
+    content = {"@context": "http://www.w3.org/ns/csvw", "url": name, "tableSchema": {"columns": columns}}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _astropy(path: str | os.PathLike[str]) -> None:
@@ -175,7 +204,12 @@ def _write_astropy(table: pa.Table, path: Path, kind: str) -> None:
     with warnings.catch_warnings():
         # Units and names that a format knows only by its own spelling.
         warnings.simplefilter("ignore")
-        out.write(path, overwrite=True, **options)
+        try:
+            out.write(path, overwrite=True, **options)
+        except OSError as error:
+            if error.errno is None and "space" in str(error):  # astropy's own words, without the number
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            raise
     if kind == "fits":
         _describe_fits(path, out)
 
@@ -239,12 +273,41 @@ def _read_csv(path: str | os.PathLike[str], text: bool) -> pa.Table:
     if not has_rows:
         return pa.schema([(name, pa.string()) for name in names]).empty_table()
     types = dict.fromkeys(names, pa.string()) if text else None
-    return pa.csv.read_csv(
-        os.fspath(path),
-        read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
-    )
+    try:
+        return pa.csv.read_csv(
+            os.fspath(path),
+            read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
+        )
+    except pa.ArrowInvalid:
+        table = _read_ragged_csv(path, names) if text and len(set(names)) == len(names) else None
+        if table is None:
+            raise
+        return table
+
+
+def _read_ragged_csv(path: str | os.PathLike[str], names: list[str]) -> pa.Table | None:
+    """Cells as text; a row with too few or too many is kept blank, and told in the metadata `ragged`.
+
+    None if the file is no text, or a quotation mark that is never closed swallows other rows.
+    """
+    rows, ragged = [], {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            next(reader)
+            for cells in filter(None, reader):
+                if len(cells) != len(names):
+                    if any("\n" in cell for cell in cells):
+                        return None
+                    ragged[len(rows)] = f"{len(cells)} cells where the header has {len(names)}; mend the row"
+                    cells = [cells[0], *[""] * (len(names) - 1)]
+                rows.append([cell or None for cell in cells])
+    except (UnicodeDecodeError, csv.Error):
+        return None
+    schema = pa.schema([(name, pa.string()) for name in names], metadata={"ragged": json.dumps(ragged)})
+    return pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], schema=schema)
 
 
 def _read_astropy(path: str | os.PathLike[str], kind: str) -> pa.Table:
@@ -296,7 +359,8 @@ def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) 
     names = table.column_names
     id_column = next((name for name in tree.id_columns if name in names), None)
     if id_column is None:
-        raise CatalogError(f"{path}: no ID column; call it {' or '.join(tree.id_columns)}")
+        found = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        raise CatalogError(f"{path}: no ID column; call it {' or '.join(tree.id_columns)} (the file has {found})")
     for column in tree.columns:
         if column not in names:
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
@@ -309,6 +373,9 @@ def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) 
     def report(row: int, column: str, reason: str) -> None:
         errors.setdefault(row, RowError(str(path), row + 1, ids[row], column, reason))
 
+    ragged = (table.schema.metadata or {}).get(b"ragged", b"{}")
+    for row, reason in json.loads(ragged).items():
+        report(int(row), "", reason)
     first: dict[str, int] = {}
     for row, id_ in enumerate(ids):
         if not id_:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -42,10 +43,7 @@ def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "defaul
     for index in range(n):
         galaxy = draw(seed, index)
         picture = render(galaxy)
-        prediction = opened.predict(picture)
-        prediction = Prediction(
-            prediction.tree, f"galaxy {index + 1}", prediction.cumulative, prediction.class_probability
-        )
+        prediction = replace(opened.predict(picture), id=f"galaxy {index + 1}")
         cards.append(_card(prediction, picture, galaxy.kind))
         lines.append(f"{prediction} [drawn as: {galaxy.kind.replace('_', ' ')}]")
     write_text(output, demo_page(opened, cards))
@@ -69,7 +67,7 @@ def demo_page(model: Model, cards: list[str]) -> str:
 def _card(prediction: Prediction, picture: NDArray[np.uint8], kind: str) -> str:
     steps = "".join(
         f"<li>{escape(answer)} {share:.0%}<small>{escape(prediction.tree.question(key).text)}</small></li>"
-        for key, answer, share in prediction.path()
+        for key, answer, share in prediction.steps()
     )
     top = prediction.class_probability.max() if len(prediction.class_probability) else 0
     kind = kind.replace("_", " ")

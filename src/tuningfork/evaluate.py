@@ -108,6 +108,8 @@ def evaluate(
     CatalogError
         If a table cannot be used, or no galaxy is in both.
     """
+    if split is not None and part not in set(split.values()):
+        raise CatalogError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
     told = read_predictions(predictions, tree)
     known = read_votes(labels, tree)
     cumulative = votes.cumulative_from(known.values, tree)
@@ -135,7 +137,6 @@ def evaluate(
         raise CatalogError(f"{predictions} and {labels} have no galaxy{what} in common; are their IDs of one kind?")
     here = [row for row, _ in rows]
     at = [a for _, a in rows]
-    classes = None if told.classes is None else told.classes[at]
     report: dict[str, Any] = {
         "predictions": str(predictions),
         "labels": str(labels),
@@ -144,8 +145,15 @@ def evaluate(
         "complete_rows": int((~np.isnan(cumulative[here]).any(1)).sum()),
         **_vote_scores(told.cumulative[at], cumulative[here], tree, resamples, seed),
     }
-    if classes is not None and (classes >= 0).all():
-        report["classes"] = _class_scores(classes, cumulative[here], tree, resamples, seed)
+    if told.classes is not None:
+        classes = told.classes[at]
+        named = classes >= 0
+        errors += [
+            RowError(str(predictions), a + 1, told.ids[a], "class", "blank; it is left out of the classes' scores")
+            for a in np.asarray(at)[~named]
+        ]
+        if named.any():
+            report["classes"] = _class_scores(classes[named], cumulative[here][named], tree, resamples, seed)
     if split is not None:
         train = [row for row, id_ in enumerate(known.ids) if split.get(id_) == "train"]
         if train:

@@ -35,8 +35,10 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[P
         if sync:
             _sync(part)
         os.replace(part, target)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(target)
         raise
     if sync:
         # The file is in place; some folders cannot be opened or synced, and that is no failure.

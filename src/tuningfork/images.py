@@ -59,12 +59,12 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
 def _walk(folder: Path) -> Iterator[Path]:
     # One folder's names are sorted at a time; links to folders are not followed, they may lead in a circle.
     with os.scandir(folder) as entries:
-        found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-            yield Path(entry.path)
+        found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
+    for name, is_folder in found:
+        if is_folder:
+            yield from _walk(folder / name)
+        elif os.path.splitext(name)[1].lower() in EXTENSIONS:
+            yield folder / name
 
 
 def load_picture(source: str | os.PathLike[str] | bytes) -> Picture:

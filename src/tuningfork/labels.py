@@ -26,11 +26,6 @@ class Lint:
     unknown: dict[str, int]
     several_classes: dict[str, tuple[str, ...]]
 
-    @property
-    def faulty_rows(self) -> int:
-        """Rows that were left out or have a broken sum."""
-        return len(self.table.errors) + len({entry.row for entry in self.broken})
-
     def to_dict(self) -> dict[str, Any]:
         """Plain types; rows by their ID."""
         return {

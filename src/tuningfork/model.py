@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def load(name_or_path: str | Path = "default", *, threads: int = 0) -> Model:
     return Model(open_bundle(name_or_path), threads=threads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """Predictions of N pictures, in the order given.
 
@@ -68,7 +69,15 @@ class Predictions:
         return len(self.ids)
 
     def __getitem__(self, row: int) -> Prediction:
-        return Prediction(self.tree, self.ids[row], self.cumulative[row], self.class_probability[row], self.errors[row])
+        row = operator.index(row)
+        return Prediction(
+            self.tree,
+            self.ids[row],
+            self.paths[row],
+            self.cumulative[row],
+            self.class_probability[row],
+            self.errors[row],
+        )
 
     @cached_property
     def fractions(self) -> NDArray[np.float64]:
@@ -120,12 +129,13 @@ class Predictions:
         return self.to_table().to_pandas()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The prediction of one picture; see `Predictions` for the arrays, without their first axis."""
 
     tree: Tree
     id: str
+    path: str
     cumulative: NDArray[np.float64]
     class_probability: NDArray[np.float64]
     error: str = ""
@@ -143,7 +153,7 @@ class Prediction:
             return ""
         return self.tree.classes[int(np.argmax(self.class_probability))].name
 
-    def path(self) -> list[tuple[str, str, float]]:
+    def steps(self) -> list[tuple[str, str, float]]:
         """The majority's way down the tree: each question's key, its answer's text, the share of those asked."""
         if self.error:
             return []
@@ -162,7 +172,7 @@ class Prediction:
             return f"{self.id}: {self.error}"
         top = f"{self.class_name} ({self.class_probability.max():.0%}); " if self.class_name else ""
         return f"{self.id}: {top}" + ", ".join(
-            f"{key.replace('_', ' ')}: {answer} {share:.0%}" for key, answer, share in self.path()
+            f"{key.replace('_', ' ')}: {answer} {share:.0%}" for key, answer, share in self.steps()
         )
 
 
@@ -229,6 +239,8 @@ class Model:
         FileNotFoundError
             If a path does not exist.
         """
+        if batch < 1:
+            raise ValueError(f"batch = {batch}; at least 1 is needed")
         if isinstance(source, np.ndarray | bytes):
             rows = self._rows([source], views, batch)
         elif isinstance(source, str | os.PathLike):

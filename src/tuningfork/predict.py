@@ -9,6 +9,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,10 +17,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from .catalog import RowError, table_format, table_writer
+from .catalog import RowError, check_format, table_writer
 from .files import check_writable, whole_file, write_text
 from .images import find_pictures
 from .model import Model, Read, concatenated, kaggle_schema, load, output_schema
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["PART_ROWS", "PredictError", "Summary", "load", "predict_batches", "predict_files"]
 
@@ -77,14 +83,28 @@ def predict_files(
         If the output cannot be written (found out before the work begins).
     """
     output = Path(output)
-    table_format(output)
+    check_format(output)
     check_writable(output)
     total, fingerprint = _survey(model, paths, kaggle, views, batch)
     if not total:
         raise PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
     parts = output.with_name(output.name + ".parts")
-    _open_parts(parts, fingerprint, resume)
+    with _locked(parts, output):
+        _open_parts(parts, fingerprint, resume)
+        return _predict_parts(model, paths, output, parts, total, kaggle, views, batch, progress)
 
+
+def _predict_parts(
+    model: Model,
+    paths: Sequence[str | os.PathLike[str]],
+    output: Path,
+    parts: Path,
+    total: int,
+    kaggle: bool,
+    views: int | None,
+    batch: int,
+    progress: Callable[[int, int], None] | None,
+) -> Summary:
     schema = kaggle_schema(model.tree) if kaggle else output_schema(model.tree)
     pictures = find_pictures(paths)
     errors: list[RowError] = []
@@ -103,7 +123,11 @@ def predict_files(
             joined = concatenated(model.tree, predictions)
             table = joined.to_kaggle() if kaggle else joined.to_table()
             # Reasons travel beside the table, since Kaggle's layout has no column for them.
-            reasons = {str(row): reason for row, reason in enumerate(joined.errors) if reason}
+            reasons = {
+                str(row): [joined.paths[row], joined.ids[row], reason]
+                for row, reason in enumerate(joined.errors)
+                if reason
+            }
             table = table.replace_schema_metadata({"errors": json.dumps(reasons)})
             with whole_file(file) as beside:
                 pa.parquet.write_table(table, beside)
@@ -115,11 +139,9 @@ def predict_files(
             table = pa.parquet.read_table(parts / f"part-{number:08d}.parquet", partitioning=None)
             reasons = json.loads(table.schema.metadata[b"errors"])
             failed += len(reasons)
-            for row, reason in reasons.items():
+            for row, (path, id_, reason) in reasons.items():
                 if len(errors) < MAX_REPORTED:
-                    name = table["path"][int(row)].as_py() if "path" in table.column_names else ""
-                    id_ = str(table[0][int(row)].as_py())
-                    errors.append(RowError(name or str(output), number * PART_ROWS + int(row) + 1, id_, "", reason))
+                    errors.append(RowError(path, number * PART_ROWS + int(row) + 1, id_, "", reason))
             write(table.cast(schema))
     _remove_parts(parts)
     return Summary(output, total, failed, resumed, tuple(errors))
@@ -151,7 +173,13 @@ def _survey(
     """How many pictures there are, and a digest of all that decides the table."""
     digest = hashlib.sha256(repr((model.bundle.sha256, kaggle, views or model.views, batch, PART_ROWS)).encode())
     total = 0
+    seen: dict[str, Path] = {}
     for path in find_pictures(paths):
+        if kaggle and seen.setdefault(path.stem, path) is not path:
+            raise PredictError(
+                f"{path} and {seen[path.stem]} are both named {path.stem}, and Kaggle's layout has no path to tell "
+                "them apart; rename one, or leave it out"
+            )
         try:
             status = path.stat()
             state = f"{status.st_size},{status.st_mtime_ns}"
@@ -160,6 +188,24 @@ def _survey(
         digest.update(f"{path}\0{state}\n".encode("utf-8", "surrogateescape"))
         total += 1
     return total, digest.hexdigest()
+
+
+@contextmanager
+def _locked(parts: Path, output: Path) -> Iterator[None]:
+    """Hold the folder of parts for this process alone; the lock goes with the process, however it ends."""
+    if fcntl is None:
+        yield
+        return
+    lock = parts.with_name(f".{parts.name}.lock")
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PredictError(f"another run is writing {output}; wait for it, or name another output") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _open_parts(parts: Path, fingerprint: str, resume: bool) -> None:

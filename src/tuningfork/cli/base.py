@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 #: Exit codes; 2, wrong usage, is Typer's own.
-WELL, FAILED, SOME_ROWS_FAILED, INTERRUPTED = 0, 1, 3, 130
+FAILED, SOME_ROWS_FAILED, INTERRUPTED = 1, 3, 130
 #: Row errors that are printed one by one; the rest is counted.
 SHOWN_ERRORS = 20
 
@@ -55,6 +56,10 @@ LabelsArgument = Annotated[Path, typer.Argument(help="Table of votes: CSV, Parqu
 
 def main() -> None:
     """Entry point of the `tuningfork` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows only ASCII shows × as \\xd7 rather than nothing at all.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 
@@ -72,24 +77,23 @@ def _root(
 
 
 @contextmanager
-def trouble() -> Iterator[None]:
-    """Turn what can go wrong into one clear line and an exit code."""
+def trouble(again: str = "") -> Iterator[None]:
+    """Turn what can go wrong into one clear line and an exit code; `again` says how to go on after it."""
+    again = f"; {again}" if again else ""
     try:
         yield
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        print("interrupted; `predict` and `train` go on where they were with --resume", file=sys.stderr)
+        print(f"interrupted{again}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         raise
     except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
         if error.errno == errno.ENOSPC:
-            where = f" ({error.filename})" if error.filename else ""
-            raise failed(
-                f"no space left on the disk{where}; make room, then give the same command with --resume"
-            ) from None
-        raise failed(str(error)) from None
+            raise failed(f"{where}no space left on the disk; make room{again}") from None
+        raise failed(f"{where}{error.strerror or error}") from None
     except ValueError as error:  # all of our own errors are ValueErrors with a message for people
         raise failed(str(error)) from None
 
@@ -132,7 +136,7 @@ def rest(total: int, file: Any = None) -> None:
 
 def print_json(value: Any, indent: int | None = 1) -> None:
     """JSON on stdout; a number that JSON does not have is our mistake and raises."""
-    print(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, indent=indent, allow_nan=False))
 
 
 def screen() -> Console:

@@ -166,12 +166,7 @@ def evaluate(
 
 
 def _print_scores(report: dict[str, Any]) -> None:
-    def shown(interval: dict[str, float | None]) -> str:
-        if interval["value"] is None:
-            return "-"
-        if interval["low"] is None:
-            return f"{interval['value']:.4f}"
-        return f"{interval['value']:.4f} ({interval['low']:.4f}…{interval['high']:.4f})"
+    from ..card import interval_text as shown
 
     console = screen()
     print(f"{report['galaxies']} galaxies (part: {report['part']}), {report['complete_rows']} with complete votes")
@@ -186,7 +181,7 @@ def _print_scores(report: dict[str, Any]) -> None:
     console.print(table)
     print(f"largest violation of a sum of the tree: {report['largest_sum_violation']:.2g}")
     if "classes" not in report:
-        print("no classes in this table: write it without --format kaggle to score them")
+        print("no class to score: predictions in Kaggle's layout have none")
         return
     scores = report["classes"]
     print(f"{scores['galaxies']} galaxies whose class the votes decide")

@@ -32,7 +32,7 @@ def simulate(
 
         tuningfork train --images galaxies/images_training_rev1 --labels galaxies/training_solutions_rev1.csv -o run
     """
-    with trouble():
+    with trouble("the same command goes on where it was"):
         from ..simulate import simulate as make
 
         with progress_bar("simulating") as progress:
@@ -49,7 +49,7 @@ def train(
     images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
     labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: logs, checkpoints, bundle.")],
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a TOML file.")] = "default",
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a TOML file.")] = "efficientnet_b0",
     start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
     network: Annotated[str | None, typer.Option(help="Any network of timm, instead of the recipe's.")] = None,
     size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
@@ -73,12 +73,12 @@ def train(
 
         tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run --resume
 
-        tuningfork train --images pictures --labels votes.csv -o run --recipe efficientnet_b0 --epochs 20 --size 64
+        tuningfork train --images pictures --labels votes.csv -o run --recipe mobilenetv2 --start weights.tflite
 
         tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
     """
     must_exist([*images, labels, *([start] if start else [])])
-    with trouble():
+    with trouble("give the same command with --resume to go on"):
         try:
             from ..train.fit import train as fit
             from ..train.recipe import load_recipe

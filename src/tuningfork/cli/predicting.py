@@ -72,7 +72,7 @@ def predict(
         raise typer.BadParameter("--resume needs the --output of the interrupted run", param_hint="--resume")
     if output is None and layout is Layout.kaggle:
         raise typer.BadParameter("kaggle needs an --output", param_hint="--format")
-    with trouble():
+    with trouble("give the same command with --resume to go on" if output else ""):
         from ..model import load
         from ..predict import predict_files
 

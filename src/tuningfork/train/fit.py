@@ -81,7 +81,7 @@ def train(
     images : paths
         Folders or files of pictures named by ID.
     run : path
-        Folder for split.csv, recipe.json, metrics.csv, checkpoints and bundle.
+        Folder for run.json, split.csv, the log, checkpoints and bundle.
     start : path
         The file that the recipe's `start` names; see `begin` for the kinds.
     workers : int
@@ -97,13 +97,14 @@ def train(
     started = time.monotonic()
     labels, run = Path(labels), Path(run)
     tree = load_tree(recipe.tree)
-    _open_run(run, recipe, resume)
+    resumed = _check_run(run, recipe, start, resume)
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     lightning.seed_everything(recipe.seed, verbose=False)
 
     data = read_data(labels, [Path(path) for path in images], tree, recipe)
+    about = _claim_run(run, recipe, data, start, resumed is not None)
     counts = data.counts(tree)
     write_split(data, run / "split.csv")
     say(f"galaxies: {counts['galaxies']}; complete rows: {counts['complete_rows']}; left out: {len(data.errors)}")
@@ -141,14 +142,16 @@ def train(
             num_sanity_val_steps=0,
             gradient_clip_val=5.0,
         )
-        checkpoint = run / "last.ckpt"
-        resumed = checkpoint if resume and checkpoint.exists() else None
-        if recipe.start and not resumed:
-            begin(module.network, recipe, start, loaders[0])
+        if recipe.start and start is not None and not resumed:
+            begin(module.network, start, loaders[0])
             say(f"{recipe.network} begins with the weights of {recipe.start}")
-        trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
+        except SystemExit:
+            # Lightning turns an interrupt into an exit, and would have the caller believe in success.
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
     if not best.best_model_path or not Path(best.best_model_path).exists():
         raise TrainError("no epoch gave a finite validation error; lower learning_rate")
 
@@ -156,46 +159,64 @@ def train(
     module.load_state_dict(state["state_dict"])
     epochs = int(state["epoch"]) + 1
     scores = {"val_rmse": float(best.best_model_score), "epoch": epochs}
-    bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1], start)
+    bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1], about)
     say(f"ONNX against PyTorch, largest difference of a fraction: {deviations['float32']:.2g} with 32-bit weights, "
         f"{deviations['float16']:.2g} with 16-bit weights")  # fmt: skip
     folder = write_bundle(bundle, run / "bundle")
     return TrainReport(folder, epochs, scores, deviations, data.errors, time.monotonic() - started)
 
 
-def begin(network: MorphologyNetwork, recipe: Recipe, start: str | Path | None, pictures: DataLoader) -> None:
+def _check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool) -> Path | None:
+    """The checkpoint to go on from, or None to begin; what is wrong is said before the pictures are read."""
+    if run.exists() and not run.is_dir():
+        raise TrainError(f"{run}: is a file; name a folder")
+    checkpoint = run / "last.ckpt"
+    if checkpoint.exists():
+        if not resume:
+            raise TrainError(f"{run} holds a training already; resume it, or name another folder")
+        return checkpoint
+    if recipe.start and start is None:
+        raise TrainError(f"the recipe begins with the weights of {recipe.start}; give that file with --start")
+    if start is not None and (Path(start).name != recipe.start or Path(start).suffix != ".tflite"):
+        begins = f"begins with {recipe.start}" if recipe.start else "begins from scratch"
+        raise TrainError(f"{start}: the recipe {begins}; other weights are another recipe")
+    return None
+
+
+def _claim_run(run: Path, recipe: Recipe, data: Data, start: str | Path | None, resumed: bool) -> dict[str, Any]:
+    """Note in run.json all that decides the training; a resumed one must have begun with the same."""
+    about: dict[str, Any] = {
+        "recipe": json.loads(json.dumps(recipe.to_dict())),
+        "labels_sha256": data.labels_sha256,
+        "pictures_sha256": data.pictures_sha256,
+        "start_sha256": "" if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest(),
+    }
+    note = run / "run.json"
+    if resumed:
+        before = json.loads(note.read_text("utf-8")) if note.exists() else {}
+        if start is None:
+            about["start_sha256"] = before.get("start_sha256", "")
+        for key, value in about.items():
+            if before.get(key) != value:
+                what = {"recipe": "another recipe", "start_sha256": "other weights"}.get(key, f"other {key[:-7]}")
+                raise TrainError(f"{run} was begun with {what}; name another folder")
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+        write_text(note, json.dumps(about, indent=1) + "\n")
+    return about
+
+
+def begin(network: MorphologyNetwork, start: str | Path, pictures: DataLoader) -> None:
     """Put the weights of `start` into a new network; its head stays random.
 
     A .tflite file is read as MobileNetV2 with folded batch norms, which are unfolded on some of the
-    training's pictures.
-
-    Raises
-    ------
-    TrainError
-        If the file is missing, of another kind, or not the one that the recipe names.
+    training's pictures. Raises TrainError if it is none.
     """
-    if start is None:
-        raise TrainError(f"the recipe begins with the weights of {recipe.start}; give that file with --start")
-    if Path(start).name != recipe.start or Path(start).suffix != ".tflite":
-        raise TrainError(f"{start}: the recipe begins with {recipe.start}; other weights are another recipe")
     try:
         load_mobilenet_v2(network.body, start)
         unfold_batch_norm(network.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
     except (OSError, ValueError) as error:
         raise TrainError(f"{start}: {error}") from None
-
-
-def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
-    run.mkdir(parents=True, exist_ok=True)
-    file = run / "recipe.json"
-    text = json.dumps(recipe.to_dict(), indent=1) + "\n"
-    if (run / "last.ckpt").exists():
-        if not resume:
-            raise TrainError(f"{run} holds a training already; resume it, or name another folder")
-        # Another length of training is another learning rate at every step, hence another training.
-        if file.read_text("utf-8") != text:
-            raise TrainError(f"{run} was begun with another recipe ({file}); name another folder")
-    write_text(file, text)
 
 
 def _galaxies(data: Data, tree: Tree, part: str, preprocess: Preprocess, recipe: Recipe) -> Galaxies:
@@ -219,7 +240,7 @@ def _export(
     scores: dict[str, float],
     name: str,
     validation: DataLoader,
-    start: str | Path | None,
+    about: dict[str, Any],
 ) -> tuple[Bundle, dict[str, float]]:
     single = to_onnx(module.network, recipe.size)
     half = halved(single)
@@ -238,9 +259,7 @@ def _export(
         networks=(Network(half, preprocess, recipe.network),),
         views=recipe.views,
         training={
-            "labels_sha256": data.labels_sha256,
-            "pictures_sha256": data.pictures_sha256,
-            "start_sha256": hashlib.sha256(Path(start).read_bytes()).hexdigest() if recipe.start and start else "",
+            **{key: value for key, value in about.items() if key.endswith("_sha256")},
             "counts": counts,
             "recipe": recipe.to_dict(),
         },

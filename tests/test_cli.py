@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -405,3 +406,62 @@ def test_readme_figures_are_the_shipped_models(run):
         assert f"({interval['low']:.4f}…{interval['high']:.4f})" in readme
     assert f"{test['classes']['accuracy']['value']:.3f}" in readme
     assert f"{test['classes']['macro_f1']['value']:.3f}" in readme
+
+
+def test_evaluate_names_the_parts_there_are(run, labels, tmp_path):
+    split = tmp_path / "split.csv"
+    split.write_text("id,part\n1,train\n2,test\n")
+    assert "test, train" in run("evaluate", labels, labels, "--split", split, "--part", "tset", code=1).stderr
+
+
+def test_a_blank_class_is_left_out_and_reported(run, pictures, labels, tmp_path):
+    run("predict", pictures, "-o", tmp_path / "votes.csv", "--views", 1)
+
+    def blank(rows):
+        rows[4][rows[0].index("class")] = ""
+
+    some = _edited(tmp_path / "votes.csv", tmp_path / "some.csv", blank)
+    result = run("evaluate", some, labels, "--json", code=3)
+    assert "column class" in result.stderr
+    assert "classes" in json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("words", [["models", "default"], ["models", "--json"]])
+def test_a_terminal_that_knows_only_ascii_still_gets_its_text(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "tuningfork", *words],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+
+
+def test_a_csv_says_what_its_columns_mean(run, pictures, tmp_path):
+    run("predict", pictures, "-o", tmp_path / "votes.csv", "--views", 1)
+    told = json.loads((tmp_path / "votes.csv-metadata.json").read_text("utf-8"))
+    with open(tmp_path / "votes.csv", newline="") as file:
+        header = next(csv.reader(file))
+    assert [column["name"] for column in told["tableSchema"]["columns"]] == header
+    assert all(column["dc:description"] for column in told["tableSchema"]["columns"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
+def test_an_interrupted_training_says_how_to_go_on(tmp_path):
+    pytest.importorskip("torch", reason="the extra `train` is not installed")
+    galaxies = simulate(tmp_path / "sim", 60, seed=6, workers=1)
+    recipe = tmp_path / "long.toml"
+    recipe.write_text('network = "mobilenetv3_small_050"\nsize = 32\nepochs = 1000\npatience = 1000\nbatch = 16\n')
+    words = ["train", "--images", galaxies, "--labels", galaxies / "training_solutions_rev1.csv"]
+    words += ["-o", tmp_path / "run", "--recipe", recipe, "--workers", "0"]
+    command = [sys.executable, "-m", "tuningfork", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in rest
+    assert (tmp_path / "run" / "last.ckpt").exists()

@@ -263,3 +263,39 @@ def test_a_file_name_that_is_no_text_is_a_row_like_any_other(model, pictures, tm
         predict_files(model, [tmp_path / "in"], tmp_path / output, views=1)
     ids = pyarrow.parquet.read_table(tmp_path / "out.parquet")["id"].to_pylist()
     assert ids == ["caf\\xe9", "schön"]
+
+
+def test_kaggles_layout_refuses_two_pictures_of_one_name(model, pictures, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "7.jpg").write_bytes((pictures / "000.jpg").read_bytes())
+    with pytest.raises(PredictError, match=r"a/7\.jpg.*7"):
+        predict_files(model, [tmp_path / "a", tmp_path / "b"], tmp_path / "out.csv", kaggle=True)
+    assert predict_files(model, [tmp_path / "a", tmp_path / "b"], tmp_path / "out.csv", views=1).rows == 2
+
+
+def test_kaggles_layout_names_the_bad_picture(model, pictures, tmp_path):
+    summary = predict_files(model, [pictures], tmp_path / "out.csv", kaggle=True, views=1)
+    assert summary.errors[0].file == str(pictures / "017.jpg")
+
+
+def test_two_runs_do_not_write_one_output(model, pictures, tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    finish = model.finish
+
+    def meanwhile(rows, views):
+        with pytest.raises(PredictError, match="another run"):
+            predict_files(model, [pictures], tmp_path / "out.csv", resume=True)
+        return finish(rows, views)
+
+    monkeypatch.setattr(model, "finish", meanwhile)
+    assert predict_files(model, [pictures], tmp_path / "out.csv", views=1).rows == 40
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv-metadata.json"]
+
+
+def test_a_missing_library_is_found_out_first(model, pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "astropy", None)
+    monkeypatch.setitem(sys.modules, "astropy.table", None)
+    with pytest.raises(ValueError, match=r"tuningfork\[sky\]"):
+        predict_files(model, [pictures], tmp_path / "out.fits")
+    assert list(tmp_path.iterdir()) == []

@@ -156,7 +156,6 @@ def test_predict_into_a_folder_without_permission(run, pictures, tmp_path):
     assert "cannot be written" in run("predict", pictures, "-o", locked / "o.csv", code=1).stderr
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_said(run, labels, monkeypatch):
     from tuningfork import labels as room
 

@@ -1,6 +1,7 @@
 """Folders to tables: streaming, resumable, nothing lost and nothing twice."""
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow.csv
@@ -41,6 +43,24 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(room, "PART_ROWS", 8)
 
 
+@contextmanager
+def interrupted_after(model, count):
+    """Ctrl-C when `count` pictures have been read; the block must pass it on."""
+    numbers, read = itertools.count(1), model.read
+
+    def failing(path):
+        if next(numbers) > count:
+            raise KeyboardInterrupt
+        return read(path)
+
+    model.read = failing
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        del model.read
+
+
 def _digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -69,22 +89,8 @@ def test_the_table_equals_predictions_in_memory(model, pictures, tmp_path, small
 @pytest.mark.parametrize("stop", [1, 13, 24, 39])
 def test_interrupted_anywhere_and_resumed_gives_the_same_bytes(model, pictures, tmp_path, small_parts, stop):
     predict_files(model, [pictures], tmp_path / "whole.parquet", views=1, batch=5)
-    reads = 0
-    read = model.read
-
-    def failing(path):
-        nonlocal reads
-        reads += 1
-        if reads > stop:
-            raise KeyboardInterrupt
-        return read(path)
-
-    model.read = failing
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5)
-    finally:
-        del model.read
+    with interrupted_after(model, stop):
+        predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5)
     assert not (tmp_path / "out.parquet").exists()
     with pytest.raises(PredictError, match="--resume"):
         predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5)
@@ -94,21 +100,8 @@ def test_interrupted_anywhere_and_resumed_gives_the_same_bytes(model, pictures, 
 
 def test_resuming_does_not_repeat_whole_parts(model, pictures, tmp_path, small_parts):
     parts = tmp_path / "out.csv.parts"
-    reads = []
-    read = model.read
-
-    def failing(path):
-        reads.append(path)
-        if len(reads) > 30:
-            raise KeyboardInterrupt
-        return read(path)
-
-    model.read = failing
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            predict_files(model, [pictures], tmp_path / "out.csv", views=1, batch=4)
-    finally:
-        del model.read
+    with interrupted_after(model, 30):
+        predict_files(model, [pictures], tmp_path / "out.csv", views=1, batch=4)
     kept = len(list(parts.glob("part-*.parquet")))
     assert kept >= 2
     summary = predict_files(model, [pictures], tmp_path / "out.csv", views=1, batch=4, resume=True)

@@ -116,6 +116,7 @@ def evaluate(
     position = {id_: row for row, id_ in enumerate(told.ids)}
     wanted = [row for row, id_ in enumerate(known.ids) if split is None or split.get(id_) == part]
     errors = [*known.errors, *told.errors]
+    reported = {error.id for error in told.errors}
     rows = []
     for row in wanted:
         at = position.get(known.ids[row])
@@ -123,7 +124,7 @@ def evaluate(
             errors.append(RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID"))
         elif not np.isnan(told.cumulative[at]).any():
             rows.append((row, at))
-        elif not any(error.id == known.ids[row] for error in told.errors):
+        elif known.ids[row] not in reported:
             errors.append(RowError(str(predictions), at + 1, known.ids[row], "", "its prediction is blank"))
     if split is None:
         labelled = set(known.ids) | {error.id for error in known.errors}

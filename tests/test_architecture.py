@@ -24,6 +24,7 @@ FLOOR = {
     "model": 4,
     "predict": 5,
     "evaluate": 5,
+    "submission": 5,
     "simulate": 5,
     "demo": 6,
     "train": 6,

@@ -18,7 +18,7 @@ from tuningfork.cli import app
 from tuningfork.schema import load_tree
 from tuningfork.simulate import simulate
 
-COMMANDS = ("predict", "classes", "lint", "evaluate", "simulate", "train", "models", "demo")
+COMMANDS = ("predict", "classes", "lint", "evaluate", "score", "simulate", "train", "models", "demo")
 ROOT = Path(__file__).parent.parent
 
 

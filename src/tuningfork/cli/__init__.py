@@ -5,7 +5,8 @@ from .base import app, main
 
 from .predicting import predict  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
+from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .showing import demo, models  # isort: skip
 
-__all__ = ["app", "classes", "demo", "evaluate", "lint", "main", "models", "predict", "simulate", "train"]
+__all__ = ["app", "classes", "demo", "evaluate", "lint", "main", "models", "predict", "score", "simulate", "train"]

@@ -293,7 +293,7 @@ def test_a_huge_description_is_not_read(folder: Path) -> None:
 def test_another_format_version_is_told(folder: Path, version: object) -> None:
     rewritten(folder, lambda content: content.update(version=version))
     message = refused(folder)
-    assert f"format version {version!r}; this tuningfork reads version 1" in message
+    assert f"format version {version!r}; this tuningfork reads versions 1…2" in message
     assert "upgrade tuningfork" in message
 
 

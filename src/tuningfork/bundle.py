@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from .files import whole_file, write_text
 from .preprocess import Preprocess
 from .schema import SchemaError, Tree
 
-__all__ = ["Bundle", "BundleError", "Network", "builtin_models", "open_bundle", "write_bundle"]
+__all__ = ["Bundle", "BundleError", "Network", "Outputs", "builtin_models", "open_bundle", "write_bundle"]
 
 FORMAT = "tuningfork-bundle"
-VERSION = 1
+#: The newest form. A bundle is written in the oldest one that can say what it holds.
+VERSION = 2
 MAX_JSON_BYTES = 16 * 2**20
 MAX_NETWORK_BYTES = 2 * 2**30
 MAX_NETWORKS = 100
@@ -60,6 +61,39 @@ class Network:
         return hashlib.sha256(self.onnx).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the numbers mean that a network gives.
+
+    Parameters
+    ----------
+    votes : "tree", "sigmoid" or ""
+        "tree": a softmax in each question times the fraction that reached it, so that the tree's sums
+        are exact; "sigmoid": each cumulative fraction by itself, as in Kalvankar et al. 2020, whose sums
+        hold as far as they were learned; "": the network tells no votes.
+    classes : bool
+        Whether the tree's classes follow, by a softmax.
+
+    Raises
+    ------
+    ValueError
+        If there would be nothing to tell, or the kind is none of the three.
+    """
+
+    votes: str = "tree"
+    classes: bool = True
+
+    def __post_init__(self) -> None:
+        if self.votes not in ("tree", "sigmoid", "") or type(self.classes) is not bool:
+            raise ValueError(f"outputs: votes {self.votes!r} and classes {self.classes!r} are not known")
+        if not self.votes and not self.classes:
+            raise ValueError("outputs: neither votes nor classes")
+
+    def widths(self, tree: Tree) -> tuple[int, int]:
+        """How many numbers of each kind: answers, then classes."""
+        return len(tree.columns) if self.votes else 0, len(tree.classes) if self.classes else 0
+
+
 @dataclass(frozen=True)
 class Bundle:
     """All that predicting needs, and all that a reader should know before trusting it.
@@ -68,8 +102,10 @@ class Bundle:
     ----------
     name, title, description, licence : str
     tree : Tree
-        The outputs: `len(tree.columns)` logits of answers, then `len(tree.classes)` of classes.
+        What is asked of a galaxy.
     networks : tuple of Network
+    outputs : Outputs
+        Of every network: logits of the tree's answers, then of its classes.
     views : 1, 2, 4 or 8
         Rotated and reflected views averaged unless the user asks for another number.
     calibration : mapping or None
@@ -93,12 +129,13 @@ class Bundle:
     versions: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     attribution: tuple[str, ...] = ()
+    outputs: Outputs = Outputs()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON's content, with its own digest."""
         content: dict[str, Any] = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": 1 if self.outputs == Outputs() else 2,
             "name": self.name,
             "title": self.title,
             "description": self.description,
@@ -116,6 +153,7 @@ class Bundle:
                 }
                 for number, network in enumerate(self.networks)
             ],
+            **({} if self.outputs == Outputs() else {"outputs": asdict(self.outputs)}),
             "views": self.views,
             "calibration": self.calibration,
             "training": dict(self.training),
@@ -175,6 +213,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             training=content["training"],
             figures=content["figures"],
             versions=content["versions"],
+            outputs=_outputs(content),
         )
     except BundleError:
         raise
@@ -200,6 +239,13 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
             beside.write_bytes(network.onnx)
     write_text(target / "bundle.json", text)
     return target
+
+
+def _outputs(content: Mapping[str, Any]) -> Outputs:
+    if content["version"] == 1:
+        return Outputs()
+    entry = content["outputs"]
+    return Outputs(votes=entry["votes"], classes=entry["classes"])
 
 
 def _file_name(number: int) -> str:
@@ -232,9 +278,9 @@ def _json(path: Path) -> dict[str, Any]:
 def _check_format(content: Mapping[str, Any], text: str, path: Path) -> None:
     if content.get("format") != FORMAT:
         raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
-    if content.get("version") != VERSION:
+    if content.get("version") not in range(1, VERSION + 1):
         raise BundleError(
-            f"{path}: format version {content.get('version')!r}; this tuningfork reads version {VERSION}: "
+            f"{path}: format version {content.get('version')!r}; this tuningfork reads versions 1…{VERSION}: "
             "upgrade tuningfork, or train the model again"
         )
     told = content.get("sha256")

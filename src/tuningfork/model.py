@@ -22,7 +22,7 @@ from .images import PictureError, find_pictures, load_picture, picture_from_arra
 from .preprocess import Preprocess
 from .schema import Tree
 
-__all__ = ["Model", "Prediction", "Predictions", "kaggle_schema", "load", "output_schema"]
+__all__ = ["Model", "Prediction", "Predictions", "kaggle_schema", "load", "output_schema", "softmax"]
 
 Source = str | os.PathLike[str] | bytes | NDArray[Any]
 INPUT, OUTPUT = "pictures", "logits"
@@ -56,6 +56,8 @@ class Predictions:
         Products of the vote fractions down the tree; NaN without a prediction.
     class_probability : (N, C) float64 in [0, 1]
         Sums to 1 over the tree's classes; NaN without a prediction.
+
+    A model that tells only votes, or only classes, leaves NaN in the other.
     """
 
     tree: Tree
@@ -82,7 +84,7 @@ class Predictions:
     @cached_property
     def fractions(self) -> NDArray[np.float64]:
         """(N, A) of those asked, the share that gives each answer."""
-        return votes.conditional_from_cumulative(self.cumulative, self.tree)
+        return votes.shares(self.cumulative, self.tree)
 
     @cached_property
     def class_index(self) -> NDArray[np.int8]:
@@ -104,24 +106,25 @@ class Predictions:
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
         schema = output_schema(self.tree)
-        good = np.array([not error for error in self.errors], bool)
         columns: dict[str, Any] = {"id": list(self.ids), "path": list(self.paths), "error": list(self.errors)}
+        # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
+        untold = np.isnan(self.cumulative).any(1)
         for name, values in zip(self.tree.fraction_names, self.fractions.T, strict=True):
-            columns[name] = pa.array(values.astype(np.float32), mask=~good)
+            columns[name] = pa.array(values.astype(np.float32), mask=untold)
         if self.tree.classes:
             names = [rule.name for rule in self.tree.classes]
-            columns["class"] = pa.array(self.class_index, mask=~good)
+            untold = self.class_index < 0
+            columns["class"] = pa.array(self.class_index, mask=untold)
             columns["class_name"] = [names[c] if c >= 0 else "" for c in self.class_index]
             columns["clean"] = self.clean
             for number, values in enumerate(self.class_probability.T):
-                columns[f"class_{number}_probability"] = pa.array(values.astype(np.float32), mask=~good)
+                columns[f"class_{number}_probability"] = pa.array(values.astype(np.float32), mask=untold)
         return pa.table([columns[field.name] for field in schema], schema=schema)
 
     def to_kaggle(self) -> pa.Table:
         """GalaxyID and the cumulative columns in the order of the campaign's table; blank without a prediction."""
-        good = np.array([not error for error in self.errors], bool)
         arrays = [pa.array(list(self.ids))]
-        arrays += [pa.array(values, mask=~good) for values in self.cumulative.T]
+        arrays += [pa.array(values, mask=np.isnan(values)) for values in self.cumulative.T]
         return pa.table(arrays, schema=kaggle_schema(self.tree))
 
     def to_pandas(self) -> Any:
@@ -143,21 +146,21 @@ class Prediction:
     @property
     def fractions(self) -> dict[str, float]:
         """Name in words → share of those asked, such as ``{"bar_yes_fraction": 0.8, …}``."""
-        values = votes.conditional_from_cumulative(self.cumulative, self.tree)
+        values = votes.shares(self.cumulative, self.tree)
         return dict(zip(self.tree.fraction_names, values.tolist(), strict=True))
 
     @property
     def class_name(self) -> str:
-        """The most probable class in words, "" if the tree has no classes or there is no prediction."""
-        if not self.tree.classes or self.error:
+        """The most probable class in words, "" if the tree has no classes or there is no prediction of it."""
+        if not self.tree.classes or np.isnan(self.class_probability).any():
             return ""
         return self.tree.classes[int(np.argmax(self.class_probability))].name
 
     def steps(self) -> list[tuple[str, str, float]]:
         """The majority's way down the tree: each question's key, its answer's text, the share of those asked."""
-        if self.error:
+        if np.isnan(self.cumulative).any():
             return []
-        values = votes.conditional_from_cumulative(self.cumulative, self.tree)
+        values = votes.shares(self.cumulative, self.tree)
         steps, key = [], self.tree.questions[0].key
         while key is not None:
             number = next(i for i, question in enumerate(self.tree.questions) if question.key == key)
@@ -189,7 +192,7 @@ class Model:
         self.bundle = bundle
         self.tree = bundle.tree
         self.views = bundle.views
-        self._sessions = [_session(network, bundle.tree, threads) for network in bundle.networks]
+        self._sessions = [_session(network, bundle, threads) for network in bundle.networks]
 
     @property
     def preprocesses(self) -> tuple[Preprocess, ...]:
@@ -206,12 +209,13 @@ class Model:
         """Cumulative fractions (N, A) and class probabilities (N, C) of N pictures' `inputs`.
 
         Averaged over `views` rotations and reflections and over the ensemble's networks; the average
-        of cumulative fractions keeps every sum of the tree.
+        of cumulative fractions keeps every sum of the tree. NaN where the model tells only the other.
         """
-        count, answers = len(inputs), len(self.tree.columns)
+        count, outputs = len(inputs), self.bundle.outputs
+        answers, classes = outputs.widths(self.tree)
         turns = _turns(self.views if views is None else views)
-        cumulative = np.zeros((count, answers))
-        probability = np.zeros((count, len(self.tree.classes)))
+        cumulative = np.full((count, len(self.tree.columns)), 0.0 if answers else np.nan)
+        probability = np.full((count, len(self.tree.classes)), 0.0 if classes else np.nan)
         if not count:
             return cumulative, probability
         stacks = {p: np.stack([row[i] for row in inputs]) for i, p in enumerate(self.preprocesses)}
@@ -220,10 +224,10 @@ class Model:
                 view = np.rot90(stacks[network.preprocess], quarter, axes=(1, 2))
                 view = view[:, :, ::-1] if mirrored else view
                 (logits,) = session.run([OUTPUT], {INPUT: network.preprocess.scaled(view)})
-                conditional = votes.conditional_from_logits(logits[:, :answers], self.tree)
-                cumulative += votes.cumulative_from_conditional(conditional, self.tree)
-                if self.tree.classes:
-                    probability += _softmax(logits[:, answers:].astype(np.float64))
+                if answers:
+                    cumulative += votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
+                if classes:
+                    probability += softmax(logits[:, answers:].astype(np.float64))
         passes = len(turns) * len(self._sessions)
         return cumulative / passes, probability / passes
 
@@ -351,7 +355,7 @@ def kaggle_schema(tree: Tree) -> pa.Schema:
     return arrow_schema(columns)
 
 
-def _session(network: Network, tree: Tree, threads: int) -> onnxruntime.InferenceSession:
+def _session(network: Network, bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -359,10 +363,12 @@ def _session(network: Network, tree: Tree, threads: int) -> onnxruntime.Inferenc
         session = onnxruntime.InferenceSession(network.onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises several kinds of its own
         raise BundleError(f"network {network.architecture}: ONNX Runtime cannot open it: {error}") from None
-    wanted = len(tree.columns) + len(tree.classes)
+    wanted = sum(bundle.outputs.widths(bundle.tree))
     outputs = {output.name: output.shape for output in session.get_outputs()}
     if [i.name for i in session.get_inputs()] != [INPUT] or outputs.get(OUTPUT, [None])[-1] != wanted:
-        raise BundleError(f"network {network.architecture}: its outputs are not the {wanted} of tree {tree.name}")
+        raise BundleError(
+            f"network {network.architecture}: its outputs are not the {wanted} of tree {bundle.tree.name}"
+        )
     return session
 
 
@@ -378,7 +384,8 @@ def _turns(views: int) -> list[tuple[int, bool]]:
     }[views]
 
 
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities over the last axis of any finite numbers; same shape."""
     exponential = np.exp(logits - logits.max(-1, keepdims=True))
     return exponential / exponential.sum(-1, keepdims=True)
 

@@ -25,6 +25,8 @@ __all__ = [
     "conditional_from_logits",
     "cumulative_from",
     "cumulative_from_conditional",
+    "cumulative_from_logits",
+    "shares",
     "sum_violations",
 ]
 
@@ -131,6 +133,42 @@ def conditional_from_logits(logits: ArrayLike, tree: Tree) -> Floats:
     for part in tree.slices:
         exponential = np.exp(logits[..., part] - logits[..., part].max(-1, keepdims=True))
         out[..., part] = exponential / exponential.sum(-1, keepdims=True)
+    return out
+
+
+def cumulative_from_logits(logits: ArrayLike, tree: Tree, kind: str = "tree") -> Floats:
+    """What a network's numbers say of the votes.
+
+    Parameters
+    ----------
+    logits : (*, A), any finite numbers
+    kind : "tree" or "sigmoid"
+        The tree layer, or each fraction by itself, which holds no sum.
+
+    Returns
+    -------
+    (*, A) float64
+        Cumulative fractions in [0, 1].
+    """
+    if kind == "tree":
+        return cumulative_from_conditional(conditional_from_logits(logits, tree), tree)
+    # Not the plain quotient, which overflows for large negative logits.
+    return 0.5 * (1 + np.tanh(0.5 * _votes(logits, tree)))
+
+
+def shares(cumulative: ArrayLike, tree: Tree) -> Floats:
+    """Each answer's share of its question, also of fractions (*, A) that break the tree's sums.
+
+    Where the sums hold this is `conditional_from_cumulative`; where a network's outputs break them, the
+    answers of a question are compared with each other, not with a parent that contradicts them. NaN
+    where nobody gave any answer.
+    """
+    cumulative = _votes(cumulative, tree)
+    out = np.empty_like(cumulative)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for part in tree.slices:
+            total = cumulative[..., part].sum(-1, keepdims=True)
+            out[..., part] = np.where(total > 0, cumulative[..., part] / total, np.nan)
     return out
 
 

@@ -59,9 +59,20 @@ def train(
         int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")
     ] = None,
     tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
+    better: Annotated[
+        list[str] | None,
+        typer.Option(help="One of our choices on top of the paper's: tree, adamw, cosine, ema, views; may be repeated."),
+    ] = None,
     name: Annotated[str, typer.Option(help="The model's name.")] = "model",
+    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    devices: Annotated[str, typer.Option(help="How many, or which: 2, or 0,1 (as in Lightning).")] = "auto",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines; start the command on each with torchrun.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu, auto (as in Lightning).")] = "auto",
+    strategy: Annotated[str, typer.Option(help="ddp, auto (as in Lightning).")] = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,18 +86,23 @@ def train(
 
         tuningfork train --images pictures --labels votes.csv -o run --recipe mobilenetv2 --start weights.tflite
 
+        tuningfork train --images pictures --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --better ema
+
+        tuningfork train --images pictures --labels votes.csv -o run --devices 4 --strategy ddp
+
         tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
     """
     must_exist([*images, labels, *([start] if start else [])])
     with trouble("give the same command with --resume to go on"):
         try:
+            from ..train.cache import default_folder
             from ..train.fit import train as fit
             from ..train.recipe import load_recipe
         except ImportError as error:
             raise failed(f"training needs more libraries ({error.name}): pip install 'tuningfork[train]'") from None
         chosen = load_recipe(recipe).changed(
             network=network, size=size, epochs=epochs, batch=batch, seed=seed, tree=tree
-        )
+        ).better(better or ())
         report = fit(
             labels,
             images,
@@ -95,8 +111,14 @@ def train(
             name=name,
             resume=resume,
             start=start,
+            cache=None if no_cache else cache or default_folder(),
             workers=workers,
             threads=threads,
+            devices=devices,
+            nodes=nodes,
+            accelerator=accelerator,
+            strategy=strategy,
+            tensorboard=tensorboard,
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
         if as_json:
@@ -105,5 +127,6 @@ def train(
                  "left_out": len(report.errors), "seconds": report.seconds}
             )  # fmt: skip
         else:
-            print(f"{report.bundle}: best epoch {report.epochs}, validation RMSE {report.best['val_rmse']:.4f}")
+            shown = ", ".join(f"{key} {value:.4f}" for key, value in report.best.items() if key != "epoch")
+            print(f"{report.bundle}: best epoch {report.best_epoch}, {shown}")
         report_rows(report.errors)

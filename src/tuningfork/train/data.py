@@ -89,7 +89,8 @@ def augmented(
 class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Pictures with their targets. An item is asked for by (epoch, row); each is random in its own right.
 
-    Items are (3, size, size) float32, (A,) float32, (C,) float32.
+    Items are (3, size, size) float32, (A,) float32, (C,) float32. With `packed`, the array's file and the
+    rows in it, pictures come from there; else their files are decoded each time.
     """
 
     def __init__(
@@ -99,8 +100,11 @@ class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         preprocess: Preprocess,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        packed: tuple[Path, NDArray[np.int64]] | None = None,
     ) -> None:
         self.paths = [str(path) for path in paths]
+        self.packed = packed
+        self._array: NDArray[np.uint8] | None = None
         self.targets = targets
         self.preprocess = preprocess
         self.augmentation = augmentation
@@ -111,7 +115,7 @@ class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         epoch, row = key
-        picture = load_picture(self.paths[row])
+        picture = self._picture(row)
         if self.augmentation is None:
             small = self.preprocess.resized(picture)
         else:
@@ -124,34 +128,59 @@ class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             torch.from_numpy(self.targets.candidates[row]),
         )
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_array": None}  # each worker maps the file for itself
+
+    def _picture(self, row: int) -> NDArray[np.uint8]:
+        if self.packed is None:
+            return load_picture(self.paths[row])
+        file, rows = self.packed
+        if self._array is None:
+            self._array = np.load(file, mmap_mode="r")
+        return np.asarray(self._array[rows[row]])
+
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """(epoch, row) of every row once; shuffled by seed and epoch if asked. Lightning calls `set_epoch`."""
+    """(epoch, row) of every row once; shuffled by seed and epoch if asked. Lightning calls `set_epoch`.
 
-    def __init__(self, count: int, *, shuffle: bool, seed: int = 0) -> None:
-        self.count, self.shuffle, self.seed, self.epoch = count, shuffle, seed, 0
+    Of several processes each gets every `world`-th row, beginning with its `rank`: together they see the
+    very batches that one process would. A training (`batch` given) leaves out the last incomplete batch.
+    """
+
+    def __init__(
+        self, count: int, *, shuffle: bool, seed: int = 0, batch: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+        self.rank, self.world = rank, world
+        self.all, self.count = count, count
+        if batch and count >= batch:
+            self.count = count // batch * batch
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and the views of the next pass."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        rows = np.arange(self.count)
+        rows = np.arange(self.all)
         if self.shuffle:
-            rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        return ((self.epoch, int(row)) for row in rows)
+            rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.all)
+        return ((self.epoch, int(row)) for row in rows[: self.count][self.rank :: self.world])
 
     def __len__(self) -> int:
-        return self.count
+        return len(range(self.rank, self.count, self.world))
 
 
-def loader(data: Galaxies, *, batch: int, shuffle: bool, workers: int, seed: int = 0) -> DataLoader:
-    """Batches of `data`; while training, a last incomplete batch is left out."""
+def loader(
+    data: Galaxies, *, batch: int, shuffle: bool, workers: int, seed: int = 0, rank: int = 0, world: int = 1
+) -> DataLoader:
+    """Batches of `data`, `batch` galaxies over all processes; in training a last incomplete batch is left out."""
     return DataLoader(
         data,
-        batch_size=batch,
-        sampler=EpochSampler(len(data), shuffle=shuffle, seed=seed),
+        batch_size=batch // world,
+        sampler=EpochSampler(
+            len(data), shuffle=shuffle, seed=seed, batch=batch if shuffle else 0, rank=rank, world=world
+        ),
         num_workers=workers,
         persistent_workers=workers > 0,
-        drop_last=shuffle and len(data) >= batch,
+        pin_memory=torch.cuda.is_available(),
     )

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from .. import votes
+from ..bundle import Outputs
+from ..model import softmax
 from ..schema import Tree
 from .network import MorphologyNetwork
 
@@ -70,16 +72,22 @@ def halved(data: bytes) -> bytes:
     return model.SerializeToString()
 
 
-def deviation(network: MorphologyNetwork, tree: Tree, data: bytes, pictures: NDArray[np.float32]) -> float:
-    """Largest difference between PyTorch's and the ONNX bytes' cumulative fractions of (N, 3, S, S) inputs."""
+def deviation(
+    network: MorphologyNetwork, tree: Tree, outputs: Outputs, data: bytes, pictures: NDArray[np.float32]
+) -> float:
+    """Largest difference between PyTorch's and the ONNX bytes' fractions and probabilities of (N, 3, S, S) inputs."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     (onnx_logits,) = session.run([OUTPUT], {INPUT: pictures})
     with torch.no_grad():
         torch_logits = network.eval()(torch.from_numpy(pictures)).numpy()
-    fractions = [
-        votes.cumulative_from_conditional(votes.conditional_from_logits(logits[:, : len(tree.columns)], tree), tree)
-        for logits in (onnx_logits, torch_logits)
-    ]
-    return float(np.abs(fractions[0] - fractions[1]).max())
+    answers, classes = outputs.widths(tree)
+    largest = 0.0
+    if answers:
+        told = [votes.cumulative_from_logits(z[:, :answers], tree, outputs.votes) for z in (onnx_logits, torch_logits)]
+        largest = float(np.abs(told[0] - told[1]).max())
+    if classes:
+        told = [softmax(z[:, answers:].astype(np.float64)) for z in (onnx_logits, torch_logits)]
+        largest = max(largest, float(np.abs(told[0] - told[1]).max()))
+    return largest

@@ -11,48 +11,52 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from .. import __version__
-from ..bundle import Bundle, Network, write_bundle
+from ..bundle import Bundle, Network, Outputs, write_bundle
 from ..catalog import RowError
 from ..files import whole_file, write_text
+from ..model import Model
 from ..preprocess import Preprocess
 from ..schema import Tree, load_tree
 from .allocator import keep_freed_memory
 from .data import Galaxies, Targets, loader
 from .export import deviation, halved, to_onnx
-from .mobilenet import load_mobilenet_v2, unfold_batch_norm
 from .module import MorphologyModule
-from .network import MorphologyNetwork
 from .recipe import Recipe
+from .record import Curves, peak_memory_mb, write_predictions, write_result, write_truth
 from .sources import Data, TrainError, read_data, write_split
+from .start import begin, check_start
 
 __all__ = ["TrainReport", "train"]
 
 #: Logged to the bundle: what a prediction or a repeat depends on.
 _LIBRARIES = ("numpy", "pillow", "simplejpeg", "torch", "timm", "lightning", "onnx", "onnxscript", "onnxruntime")
-#: Enough pictures for the statistics of every channel.
-_UNFOLDING_BATCHES = 16
+_TELLS = {
+    "both": "Vote fractions of {} and its clean-sample classes",
+    "votes": "Vote fractions of {}",
+    "classes": "Clean-sample classes of {}",
+}
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a training gave: its bundle's folder, the best epoch's scores, what was left out."""
+    """What a training gave: its bundle's folder, the best epoch and its scores, what was left out."""
 
     bundle: Path
-    epochs: int
+    best_epoch: int
     best: dict[str, float]
     deviation: dict[str, float]
     errors: tuple[RowError, ...]
@@ -68,8 +72,15 @@ def train(
     name: str = "model",
     resume: bool = False,
     start: str | Path | None = None,
+    cache: str | Path | None = None,
     workers: int = 1,
     threads: int = 0,
+    devices: str = "auto",
+    nodes: int = 1,
+    accelerator: str = "auto",
+    strategy: str = "auto",
+    tensorboard: bool = False,
+    watch: Callable[[int, dict[str, float]], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TrainReport:
     """Train by `recipe` and write `run`/bundle; interrupted, call it again with `resume`.
@@ -81,51 +92,61 @@ def train(
     images : paths
         Folders or files of pictures named by ID.
     run : path
-        Folder for run.json, split.csv, the log, checkpoints and bundle.
+        Folder for run.json, split.csv, curves.csv, checkpoints, bundle, truth.parquet, predictions.parquet
+        and, when all is done, result.json.
     start : path
-        The file that the recipe's `start` names; see `begin` for the kinds.
+        A file of weights for a recipe that begins with some; see `start.begin`.
+    cache : path
+        Folder in which pictures are packed once for all trainings; None: they are read each time.
     workers : int
-        Processes that decode and augment pictures.
+        Processes that prepare pictures.
     threads : int
         Threads of PyTorch; 0: as many as cores.
+    devices, nodes, accelerator, strategy
+        As Lightning's Trainer takes them. The recipe's batch is that of all processes together.
+    tensorboard : bool
+        Also log for TensorBoard, into `run`/tensorboard.
+    watch : function of (epoch, its figures)
+        Called after each epoch; what it raises ends the training.
 
     Raises
     ------
     TrainError
         If the data are unusable, the folder holds another training, or the loss is no longer a number.
+    CacheError
+        If the pictures cannot be packed.
     """
     started = time.monotonic()
     labels, run = Path(labels), Path(run)
     tree = load_tree(recipe.tree)
+    if recipe.task == "classes" and not tree.classes:
+        raise TrainError(f"tree {tree.name} has no classes to learn")
     resumed = _check_run(run, recipe, start, resume)
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     lightning.seed_everything(recipe.seed, verbose=False)
+    first = rank_zero_only.rank == 0
+    if not first:
+        say = _silent
 
-    data = read_data(labels, [Path(path) for path in images], tree, recipe)
-    about = _claim_run(run, recipe, data, start, resumed is not None)
+    data = read_data(labels, [Path(path) for path in images], tree, recipe, Path(cache) if cache else None)
+    about = _about(run, recipe, data, start, resumed is not None)
     counts = data.counts(tree)
-    write_split(data, run / "split.csv")
+    if first:
+        _claim_run(run, about, resumed is not None)
+        write_split(data, run / "split.csv")
+        write_truth(run / "truth.parquet", data, tree)
     say(f"galaxies: {counts['galaxies']}; complete rows: {counts['complete_rows']}; left out: {len(data.errors)}")
+    for line in data.warnings(tree):
+        say(f"note: {line}")
+    if data.packed:
+        say(f"pictures: packed at {data.packed.side} px in {data.packed.folder}, {data.packed.bytes / 1e6:.0f} MB, "
+            f"once at {data.packed.rate:.0f} pictures/s")  # fmt: skip
 
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
-    loaders = [
-        loader(_galaxies(data, tree, part, preprocess, recipe), batch=recipe.batch, shuffle=part == "train",
-               workers=workers, seed=recipe.seed)
-        for part in ("train", "validation")
-    ]  # fmt: skip
     module = MorphologyModule(recipe, tree)
-    best = ModelCheckpoint(run, "best", monitor="val_rmse", enable_version_counter=False)
-    last = ModelCheckpoint(run, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False)
-    callbacks: list[Callback] = [
-        best,
-        last,
-        EarlyStopping("val_rmse", patience=recipe.patience, check_finite=True),
-        _Report(say),
-    ]
-    if recipe.average:
-        callbacks.append(EMAWeightAveraging(decay=recipe.average))
+    callbacks, best = _callbacks(run, recipe, say, watch)
     with warnings.catch_warnings():
         # Lightning warns of few workers, of missing loggers and of its own deprecations.
         warnings.simplefilter("ignore")
@@ -133,7 +154,7 @@ def train(
         trainer = lightning.Trainer(
             max_epochs=recipe.epochs,
             callbacks=callbacks,
-            logger=CSVLogger(run, name="", version="log"),
+            logger=TensorBoardLogger(run, name="", version="tensorboard") if tensorboard else False,
             plugins=[_WholeCheckpoints()],
             default_root_dir=run,
             enable_progress_bar=False,
@@ -141,10 +162,24 @@ def train(
             log_every_n_steps=10,
             num_sanity_val_steps=0,
             gradient_clip_val=5.0,
+            precision=recipe.precision,
+            devices=devices if devices == "auto" or "," in devices else int(devices),
+            num_nodes=nodes,
+            accelerator=accelerator,
+            strategy=strategy,
+            use_distributed_sampler=False,  # ours gives the batches of one process
         )
-        if recipe.start and start is not None and not resumed:
-            begin(module.network, start, loaders[0])
-            say(f"{recipe.network} begins with the weights of {recipe.start}")
+        if recipe.batch % trainer.world_size:
+            raise TrainError(f"batch = {recipe.batch} cannot be shared by {trainer.world_size} processes; change it")
+        loaders = [
+            loader(_galaxies(data, tree, part, preprocess, recipe), batch=recipe.batch, shuffle=part == "train",
+                   workers=workers, seed=recipe.seed, rank=rank_zero_only.rank, world=trainer.world_size)
+            for part in ("train", "validation")
+        ]  # fmt: skip
+        if not resumed:
+            about["began_with"] = begin(module.network, recipe, start, loaders[0], say)
+            if first:
+                write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
         try:
             trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
         except SystemExit:
@@ -152,18 +187,74 @@ def train(
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
+    device = str(trainer.strategy.root_device)
     if not best.best_model_path or not Path(best.best_model_path).exists():
         raise TrainError("no epoch gave a finite validation error; lower learning_rate")
 
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
-    epochs = int(state["epoch"]) + 1
-    scores = {"val_rmse": float(best.best_model_score), "epoch": epochs}
+    best_epoch = int(state["epoch"]) + 1
+    curves = Curves(run / "curves.csv")
+    scores = next(
+        ({k: v for k, v in row.items() if k.startswith("val_")} for row in curves.rows if row["epoch"] == best_epoch),
+        {recipe.monitor: float(best.best_model_score)},
+    )
+    scores["epoch"] = best_epoch
+    report = TrainReport(run / "bundle", best_epoch, scores, {}, data.errors, time.monotonic() - started)
+    if not first:
+        return report
     bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1], about)
     say(f"ONNX against PyTorch, largest difference of a fraction: {deviations['float32']:.2g} with 32-bit weights, "
         f"{deviations['float16']:.2g} with 16-bit weights")  # fmt: skip
-    folder = write_bundle(bundle, run / "bundle")
-    return TrainReport(folder, epochs, scores, deviations, data.errors, time.monotonic() - started)
+    write_bundle(bundle, run / "bundle")
+    write_predictions(run / "predictions.parquet", Model(bundle, threads=threads), data)
+    write_result(run / "result.json", {
+        "name": name,
+        "network": recipe.network,
+        "task": recipe.task,
+        "size": recipe.size,
+        "seed": recipe.seed,
+        "began_with": about["began_with"],
+        "epochs": len(curves.rows),
+        "epochs_planned": recipe.epochs,
+        "best_epoch": best_epoch,
+        "validation": scores,
+        "parameters": sum(p.numel() for p in module.network.parameters()),
+        "counts": counts,
+        "notes": data.warnings(tree),
+        "deviation": deviations,
+        "seconds": curves.seconds,
+        "galaxies_per_second": len(curves.rows) * counts["galaxies"]["train"] / max(curves.seconds, 1e-9),
+        "peak_memory_mb": peak_memory_mb(),
+        "device": device,
+        "processes": trainer.world_size,
+        "cores": os.cpu_count(),
+        "versions": bundle.versions,
+    })  # fmt: skip
+    return replace(report, deviation=deviations, seconds=time.monotonic() - started)
+
+
+def _silent(line: str) -> None:
+    """What all processes but the first say."""
+
+
+def _callbacks(
+    run: Path,
+    recipe: Recipe,
+    say: Callable[[str], None],
+    watch: Callable[[int, dict[str, float]], None] | None,
+) -> tuple[list[Callback], ModelCheckpoint]:
+    best = ModelCheckpoint(run, "best", monitor=recipe.monitor, enable_version_counter=False)
+    last = ModelCheckpoint(run, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False)
+    callbacks: list[Callback] = [
+        best,
+        last,
+        EarlyStopping(recipe.monitor, patience=recipe.patience, check_finite=True),
+        _Report(run / "curves.csv", say, watch),
+    ]
+    if recipe.average:
+        callbacks.append(EMAWeightAveraging(decay=recipe.average))
+    return callbacks, best
 
 
 def _check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool) -> Path | None:
@@ -175,24 +266,20 @@ def _check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool
         if not resume:
             raise TrainError(f"{run} holds a training already; resume it, or name another folder")
         return checkpoint
-    if recipe.start and start is None:
-        raise TrainError(f"the recipe begins with the weights of {recipe.start}; give that file with --start")
-    if start is not None and (Path(start).name != recipe.start or Path(start).suffix != ".tflite"):
-        begins = f"begins with {recipe.start}" if recipe.start else "begins from scratch"
-        raise TrainError(f"{start}: the recipe {begins}; other weights are another recipe")
+    check_start(recipe, start)
     return None
 
 
-def _claim_run(run: Path, recipe: Recipe, data: Data, start: str | Path | None, resumed: bool) -> dict[str, Any]:
-    """Note in run.json all that decides the training; a resumed one must have begun with the same."""
+def _about(run: Path, recipe: Recipe, data: Data, start: str | Path | None, resumed: bool) -> dict[str, Any]:
+    """All that decides the training; a resumed one must have begun with the same."""
     about: dict[str, Any] = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "labels_sha256": data.labels_sha256,
         "pictures_sha256": data.pictures_sha256,
         "start_sha256": "" if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest(),
     }
-    note = run / "run.json"
     if resumed:
+        note = run / "run.json"
         before = json.loads(note.read_text("utf-8")) if note.exists() else {}
         if start is None:
             about["start_sha256"] = before.get("start_sha256", "")
@@ -200,23 +287,18 @@ def _claim_run(run: Path, recipe: Recipe, data: Data, start: str | Path | None, 
             if before.get(key) != value:
                 what = {"recipe": "another recipe", "start_sha256": "other weights"}.get(key, f"other {key[:-7]}")
                 raise TrainError(f"{run} was begun with {what}; name another folder")
-    else:
-        run.mkdir(parents=True, exist_ok=True)
-        write_text(note, json.dumps(about, indent=1) + "\n")
+        about["began_with"] = before.get("began_with", "")
     return about
 
 
-def begin(network: MorphologyNetwork, start: str | Path, pictures: DataLoader) -> None:
-    """Put the weights of `start` into a new network; its head stays random.
-
-    A .tflite file is read as MobileNetV2 with folded batch norms, which are unfolded on some of the
-    training's pictures. Raises TrainError if it is none.
-    """
-    try:
-        load_mobilenet_v2(network.body, start)
-        unfold_batch_norm(network.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
-    except (OSError, ValueError) as error:
-        raise TrainError(f"{start}: {error}") from None
+def _claim_run(run: Path, about: dict[str, Any], resumed: bool) -> None:
+    """Note in run.json all that decides the training, before it begins."""
+    run.mkdir(parents=True, exist_ok=True)
+    if not resumed:
+        # A run that died before its first checkpoint leaves nothing to go on from.
+        for left in ("curves.csv", "result.json"):
+            (run / left).unlink(missing_ok=True)
+        write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
 
 
 def _galaxies(data: Data, tree: Tree, part: str, preprocess: Preprocess, recipe: Recipe) -> Galaxies:
@@ -227,6 +309,8 @@ def _galaxies(data: Data, tree: Tree, part: str, preprocess: Preprocess, recipe:
         preprocess,
         recipe.augmentation if part == "train" else None,
         recipe.seed,
+        # Only views of the training come from the packed frames; judged is what a prediction would see.
+        (data.packed.file, data.packed_rows[rows]) if data.packed and part == "train" else None,
     )
 
 
@@ -245,18 +329,19 @@ def _export(
     single = to_onnx(module.network, recipe.size)
     half = halved(single)
     pictures = next(iter(validation))[0].numpy()
+    outputs = Outputs("" if recipe.task == "classes" else recipe.output, recipe.task != "votes")
     deviations = {
-        "float32": deviation(module.network, tree, single, pictures),
-        "float16": deviation(module.network, tree, half, pictures),
+        "float32": deviation(module.network, tree, outputs, single, pictures),
+        "float16": deviation(module.network, tree, outputs, half, pictures),
     }
     bundle = Bundle(
         name=name,
         title=f"{recipe.network} at {recipe.size} px, {tree.title}",
-        description=f"Vote fractions of {tree.title} and its clean-sample classes from the central "
-        f"{recipe.crop:g} of a picture.",
+        description=f"{_TELLS[recipe.task].format(tree.title)} from the central {recipe.crop:g} of a picture.",
         licence="BSD-3-Clause",
         tree=tree,
         networks=(Network(half, preprocess, recipe.network),),
+        outputs=outputs,
         views=recipe.views,
         training={
             **{key: value for key, value in about.items() if key.endswith("_sha256")},
@@ -289,10 +374,12 @@ class _WholeCheckpoints(TorchCheckpointIO):
 
 
 class _Report(Callback):
-    """One line an epoch."""
+    """One line an epoch, for people; one row of curves.csv, for programs."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    def __init__(
+        self, curves: Path, say: Callable[[str], None], watch: Callable[[int, dict[str, float]], None] | None
+    ) -> None:
+        self.path, self.say, self.watch = curves, say, watch
         self.started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
@@ -304,8 +391,15 @@ class _Report(Callback):
             raise TrainError("the loss is no longer a number; lower learning_rate")
         seconds = time.monotonic() - self.started
         galaxies = len(trainer.train_dataloader.dataset)
+        epoch = trainer.current_epoch + 1
+        if trainer.is_global_zero:
+            rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+            finite = {key: value for key, value in sorted(values.items()) if math.isfinite(value)}
+            Curves(self.path).add(epoch, {**finite, "learning_rate": rate, "seconds": seconds})
         self.say(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
+            f"epoch {epoch}/{trainer.max_epochs}: "
             + ", ".join(f"{key} {value:.4f}" for key, value in sorted(values.items()))
             + f", {galaxies / seconds:.0f} galaxies/s"
         )
+        if self.watch:
+            self.watch(epoch, values)

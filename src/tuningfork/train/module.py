@@ -7,12 +7,13 @@ import math
 import lightning
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..schema import Tree
 from .network import MorphologyNetwork, cumulative_from_logits
 from .recipe import Recipe
 
-__all__ = ["MorphologyModule", "candidate_loss", "vote_loss"]
+__all__ = ["MorphologyModule", "candidate_loss", "rmse_loss", "vote_loss"]
 
 
 def vote_loss(predicted: Tensor, known: Tensor) -> Tensor:
@@ -20,6 +21,13 @@ def vote_loss(predicted: Tensor, known: Tensor) -> Tensor:
     blank = known.isnan()
     error = (predicted - known.masked_fill(blank, 0)).masked_fill(blank, 0)
     return error.square().sum() / len(known)
+
+
+def rmse_loss(predicted: Tensor, known: Tensor) -> Tensor:
+    """Root of the mean squared error over a batch's known cells, as Kalvankar et al. 2020 train. Both (N, A)."""
+    cells = ~known.isnan()
+    # The root of nothing has no slope.
+    return ((predicted - known)[cells].square().mean() + 1e-12).sqrt() if cells.any() else predicted.sum() * 0
 
 
 def candidate_loss(logits: Tensor, candidates: Tensor) -> Tensor:
@@ -36,10 +44,12 @@ def candidate_loss(logits: Tensor, candidates: Tensor) -> Tensor:
 
 
 class MorphologyModule(lightning.LightningModule):
-    """A MorphologyNetwork with AdamW, a warm-up and a cosine; logs `val_rmse` and `val_accuracy`.
+    """A MorphologyNetwork with the recipe's losses and schedule.
 
-    `val_rmse` averages each column's squared error over the galaxies where it is known, then over
-    columns: an estimate of Kaggle's score on complete rows that also uses the incomplete ones.
+    Logs `train_loss`, `val_loss` (cross-entropy of the class, where there is one), `val_rmse`,
+    `val_accuracy`. `val_rmse` averages each column's squared error over the galaxies where it is known,
+    then over columns: an estimate of Kaggle's score on complete rows that also uses the incomplete ones.
+    Sums are taken over all processes, so that several tell the figures of one.
     """
 
     def __init__(self, recipe: Recipe, tree: Tree) -> None:
@@ -48,52 +58,80 @@ class MorphologyModule(lightning.LightningModule):
         self.network = MorphologyNetwork(
             recipe.network,
             tree,
+            task=recipe.task,
+            hidden=recipe.hidden,
             dropout=recipe.dropout,
             drop_path=recipe.drop_path,
             options=recipe.network_options,
         ).to(memory_format=torch.channels_last)
-        self._squares: list[Tensor] = []
-        self._hits: list[Tensor] = []
+        self._sums: dict[str, Tensor] = {}
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.network(pictures.contiguous(memory_format=torch.channels_last))
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         # Dropout by step, not by what was drawn before: a resumed training repeats the uninterrupted one.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1009 + self.global_rank)
         pictures, known, candidates = batch
         answers, classes = self._outputs(pictures)
-        loss = vote_loss(cumulative_from_logits(answers, self.tree), known)
-        if self.tree.classes and self.recipe.class_weight:
-            loss = loss + self.recipe.class_weight * candidate_loss(classes, candidates)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(pictures))
+        loss = torch.zeros((), device=pictures.device)
+        if answers.shape[-1]:
+            error = vote_loss if self.recipe.loss == "squared" else rmse_loss
+            loss = loss + error(self._cumulative(answers), known)
+        if classes.shape[-1]:
+            weight = self.recipe.class_weight if self.recipe.task == "both" else 1.0
+            if weight:
+                loss = loss + weight * candidate_loss(classes, candidates)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(pictures))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         pictures, known, candidates = batch
         answers, classes = self._outputs(pictures)
-        self._squares.append((cumulative_from_logits(answers, self.tree) - known).square())
-        if self.tree.classes:
+        if answers.shape[-1]:
+            squares = (self._cumulative(answers) - known).square()
+            self._add("squares", squares.nansum(0))
+            self._add("known", (~known.isnan()).sum(0))
+        if classes.shape[-1]:
             decided = candidates.sum(-1) == 1
-            self._hits.append((classes.argmax(-1) == candidates.argmax(-1))[decided].float())
+            true = candidates[decided].argmax(-1)
+            self._add("hits", (classes[decided].argmax(-1) == true).sum())
+            self._add("decided", decided.sum())
+            self._add("loss", functional.cross_entropy(classes[decided], true, reduction="sum"))
 
     def on_validation_epoch_end(self) -> None:
-        squares = torch.cat(self._squares)
-        self._squares.clear()
-        self.log("val_rmse", squares.nanmean(0).nanmean().sqrt(), prog_bar=True)
-        if self._hits:
-            self.log("val_accuracy", torch.cat(self._hits).mean(), prog_bar=True)
-            self._hits.clear()
+        sums = {name: self._all(values) for name, values in self._sums.items()}
+        self._sums = {}
+        if "squares" in sums:
+            known = sums["known"] > 0
+            self.log("val_rmse", (sums["squares"][known] / sums["known"][known]).mean().sqrt().float())
+        if sums.get("decided", torch.zeros(())) > 0:
+            self.log("val_accuracy", (sums["hits"] / sums["decided"]).float())
+            self.log("val_loss", (sums["loss"] / sums["decided"]).float())
+
+    def _cumulative(self, answers: Tensor) -> Tensor:
+        return cumulative_from_logits(answers, self.tree) if self.recipe.output == "tree" else answers.sigmoid()
+
+    def _add(self, name: str, values: Tensor) -> None:
+        values = values.double()
+        self._sums[name] = self._sums[name] + values if name in self._sums else values
+
+    def _all(self, values: Tensor) -> Tensor:
+        return values if self.trainer.world_size == 1 else self.all_gather(values).sum(0)
 
     def configure_optimizers(self) -> dict[str, object]:
         recipe = self.recipe
-        # Biases and normalisation gains are not shrunk: it only fights what they normalise.
-        shrunk = [p for p in self.network.parameters() if p.ndim > 1]
-        free = [p for p in self.network.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [{"params": shrunk, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-        )
+        if recipe.optimizer == "adam":
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(
+                self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            )
+        else:
+            optimizer = self._adamw()
+        if recipe.schedule == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=recipe.plateau_factor, patience=recipe.plateau_patience
+            )
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": recipe.monitor}}
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         warm = max(1, recipe.warmup_epochs * steps // recipe.epochs)
 
@@ -105,6 +143,17 @@ class MorphologyModule(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _adamw(self) -> torch.optim.AdamW:
+        recipe = self.recipe
+        # Biases and normalisation gains are not shrunk: it only fights what they normalise.
+        shrunk = [p for p in self.network.parameters() if p.ndim > 1]
+        free = [p for p in self.network.parameters() if p.ndim <= 1]
+        return torch.optim.AdamW(
+            [{"params": shrunk, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+        )
+
     def _outputs(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self(pictures)
-        return logits[:, : len(self.tree.columns)], logits[:, len(self.tree.columns) :]
+        # The network may run in 16 bits; losses and figures want 32.
+        logits = self(pictures).float()
+        return logits[:, : self.network.answers], logits[:, self.network.answers :]

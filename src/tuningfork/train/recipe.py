@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Augmentation", "Recipe", "RecipeError", "builtin_recipes", "load_recipe"]
+__all__ = ["BETTER", "Augmentation", "Recipe", "RecipeError", "builtin_recipes", "load_recipe"]
+
+#: What we do better than Kalvankar et al. 2020, each a change of a recipe that can be made alone.
+BETTER: dict[str, dict[str, Any]] = {
+    "tree": {"output": "tree", "loss": "squared"},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.05},
+    "cosine": {"schedule": "cosine", "warmup_epochs": 3},
+    "ema": {"average": 0.995},
+    "views": {"views": 8},
+}
+#: How deep a recipe may stand on others.
+_DEEPEST = 5
 
 
 class RecipeError(ValueError):
@@ -34,16 +46,26 @@ class Recipe:
 
     network: str = "efficientnet_b0"
     network_options: dict[str, Any] = field(default_factory=dict)  # passed on to timm.create_model
-    start: str = ""  # "" trains from scratch; else the name of the file of weights to begin with
+    # "" trains from scratch; "imagenet" begins with timm's weights; else the name of the file of weights.
+    start: str = ""
+    task: str = "both"  # votes, classes, or both from one network
+    output: str = "tree"  # of the votes: tree (exact sums) or sigmoid (each by itself)
+    hidden: int = 0  # units of a ReLU layer between pooling and outputs; 0: none
+    loss: str = "squared"  # of the votes: squared error a galaxy, or rmse of the batch
     tree: str = "gz2"
     crop: float = 0.5
     size: int = 96
     epochs: int = 100
     patience: int = 30
     batch: int = 64
+    optimizer: str = "adamw"  # or adam
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
+    schedule: str = "cosine"  # after a warm-up; or plateau: the rate shrinks when validation stands still
     warmup_epochs: int = 3
+    plateau_factor: float = 0.2
+    plateau_patience: int = 4
+    precision: str = "32-true"  # Lightning's word: also bf16-mixed, 16-mixed
     dropout: float = 0.3
     drop_path: float = 0.1
     class_weight: float = 0.1
@@ -52,6 +74,8 @@ class Recipe:
     test: float = 0.12
     seed: int = 0
     split_seed: int = 0  # separate, so that repeats with other seeds keep the same test part
+    # Class → (galaxies, of them in the test part): a published split, kept where the number is met exactly.
+    published_split: dict[str, Any] = field(default_factory=dict)
     views: int = 8  # views averaged when the model predicts
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -63,6 +87,9 @@ class Recipe:
             ("batch", 2, 65_536),
             ("dropout", 0, 0.99),
             ("average", 0, 0.99999),
+            ("hidden", 0, 65_536),
+            ("learning_rate", 1e-9, 100),
+            ("plateau_factor", 1e-3, 0.999),
             ("validation", 0.01, 0.9),
             ("test", 0, 0.9),
         ):
@@ -71,8 +98,22 @@ class Recipe:
                 raise RecipeError(f"{name} = {value} is not in {least}…{most}")
         if self.validation + self.test > 0.95:
             raise RecipeError("validation and test leave too little to train on")
-        if self.views not in (1, 2, 4, 8):
-            raise RecipeError(f"views = {self.views} is none of 1, 2, 4, 8")
+        for name, choices in (
+            ("views", (1, 2, 4, 8)),
+            ("task", ("both", "votes", "classes")),
+            ("output", ("tree", "sigmoid")),
+            ("loss", ("squared", "rmse")),
+            ("optimizer", ("adamw", "adam")),
+            ("schedule", ("cosine", "plateau")),
+            ("precision", ("32-true", "bf16-mixed", "16-mixed")),
+        ):
+            if getattr(self, name) not in choices:
+                raise RecipeError(f"{name} = {getattr(self, name)!r} is none of {', '.join(map(str, choices))}")
+
+    @property
+    def monitor(self) -> str:
+        """The validation's figure that chooses the epoch: the lower the better."""
+        return "val_loss" if self.task == "classes" else "val_rmse"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as TOML and JSON hold them."""
@@ -93,6 +134,15 @@ class Recipe:
         """A copy with some values replaced; None leaves a value as it is."""
         return replace(self, **{key: value for key, value in values.items() if value is not None})
 
+    def better(self, names: Iterable[str]) -> Recipe:
+        """With some of our `BETTER` choices; raises RecipeError on an unknown one."""
+        recipe = self
+        for name in names:
+            if name not in BETTER:
+                raise RecipeError(f"{name!r} is none of our better choices: {', '.join(BETTER)}")
+            recipe = replace(recipe, **BETTER[name])
+        return recipe
+
 
 def _build(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
     known = {f.name: f for f in fields(kind)}
@@ -112,19 +162,25 @@ def _build(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
 
 def builtin_recipes() -> tuple[str, ...]:
     """Names of the recipes that come with the package."""
-    folder = resources.files("tuningfork") / "recipes"
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    return tuple(sorted(_names(resources.files("tuningfork") / "recipes", "")))
+
+
+def _names(folder: Traversable, prefix: str) -> Iterator[str]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _names(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".toml"):
+            yield prefix + entry.name.removesuffix(".toml")
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A recipe that comes with the package, by name, or one from a TOML file. Raises RecipeError."""
+    """A recipe that comes with the package, by name, or one from a TOML file. Raises RecipeError.
+
+    A recipe may name another as its `base`: what it does not say itself is as there.
+    """
     text = str(name_or_path)
     try:
-        if text in builtin_recipes():
-            raw = (resources.files("tuningfork") / "recipes" / f"{text}.toml").read_text("utf-8")
-        else:
-            raw = Path(name_or_path).read_text("utf-8")
-        return Recipe.from_dict(tomllib.loads(raw))
+        return Recipe.from_dict(_with_base(text, 0))
     except OSError as error:
         raise RecipeError(
             f"{text}: neither a recipe that comes with tuningfork ({', '.join(builtin_recipes())}) "
@@ -134,3 +190,23 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise RecipeError(f"{text}: not valid TOML: {error}") from None
     except RecipeError as error:
         raise RecipeError(f"{text}: {error}") from None
+
+
+def _with_base(text: str, depth: int) -> dict[str, Any]:
+    if depth > _DEEPEST:
+        raise RecipeError(f"more than {_DEEPEST} recipes stand on one another; do they stand in a circle?")
+    if text in builtin_recipes():
+        raw = resources.files("tuningfork").joinpath(f"recipes/{text}.toml").read_text("utf-8")
+    else:
+        raw = Path(text).read_text("utf-8")
+    values = tomllib.loads(raw)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise RecipeError(f"base = {base!r}: a recipe's name is expected")
+    below = _with_base(base, depth + 1)
+    for table in ("augmentation", "network_options"):
+        if isinstance(values.get(table), dict) and isinstance(below.get(table), dict):
+            values[table] = {**below[table], **values[table]}
+    return {**below, **values}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,7 @@ def split(
     validation: float,
     test: float,
     seed: int,
+    tests: Callable[[str, int], int | None] = lambda stratum, galaxies: None,
 ) -> NDArray[np.str_]:
     """The part of each galaxy: "train", "validation" or "test".
 
@@ -72,6 +73,8 @@ def split(
         Fractions of the galaxies.
     seed : int
         The same seed, strata and groups give the same parts.
+    tests : function of (stratum as text, its galaxies)
+        How many of them to test on, where that is prescribed; None: the fraction, rounded.
     """
     rng = np.random.default_rng(seed)
     members: dict[int, list[int]] = {}
@@ -84,7 +87,11 @@ def split(
     for stratum in sorted(by_stratum):
         shuffled = rng.permutation(by_stratum[stratum])
         total = sum(len(members[int(g)]) for g in shuffled)
-        want = {"test": round(test * total), "validation": round(validation * total)}
+        fixed = tests(stratum, total)
+        want = {
+            "test": round(test * total) if fixed is None else fixed,
+            "validation": round(validation * total),
+        }
         have = {"test": 0, "validation": 0}
         for group in shuffled:
             rows = members[int(group)]

@@ -28,6 +28,7 @@ FLOOR = {
     "simulate": 5,
     "demo": 6,
     "train": 6,
+    "study": 7,
     "cli": 9,
     "__main__": 10,
 }

@@ -18,7 +18,19 @@ from tuningfork.cli import app
 from tuningfork.schema import load_tree
 from tuningfork.simulate import simulate
 
-COMMANDS = ("predict", "classes", "lint", "evaluate", "score", "simulate", "train", "models", "demo")
+COMMANDS = (
+    "predict",
+    "classes",
+    "lint",
+    "evaluate",
+    "score",
+    "simulate",
+    "train",
+    "study search",
+    "report",
+    "models",
+    "demo",
+)
 ROOT = Path(__file__).parent.parent
 
 
@@ -52,11 +64,14 @@ def pictures(galaxies):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_examples(run, command):
-    assert "Examples:" in run(command, "--help").stdout
+    assert "Examples:" in run(*command.split(), "--help").stdout
 
 
 def test_no_command_is_undocumented(run):
-    assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
+    named = [("", command) for command in app.registered_commands]
+    for group in app.registered_groups:
+        named += [(f"{group.name} ", command) for command in group.typer_instance.registered_commands]
+    assert {group + command.callback.__name__ for group, command in named} == set(COMMANDS)
     readme = (ROOT / "README.md").read_text("utf-8")
     assert [command for command in COMMANDS if f"tuningfork {command}" not in readme] == []
 

@@ -245,6 +245,8 @@ def _outputs(content: Mapping[str, Any]) -> Outputs:
     if content["version"] == 1:
         return Outputs()
     entry = content["outputs"]
+    if not isinstance(entry, dict) or set(entry) - {"votes", "classes"}:
+        raise ValueError(f"outputs {entry!r} are not known to this version")
     return Outputs(votes=entry["votes"], classes=entry["classes"])
 
 

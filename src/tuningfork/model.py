@@ -173,10 +173,9 @@ class Prediction:
     def __str__(self) -> str:
         if self.error:
             return f"{self.id}: {self.error}"
-        top = f"{self.class_name} ({self.class_probability.max():.0%}); " if self.class_name else ""
-        return f"{self.id}: {top}" + ", ".join(
-            f"{key.replace('_', ' ')}: {answer} {share:.0%}" for key, answer, share in self.steps()
-        )
+        top = [f"{self.class_name} ({self.class_probability.max():.0%})"] if self.class_name else []
+        way = ", ".join(f"{key.replace('_', ' ')}: {answer} {share:.0%}" for key, answer, share in self.steps())
+        return f"{self.id}: " + "; ".join([*top, *([way] if way else [])])
 
 
 class Model:

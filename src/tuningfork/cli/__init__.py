@@ -7,6 +7,24 @@ from .predicting import predict  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
+from .studying import study_app  # isort: skip
+from .paper import paper  # isort: skip
+from .reporting import report  # isort: skip
 from .showing import demo, models  # isort: skip
 
-__all__ = ["app", "classes", "demo", "evaluate", "lint", "main", "models", "predict", "score", "simulate", "train"]
+__all__ = [
+    "app",
+    "classes",
+    "demo",
+    "evaluate",
+    "lint",
+    "main",
+    "models",
+    "paper",
+    "predict",
+    "report",
+    "score",
+    "simulate",
+    "study_app",
+    "train",
+]

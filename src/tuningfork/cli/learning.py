@@ -121,6 +121,8 @@ def train(
             tensorboard=tensorboard,
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
+        if not report.first:  # of several processes one tells
+            return
         if as_json:
             print_json(
                 {"bundle": str(report.bundle), "best": report.best, "onnx_deviation": report.deviation,

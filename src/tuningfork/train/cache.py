@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -113,17 +113,18 @@ def content_key(ids: Sequence[str], paths: Sequence[Path], progress: Callable[[i
 def frame_side(size: int, crop: float, paths: Sequence[Path]) -> int:
     """Side in pixels that packed frames need for inputs of `size` from the central `crop`.
 
-    One of `SIDES`, and never more than the largest of the first hundred pictures has.
+    One of `SIDES`, and never more than the largest of the first hundred good pictures has.
     """
-    largest = 0
-    for path in islice(paths, 100):
-        try:
-            largest = max(largest, min(load_picture(path).shape[:2]))
-        except PictureError:
-            continue
+    largest = max(islice(_sides(paths), 100), default=0)
     wanted = math.ceil(size / crop * _OVERSAMPLING)
     side = next((side for side in SIDES if side >= wanted), SIDES[-1])
     return max(min(side, largest), 1)
+
+
+def _sides(paths: Sequence[Path]) -> Iterator[int]:
+    for path in paths:
+        with suppress(PictureError):
+            yield min(load_picture(path).shape[:2])
 
 
 def pack(
@@ -183,9 +184,10 @@ def _build(
 
     good = 0
     try:
-        # As long as if all could be read; what is never written takes no room on the disk.
+        # As long as if all could be read.
         shape = (max(len(paths), 1), frame.size, frame.size, 3)
         pictures = open_memmap(building / "pictures.npy", "w+", np.uint8, shape)
+        _reserve(building / "pictures.npy")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(paths), _BATCH):
                 for i, found in enumerate(pool.map(read, paths[start : start + _BATCH]), start):
@@ -221,6 +223,13 @@ def _build(
         raise
 
 
+def _reserve(file: Path) -> None:
+    """Take the room now: a map of a full disk ends the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with open(file, "r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+
+
 def _open(target: Path, key: str, side: int, count: int) -> PackedPictures:
     anew = "delete that folder to pack anew"
     try:
@@ -228,19 +237,22 @@ def _open(target: Path, key: str, side: int, count: int) -> PackedPictures:
         size = (target / "pictures.npy").stat().st_size
     except (OSError, ValueError) as error:
         raise CacheError(f"{target}: not a whole cache ({error}); {anew}") from None
-    if index.get("version") != _VERSION:
-        raise CacheError(f"{target}: made by another version of tuningfork; {anew}")
-    if index.get("key") != key or index.get("side") != side or len(index["rows"]) != count:
-        raise CacheError(f"{target}: packed from other pictures (their hash differs); {anew}")
-    if index["bytes"] != size:
-        raise CacheError(f"{target}: pictures.npy has {size} bytes, {index['bytes']} were written; {anew}")
-    reasons = [""] * count
-    for i, reason in index["reasons"].items():
-        reasons[int(i)] = reason
-    return PackedPictures(
-        target, side, np.array(index["rows"], np.int64), tuple(reasons), np.array(index["groups"], np.int64),
-        float(index["seconds"]),
-    )  # fmt: skip
+    try:
+        if index["version"] != _VERSION:
+            raise CacheError(f"{target}: made by another version of tuningfork; {anew}")
+        if index["key"] != key or index["side"] != side or len(index["rows"]) != count:
+            raise CacheError(f"{target}: packed from other pictures (their hash differs); {anew}")
+        if index["bytes"] != size:
+            raise CacheError(f"{target}: pictures.npy has {size} bytes, {index['bytes']} were written; {anew}")
+        reasons = [""] * count
+        for i, reason in index["reasons"].items():
+            reasons[int(i)] = reason
+        rows, groups = (np.array(index[key], np.int64).reshape(count) for key in ("rows", "groups"))
+        return PackedPictures(target, side, rows, tuple(reasons), groups, float(index["seconds"]))
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        if isinstance(error, CacheError):
+            raise
+        raise CacheError(f"{target}: index.json is not as it was written ({error!r}); {anew}") from None
 
 
 @contextmanager

@@ -18,10 +18,11 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from .. import __version__
@@ -34,7 +35,7 @@ from ..schema import Tree, load_tree
 from .allocator import keep_freed_memory
 from .data import Galaxies, Targets, loader
 from .export import deviation, halved, to_onnx
-from .module import MorphologyModule
+from .module import MorphologyModule, warmed_average
 from .recipe import Recipe
 from .record import Curves, peak_memory_mb, write_predictions, write_result, write_truth
 from .sources import Data, TrainError, read_data, write_split
@@ -53,7 +54,10 @@ _TELLS = {
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a training gave: its bundle's folder, the best epoch and its scores, what was left out."""
+    """What a training gave: its bundle's folder, the best epoch and its scores, what was left out.
+
+    Of several processes only the `first` writes the bundle and has anything to tell.
+    """
 
     bundle: Path
     best_epoch: int
@@ -61,6 +65,7 @@ class TrainReport:
     deviation: dict[str, float]
     errors: tuple[RowError, ...]
     seconds: float
+    first: bool = True
 
 
 def train(
@@ -122,6 +127,7 @@ def train(
     if recipe.task == "classes" and not tree.classes:
         raise TrainError(f"tree {tree.name} has no classes to learn")
     resumed = _check_run(run, recipe, start, resume)
+    logger = _tensorboard(run) if tensorboard else False
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
@@ -151,26 +157,28 @@ def train(
         # Lightning warns of few workers, of missing loggers and of its own deprecations.
         warnings.simplefilter("ignore")
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        trainer = lightning.Trainer(
-            max_epochs=recipe.epochs,
-            callbacks=callbacks,
-            logger=TensorBoardLogger(run, name="", version="tensorboard") if tensorboard else False,
-            plugins=[_WholeCheckpoints()],
-            default_root_dir=run,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=10,
-            num_sanity_val_steps=0,
-            gradient_clip_val=5.0,
-            precision=recipe.precision,
-            devices=devices if devices == "auto" or "," in devices else int(devices),
-            num_nodes=nodes,
-            accelerator=accelerator,
-            strategy=strategy,
-            use_distributed_sampler=False,  # ours gives the batches of one process
-        )
-        if recipe.batch % trainer.world_size:
-            raise TrainError(f"batch = {recipe.batch} cannot be shared by {trainer.world_size} processes; change it")
+        try:
+            trainer = lightning.Trainer(
+                max_epochs=recipe.epochs,
+                callbacks=callbacks,
+                logger=logger,
+                plugins=[_WholeCheckpoints()],
+                default_root_dir=run,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                log_every_n_steps=10,
+                num_sanity_val_steps=0,
+                gradient_clip_val=5.0,
+                precision=recipe.precision,
+                devices=int(devices) if devices.isdecimal() else devices,
+                num_nodes=nodes,
+                accelerator=accelerator,
+                strategy=strategy,
+                use_distributed_sampler=False,  # ours gives the batches of one process
+            )
+        except (MisconfigurationException, ValueError, RuntimeError) as error:
+            raise TrainError(f"accelerator {accelerator}, devices {devices}, strategy {strategy}: {error}") from None
+        _check_shares(recipe, counts["galaxies"], trainer.world_size)
         loaders = [
             loader(_galaxies(data, tree, part, preprocess, recipe), batch=recipe.batch, shuffle=part == "train",
                    workers=workers, seed=recipe.seed, rank=rank_zero_only.rank, world=trainer.world_size)
@@ -200,9 +208,9 @@ def train(
         {recipe.monitor: float(best.best_model_score)},
     )
     scores["epoch"] = best_epoch
-    report = TrainReport(run / "bundle", best_epoch, scores, {}, data.errors, time.monotonic() - started)
+    report = TrainReport(run / "bundle", best_epoch, scores, {}, data.errors, time.monotonic() - started, first)
     if not first:
-        return report
+        return replace(report, errors=())
     bundle, deviations = _export(module, data, tree, preprocess, recipe, counts, scores, name, loaders[1], about)
     say(f"ONNX against PyTorch, largest difference of a fraction: {deviations['float32']:.2g} with 32-bit weights, "
         f"{deviations['float16']:.2g} with 16-bit weights")  # fmt: skip
@@ -238,6 +246,22 @@ def _silent(line: str) -> None:
     """What all processes but the first say."""
 
 
+def _tensorboard(run: Path) -> TensorBoardLogger:
+    try:
+        return TensorBoardLogger(run, name="", version="tensorboard")
+    except ModuleNotFoundError:
+        raise TrainError("logging for TensorBoard needs it: pip install tensorboard; or train without") from None
+
+
+def _check_shares(recipe: Recipe, galaxies: dict[str, int], processes: int) -> None:
+    """Each process must have as many steps as the others, and something to judge: they wait for each other."""
+    if recipe.batch % processes:
+        raise TrainError(f"batch = {recipe.batch} cannot be shared by {processes} processes; change it")
+    for part in ("train", "validation"):
+        if galaxies[part] < processes:
+            raise TrainError(f"the {part} part has fewer galaxies than there are processes; use fewer")
+
+
 def _callbacks(
     run: Path,
     recipe: Recipe,
@@ -253,7 +277,7 @@ def _callbacks(
         _Report(run / "curves.csv", say, watch),
     ]
     if recipe.average:
-        callbacks.append(EMAWeightAveraging(decay=recipe.average))
+        callbacks.append(WeightAveraging(avg_fn=warmed_average(recipe.average)))
     return callbacks, best
 
 

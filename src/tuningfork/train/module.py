@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import lightning
 import torch
@@ -13,34 +14,60 @@ from ..schema import Tree
 from .network import MorphologyNetwork, cumulative_from_logits
 from .recipe import Recipe
 
-__all__ = ["MorphologyModule", "candidate_loss", "rmse_loss", "vote_loss"]
+__all__ = ["MorphologyModule", "candidate_loss", "rmse_loss", "vote_loss", "warmed_average"]
 
 
-def vote_loss(predicted: Tensor, known: Tensor) -> Tensor:
-    """Squared error summed over a galaxy's known columns, averaged over galaxies. Both (N, A); NaN is unknown."""
+def _alone(sums: Tensor) -> Tensor:
+    """The sum over all processes, where there is one."""
+    return sums
+
+
+def vote_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
+    """Squared error summed over a galaxy's known columns, averaged over galaxies. Both (N, A); NaN is unknown.
+
+    `total` sums a tensor over all processes, here and in the other losses: each is that of the whole batch.
+    """
     blank = known.isnan()
     error = (predicted - known.masked_fill(blank, 0)).masked_fill(blank, 0)
-    return error.square().sum() / len(known)
+    summed, galaxies = total(torch.stack([error.square().sum(), error.new_tensor(len(known))]))
+    return summed / galaxies
 
 
-def rmse_loss(predicted: Tensor, known: Tensor) -> Tensor:
+def rmse_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
     """Root of the mean squared error over a batch's known cells, as Kalvankar et al. 2020 train. Both (N, A)."""
     cells = ~known.isnan()
+    summed, count = total(torch.stack([(predicted - known)[cells].square().sum(), cells.sum().to(predicted.dtype)]))
     # The root of nothing has no slope.
-    return ((predicted - known)[cells].square().mean() + 1e-12).sqrt() if cells.any() else predicted.sum() * 0
+    return (summed / count + 1e-12).sqrt() if count > 0 else summed
 
 
-def candidate_loss(logits: Tensor, candidates: Tensor) -> Tensor:
+def candidate_loss(logits: Tensor, candidates: Tensor, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
     """−log of the probability of all classes that a galaxy may have, averaged over those with any.
 
     With one candidate this is cross-entropy; with several, the marginal likelihood of partial labels
     (Cour, Sapp & Taskar 2011, JMLR 12, 1501). Shapes (N, C).
     """
     rows = candidates.sum(-1) > 0
-    if not rows.any():
-        return logits.sum() * 0
     log = logits[rows].log_softmax(-1)
-    return -torch.logsumexp(log.masked_fill(candidates[rows] == 0, -math.inf), -1).mean()
+    costs = -torch.logsumexp(log.masked_fill(candidates[rows] == 0, -math.inf), -1)
+    summed, galaxies = total(torch.stack([costs.sum(), rows.sum().to(logits.dtype)]))
+    return summed / galaxies.clamp(min=1)
+
+
+def warmed_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The update of an exponential moving average whose decay grows to `decay`: step n keeps (1 + n) / (10 + n).
+
+    Without the warm-up, of Tan & Le 2019's own training, a short training's average still holds the random
+    first weights, and the variances of batch norm most of all.
+    """
+
+    def update(average: Tensor, current: Tensor, averaged: Tensor) -> Tensor:
+        if not average.is_floating_point():  # batch norm counts its batches
+            return current
+        n = int(averaged)
+        return torch.lerp(average, current.to(average.dtype), 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
 
 
 class MorphologyModule(lightning.LightningModule):
@@ -77,12 +104,12 @@ class MorphologyModule(lightning.LightningModule):
         loss = torch.zeros((), device=pictures.device)
         if answers.shape[-1]:
             error = vote_loss if self.recipe.loss == "squared" else rmse_loss
-            loss = loss + error(self._cumulative(answers), known)
+            loss = loss + error(self._cumulative(answers), known, self._all)
         if classes.shape[-1]:
             weight = self.recipe.class_weight if self.recipe.task == "both" else 1.0
             if weight:
-                loss = loss + weight * candidate_loss(classes, candidates)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(pictures))
+                loss = loss + weight * candidate_loss(classes, candidates, self._all)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(pictures))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
@@ -117,7 +144,8 @@ class MorphologyModule(lightning.LightningModule):
         self._sums[name] = self._sums[name] + values if name in self._sums else values
 
     def _all(self, values: Tensor) -> Tensor:
-        return values if self.trainer.world_size == 1 else self.all_gather(values).sum(0)
+        """The sum over all processes, through which a loss's slope passes."""
+        return values if self.trainer.world_size == 1 else self.all_gather(values, sync_grads=True).sum(0)
 
     def configure_optimizers(self) -> dict[str, object]:
         recipe = self.recipe

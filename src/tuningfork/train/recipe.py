@@ -55,6 +55,7 @@ class Recipe:
     tree: str = "gz2"
     crop: float = 0.5
     size: int = 96
+    least_size: int = 16  # what the network can take
     epochs: int = 100
     patience: int = 30
     batch: int = 64
@@ -82,7 +83,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, least, most in (
             ("crop", 0.01, 1),
-            ("size", 16, 2048),
+            ("size", self.least_size, 2048),
             ("epochs", 1, 100_000),
             ("batch", 2, 65_536),
             ("dropout", 0, 0.99),
@@ -96,6 +97,9 @@ class Recipe:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise RecipeError(f"{name} = {value} is not in {least}…{most}")
+        for key, pair in self.published_split.items():
+            if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(type(n) is int and n >= 0 for n in pair):
+                raise RecipeError(f"published_split.{key} = {pair!r}: [galaxies, of them tested on] is expected")
         if self.validation + self.test > 0.95:
             raise RecipeError("validation and test leave too little to train on")
         for name, choices in (
@@ -145,6 +149,8 @@ class Recipe:
 
 
 def _build(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{prefix.rstrip('.')} = {values!r}: a table is expected")
     known = {f.name: f for f in fields(kind)}
     arguments = {}
     for key, value in values.items():
@@ -157,7 +163,17 @@ def _build(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
             arguments[key] = float(value)
         elif isinstance(default, bool | int | float | str) and type(arguments[key]) is not type(default):
             raise RecipeError(f"{prefix}{key} = {value!r}: a {type(default).__name__} is expected")
+        elif isinstance(default, tuple) and not _is_range(value):
+            raise RecipeError(f"{prefix}{key} = {value!r}: two numbers, least and most, are expected")
+        elif known[key].default_factory is dict and not isinstance(value, Mapping):
+            raise RecipeError(f"{prefix}{key} = {value!r}: a table is expected")
     return kind(**arguments)
+
+
+def _is_range(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    return all(isinstance(end, int | float) and type(end) is not bool for end in value) and value[0] <= value[1]
 
 
 def builtin_recipes() -> tuple[str, ...]:
@@ -183,7 +199,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         return Recipe.from_dict(_with_base(text, 0))
     except OSError as error:
         raise RecipeError(
-            f"{text}: neither a recipe that comes with tuningfork ({', '.join(builtin_recipes())}) "
+            f"{error.filename or text}: neither a recipe that comes with tuningfork ({', '.join(builtin_recipes())}) "
             f"nor a readable TOML file ({error.strerror})"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -74,7 +75,8 @@ def split(
     seed : int
         The same seed, strata and groups give the same parts.
     tests : function of (stratum as text, its galaxies)
-        How many of them to test on, where that is prescribed; None: the fraction, rounded.
+        How many of them to test on, where that is prescribed; None: the fraction, rounded. A group that is
+        partly of such a stratum is not tested on, so that the number is met.
     """
     rng = np.random.default_rng(seed)
     members: dict[int, list[int]] = {}
@@ -83,11 +85,17 @@ def split(
     by_stratum: dict[str, list[int]] = {}
     for group, rows in members.items():
         by_stratum.setdefault(str(strata[rows[0]]), []).append(group)
+    prescribed = {stratum: tests(stratum, count) for stratum, count in Counter(map(str, strata)).items()}
+
+    def untested(rows: list[int]) -> bool:
+        within = {str(strata[row]) for row in rows}
+        return len(within) > 1 and any(prescribed[stratum] is not None for stratum in within)
+
     parts = np.full(len(groups), "train", dtype="U10")
     for stratum in sorted(by_stratum):
         shuffled = rng.permutation(by_stratum[stratum])
         total = sum(len(members[int(g)]) for g in shuffled)
-        fixed = tests(stratum, total)
+        fixed = prescribed[stratum]
         want = {
             "test": round(test * total) if fixed is None else fixed,
             "validation": round(validation * total),
@@ -96,7 +104,7 @@ def split(
         for group in shuffled:
             rows = members[int(group)]
             for part in ("test", "validation"):
-                if have[part] + len(rows) <= want[part]:
+                if have[part] + len(rows) <= want[part] and not (part == "test" and untested(rows)):
                     parts[rows] = part
                     have[part] += len(rows)
                     break

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import timm
 import torch
+from huggingface_hub import constants
+from huggingface_hub.utils import get_session
 
 from .mobilenet import load_mobilenet_v2, unfold_batch_norm
 from .network import MorphologyNetwork
@@ -18,6 +21,8 @@ __all__ = ["begin", "check_start"]
 
 #: Enough pictures for the statistics of every channel.
 _UNFOLDING_BATCHES = 16
+#: Seconds to wait for the hub's first answer.
+_PATIENCE = 5
 
 
 def check_start(recipe: Recipe, start: str | Path | None) -> None:
@@ -64,7 +69,8 @@ def begin(
         say(f"{recipe.network} begins with the weights of {Path(start).name}")
         return Path(start).name
     try:
-        source = timm.create_model(recipe.network, pretrained=True, num_classes=0, **recipe.network_options)
+        with _brief_hub():
+            source = timm.create_model(recipe.network, pretrained=True, num_classes=0, **recipe.network_options)
     except Exception as error:  # the hub's, the net's, and timm's own where it knows no weights
         reason = str(error).strip().splitlines()
         say(f"no ImageNet weights of {recipe.network} ({reason[0][:200] if reason else type(error).__name__}): "
@@ -73,6 +79,21 @@ def begin(
     network.body.load_state_dict(source.state_dict(), strict=False)
     say(f"{recipe.network} begins with timm's ImageNet weights")
     return "imagenet"
+
+
+@contextmanager
+def _brief_hub() -> Iterator[None]:
+    """Where the hub does not answer, only copies on this machine: its client would try for a minute or more."""
+    before = constants.HF_HUB_OFFLINE
+    try:
+        if not before:
+            get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception:  # of whichever HTTP library it stands on
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _from_file(

@@ -1,0 +1,128 @@
+"""`tuningfork study`: many trainings and what they tell."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .base import JsonOption, app, failed, must_exist, print_json, report_rows, screen, trouble
+
+if TYPE_CHECKING:
+    from ..study.search_output import Search
+
+__all__ = ["search", "study_app"]
+
+study_app = typer.Typer(no_args_is_help=True, help="The paper's experiments, and searches.")
+app.add_typer(study_app, name="study")
+
+
+@study_app.command()
+def search(
+    images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the search.")],
+    recipe: Annotated[str, typer.Option(help="Search around it: a shipped recipe's name, or a TOML file.")] = (
+        "efficientnet_b0"
+    ),
+    trials: Annotated[int, typer.Option(min=1, help="Trainings in all, of this command and earlier ones.")] = 20,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of each trial; warm-up, patience and averaging shrink with it.")
+    ] = None,
+    size: Annotated[
+        list[int] | None, typer.Option(min=16, help="An input size in pixels to choose from; may be repeated.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Once they are over, no further trial begins.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the proposals; trainings keep the recipe's.")] = 0,
+    start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Search a recipe's settings with many short trainings, judged by the validation part; needs `tuningfork[study]`.
+
+    The folder gets search.sqlite3 (optuna's), trials.csv, best.toml, README.md, trials.png, importance.png, and what
+    each trial was. The same command goes on where an interrupted one was; with more --trials it adds to them.
+
+    Examples:
+
+        tuningfork study search --images images_training_rev1 --labels training_solutions_rev1.csv -o search
+
+        tuningfork study search --images pictures --labels votes.csv -o search --trials 40 --epochs 5 --minutes 60
+
+        tuningfork study search --images pictures --labels votes.csv -o search --size 48 --size 64 --size 96
+
+        tuningfork train --images pictures --labels votes.csv -o run --recipe search/best.toml
+    """
+    must_exist([*images, labels, *([start] if start else [])])
+    with trouble("the same command goes on where it was"):
+        try:
+            from ..study.search import search as seek
+            from ..train.cache import default_folder
+            from ..train.recipe import load_recipe
+        except ImportError as error:
+            raise failed(f"a search needs more libraries ({error.name}): pip install 'tuningfork[study]'") from None
+        words: list[object] = ["tuningfork", "study", "search"]
+        for folder in images:
+            words += ["--images", folder]
+        words += ["--labels", labels, "-o", output, "--recipe", recipe, "--trials", trials]
+        words += ["--epochs", epochs] if epochs else []
+        for each in size or ():
+            words += ["--size", each]
+        words += ["--seed", seed, *(["--start", start] if start else [])]
+        found = seek(
+            labels,
+            images,
+            output,
+            load_recipe(recipe),
+            trials=trials,
+            epochs=epochs,
+            sizes=size or (),
+            minutes=minutes,
+            seed=seed,
+            start=start,
+            cache=None if no_cache else cache or default_folder(),
+            workers=workers,
+            threads=threads,
+            command=shlex.join(map(str, words)),
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        if as_json:
+            print_json({"folder": str(output), **found.to_dict()})
+        else:
+            _show(output, found)
+        report_rows(found.errors)
+
+
+def _show(output: Path, found: Search) -> None:
+    from rich.table import Table
+
+    table = Table("trial", "state", found.monitor, *found.names, "epochs", "s", "reason", box=None)
+    for column in table.columns[2:-1]:
+        column.justify = "right"
+    for row in found.rows:
+        table.add_row(
+            f"{row.number}{' *' if row.best else ''}",
+            row.state,
+            "" if row.value is None else f"{row.value:.4f}",
+            *(f"{row.values[name]:.3g}" if name in row.values else "" for name in found.names),
+            str(row.epochs),
+            "" if row.seconds is None else f"{row.seconds:.0f}",
+            row.reason,
+            style="bold" if row.best else "",
+        )
+    screen().print(table)
+    if found.importances:
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in found.importances.items())
+        print(f"importance: {shares}")
+    else:
+        print("importance: not told, the complete trials are too few")
+    if found.best:
+        print(f"{output / 'best.toml'}: trial {found.best.number} *, {found.monitor} {found.best.value:.4f}")
+    else:
+        print(f"{output}: no trial is complete yet")

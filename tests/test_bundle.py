@@ -289,7 +289,7 @@ def test_a_huge_description_is_not_read(folder: Path) -> None:
 # ---------------------------------------------------------------- what this version cannot do
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None, [1], 1.5])
+@pytest.mark.parametrize("version", [3, 0, "1", None, [1], 1.5])
 def test_another_format_version_is_told(folder: Path, version: object) -> None:
     rewritten(folder, lambda content: content.update(version=version))
     message = refused(folder)

@@ -26,6 +26,7 @@ COMMANDS = (
     "score",
     "simulate",
     "train",
+    "study paper",
     "study search",
     "report",
     "models",

@@ -268,14 +268,15 @@ def steps(recipe: Recipe, *, batch: int = 2, count: int = 2) -> dict[str, float]
 
 
 def _cases(names):
-    """Each network of some recipes once for each task, the large ones marked slow."""
+    """The small networks of some recipes once for each task, the large ones once and marked slow."""
     seen, cases = set(), []
     for name in names:
         recipe = load_recipe(name)
-        if (recipe.network, recipe.task) not in seen:
-            seen.add((recipe.network, recipe.task))
-            slow = () if recipe.network in SMALL else (pytest.mark.slow,)
-            cases.append(pytest.param(name, id=f"{recipe.network}-{recipe.task}", marks=slow))
+        small = recipe.network in SMALL
+        key = (recipe.network, recipe.task if small else "")
+        if key not in seen:
+            seen.add(key)
+            cases.append(pytest.param(name, id="-".join(key), marks=() if small else (pytest.mark.slow,)))
     return cases
 
 
@@ -309,8 +310,7 @@ def test_small_networks_take_two_steps_at_a_small_size(name):
 @pytest.mark.parametrize("name", [name for name in PAPER if name not in BASES])
 def test_the_papers_recipes_train_at_full_size(name):
     recipe = load_recipe(name)
-    heavy = recipe.network.startswith("vgg") or recipe.network in ("efficientnet_b6", "efficientnet_b7")
-    figures = steps(recipe, count=1 if heavy else 2)
+    figures = steps(recipe, count=2 if recipe.network in SMALL else 1)
     assert all(np.isfinite(value) for value in figures.values())
     assert figures[recipe.monitor] > 0
 

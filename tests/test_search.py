@@ -19,13 +19,27 @@ from typer.testing import CliRunner
 from tuningfork.cli import app
 from tuningfork.simulate import simulate
 from tuningfork.study import search_output
-from tuningfork.study.search import SearchError, search
+from tuningfork.study.search import search
 from tuningfork.study.search_output import recipe_text
 from tuningfork.study.search_space import applied, own_values, shortened, space_around
+from tuningfork.study.search_store import SearchError
 from tuningfork.train.recipe import Recipe, RecipeError, builtin_recipes, load_recipe
 from tuningfork.train.sources import TrainError
 
 SAVE = search_output._save
+
+
+@pytest.fixture(autouse=True, scope="module")
+def hasty_files():
+    """Here nothing need survive a power failure, and a busy disk makes each commit slow."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+
+    def hasten(connection, _):
+        connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", hasten)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", hasten)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +134,17 @@ def test_a_shortened_recipe_keeps_its_shape():
     assert shortened(recipe, None) is recipe
 
 
+def test_sizes_given_are_the_only_ones(seek, tmp_path, recipe):
+    train = Trainer()
+    found = seek(train, recipe=recipe.changed(size=224), sizes=(32, 40), trials=6)
+    assert {told.size for told in train.recipes} == {32, 40}
+    assert train.recipes[0].size == 40
+    seek(train, "one", recipe=recipe.changed(size=224), sizes=(32,), trials=2)
+    assert train.recipes[-1].size == 32
+    assert load_recipe(tmp_path / "one" / "best.toml").size == 32
+    assert "size" in found.names
+
+
 def test_a_size_that_the_network_cannot_take_is_named(seek):
     with pytest.raises(RecipeError, match="size = 40"):
         seek(Trainer(), recipe=load_recipe("fair/classes-inception-v3").changed(size=96), sizes=(40, 80))
@@ -139,11 +164,11 @@ def test_a_search_goes_on_until_all_trials_are_finished(seek, tmp_path):
 
 def test_the_same_seed_proposes_the_same_also_after_a_rest(seek):
     whole, rested, other = Trainer(), Trainer(), Trainer()
-    seek(whole, "whole", trials=14)
-    seek(rested, "rested", trials=6)
-    seek(rested, "rested", trials=14)
+    seek(whole, "whole", trials=10)
+    seek(rested, "rested", trials=4)
+    seek(rested, "rested", trials=10)
     assert rested.recipes == whole.recipes
-    seek(other, "other", trials=3, seed=1)
+    seek(other, "other", trials=2, seed=1)
     assert other.recipes[0] == whole.recipes[0]  # the recipe's own settings
     assert other.recipes[1] != whole.recipes[1]
 
@@ -279,13 +304,16 @@ def test_what_is_wrong_before_the_training_ends_the_search(seek, galaxies, tmp_p
 
 def test_a_hopeless_trial_is_pruned(seek):
     train = Trainer()
-    found = seek(train, trials=25)
+    found = seek(train, trials=20)
     pruned = [row for row in found.rows if row.state == "pruned"]
     assert pruned
     assert all(row.epochs == 2 and "median" in row.reason for row in pruned)
-    # Optuna finds the one good rate better than chance: the later half is nearer to it.
+    # Optuna's model finds the one good rate better than chance: the later half is nearer to it.
     away = [abs(math.log(recipe.learning_rate / 2e-3)) for recipe in train.recipes]
-    assert np.mean(away[13:]) < np.mean(away[1:13])
+    assert np.mean(away[10:]) < np.mean(away[1:10])
+    assert sum(found.importances.values()) == pytest.approx(1)
+    assert set(found.importances) == set(found.names)
+    assert max(found.importances, key=found.importances.get) in ("learning_rate", "dropout")
 
 
 # ------------------------------------------------------------------ what is left
@@ -293,10 +321,10 @@ def test_a_hopeless_trial_is_pruned(seek):
 
 def test_the_table_and_the_recipe_tell_the_best_trial(seek, tmp_path, recipe):
     train = Trainer()
-    found = seek(train, trials=12, epochs=2, figures=True)
+    found = seek(train, trials=10, epochs=2, figures=True)
     out = tmp_path / "out"
     rows = _table(out / "trials.csv")
-    assert len(rows) == 12
+    assert len(rows) == 10
     assert list(rows[0]) == ["number", "state", "value", *found.names, "epochs", "seconds", "reason"]
     assert all(row[name] for row in rows for name in (*found.names, "epochs", "seconds"))
     complete = [row for row in rows if row["state"] == "complete"]
@@ -318,23 +346,17 @@ def test_the_table_and_the_recipe_tell_the_best_trial(seek, tmp_path, recipe):
 
     page = (out / "README.md").read_text("utf-8")
     assert "$ tuningfork study search" in page
-    assert len(re.findall(r"^\| \**\d+\** \| (?:complete|pruned)", page, re.MULTILINE)) == 12
+    assert len(re.findall(r"^\| \**\d+\** \| (?:complete|pruned)", page, re.MULTILINE)) == 10
     assert f"**{found.best.number}**" in page
-    for name in ("trials.png", *(["importance.png"] if found.importances else [])):
+    for name in ("trials.png", "importance.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
         assert name in page
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-def test_importances_are_told_of_enough_trials(seek):
-    found = seek(Trainer(), trials=25)
-    assert sum(found.importances.values()) == pytest.approx(1)
-    assert set(found.importances) == set(found.names)
-    assert seek(Trainer(), "few", trials=5).importances == {}
-
-
 def test_only_the_best_trial_keeps_its_model_and_none_its_predictions(seek, tmp_path):
-    found = seek(Trainer(), trials=8)
+    found = seek(Trainer(), trials=6)
+    assert found.importances == {}  # of so few
     for folder in (tmp_path / "out" / "trials").iterdir():
         kept = {path.name for path in folder.iterdir()}
         assert {"run.json", "curves.csv"} <= kept
@@ -347,7 +369,7 @@ def test_a_folders_name_cannot_end_the_recipes_comments(seek, tmp_path):
     assert load_recipe(tmp_path / "out" / "best.toml").epochs == 3
 
 
-@pytest.mark.parametrize("output", ["a b%20?x=1#y", "{x}", "ä"])
+@pytest.mark.parametrize("output", ["a b%20?x=1#y", "{x}ä"])
 def test_a_folder_may_have_any_name(seek, output):
     assert len(seek(Trainer(), output, trials=1).finished) == 1
     assert len(seek(Trainer(), output, trials=2).finished) == 2
@@ -405,7 +427,7 @@ def test_an_interrupted_search_says_how_to_go_on(galaxies, tmp_path):
         if line.startswith("trial 1,"):
             process.send_signal(signal.SIGINT)
             break
-    _, rest = process.communicate(timeout=120)
+    _, rest = process.communicate(timeout=400)
     assert process.returncode == 130
     assert "the same command goes on" in rest
     rows = _table(tmp_path / "out" / "trials.csv")

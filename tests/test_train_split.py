@@ -60,8 +60,9 @@ def test_the_made_up_rows_have_their_class(full, gz2):
     assert sum(total for total, _ in PUBLISHED) == 25_941 == (classes >= 0).sum()
 
 
-@pytest.mark.parametrize("name", ["paper/classes", "paper/votes-efficientnet-b4", "fair/classes-vgg-16"])
-@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize(
+    ("name", "seed"), [("paper/classes", 0), ("paper/votes-efficientnet-b4", 0), ("fair/classes-vgg-16", 7)]
+)
 def test_the_published_counts_come_out(full, gz2, name, seed):
     cumulative, classes = full
     recipe = replace(load_recipe(name), split_seed=seed)
@@ -92,10 +93,10 @@ def test_they_come_out_with_twins_of_one_class_and_of_two(full, gz2):
         assert len(set(parts[groups == group])) == 1
 
 
-def test_other_seeds_test_on_other_galaxies(full, gz2):
-    cumulative, _ = full
+def test_other_seeds_test_on_other_galaxies(gz2):
+    cumulative, _ = table([900, 800, 60, 400, 83, 330, 155], 6000)
     tests = [
-        set(np.flatnonzero(_parts(cumulative, np.arange(ALL), gz2, replace(RECIPE, split_seed=seed)) == "test"))
+        set(np.flatnonzero(_parts(cumulative, np.arange(6000), gz2, replace(RECIPE, split_seed=seed)) == "test"))
         for seed in (0, 0, 1)
     ]
     assert tests[0] == tests[1]

@@ -102,8 +102,10 @@ def search(
 def _show(output: Path, found: Search) -> None:
     from rich.table import Table
 
-    table = Table("trial", "state", found.monitor, *found.names, "epochs", "s", "reason", box=None)
-    for column in table.columns[2:-1]:
+    # Eight digits under eleven letters: names are broken, so that all columns have room.
+    names = (name.replace("_", "\n") for name in (found.monitor, *found.names))
+    table = Table("trial", "state", *names, "epochs", "s", box=None, collapse_padding=True)
+    for column in table.columns[2:]:
         column.justify = "right"
     for row in found.rows:
         table.add_row(
@@ -113,15 +115,17 @@ def _show(output: Path, found: Search) -> None:
             *(f"{row.values[name]:.3g}" if name in row.values else "" for name in found.names),
             str(row.epochs),
             "" if row.seconds is None else f"{row.seconds:.0f}",
-            row.reason,
             style="bold" if row.best else "",
         )
     screen().print(table)
+    for row in found.rows:
+        if row.reason:
+            print(f"trial {row.number}: {row.reason}")
     if found.importances:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in found.importances.items())
         print(f"importance: {shares}")
     else:
-        print("importance: not told, the complete trials are too few")
+        print("importance: not told, the trials are too few")
     if found.best:
         print(f"{output / 'best.toml'}: trial {found.best.number} *, {found.monitor} {found.best.value:.4f}")
     else:

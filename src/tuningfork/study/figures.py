@@ -64,6 +64,7 @@ _STYLE = {
 def _figure(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
         figure = Figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
         yield figure, figure.add_subplot()
 
 
@@ -133,10 +134,12 @@ def predicted_against_true(predicted: Floats, known: Floats, tree: Tree, questio
         axes.plot(p, p, color="#666666", linewidth=0.8)
         for n, (answer, column) in enumerate(zip(answers, range(part.start, part.stop), strict=True)):
             x, y = known[rows, column], predicted[rows, column]
-            axes.scatter(x, y, s=5, alpha=0.55, linewidth=0, color=COLOURS[n % len(COLOURS)], label=answer.text)
+            axes.scatter(
+                x, y, s=5, alpha=0.55, linewidth=0, color=COLOURS[n % len(COLOURS)], label=_short(answer.text, 30)
+            )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="volunteers' fraction", ylabel="model's fraction")
         axes.set_aspect("equal")
-        axes.set_title(question.replace("_", " "), loc="left")
+        axes.set_title(_short(question.replace("_", " "), 50), loc="left")
         legend = figure.legend(loc="outside lower left", ncols=2, markerscale=2.5, handlelength=1.2, columnspacing=1)
         for handle in legend.legend_handles:
             handle.set_alpha(1)
@@ -156,7 +159,7 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
         axes.errorbar(value, at, xerr=(value - low, high - value), fmt="none", ecolor="black", elinewidth=1, capsize=2)
         floor = np.array([per_question[name]["noise_floor"] for name in names])
         axes.plot(floor, at, "D", color=COLOURS[3], markersize=4.5, label="noise floor")
-        axes.set_yticks(at, [name.replace("_", " ") for name in names])
+        axes.set_yticks(at, [_short(name.replace("_", " "), 30) for name in names])
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("RMSE of the cumulative fractions")
         figure.legend(loc="outside lower left", ncols=2, handlelength=1.4)
@@ -175,7 +178,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str,
             text = "–" if np.isnan(value) else f"{value:.2f}" if shares else f"{counts[row, column]:.0f}"
             light = not np.isnan(value) and value < 0.5
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if light else "black")
-        short = [f"{number} {name.split(' (')[0]}" for number, name in enumerate(names)]
+        short = [_short(f"{number} {name.split(' (')[0]}", 24) for number, name in enumerate(names)]
         axes.set_xticks(range(len(names)), [str(n) for n in range(len(names))])
         axes.set_yticks(range(len(names)), short)
         axes.grid(visible=False)
@@ -227,11 +230,11 @@ def decision_tree(flow: Mapping[str, Any], tree: Tree) -> bytes:
             left = row.depth * step
             if row.answer is None:
                 y -= 1.25
-                axes.text(left, y, row.text, fontsize=8.5, fontweight="bold", va="center")
+                axes.text(left, y, _short(row.text, 50), fontsize=8.5, fontweight="bold", va="center")
                 continue
             y -= 1
             each = flow["answers"][row.column]
-            axes.text(left + 0.02, y, row.text, fontsize=8, va="center")
+            axes.text(left + 0.02, y, _short(row.text, 30), fontsize=8, va="center")
             for who, offset, colour in (("volunteers", 0.2, COLOURS[0]), ("model", -0.2, COLOURS[1])):
                 value = each[who] or 0.0
                 axes.barh(y + offset, value, 0.36, left=0.62, color=colour)

@@ -93,8 +93,8 @@ def fractions(numbers: Numbers, study: Study) -> Section:
         f"{run.name}, the best run by the validation part. Each point is one answer of one galaxy, as a cumulative "
         f"fraction; at most {figures.MAX_POINTS:,} galaxies are drawn. Grey: one standard deviation of the share of "
         f"{scores['volunteers']} votes, √(p(1 − p)/{scores['volunteers']}), about the number who looked at each galaxy "
-        "(Willett et al. 2013, MNRAS 435, 2835): a perfect model would still leave two thirds of the points in it and "
-        "one third outside."
+        "(Willett et al. 2013, MNRAS 435, 2835): even a perfect model would leave about a third of the points "
+        "outside."
     )
     return section("fractions", title, paragraph(told), grid(drawn, "grid three"))
 

@@ -56,7 +56,7 @@ def inside(numbers: Mapping[str, Any], study: Study) -> tuple[tuple[str, str, Ma
             side = each.maps.shape[-1]
             caption = f"{each.layer}: {len(each.maps)} of {each.of} channels, {side}×{side}"
             shown.append(figure(_tiles(each.maps), f"Feature maps of layer {caption}", caption))
-        parts.append(grid(shown, "grid three maps"))
+        parts.append(grid(shown, "grid maps"))
         seen["feature_maps"] = {
             "run": mapped.name,
             "galaxy": first_id,
@@ -77,8 +77,9 @@ def inside(numbers: Mapping[str, Any], study: Study) -> tuple[tuple[str, str, Ma
                 "learned. Yellow: most. The cells are coarse; read no detail from them."
             )
         )
-        for (id_, _), overlay in zip(pictures, overlays, strict=True):
-            parts.append(_triple(id_, overlay))
+        parts.append(
+            grid((_triple(id_, overlay) for (id_, _), overlay in zip(pictures, overlays, strict=True)), "grid two")
+        )
         seen["grad_cam"] = {
             "run": best.name,
             "galaxies": [
@@ -115,11 +116,17 @@ def _triple(id_: str, overlay: Any) -> Markup:
         side = overlay.picture.shape[0]
         smooth = np.asarray(Image.fromarray(cam).resize((side, side), Image.Resampling.BILINEAR))
         mixed = 0.45 * grey + 0.55 * figures.coloured(smooth)
-        shown.append((what, mixed.astype(np.uint8), f"{what}: {overlay.target}" if what == "trained" else what))
+        shown.append((what, mixed.astype(np.uint8), _caption(what, cam, overlay.target)))
     return grid(
         [figure(_enlarged(image, 128), f"Galaxy {id_}: {what}", caption) for what, image, caption in shown],
         "mosaic triple",
     )
+
+
+def _caption(what: str, cam: NDArray[np.float32], target: str) -> str:
+    if not cam.any():
+        return f"{what}: nothing speaks for it"
+    return f"{what}: {target}" if what == "trained" else what
 
 
 def _enlarged(picture_: NDArray[np.uint8], side: int = 236) -> bytes:

@@ -35,7 +35,7 @@ h3 { font-size: 1rem; margin: 1rem 0 .4rem }
 a { color: var(--accent) }
 section { border-top: 1px solid var(--line); padding: 1.2rem 0 .6rem }
 p, ul { max-width: 48rem; margin: .4rem 0 } ul { padding-left: 1.2rem }
-small, figcaption, caption { font-size: .82rem; opacity: .85 }
+small { font-size: .9em; opacity: .85 } figcaption, caption { font-size: .82rem; opacity: .85 }
 nav ul { columns: 15rem; list-style: none; padding: 0; margin: .4rem 0 }
 .missing { border-left: 4px solid var(--line); padding-left: .7rem; font-style: italic }
 .scroll { overflow-x: auto; margin: .6rem 0; border: 1px solid var(--line); border-radius: 6px }
@@ -51,6 +51,7 @@ td small { display: block }
 .grid { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr));
   align-items: start }
 .grid.two { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) }
+.grid.maps { grid-template-columns: repeat(auto-fill, minmax(10.4rem, 1fr)) }
 .grid.three { grid-template-columns: repeat(auto-fill, minmax(min(100%, 16.5rem), 1fr)) }
 figure { margin: .6rem 0; break-inside: avoid } .grid figure { margin: 0 }
 figure > img { width: 100%; height: auto; max-width: 30rem; display: block; background: #fff; border-radius: 6px;
@@ -65,9 +66,12 @@ figure > img { width: 100%; height: auto; max-width: 30rem; display: block; back
   :root { --paper: #fff; --head: #f6f6f6; color-scheme: light }
   body { max-width: none; padding: 0; font-size: 10pt } nav { display: none }
   section { padding: .8rem 0 } h2, h3 { break-after: avoid } tr, figure { break-inside: avoid }
-  .scroll { overflow: visible; border: 0 } table { font-size: 6.5pt } th, td { padding: .12rem .22rem }
+  .scroll { overflow: visible; border: 0 } table { font-size: 6.2pt } th, td { padding: .12rem .22rem }
   td { white-space: normal } tbody th, caption { position: static } tbody th, td.wrap { min-width: 0 }
-  .grid, .grid.two, .grid.three { grid-template-columns: repeat(2, 1fr) } .mosaic { grid-template-columns: repeat(8, 1fr) }
+  .grid, .grid.two, .grid.three { grid-template-columns: repeat(2, 1fr) }
+  .mosaic { grid-template-columns: repeat(8, 1fr) } .wide > img { max-width: 11cm }
+  figcaption, caption { font-size: 8pt; max-width: none; padding: .2rem 0 }
+  .grid.maps { grid-template-columns: repeat(5, 1fr) }
   .mosaic figcaption { font-size: 6pt } .triple { grid-template-columns: repeat(3, 3.2cm) }
 }
 """

@@ -166,6 +166,7 @@ def read_run(folder: str | Path) -> Run:
     if not result_file.exists():
         raise RecordError(f"{result_file} is not there: the training has not ended; {_AGAIN}")
     result = _json(result_file)
+    _check(result, result_file)
     about = _json(folder / "run.json") if (folder / "run.json").exists() else {}
     tree = _tree(folder, about)
     truth = _table(folder / "truth.parquet", ["id", "path", "part", "class", *tree.columns])
@@ -181,7 +182,10 @@ def read_run(folder: str | Path) -> Run:
     if predicted is None and probability is None:
         raise RecordError(f"{folder / 'predictions.parquet'} has neither votes nor classes; {_AGAIN}")
     known = _columns(truth, tree.columns, np.arange(len(ids)), folder)
-    classes = np.array([-1 if c is None else c for c in truth["class"].to_pylist()], np.int64)
+    try:
+        classes = truth["class"].cast(pa.int64()).fill_null(-1).to_numpy().copy()
+    except pa.ArrowException as error:
+        raise RecordError(f"{folder / 'truth.parquet'}: a class is no number ({error}); {_AGAIN}") from None
     if np.any(classes >= len(tree.classes)):
         raise RecordError(f"{folder / 'truth.parquet'}: a class is not one of the {len(tree.classes)} of {tree.name}")
     members = result.get("members") or ()
@@ -206,6 +210,23 @@ def read_run(folder: str | Path) -> Run:
         probability=probability,
         members=tuple(map(str, members)) or (("?",) if ensemble else ()),
     )
+
+
+def _check(result: Mapping[str, Any], path: Path) -> None:
+    """The kinds of value that a report counts with. Raises RecordError."""
+    kinds: dict[str, Any] = {
+        **dict.fromkeys(("epochs", "epochs_planned", "best_epoch", "seed", "size", "parameters"), int),
+        **dict.fromkeys(("seconds", "galaxies_per_second", "peak_memory_mb"), int | float),
+        **dict.fromkeys(("counts", "versions"), dict),
+        **dict.fromkeys(("notes", "members"), list),
+    }
+    for key, kind in kinds.items():
+        if key in result and not isinstance(result[key], kind):
+            raise RecordError(f"{path}: {key} = {result[key]!r} is not as `tuningfork train` writes it; {_AGAIN}")
+    counts = result.get("counts", {})
+    for key in ("galaxies", "complete_rows"):
+        if not isinstance(counts.get(key, {}), dict):
+            raise RecordError(f"{path}: counts.{key} is not as `tuningfork train` writes it; {_AGAIN}")
 
 
 def _tree(folder: Path, about: Mapping[str, Any]) -> Tree:

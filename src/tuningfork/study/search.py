@@ -7,35 +7,28 @@ import math
 import os
 import shutil
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from ..schema import load_tree
 from ..train.fit import train
 from ..train.recipe import Recipe
-from ..train.sources import Data, TrainError, read_data
+from ..train.sources import TrainError, read_data
 from ..train.start import check_start
 from .search_output import Search, TrialRow, write_all, write_trials
 from .search_space import Dimension, applied, own_values, shortened, space_around, suggested
+from .search_store import SearchError, alone, check_same, fingerprint, first_line, opened
 
-try:
-    import fcntl
-except ImportError:  # Windows: whoever starts two searches in one folder takes one's trial for a killed one
-    fcntl = None  # type: ignore[assignment]
+__all__ = ["search"]
 
-__all__ = ["SearchError", "search"]
-
-#: Proposals at random before optuna's model of the trials takes over; the median needs as many trials.
+#: Proposals at random before optuna's model of the trials takes over.
 _RANDOM_TRIALS = 8
-_MEDIAN_TRIALS = 5
 #: So many failures, one after the other, are no accident.
 _FAILURES = 3
 #: Importances of fewer trials are noise. They tell what sets the best quarter apart.
@@ -43,12 +36,7 @@ _TRIALS_FOR_IMPORTANCE, _BEST_SHARE = 10, 0.25
 #: What is kept of every trial, and of the best.
 _KEPT = ("run.json", "curves.csv", "result.json")
 _KEPT_OF_BEST = (*_KEPT, "bundle", "best.ckpt", "split.csv")
-_STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-
-
-class SearchError(ValueError):
-    """A search that cannot begin or go on; the message says what to do."""
 
 
 class _Enough(Exception):
@@ -106,16 +94,16 @@ def search(
     """
     begun = time.monotonic()
     output = Path(output)
+    if sizes and recipe.size not in sizes:
+        recipe = recipe.changed(size=min(sizes, key=lambda size: abs(size - recipe.size)))
     short = shortened(recipe, epochs)
     space = space_around(short, sizes)
-    if len(set(sizes)) == 1:
-        recipe, short = recipe.changed(size=sizes[0]), short.changed(size=sizes[0])
     output.mkdir(parents=True, exist_ok=True)
-    with _alone(output), _opened(output / "search.sqlite3") as study:
+    with alone(output), opened(output / "search.sqlite3") as study:
         check_start(short, start)
         tree = load_tree(short.tree)
         data = read_data(Path(labels), [Path(path) for path in images], tree, short, Path(cache) if cache else None)
-        _check_same(study, output, _fingerprint(data, short, space, start, seed))
+        check_same(study, output, fingerprint(data, short, space, start, seed))
         counts = data.counts(tree)["galaxies"]
         say(f"galaxies: {counts['train']} to train on, {counts['validation']} to judge by; "
             f"left out: {len(data.errors)}")  # fmt: skip
@@ -202,7 +190,7 @@ def _one_trial(
             raise
         # Where the loss explodes says something of the space: optuna learns from a pruned trial, not from a failed one.
         state = TrialState.PRUNED if isinstance(error, TrainError) else TrialState.FAIL
-        reason = ("" if state is TrialState.PRUNED else f"{type(error).__name__}: ") + _first_line(error)
+        reason = ("" if state is TrialState.PRUNED else f"{type(error).__name__}: ") + first_line(error)
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         _give_up(study, trial, output, "interrupted" if interrupted else f"{type(error).__name__}: {error}")
@@ -305,92 +293,24 @@ def _line(row: TrialRow, now: Search) -> str:
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
-    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < _TRIALS_FOR_IMPORTANCE:
+    found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    if len(found) < _TRIALS_FOR_IMPORTANCE:
         return {}
+    # Optuna would leave out pruned trials, most of them in the end; they are none of the best quarter, and that is all
+    # that must be known of them.
+    told = [min(trial.intermediate_values.values(), default=math.inf) for trial in found]
+    worst = max((value for value in told if math.isfinite(value)), default=0.0)
+    everything = optuna.create_study()
+    everything.add_trials(
+        optuna.create_trial(params=trial.params, distributions=trial.distributions, value=min(value, worst + 1))
+        for trial, value in zip(found, told, strict=True)
+    )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_BEST_SHARE)
-    return {name: float(share) for name, share in
-            optuna.importance.get_param_importances(study, evaluator=evaluator).items()}  # fmt: skip
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+    shares = optuna.importance.get_param_importances(everything, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}
 
 
 def _hardware(threads: int) -> str:
     cores = os.cpu_count() or 1
     used = f"{threads or cores} of {cores} cores"
     return f"{torch.cuda.get_device_name()}, {used}" if torch.cuda.is_available() else f"{used}, no GPU"
-
-
-def _fingerprint(
-    data: Data, recipe: Recipe, space: Sequence[Dimension], start: str | Path | None, seed: int
-) -> dict[str, Any]:
-    """All that must be the same for trials to be compared."""
-    return {
-        "labels": data.labels_sha256,
-        "pictures": data.pictures_sha256,
-        "first weights": "" if start is None else Path(start).name,
-        "recipe": json.loads(json.dumps(recipe.to_dict())),
-        "space": {dimension.name: dimension.bounds() for dimension in space},
-        "seed": seed,
-    }
-
-
-def _check_same(study: optuna.Study, output: Path, here: dict[str, Any]) -> None:
-    before = study.user_attrs.get("fingerprint")
-    if before is None:
-        study.set_user_attr("fingerprint", here)
-        return
-    for what, value in here.items():
-        if before.get(what) == value:
-            continue
-        told = f"another {what}" if what in ("recipe", "space", "seed") else f"other {what}"
-        if isinstance(value, dict):
-            other = sorted(key for key in {**value, **before[what]} if value.get(key) != before[what].get(key))
-            told += f" (in {', '.join(other)})"
-        raise SearchError(f"{output} holds a search with {told}; name another folder")
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    if fcntl is None:
-        yield
-        return
-    with open(output / ".search.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SearchError(f"{output}: another search is at work there") from None
-        yield
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[optuna.Study]:
-    before = optuna.logging.get_verbosity()
-    # Our own lines say all that optuna's would.
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = None
-    # Quotes what a path may hold and a URL may not.
-    url = sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            try:
-                storage = optuna.storages.RDBStorage(url)
-                study = optuna.create_study(
-                    storage=storage,
-                    study_name="search",
-                    load_if_exists=True,
-                    pruner=optuna.pruners.MedianPruner(n_startup_trials=_MEDIAN_TRIALS, n_warmup_steps=2),
-                )
-            except (*_STORAGE_ERRORS, RuntimeError) as error:
-                raise SearchError(f"{file}: cannot be used ({_first_line(error)}); name another folder") from None
-            try:
-                yield study
-            except _STORAGE_ERRORS as error:
-                raise SearchError(f"{file}: {_first_line(error)}; the same command goes on") from None
-    finally:
-        optuna.logging.set_verbosity(before)
-        if storage is not None:
-            storage.remove_session()
-            storage.engine.dispose()

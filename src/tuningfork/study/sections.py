@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +19,13 @@ def about(numbers: Numbers) -> list[Markup]:
     """What this page is, of what data, and what to beware of."""
     runs = numbers["runs"]
     trained = [run for run in runs if not run["members"]]
+    ensembles = len(runs) - len(trained)
+    joined = f" and {_count(ensembles, 'ensemble')}" if ensembles else ""
     parts = [
         paragraph(
-            f"{_count(len(trained), 'trained network')} and {_count(len(runs) - len(trained), 'ensemble')} judged on "
-            f"the {numbers['part']} part of the data, beside {numbers['paper']['reference']}. All numbers of this "
-            "page are also in metrics.json beside it, unrounded."
+            f"{_count(len(trained), 'trained network')}{joined} judged on the {numbers['part']} part of the data, "
+            f"beside {numbers['paper']['reference']}. All numbers of this page are also in metrics.json beside it, "
+            "unrounded."
         )
     ]
     if numbers["broken"]:
@@ -92,17 +95,26 @@ def networks(numbers: Numbers, kind: str) -> Section:
     }[kind]  # fmt: skip
     printed = ["rmse"] if kind == "votes" else ["accuracy", "precision", "recall", "f1"]
     theirs = {"rmse": "RMSE", "f1": "F1"}
-    head = ["network", *names.values(), *(f"paper: {theirs.get(name, name)}" for name in printed), "trained",
-            "px", "began with", "train galaxies", "time", "memory", "galaxies/s", "parameters"]  # fmt: skip
-    body = []
+    body, costs, digits = [], [], 5 if kind == "votes" else 4
+    known = {entry["network"]: entry["name"] for entry in numbers["paper"]["classification"]}
+    known |= {entry["network"]: entry["name"] for entry in numbers["paper"]["regression"]}
     for row in rows:
         paper = {"rmse": row["paper"]} if kind == "votes" else (row["paper"] or {})
+        name = Markup(
+            f"{text(known.get(row['network']) or _plus(row['network']))}<br><small>{text(row['group'])}</small>"
+        )
         body.append(
             [
-                Markup(f"{text(_plus(row['network']))}<br><small>{text(row['group'])}</small>"),
-                *(_mean(row["scores"][name]) for name in names),
-                *(number(paper.get(name)) for name in printed),
+                name,
+                *(_mean(row["scores"][score]) for score in names),
+                *(number(paper.get(score), digits) for score in printed),
                 _trained(row),
+                integer(row["galaxies"]),
+            ]
+        )
+        costs.append(
+            [
+                name,
                 integer(row["size"]),
                 row["began_with"],
                 integer(row["train_galaxies"]),
@@ -113,27 +125,29 @@ def networks(numbers: Numbers, kind: str) -> Section:
             ]
         )
     here = {row["network"] for row in rows}
-    field = "regression" if kind == "votes" else "classification"
-    for entry in numbers["paper"][field]:
+    for entry in numbers["paper"]["regression" if kind == "votes" else "classification"]:
         if entry["network"] not in here:
-            body.append(
-                [
-                    entry["name"],
-                    *("–" for _ in names),
-                    *(number(entry[name]) for name in printed),
-                    "not here",
-                    *["–"] * 7,
-                ]
-            )
-    judged = rows[0]["galaxies"]
-    caption = (
-        f"Judged on {integer(judged)} galaxies of the {numbers['part']} part"
-        + (f", {integer(rows[0]['complete_rows'])} of them with complete votes" if kind == "votes" else "")
-        + ". Below a score: its 95 % bootstrap interval over galaxies; ±: sample standard deviation over seeds. Time "
-        "and galaxies/s are of the training, a mean over seeds; memory is the largest. Fully: all epochs of the "
-        "recipe, or until its patience ended; shortly: fewer."
+            told = (number(entry[score], digits) for score in printed)
+            body.append([entry["name"], *("–" for _ in names), *told, "not here", "–"])
+    judged = sorted({row["galaxies"] for row in rows})
+    caption = f"Judged on {_range(judged)} galaxies of the {numbers['part']} part"
+    if kind == "votes":
+        caption += f", {_range(sorted({row['complete_rows'] for row in rows}))} of them with complete votes"
+    if len(judged) > 1:
+        caption += "; rows judged on other galaxies cannot be compared"
+    caption += (
+        ". Below a score: its 95 % bootstrap interval over galaxies; ±: sample standard deviation over seeds. "
+        "Fully: all epochs of the recipe, or until its patience ended; shortly: fewer."
     )
-    parts = [paragraph(_unlike(rows, numbers, kind)), table(head, body, caption)]
+    head = ["network", *names.values(), *(f"paper: {theirs.get(score, score)}" for score in printed)]
+    cost = ["network", "px", "began with", "trained on", "time", "memory", "galaxies/s", "parameters"]
+    parts = [
+        paragraph(_unlike(rows, numbers, kind)),
+        table([*head, "trained", "judged on"], body, caption),
+        table(
+            cost, costs, "What ours cost. Time and galaxies/s: of the training, a mean over seeds; memory: the most."
+        ),
+    ]
     if kind == "votes":
         told = [f"{e['name']} {number(e['rmse'], 5)}" + (f" ({e['set']})" if e["set"] else "")
                 for e in numbers["paper"]["anchors"]]  # fmt: skip
@@ -224,7 +238,7 @@ def runs_list(numbers: Numbers) -> Section:
     study = numbers["study"]
     versions, options = study.get("versions"), study.get("options")
     if options:
-        parts.append(paragraph(Markup(f"The study's options: <code>{text(options)}</code>")))
+        parts.append(paragraph(Markup(f"The study's options: <code>{text(json.dumps(options))}</code>")))
     if isinstance(versions, dict):
         parts.append(paragraph("The study's versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."))
     failures = study.get("failures")
@@ -247,7 +261,9 @@ def _lint(lint: Mapping[str, Any]) -> str:
         )
 
     unknown = lint.get("unknown_cells")
-    cells = sum(unknown.values()) if isinstance(unknown, dict) else None
+    cells = None
+    if isinstance(unknown, dict) and all(isinstance(value, int) for value in unknown.values()):
+        cells = sum(unknown.values())
     return (
         f"The label table {lint.get('file', '')}: {integer(lint.get('rows'))} rows, "
         f"{integer(lint.get('complete_rows'))} with all votes, {integer(cells)} unknown cells, "
@@ -303,7 +319,8 @@ def _few(per_class: Mapping[str, Any]) -> str:
         low, high = (fewest["recall_wilson"][key] for key in ("low", "high"))
         width = most["recall_wilson"]["high"] - most["recall_wilson"]["low"]
         out = (
-            f"Few galaxies make a wide interval: of class “{fewest['name']}” only {fewest['galaxies']} are judged, so "
+            f"Few galaxies make a wide interval: of class “{fewest['name']}” only {fewest['galaxies']} "
+            f"{'is' if fewest['galaxies'] == 1 else 'are'} judged, so "
             f"its recall may lie anywhere in {low:.2f}…{high:.2f}, a width of {high - low:.2f}; with the "
             f"{most['galaxies']} of “{most['name']}” the width is {width:.2f}. One galaxy more or less of the rarest "
             f"class moves the macro recall by {1 / fewest['galaxies'] / len(there):.3f}. The bootstrap is blind to "

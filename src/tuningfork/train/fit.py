@@ -176,7 +176,7 @@ def train(
                 strategy=strategy,
                 use_distributed_sampler=False,  # ours gives the batches of one process
             )
-        except (MisconfigurationException, ValueError, RuntimeError) as error:
+        except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
             raise TrainError(f"accelerator {accelerator}, devices {devices}, strategy {strategy}: {error}") from None
         _check_shares(recipe, counts["galaxies"], trainer.world_size)
         loaders = [

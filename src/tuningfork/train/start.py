@@ -11,6 +11,7 @@ import timm
 import torch
 from huggingface_hub import constants
 from huggingface_hub.utils import get_session
+from safetensors.torch import load_file
 
 from .mobilenet import load_mobilenet_v2, unfold_batch_norm
 from .network import MorphologyNetwork
@@ -104,14 +105,15 @@ def _from_file(
             load_mobilenet_v2(network.body, path)
             unfold_batch_norm(network.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
         else:
-            source = timm.create_model(
-                recipe.network,
-                pretrained=True,
-                pretrained_cfg_overlay={"file": str(path)},
-                num_classes=0,
-                **recipe.network_options,
-            )
-            network.body.load_state_dict(source.state_dict(), strict=False)
+            # Not by timm, which leaves out in silence what does not fit.
+            found, wanted = load_file(path), network.body.state_dict()
+            missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
+            if missing:
+                raise ValueError(
+                    f"{len(missing)} of {len(wanted)} tensors of {recipe.network} are not in it, such as {missing[0]}; "
+                    "are these weights of this network, named as timm names them?"
+                )
+            network.body.load_state_dict({key: found.get(key, value) for key, value in wanted.items()})
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise TrainError(f"{path}: {error}") from None
     except Exception as error:  # safetensors' own kind

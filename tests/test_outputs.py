@@ -261,16 +261,42 @@ def test_kaggles_layout_holds_the_sigmoids_themselves(galaxies, tmp_path, gz2):
     assert np.abs(votes.sum_violations(values, gz2)).max() > 0.05  # nobody made them obey
 
 
-@pytest.mark.parametrize("kind", ["both", "sigmoid", "sigmoid and classes"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "both",
+        "sigmoid and classes",
+        pytest.param("sigmoid", marks=pytest.mark.xfail(reason="evaluate counts each blank class as a failed row")),
+        pytest.param("classes", marks=pytest.mark.xfail(reason="evaluate takes blank votes for IDs of another kind")),
+    ],
+)
 def test_evaluate_takes_what_predict_wrote(galaxies, tmp_path, gz2, kind):
     _, file = predicted(galaxies, tmp_path, gz2, kind)
     labels = galaxies / "training_solutions_rev1.csv"
     done = CliRunner().invoke(app, ["evaluate", str(file), str(labels), "--json"])
-    assert done.exit_code == (3 if kind == "sigmoid" else 0), done.output
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_card_of_a_model_is_printed(tmp_path, gz2, kind):
-    model = write_bundle(made(gz2, KINDS[kind])[0], tmp_path / "model")
-    done = CliRunner().invoke(app, ["models", str(model)])
     assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert ("rmse_known_columns" in report) is bool(KINDS[kind].votes)
+    assert ("classes" in report) is KINDS[kind].classes
+
+
+FIGURES = {
+    "votes": {"val_rmse": 0.1},
+    "both": {"val_rmse": 0.1, "val_accuracy": 0.9, "val_loss": 0.3},
+    "classes": {"val_accuracy": 0.9, "val_loss": 0.3},
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "votes",
+        "both",
+        pytest.param("classes", marks=pytest.mark.xfail(reason="the card wants val_rmse of all")),
+    ],
+)
+def test_the_card_of_a_model_is_printed(tmp_path, gz2, kind):
+    bundle = replace(made(gz2, KINDS[kind])[0], figures={"validation": {"linear": {**FIGURES[kind], "epoch": 2}}})
+    done = CliRunner().invoke(app, ["models", str(write_bundle(bundle, tmp_path / "model"))])
+    assert done.exit_code == 0, done.output
+    assert "in epoch 2" in done.stdout

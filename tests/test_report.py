@@ -20,8 +20,10 @@ from sklearn import metrics as reference
 from tuningfork import metrics, votes
 from tuningfork.cli import app
 from tuningfork.simulate import simulate
-from tuningfork.study import scores
+from tuningfork.study import gallery, scores
 from tuningfork.study.flow import flow_rows
+from tuningfork.study.inside import inside
+from tuningfork.study.numbers import gather
 from tuningfork.study.page import Markup, data_url, table, text
 from tuningfork.study.published import errata, load_published
 from tuningfork.study.records import RecordError, read_run, read_study
@@ -379,8 +381,10 @@ def test_pictures_that_are_gone_do_not_stop_a_report(put, tmp_path, galaxies):
     truth = pq.read_table(folder / "truth.parquet")
     gone = truth.set_column(1, "path", pa.array(["/nowhere/x.jpg"] * truth.num_rows))
     pq.write_table(gone, folder / "truth.parquet")
-    report = write_report(folder, tmp_path / "alone.html", part="validation", resamples=20)
-    assert "no picture" in report.page.read_text("utf-8")
+    study = read_study(folder)
+    numbers = gather(study, "validation", resamples=20)
+    assert "no picture" in gallery.mosaics(numbers, study)[2]
+    assert "No run has its best.ckpt" in inside(numbers, study)[0][2]
 
 
 def test_everything_is_escaped_but_markup():
@@ -416,8 +420,10 @@ def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, g
     assert overlay.trained.min() >= 0
     assert overlay.trained.max() <= 1
     assert not np.allclose(overlay.trained, overlay.random)
-    report = write_report(folder, tmp_path / "report.html", resamples=20)
-    assert report.numbers["look"]["grad_cam"]["run"] == "run"
+    study = read_study(folder)
+    (_, _, section), seen = inside(gather(study, resamples=20), study)
+    assert seen["grad_cam"]["run"] == seen["feature_maps"]["run"] == "run"
+    assert section.count("random weights") > len(seen["grad_cam"]["galaxies"]) > 0
     torch.save({"state_dict": {"network.x": torch.zeros(1)}}, folder / "best.ckpt")
     with pytest.raises(look.LookError, match="does not fit its recipe"):
         look.network_of(run)

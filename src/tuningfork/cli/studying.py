@@ -119,7 +119,7 @@ def _show(output: Path, found: Search) -> None:
         )
     screen().print(table)
     for row in found.rows:
-        if row.reason:
+        if row.reason and row.value is None:  # the reason of the others is their value
             print(f"trial {row.number}: {row.reason}")
     if found.importances:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in found.importances.items())

@@ -169,7 +169,7 @@ def _one_trial(
             trial.report(value, epoch)
         if epoch < recipe.epochs:
             if trial.should_prune():
-                raise optuna.TrialPruned(f"no better than the median of the trials at epoch {epoch}")
+                raise optuna.TrialPruned(f"no better than the median of the complete trials at epoch {epoch}")
         elif leader is not None and seen and min(seen) >= leader.value:
             # Export and prediction take as long as some epochs; only a trial that leads is worth them.
             raise _Enough

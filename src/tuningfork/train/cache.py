@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from ..files import write_text
 from ..images import PictureError, load_picture
 from ..preprocess import Preprocess
-from .split import near_duplicates, signature
+from .split import SIGNATURE, near_duplicates, signature
 
 try:
     import fcntl
@@ -173,7 +173,7 @@ def _build(
     frame = Preprocess(crop=1.0, size=max(side, 8), filter="box")
     rows = np.full(len(paths), -1, np.int64)
     reasons = [""] * len(paths)
-    signatures: list[NDArray[np.float32]] = []
+    signatures = np.empty((len(paths), SIGNATURE), np.float32)
 
     def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | str:
         try:
@@ -184,28 +184,31 @@ def _build(
 
     good = 0
     try:
-        # As long as if all could be read.
-        shape = (max(len(paths), 1), frame.size, frame.size, 3)
-        pictures = open_memmap(building / "pictures.npy", "w+", np.uint8, shape)
-        _reserve(building / "pictures.npy")
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Written from front to back, since pages of a map would count as this process's memory.
+        with open(building / "pictures.npy", "wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+            # As long as if all could be read.
+            shape = (max(len(paths), 1), frame.size, frame.size, 3)
+            write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            whole = file.tell() + math.prod(shape)
+            _reserve(file.fileno(), whole)
             for start in range(0, len(paths), _BATCH):
                 for i, found in enumerate(pool.map(read, paths[start : start + _BATCH]), start):
                     if isinstance(found, str):
                         reasons[i] = found
                         continue
-                    pictures[good], seen = found
-                    signatures.append(seen)
+                    picture, signatures[good] = found
+                    file.write(picture.tobytes())
                     rows[i] = good
                     good += 1
                 if progress:
                     progress(min(start + _BATCH, len(paths)), len(paths))
-        pictures.flush()
-        del pictures
+            file.truncate(whole)
+            file.flush()
+            os.fsync(file.fileno())
         groups = np.full(len(paths), -1, np.int64)
         if good:
             # Numbers of rows of the paths, which a reader can look up.
-            groups[rows >= 0] = np.flatnonzero(rows >= 0)[near_duplicates(np.stack(signatures))]
+            groups[rows >= 0] = np.flatnonzero(rows >= 0)[near_duplicates(signatures[:good])]
         index = {
             "version": _VERSION,
             "key": key,
@@ -223,11 +226,10 @@ def _build(
         raise
 
 
-def _reserve(file: Path) -> None:
-    """Take the room now: a map of a full disk ends the process without a word."""
+def _reserve(file: int, size: int) -> None:
+    """Take the room now: a full disk is better found before the work than after it."""
     if hasattr(os, "posix_fallocate"):
-        with open(file, "r+b") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+        os.posix_fallocate(file, 0, size)
 
 
 def _open(target: Path, key: str, side: int, count: int) -> PackedPictures:

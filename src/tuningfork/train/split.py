@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARTS", "near_duplicates", "signature", "split"]
+__all__ = ["PARTS", "SIGNATURE", "near_duplicates", "signature", "split"]
 
 PARTS = ("train", "validation", "test")
 #: Correlation of two signatures above which two pictures show the same galaxy in the same frame.
 #: (Of 2,000 galaxies of Galaxy Zoo 2 no two exceed 0.983; one saved again as JPEG of quality 60 stays above 0.997.)
 SAME = 0.99
 _SIDE = 32
+#: Numbers in a signature.
+SIGNATURE = _SIDE * _SIDE
 
 
 def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

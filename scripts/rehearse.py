@@ -2,8 +2,9 @@
 
     python scripts/rehearse.py FOLDER [--train 61578] [--test 79975] [--network mobilenetv3_small_100] [--size 64]
 
-Simulates the training and the test pictures (gone on with, if they are there), then lint, classes, one short training
-(split and packed cache included), predictions of the test pictures in Kaggle's layout, and their score.
+Simulates the training and the test pictures (gone on with, if they are there, as is the packed cache), then lint,
+classes, one short training (split and packed cache included), predictions of the test pictures in Kaggle's layout, and
+their score.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     folder: Path = args.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("run", "cache", "submission.csv.parts"):
+    for name in ("run", "submission.csv.parts"):
         shutil.rmtree(folder / name, ignore_errors=True)
     labels = str(folder / "train/training_solutions_rev1.csv")
     images = str(folder / "train/images_training_rev1")
@@ -41,7 +42,7 @@ def main() -> None:
     step("classes", "classes", labels, "-o", str(folder / "classes.csv"))
     step(
         f"cache, split, {args.epochs} epoch", "train", "--recipe", "fair/votes", "--network", args.network,
-        "--size", args.size, "--epochs", args.epochs, "--images", images, "--labels", labels,
+        "--size", args.size, "--epochs", args.epochs, "--batch", "128", "--images", images, "--labels", labels,
         "--cache", str(folder / "cache"), "-o", str(folder / "run"),
     )  # fmt: skip
     step(
@@ -61,8 +62,8 @@ def step(name: str, *arguments: str) -> None:
     lines = [line.strip() for line in process.stdout if line.strip()]
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - started
-    words = ("galaxies:", "pictures:", "epoch", "rows:", "broken", "RMSE", "Kaggle")
-    told = [line for line in lines if line.startswith(words)] or lines[-1:]
+    words = ("galaxies:", "pictures:", "epoch 1/", "broken sums", "completely round", "Kaggle's score", "0 failed")
+    told = [line.strip("│ ") for line in lines if any(word in line for word in words)] or lines[-1:]
     print(STEP.format(name, f"{seconds:.1f}", f"{usage.ru_maxrss * 1024 / 1e6:.0f}", "; ".join(dict.fromkeys(told))))
     sys.stdout.flush()
     if os.waitstatus_to_exitcode(status) not in (0, 3):

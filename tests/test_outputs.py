@@ -273,7 +273,7 @@ def test_kaggles_layout_holds_the_sigmoids_themselves(galaxies, tmp_path, gz2):
 def test_evaluate_takes_what_predict_wrote(galaxies, tmp_path, gz2, kind):
     _, file = predicted(galaxies, tmp_path, gz2, kind)
     labels = galaxies / "training_solutions_rev1.csv"
-    done = CliRunner().invoke(app, ["evaluate", str(file), str(labels), "--json"])
+    done = CliRunner().invoke(app, ["evaluate", str(file), str(labels), "--json", "--resamples", "20"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert ("rmse_known_columns" in report) is bool(KINDS[kind].votes)

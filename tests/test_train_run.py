@@ -463,7 +463,7 @@ def test_tensorboard_that_is_not_installed_ends_with_one_line(galaxies, tmp_path
                  "--tensorboard"]  # fmt: skip
     code = (
         "import sys; sys.modules['tensorboard'] = sys.modules['tensorboardX'] = None\n"
-        "import lightning.fabric.loggers.tensorboard as t\n"
+        "import tuningfork.train\nimport lightning.fabric.loggers.tensorboard as t\n"
         "t._TENSORBOARD_AVAILABLE = t._TENSORBOARDX_AVAILABLE = False\n"
         "from tuningfork.cli import main; main()"
     )

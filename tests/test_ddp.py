@@ -180,7 +180,8 @@ def runs(tmp_path_factory):
     lost.unlink()
     labels = galaxies / "training_solutions_rev1.csv"
     whole = folder / "whole.csv"  # torchrun would take the exit code 3 for a failure
-    whole.write_text("".join(line for line in labels.read_text().splitlines(True) if not line.startswith(lost.stem + ",")))
+    lines = labels.read_text().splitlines(True)
+    whole.write_text("".join(line for line in lines if not line.startswith(lost.stem + ",")))
     (folder / "recipe.toml").write_text(RECIPE)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 

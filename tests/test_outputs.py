@@ -266,8 +266,8 @@ def test_kaggles_layout_holds_the_sigmoids_themselves(galaxies, tmp_path, gz2):
     [
         "both",
         "sigmoid and classes",
-        pytest.param("sigmoid", marks=pytest.mark.xfail(reason="evaluate counts each blank class as a failed row")),
-        pytest.param("classes", marks=pytest.mark.xfail(reason="evaluate takes blank votes for IDs of another kind")),
+        "sigmoid",
+        "classes",
     ],
 )
 def test_evaluate_takes_what_predict_wrote(galaxies, tmp_path, gz2, kind):
@@ -292,7 +292,7 @@ FIGURES = {
     [
         "votes",
         "both",
-        pytest.param("classes", marks=pytest.mark.xfail(reason="the card wants val_rmse of all")),
+        "classes",
     ],
 )
 def test_the_card_of_a_model_is_printed(tmp_path, gz2, kind):

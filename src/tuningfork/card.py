@@ -84,7 +84,10 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
                 for name, each in classes["per_class"].items()
             ]
     for name, scores in figures.get("validation", {}).items():
-        lines.append(f"validation, {name}: RMSE {scores['val_rmse']:.4f} in epoch {scores['epoch']}")
+        told = [f"RMSE {scores['val_rmse']:.4f}"] if "val_rmse" in scores else []
+        if not told:  # a model of the classes alone
+            told = [f"accuracy {scores['val_accuracy']:.4f}", f"cross-entropy {scores['val_loss']:.4f}"]
+        lines.append(f"validation, {name}: {', '.join(told)} in epoch {scores['epoch']}")
     for name, value in figures.get("deviation", {}).items():
         lines.append(f"{name}: {value:.2g}")
     return lines

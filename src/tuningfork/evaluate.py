@@ -115,6 +115,9 @@ def evaluate(
     cumulative = votes.cumulative_from(known.values, tree)
     position = {id_: row for row, id_ in enumerate(told.ids)}
     wanted = [row for row, id_ in enumerate(known.ids) if split is None or split.get(id_) == part]
+    # A model may tell only the votes, or only the classes; that is no failure of its rows.
+    of_votes = not np.isnan(told.cumulative).all()
+    of_classes = told.classes is not None and bool((told.classes >= 0).any())
     errors = [*known.errors, *told.errors]
     reported = {error.id for error in told.errors}
     rows = []
@@ -122,7 +125,7 @@ def evaluate(
         at = position.get(known.ids[row])
         if at is None:
             errors.append(RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID"))
-        elif not np.isnan(told.cumulative[at]).any():
+        elif not np.isnan(told.cumulative[at]).any() or (of_classes and not of_votes and told.classes[at] >= 0):
             rows.append((row, at))
         elif known.ids[row] not in reported:
             errors.append(RowError(str(predictions), at + 1, known.ids[row], "", "its prediction is blank"))
@@ -144,9 +147,9 @@ def evaluate(
         "part": part if split is not None else "all",
         "galaxies": len(rows),
         "complete_rows": int((~np.isnan(cumulative[here]).any(1)).sum()),
-        **_vote_scores(told.cumulative[at], cumulative[here], tree, resamples, seed),
+        **(_vote_scores(told.cumulative[at], cumulative[here], tree, resamples, seed) if of_votes else {}),
     }
-    if told.classes is not None:
+    if of_classes:
         classes = told.classes[at]
         named = classes >= 0
         errors += [

@@ -166,10 +166,21 @@ def evaluate(
 
 
 def _print_scores(report: dict[str, Any]) -> None:
+    print(f"{report['galaxies']} galaxies (part: {report['part']}), {report['complete_rows']} with complete votes")
+    if "rmse_per_question" in report:
+        _print_votes(report)
+    else:
+        print("no votes to score: these predictions tell classes only")
+    if "classes" not in report:
+        print("no class to score: predictions in Kaggle's layout, or of votes only, have none")
+        return
+    _print_classes(report["classes"])
+
+
+def _print_votes(report: dict[str, Any]) -> None:
     from ..card import interval_text as shown
 
     console = screen()
-    print(f"{report['galaxies']} galaxies (part: {report['part']}), {report['complete_rows']} with complete votes")
     table = Table("RMSE (95 % interval)", "complete rows", "known columns")
     table.add_row("predictions", shown(report["rmse_complete_rows"]), shown(report["rmse_known_columns"]))
     for name, scores in report.get("baselines", {}).items():
@@ -180,10 +191,12 @@ def _print_scores(report: dict[str, Any]) -> None:
         table.add_row(name, "-" if value is None else f"{value:.4f}")
     console.print(table)
     print(f"largest violation of a sum of the tree: {report['largest_sum_violation']:.2g}")
-    if "classes" not in report:
-        print("no class to score: predictions in Kaggle's layout have none")
-        return
-    scores = report["classes"]
+
+
+def _print_classes(scores: dict[str, Any]) -> None:
+    from ..card import interval_text as shown
+
+    console = screen()
     print(f"{scores['galaxies']} galaxies whose class the votes decide")
     for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1"):
         print(f"  {name.replace('_', ' ')}: {shown(scores[name])}")

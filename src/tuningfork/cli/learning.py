@@ -61,7 +61,9 @@ def train(
     tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
     better: Annotated[
         list[str] | None,
-        typer.Option(help="One of our choices on top of the paper's: tree, adamw, cosine, ema, views; may be repeated."),
+        typer.Option(
+            help="One of our choices on top of the paper's: tree, adamw, cosine, ema, views; may be repeated."
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="The model's name.")] = "model",
     cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")] = None,
@@ -100,9 +102,11 @@ def train(
             from ..train.recipe import load_recipe
         except ImportError as error:
             raise failed(f"training needs more libraries ({error.name}): pip install 'tuningfork[train]'") from None
-        chosen = load_recipe(recipe).changed(
-            network=network, size=size, epochs=epochs, batch=batch, seed=seed, tree=tree
-        ).better(better or ())
+        chosen = (
+            load_recipe(recipe)
+            .changed(network=network, size=size, epochs=epochs, batch=batch, seed=seed, tree=tree)
+            .better(better or ())
+        )
         report = fit(
             labels,
             images,

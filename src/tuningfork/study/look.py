@@ -5,7 +5,6 @@ Needs PyTorch and a run's checkpoint.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,8 +65,8 @@ def network_of(run: Run) -> tuple[MorphologyNetwork, Preprocess]:
         network.load_state_dict(
             {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
         )
-    except (OSError, RuntimeError, KeyError, EOFError, AttributeError, ValueError, pickle.UnpicklingError) as error:
-        raise LookError(f"{checkpoint} does not fit its recipe: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # what is wrong with a file, torch tells in many kinds
+        raise LookError(f"{checkpoint} does not fit its recipe: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     return network.eval(), preprocess
 
 

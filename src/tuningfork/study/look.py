@@ -66,7 +66,8 @@ def network_of(run: Run) -> tuple[MorphologyNetwork, Preprocess]:
             {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
         )
     except Exception as error:  # what is wrong with a file, torch tells in many kinds
-        raise LookError(f"{checkpoint} does not fit its recipe: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise LookError(f"{checkpoint} does not fit its recipe: {reason}") from None
     return network.eval(), preprocess
 
 

@@ -8,9 +8,12 @@ import logging
 import math
 import os
 import platform
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -189,7 +192,8 @@ def train(
             if first:
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
         try:
-            trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
+            with _interrupt_between_batches(trainer.callbacks):
+                trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
         except SystemExit:
             # Lightning turns an interrupt into an exit, and would have the caller believe in success.
             if trainer.interrupted:
@@ -386,6 +390,39 @@ def _export(
         },
     )
     return bundle, deviations
+
+
+@contextmanager
+def _interrupt_between_batches(callbacks: list[Callback]) -> Iterator[None]:
+    """Note SIGINT and raise after the batch: raised anywhere, Python may lose it in an object's finaliser.
+
+    A second one is raised at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def note(signum: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    class Stop(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            if asked:
+                raise KeyboardInterrupt
+
+        def on_validation_batch_end(self, *_: Any) -> None:
+            self.on_train_batch_end()
+
+    before = signal.signal(signal.SIGINT, note)
+    callbacks.append(Stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _WholeCheckpoints(TorchCheckpointIO):

@@ -158,7 +158,7 @@ def test_an_interrupted_study_goes_on_and_a_failing_network_is_named(kaggle, tmp
     refused.mkdir(parents=True)
     (refused / "bundle").write_text("in the way")
     failing = subprocess.run(
-        [*command[:9], "--only", "classes-se-resnet", *command[11:]], capture_output=True, text=True, check=False
+        [*command[:11], "--only", "classes-se-resnet", *command[13:]], capture_output=True, text=True, check=False
     )
     assert failing.returncode == 3, failing.stderr
     assert "classes-se-resnet" in failing.stderr

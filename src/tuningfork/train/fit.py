@@ -5,15 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import platform
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,9 +17,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
@@ -31,14 +25,15 @@ from torch.utils.data import DataLoader
 from .. import __version__
 from ..bundle import Bundle, Network, Outputs, write_bundle
 from ..catalog import RowError
-from ..files import whole_file, write_text
+from ..files import write_text
 from ..model import Model
 from ..preprocess import Preprocess
 from ..schema import Tree, load_tree
 from .allocator import keep_freed_memory
+from .callbacks import WholeCheckpoints, callbacks_of, interrupt_between_batches
 from .data import Galaxies, Targets, loader
 from .export import deviation, halved, to_onnx
-from .module import MorphologyModule, warmed_average
+from .module import MorphologyModule
 from .recipe import Recipe
 from .record import Curves, peak_memory_mb, write_predictions, write_result, write_truth
 from .sources import Data, TrainError, read_data, write_split
@@ -155,7 +150,7 @@ def train(
 
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
     module = MorphologyModule(recipe, tree)
-    callbacks, best = _callbacks(run, recipe, say, watch)
+    callbacks, best = callbacks_of(run, recipe, say, watch)
     with warnings.catch_warnings():
         # Lightning warns of few workers, of missing loggers and of its own deprecations.
         warnings.simplefilter("ignore")
@@ -165,7 +160,7 @@ def train(
                 max_epochs=recipe.epochs,
                 callbacks=callbacks,
                 logger=logger,
-                plugins=[_WholeCheckpoints()],
+                plugins=[WholeCheckpoints()],
                 default_root_dir=run,
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -192,7 +187,7 @@ def train(
             if first:
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
         try:
-            with _interrupt_between_batches(trainer.callbacks):
+            with interrupt_between_batches(trainer.callbacks):
                 trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
         except SystemExit:
             # Lightning turns an interrupt into an exit, and would have the caller believe in success.
@@ -264,25 +259,6 @@ def _check_shares(recipe: Recipe, galaxies: dict[str, int], processes: int) -> N
     for part in ("train", "validation"):
         if galaxies[part] < processes:
             raise TrainError(f"the {part} part has fewer galaxies than there are processes; use fewer")
-
-
-def _callbacks(
-    run: Path,
-    recipe: Recipe,
-    say: Callable[[str], None],
-    watch: Callable[[int, dict[str, float]], None] | None,
-) -> tuple[list[Callback], ModelCheckpoint]:
-    best = ModelCheckpoint(run, "best", monitor=recipe.monitor, enable_version_counter=False)
-    last = ModelCheckpoint(run, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False)
-    callbacks: list[Callback] = [
-        best,
-        last,
-        EarlyStopping(recipe.monitor, patience=recipe.patience, check_finite=True),
-        _Report(run / "curves.csv", say, watch),
-    ]
-    if recipe.average:
-        callbacks.append(WeightAveraging(avg_fn=warmed_average(recipe.average)))
-    return callbacks, best
 
 
 def _check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool) -> Path | None:
@@ -390,77 +366,3 @@ def _export(
         },
     )
     return bundle, deviations
-
-
-@contextmanager
-def _interrupt_between_batches(callbacks: list[Callback]) -> Iterator[None]:
-    """Note SIGINT and raise after the batch: raised anywhere, Python may lose it in an object's finaliser.
-
-    A second one is raised at once.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = False
-
-    def note(signum: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    class Stop(Callback):
-        def on_train_batch_end(self, *_: Any) -> None:
-            if asked:
-                raise KeyboardInterrupt
-
-        def on_validation_batch_end(self, *_: Any) -> None:
-            self.on_train_batch_end()
-
-    before = signal.signal(signal.SIGINT, note)
-    callbacks.append(Stop())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class _WholeCheckpoints(TorchCheckpointIO):
-    """A kill while a checkpoint is written leaves the one before."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with whole_file(path) as beside:
-            torch.save(checkpoint, beside)
-
-
-class _Report(Callback):
-    """One line an epoch, for people; one row of curves.csv, for programs."""
-
-    def __init__(
-        self, curves: Path, say: Callable[[str], None], watch: Callable[[int, dict[str, float]], None] | None
-    ) -> None:
-        self.path, self.say, self.watch = curves, say, watch
-        self.started = time.monotonic()
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.started = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        if not math.isfinite(values.get("train_loss", 0)):
-            raise TrainError("the loss is no longer a number; lower learning_rate")
-        seconds = time.monotonic() - self.started
-        galaxies = len(trainer.train_dataloader.dataset)
-        epoch = trainer.current_epoch + 1
-        if trainer.is_global_zero:
-            rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-            finite = {key: value for key, value in sorted(values.items()) if math.isfinite(value)}
-            Curves(self.path).add(epoch, {**finite, "learning_rate": rate, "seconds": seconds})
-        self.say(
-            f"epoch {epoch}/{trainer.max_epochs}: "
-            + ", ".join(f"{key} {value:.4f}" for key, value in sorted(values.items()))
-            + f", {galaxies / seconds:.0f} galaxies/s"
-        )
-        if self.watch:
-            self.watch(epoch, values)

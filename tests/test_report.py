@@ -39,7 +39,7 @@ def galaxies(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def known(galaxies, gz2):
-    from tuningfork.catalog import read_votes
+    from tuningfork.labeltable import read_votes
 
     read = read_votes(galaxies / "training_solutions_rev1.csv", gz2)
     return read.ids, votes.cumulative_from(read.values, gz2)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import metrics, votes
-from .catalog import CatalogError, RowError, VoteTable, read_table, read_votes, votes_from_table
+from .catalog import CatalogError, RowError, read_table
 from .images import PictureError, find_pictures, load_picture
+from .labeltable import VoteTable, read_votes, votes_from_table
 from .preprocess import Preprocess
 from .schema import Tree
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
-from .catalog import Column, RowError, VoteTable, arrow_schema, read_votes
+from .catalog import Column, RowError, arrow_schema
+from .labeltable import VoteTable, read_votes
 from .schema import Tree
 
 __all__ = ["ClassCounts", "Lint", "class_counts", "lint"]

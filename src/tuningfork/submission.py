@@ -17,7 +17,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from . import metrics, votes
-from .catalog import read_votes
+from .labeltable import read_votes
 from .schema import Tree
 
 __all__ = ["Score", "SubmissionError", "score"]
@@ -92,7 +92,7 @@ def score(
     submission : CSV
         The ID column and all of `tree.columns`, in this order: cumulative fractions in [0, 1]. One row
         for each galaxy of the solution, in any order.
-    solution : any table that `catalog.read_votes` reads
+    solution : any table that `labeltable.read_votes` reads
         Blank cells are unknown and not scored.
     resamples, seed
         Of the bootstrap over galaxies.

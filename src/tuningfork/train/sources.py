@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import votes
-from ..catalog import RowError, read_votes
+from ..catalog import RowError
 from ..files import write_text
 from ..images import PictureError, find_pictures, load_picture
+from ..labeltable import read_votes
 from ..schema import Tree
 from .cache import PackedPictures, content_key, frame_side, pack
 from .recipe import Recipe

@@ -33,7 +33,7 @@ from tuningfork.catalog import (
     table_writer,
     votes_from_table,
 )
-from tuningfork.model import kaggle_schema, output_schema
+from tuningfork.predictions import kaggle_schema, output_schema
 from tuningfork.schema import Tree, load_tree
 
 fits = pytest.importorskip("astropy.io.fits")

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import tuningfork
 from tuningfork import bundle as bundle_module
-from tuningfork.bundle import Bundle, BundleError, Network, builtin_models, open_bundle, write_bundle
+from tuningfork.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
+from tuningfork.calibration import Calibration
 from tuningfork.preprocess import Preprocess
 from tuningfork.schema import Answer, ClassRule, Question, Tree, load_tree
 
@@ -289,17 +290,64 @@ def test_a_huge_description_is_not_read(folder: Path) -> None:
 # ---------------------------------------------------------------- what this version cannot do
 
 
-@pytest.mark.parametrize("version", [3, 0, "1", None, [1], 1.5])
+@pytest.mark.parametrize("version", [4, 0, "1", None, [1], 1.5])
 def test_another_format_version_is_told(folder: Path, version: object) -> None:
     rewritten(folder, lambda content: content.update(version=version))
     message = refused(folder)
-    assert f"format version {version!r}; this tuningfork reads versions 1…2" in message
+    assert f"format version {version!r}; this tuningfork reads versions 1…3" in message
     assert "upgrade tuningfork" in message
 
 
 def test_a_calibration_that_is_not_known_is_told(folder: Path) -> None:
     rewritten(folder, lambda content: content.update(calibration={"kind": "isotonic"}))
     assert "calibrated in a way that this version does not know; upgrade tuningfork" in refused(folder)
+
+
+@pytest.mark.parametrize("parts", [
+    {}, [], 5, True, {"kind": "isotonic"}, {"domain": None, "kind": 1}, {"domain": {}}, {"domain": []}, {"domain": 5},
+    {"domain": {"a": [[[[[[[[1]]]]]]]]}}, {"domain": {"a": [0] * 1_000_001}},
+])  # fmt: skip
+def test_a_calibration_that_makes_no_sense_is_refused(tmp_path: Path, parts: object) -> None:
+    folder = write_bundle(small(calibration=Calibration(domain={"mean": [0.5]})), tmp_path / "model")
+    rewritten(folder, lambda content: content.update(calibration=parts))
+    assert "bundle.json: calibration" in refused(folder)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(part=st.dictionaries(st.text(max_size=3), plain, min_size=1, max_size=3))
+@settings(QUICK, max_examples=30)
+def test_a_calibrated_bundle_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, part: dict) -> None:
+    bundle = small(calibration=Calibration(domain=part))
+    folder = write_bundle(bundle, tmp_path_factory.mktemp("calibrated"))
+    assert open_bundle(folder) == bundle
+    assert json.loads((folder / "bundle.json").read_text("utf-8"))["version"] == 3
+
+
+@pytest.mark.parametrize("part", [{"a": math.nan}, {"a": np.float32(1)}, {1: 1}, {"a": (1, 2)}, {"a": b"x"}])
+def test_a_calibration_that_json_cannot_hold_is_refused(part: dict) -> None:
+    with pytest.raises(ValueError, match="calibration, domain: "):
+        Calibration(domain=part)
+
+
+def test_a_description_too_large_to_open_is_not_written(folder: Path) -> None:
+    with pytest.raises(BundleError, match="could not be opened again"):
+        write_bundle(small(calibration=Calibration(domain={"a": "x" * bundle_module.MAX_JSON_BYTES})), folder)
+    assert open_bundle(folder) == small()
+
+
+def test_old_forms_are_written_as_they_were(tmp_path: Path) -> None:
+    for name in builtin_models():
+        source = SOURCES / "models" / name
+        folder = write_bundle(open_bundle(source), tmp_path / name)
+        assert (folder / "bundle.json").read_bytes() == (source / "bundle.json").read_bytes()
+    folder = write_bundle(small(outputs=Outputs("sigmoid", False)), tmp_path / "second")
+    assert json.loads((folder / "bundle.json").read_text("utf-8"))["version"] == 2
 
 
 def test_a_preprocessing_that_is_not_known_is_told(folder: Path) -> None:

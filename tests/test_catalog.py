@@ -28,7 +28,7 @@ from tuningfork.catalog import (
     table_writer,
 )
 from tuningfork.labeltable import read_votes
-from tuningfork.model import kaggle_schema, output_schema
+from tuningfork.predictions import kaggle_schema, output_schema
 from tuningfork.schema import load_tree
 
 fits = pytest.importorskip("astropy.io.fits")

@@ -1,5 +1,7 @@
 """The model in memory: what goes in, what comes out, what it promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ import tuningfork
 from tuningfork import votes
 from tuningfork.bundle import Bundle, BundleError, Network, open_bundle
 from tuningfork.images import PictureError
-from tuningfork.model import Model, Prediction, Predictions
+from tuningfork.model import Model
+from tuningfork.predictions import Prediction, Predictions
 from tuningfork.simulate import draw, render
 
 
@@ -71,8 +74,8 @@ TURNS = [lambda p: np.rot90(p), lambda p: p[:, ::-1], lambda p: p.transpose(1, 0
 @pytest.mark.parametrize("turn", TURNS)
 def test_eight_views_make_the_prediction_invariant(model, pictures, turn):
     small = model.inputs(pictures[0])
-    before, _ = model.votes([small], 8)
-    after, _ = model.votes([tuple(np.ascontiguousarray(turn(s)) for s in small)], 8)
+    before = model.votes([small], 8).cumulative
+    after = model.votes([tuple(np.ascontiguousarray(turn(s)) for s in small)], 8).cumulative
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
@@ -87,8 +90,8 @@ def test_a_turned_picture_gives_nearly_the_same_votes(model, pictures, turn):
 def test_views_are_averaged(model, pictures):
     small = model.inputs(pictures[1])
     turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
-    mean = np.mean([model.votes([view], 1)[0] for view in turned], 0)
-    np.testing.assert_allclose(model.votes([small], 4)[0], mean, atol=1e-6)
+    mean = np.mean([model.votes([view], 1).cumulative for view in turned], 0)
+    np.testing.assert_allclose(model.votes([small], 4).cumulative, mean, atol=1e-6)
 
 
 def test_a_wrong_number_of_views_is_refused(model, pictures):
@@ -113,6 +116,89 @@ def test_networks_of_an_ensemble_may_want_inputs_of_their_own(model, pictures):
     ]
     both = Model(Bundle(**{**model.bundle.__dict__, "networks": (first, wider)})).predict(pictures).cumulative
     np.testing.assert_allclose(both, np.mean(alone, 0), atol=1e-9)
+
+
+def test_views_that_agree_have_no_rotation_spread(model, pictures):
+    symmetric = np.full((424, 424, 3), 90, np.uint8)
+    told = model.predict([symmetric, pictures[0]], views=8)
+    assert told.rotation_spread[0] < 1e-6 < 1e-3 < told.rotation_spread[1] < 0.5
+    assert np.isnan(model.predict(pictures, views=1).rotation_spread).all()
+
+
+def test_the_rotation_spread_is_the_deviation_of_the_views(model, pictures):
+    small = model.inputs(pictures[1])
+    turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
+    each = np.concatenate([model.votes([view], 1).cumulative for view in turned])
+    expected = np.sqrt(np.mean([np.std(column) ** 2 for column in each.T]))
+    assert model.votes([small], 4).rotation_spread[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_network_spread_is_the_deviation_of_the_networks(model, pictures):
+    assert np.isnan(model.predict(pictures).network_spread).all()
+    first = model.bundle.networks[0]
+    wider = Network(first.onnx, type(first.preprocess).from_dict({**first.preprocess.to_dict(), "crop": 0.7}), "wider")
+    alone, both = (
+        [Model(replace(model.bundle, networks=networks)).predict(pictures) for networks in choices]
+        for choices in ([(first,), (wider,)], [(first, wider), (first, first)])
+    )
+    half = np.abs(alone[0].cumulative - alone[1].cumulative) / 2
+    np.testing.assert_allclose(both[0].network_spread, np.sqrt((half**2).mean(1)), rtol=1e-9)
+    assert (both[1].network_spread == 0).all()
+    assert both[0].to_table()["network_spread"].null_count == 0
+
+
+@pytest.fixture(scope="module")
+def with_features(model):
+    """The shipped network with a second output: what its last layers see."""
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load_from_string(model.bundle.networks[0].onnx)
+    last = next(node for node in graph.graph.node if "logits" in node.output)
+    shapes = {value.name: value for value in onnx.shape_inference.infer_shapes(graph).graph.value_info}
+    hidden = shapes[last.input[0]]
+    graph.graph.node.append(onnx.helper.make_node("Identity", [hidden.name], ["features"]))
+    named = onnx.ValueInfoProto.FromString(hidden.SerializeToString())
+    named.name = "features"
+    graph.graph.output.append(named)
+    return replace(model.bundle, networks=(replace(model.bundle.networks[0], onnx=graph.SerializeToString()),))
+
+
+def test_features_are_the_mean_over_the_views(model, with_features, pictures):
+    seeing = Model(with_features)
+    small = seeing.inputs(pictures[1])
+    turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
+    each = [seeing.votes([view], 1, features=True).features for view in turned]
+    told = seeing.votes([small, small], 4, features=True)
+    assert told.features.shape == (2, seeing.feature_width)
+    assert told.features.dtype == np.float32
+    np.testing.assert_allclose(told.features[0], np.mean(each, 0)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(told.cumulative, model.votes([small, small], 4).cumulative)
+    assert seeing.votes([], features=True).features.shape == (0, seeing.feature_width)
+
+
+def test_an_ensembles_features_stand_side_by_side(with_features, pictures):
+    alone = Model(with_features)
+    both = Model(replace(with_features, networks=with_features.networks * 2))
+    small = [alone.inputs(picture) for picture in pictures]
+    one = alone.votes(small, 2, features=True).features
+    np.testing.assert_array_equal(both.votes(small, 2, features=True).features, np.concatenate([one, one], 1))
+
+
+def test_features_of_a_network_without_them_are_refused(model, with_features):
+    assert model.feature_width == 0
+    with pytest.raises(ValueError, match="no output 'features'"):
+        model.votes([], features=True)
+    mixed = Model(replace(with_features, networks=(*with_features.networks, *model.bundle.networks)))
+    assert mixed.feature_width == 0
+
+
+def test_features_of_another_shape_are_refused(with_features):
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load_from_string(with_features.networks[0].onnx)
+    next(node for node in graph.graph.node if "features" in node.output).input[0] = "pictures"
+    graph.graph.output[1].CopyFrom(onnx.ValueInfoProto(name="features", type=graph.graph.input[0].type))
+    network = replace(with_features.networks[0], onnx=graph.SerializeToString())
+    with pytest.raises(BundleError, match="features of shape"):
+        Model(replace(with_features, networks=(network,)))
 
 
 def test_a_bad_row_is_named_and_the_rest_goes_on(model, pictures, folder):
@@ -151,7 +237,15 @@ def test_the_table_says_what_each_column_is(model, pictures):
     names = schema.names
     assert names[:2] == ["id", "path"]
     assert names[2:39] == list(model.tree.fraction_names)
-    assert names[39:] == ["class", "class_name", "clean", *(f"class_{c}_probability" for c in range(7)), "error"]
+    assert names[39:] == [
+        "class",
+        "class_name",
+        "clean",
+        *(f"class_{c}_probability" for c in range(7)),
+        "rotation_spread",
+        "network_spread",
+        "error",
+    ]
 
 
 def test_kaggles_layout_is_the_label_tables(model, pictures):
@@ -180,7 +274,7 @@ def test_the_majoritys_path_follows_the_tree(model, pictures):
 
 def test_pandas_gets_the_same_table(model, pictures):
     frame = model.predict(pictures).to_pandas()
-    assert frame.shape == (6, 50)
+    assert frame.shape == (6, 52)
     assert frame["class"].between(0, 6).all()
 
 

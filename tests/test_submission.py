@@ -23,7 +23,7 @@ from tuningfork import submission as room
 from tuningfork.catalog import CatalogError, table_writer
 from tuningfork.cli import app
 from tuningfork.evaluate import evaluate
-from tuningfork.model import kaggle_schema
+from tuningfork.predictions import kaggle_schema
 from tuningfork.schema import load_tree
 from tuningfork.submission import Score, SubmissionError, score
 from tuningfork.votes import conditional_from_logits, cumulative_from_conditional

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from .calibration import Calibration
 from .files import whole_file, write_text
 from .preprocess import Preprocess
 from .schema import SchemaError, Tree
@@ -23,7 +24,7 @@ __all__ = ["Bundle", "BundleError", "Network", "Outputs", "builtin_models", "ope
 
 FORMAT = "tuningfork-bundle"
 #: The newest form. A bundle is written in the oldest one that can say what it holds.
-VERSION = 2
+VERSION = 3
 MAX_JSON_BYTES = 16 * 2**20
 MAX_NETWORK_BYTES = 2 * 2**30
 MAX_NETWORKS = 100
@@ -108,8 +109,8 @@ class Bundle:
         Of every network: logits of the tree's answers, then of its classes.
     views : 1, 2, 4 or 8
         Rotated and reflected views averaged unless the user asks for another number.
-    calibration : mapping or None
-        Slot for intervals and calibrated probabilities; None: not calibrated.
+    calibration : Calibration or None
+        None: not calibrated.
     training, figures, versions : mappings
         Data's hash and counts, recipe; measured scores; library versions.
     limits, attribution : tuples of str
@@ -123,7 +124,7 @@ class Bundle:
     tree: Tree
     networks: tuple[Network, ...]
     views: int = 1
-    calibration: Mapping[str, Any] | None = None
+    calibration: Calibration | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -133,9 +134,10 @@ class Bundle:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON's content, with its own digest."""
+        version = 3 if self.calibration else 1 if self.outputs == Outputs() else 2
         content: dict[str, Any] = {
             "format": FORMAT,
-            "version": 1 if self.outputs == Outputs() else 2,
+            "version": version,
             "name": self.name,
             "title": self.title,
             "description": self.description,
@@ -153,9 +155,9 @@ class Bundle:
                 }
                 for number, network in enumerate(self.networks)
             ],
-            **({} if self.outputs == Outputs() else {"outputs": asdict(self.outputs)}),
+            **({} if version == 1 else {"outputs": asdict(self.outputs)}),
             "views": self.views,
-            "calibration": self.calibration,
+            "calibration": self.calibration.to_dict() if self.calibration else None,
             "training": dict(self.training),
             "figures": dict(self.figures),
             "versions": dict(self.versions),
@@ -209,7 +211,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             tree=Tree.from_dict(content["tree"]),
             networks=networks,
             views=content["views"],
-            calibration=content["calibration"],
+            calibration=_calibration(content),
             training=content["training"],
             figures=content["figures"],
             versions=content["versions"],
@@ -223,8 +225,6 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
         raise BundleError(f"{description}: {error}; upgrade tuningfork, or {_AGAIN}") from None
     if type(bundle.views) is not int or bundle.views not in (1, 2, 4, 8):
         raise BundleError(f"{description}: views = {bundle.views!r} is none of 1, 2, 4, 8")
-    if bundle.calibration is not None:
-        raise BundleError(f"{description}: calibrated in a way that this version does not know; upgrade tuningfork")
     return bundle
 
 
@@ -233,6 +233,8 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
     target = Path(folder)
     # First of all, since figures that JSON cannot hold (NaN) raise here.
     text = _as_written(bundle.to_dict())
+    if len(text.encode()) > MAX_JSON_BYTES:
+        raise BundleError(f"{target}: a description of more than {MAX_JSON_BYTES} bytes could not be opened again")
     target.mkdir(parents=True, exist_ok=True)
     for number, network in enumerate(bundle.networks):
         with whole_file(target / _file_name(number)) as beside:
@@ -248,6 +250,15 @@ def _outputs(content: Mapping[str, Any]) -> Outputs:
     if not isinstance(entry, dict) or set(entry) - {"votes", "classes"}:
         raise ValueError(f"outputs {entry!r} are not known to this version")
     return Outputs(votes=entry["votes"], classes=entry["classes"])
+
+
+def _calibration(content: Mapping[str, Any]) -> Calibration | None:
+    told = content["calibration"]
+    if content["version"] < 3:
+        if told is not None:
+            raise ValueError("calibrated in a way that this version does not know")
+        return None
+    return Calibration.from_dict(told)
 
 
 def _file_name(number: int) -> str:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from . import votes
 from .files import write_text
-from .model import Model, Prediction, load
+from .model import Model, load
+from .predictions import Prediction
 from .simulate import draw, render
 
 __all__ = ["demo_page", "write_demo"]

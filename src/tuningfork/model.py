@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
 from .bundle import Bundle, BundleError, Network, open_bundle
-from .catalog import Column, arrow_schema
 from .images import PictureError, find_pictures, load_picture, picture_from_array
+from .predictions import Prediction, Predictions, concatenated
 from .preprocess import Preprocess
-from .schema import Tree
 
-__all__ = ["Model", "Prediction", "Predictions", "kaggle_schema", "load", "output_schema", "softmax"]
+__all__ = ["Model", "Read", "Votes", "load", "softmax"]
 
 Source = str | os.PathLike[str] | bytes | NDArray[Any]
-INPUT, OUTPUT = "pictures", "logits"
+INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
+MAX_FEATURES = 100_000
 
 
 def load(name_or_path: str | Path = "default", *, threads: int = 0) -> Model:
@@ -45,137 +42,29 @@ def load(name_or_path: str | Path = "default", *, threads: int = 0) -> Model:
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
-    """Predictions of N pictures, in the order given.
+class Votes:
+    """What the networks say of N pictures.
 
     Parameters
     ----------
-    ids, paths, errors : (N,) texts
-        `errors` is "" where there is a prediction, else why there is none.
     cumulative : (N, A) float64 in [0, 1]
-        Products of the vote fractions down the tree; NaN without a prediction.
+        Mean over views and networks; NaN if the model tells only classes.
     class_probability : (N, C) float64 in [0, 1]
-        Sums to 1 over the tree's classes; NaN without a prediction.
-
-    A model that tells only votes, or only classes, leaves NaN in the other.
+        Mean over views and networks, as the networks give it, not yet calibrated; NaN if the model
+        tells only votes.
+    rotation_spread, network_spread : (N,) float64 in [0, 0.5]
+        Root mean square over the answers of the standard deviation of the cumulative fractions over the
+        views (averaged over the networks), and over the networks (averaged over the views). NaN if there
+        is only one, or no votes are told.
+    features : (N, D) float32 or None
+        Mean over the views; those of several networks side by side. None if they were not asked for.
     """
 
-    tree: Tree
-    ids: tuple[str, ...]
-    paths: tuple[str, ...]
     cumulative: NDArray[np.float64]
     class_probability: NDArray[np.float64]
-    errors: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, row: int) -> Prediction:
-        row = operator.index(row)
-        return Prediction(
-            self.tree,
-            self.ids[row],
-            self.paths[row],
-            self.cumulative[row],
-            self.class_probability[row],
-            self.errors[row],
-        )
-
-    @cached_property
-    def fractions(self) -> NDArray[np.float64]:
-        """(N, A) of those asked, the share that gives each answer."""
-        return votes.shares(self.cumulative, self.tree)
-
-    @cached_property
-    def class_index(self) -> NDArray[np.int8]:
-        """(N,) the most probable class, -1 without a prediction."""
-        if not self.tree.classes:
-            return np.full(len(self), -1, np.int8)
-        missing = np.isnan(self.class_probability).any(1)
-        best = np.argmax(np.where(missing[:, None], 0, self.class_probability), 1).astype(np.int8)
-        return np.where(missing, np.int8(-1), best)
-
-    @cached_property
-    def clean(self) -> NDArray[np.bool_]:
-        """(N,) whether the predicted votes pass the thresholds of the most probable class."""
-        if not self.tree.classes:
-            return np.zeros(len(self), bool)
-        fits = votes.class_fits(self.cumulative, self.tree) == 1
-        return fits[np.arange(len(self)), self.class_index] & (self.class_index >= 0)
-
-    def to_table(self) -> pa.Table:
-        """An Arrow table with the columns of `output_schema`."""
-        schema = output_schema(self.tree)
-        columns: dict[str, Any] = {"id": list(self.ids), "path": list(self.paths), "error": list(self.errors)}
-        # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
-        untold = np.isnan(self.cumulative).any(1)
-        for name, values in zip(self.tree.fraction_names, self.fractions.T, strict=True):
-            columns[name] = pa.array(values.astype(np.float32), mask=untold)
-        if self.tree.classes:
-            names = [rule.name for rule in self.tree.classes]
-            untold = self.class_index < 0
-            columns["class"] = pa.array(self.class_index, mask=untold)
-            columns["class_name"] = [names[c] if c >= 0 else "" for c in self.class_index]
-            columns["clean"] = self.clean
-            for number, values in enumerate(self.class_probability.T):
-                columns[f"class_{number}_probability"] = pa.array(values.astype(np.float32), mask=untold)
-        return pa.table([columns[field.name] for field in schema], schema=schema)
-
-    def to_kaggle(self) -> pa.Table:
-        """GalaxyID and the cumulative columns in the order of the campaign's table; blank without a prediction."""
-        arrays = [pa.array(list(self.ids))]
-        arrays += [pa.array(values, mask=np.isnan(values)) for values in self.cumulative.T]
-        return pa.table(arrays, schema=kaggle_schema(self.tree))
-
-    def to_pandas(self) -> Any:
-        """`to_table` as a pandas data frame; needs pandas."""
-        return self.to_table().to_pandas()
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The prediction of one picture; see `Predictions` for the arrays, without their first axis."""
-
-    tree: Tree
-    id: str
-    path: str
-    cumulative: NDArray[np.float64]
-    class_probability: NDArray[np.float64]
-    error: str = ""
-
-    @property
-    def fractions(self) -> dict[str, float]:
-        """Name in words → share of those asked, such as ``{"bar_yes_fraction": 0.8, …}``."""
-        values = votes.shares(self.cumulative, self.tree)
-        return dict(zip(self.tree.fraction_names, values.tolist(), strict=True))
-
-    @property
-    def class_name(self) -> str:
-        """The most probable class in words, "" if the tree has no classes or there is no prediction of it."""
-        if not self.tree.classes or np.isnan(self.class_probability).any():
-            return ""
-        return self.tree.classes[int(np.argmax(self.class_probability))].name
-
-    def steps(self) -> list[tuple[str, str, float]]:
-        """The majority's way down the tree: each question's key, its answer's text, the share of those asked."""
-        if np.isnan(self.cumulative).any():
-            return []
-        values = votes.shares(self.cumulative, self.tree)
-        steps, key = [], self.tree.questions[0].key
-        while key is not None:
-            number = next(i for i, question in enumerate(self.tree.questions) if question.key == key)
-            part = self.tree.slices[number]
-            answer = self.tree.questions[number].answers[int(np.argmax(values[part]))]
-            steps.append((self.tree.questions[number].key, answer.text, float(values[part].max())))
-            key = answer.next
-        return steps
-
-    def __str__(self) -> str:
-        if self.error:
-            return f"{self.id}: {self.error}"
-        top = [f"{self.class_name} ({self.class_probability.max():.0%})"] if self.class_name else []
-        way = ", ".join(f"{key.replace('_', ' ')}: {answer} {share:.0%}" for key, answer, share in self.steps())
-        return f"{self.id}: " + "; ".join([*top, *([way] if way else [])])
+    rotation_spread: NDArray[np.float64]
+    network_spread: NDArray[np.float64]
+    features: NDArray[np.float32] | None = None
 
 
 class Model:
@@ -198,37 +87,65 @@ class Model:
         """The distinct preprocessings of the bundle's networks."""
         return tuple(dict.fromkeys(network.preprocess for network in self.bundle.networks))
 
+    @property
+    def feature_width(self) -> int:
+        """D, numbers in a picture's `features`; 0 if a network has none."""
+        widths = [_feature_width(session) for session in self._sessions]
+        return sum(widths) if all(widths) else 0
+
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
         return tuple(preprocess.resized(picture) for preprocess in self.preprocesses)
 
     def votes(
-        self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], views: int | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Cumulative fractions (N, A) and class probabilities (N, C) of N pictures' `inputs`.
+        self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], views: int | None = None, *, features: bool = False
+    ) -> Votes:
+        """Votes and class probabilities of N pictures' `inputs`.
 
         Averaged over `views` rotations and reflections and over the ensemble's networks; the average
-        of cumulative fractions keeps every sum of the tree. NaN where the model tells only the other.
+        of cumulative fractions keeps every sum of the tree.
+
+        Raises
+        ------
+        ValueError
+            If `features` are asked of networks that have none.
         """
+        if features and not self.feature_width:
+            raise ValueError(f"model {self.bundle.name}: a network has no output {FEATURES!r}; export it with one")
         count, outputs = len(inputs), self.bundle.outputs
         answers, classes = outputs.widths(self.tree)
         turns = _turns(self.views if views is None else views)
         cumulative = np.full((count, len(self.tree.columns)), 0.0 if answers else np.nan)
         probability = np.full((count, len(self.tree.classes)), 0.0 if classes else np.nan)
-        if not count:
-            return cumulative, probability
-        stacks = {p: np.stack([row[i] for row in inputs]) for i, p in enumerate(self.preprocesses)}
-        for network, session in zip(self.bundle.networks, self._sessions, strict=True):
-            for quarter, mirrored in turns:
+        by_view = np.zeros((len(turns), *cumulative.shape))
+        by_network = np.zeros((len(self._sessions), *cumulative.shape))
+        seen = []
+        stacks = {p: np.stack([row[i] for row in inputs]) for i, p in enumerate(self.preprocesses) if count}
+        for k, (network, session) in enumerate(zip(self.bundle.networks, self._sessions, strict=True)):
+            wanted = [OUTPUT, FEATURES] if features else [OUTPUT]
+            mean = np.zeros((count, _feature_width(session) if features else 0), np.float32)
+            for v, (quarter, mirrored) in enumerate(turns if count else ()):
                 view = np.rot90(stacks[network.preprocess], quarter, axes=(1, 2))
                 view = view[:, :, ::-1] if mirrored else view
-                (logits,) = session.run([OUTPUT], {INPUT: network.preprocess.scaled(view)})
+                logits, *extra = session.run(wanted, {INPUT: network.preprocess.scaled(view)})
                 if answers:
-                    cumulative += votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
+                    told = votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
+                    cumulative += told
+                    by_view[v] += told
+                    by_network[k] += told
                 if classes:
                     probability += softmax(logits[:, answers:].astype(np.float64))
+                if extra:
+                    mean += extra[0] / len(turns)
+            seen.append(mean)
         passes = len(turns) * len(self._sessions)
-        return cumulative / passes, probability / passes
+        return Votes(
+            cumulative / passes,
+            probability / passes,
+            _spread(by_view / len(self._sessions)) if answers else np.full(count, np.nan),
+            _spread(by_network / len(turns)) if answers else np.full(count, np.nan),
+            np.concatenate(seen, 1) if features else None,
+        )
 
     def predict(
         self, source: Source | Iterable[Source], *, views: int | None = None, batch: int = 32
@@ -280,17 +197,23 @@ class Model:
 
     def finish(self, reads: Sequence[Read], views: int | None = None) -> Predictions:
         """Run the networks over pictures that `read` has read."""
-        cumulative = np.full((len(reads), len(self.tree.columns)), np.nan)
-        probability = np.full((len(reads), len(self.tree.classes)), np.nan)
         good = [i for i, row in enumerate(reads) if row.inputs is not None]
-        cumulative[good], probability[good] = self.votes([reads[i].inputs for i in good], views)
+        told = self.votes([reads[i].inputs for i in good], views)
+
+        def rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            out = np.full((len(reads), *values.shape[1:]), np.nan)
+            out[good] = values
+            return out
+
         return Predictions(
             self.tree,
             tuple(row.id for row in reads),
             tuple(row.path for row in reads),
-            cumulative,
-            probability,
+            rows(told.cumulative),
+            rows(told.class_probability),
             tuple(row.error for row in reads),
+            rows(told.rotation_spread),
+            rows(told.network_spread),
         )
 
 
@@ -302,56 +225,6 @@ class Read:
     path: str
     inputs: tuple[NDArray[np.uint8], ...] | None
     error: str
-
-
-def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
-    """Several Predictions of one tree as one."""
-    empty = Predictions(tree, (), (), np.empty((0, len(tree.columns))), np.empty((0, len(tree.classes))), ())
-    parts = parts or [empty]
-    return Predictions(
-        tree,
-        sum((part.ids for part in parts), ()),
-        sum((part.paths for part in parts), ()),
-        np.concatenate([part.cumulative for part in parts]),
-        np.concatenate([part.class_probability for part in parts]),
-        sum((part.errors for part in parts), ()),
-    )
-
-
-def output_schema(tree: Tree) -> pa.Schema:
-    """Columns of the output table, with descriptions."""
-    columns = [
-        Column("id", pa.string(), "Identifier of the galaxy: the picture file's name without extension"),
-        Column("path", pa.string(), "Picture file"),
-    ]
-    names = iter(tree.fraction_names)
-    for question in tree.questions:
-        for answer in question.answers:
-            text = f'Predicted share of those asked "{question.text}" who answer "{answer.text}", 0 to 1'
-            columns.append(Column(next(names), pa.float32(), text))
-    if tree.classes:
-        listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
-        columns += [
-            Column("class", pa.int8(), f"Most probable class: {listed}"),
-            Column("class_name", pa.string(), "Most probable class in words"),
-            Column("clean", pa.bool_(), "Whether the predicted votes pass the thresholds of that class's clean sample"),
-        ]
-        columns += [
-            Column(f"class_{number}_probability", pa.float32(), f"Probability of class {number}, {rule.name}, 0 to 1")
-            for number, rule in enumerate(tree.classes)
-        ]
-    columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction"))
-    return arrow_schema(columns)
-
-
-def kaggle_schema(tree: Tree) -> pa.Schema:
-    """The campaign's own layout: its ID column and the cumulative columns, in its order."""
-    columns = [Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy")]
-    for question in tree.questions:
-        for answer in question.answers:
-            text = f'Cumulative fraction of "{answer.text}" to "{question.text}", 0 to 1'
-            columns.append(Column(answer.column, pa.float64(), text))
-    return arrow_schema(columns)
 
 
 def _session(network: Network, bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
@@ -368,7 +241,25 @@ def _session(network: Network, bundle: Bundle, threads: int) -> onnxruntime.Infe
         raise BundleError(
             f"network {network.architecture}: its outputs are not the {wanted} of tree {bundle.tree.name}"
         )
+    if FEATURES in outputs:
+        width = outputs[FEATURES][-1] if len(outputs[FEATURES]) == 2 else None
+        if type(width) is not int or not 1 <= width <= MAX_FEATURES:
+            raise BundleError(
+                f"network {network.architecture}: features of shape {outputs[FEATURES]}; (N, D) with a fixed "
+                f"D in 1…{MAX_FEATURES} is expected"
+            )
     return session
+
+
+def _feature_width(session: onnxruntime.InferenceSession) -> int:
+    return next((output.shape[-1] for output in session.get_outputs() if output.name == FEATURES), 0)
+
+
+def _spread(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) root mean square over the answers of the standard deviation over the first axis of (K, N, A)."""
+    if len(fractions) == 1:
+        return np.full(fractions.shape[1], np.nan)
+    return np.sqrt(fractions.var(0).mean(-1))
 
 
 def _turns(views: int) -> list[tuple[int, bool]]:

@@ -20,7 +20,8 @@ import pyarrow.parquet
 from .catalog import RowError, check_format, table_writer
 from .files import check_writable, whole_file, write_text
 from .images import find_pictures
-from .model import Model, Read, concatenated, kaggle_schema, load, output_schema
+from .model import Model, Read, load
+from .predictions import concatenated, kaggle_schema, output_schema
 
 try:
     import fcntl

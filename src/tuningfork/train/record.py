@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from .. import votes
 from ..catalog import Column, arrow_schema
 from ..files import whole_file, write_text
-from ..model import Model, concatenated
+from ..model import Model
 from ..predict import predict_batches
+from ..predictions import concatenated
 from ..schema import Tree
 from .sources import Data
 

@@ -1,0 +1,221 @@
+"""What was predicted, in memory and as a table: one picture, several, and the columns that say it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from . import votes
+from .catalog import Column, arrow_schema
+from .schema import Tree
+
+__all__ = ["Prediction", "Predictions", "concatenated", "kaggle_schema", "output_schema"]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions of N pictures, in the order given.
+
+    Parameters
+    ----------
+    ids, paths, errors : (N,) texts
+        `errors` is "" where there is a prediction, else why there is none.
+    cumulative : (N, A) float64 in [0, 1]
+        Products of the vote fractions down the tree; NaN without a prediction.
+    class_probability : (N, C) float64 in [0, 1]
+        Sums to 1 over the tree's classes; NaN without a prediction.
+    rotation_spread, network_spread : (N,) float64
+        How much the rotated and reflected views, and the ensemble's networks, differ; see `Votes`.
+
+    A model that tells only votes, or only classes, leaves NaN in the other.
+    """
+
+    tree: Tree
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    cumulative: NDArray[np.float64]
+    class_probability: NDArray[np.float64]
+    errors: tuple[str, ...]
+    rotation_spread: NDArray[np.float64]
+    network_spread: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> Prediction:
+        row = operator.index(row)
+        return Prediction(
+            self.tree,
+            self.ids[row],
+            self.paths[row],
+            self.cumulative[row],
+            self.class_probability[row],
+            self.errors[row],
+        )
+
+    @cached_property
+    def fractions(self) -> NDArray[np.float64]:
+        """(N, A) of those asked, the share that gives each answer."""
+        return votes.shares(self.cumulative, self.tree)
+
+    @cached_property
+    def class_index(self) -> NDArray[np.int8]:
+        """(N,) the most probable class, -1 without a prediction."""
+        if not self.tree.classes:
+            return np.full(len(self), -1, np.int8)
+        missing = np.isnan(self.class_probability).any(1)
+        best = np.argmax(np.where(missing[:, None], 0, self.class_probability), 1).astype(np.int8)
+        return np.where(missing, np.int8(-1), best)
+
+    @cached_property
+    def clean(self) -> NDArray[np.bool_]:
+        """(N,) whether the predicted votes pass the thresholds of the most probable class."""
+        if not self.tree.classes:
+            return np.zeros(len(self), bool)
+        fits = votes.class_fits(self.cumulative, self.tree) == 1
+        return fits[np.arange(len(self)), self.class_index] & (self.class_index >= 0)
+
+    def to_table(self) -> pa.Table:
+        """An Arrow table with the columns of `output_schema`."""
+        schema = output_schema(self.tree)
+        columns: dict[str, Any] = {"id": list(self.ids), "path": list(self.paths), "error": list(self.errors)}
+        # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
+        untold = np.isnan(self.cumulative).any(1)
+        for name, values in zip(self.tree.fraction_names, self.fractions.T, strict=True):
+            columns[name] = pa.array(values.astype(np.float32), mask=untold)
+        if self.tree.classes:
+            names = [rule.name for rule in self.tree.classes]
+            untold = self.class_index < 0
+            columns["class"] = pa.array(self.class_index, mask=untold)
+            columns["class_name"] = [names[c] if c >= 0 else "" for c in self.class_index]
+            columns["clean"] = self.clean
+            for number, values in enumerate(self.class_probability.T):
+                columns[f"class_{number}_probability"] = pa.array(values.astype(np.float32), mask=untold)
+        for name in ("rotation_spread", "network_spread"):
+            values = getattr(self, name)
+            columns[name] = pa.array(values.astype(np.float32), mask=np.isnan(values))
+        return pa.table([columns[field.name] for field in schema], schema=schema)
+
+    def to_kaggle(self) -> pa.Table:
+        """GalaxyID and the cumulative columns in the order of the campaign's table; blank without a prediction."""
+        arrays = [pa.array(list(self.ids))]
+        arrays += [pa.array(values, mask=np.isnan(values)) for values in self.cumulative.T]
+        return pa.table(arrays, schema=kaggle_schema(self.tree))
+
+    def to_pandas(self) -> Any:
+        """`to_table` as a pandas data frame; needs pandas."""
+        return self.to_table().to_pandas()
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The prediction of one picture; see `Predictions` for the arrays, without their first axis."""
+
+    tree: Tree
+    id: str
+    path: str
+    cumulative: NDArray[np.float64]
+    class_probability: NDArray[np.float64]
+    error: str = ""
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Name in words → share of those asked, such as ``{"bar_yes_fraction": 0.8, …}``."""
+        values = votes.shares(self.cumulative, self.tree)
+        return dict(zip(self.tree.fraction_names, values.tolist(), strict=True))
+
+    @property
+    def class_name(self) -> str:
+        """The most probable class in words, "" if the tree has no classes or there is no prediction of it."""
+        if not self.tree.classes or np.isnan(self.class_probability).any():
+            return ""
+        return self.tree.classes[int(np.argmax(self.class_probability))].name
+
+    def steps(self) -> list[tuple[str, str, float]]:
+        """The majority's way down the tree: each question's key, its answer's text, the share of those asked."""
+        if np.isnan(self.cumulative).any():
+            return []
+        values = votes.shares(self.cumulative, self.tree)
+        steps, key = [], self.tree.questions[0].key
+        while key is not None:
+            number = next(i for i, question in enumerate(self.tree.questions) if question.key == key)
+            part = self.tree.slices[number]
+            answer = self.tree.questions[number].answers[int(np.argmax(values[part]))]
+            steps.append((self.tree.questions[number].key, answer.text, float(values[part].max())))
+            key = answer.next
+        return steps
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"{self.id}: {self.error}"
+        top = [f"{self.class_name} ({self.class_probability.max():.0%})"] if self.class_name else []
+        way = ", ".join(f"{key.replace('_', ' ')}: {answer} {share:.0%}" for key, answer, share in self.steps())
+        return f"{self.id}: " + "; ".join([*top, *([way] if way else [])])
+
+
+def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
+    """Several Predictions of one tree as one."""
+    none = np.empty(0)
+    nothing = (np.empty((0, len(tree.columns))), np.empty((0, len(tree.classes))))
+    parts = parts or [Predictions(tree, (), (), *nothing, (), none, none)]
+
+    def joined(values: list[Any]) -> Any:
+        return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
+
+    return Predictions(tree, *(joined([getattr(part, f.name) for part in parts]) for f in fields(Predictions)[1:]))
+
+
+def output_schema(tree: Tree) -> pa.Schema:
+    """Columns of the output table, with descriptions."""
+    columns = [
+        Column("id", pa.string(), "Identifier of the galaxy: the picture file's name without extension"),
+        Column("path", pa.string(), "Picture file"),
+    ]
+    names = iter(tree.fraction_names)
+    for question in tree.questions:
+        for answer in question.answers:
+            text = f'Predicted share of those asked "{question.text}" who answer "{answer.text}", 0 to 1'
+            columns.append(Column(next(names), pa.float32(), text))
+    if tree.classes:
+        listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
+        columns += [
+            Column("class", pa.int8(), f"Most probable class: {listed}"),
+            Column("class_name", pa.string(), "Most probable class in words"),
+            Column("clean", pa.bool_(), "Whether the predicted votes pass the thresholds of that class's clean sample"),
+        ]
+        columns += [
+            Column(f"class_{number}_probability", pa.float32(), f"Probability of class {number}, {rule.name}, 0 to 1")
+            for number, rule in enumerate(tree.classes)
+        ]
+    columns += [
+        Column(
+            "rotation_spread",
+            pa.float32(),
+            "How much the picture's rotated and reflected views disagree: root mean square over the answers of the "
+            "standard deviation of the cumulative fractions, 0 to 0.5; null with one view",
+        ),
+        Column(
+            "network_spread",
+            pa.float32(),
+            "How much the model's networks disagree, in the same measure; null with one network",
+        ),
+    ]
+    columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction"))
+    return arrow_schema(columns)
+
+
+def kaggle_schema(tree: Tree) -> pa.Schema:
+    """The campaign's own layout: its ID column and the cumulative columns, in its order."""
+    columns = [Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy")]
+    for question in tree.questions:
+        for answer in question.answers:
+            text = f'Cumulative fraction of "{answer.text}" to "{question.text}", 0 to 1'
+            columns.append(Column(answer.column, pa.float64(), text))
+    return arrow_schema(columns)

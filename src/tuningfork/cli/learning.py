@@ -51,6 +51,12 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: logs, checkpoints, bundle.")],
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a TOML file.")] = "efficientnet_b0",
     start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="TOML file of more galaxies to train on, each source with what it tells.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Model that teaches on the sources' pictures, instead of the one they name.")
+    ] = None,
     network: Annotated[str | None, typer.Option(help="Any network of timm, instead of the recipe's.")] = None,
     size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
@@ -58,6 +64,10 @@ def train(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Cross-validation: deal all but the test part into so many.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="The fold that validates, counted from 0.")] = None,
     tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
     better: Annotated[
         list[str] | None,
@@ -94,7 +104,7 @@ def train(
 
         tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
     """
-    must_exist([*images, labels, *([start] if start else [])])
+    must_exist([*images, labels, *([start] if start else []), *([sources] if sources else [])])
     with trouble("give the same command with --resume to go on"):
         try:
             from ..train.cache import default_folder
@@ -104,7 +114,9 @@ def train(
             raise failed(f"training needs more libraries ({error.name}): pip install 'tuningfork[train]'") from None
         chosen = (
             load_recipe(recipe)
-            .changed(network=network, size=size, epochs=epochs, batch=batch, seed=seed, tree=tree)
+            .changed(
+                network=network, size=size, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold, tree=tree
+            )
             .better(better or ())
         )
         report = fit(
@@ -115,6 +127,8 @@ def train(
             name=name,
             resume=resume,
             start=start,
+            sources=sources,
+            teacher=teacher,
             cache=None if no_cache else cache or default_folder(),
             workers=workers,
             threads=threads,

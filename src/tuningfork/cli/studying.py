@@ -14,7 +14,7 @@ from .base import JsonOption, app, failed, must_exist, print_json, report_rows, 
 if TYPE_CHECKING:
     from ..study.search_output import Search
 
-__all__ = ["search", "study_app"]
+__all__ = ["folds", "search", "study_app"]
 
 study_app = typer.Typer(no_args_is_help=True, help="The paper's experiments, and searches.")
 app.add_typer(study_app, name="study")
@@ -130,3 +130,54 @@ def _show(output: Path, found: Search) -> None:
         print(f"{output / 'best.toml'}: trial {found.best.number} *, {found.monitor} {found.best.value:.4f}")
     else:
         print(f"{output}: no trial is complete yet")
+
+
+@study_app.command()
+def folds(
+    plan: Annotated[Path, typer.Argument(help="TOML file of rows, each a recipe that is compared on the same folds.")],
+    images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of all trainings, and of the table.")],
+    row: Annotated[list[str] | None, typer.Option(help="Train only this row now; may be repeated.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what helps: train each row of a plan on the same folds, and write one table; needs `tuningfork[study]`.
+
+    The folder gets a run for each row, fold and seed, and table.json, table.csv, table.md. The same command goes
+    on where an interrupted one was; what is trained is not trained again.
+
+    Examples:
+
+        tuningfork study folds plan.toml --images images_training_rev1 --labels training_solutions_rev1.csv -o folds
+
+        tuningfork study folds plan.toml --images pictures --labels votes.csv -o folds --row tree --row views
+    """
+    must_exist([plan, *images, labels])
+    with trouble("give the same command again to go on"):
+        try:
+            from ..study.folds import fold_table, load_fold_plan, markdown, run_folds, write_fold_table
+            from ..train.cache import default_folder
+        except ImportError as error:
+            raise failed(f"a study needs more libraries ({error.name}): pip install 'tuningfork[study]'") from None
+        planned = load_fold_plan(plan)
+        run_folds(
+            planned,
+            labels,
+            images,
+            output,
+            only=row or (),
+            cache=None if no_cache else cache or default_folder(),
+            workers=workers,
+            threads=threads,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        table = fold_table(planned, output)
+        write_fold_table(table, output)
+        if as_json:
+            print_json(table)
+        else:
+            print(markdown(table), end="")

@@ -109,7 +109,8 @@ class _Report(Callback):
         if not math.isfinite(values.get("train_loss", 0)):
             raise TrainError("the loss is no longer a number; lower learning_rate")
         seconds = time.monotonic() - self.started
-        galaxies = len(trainer.train_dataloader.dataset)
+        labelled = trainer.train_dataloader
+        galaxies = len((labelled["labelled"] if isinstance(labelled, dict) else labelled).dataset)
         epoch = trainer.current_epoch + 1
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"])

@@ -145,15 +145,27 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     Of several processes each gets every `world`-th row, beginning with its `rank`: together they see the
     very batches that one process would. A training (`batch` given) leaves out the last incomplete batch.
+    With `draw`, an epoch is so many rows, whatever their number: all come once before any comes again.
     """
 
     def __init__(
-        self, count: int, *, shuffle: bool, seed: int = 0, batch: int = 0, rank: int = 0, world: int = 1
+        self,
+        count: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        batch: int = 0,
+        draw: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
         self.rank, self.world = rank, world
         self.all, self.count = count, count
-        if batch and count >= batch:
+        self.draw = draw
+        if draw:
+            self.count = draw
+        elif batch and count >= batch:
             self.count = count // batch * batch
 
     def set_epoch(self, epoch: int) -> None:
@@ -162,7 +174,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rows = np.arange(self.all)
-        if self.shuffle:
+        if self.draw:
+            start, rest = divmod(self.epoch * self.draw, self.all)
+            passes = range(start, start + -(-(rest + self.draw) // self.all))
+            rows = np.concatenate([np.random.default_rng([self.seed, p]).permutation(self.all) for p in passes])[rest:]
+        elif self.shuffle:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.all)
         return ((self.epoch, int(row)) for row in rows[: self.count][self.rank :: self.world])
 
@@ -171,14 +187,31 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def loader(
-    data: Galaxies, *, batch: int, shuffle: bool, workers: int, seed: int = 0, rank: int = 0, world: int = 1
+    data: Dataset,
+    *,
+    batch: int,
+    shuffle: bool,
+    workers: int,
+    seed: int = 0,
+    steps: int = 0,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader:
-    """Batches of `data`, `batch` galaxies over all processes; in training a last incomplete batch is left out."""
+    """Batches of `data`, `batch` galaxies over all processes; in training a last incomplete batch is left out.
+
+    With `steps`, an epoch has so many batches, whatever the number of galaxies.
+    """
     return DataLoader(
         data,
         batch_size=batch // world,
         sampler=EpochSampler(
-            len(data), shuffle=shuffle, seed=seed, batch=batch if shuffle else 0, rank=rank, world=world
+            len(data),
+            shuffle=shuffle,
+            seed=seed,
+            batch=batch if shuffle else 0,
+            draw=steps * batch,
+            rank=rank,
+            world=world,
         ),
         num_workers=workers,
         persistent_workers=workers > 0,

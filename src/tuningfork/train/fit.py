@@ -33,6 +33,8 @@ from .allocator import keep_freed_memory
 from .callbacks import WholeCheckpoints, callbacks_of, interrupt_between_batches
 from .data import Galaxies, Targets, loader
 from .export import deviation, halved, to_onnx
+from .foreign import load_sources
+from .foreign_data import Foreign, read_foreign
 from .module import MorphologyModule
 from .recipe import Recipe
 from .record import Curves, peak_memory_mb, write_predictions, write_result, write_truth
@@ -75,6 +77,8 @@ def train(
     name: str = "model",
     resume: bool = False,
     start: str | Path | None = None,
+    sources: str | Path | None = None,
+    teacher: str | Path | None = None,
     cache: str | Path | None = None,
     workers: int = 1,
     threads: int = 0,
@@ -99,6 +103,10 @@ def train(
         and, when all is done, result.json.
     start : path
         A file of weights for a recipe that begins with some; see `start.begin`.
+    sources : path
+        A TOML file of more galaxies to train on, see `foreign.load_sources`.
+    teacher : path
+        The model that teaches, instead of those that `sources` names.
     cache : path
         Folder in which pictures are packed once for all trainings; None: they are read each time.
     workers : int
@@ -135,7 +143,13 @@ def train(
         say = _silent
 
     data = read_data(labels, [Path(path) for path in images], tree, recipe, Path(cache) if cache else None)
-    about = _about(run, recipe, data, start, resumed is not None)
+    foreign = None
+    if sources is not None:
+        foreign = read_foreign(
+            load_sources(sources, tree, teacher), data, tree, recipe, Path(cache) if cache else None, say
+        )
+        data = replace(data, errors=(*data.errors, *foreign.errors))
+    about = _about(run, recipe, data, foreign, start, resumed is not None)
     counts = data.counts(tree)
     if first:
         _claim_run(run, about, resumed is not None)
@@ -149,7 +163,8 @@ def train(
             f"once at {data.packed.rate:.0f} pictures/s")  # fmt: skip
 
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
-    module = MorphologyModule(recipe, tree)
+    told_by = zip(foreign.tells, map(len, foreign.labels), strict=True) if foreign else ()
+    module = MorphologyModule(recipe, tree, tuple(told_by))
     callbacks, best = callbacks_of(run, recipe, say, watch)
     with warnings.catch_warnings():
         # Lightning warns of few workers, of missing loggers and of its own deprecations.
@@ -186,9 +201,15 @@ def train(
             about["began_with"] = begin(module.network, recipe, start, loaders[0], say)
             if first:
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
+        views: Any = loaders[0]
+        if foreign:
+            others = max(round(recipe.foreign * recipe.batch / trainer.world_size), 1) * trainer.world_size
+            views = {"labelled": loaders[0], "foreign": loader(
+                foreign.dataset(), batch=others, shuffle=True, workers=workers, seed=recipe.seed + 1,
+                steps=len(loaders[0]), rank=rank_zero_only.rank, world=trainer.world_size)}  # fmt: skip
         try:
             with interrupt_between_batches(trainer.callbacks):
-                trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True)
+                trainer.fit(module, views, loaders[1], ckpt_path=resumed, weights_only=True)
         except SystemExit:
             # Lightning turns an interrupt into an exit, and would have the caller believe in success.
             if trainer.interrupted:
@@ -229,6 +250,7 @@ def train(
         "parameters": sum(p.numel() for p in module.network.parameters()),
         "counts": counts,
         "notes": data.warnings(tree),
+        "foreign": about.get("foreign", []),
         "deviation": deviations,
         "seconds": curves.seconds,
         "galaxies_per_second": len(curves.rows) * counts["galaxies"]["train"] / max(curves.seconds, 1e-9),
@@ -274,7 +296,9 @@ def _check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool
     return None
 
 
-def _about(run: Path, recipe: Recipe, data: Data, start: str | Path | None, resumed: bool) -> dict[str, Any]:
+def _about(
+    run: Path, recipe: Recipe, data: Data, foreign: Foreign | None, start: str | Path | None, resumed: bool
+) -> dict[str, Any]:
     """All that decides the training; a resumed one must have begun with the same."""
     about: dict[str, Any] = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
@@ -282,14 +306,20 @@ def _about(run: Path, recipe: Recipe, data: Data, start: str | Path | None, resu
         "pictures_sha256": data.pictures_sha256,
         "start_sha256": "" if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest(),
     }
+    if foreign:
+        about["foreign"] = json.loads(json.dumps(foreign.about))
     if resumed:
         note = run / "run.json"
         before = json.loads(note.read_text("utf-8")) if note.exists() else {}
         if start is None:
             about["start_sha256"] = before.get("start_sha256", "")
-        for key, value in about.items():
-            if before.get(key) != value:
-                what = {"recipe": "another recipe", "start_sha256": "other weights"}.get(key, f"other {key[:-7]}")
+        for key in ("foreign", *about):
+            if before.get(key) != about.get(key):
+                what = {
+                    "foreign": "other foreign sources",
+                    "recipe": "another recipe",
+                    "start_sha256": "other weights",
+                }.get(key, f"other {key[:-7]}")
                 raise TrainError(f"{run} was begun with {what}; name another folder")
         about["began_with"] = before.get("began_with", "")
     return about
@@ -351,6 +381,7 @@ def _export(
             **{key: value for key, value in about.items() if key.endswith("_sha256")},
             "counts": counts,
             "recipe": recipe.to_dict(),
+            **({"foreign": about["foreign"]} if "foreign" in about else {}),
         },
         figures={
             "validation": {recipe.network: scores},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ..schema import Tree
+from .sources import TrainError
 
 __all__ = ["KINDS", "Source", "SourceError", "Tell", "load_sources"]
 
@@ -29,7 +30,7 @@ _KEYS = {
 _NEEDS = {"classes": ("column", "means"), "labels": ("column",), "counts": ("columns", "total"), "teacher": ("model",)}
 
 
-class SourceError(ValueError):
+class SourceError(TrainError):
     """A file of sources, or a source, that cannot be used; names it and the remedy."""
 
 
@@ -111,8 +112,11 @@ class Source:
     tells: tuple[Tell, ...]
 
 
-def load_sources(path: str | Path, tree: Tree) -> tuple[Source, ...]:
-    """Read a TOML file of ``[[source]]`` tables; its paths are relative to the file. Raises SourceError."""
+def load_sources(path: str | Path, tree: Tree, teacher: str | Path | None = None) -> tuple[Source, ...]:
+    """Read a TOML file of ``[[source]]`` tables; its paths are relative to the file. Raises SourceError.
+
+    `teacher`, a model's name or folder, teaches instead of those that the file names.
+    """
     path = Path(path)
     try:
         if path.stat().st_size > MAX_TOML_BYTES:
@@ -136,7 +140,17 @@ def load_sources(path: str | Path, tree: Tree) -> tuple[Source, ...]:
     for name in names:
         if names.count(name) > 1:
             raise SourceError(f"{path}: two sources are called {name!r}")
-    return sources
+    if teacher is None:
+        return sources
+    if not any(tell.kind == "teacher" for source in sources for tell in source.tells):
+        raise SourceError(f'{path}: a teacher is given, but no source has a tell of kind "teacher"')
+    return tuple(
+        replace(
+            source,
+            tells=tuple(replace(tell, model=str(teacher)) if tell.kind == "teacher" else tell for tell in source.tells),
+        )
+        for source in sources
+    )
 
 
 def _source(table: Any, number: int, folder: Path, tree: Tree) -> Source:
@@ -206,11 +220,7 @@ def _tell(table: Any, where: str, folder: Path, tree: Tree) -> Tell:
             raise SourceError(f"{where}: {key!r} is no question of tree {tree.name}")
     # A folder beside the file goes before a shipped model's name, which holds no path.
     local = folder / tell.model
-    return Tell(**{**_values(tell), "model": str(local)}) if tell.model and local.exists() else tell
-
-
-def _values(tell: Tell) -> dict[str, Any]:
-    return {name: getattr(tell, name) for name in Tell.__slots__}
+    return replace(tell, model=str(local)) if tell.model and local.exists() else tell
 
 
 def matching(columns: list[str], pattern: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +18,9 @@ from torch.utils.data import Dataset
 from .. import votes
 from ..bundle import BundleError, open_bundle
 from ..catalog import CatalogError, RowError, read_table
-from ..labeltable import votes_from_table
+from ..files import whole_file
 from ..images import PictureError, load_picture
+from ..labeltable import votes_from_table
 from ..model import Model
 from ..preprocess import Preprocess
 from ..schema import Tree
@@ -107,10 +109,7 @@ def read_foreign(
     SourceError
         If a source has nothing usable: no pictures, no labels of any use, all labels alike.
     """
-    judged = np.flatnonzero(data.parts != "train")
-    held_ids = {data.ids[row] for row in judged}
-    held = np.stack([signature(load_picture(data.paths[row])) for row in judged])
-    read = [_read_source(source, held_ids, held, tree, recipe, cache, say) for source in sources]
+    read = [_read_source(source, data, tree, recipe, cache, say) for source in sources]
     widths = [
         [width(tell, tree, len(labels)) for tell, labels in zip(source.tells, one.labels, strict=True)]
         for source, one in zip(sources, read, strict=True)
@@ -142,13 +141,7 @@ class _One:
 
 
 def _read_source(
-    source: Source,
-    held_ids: set[str],
-    held: NDArray[np.float32],
-    tree: Tree,
-    recipe: Recipe,
-    cache: Path | None,
-    say: Callable[[str], None],
+    source: Source, data: Data, tree: Tree, recipe: Recipe, cache: Path | None, say: Callable[[str], None]
 ) -> _One:
     where = f"source {source.name!r}"
     try:
@@ -162,13 +155,21 @@ def _read_source(
     paths = [files[id_] for id_ in ids]
     if not ids:
         raise SourceError(f"{where}: no galaxy has both a row in {source.labels} and a picture named by its ID")
-    same = _same_ids(source, table, rows, ids, held_ids)
-    reasons, alike = _looked_at(paths, source, held)
-    errors += [RowError(str(p), 0, i, "", reason) for i, p, reason in zip(ids, paths, reasons, strict=True) if reason]
-    leave = same | alike
+    key = content_key(ids, paths)
+    good = np.ones(len(ids), bool)
+    for row, path in enumerate(paths):
+        if reason := _unreadable(path):
+            good[row] = False
+            errors.append(RowError(str(path), 0, ids[row], "", reason))
+    # Rows of the same galaxy here and among the labelled ones.
+    pairs = _remembered(cache, ["alike", key, data.pictures_sha256, source.frame, source.any_scale],
+                        lambda: _same_pictures(source, paths, good, data))  # fmt: skip
+    judged = data.parts != "train"
+    leave = _same_ids(source, table, rows, ids, {data.ids[row] for row in np.flatnonzero(judged)})
+    leave[pairs[judged[pairs[:, 1]], 0]] = True
     left_out = int(leave.sum())
-    keep = [row for row in range(len(ids)) if not reasons[row] and not leave[row]]
-    if not keep:
+    keep = np.flatnonzero(good & ~leave)
+    if not len(keep):
         raise SourceError(f"{where}: no picture is left that can be read and is not in the validation or test part")
 
     ids, paths = [ids[row] for row in keep], [paths[row] for row in keep]
@@ -179,7 +180,7 @@ def _read_source(
         packed = (found.file, found.rows)
     labels, told = [], []
     for tell in source.tells:
-        scheme, values = _told(tell, source, table, [rows.get(id_, -1) for id_ in ids], paths, tree, errors)
+        scheme, values = _told(tell, source, table, [rows.get(id_, -1) for id_ in ids], paths, tree, cache, errors)
         labels.append(scheme)
         told.append(values)
         say(f"{where}, {tell.kind}{f' {tell.column}' if tell.column else ''}: "
@@ -192,7 +193,7 @@ def _read_source(
         "name": source.name,
         "galaxies": len(some),
         "in_validation_or_test": left_out,
-        "unreadable": sum(map(bool, reasons)),
+        "unreadable": int((~good).sum()),
         "labels_sha256": "" if source.labels is None else hashlib.sha256(source.labels.read_bytes()).hexdigest(),
         "pictures_sha256": key,
         "tells": [
@@ -261,25 +262,27 @@ def _same_ids(
     return np.array([id_ in held_ids or (id_ in rows and names[rows[id_]] in held_ids) for id_ in ids])
 
 
-def _looked_at(
-    paths: Sequence[Path], source: Source, held: NDArray[np.float32]
-) -> tuple[list[str], NDArray[np.bool_]]:
-    """Why a picture cannot be read ("" if it can), and (N,) whether it shows a galaxy that is judged on.
+def _unreadable(path: Path) -> str:
+    try:
+        load_picture(path)
+    except PictureError as error:
+        return str(error)
+    return ""
 
-    `held` are the signatures of those, which see the central half of a Galaxy Zoo frame.
-    """
+
+def _same_pictures(source: Source, paths: Sequence[Path], good: NDArray[np.bool_], data: Data) -> NDArray[np.int64]:
+    """(M, 2) pairs of a row of `paths` and one of `data` whose pictures show the same galaxy."""
     parts = _PARTS if source.any_scale else np.array([0.5 / source.frame])
+    if parts[0] > 1:  # less of the sky than a signature sees
+        return np.empty((0, 2), np.int64)
     same = SAME_AT_ANY_SCALE if source.any_scale else SAME
-    reasons, alike = [""] * len(paths), np.zeros(len(paths), bool)
-    for row, path in enumerate(paths):
-        try:
-            picture = load_picture(path)
-        except PictureError as error:
-            reasons[row] = str(error)
-            continue
-        if parts[0] <= 1:
-            alike[row] = bool((np.stack([signature(picture, part) for part in parts]) @ held.T > same).any())
-    return reasons, alike
+    labelled = np.stack([signature(load_picture(path)) for path in data.paths])
+    pairs = []
+    for row in np.flatnonzero(good):
+        picture = load_picture(paths[row])
+        alike = np.stack([signature(picture, part) for part in parts]) @ labelled.T > same
+        pairs += [(int(row), int(other)) for other in np.flatnonzero(alike.any(0))]
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _told(
@@ -289,11 +292,12 @@ def _told(
     rows: Sequence[int],
     paths: Sequence[Path],
     tree: Tree,
+    cache: Path | None,
     errors: list[RowError],
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """The labels of a tell's own scheme, and (N, width) what it says of each galaxy."""
     if tell.kind == "teacher":
-        return (), _taught(tell, source, paths, tree)
+        return (), _taught(tell, source, paths, tree, cache)
     if tell.kind == "classes":
         return (), _left_open(tell, source, table, rows, tree, errors)
     if tell.kind == "labels":
@@ -326,9 +330,7 @@ def _left_open(
     for label, classes in tell.means.items():
         candidates = np.isin(keys, [*classes, *tell.or_class]).astype(np.float32)
         asked = [dict(tree.classes[keys.index(key)].all_of) for key in classes]
-        least = [
-            0.0 if column in ignored else min(rule.get(column, 0.0) for rule in asked) for column in tree.columns
-        ]
+        least = [0.0 if column in ignored else min(rule.get(column, 0.0) for rule in asked) for column in tree.columns]
         meaning[label] = np.concatenate([candidates, np.array(least, np.float32)])
     told = np.full((len(rows), len(keys) + len(tree.columns)), np.nan, np.float32)
     for row, label in enumerate(_labels_of(tell, source, table, rows)):
@@ -384,20 +386,39 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _taught(tell: Tell, source: Source, paths: Sequence[Path], tree: Tree) -> NDArray[np.float32]:
+def _taught(tell: Tell, source: Source, paths: Sequence[Path], tree: Tree, cache: Path | None) -> NDArray[np.float32]:
     """(N, A + C) what a trained model says of the pictures, cropped as the source's must be."""
     try:
         bundle = open_bundle(tell.model)
-        if bundle.tree.columns != tree.columns or not bundle.outputs.votes:
-            raise SourceError(f"source {source.name!r}: the teacher {tell.model} tells no votes of tree {tree.name}")
+        if bundle.tree.columns != tree.columns or not all(bundle.outputs.widths(tree)):
+            raise SourceError(
+                f"source {source.name!r}: the teacher {tell.model} does not tell votes and classes of tree {tree.name}"
+            )
         networks = tuple(
             replace(network, preprocess=_cropped(network.preprocess, source)) for network in bundle.networks
         )
         model = Model(replace(bundle, networks=networks), threads=torch.get_num_threads())
     except (BundleError, FileNotFoundError) as error:
         raise SourceError(f"source {source.name!r}: teacher {tell.model}: {error}") from None
-    told = np.empty((len(paths), len(tree.columns) + len(tree.classes)), np.float32)
-    for start in range(0, len(paths), _BATCH):
-        said = model.rows(paths[start : start + _BATCH])
-        told[start : start + _BATCH] = np.concatenate([said.cumulative, said.class_probability], 1)
-    return told
+
+    def tell_all() -> NDArray[np.float32]:
+        batches = (model.rows(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH))
+        return np.concatenate([np.concatenate([said.cumulative, said.class_probability], 1) for said in batches])
+
+    about = [network.sha256 for network in networks] + [network.preprocess.to_dict() for network in networks]
+    pictures = content_key([path.stem for path in paths], paths)
+    return _remembered(cache, ["taught", pictures, model.views, *about], tell_all).astype(np.float32)
+
+
+def _remembered(cache: Path | None, key: Sequence[Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """An array that is made once for all trainings with one cache; `key` is all that it depends on."""
+    if cache is None:
+        return make()
+    path = cache / f"{key[0]}-{hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24]}.npy"
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    array = make()
+    cache.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as beside, open(beside, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+    return array

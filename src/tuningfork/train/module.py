@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..schema import Tree
+from .foreign import Tell
+from .foreign_loss import ForeignLoss
 from .network import MorphologyNetwork, cumulative_from_logits
 from .recipe import Recipe
 
@@ -77,9 +80,12 @@ class MorphologyModule(lightning.LightningModule):
     `val_accuracy`. `val_rmse` averages each column's squared error over the galaxies where it is known,
     then over columns: an estimate of Kaggle's score on complete rows that also uses the incomplete ones.
     Sums are taken over all processes, so that several tell the figures of one.
+
+    With `foreign`, the tells of foreign sources and how many labels each has of its own, a batch is
+    ``{"labelled": …, "foreign": …}`` and what the second costs is added to `train_loss`.
     """
 
-    def __init__(self, recipe: Recipe, tree: Tree) -> None:
+    def __init__(self, recipe: Recipe, tree: Tree, foreign: Sequence[tuple[Tell, int]] = ()) -> None:
         super().__init__()
         self.recipe, self.tree = recipe, tree
         self.network = MorphologyNetwork(
@@ -91,16 +97,25 @@ class MorphologyModule(lightning.LightningModule):
             drop_path=recipe.drop_path,
             options=recipe.network_options,
         ).to(memory_format=torch.channels_last)
+        self.foreign = None
+        if foreign:
+            tells, labels = zip(*foreign, strict=True)
+            self.foreign = ForeignLoss(tells, labels, tree, self.network.head.in_features, recipe.class_weight)
         self._sums: dict[str, Tensor] = {}
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.network(pictures.contiguous(memory_format=torch.channels_last))
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: Any, _: int) -> Tensor:
         # Dropout by step, not by what was drawn before: a resumed training repeats the uninterrupted one.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1009 + self.global_rank)
-        pictures, known, candidates = batch
-        answers, classes = self._outputs(pictures)
+        (pictures, known, candidates), others = (batch["labelled"], batch["foreign"]) if self.foreign else (batch, ())
+        count = len(pictures)
+        # All in one pass, so that batch norm sees one mixture.
+        together = torch.cat([pictures, *others[:1]]).contiguous(memory_format=torch.channels_last)
+        features = self.network.features(together)
+        every_answer, every_class = self._parts(self.network.head(features))
+        answers, classes = every_answer[:count], every_class[:count]
         loss = torch.zeros((), device=pictures.device)
         if answers.shape[-1]:
             error = vote_loss if self.recipe.loss == "squared" else rmse_loss
@@ -109,6 +124,15 @@ class MorphologyModule(lightning.LightningModule):
             weight = self.recipe.class_weight if self.recipe.task == "both" else 1.0
             if weight:
                 loss = loss + weight * candidate_loss(classes, candidates, self._all)
+        if self.foreign:
+            loss = loss + self.foreign(
+                features[count:].float(),
+                self._cumulative,
+                every_answer[count:],
+                every_class[count:],
+                others[1],
+                self._all,
+            )
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(pictures))
         return loss
 
@@ -151,7 +175,7 @@ class MorphologyModule(lightning.LightningModule):
         recipe = self.recipe
         if recipe.optimizer == "adam":
             optimizer: torch.optim.Optimizer = torch.optim.Adam(
-                self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+                self.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
             )
         else:
             optimizer = self._adamw()
@@ -174,14 +198,16 @@ class MorphologyModule(lightning.LightningModule):
     def _adamw(self) -> torch.optim.AdamW:
         recipe = self.recipe
         # Biases and normalisation gains are not shrunk: it only fights what they normalise.
-        shrunk = [p for p in self.network.parameters() if p.ndim > 1]
-        free = [p for p in self.network.parameters() if p.ndim <= 1]
+        shrunk = [p for p in self.parameters() if p.ndim > 1]
+        free = [p for p in self.parameters() if p.ndim <= 1]
         return torch.optim.AdamW(
             [{"params": shrunk, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
             lr=recipe.learning_rate,
         )
 
     def _outputs(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        # The network may run in 16 bits; losses and figures want 32.
-        logits = self(pictures).float()
+        return self._parts(self(pictures))
+
+    def _parts(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits.float()  # the network may run in 16 bits; losses and figures want 32
         return logits[:, : self.network.answers], logits[:, self.network.answers :]

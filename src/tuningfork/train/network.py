@@ -85,5 +85,9 @@ class MorphologyNetwork(nn.Module):
         classes = len(tree.classes) if task != "votes" else 0
         self.head = nn.Linear(hidden or width, self.answers + classes)
 
+    def features(self, pictures: Tensor) -> Tensor:
+        """What the linear head stands on: (N, 3, S, S) → (N, F)."""
+        return self.hidden(self.dropout(self.body(pictures)))
+
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.head(self.hidden(self.dropout(self.body(pictures))))
+        return self.head(self.features(pictures))

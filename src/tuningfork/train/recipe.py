@@ -74,6 +74,9 @@ class Recipe:
     validation: float = 0.08
     test: float = 0.12
     seed: int = 0
+    folds: int = 0  # cross-validation: all but the test part is dealt into so many; 0: one validation part
+    fold: int = 0  # the one that validates
+    foreign: float = 1.0  # galaxies of foreign sources for each labelled one, where there are any
     split_seed: int = 0  # separate, so that repeats with other seeds keep the same test part
     # Class → (galaxies, of them in the test part): a published split, kept where the number is met exactly.
     published_split: dict[str, Any] = field(default_factory=dict)
@@ -92,6 +95,9 @@ class Recipe:
             ("learning_rate", 1e-9, 100),
             ("plateau_factor", 1e-3, 0.999),
             ("validation", 0.01, 0.9),
+            ("foreign", 0.01, 100),
+            ("folds", 0, 100),
+            ("fold", 0, max(self.folds - 1, 0)),
             ("test", 0, 0.9),
         ):
             value = getattr(self, name)

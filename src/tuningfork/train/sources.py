@@ -24,7 +24,7 @@ from .cache import PackedPictures, content_key, frame_side, pack
 from .recipe import Recipe
 from .split import PARTS, near_duplicates, signature, split
 
-__all__ = ["Data", "TrainError", "read_data", "write_split"]
+__all__ = ["Data", "TrainError", "by_stem", "read_data", "write_split"]
 
 
 class TrainError(ValueError):
@@ -127,7 +127,7 @@ def read_data(
         If the table or a folder cannot be used at all.
     """
     table = read_votes(labels, tree)
-    files, errors = _by_stem(images)
+    files, errors = by_stem(images)
     rows = [row for row, id_ in enumerate(table.ids) if id_ in files]
     errors += [RowError(table.path, 0, id_, "", "no picture of this ID") for id_ in table.ids if id_ not in files]
     known = set(table.ids) | {error.id for error in table.errors}
@@ -204,7 +204,14 @@ def _parts(cumulative: NDArray[np.float64], groups: NDArray[np.int64], tree: Tre
         return test if galaxies == total else None
 
     parts = split(
-        strata, groups, validation=recipe.validation, test=recipe.test, seed=recipe.split_seed, tests=prescribed
+        strata,
+        groups,
+        validation=recipe.validation,
+        test=recipe.test,
+        seed=recipe.split_seed,
+        folds=recipe.folds,
+        fold=recipe.fold,
+        tests=prescribed,
     )
     for part in ("train", "validation"):
         if not (parts == part).any():
@@ -212,7 +219,8 @@ def _parts(cumulative: NDArray[np.float64], groups: NDArray[np.int64], tree: Tre
     return parts
 
 
-def _by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
+def by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
+    """Pictures of folders and files by their ID, the name without extension; those of an ID that came before."""
     files: dict[str, Path] = {}
     errors = []
     for path in find_pictures(images):

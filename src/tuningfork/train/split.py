@@ -19,12 +19,12 @@ _SIDE = 32
 SIGNATURE = _SIDE * _SIDE
 
 
-def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A small unit vector (32·32,) of a picture (H, W, 3): what two files of one galaxy share."""
+def signature(picture: NDArray[np.uint8], part: float = 0.5) -> NDArray[np.float32]:
+    """A small unit vector (32·32,) of the central `part` of a picture (H, W, 3): what two files of one galaxy share."""
     from PIL import Image
 
     height, width = picture.shape[:2]
-    box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
+    box = tuple((1 + sign * part) / 2 * side for sign in (-1, 1) for side in (width, height))
     small = Image.fromarray(picture).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, box=box)
     # The root lets faint outskirts count beside the core; the pedestal keeps the sky's noise from counting.
     vector = np.sqrt(np.asarray(small, np.float32) + 8).ravel()
@@ -62,6 +62,8 @@ def split(
     validation: float,
     test: float,
     seed: int,
+    folds: int = 0,
+    fold: int = 0,
     tests: Callable[[str, int], int | None] = lambda stratum, galaxies: None,
 ) -> NDArray[np.str_]:
     """The part of each galaxy: "train", "validation" or "test".
@@ -76,6 +78,9 @@ def split(
         Fractions of the galaxies.
     seed : int
         The same seed, strata and groups give the same parts.
+    folds, fold : int
+        With `folds` above 0 all that is not tested on is dealt into so many, of which number `fold` is the
+        validation part: over all folds each galaxy is validated on once. `validation` then says nothing.
     tests : function of (stratum as text, its galaxies)
         How many of them to test on, where that is prescribed; None: the fraction, rounded. A group that is
         partly of such a stratum is not tested on, so that the number is met.
@@ -94,13 +99,14 @@ def split(
         return len(within) > 1 and any(prescribed[stratum] is not None for stratum in within)
 
     parts = np.full(len(groups), "train", dtype="U10")
+    dealt = 0  # goes on from stratum to stratum, so that small ones do not all fall to the first fold
     for stratum in sorted(by_stratum):
         shuffled = rng.permutation(by_stratum[stratum])
         total = sum(len(members[int(g)]) for g in shuffled)
         fixed = prescribed[stratum]
         want = {
             "test": round(test * total) if fixed is None else fixed,
-            "validation": round(validation * total),
+            "validation": 0 if folds else round(validation * total),
         }
         have = {"test": 0, "validation": 0}
         for group in shuffled:
@@ -110,4 +116,9 @@ def split(
                     parts[rows] = part
                     have[part] += len(rows)
                     break
+            else:
+                if folds:
+                    if dealt % folds == fold:
+                        parts[rows] = "validation"
+                    dealt += 1
     return parts

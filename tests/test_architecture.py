@@ -21,6 +21,7 @@ FLOOR = {
     "metrics": 2,
     "intervals": 2,
     "labels": 3,
+    "reliability": 3,
     "calibration": 3,
     "bundle": 4,
     "card": 5,

@@ -189,7 +189,7 @@ def fit_intervals(
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
-    told, true = votes.shares(predicted, tree), votes.conditional_from_cumulative(known, tree)
+    told, true = votes.shares(predicted, tree), votes.shares(known, tree)
     questions = {}
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
         rows = ~np.isnan(told[:, part] + true[:, part]).any(1)

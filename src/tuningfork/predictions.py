@@ -103,7 +103,7 @@ class Predictions:
         for end, bounds in (("low", self.low), ("high", self.high)):
             for name, values in zip(self.tree.fraction_names, bounds.T, strict=True):
                 columns[bound_name(name, end)] = _blank_where_nan(values)
-        columns["interval_level"] = _blank_where_nan(self.level)
+        columns["interval_level"] = pa.array(self.level, mask=np.isnan(self.level))
         if self.tree.classes:
             names = [rule.name for rule in self.tree.classes]
             untold = self.class_index < 0
@@ -225,7 +225,7 @@ def output_schema(tree: Tree) -> pa.Schema:
                 ),
             ]
     text = "Share of galaxies whose volunteers' fraction lies within its interval, as promised; null: not calibrated"
-    columns.append(Column("interval_level", pa.float32(), text))
+    columns.append(Column("interval_level", pa.float64(), text))
     if tree.classes:
         listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
         columns += [

@@ -331,7 +331,7 @@ def test_a_calibrated_bundle_comes_back_as_it_was(tmp_path_factory: pytest.TempP
 
 @pytest.mark.parametrize("part", [{"a": math.nan}, {"a": np.float32(1)}, {1: 1}, {"a": (1, 2)}, {"a": b"x"}])
 def test_a_calibration_that_json_cannot_hold_is_refused(part: dict) -> None:
-    with pytest.raises(ValueError, match="calibration, domain: "):
+    with pytest.raises(ValueError, match="domain: "):
         Calibration(domain=part)
 
 

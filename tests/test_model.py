@@ -236,8 +236,12 @@ def test_the_table_says_what_each_column_is(model, pictures):
     assert all(field.metadata[b"description"] for field in schema)
     names = schema.names
     assert names[:2] == ["id", "path"]
-    assert names[2:39] == list(model.tree.fraction_names)
-    assert names[39:] == [
+    assert names[2:113:3] == list(model.tree.fraction_names)
+    assert names[2:8] == [f"smooth_or_features_{key}" for key in (
+        "smooth_fraction", "smooth_low", "smooth_high",
+        "features_or_disk_fraction", "features_or_disk_low", "features_or_disk_high")]  # fmt: skip
+    assert names[113:] == [
+        "interval_level",
         "class",
         "class_name",
         "clean",
@@ -274,7 +278,7 @@ def test_the_majoritys_path_follows_the_tree(model, pictures):
 
 def test_pandas_gets_the_same_table(model, pictures):
     frame = model.predict(pictures).to_pandas()
-    assert frame.shape == (6, 52)
+    assert frame.shape == (6, 127)
     assert frame["class"].between(0, 6).all()
 
 

@@ -201,6 +201,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
     content = _json(description)
     try:
         networks = _networks(content, folder)
+        tree = Tree.from_dict(content["tree"])
         bundle = Bundle(
             name=content["name"],
             title=content["title"],
@@ -208,10 +209,10 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             licence=content["licence"],
             limits=tuple(content["limits"]),
             attribution=tuple(content["attribution"]),
-            tree=Tree.from_dict(content["tree"]),
+            tree=tree,
             networks=networks,
             views=content["views"],
-            calibration=_calibration(content),
+            calibration=_calibration(content, tree),
             training=content["training"],
             figures=content["figures"],
             versions=content["versions"],
@@ -252,13 +253,15 @@ def _outputs(content: Mapping[str, Any]) -> Outputs:
     return Outputs(votes=entry["votes"], classes=entry["classes"])
 
 
-def _calibration(content: Mapping[str, Any]) -> Calibration | None:
+def _calibration(content: Mapping[str, Any], tree: Tree) -> Calibration | None:
     told = content["calibration"]
     if content["version"] < 3:
         if told is not None:
             raise ValueError("calibrated in a way that this version does not know")
         return None
-    return Calibration.from_dict(told)
+    calibration = Calibration.from_dict(told)
+    calibration.check(tree)
+    return calibration
 
 
 def _file_name(number: int) -> str:

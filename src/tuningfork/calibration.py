@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .intervals import Intervals
+from .schema import Tree
+from .temperature import Temperature
+
 __all__ = ["Calibration"]
 
-#: A part of a calibration larger or deeper than this is refused.
+#: A domain larger or deeper than this is refused.
 MAX_VALUES, MAX_DEPTH = 1_000_000, 8
 
 
@@ -19,33 +23,41 @@ class Calibration:
 
     Parameters
     ----------
-    intervals : mapping or None
-        Intervals of the vote fractions.
-    classes : mapping or None
-        A map that calibrates the class probabilities.
+    intervals : Intervals or None
+        Of the vote fractions.
+    classes : Temperature or None
+        What makes the class probabilities calibrated.
     domain : mapping or None
         How unlike the training pictures a picture may be.
 
     Raises
     ------
     ValueError
-        If a part is not made of what JSON has, holds a number that is not finite, or is too large.
+        If the domain is not made of what JSON has, holds a number that is not finite, or is too large.
     """
 
-    intervals: Mapping[str, Any] | None = None
-    classes: Mapping[str, Any] | None = None
+    intervals: Intervals | None = None
+    classes: Temperature | None = None
     domain: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if value is not None:
-                _check(value, f"calibration, {part.name}")
+        if self.domain is not None:
+            _check(self.domain, "domain")
+
+    def check(self, tree: Tree) -> None:
+        """Raise ValueError if a part is of another tree."""
+        if self.intervals:
+            self.intervals.check(tree)
+        if self.classes and not tree.classes:
+            raise ValueError(f"classes: tree {tree.name} has none")
 
     def to_dict(self) -> dict[str, Any]:
         """The parts that there are, in plain types; `from_dict` reads them back."""
-        parts = {part.name: getattr(self, part.name) for part in fields(self)}
-        return {name: value for name, value in parts.items() if value is not None}
+        return {
+            **({"intervals": self.intervals.to_dict()} if self.intervals else {}),
+            **({"classes": self.classes.to_dict()} if self.classes else {}),
+            **({"domain": self.domain} if self.domain else {}),
+        }
 
     @classmethod
     def from_dict(cls, data: object) -> Calibration:
@@ -55,7 +67,14 @@ class Calibration:
         unknown = set(data) - {part.name for part in fields(cls)}
         if unknown:
             raise ValueError(f"calibration: part {min(unknown)!r} is not known to this version")
-        return cls(**data)
+        try:
+            return cls(
+                Intervals.from_dict(data["intervals"]) if "intervals" in data else None,
+                Temperature.from_dict(data["classes"]) if "classes" in data else None,
+                data.get("domain"),
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"calibration: {error}") from None
 
 
 def _check(part: object, where: str) -> None:

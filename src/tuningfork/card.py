@@ -21,6 +21,7 @@ def model_card(bundle: Bundle) -> str:
         _section("Networks", [_network(network) for network in bundle.networks]),
         _section("Learned from", _training(bundle)),
         _section("Scores", _scores(bundle.figures)),
+        _section("Calibration", _calibration(bundle)),
         _section("Known failures and limits", bundle.limits),
         _section("Credit", bundle.attribution),
         _section("Made with", [f"`{command}`" for command in bundle.training.get("commands", ())]),
@@ -83,6 +84,7 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
                 f"recall {_number(each['recall'])}, F1 {_number(each['f1'])}"
                 for name, each in classes["per_class"].items()
             ]
+        lines += _reliability(test)
     for name, scores in figures.get("validation", {}).items():
         told = [f"RMSE {scores['val_rmse']:.4f}"] if "val_rmse" in scores else []
         if not told:  # a model of the classes alone
@@ -93,13 +95,63 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def interval_text(interval: Mapping[str, float | None]) -> str:
+def _calibration(bundle: Bundle) -> list[str]:
+    calibration, lines = bundle.calibration, []
+    if calibration and calibration.intervals:
+        intervals = calibration.intervals
+        lines.append(
+            f"intervals that promise to hold the volunteers' fraction for {intervals.level:.3g} of galaxies like those "
+            f"that they were fitted on, for {intervals.views} view(s)"
+        )
+        lines += [
+            f"no interval for {key.replace('_', ' ')}: {each.reason}"
+            for key, each in intervals.questions.items()
+            if each.reason
+        ]
+    if calibration and calibration.classes:
+        classes = calibration.classes
+        told = classes.reason or f"log loss {classes.log_loss_before:.4f} before, {classes.log_loss_after:.4f} after"
+        lines.append(
+            f"class probabilities: temperature {classes.temperature:.3g}, {classes.galaxies} galaxies ({told})"
+        )
+    if figures := bundle.figures.get("calibration"):
+        lines.append(
+            f"fitted on {figures['galaxies']} galaxies (part: {figures['part']}), "
+            f"SHA-256 of the labels: {figures['labels_sha256']}"
+        )
+        lines += [f"left out of the fit: {line}" for line in _covered(figures["left_out"])]
+    return lines
+
+
+def _reliability(test: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if intervals := test.get("intervals"):
+        lines.append(f"fractions within their interval, {intervals['level']:.3g} promised:")
+        lines += _covered(intervals["per_question"])
+    if reliability := test.get("classes", {}).get("reliability"):
+        lines.append(
+            f"calibration error of the class: {reliability['calibration_error']:.4f}; a perfectly calibrated model "
+            f"would show {reliability['if_perfect']['mean']:.4f} with {reliability['galaxies']} galaxies"
+        )
+    return lines
+
+
+def _covered(per_question: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name.replace('_', ' ')}: {each['galaxies']} galaxies, {interval_text(each, 'coverage')} within their "
+        f"interval, mean width {each['mean_width']:.3f}"
+        for name, each in per_question.items()
+        if each["galaxies"]
+    ]
+
+
+def interval_text(interval: Mapping[str, float | None], name: str = "value") -> str:
     """`value (low…high)` of an evaluation's interval; a dash where there was nothing to score."""
-    if interval["value"] is None:
+    if interval[name] is None:
         return "–"
     if interval["low"] is None:
-        return f"{interval['value']:.4f}"
-    return f"{interval['value']:.4f} ({interval['low']:.4f}…{interval['high']:.4f})"
+        return f"{interval[name]:.4f}"
+    return f"{interval[name]:.4f} ({interval['low']:.4f}…{interval['high']:.4f})"
 
 
 def _number(value: float | None) -> str:

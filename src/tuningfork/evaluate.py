@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from . import metrics, votes
 from .catalog import CatalogError, RowError, read_table
 from .images import PictureError, find_pictures, load_picture
 from .labeltable import VoteTable, read_votes, votes_from_table
+from .predictions import bound_name
 from .preprocess import Preprocess
+from .reliability import class_reliability, coverage
 from .schema import Tree
 
 __all__ = ["Evaluation", "evaluate", "nearest_neighbour_votes", "read_predictions", "read_split"]
@@ -28,12 +32,20 @@ _PIXELS = Preprocess(crop=0.5, size=32)
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Predictions read back: cumulative fractions (N, A) and, where the table has them, classes (N,)."""
+    """Predictions read back.
+
+    Cumulative fractions (N, A) and, where the table has them, classes (N,) with probabilities (N, C) and
+    the bounds (N, A) of intervals that promise `level`.
+    """
 
     ids: tuple[str, ...]
     cumulative: Floats
-    classes: NDArray[np.int64] | None
     errors: tuple[RowError, ...]
+    classes: NDArray[np.int64] | None = None
+    probability: Floats | None = None
+    low: Floats | None = None
+    high: Floats | None = None
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
     names = set(table.column_names)
     if not set(tree.fraction_names) <= names or "id" not in names:
         read = votes_from_table(table, tree, path)
-        return PredictionTable(read.ids, votes.cumulative_from(read.values, tree), None, read.errors)
+        return PredictionTable(read.ids, votes.cumulative_from(read.values, tree), read.errors)
     renamed = table.select(["id", *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
     read = votes_from_table(renamed, tree, path)
     rows = {id_: row for row, id_ in reversed(list(enumerate(map(str, table["id"].to_pylist()))))}
@@ -70,7 +82,25 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
         errors += [
             RowError(str(path), rows[i] + 1, i, "error", str(reasons[rows[i]])) for i in read.ids if reasons[rows[i]]
         ]
-    return PredictionTable(read.ids, votes.cumulative_from_conditional(read.values, tree), classes, tuple(errors))
+    here = [rows[i] for i in read.ids]
+    level, low, high = (
+        _numbers(table, names, here, path)
+        for names in (
+            ["interval_level"],
+            *([bound_name(f, end) for f in tree.fraction_names] for end in ("low", "high")),
+        )
+    )
+    promised = set() if level is None else set(level[~np.isnan(level)].tolist())
+    if len(promised) > 1:
+        raise CatalogError(f"{path}: several interval_level; evaluate the predictions of one model at a time")
+    return PredictionTable(
+        read.ids,
+        votes.cumulative_from_conditional(read.values, tree),
+        tuple(errors),
+        classes,
+        _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], here, path),
+        *((low, high, promised.pop()) if promised else ()),
+    )
 
 
 def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -150,6 +180,11 @@ def evaluate(
         "complete_rows": int((~np.isnan(cumulative[here]).any(1)).sum()),
         **(_vote_scores(told.cumulative[at], cumulative[here], tree, resamples, seed) if of_votes else {}),
     }
+    if told.level is not None:
+        report["intervals"] = {
+            "level": told.level,
+            "per_question": coverage(told.low[at], told.high[at], told.cumulative[at], cumulative[here], tree),
+        }
     if of_classes:
         classes = told.classes[at]
         named = classes >= 0
@@ -158,7 +193,11 @@ def evaluate(
             for a in np.asarray(at)[~named]
         ]
         if named.any():
-            report["classes"] = _class_scores(classes[named], cumulative[here][named], tree, resamples, seed)
+            unknown = np.full((len(rows), len(tree.classes)), np.nan)
+            probability = unknown if told.probability is None else told.probability[at]
+            report["classes"] = _class_scores(
+                classes[named], probability[named], cumulative[here][named], tree, resamples, seed
+            )
     if split is not None:
         train = [row for row, id_ in enumerate(known.ids) if split.get(id_) == "train"]
         if train:
@@ -210,6 +249,19 @@ def _class_number(cell: object, count: int, where: str) -> int:
     return number
 
 
+def _numbers(table: pa.Table, names: Sequence[str], rows: Sequence[int], path: object) -> Floats | None:
+    """Those columns at those rows, (N, K), NaN where blank; None if the table has not all of them."""
+    if not set(names) <= set(table.column_names):
+        return None
+    out = np.empty((len(rows), len(names)))
+    for number, name in enumerate(names):
+        try:
+            out[:, number] = pc.fill_null(table[name].take(rows).cast(pa.float64()), math.nan).to_numpy()
+        except pa.ArrowInvalid as error:
+            raise CatalogError(f"{path}, column {name}: {error}") from None
+    return out
+
+
 def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, seed: int) -> dict[str, Any]:
     def interval(told: Floats, true: Floats) -> dict[str, float | None]:
         def score(rows: NDArray[np.int64]) -> float:
@@ -226,7 +278,9 @@ def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, s
     }
 
 
-def _class_scores(classes: NDArray[np.int64], known: Floats, tree: Tree, resamples: int, seed: int) -> dict[str, Any]:
+def _class_scores(
+    classes: NDArray[np.int64], probability: Floats, known: Floats, tree: Tree, resamples: int, seed: int
+) -> dict[str, Any]:
     truth = votes.classify(known, tree).astype(int)
     decided = truth >= 0
     truth, told = truth[decided], classes[decided]
@@ -257,6 +311,7 @@ def _class_scores(classes: NDArray[np.int64], known: Floats, tree: Tree, resampl
             for c, rule in enumerate(tree.classes)
         },
         "confusion_matrix": matrix.tolist(),
+        "reliability": class_reliability(probability[decided], truth, seed=seed),
     }
 
 

@@ -13,7 +13,9 @@ from .schema import Tree
 __all__ = [
     "Interval",
     "accuracy",
+    "binomial_interval",
     "bootstrap",
+    "calibration_error",
     "confusion_matrix",
     "macro",
     "per_class",
@@ -101,6 +103,33 @@ def macro(matrix: NDArray[np.int64]) -> dict[str, float]:
     if not matrix.any():
         return dict.fromkeys(("precision", "recall", "f1"), float("nan"))
     return {name: float(np.nanmean(values)) for name, values in per_class(matrix).items()}
+
+
+def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error: |mean probability − share right| in bins of equally many, averaged over galaxies.
+
+    Guo et al. 2017 (arXiv:1706.04599), with bins of equal mass. NaN without galaxies.
+
+    Parameters
+    ----------
+    probability : (N,) in [0, 1]
+        Of the answer that was given.
+    right : (N,) bool
+    """
+    if not len(probability):
+        return float("nan")
+    order = np.argsort(probability, kind="stable")
+    gaps = np.array_split((probability - right)[order], min(bins, len(order)))
+    return float(sum(abs(gap.sum()) for gap in gaps) / len(order))
+
+
+def binomial_interval(hits: float, count: int) -> tuple[float, float]:
+    """95 % interval of the share that `hits` of `count` estimates (Wilson 1927, J. Am. Stat. Assoc. 22, 209)."""
+    z = 1.959963984540054
+    share = hits / count
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def bootstrap(

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from . import votes
 from .bundle import Bundle, BundleError, Network, open_bundle
+from .calibration import Calibration
 from .images import PictureError, find_pictures, load_picture, picture_from_array
+from .intervals import Intervals
 from .predictions import Prediction, Predictions, concatenated
 from .preprocess import Preprocess
 
@@ -80,6 +82,7 @@ class Model:
         self.bundle = bundle
         self.tree = bundle.tree
         self.views = bundle.views
+        self.calibration = bundle.calibration or Calibration()
         self._sessions = [_session(network, bundle, threads) for network in bundle.networks]
 
     @property
@@ -96,6 +99,11 @@ class Model:
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
         return tuple(preprocess.resized(picture) for preprocess in self.preprocesses)
+
+    def intervals(self, views: int | None = None) -> Intervals | None:
+        """Intervals for the mean of so many views; None if the model was not calibrated with that many."""
+        intervals = self.calibration.intervals
+        return intervals if intervals and intervals.views == (self.views if views is None else views) else None
 
     def votes(
         self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], views: int | None = None, *, features: bool = False
@@ -199,6 +207,10 @@ class Model:
         """Run the networks over pictures that `read` has read."""
         good = [i for i, row in enumerate(reads) if row.inputs is not None]
         told = self.votes([reads[i].inputs for i in good], views)
+        intervals, classes = self.intervals(views), self.calibration.classes
+        unknown = np.full_like(told.cumulative, np.nan)
+        low, high = intervals.bounds(told.cumulative, self.tree) if intervals else (unknown, unknown)
+        level = np.full(len(good), intervals.level if intervals else np.nan)
 
         def rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
             out = np.full((len(reads), *values.shape[1:]), np.nan)
@@ -210,8 +222,11 @@ class Model:
             tuple(row.id for row in reads),
             tuple(row.path for row in reads),
             rows(told.cumulative),
-            rows(told.class_probability),
+            rows(classes(told.class_probability) if classes else told.class_probability),
             tuple(row.error for row in reads),
+            rows(low),
+            rows(high),
+            rows(level),
             rows(told.rotation_spread),
             rows(told.network_spread),
         )

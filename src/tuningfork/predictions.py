@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from . import votes
 from .catalog import Column, arrow_schema
-from .schema import Tree
+from .schema import Question, Tree
 
-__all__ = ["Prediction", "Predictions", "concatenated", "kaggle_schema", "output_schema"]
+__all__ = ["Prediction", "Predictions", "bound_name", "concatenated", "kaggle_schema", "output_schema"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,11 @@ class Predictions:
     cumulative : (N, A) float64 in [0, 1]
         Products of the vote fractions down the tree; NaN without a prediction.
     class_probability : (N, C) float64 in [0, 1]
-        Sums to 1 over the tree's classes; NaN without a prediction.
+        Sums to 1 over the tree's classes; calibrated if the model is. NaN without a prediction.
+    low, high : (N, A) float64 in [0, 1]
+        Bounds of the intervals of `fractions`; NaN where the model has none.
+    level : (N,) float64 in (0, 1)
+        The share of galaxies whose fraction the intervals hold, as the model promises; NaN if it does not.
     rotation_spread, network_spread : (N,) float64
         How much the rotated and reflected views, and the ensemble's networks, differ; see `Votes`.
 
@@ -43,6 +48,9 @@ class Predictions:
     cumulative: NDArray[np.float64]
     class_probability: NDArray[np.float64]
     errors: tuple[str, ...]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    level: NDArray[np.float64]
     rotation_spread: NDArray[np.float64]
     network_spread: NDArray[np.float64]
 
@@ -58,6 +66,8 @@ class Predictions:
             self.cumulative[row],
             self.class_probability[row],
             self.errors[row],
+            self.low[row],
+            self.high[row],
         )
 
     @cached_property
@@ -90,6 +100,10 @@ class Predictions:
         untold = np.isnan(self.cumulative).any(1)
         for name, values in zip(self.tree.fraction_names, self.fractions.T, strict=True):
             columns[name] = pa.array(values.astype(np.float32), mask=untold)
+        for end, bounds in (("low", self.low), ("high", self.high)):
+            for name, values in zip(self.tree.fraction_names, bounds.T, strict=True):
+                columns[bound_name(name, end)] = _blank_where_nan(values)
+        columns["interval_level"] = pa.array(self.level, mask=np.isnan(self.level))
         if self.tree.classes:
             names = [rule.name for rule in self.tree.classes]
             untold = self.class_index < 0
@@ -99,8 +113,7 @@ class Predictions:
             for number, values in enumerate(self.class_probability.T):
                 columns[f"class_{number}_probability"] = pa.array(values.astype(np.float32), mask=untold)
         for name in ("rotation_spread", "network_spread"):
-            values = getattr(self, name)
-            columns[name] = pa.array(values.astype(np.float32), mask=np.isnan(values))
+            columns[name] = _blank_where_nan(getattr(self, name))
         return pa.table([columns[field.name] for field in schema], schema=schema)
 
     def to_kaggle(self) -> pa.Table:
@@ -123,13 +136,21 @@ class Prediction:
     path: str
     cumulative: NDArray[np.float64]
     class_probability: NDArray[np.float64]
-    error: str = ""
+    error: str
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
     @property
     def fractions(self) -> dict[str, float]:
         """Name in words → share of those asked, such as ``{"bar_yes_fraction": 0.8, …}``."""
         values = votes.shares(self.cumulative, self.tree)
         return dict(zip(self.tree.fraction_names, values.tolist(), strict=True))
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Name in words → the bounds of that fraction's interval; without those that the model does not give."""
+        bounds = zip(self.tree.fraction_names, self.low.tolist(), self.high.tolist(), strict=True)
+        return {name: (low, high) for name, low, high in bounds if not math.isnan(low)}
 
     @property
     def class_name(self) -> str:
@@ -140,36 +161,50 @@ class Prediction:
 
     def steps(self) -> list[tuple[str, str, float]]:
         """The majority's way down the tree: each question's key, its answer's text, the share of those asked."""
+        values = votes.shares(self.cumulative, self.tree)
+        return [(question.key, self.tree.answers[at].text, float(values[at])) for question, at in self._way()]
+
+    def _way(self) -> list[tuple[Question, int]]:
+        """The questions of `steps`, with the answer's position in `tree.answers`."""
         if np.isnan(self.cumulative).any():
             return []
-        values = votes.shares(self.cumulative, self.tree)
-        steps, key = [], self.tree.questions[0].key
+        parts = {question.key: part for question, part in zip(self.tree.questions, self.tree.slices, strict=True)}
+        way, key = [], self.tree.questions[0].key
         while key is not None:
-            number = next(i for i, question in enumerate(self.tree.questions) if question.key == key)
-            part = self.tree.slices[number]
-            answer = self.tree.questions[number].answers[int(np.argmax(values[part]))]
-            steps.append((self.tree.questions[number].key, answer.text, float(values[part].max())))
-            key = answer.next
-        return steps
+            # Within a question the cumulative fractions stand in the same proportion as the shares.
+            at = parts[key].start + int(np.argmax(self.cumulative[parts[key]]))
+            way.append((self.tree.question(key), at))
+            key = self.tree.answers[at].next
+        return way
 
     def __str__(self) -> str:
         if self.error:
             return f"{self.id}: {self.error}"
         top = [f"{self.class_name} ({self.class_probability.max():.0%})"] if self.class_name else []
-        way = ", ".join(f"{key.replace('_', ' ')}: {answer} {share:.0%}" for key, answer, share in self.steps())
+        way = ", ".join(
+            f"{key.replace('_', ' ')}: {answer} {share:.0%}{self._within(at)}"
+            for (key, answer, share), (_, at) in zip(self.steps(), self._way(), strict=True)
+        )
         return f"{self.id}: " + "; ".join([*top, *([way] if way else [])])
+
+    def _within(self, at: int) -> str:
+        return "" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})"
 
 
 def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
     """Several Predictions of one tree as one."""
-    none = np.empty(0)
-    nothing = (np.empty((0, len(tree.columns))), np.empty((0, len(tree.classes))))
-    parts = parts or [Predictions(tree, (), (), *nothing, (), none, none)]
+    none, answers = np.empty(0), np.empty((0, len(tree.columns)))
+    classes = np.empty((0, len(tree.classes)))
+    parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, none, none, none)]
 
     def joined(values: list[Any]) -> Any:
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
 
     return Predictions(tree, *(joined([getattr(part, f.name) for part in parts]) for f in fields(Predictions)[1:]))
+
+
+def _blank_where_nan(values: NDArray[np.float64]) -> pa.Array:
+    return pa.array(values.astype(np.float32), mask=np.isnan(values))
 
 
 def output_schema(tree: Tree) -> pa.Schema:
@@ -181,8 +216,16 @@ def output_schema(tree: Tree) -> pa.Schema:
     names = iter(tree.fraction_names)
     for question in tree.questions:
         for answer in question.answers:
-            text = f'Predicted share of those asked "{question.text}" who answer "{answer.text}", 0 to 1'
-            columns.append(Column(next(names), pa.float32(), text))
+            name, text = next(names), f'Predicted share of those asked "{question.text}" who answer "{answer.text}"'
+            columns += [
+                Column(name, pa.float32(), f"{text}, 0 to 1"),
+                Column(bound_name(name, "low"), pa.float32(), f"Interval of {name}, lower bound; null: not calibrated"),
+                Column(
+                    bound_name(name, "high"), pa.float32(), f"Interval of {name}, upper bound; null: not calibrated"
+                ),
+            ]
+    text = "Share of galaxies whose volunteers' fraction lies within its interval, as promised; null: not calibrated"
+    columns.append(Column("interval_level", pa.float64(), text))
     if tree.classes:
         listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
         columns += [
@@ -209,6 +252,11 @@ def output_schema(tree: Tree) -> pa.Schema:
     ]
     columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction"))
     return arrow_schema(columns)
+
+
+def bound_name(fraction_name: str, end: str) -> str:
+    """The column of an interval's `end`, "low" or "high": ``bar_yes_fraction`` → ``bar_yes_low``."""
+    return f"{fraction_name.removesuffix('_fraction')}_{end}"
 
 
 def kaggle_schema(tree: Tree) -> pa.Schema:

@@ -7,6 +7,7 @@ from .predicting import predict  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
+from .calibrating import calibrate  # isort: skip
 from .studying import study_app  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
@@ -14,6 +15,7 @@ from .showing import demo, models  # isort: skip
 
 __all__ = [
     "app",
+    "calibrate",
     "classes",
     "demo",
     "evaluate",

@@ -23,7 +23,7 @@ from .base import (
     trouble,
 )
 
-__all__ = ["classes", "evaluate", "lint"]
+__all__ = ["classes", "coverage_table", "evaluate", "lint"]
 
 
 @app.command()
@@ -171,6 +171,11 @@ def _print_scores(report: dict[str, Any]) -> None:
         _print_votes(report)
     else:
         print("no votes to score: these predictions tell classes only")
+    if "intervals" in report:
+        title = f"volunteers' fractions within their interval; promised: {report['intervals']['level']:.3g}"
+        screen().print(coverage_table(report["intervals"]["per_question"], title))
+    else:
+        print("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
     if "classes" not in report:
         print("no class to score: predictions in Kaggle's layout, or of votes only, have none")
         return
@@ -193,6 +198,21 @@ def _print_votes(report: dict[str, Any]) -> None:
     print(f"largest violation of a sum of the tree: {report['largest_sum_violation']:.2g}")
 
 
+def coverage_table(per_question: dict[str, Any], title: str) -> Table:
+    """How often intervals hold, as `reliability.coverage` tells it."""
+
+    def shown(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    columns = ("question", "galaxies", "coverage", "95 % interval", "mean width", "few asked", "many asked")
+    table = Table(*columns, title=title)
+    for name, each in per_question.items():
+        within = "–" if each["low"] is None else f"{each['low']:.3f}…{each['high']:.3f}"
+        halves = (shown(each[half] and each[half]["coverage"]) for half in ("small_reach", "large_reach"))
+        table.add_row(name, str(each["galaxies"]), shown(each["coverage"]), within, shown(each["mean_width"]), *halves)
+    return table
+
+
 def _print_classes(scores: dict[str, Any]) -> None:
     from ..card import interval_text as shown
 
@@ -200,6 +220,13 @@ def _print_classes(scores: dict[str, Any]) -> None:
     print(f"{scores['galaxies']} galaxies whose class the votes decide")
     for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1"):
         print(f"  {name.replace('_', ' ')}: {shown(scores[name])}")
+    if reliability := scores["reliability"]:
+        perfect = reliability["if_perfect"]
+        print(
+            f"  calibration error: {reliability['calibration_error']:.4f} (10 bins of equally many; a perfectly "
+            f"calibrated model would show {perfect['mean']:.4f} with so few, below {perfect['quantile_95']:.4f} "
+            "19 times of 20)"
+        )
     names = scores["names"]
     table = Table("class", "galaxies", "precision", "recall", "F1")
     for number, values in enumerate(scores["per_class"].values()):

@@ -63,10 +63,11 @@ class FoldRow:
 
 @dataclass(frozen=True, slots=True)
 class FoldPlan:
-    """Rows, all compared on the same folds; `use` are the folds that are trained, of `folds`."""
+    """Rows, all compared on the same folds of what the fraction `test` leaves; `use` are those that are trained."""
 
     folds: int
     use: tuple[int, ...]
+    test: float
     rows: tuple[FoldRow, ...]
 
 
@@ -86,12 +87,15 @@ def load_fold_plan(path: str | Path) -> FoldPlan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not valid TOML: {error}") from None
     folds, use, tables = values.pop("folds", 5), values.pop("use", None), values.pop("row", None)
+    test = values.pop("test", Recipe().test)
     values.pop("about", None)
     if values:
         raise StudyError(f"{path}: unknown key {next(iter(values))!r}")
     use = list(range(folds)) if use is None and type(folds) is int else use
     if type(folds) is not int or folds < 2 or not isinstance(use, list) or not set(use) <= set(range(folds)) or not use:
         raise StudyError(f"{path}: folds must be at least 2, and use a list of some of 0…folds − 1")
+    if not isinstance(test, float) or not 0 <= test <= 0.5:
+        raise StudyError(f"{path}: test = {test!r} is not in 0…0.5")
     if not isinstance(tables, list) or not tables:
         raise StudyError(f"{path}: [[row]] tables are expected")
     rows: list[FoldRow] = []
@@ -100,7 +104,7 @@ def load_fold_plan(path: str | Path) -> FoldPlan:
             rows.append(_row(table, path.parent, [row.name for row in rows]))
         except (KeyError, TypeError, ValueError, RecipeError) as error:
             raise StudyError(f"{path}: row {number}: {error}") from None
-    return FoldPlan(folds, tuple(sorted(set(use))), tuple(rows))
+    return FoldPlan(folds, tuple(sorted(set(use))), test, tuple(rows))
 
 
 def _row(table: Mapping[str, Any], folder: Path, before: Sequence[str]) -> FoldRow:
@@ -156,11 +160,13 @@ def run_folds(
                 if (folder / "result.json").exists():
                     continue
                 say(f"{row.name}, fold {fold}, seed {seed}")
+                # One split for all rows, whatever their recipes would have.
+                same = {"folds": plan.folds, "test": plan.test, "split_seed": 0, "published_split": {}}
                 train(
                     labels,
                     images,
                     folder,
-                    replace(row.recipe, folds=plan.folds, fold=fold, seed=seed),
+                    replace(row.recipe, fold=fold, seed=seed, **same),
                     start=row.start,
                     sources=row.sources,
                     teacher=_folder_of(output, plan, row.teacher, fold) / "bundle" if row.teacher else None,
@@ -223,7 +229,11 @@ def fold_table(plan: FoldPlan, output: Path) -> list[dict[str, Any]]:
 def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int) -> Run | None:
     """A training's record with the row's own predictions in it; None if it is not done."""
     if row.mean_of:
-        runs = [_predicted(_named(plan, name), plan, output, fold, seed) for name in row.mean_of]
+        members = [_named(plan, name) for name in row.mean_of]
+        runs = [
+            _predicted(replace(each, views=row.views or each.views), plan, output, fold, each.seeds[0])
+            for each in members
+        ]
         if not all(runs):
             return None
         return replace(

@@ -227,6 +227,8 @@ def _with_base(text: str, depth: int) -> dict[str, Any]:
         return values
     if not isinstance(base, str):
         raise RecipeError(f"base = {base!r}: a recipe's name is expected")
+    if base not in builtin_recipes():
+        base = str(Path(text).parent / base)  # beside the recipe that names it
     below = _with_base(base, depth + 1)
     for table in ("augmentation", "network_options"):
         if isinstance(values.get(table), dict) and isinstance(below.get(table), dict):

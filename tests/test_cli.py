@@ -26,6 +26,7 @@ COMMANDS = (
     "score",
     "simulate",
     "train",
+    "calibrate",
     "study paper",
     "study search",
     "report",

@@ -132,7 +132,7 @@ def _refuse_training(
         raise CalibrationError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
     if part == "train":
         raise CalibrationError(
-            "galaxies that the model was trained on make its errors look too small to promise anything; name another --part"
+            "on galaxies that a model was trained on its errors are too small to promise anything; name another --part"
         )
 
 

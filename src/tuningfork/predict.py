@@ -9,7 +9,6 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,14 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .catalog import RowError, check_format, table_writer
-from .files import check_writable, whole_file, write_text
+from .files import check_writable, lock, whole_file, write_text
 from .images import find_pictures
 from .model import Model, Read, concatenated, kaggle_schema, load, output_schema
-
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["PART_ROWS", "PredictError", "Summary", "load", "predict_batches", "predict_files"]
 
@@ -89,7 +83,8 @@ def predict_files(
     if not total:
         raise PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
     parts = output.with_name(output.name + ".parts")
-    with _locked(parts, output):
+    busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
+    with lock(parts.with_name(f".{parts.name}.lock"), busy):
         _open_parts(parts, fingerprint, resume)
         return _predict_parts(model, paths, output, parts, total, kaggle, views, batch, progress)
 
@@ -188,24 +183,6 @@ def _survey(
         digest.update(f"{path}\0{state}\n".encode("utf-8", "surrogateescape"))
         total += 1
     return total, digest.hexdigest()
-
-
-@contextmanager
-def _locked(parts: Path, output: Path) -> Iterator[None]:
-    """Hold the folder of parts for this process alone; the lock goes with the process, however it ends."""
-    if fcntl is None:
-        yield
-        return
-    lock = parts.with_name(f".{parts.name}.lock")
-    with open(lock, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise PredictError(f"another run is writing {output}; wait for it, or name another output") from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _open_parts(parts: Path, fingerprint: str, resume: bool) -> None:

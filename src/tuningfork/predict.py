@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .catalog import RowError, check_format, table_writer
-from .files import check_writable, lock, whole_file, write_text
+from .files import check_writable, lock, write_text
 from .images import find_pictures
 from .model import Model, Read, concatenated, kaggle_schema, load, output_schema
 
@@ -124,8 +124,8 @@ def _predict_parts(
                 if reason
             }
             table = table.replace_schema_metadata({"errors": json.dumps(reasons)})
-            with whole_file(file) as beside:
-                pa.parquet.write_table(table, beside)
+            with table_writer(file, table.schema) as write:
+                write(table)
         done += len(rows)
         if progress:
             progress(done, total)

@@ -132,11 +132,11 @@ def class_scores(
     each, mean = metrics.per_class(matrix), metrics.macro(matrix)
     drawn_each = [metrics.per_class(m) for m in matrices]
     values = {"accuracy": metrics.accuracy(matrix), **{f"macro_{name}": value for name, value in mean.items()}}
-    spread = {name: np.empty(len(matrices)) for name in values}
-    for r, m in enumerate(matrices):
-        spread["accuracy"][r] = metrics.accuracy(m)
-        for name, value in metrics.macro(m).items():
-            spread[f"macro_{name}"][r] = value
+    spread = {
+        "accuracy": np.array([metrics.accuracy(m) for m in matrices]),
+        # As `metrics.macro`: a resample holds galaxies, so that some class occurs.
+        **{f"macro_{name}": np.array([np.nanmean(d[name]) for d in drawn_each]) for name in each},
+    }
     if drawn is not None:
         drawn |= spread
     return {

@@ -90,6 +90,21 @@ def test_version(run):
     assert re.fullmatch(r"tuningfork \d+\.\d+\.\d+\n", run("--version").stdout)
 
 
+@pytest.mark.parametrize(
+    ("words", "module", "extra"),
+    [
+        (["train", "--images", ".", "--labels", ".", "-o", "run"], "tuningfork.train.fit", "train"),
+        (["study", "search", "--images", ".", "--labels", ".", "-o", "s"], "tuningfork.study.search", "study"),
+        (["study", "paper", "--data", ".", "-o", "study"], "tuningfork.study.paper", "study"),
+        (["report", ".", "-o", "report.html"], "tuningfork.study.report", "report"),
+    ],
+)
+def test_a_missing_library_names_its_extra(run, monkeypatch, words, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    error = run(*words, code=1).stderr
+    assert re.fullmatch(rf"error: .* needs more libraries \(.+\): pip install 'tuningfork\[{extra}\]'\n", error)
+
+
 # ------------------------------------------------------------------ predict
 
 

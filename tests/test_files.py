@@ -1,17 +1,22 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and one process at a time holds a lock."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tuningfork import files
-from tuningfork.files import beside, check_writable, whole_file, write_text
+from tuningfork.files import beside, check_writable, lock, whole_file, write_text
 
+needs_locks = pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
 needs_root_limits = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
 )
@@ -242,3 +247,68 @@ def test_a_forbidden_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         write_text(folder / "a.txt", "x")
     assert os.listdir(folder) == []
+
+
+# ---------------------------------------------------------------- one process alone
+
+
+@needs_locks
+def test_who_comes_second_is_told_and_the_first_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with lock(path, ValueError("busy")):
+        with pytest.raises(ValueError, match="second"), lock(path, ValueError("second")):
+            pytest.fail("both are in")
+        # The refused one has not let the first one's lock go.
+        with pytest.raises(ValueError, match="third"), lock(path, ValueError("third")):
+            pytest.fail("both are in")
+    assert os.listdir(tmp_path) == []
+    with lock(path, ValueError("busy")):
+        pass
+
+
+@pytest.mark.parametrize("error", [BlockingIOError("of the work"), KeyboardInterrupt()])
+def test_an_error_of_the_work_passes_and_lets_go(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, lock(tmp_path / ".lock", ValueError("busy")):
+        raise error
+    assert caught.value is error
+    assert os.listdir(tmp_path) == []
+
+
+@needs_locks
+def test_of_many_that_wait_one_is_in_at_a_time(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most = []
+
+    def work(number: int) -> None:
+        with lock(tmp_path / ".lock"):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.001)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(200)))
+    assert most == [1] * 200
+    assert os.listdir(tmp_path) == []
+
+
+@needs_locks
+def test_the_lock_of_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
+    code = f"from tuningfork.files import lock\nwith lock({str(tmp_path / '.lock')!r}): print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(ValueError, match="busy"), lock(tmp_path / ".lock", ValueError("busy")):
+            pytest.fail("both are in")
+        process.kill()
+        process.wait()
+    assert os.listdir(tmp_path) == [".lock"]
+    with lock(tmp_path / ".lock", ValueError("busy")):
+        pass
+
+
+def test_without_locks_the_work_is_done_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    with lock(tmp_path / ".lock", ValueError("busy")), lock(tmp_path / ".lock", ValueError("busy")):
+        assert os.listdir(tmp_path) == []

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as reference
 
 from tuningfork.metrics import (
+    Interval,
     accuracy,
     binomial_interval,
     bootstrap,
@@ -269,3 +270,15 @@ def test_the_binomial_interval_inverts_the_score_test(hits: int, count: int) -> 
             assert abs(hits / count - bound) / math.sqrt(bound * (1 - bound) / count) == pytest.approx(
                 1.959964, rel=1e-6
             )
+
+
+def test_what_json_cannot_hold_is_none() -> None:
+    assert Interval(0.5, 0.25, 0.75).to_dict() == {"value": 0.5, "low": 0.25, "high": 0.75}
+    assert Interval(math.nan, -math.inf, math.nan).to_dict() == dict.fromkeys(("value", "low", "high"))
+
+
+def test_resamples_that_are_no_number_are_left_out() -> None:
+    drawn = RNG.permutation([*range(101), *[math.nan] * 300, math.inf])
+    interval = Interval.of(50.0, drawn, 0.9)
+    assert (interval.low, interval.value, interval.high) == pytest.approx((5, 50, 95))
+    assert Interval.of(0.5, [math.nan]).to_dict() == {"value": 0.5, "low": None, "high": None}

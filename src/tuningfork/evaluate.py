@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -267,13 +266,16 @@ def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, s
         def score(rows: NDArray[np.int64]) -> float:
             return metrics.rmse(told[rows], true[rows])
 
-        return _interval(metrics.bootstrap(score, len(true), resamples=resamples, seed=seed))
+        return metrics.bootstrap(score, len(true), resamples=resamples, seed=seed).to_dict()
 
     complete = ~np.isnan(known).any(1)
     return {
         "rmse_complete_rows": interval(predicted[complete], known[complete]),
         "rmse_known_columns": interval(predicted, known),
-        "rmse_per_question": _finite(metrics.rmse_per_question(predicted, known, tree)),
+        "rmse_per_question": {
+            key: metrics.number_or_none(value)
+            for key, value in metrics.rmse_per_question(predicted, known, tree).items()
+        },
         "largest_sum_violation": float(np.nanmax(np.abs(votes.sum_violations(predicted, tree)))),
     }
 
@@ -287,15 +289,13 @@ def _class_scores(
     count = len(tree.classes)
     matrix = metrics.confusion_matrix(truth, told, count)
 
-    def interval(score: Any) -> dict[str, float]:
-        return _interval(
-            metrics.bootstrap(
-                lambda r: score(metrics.confusion_matrix(truth[r], told[r], count)),
-                len(truth),
-                resamples=resamples,
-                seed=seed,
-            )
-        )
+    def interval(score: Any) -> dict[str, float | None]:
+        return metrics.bootstrap(
+            lambda r: score(metrics.confusion_matrix(truth[r], told[r], count)),
+            len(truth),
+            resamples=resamples,
+            seed=seed,
+        ).to_dict()
 
     each = metrics.per_class(matrix)
     return {
@@ -306,7 +306,7 @@ def _class_scores(
         "per_class": {
             rule.key: {
                 "galaxies": int(matrix[c].sum()),
-                **{name: _number(float(values[c])) for name, values in each.items()},
+                **{name: metrics.number_or_none(float(values[c])) for name, values in each.items()},
             }
             for c, rule in enumerate(tree.classes)
         },
@@ -355,16 +355,3 @@ def _baselines(
             near = nearest_neighbour_votes(cumulative[train_rows], train_pixels, test_pixels)
             out[f"{NEIGHBOURS}_nearest_neighbours_32x32"] = scores(near, rows)
     return out, errors
-
-
-def _interval(interval: metrics.Interval) -> dict[str, Any]:
-    return _finite({"value": interval.value, "low": interval.low, "high": interval.high})
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, Any]:
-    # JSON has no NaN; null says that there was nothing to score.
-    return {key: _number(value) for key, value in values.items()}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

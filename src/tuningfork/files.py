@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that one process holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["beside", "check_writable", "whole_file", "write_text"]
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["beside", "check_writable", "lock", "whole_file", "write_text"]
 
 
 def beside(path: str | os.PathLike[str]) -> Path:
@@ -50,6 +55,53 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a whole UTF-8 text file."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def lock(path: str | os.PathLike[str], busy: Exception | None = None) -> Iterator[None]:
+    """Hold the file `path`, made for this and removed after it, for this process alone.
+
+    The lock goes with the process, however it ends: the file that a killed one leaves is in nobody's way.
+    It binds only those who ask for it, other machines only where the file system's ``flock`` reaches them,
+    and on Windows, which has no ``flock``, nobody.
+
+    Parameters
+    ----------
+    busy : exception, optional
+        Raised if another process holds it; None: wait until that one lets go.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made, or its file system has no locks.
+    """
+    if fcntl is None:
+        yield
+        return
+    while True:
+        with open(path, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            except BlockingIOError:
+                assert busy is not None
+                raise busy from None
+            if not _is_at(file.fileno(), path):
+                continue
+            try:
+                yield
+            finally:
+                # Another user's folder may not allow it, and a file that nobody holds is no obstacle.
+                with suppress(OSError):
+                    os.unlink(path)
+            return
+
+
+def _is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
+    # Whoever held it before may have removed the very file that we opened; a third one could hold its successor.
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "calibration_error",
     "confusion_matrix",
     "macro",
+    "number_or_none",
     "per_class",
     "rmse",
     "rmse_per_answer",
@@ -36,6 +38,28 @@ class Interval:
     low: float
     high: float
     level: float = 0.95
+
+    @classmethod
+    def of(cls, value: float, drawn: Floats | Sequence[float], level: float = 0.95) -> Interval:
+        """Percentiles of a score's resamples `drawn` (R,); those that are not finite are left out.
+
+        The bounds are NaN where the score is not finite or no resample is.
+        """
+        finite = np.asarray(drawn, float)
+        finite = finite[np.isfinite(finite)]
+        if not math.isfinite(value) or not len(finite):
+            return cls(value, math.nan, math.nan, level)
+        low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+        return cls(value, float(low), float(high), level)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """`value`, `low` and `high` for JSON."""
+        return {name: number_or_none(getattr(self, name)) for name in ("value", "low", "high")}
+
+
+def number_or_none(value: float) -> float | None:
+    """For JSON, which has no NaN: None says that there was nothing to score."""
+    return value if math.isfinite(value) else None
 
 
 def rmse(predicted: Floats, known: Floats) -> float:
@@ -150,8 +174,6 @@ def bootstrap(
     """
     rng = np.random.default_rng(seed)
     value = score(np.arange(count))
-    if count == 0 or not np.isfinite(value):
-        return Interval(value, float("nan"), float("nan"), level)
-    drawn = [score(rng.integers(0, count, count)) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), level)
+    if count == 0 or not math.isfinite(value):
+        resamples = 0
+    return Interval.of(value, [score(rng.integers(0, count, count)) for _ in range(resamples)], level)

@@ -9,7 +9,6 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,15 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .catalog import RowError, check_format, table_writer
-from .files import check_writable, whole_file, write_text
+from .files import check_writable, lock, write_text
 from .images import find_pictures
 from .model import Model, Read, load
 from .predictions import concatenated, kaggle_schema, output_schema
-
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["PART_ROWS", "PredictError", "Summary", "load", "predict_batches", "predict_files"]
 
@@ -90,7 +84,8 @@ def predict_files(
     if not total:
         raise PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
     parts = output.with_name(output.name + ".parts")
-    with _locked(parts, output):
+    busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
+    with lock(parts.with_name(f".{parts.name}.lock"), busy):
         _open_parts(parts, fingerprint, resume)
         return _predict_parts(model, paths, output, parts, total, kaggle, views, batch, progress)
 
@@ -130,8 +125,8 @@ def _predict_parts(
                 if reason
             }
             table = table.replace_schema_metadata({"errors": json.dumps(reasons)})
-            with whole_file(file) as beside:
-                pa.parquet.write_table(table, beside)
+            with table_writer(file, table.schema) as write:
+                write(table)
         done += len(rows)
         if progress:
             progress(done, total)
@@ -189,24 +184,6 @@ def _survey(
         digest.update(f"{path}\0{state}\n".encode("utf-8", "surrogateescape"))
         total += 1
     return total, digest.hexdigest()
-
-
-@contextmanager
-def _locked(parts: Path, output: Path) -> Iterator[None]:
-    """Hold the folder of parts for this process alone; the lock goes with the process, however it ends."""
-    if fcntl is None:
-        yield
-        return
-    lock = parts.with_name(f".{parts.name}.lock")
-    with open(lock, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise PredictError(f"another run is writing {output}; wait for it, or name another output") from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _open_parts(parts: Path, fingerprint: str, resume: bool) -> None:

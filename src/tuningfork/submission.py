@@ -69,9 +69,9 @@ class Score:
             "solution": self.solution,
             "galaxies": self.rows,
             "complete_rows": self.complete_rows,
-            "rmse_complete_rows": _interval(self.complete),
-            "rmse_known_columns": _interval(self.known),
-            "rmse_per_question": {key: _number(value) for key, value in self.rmse_per_question.items()},
+            "rmse_complete_rows": self.complete.to_dict(),
+            "rmse_known_columns": self.known.to_dict(),
+            "rmse_per_question": {key: metrics.number_or_none(value) for key, value in self.rmse_per_question.items()},
             "largest_sum_violation": self.largest_sum_violation,
             "rows_in_order": self.rows_in_order,
         }
@@ -365,12 +365,3 @@ def _decodable(text: str) -> bool:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
-
-
-def _interval(interval: metrics.Interval) -> dict[str, float | None]:
-    return {name: _number(getattr(interval, name)) for name in ("value", "low", "high")}
-
-
-def _number(value: float) -> float | None:
-    # JSON has no NaN; null says that there was nothing to score.
-    return value if math.isfinite(value) else None

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "app",
-    "screen",
+    "cache_folder",
     "counted",
     "failed",
+    "libraries",
     "main",
     "must_exist",
     "print_json",
@@ -31,6 +32,8 @@ __all__ = [
     "report_rows",
     "rest",
     "row_error",
+    "say",
+    "screen",
     "trouble",
 ]
 
@@ -51,6 +54,12 @@ app = typer.Typer(
 
 TreeOption = Annotated[str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1 or a TOML file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
+ImagesOption = Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")]
+LabelsOption = Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
+CacheOption = Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that read pictures.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")]
 LabelsArgument = Annotated[Path, typer.Argument(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
 
 
@@ -102,6 +111,27 @@ def failed(message: str) -> typer.Exit:
     """Say what went wrong; raise what this returns."""
     print(f"error: {message}", file=sys.stderr)
     return typer.Exit(FAILED)
+
+
+@contextmanager
+def libraries(what: str, extra: str) -> Iterator[None]:
+    """Around imports: if one fails, say which libraries `what` needs."""
+    try:
+        yield
+    except ImportError as error:
+        raise failed(f"{what} needs more libraries ({error.name}): pip install 'tuningfork[{extra}]'") from None
+
+
+def say(line: str) -> None:
+    """Tell a person how the work goes on."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
+    """Where pictures are packed: in the folder named, else in the user's; None: nowhere."""
+    from ..train.cache import default_folder
+
+    return None if no_cache else cache or default_folder()
 
 
 def must_exist(paths: Sequence[Path]) -> None:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .base import JsonOption, app, counted, failed, must_exist, print_json, progress_bar, report_rows, trouble
+from .base import (
+    CacheOption,
+    ImagesOption,
+    JsonOption,
+    LabelsOption,
+    NoCacheOption,
+    ThreadsOption,
+    WorkersOption,
+    app,
+    cache_folder,
+    counted,
+    libraries,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    say,
+    trouble,
+)
 
 __all__ = ["simulate", "train"]
 
@@ -46,8 +63,8 @@ def simulate(
 
 @app.command()
 def train(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
-    labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
+    images: ImagesOption,
+    labels: LabelsOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: logs, checkpoints, bundle.")],
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a TOML file.")] = "efficientnet_b0",
     start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
@@ -76,10 +93,10 @@ def train(
         ),
     ] = None,
     name: Annotated[str, typer.Option(help="The model's name.")] = "model",
-    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    cache: CacheOption = None,
+    no_cache: NoCacheOption = False,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 0,
     devices: Annotated[str, typer.Option(help="How many, or which: 2, or 0,1 (as in Lightning).")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="Machines; start the command on each with torchrun.")] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, auto (as in Lightning).")] = "auto",
@@ -106,12 +123,9 @@ def train(
     """
     must_exist([*images, labels, *([start] if start else []), *([sources] if sources else [])])
     with trouble("give the same command with --resume to go on"):
-        try:
-            from ..train.cache import default_folder
+        with libraries("training", "train"):
             from ..train.fit import train as fit
             from ..train.recipe import load_recipe
-        except ImportError as error:
-            raise failed(f"training needs more libraries ({error.name}): pip install 'tuningfork[train]'") from None
         chosen = (
             load_recipe(recipe)
             .changed(
@@ -129,7 +143,7 @@ def train(
             start=start,
             sources=sources,
             teacher=teacher,
-            cache=None if no_cache else cache or default_folder(),
+            cache=cache_folder(cache, no_cache),
             workers=workers,
             threads=threads,
             devices=devices,
@@ -137,7 +151,7 @@ def train(
             accelerator=accelerator,
             strategy=strategy,
             tensorboard=tensorboard,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=say,
         )
         if not report.first:  # of several processes one tells
             return

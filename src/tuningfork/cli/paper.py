@@ -10,7 +10,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .base import SOME_ROWS_FAILED, JsonOption, failed, must_exist, print_json, progress_bar, screen, trouble
+from .base import (
+    SOME_ROWS_FAILED,
+    JsonOption,
+    ThreadsOption,
+    WorkersOption,
+    libraries,
+    must_exist,
+    print_json,
+    progress_bar,
+    say,
+    screen,
+    trouble,
+)
 from .studying import study_app
 
 __all__ = ["paper"]
@@ -42,8 +54,8 @@ def paper(
     epochs: Annotated[int | None, typer.Option(min=1, help="For all, instead of the recipes'.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="For all, instead of the recipes'.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures [default: OUTPUT/cache].")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare pictures.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 0,
     submission: Annotated[
         bool,
         typer.Option("--submission/--no-submission", help="Write OUTPUT/submission.csv, if test pictures are there."),
@@ -67,10 +79,8 @@ def paper(
     """
     must_exist([data])
     with trouble("the same command goes on where it was"):
-        try:
+        with libraries("a study", "study"):
             from ..study.paper import find_data, paper_study, submit
-        except ImportError as error:
-            raise failed(f"a study needs more libraries ({error.name}): pip install 'tuningfork[study]'") from None
         files = find_data(data)
         note = paper_study(
             files,
@@ -86,7 +96,7 @@ def paper(
             cache=cache,
             workers=workers,
             threads=threads,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=say,
         )
         if submission and len(note["failures"]) < len(note["trainings"]):
             with progress_bar("predicting") as progress:

@@ -11,6 +11,7 @@ import typer
 
 from .base import (
     JsonOption,
+    ThreadsOption,
     app,
     counted,
     must_exist,
@@ -47,7 +48,7 @@ def predict(
         int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures at a time.")] = 32,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    threads: ThreadsOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     as_json: JsonOption = False,
 ) -> None:

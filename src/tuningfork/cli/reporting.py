@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .base import SOME_ROWS_FAILED, JsonOption, app, failed, must_exist, print_json, trouble
+from .base import SOME_ROWS_FAILED, JsonOption, app, libraries, must_exist, print_json, say, trouble
 
 __all__ = ["report"]
 
@@ -36,17 +36,9 @@ def report(
     must_exist([run])
     if part not in ("test", "validation"):
         raise typer.BadParameter(f"{part!r} is none of test, validation", param_hint="--part")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise failed("the figures need matplotlib: pip install 'tuningfork[report]'") from None
     with trouble():
-        import sys
-
-        from ..study.report import write_report
-
-        def say(line: str) -> None:
-            print(line, file=sys.stderr)
+        with libraries("the page", "report"):
+            from ..study.report import write_report
 
         written = write_report(run, output, part=part, resamples=resamples, say=say)
         if as_json:
@@ -55,6 +47,6 @@ def report(
             size = output.stat().st_size / 1e6
             print(f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}")
         for name, reason in written.broken:
-            print(f"failed: {name}: {reason}", file=sys.stderr)
+            say(f"failed: {name}: {reason}")
         if written.broken:
             raise typer.Exit(SOME_ROWS_FAILED)

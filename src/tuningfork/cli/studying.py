@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .base import JsonOption, app, failed, must_exist, print_json, report_rows, screen, trouble
+from .base import (
+    CacheOption,
+    ImagesOption,
+    JsonOption,
+    LabelsOption,
+    NoCacheOption,
+    ThreadsOption,
+    WorkersOption,
+    app,
+    cache_folder,
+    libraries,
+    must_exist,
+    print_json,
+    report_rows,
+    say,
+    screen,
+    trouble,
+)
 
 if TYPE_CHECKING:
     from ..study.search_output import Search
@@ -22,8 +38,8 @@ app.add_typer(study_app, name="study")
 
 @study_app.command()
 def search(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
-    labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
+    images: ImagesOption,
+    labels: LabelsOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the search.")],
     recipe: Annotated[str, typer.Option(help="Search around it: a shipped recipe's name, or a TOML file.")] = (
         "efficientnet_b0"
@@ -38,10 +54,10 @@ def search(
     minutes: Annotated[float | None, typer.Option(min=0, help="Once they are over, no further trial begins.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals; trainings keep the recipe's.")] = 0,
     start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    cache: CacheOption = None,
+    no_cache: NoCacheOption = False,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Search a recipe's settings with many short trainings, judged by the validation part; needs `tuningfork[study]`.
@@ -61,12 +77,9 @@ def search(
     """
     must_exist([*images, labels, *([start] if start else [])])
     with trouble("the same command goes on where it was"):
-        try:
+        with libraries("a search", "study"):
             from ..study.search import search as seek
-            from ..train.cache import default_folder
             from ..train.recipe import load_recipe
-        except ImportError as error:
-            raise failed(f"a search needs more libraries ({error.name}): pip install 'tuningfork[study]'") from None
         words: list[object] = ["tuningfork", "study", "search"]
         for folder in images:
             words += ["--images", folder]
@@ -86,11 +99,11 @@ def search(
             minutes=minutes,
             seed=seed,
             start=start,
-            cache=None if no_cache else cache or default_folder(),
+            cache=cache_folder(cache, no_cache),
             workers=workers,
             threads=threads,
             command=shlex.join(map(str, words)),
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=say,
         )
         if as_json:
             print_json({"folder": str(output), **found.to_dict()})
@@ -135,14 +148,14 @@ def _show(output: Path, found: Search) -> None:
 @study_app.command()
 def folds(
     plan: Annotated[Path, typer.Argument(help="TOML file of rows, each a recipe that is compared on the same folds.")],
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
-    labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
+    images: ImagesOption,
+    labels: LabelsOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of all trainings, and of the table.")],
     row: Annotated[list[str] | None, typer.Option(help="Train only this row now; may be repeated.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    cache: CacheOption = None,
+    no_cache: NoCacheOption = False,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what helps: train each row of a plan on the same folds, and write one table; needs `tuningfork[study]`.
@@ -158,11 +171,8 @@ def folds(
     """
     must_exist([plan, *images, labels])
     with trouble("give the same command again to go on"):
-        try:
+        with libraries("a study", "study"):
             from ..study.folds import fold_table, load_fold_plan, markdown, run_folds, write_fold_table
-            from ..train.cache import default_folder
-        except ImportError as error:
-            raise failed(f"a study needs more libraries ({error.name}): pip install 'tuningfork[study]'") from None
         planned = load_fold_plan(plan)
         run_folds(
             planned,
@@ -170,10 +180,10 @@ def folds(
             images,
             output,
             only=row or (),
-            cache=None if no_cache else cache or default_folder(),
+            cache=cache_folder(cache, no_cache),
             workers=workers,
             threads=threads,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=say,
         )
         table = fold_table(planned, output)
         write_fold_table(table, output)

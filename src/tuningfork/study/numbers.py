@@ -184,7 +184,7 @@ def _run(run: Run, study: Study, part: str, scores: dict[str, Any]) -> dict[str,
         "hashes": hashes,
         "recipe": dict(run.recipe),
         "judged": len(run.rows(part)),
-        "validation_score": {kind: value if np.isfinite(value) else None for kind, value in validation.items()},
+        "validation_score": {kind: metrics.number_or_none(value) for kind, value in validation.items()},
         "scores": scores,
         "curves": list(run.curves),
     }

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
 from .. import __version__
 from ..bundle import Bundle, open_bundle, write_bundle
+from ..catalog import read_table, table_writer
 from ..files import whole_file, write_text
 from ..labels import class_counts, lint
 from ..model import load
@@ -325,7 +325,7 @@ def _ensemble(name: str, settings: str, seed: int, output: Path, say: Callable[[
         before = json.loads((folder / "result.json").read_text("utf-8"))
         if before.get("members_sha256") == digests:
             return
-    tables = [pa.parquet.read_table(member / "predictions.parquet") for member in members]
+    tables = [read_table(member / "predictions.parquet") for member in members]
     first = tables[0]
     if any(table["id"] != first["id"] for table in tables):
         raise StudyError(f"{folder.name}: its members predicted other galaxies; were they trained on one split?")
@@ -335,8 +335,8 @@ def _ensemble(name: str, settings: str, seed: int, output: Path, say: Callable[[
     folder.mkdir(parents=True, exist_ok=True)
     bundles = [open_bundle(member / "bundle") for member in members]
     write_bundle(_joined(bundles, folder.name), folder / "bundle")
-    with whole_file(folder / "predictions.parquet") as beside:
-        pa.parquet.write_table(table, beside)
+    with table_writer(folder / "predictions.parquet", table.schema) as write:
+        write(table)
     with whole_file(folder / "truth.parquet") as beside:
         shutil.copyfile(members[0] / "truth.parquet", beside)
     write_result(folder / "result.json", {

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
+from ..metrics import Interval
 from ..schema import Tree
 from .records import Run
 
@@ -35,7 +36,6 @@ Floats = NDArray[np.float64]
 #: About as many looked at each galaxy of Galaxy Zoo 2 (Willett et al. 2013, section 2).
 VOLUNTEERS = 40
 RESAMPLES = 1000
-LEVEL = 0.95
 
 
 def resampled(columns: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
@@ -132,21 +132,23 @@ def class_scores(
     each, mean = metrics.per_class(matrix), metrics.macro(matrix)
     drawn_each = [metrics.per_class(m) for m in matrices]
     values = {"accuracy": metrics.accuracy(matrix), **{f"macro_{name}": value for name, value in mean.items()}}
-    spread = {name: np.empty(len(matrices)) for name in values}
-    for r, m in enumerate(matrices):
-        spread["accuracy"][r] = metrics.accuracy(m)
-        for name, value in metrics.macro(m).items():
-            spread[f"macro_{name}"][r] = value
+    spread = {
+        "accuracy": np.array([metrics.accuracy(m) for m in matrices]),
+        # As `metrics.macro`: a resample holds galaxies, so that some class occurs.
+        **{f"macro_{name}": np.array([np.nanmean(d[name]) for d in drawn_each]) for name in each},
+    }
     if drawn is not None:
         drawn |= spread
     return {
         "galaxies": len(classes),
-        **{name: _interval(value, spread[name]) for name, value in values.items()},
+        **{name: Interval.of(value, spread[name]).to_dict() for name, value in values.items()},
         "per_class": {
             rule.key: {
                 "name": rule.name,
                 "galaxies": int(matrix[c].sum()),
-                **{name: _interval(float(each[name][c]), [d[name][c] for d in drawn_each]) for name in each},
+                **{
+                    name: Interval.of(float(each[name][c]), [d[name][c] for d in drawn_each]).to_dict() for name in each
+                },
                 "recall_wilson": wilson(int(matrix[c, c]), int(matrix[c].sum())),
             }
             for c, rule in enumerate(tree.classes)
@@ -158,7 +160,7 @@ def class_scores(
 def wilson(hits: int, count: int, z: float = 1.959964) -> dict[str, float | None]:
     """A share with the 95 % interval of Wilson 1927 (JASA 22, 209), which holds for few galaxies too."""
     if not count:
-        return {"value": None, "low": None, "high": None}
+        return Interval.of(math.nan, ()).to_dict()
     share, z2 = hits / count, z * z
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
@@ -199,7 +201,7 @@ def repeats(
     values = [s[name]["value"] for s in scores if s[name]["value"] is not None]
     mean = float(np.mean(values)) if values else math.nan
     alike = len(drawn) == len(values) and len({len(d[name]) for d in drawn}) == 1
-    interval = _interval(mean, np.mean([d[name] for d in drawn], axis=0) if alike else ())
+    interval = Interval.of(mean, np.mean([d[name] for d in drawn], axis=0) if alike else ()).to_dict()
     return {
         "mean": interval["value"],
         "low": interval["low"],
@@ -263,7 +265,7 @@ def ensemble_curve(
             {
                 "size": k,
                 "added": run.name,
-                "validation_score": score if math.isfinite(score) else None,
+                "validation_score": metrics.number_or_none(score),
                 **{name: scores[name] for name in kept},
             }
         )
@@ -313,12 +315,12 @@ def _rmse_intervals(
 ) -> tuple[list[dict[str, float | None]], Floats]:
     columns = squares.shape[1]
     if not len(squares):
-        return [{"value": None, "low": None, "high": None}] * columns, np.empty((0, columns))
+        return [Interval.of(math.nan, ()).to_dict()] * columns, np.empty((0, columns))
     drawn = resampled(np.concatenate([squares, cells], 1), resamples, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.sqrt(squares.sum(0) / cells.sum(0))
         spread = np.sqrt(drawn[:, :columns] / drawn[:, columns:])
-    return [_interval(float(value[c]), spread[:, c]) for c in range(columns)], spread
+    return [Interval.of(float(value[c]), spread[:, c]).to_dict() for c in range(columns)], spread
 
 
 def _resampled_matrices(
@@ -328,14 +330,3 @@ def _resampled_matrices(
         return np.zeros((0, count, count), np.int64)
     pairs = np.eye(count * count)[classes * count + probability.argmax(1)]
     return resampled(pairs, resamples, seed).round().astype(np.int64).reshape(-1, count, count)
-
-
-def _interval(value: float, drawn: Any) -> dict[str, float | None]:
-    drawn = np.asarray(drawn, float)
-    drawn = drawn[np.isfinite(drawn)]
-    if not math.isfinite(value):
-        return {"value": None, "low": None, "high": None}
-    if not len(drawn):
-        return {"value": value, "low": None, "high": None}
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"value": value, "low": float(low), "high": float(high)}

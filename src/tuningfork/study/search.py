@@ -16,6 +16,7 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
+from ..files import lock
 from ..schema import load_tree
 from ..train.fit import train
 from ..train.recipe import Recipe
@@ -23,7 +24,7 @@ from ..train.sources import TrainError, read_data
 from ..train.start import check_start
 from .search_output import Search, TrialRow, write_all, write_trials
 from .search_space import Dimension, applied, own_values, shortened, space_around, suggested
-from .search_store import SearchError, alone, check_same, fingerprint, first_line, opened
+from .search_store import SearchError, check_same, fingerprint, first_line, opened
 
 __all__ = ["search"]
 
@@ -99,7 +100,9 @@ def search(
     short = shortened(recipe, epochs)
     space = space_around(short, sizes)
     output.mkdir(parents=True, exist_ok=True)
-    with alone(output), opened(output / "search.sqlite3") as study:
+    # A second search would take the first one's trial for that of a killed one.
+    busy = SearchError(f"{output}: another search is at work there")
+    with lock(output / ".search.lock", busy), opened(output / "search.sqlite3") as study:
         check_start(short, start)
         tree = load_tree(short.tree)
         data = read_data(Path(labels), [Path(path) for path in images], tree, short, Path(cache) if cache else None)

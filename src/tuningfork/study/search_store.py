@@ -1,4 +1,4 @@
-"""Where a search is kept: optuna's SQLite file, of one search alone, at which one process works."""
+"""Where a search is kept: optuna's SQLite file, of one search alone."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ from ..train.recipe import Recipe
 from ..train.sources import Data
 from .search_space import Dimension
 
-try:
-    import fcntl
-except ImportError:  # Windows: whoever starts two searches in one folder takes one's trial for a killed one
-    fcntl = None  # type: ignore[assignment]
-
-__all__ = ["SearchError", "alone", "check_same", "fingerprint", "first_line", "opened"]
+__all__ = ["SearchError", "check_same", "fingerprint", "first_line", "opened"]
 
 #: The median of fewer trials prunes nothing; no trial is pruned after its first epoch.
 _MEDIAN_TRIALS, _FIRST_PRUNED = 5, 2
@@ -66,20 +61,6 @@ def check_same(study: optuna.Study, output: Path, here: dict[str, Any]) -> None:
             other = sorted(key for key in {**value, **before[what]} if value.get(key) != before[what].get(key))
             told += f" (in {', '.join(other)})"
         raise SearchError(f"{output} holds a search with {told}; name another folder")
-
-
-@contextmanager
-def alone(output: Path) -> Iterator[None]:
-    """Hold the folder; raises SearchError if another process does."""
-    if fcntl is None:
-        yield
-        return
-    with open(output / ".search.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SearchError(f"{output}: another search is at work there") from None
-        yield
 
 
 @contextmanager

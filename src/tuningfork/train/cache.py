@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,15 +20,10 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from ..files import write_text
+from ..files import lock, write_text
 from ..images import PictureError, load_picture
 from ..preprocess import Preprocess
 from .split import SIGNATURE, near_duplicates, signature
-
-try:
-    import fcntl
-except ImportError:  # Windows: whoever starts two trainings at once packs twice
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["CacheError", "PackedPictures", "content_key", "default_folder", "frame_side", "pack"]
 
@@ -149,7 +144,8 @@ def pack(
     """
     target = folder / f"{key[:24]}-{side}"
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f".{target.name}.lock"):
+    # Whoever starts two trainings at once packs but once.
+    with lock(folder / f".{target.name}.lock"):
         if not target.exists():
             _build(paths, key, side, target, progress)
         return _open(target, key, side, len(paths))
@@ -255,14 +251,3 @@ def _open(target: Path, key: str, side: int, count: int) -> PackedPictures:
         if isinstance(error, CacheError):
             raise
         raise CacheError(f"{target}: index.json is not as it was written ({error!r}); {anew}") from None
-
-
-@contextmanager
-def _locked(lock: Path) -> Iterator[None]:
-    """Wait until no other process packs this cache; the lock goes with the process, however it ends."""
-    if fcntl is None:
-        yield
-        return
-    with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

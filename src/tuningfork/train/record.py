@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from .. import votes
-from ..catalog import Column, arrow_schema
-from ..files import whole_file, write_text
+from ..catalog import Column, arrow_schema, table_writer
+from ..files import write_text
 from ..model import Model
 from ..predict import predict_batches
 from ..predictions import concatenated
@@ -127,5 +126,5 @@ def write_predictions(path: Path, model: Model, data: Data, *, batch: int = 64) 
 
 def _write(path: Path, columns: list[Column], values: list[Any]) -> None:
     table = pa.table([pa.array(each) for each in values], schema=arrow_schema(columns))
-    with whole_file(path) as beside:
-        pa.parquet.write_table(table, beside)
+    with table_writer(path, table.schema) as write:
+        write(table)

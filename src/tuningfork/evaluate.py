@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,15 @@ from .preprocess import Preprocess
 from .reliability import class_reliability, coverage
 from .schema import Tree
 
-__all__ = ["Evaluation", "evaluate", "nearest_neighbour_votes", "read_predictions", "read_split"]
+__all__ = [
+    "Evaluation",
+    "PredictionTable",
+    "evaluate",
+    "nearest_neighbour_votes",
+    "predictions_from_table",
+    "read_predictions",
+    "read_split",
+]
 
 Floats = NDArray[np.float64]
 NEIGHBOURS = 25
@@ -34,7 +43,7 @@ class PredictionTable:
     """Predictions read back.
 
     Cumulative fractions (N, A) and, where the table has them, classes (N,) with probabilities (N, C) and
-    the bounds (N, A) of intervals that promise `level`.
+    the bounds (N, A) of intervals that promise `level`. `rows` (N,) are their places in the table, from 0.
     """
 
     ids: tuple[str, ...]
@@ -45,6 +54,7 @@ class PredictionTable:
     low: Floats | None = None
     high: Floats | None = None
     level: float | None = None
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,14 +73,18 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
     CatalogError
         If it has neither.
     """
-    table = read_table(path, text=True)
+    return predictions_from_table(read_table(path, text=True), tree, path)
+
+
+def predictions_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) -> PredictionTable:
+    """`read_predictions` on a table that is already in memory; `path` is named in errors."""
     names = set(table.column_names)
     if not set(tree.fraction_names) <= names or "id" not in names:
         read = votes_from_table(table, tree, path)
-        return PredictionTable(read.ids, votes.cumulative_from(read.values, tree), read.errors)
+        return PredictionTable(read.ids, votes.cumulative_from(read.values, tree), read.errors, rows=read.rows)
     renamed = table.select(["id", *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
     read = votes_from_table(renamed, tree, path)
-    rows = {id_: row for row, id_ in reversed(list(enumerate(map(str, table["id"].to_pylist()))))}
+    rows = dict(zip(read.ids, read.rows, strict=True))
     classes = None
     if tree.classes and "class" in names:
         cells = table["class"].to_pylist()
@@ -81,9 +95,8 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
         errors += [
             RowError(str(path), rows[i] + 1, i, "error", str(reasons[rows[i]])) for i in read.ids if reasons[rows[i]]
         ]
-    here = [rows[i] for i in read.ids]
     level, low, high = (
-        _numbers(table, names, here, path)
+        _numbers(table, names, read.rows, path)
         for names in (
             ["interval_level"],
             *([bound_name(f, end) for f in tree.fraction_names] for end in ("low", "high")),
@@ -97,8 +110,9 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
         votes.cumulative_from_conditional(read.values, tree),
         tuple(errors),
         classes,
-        _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], here, path),
-        *((low, high, promised.pop()) if promised else ()),
+        _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], read.rows, path),
+        *((low, high, promised.pop()) if promised else (None, None, None)),
+        read.rows,
     )
 
 

@@ -25,13 +25,17 @@ RANGE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class VoteTable:
-    """Votes of N galaxies: `ids` (N,) text, `values` (N, A) float64 as the file has them, NaN unknown."""
+    """Votes of N galaxies: `ids` (N,) text, `values` (N, A) float64 as the file has them, NaN unknown.
+
+    `rows` (N,) are their places in the file, counted from 0; those of `errors` are left out.
+    """
 
     path: str
     ids: tuple[str, ...]
     values: NDArray[np.float64]
     errors: tuple[RowError, ...] = ()
     extra_columns: tuple[str, ...] = field(default=())
+    rows: tuple[int, ...] = ()
 
 
 def read_votes(path: str | os.PathLike[str], tree: Tree) -> VoteTable:
@@ -100,6 +104,7 @@ def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) 
         values=np.clip(values[good], 0, None if tree.values == "counts" else 1),
         errors=tuple(errors[row] for row in sorted(errors)),
         extra_columns=tuple(n for n in names if n not in tree.columns and n != id_column),
+        rows=tuple(good),
     )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "curves",
     "decision_tree",
     "ensemble_size",
+    "learning_curves",
     "predicted_against_true",
     "question_errors",
 ]
@@ -218,6 +219,43 @@ def ensemble_size(curve: Sequence[Mapping[str, Any]], scores: Mapping[str, str])
         axes.xaxis.get_major_locator().set_params(integer=True)
         if drawn:
             figure.legend(loc="outside lower left", ncols=1)
+        return _svg(figure)
+
+
+def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: Mapping[str, str]) -> bytes:
+    """Error over the number of labels, one panel a score, one line an order; bands are ± 1 σ of the seeds.
+
+    Parameters
+    ----------
+    orders : as `labour.summary` gives them
+    scores : name of a score → words of its axis
+    """
+    with _figure(2.5 * len(scores) + 0.55) as (figure, only):
+        only.remove()
+        for panel, (name, label) in enumerate(scores.items(), 1):
+            axes = figure.add_subplot(len(scores), 1, panel)
+            for n, (order, rows) in enumerate(orders.items()):
+                known = [row for row in rows if row[name]["mean"] is not None]
+                at = np.array([row["labels"] for row in known])
+                mean = np.array([row[name]["mean"] for row in known])
+                colour = "#666666" if order == "random" else COLOURS[n % len(COLOURS)]
+                if order == "random" or n == 1:  # more bands than two hide one another
+                    spread = np.array([row[name]["deviation"] or 0.0 for row in known])
+                    axes.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
+                axes.plot(
+                    at,
+                    mean,
+                    color=colour,
+                    linestyle=DASHES[n % len(DASHES)],
+                    linewidth=1.5,
+                    marker=".",
+                    label=order if panel == 1 else None,
+                )
+            axes.set_xscale("log")
+            axes.set_xticks(at, [str(number) for number in at])
+            axes.minorticks_off()
+            axes.set(ylabel=label, xlabel="labels" if panel == len(scores) else "")
+        figure.legend(loc="outside lower left", ncols=3, handlelength=2.4, columnspacing=1)
         return _svg(figure)
 
 

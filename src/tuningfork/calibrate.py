@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from . import votes
 from .bundle import Bundle
 from .calibration import Calibration
-from .catalog import RowError, VoteTable, read_votes
+from .catalog import RowError
 from .images import find_pictures
 from .intervals import fit_intervals
+from .labeltable import VoteTable, read_votes
 from .model import Model
 from .predict import predict_batches
 from .predictions import concatenated

@@ -150,7 +150,7 @@ def test_a_judged_galaxy_teaches_nothing(galaxies, data, tmp_path):
     own = images_of(galaxies / "own")
     judged = [data.ids[row] for row in np.flatnonzero(data.parts != "train")]
     known = np.stack([signature(load_picture(path)) for path in data.paths])
-    known @= known.T  # two simulated galaxies may well be alike
+    known = known @ known.T  # two simulated galaxies may well be alike
     trained = [data.ids[row] for row in data.rows("train") if known[row][data.parts != "train"].max() < 0.9]
     folder = tmp_path / "images"
     folder.mkdir()

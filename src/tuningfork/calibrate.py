@@ -97,7 +97,8 @@ def calibrate(
     known = read_votes(labels, tree)
     rows, pictures, errors = _matched(known, images, split, part)
     if not rows:
-        raise CalibrationError(f"{labels}: no galaxy of the {part} part has a picture; are the names of one kind?")
+        what = f" of the {part} part" if split is not None else ""
+        raise CalibrationError(f"{labels}: no galaxy{what} has a picture in the images; are the names of one kind?")
     model = Model(replace(bundle, calibration=None), threads=threads)
     batches = []
     for told in predict_batches(model, pictures, batch=batch):

@@ -343,6 +343,10 @@ def test_a_description_too_large_to_open_is_not_written(folder: Path) -> None:
     assert open_bundle(folder) == small()
 
 
+def test_a_calibration_without_parts_is_none(tmp_path: Path) -> None:
+    assert open_bundle(write_bundle(small(calibration=Calibration()), tmp_path / "model")) == small()
+
+
 def test_old_forms_are_written_as_they_were(tmp_path: Path) -> None:
     for name in builtin_models():
         source = SOURCES / "models" / name

@@ -268,7 +268,9 @@ def _numbers(table: pa.Table, names: Sequence[str], rows: Sequence[int], path: o
     out = np.empty((len(rows), len(names)))
     for number, name in enumerate(names):
         try:
-            out[:, number] = pc.fill_null(table[name].take(rows).cast(pa.float64()), math.nan).to_numpy()
+            out[:, number] = pc.fill_null(
+                table[name].take(pa.array(rows, pa.int64())).cast(pa.float64()), math.nan
+            ).to_numpy()
         except pa.ArrowInvalid as error:
             raise CatalogError(f"{path}, column {name}: {error}") from None
     return out

@@ -57,6 +57,16 @@ class Ranked:
     domain_known: bool
     errors: tuple[RowError, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The counts, as plain types; `out_of_domain` is None where the predictions do not say it."""
+        return {
+            "rows": self.rows,
+            "labelled": self.labelled,
+            "out_of_domain": self.out_of_domain if self.domain_known else None,
+            "failed": self.failed,
+            "compared": self.compared,
+        }
+
 
 def order_schema() -> pa.Schema:
     """Columns of the table that `rank` gives."""
@@ -137,7 +147,7 @@ def rank(
     ----------
     blocks : tables as `tuningfork predict` writes them, in our columns or in the campaign's
     source : text
-        File or folder that errors name.
+        File that errors name; empty: they name the pictures.
     count : int or None
         Galaxies to choose; None: all of the shortlist, if the survey has no more.
     out_of_domain : bool
@@ -164,7 +174,10 @@ def rank(
             row = told.rows[at] + 1
             failed_here.setdefault(row, RowError(source, row, told.ids[at], "", "its prediction is blank"))
         failed += len(failed_here)
-        errors += [replace(e, row=rows + e.row) for _, e in sorted(failed_here.items())][: MAX_REPORTED - len(errors)]
+        pictures = block["path"].to_pylist() if "path" in block.column_names else [""] * block.num_rows
+        errors += [
+            replace(e, row=rows + row, file=source or pictures[row - 1] or "") for row, e in sorted(failed_here.items())
+        ][: MAX_REPORTED - len(errors)]
         # A row that failed has no vector, whatever else is wrong with it.
         good &= ~np.isin(np.array(told.rows) + 1, list(failed_here))
         has_label = np.array([id_ in labelled for id_ in told.ids], bool)
@@ -177,15 +190,14 @@ def rank(
         outside += int((strange & good).sum())
         if not out_of_domain:
             good &= ~strange
-        paths = block["path"].take(list(told.rows)).to_pylist() if "path" in block.column_names else [""] * len(good)
-        texts = np.array([(id_, path or "") for id_, path in zip(told.ids, paths, strict=True)], object).reshape(-1, 2)
+        texts = np.array([(id_, pictures[row] or "") for id_, row in zip(told.ids, told.rows, strict=True)], object)
         rows += block.num_rows
         # Where nothing is predicted, not even the vectors' length is known.
         if good.any():
             kept.add(weights[good], vectors[good], weights[good], texts[good])
     if not kept.seen:
         raise CatalogError(
-            f"{source}: no galaxy is left to label: of {rows} rows, {known} are labelled, "
+            f"{source or 'the pictures'}: no galaxy is left to label: of {rows} rows, {known} are labelled, "
             f"{outside} out of the model's domain and {failed} without a prediction"
         )
     corrected, (vectors, entropies, texts) = kept.finish()
@@ -217,7 +229,8 @@ def _strange(block: pa.Table, rows: Sequence[int]) -> tuple[NDArray[np.bool_], b
     """Which rows are out of domain, and whether the block says so at all; blank is not out of it."""
     if "out_of_domain" not in block.column_names:
         return np.zeros(len(rows), bool), False
-    cells = block["out_of_domain"].take(list(rows)).to_pylist()
+    marks = block["out_of_domain"].to_pylist()
+    cells = [marks[row] for row in rows]
     # A CSV has words.
     return np.array([str(cell).strip().lower() in ("true", "1") for cell in cells], bool), any(
         cell is not None for cell in cells

@@ -28,6 +28,7 @@ COMMANDS = (
     "score",
     "simulate",
     "train",
+    "calibrate",
     "study labour",
     "study paper",
     "study search",

@@ -70,8 +70,7 @@ def calibrate(
 ) -> Calibrated:
     """Predict labelled galaxies and fit what the predictions' errors teach.
 
-    A part that chose the training's best epoch is a little kinder to the model than new galaxies are; with
-    dozens of epochs and hundreds of galaxies this is far below what the intervals can tell.
+    A part that chose the training's best epoch is a little kinder to the model than new galaxies are.
 
     Parameters
     ----------
@@ -97,7 +96,8 @@ def calibrate(
     known = read_votes(labels, tree)
     rows, pictures, errors = _matched(known, images, split, part)
     if not rows:
-        raise CalibrationError(f"{labels}: no galaxy of the {part} part has a picture; are the names of one kind?")
+        what = f" of the {part} part" if split is not None else ""
+        raise CalibrationError(f"{labels}: no galaxy{what} has a picture in the images; are the names of one kind?")
     model = Model(replace(bundle, calibration=None), threads=threads)
     batches = []
     for told in predict_batches(model, pictures, batch=batch):
@@ -107,7 +107,9 @@ def calibrate(
     told = concatenated(tree, batches)
     good = [i for i, reason in enumerate(told.errors) if not reason]
     errors += [
-        RowError(told.paths[i], 0, told.ids[i], "", told.errors[i]) for i in range(len(told)) if i not in set(good)
+        RowError(path, 0, id_, "", reason)
+        for path, id_, reason in zip(told.paths, told.ids, told.errors, strict=True)
+        if reason
     ]
     truth = votes.cumulative_from(known.values[[rows[i] for i in good]], tree)
     calibration, missing = _fitted(bundle, told.cumulative[good], told.class_probability[good], truth, level)
@@ -132,7 +134,7 @@ def _refuse_training(
         raise CalibrationError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
     if part == "train":
         raise CalibrationError(
-            "galaxies that the model was trained on make its errors look too small to promise anything; name another --part"
+            "on galaxies that a model was trained on its errors are too small to promise anything; name another --part"
         )
 
 

@@ -94,12 +94,10 @@ def predictions_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[
         errors += [
             RowError(str(path), rows[i] + 1, i, "error", str(reasons[rows[i]])) for i in read.ids if reasons[rows[i]]
         ]
-    level, low, high = (
-        _numbers(table, names, read.rows, path)
-        for names in (
-            ["interval_level"],
-            *([bound_name(f, end) for f in tree.fraction_names] for end in ("low", "high")),
-        )
+    level = _numbers(table, ["interval_level"], read.rows, path)
+    low, high = (
+        _numbers(table, [bound_name(name, end) for name in tree.fraction_names], read.rows, path)
+        for end in ("low", "high")
     )
     promised = set() if level is None else set(level[~np.isnan(level)].tolist())
     if len(promised) > 1:
@@ -110,7 +108,7 @@ def predictions_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[
         tuple(errors),
         classes,
         _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], read.rows, path),
-        *((low, high, promised.pop()) if promised else (None, None, None)),
+        *((low, high, promised.pop()) if promised and low is not None and high is not None else (None, None, None)),
         read.rows,
     )
 

@@ -95,10 +95,10 @@ def predictions_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[
         errors += [
             RowError(str(path), rows[i] + 1, i, "error", str(reasons[rows[i]])) for i in read.ids if reasons[rows[i]]
         ]
-    here = read.rows
-    level = _numbers(table, ["interval_level"], here, path)
+    level = _numbers(table, ["interval_level"], read.rows, path)
     low, high = (
-        _numbers(table, [bound_name(name, end) for name in tree.fraction_names], here, path) for end in ("low", "high")
+        _numbers(table, [bound_name(name, end) for name in tree.fraction_names], read.rows, path)
+        for end in ("low", "high")
     )
     promised = set() if level is None else set(level[~np.isnan(level)].tolist())
     if len(promised) > 1:
@@ -108,9 +108,9 @@ def predictions_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[
         votes.cumulative_from_conditional(read.values, tree),
         tuple(errors),
         classes,
-        _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], here, path),
+        _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], read.rows, path),
         *((low, high, promised.pop()) if promised and low is not None and high is not None else (None, None, None)),
-        here,
+        read.rows,
     )
 
 
@@ -267,7 +267,9 @@ def _numbers(table: pa.Table, names: Sequence[str], rows: Sequence[int], path: o
     out = np.empty((len(rows), len(names)))
     for number, name in enumerate(names):
         try:
-            out[:, number] = pc.fill_null(table[name].take(rows).cast(pa.float64()), math.nan).to_numpy()
+            out[:, number] = pc.fill_null(
+                table[name].take(pa.array(rows, pa.int64())).cast(pa.float64()), math.nan
+            ).to_numpy()
         except pa.ArrowInvalid as error:
             raise CatalogError(f"{path}, column {name}: {error}") from None
     return out

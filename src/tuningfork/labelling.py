@@ -57,6 +57,16 @@ class Ranked:
     domain_known: bool
     errors: tuple[RowError, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The counts, as plain types; `out_of_domain` is None where the predictions do not say it."""
+        return {
+            "rows": self.rows,
+            "labelled": self.labelled,
+            "out_of_domain": self.out_of_domain if self.domain_known else None,
+            "failed": self.failed,
+            "compared": self.compared,
+        }
+
 
 def order_schema() -> pa.Schema:
     """Columns of the table that `rank` gives."""
@@ -137,7 +147,7 @@ def rank(
     ----------
     blocks : tables as `tuningfork predict` writes them, in our columns or in the campaign's
     source : text
-        File or folder that errors name.
+        File that errors name; empty: they name the pictures.
     count : int or None
         Galaxies to choose; None: all of the shortlist, if the survey has no more.
     out_of_domain : bool
@@ -155,45 +165,31 @@ def rank(
     errors: list[RowError] = []
     rows = known = outside = failed = 0
     domain_known = False
-    for block in blocks:
-        told = predictions_from_table(block, tree, source)
-        vectors, weights = _seen(told.cumulative, told.probability, tree)
-        good = np.isfinite(weights)
-        failed_here = {error.row: error for error in told.errors}
-        for at in np.flatnonzero(~good):
-            row = told.rows[at] + 1
-            failed_here.setdefault(row, RowError(source, row, told.ids[at], "", "its prediction is blank"))
-        failed += len(failed_here)
-        errors += [replace(e, row=rows + e.row) for _, e in sorted(failed_here.items())][: MAX_REPORTED - len(errors)]
-        # A row that failed has no vector, whatever else is wrong with it.
-        good &= ~np.isin(np.array(told.rows) + 1, list(failed_here))
-        has_label = np.array([id_ in labelled for id_ in told.ids], bool)
-        strange, told_domain = _strange(block, told.rows)
-        domain_known |= told_domain
-        known += int((has_label & good).sum())
-        if (has_label & good).any():
-            centres.append(vectors[has_label & good])
-        good &= ~has_label
-        outside += int((strange & good).sum())
-        if not out_of_domain:
-            good &= ~strange
-        paths = block["path"].take(list(told.rows)).to_pylist() if "path" in block.column_names else [""] * len(good)
-        texts = np.array([(id_, path or "") for id_, path in zip(told.ids, paths, strict=True)], object).reshape(-1, 2)
-        rows += block.num_rows
-        # Where nothing is predicted, not even the vectors' length is known.
-        if good.any():
-            kept.add(weights[good], vectors[good], weights[good], texts[good])
+    for table in blocks:
+        block = _read(table, tree, source)
+        errors += [replace(error, row=rows + error.row) for error in block.errors[: MAX_REPORTED - len(errors)]]
+        rows, failed = rows + table.num_rows, failed + len(block.errors)
+        domain_known |= block.domain_known
+        has_label = np.array([id_ in labelled for id_ in block.ids], bool)
+        known += int(has_label.sum())
+        outside += int((block.strange & ~has_label).sum())
+        wanted = ~has_label & (out_of_domain | ~block.strange)
+        # Of a block where nothing is predicted, not even the vectors' length is known.
+        if has_label.any():
+            centres.append(block.vectors[has_label])
+        if wanted.any():
+            kept.add(*(each[wanted] for each in (block.weights, block.vectors, block.weights, block.ids, block.paths)))
     if not kept.seen:
         raise CatalogError(
-            f"{source}: no galaxy is left to label: of {rows} rows, {known} are labelled, "
+            f"{source or 'the pictures'}: no galaxy is left to label: of {rows} rows, {known} are labelled, "
             f"{outside} out of the model's domain and {failed} without a prediction"
         )
-    corrected, (vectors, entropies, texts) = kept.finish()
+    corrected, (vectors, entropies, ids, paths) = kept.finish()
     begun = np.concatenate(centres) if centres else None
-    wanted = len(vectors) if count is None else count
-    order = ranking.weighted_seeding(vectors, corrected, wanted, centres=begun, seed=seed)
+    count = len(vectors) if count is None else count
+    order = ranking.weighted_seeding(vectors, corrected, count, centres=begun, seed=seed)
     return Ranked(
-        _order_table(order, vectors, entropies, texts, tree),
+        _order_table(order, vectors[order.rows], entropies[order.rows], ids[order.rows], paths[order.rows], tree),
         rows,
         known,
         outside,
@@ -204,23 +200,47 @@ def rank(
     )
 
 
-def _seen(
-    cumulative: NDArray[np.float64], probability: NDArray[np.float64] | None, tree: Tree
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Vectors (N, D) and uncertainties (N,); NaN in the second: no prediction."""
-    if probability is None or not np.isnan(cumulative).all():
-        return ranking.hellinger(cumulative), ranking.question_entropies(cumulative, tree).sum(-1)
-    return ranking.hellinger(probability), ranking.entropy(probability)
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """The n rows of a block that have a prediction, and the errors of the others (rows from 1 in the block).
+
+    `vectors` (n, D) float32 and `weights` (n,) as `ranking` wants them; `strange` (n,) bool: out of domain.
+    """
+
+    ids: NDArray[np.object_]
+    paths: NDArray[np.object_]
+    vectors: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    strange: NDArray[np.bool_]
+    domain_known: bool
+    errors: tuple[RowError, ...]
 
 
-def _strange(block: pa.Table, rows: Sequence[int]) -> tuple[NDArray[np.bool_], bool]:
-    """Which rows are out of domain, and whether the block says so at all; blank is not out of it."""
-    if "out_of_domain" not in block.column_names:
-        return np.zeros(len(rows), bool), False
-    cells = block["out_of_domain"].take(list(rows)).to_pylist()
-    # A CSV has words.
-    return np.array([str(cell).strip().lower() in ("true", "1") for cell in cells], bool), any(
-        cell is not None for cell in cells
+def _read(table: pa.Table, tree: Tree, source: str) -> _Block:
+    told = predictions_from_table(table, tree, source)
+    if told.probability is None or not np.isnan(told.cumulative).all():
+        vectors = ranking.hellinger(told.cumulative)
+        weights = ranking.question_entropies(told.cumulative, tree).sum(-1)
+    else:  # a model of classes alone
+        vectors, weights = ranking.hellinger(told.probability), ranking.entropy(told.probability)
+    errors = {error.row: error for error in told.errors}
+    for at in np.flatnonzero(np.isnan(weights)):
+        row = told.rows[at] + 1
+        errors.setdefault(row, RowError(source, row, told.ids[at], "", "its prediction is blank"))
+    blank = [None] * table.num_rows
+    paths = table["path"].to_pylist() if "path" in table.column_names else blank
+    marks = table["out_of_domain"].to_pylist() if "out_of_domain" in table.column_names else blank
+    good = [at for at, row in enumerate(told.rows) if row + 1 not in errors]
+    rows = [told.rows[at] for at in good]
+    return _Block(
+        np.array([told.ids[at] for at in good], object),
+        np.array([paths[row] or "" for row in rows], object),
+        vectors[good],
+        weights[good],
+        # A CSV has words; blank is not out of domain.
+        np.array([str(marks[row]).strip().lower() in ("true", "1") for row in rows], bool),
+        any(mark not in (None, "") for mark in marks),
+        tuple(replace(error, file=source or paths[row - 1] or "") for row, error in sorted(errors.items())),
     )
 
 
@@ -228,18 +248,19 @@ def _order_table(
     order: ranking.Order,
     vectors: NDArray[np.float32],
     entropies: NDArray[np.float64],
-    texts: NDArray[Any],
+    ids: NDArray[np.object_],
+    paths: NDArray[np.object_],
     tree: Tree,
 ) -> pa.Table:
-    rows = order.rows
+    """The table of `order_schema`; all arrays in the order of labelling."""
     columns = [
-        pa.array(np.arange(1, len(rows) + 1, dtype=np.int32)),
-        pa.array(texts[rows, 0].tolist(), pa.string()),
-        pa.array(texts[rows, 1].tolist(), pa.string()),
+        pa.array(np.arange(1, len(ids) + 1, dtype=np.int32)),
+        pa.array(ids.tolist(), pa.string()),
+        pa.array(paths.tolist(), pa.string()),
         order.scores,
-        entropies[rows],
+        entropies,
         pa.array(order.distances, mask=np.isinf(order.distances)),
-        pa.array(_reasons(vectors[rows].astype(float) ** 2, tree), pa.string()),
+        pa.array(_reasons(vectors.astype(float) ** 2, tree), pa.string()),
     ]
     return pa.table(columns, schema=order_schema())
 

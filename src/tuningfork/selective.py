@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Selection", "clopper_pearson_lower", "least_galaxies", "proves", "select", "threshold"]
+__all__ = ["Selection", "clopper_pearson_lower", "grouped", "least_galaxies", "proves", "select", "threshold"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -5,10 +5,12 @@ from .base import app, main
 
 from .predicting import predict  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
+from .labelling import rank, select  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
 from .studying import study_app  # isort: skip
+from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
 from .showing import demo, models  # isort: skip
@@ -19,13 +21,16 @@ __all__ = [
     "classes",
     "demo",
     "evaluate",
+    "labour",
     "lint",
     "main",
     "models",
     "paper",
     "predict",
+    "rank",
     "report",
     "score",
+    "select",
     "simulate",
     "study_app",
     "train",

@@ -16,6 +16,8 @@ from ..files import whole_file
 from ..images import load_picture
 from ..model import Model
 from ..preprocess import Preprocess
+from ..ranking import hellinger
+from ..schema import load_tree
 from ..train.allocator import keep_freed_memory
 from ..train.network import MorphologyNetwork
 from ..train.recipe import Recipe
@@ -63,8 +65,8 @@ def backbone_features(
     if bundle is None:
         check_start(recipe, start)
     weights = bundle.sha256 if bundle is not None else hashlib.sha256(start.read_bytes()).hexdigest()
-    used = {} if bundle is not None else {k: recipe.to_dict()[k] for k in ("network", "network_options", "crop", "size")}
-    key = json.dumps([data.pictures_sha256, len(data.ids), weights, used, VIEWS], sort_keys=True)
+    used = [] if bundle is not None else [recipe.network, recipe.network_options, recipe.crop, recipe.size]
+    key = json.dumps([data.pictures_sha256, data.ids, weights, used, VIEWS], sort_keys=True)
     if file.exists():
         with np.load(file, allow_pickle=False) as kept:
             if str(kept["key"]) == key:
@@ -83,9 +85,7 @@ def backbone_features(
 
 
 @torch.inference_mode()
-def _of_network(
-    data: Data, recipe: Recipe, start: Path, say: Callable[[str], None]
-) -> Iterator[NDArray[np.float32]]:
+def _of_network(data: Data, recipe: Recipe, start: Path, say: Callable[[str], None]) -> Iterator[NDArray[np.float32]]:
     keep_freed_memory()
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
 
@@ -93,8 +93,6 @@ def _of_network(
         stack = np.stack([preprocess.resized(load_picture(path)) for path in data.paths[first : first + _BATCH]])
         turned = np.concatenate([np.rot90(stack, quarter, axes=(1, 2)) for quarter in VIEWS])
         return preprocess.scaled(turned)
-
-    from ..schema import load_tree
 
     network = MorphologyNetwork(recipe.network, load_tree(recipe.tree), options=recipe.network_options)
     begin(network, recipe, start, ((torch.from_numpy(views(i)),) for i in range(0, len(data.paths), _BATCH)), say)
@@ -105,8 +103,6 @@ def _of_network(
 
 
 def _of_bundle(data: Data, model: Model) -> Iterator[NDArray[np.float32]]:
-    from ..ranking import hellinger
-
     for first in range(0, len(data.paths), _BATCH):
         pictures = [load_picture(path) for path in data.paths[first : first + _BATCH]]
         turned = []

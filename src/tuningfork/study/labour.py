@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,7 @@ def summary(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
 def _labels_for(score: float, curve: Mapping[int, float | None]) -> float | None:
     """Where a curve that falls on the whole first reaches a score; None if it does not, or begins below it."""
     points = [(number, value) for number, value in sorted(curve.items()) if value is not None]
-    for (n0, high), (n1, low) in zip(points, points[1:], strict=False):
+    for (n0, high), (n1, low) in pairwise(points):
         if low <= score <= high:
             part = 0.0 if high == low else (high - score) / (high - low)
             return float(np.exp(np.log(n0) + part * (np.log(n1) - np.log(n0))))

@@ -223,6 +223,43 @@ def test_no_class_at_all_is_an_error_for_the_classes_alone(galaxies, gz2, tmp_pa
         read_data(labels, [galaxies / "images_training_rev1"], gz2, KINDS["classes"])
 
 
+@pytest.mark.parametrize("packing", [False, True])
+def test_reading_tells_how_far_it_is(galaxies, tmp_path, gz2, packing):
+    place = galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"]
+    passes = []
+    for _ in range(2):
+        told = []
+        cache = tmp_path / "cache" if packing else None
+        read_data(*place, gz2, RECIPE, cache, lambda *counts, told=told: told.append(counts))
+        assert {total for _, total in told} == {60}
+        assert told[0] == (1, 60)
+        assert told[-1] == (60, 60)
+        passes.append(told.count((60, 60)))
+    # Hashes, then the pictures; packed ones are not read again.
+    assert passes == [2, 1 if packing else 2]
+
+
+@pytest.mark.parametrize(("command", "place"), [
+    (["train"], "tuningfork.train.fit.train"),
+    (["study", "search"], "tuningfork.study.search.search"),
+])  # fmt: skip
+def test_a_terminal_sees_how_far_the_reading_is(galaxies, tmp_path, monkeypatch, command, place):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    def reading(*_, progress, **__):
+        progress(30, 60)
+        progress(60, 60)
+        raise TrainError("read")
+
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(place, reading)
+    labels = galaxies / "training_solutions_rev1.csv"
+    result = CliRunner().invoke(app, [*command, "--images", galaxies, "--labels", labels, "-o", tmp_path / "run"])
+    assert result.exit_code == 1
+    assert "reading pictures" in result.stderr
+    assert "60/60" in result.stderr
+
+
 def test_blank_votes_alone_are_an_error(galaxies, gz2, tmp_path):
     labels = with_labels(galaxies, tmp_path / "l.csv", lambda values: np.full_like(values, np.nan))
     with pytest.raises(TrainError, match="every vote is blank"):

@@ -85,6 +85,7 @@ def train(
     tensorboard: bool = False,
     watch: Callable[[int, dict[str, float]], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> TrainReport:
     """Train by `recipe` and write `run`/bundle; interrupted, call it again with `resume`.
 
@@ -111,6 +112,8 @@ def train(
         Also log for TensorBoard, into `run`/tensorboard.
     watch : function of (epoch, its figures)
         Called after each epoch; what it raises ends the training.
+    progress : function of (pictures done, pictures in all)
+        As `sources.read_data` takes it, before the first epoch.
 
     Raises
     ------
@@ -132,9 +135,9 @@ def train(
     lightning.seed_everything(recipe.seed, verbose=False)
     first = rank_zero_only.rank == 0
     if not first:
-        say = _silent
+        say, progress = _silent, None
 
-    data = read_data(labels, [Path(path) for path in images], tree, recipe, Path(cache) if cache else None)
+    data = read_data(labels, [Path(path) for path in images], tree, recipe, Path(cache) if cache else None, progress)
     about = _about(run, recipe, data, start, resumed is not None)
     counts = data.counts(tree)
     if first:

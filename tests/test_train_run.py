@@ -25,7 +25,8 @@ from tuningfork.simulate import simulate
 from tuningfork.train import fit
 from tuningfork.train.data import Targets
 from tuningfork.train.fit import train
-from tuningfork.train.module import MorphologyModule, candidate_loss, rmse_loss
+from tuningfork.train.module import MorphologyModule, candidate_loss, rmse_loss, vote_loss
+from tuningfork.train.network import cumulative_from_logits
 from tuningfork.train.recipe import Recipe
 from tuningfork.train.record import Curves
 from tuningfork.train.sources import TrainError, read_data
@@ -149,6 +150,27 @@ def test_each_task_has_its_outputs_and_its_figures(gz2, galaxies, kind):
     )
     assert recipe.monitor in figures
     assert all(value.isfinite() for value in trainer.callback_metrics.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_minimises_what_its_recipe_says(gz2, galaxies, kind):
+    recipe = replace(KINDS[kind], class_weight=0.25)
+    targets = Targets.of(_data(galaxies, gz2).cumulative[:8], gz2)
+    known, candidates = torch.from_numpy(targets.cumulative), torch.from_numpy(targets.candidates)
+    pictures = torch.randn(len(known), 3, 32, 32)
+    module = MorphologyModule(recipe, gz2).eval()
+    with torch.no_grad():
+        told = module(pictures)
+        expected = {
+            "both": lambda: (
+                vote_loss(cumulative_from_logits(told[:, :37], gz2), known)
+                + 0.25 * candidate_loss(told[:, 37:], candidates)
+            ),
+            "votes": lambda: vote_loss(cumulative_from_logits(told, gz2), known),
+            "sigmoid": lambda: rmse_loss(told.sigmoid(), known),
+            "classes": lambda: candidate_loss(told, candidates),
+        }[kind]()
+        assert float(module.loss((pictures, known, candidates))) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_the_validation_figures_are_those_of_numpy(gz2, galaxies):

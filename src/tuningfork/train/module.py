@@ -99,17 +99,26 @@ class MorphologyModule(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         # Dropout by step, not by what was drawn before: a resumed training repeats the uninterrupted one.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1009 + self.global_rank)
+        loss = self.loss(batch, self._all)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch[0]))
+        return loss
+
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor], total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
+        """What a step minimises: the votes' loss, the classes', or both as the recipe weights them.
+
+        `batch` holds pictures (N, 3, S, S), known fractions (N, A) and candidate classes (N, C); `total` as in
+        `vote_loss`.
+        """
         pictures, known, candidates = batch
         answers, classes = self._outputs(pictures)
         loss = torch.zeros((), device=pictures.device)
         if answers.shape[-1]:
             error = vote_loss if self.recipe.loss == "squared" else rmse_loss
-            loss = loss + error(self._cumulative(answers), known, self._all)
+            loss = loss + error(self._cumulative(answers), known, total)
         if classes.shape[-1]:
             weight = self.recipe.class_weight if self.recipe.task == "both" else 1.0
             if weight:
-                loss = loss + weight * candidate_loss(classes, candidates, self._all)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(pictures))
+                loss = loss + weight * candidate_loss(classes, candidates, total)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tuningfork.cli import app
+from tuningfork.cli.base import progress_bar
 from tuningfork.schema import load_tree
 from tuningfork.simulate import simulate
 
@@ -106,6 +107,30 @@ def test_a_missing_library_names_its_extra(run, monkeypatch, words, module, extr
     monkeypatch.setitem(sys.modules, module, None)
     error = run(*words, code=1).stderr
     assert re.fullmatch(rf"error: .* needs more libraries \(.+\): pip install 'tuningfork\[{extra}\]'\n", error)
+
+
+def test_a_bar_is_there_while_there_is_work_and_only_on_a_terminal(capsys, monkeypatch):
+    with progress_bar("reading pictures") as progress:
+        assert progress is None
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    for passes in (1, 2):
+        with progress_bar("reading pictures") as progress:
+            assert capsys.readouterr().err == ""
+            for _ in range(passes):
+                progress(1, 2)
+                progress(2, 2)
+                shown = capsys.readouterr().err
+                assert "reading pictures" in shown
+                assert "2/2" in shown
+                print("between", file=sys.stderr)
+                assert capsys.readouterr().err == "between\n"  # nothing is drawn over it
+    with pytest.raises(KeyboardInterrupt), progress_bar("reading pictures") as progress:  # noqa: PT012
+        progress(1, 2)
+        raise KeyboardInterrupt
+    capsys.readouterr()
+    print("after", file=sys.stderr)
+    assert capsys.readouterr().err == "after\n"
 
 
 # ------------------------------------------------------------------ predict

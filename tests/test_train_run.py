@@ -25,7 +25,8 @@ from tuningfork.simulate import simulate
 from tuningfork.train import fit
 from tuningfork.train.data import Targets
 from tuningfork.train.fit import train
-from tuningfork.train.module import MorphologyModule, candidate_loss, rmse_loss
+from tuningfork.train.module import MorphologyModule, candidate_loss, rmse_loss, vote_loss
+from tuningfork.train.network import cumulative_from_logits
 from tuningfork.train.recipe import Recipe
 from tuningfork.train.record import Curves
 from tuningfork.train.sources import TrainError, read_data
@@ -151,6 +152,27 @@ def test_each_task_has_its_outputs_and_its_figures(gz2, galaxies, kind):
     assert all(value.isfinite() for value in trainer.callback_metrics.values())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_minimises_what_its_recipe_says(gz2, galaxies, kind):
+    recipe = replace(KINDS[kind], class_weight=0.25)
+    targets = Targets.of(_data(galaxies, gz2).cumulative[:8], gz2)
+    known, candidates = torch.from_numpy(targets.cumulative), torch.from_numpy(targets.candidates)
+    pictures = torch.randn(len(known), 3, 32, 32)
+    module = MorphologyModule(recipe, gz2).eval()
+    with torch.no_grad():
+        told = module(pictures)
+        expected = {
+            "both": lambda: (
+                vote_loss(cumulative_from_logits(told[:, :37], gz2), known)
+                + 0.25 * candidate_loss(told[:, 37:], candidates)
+            ),
+            "votes": lambda: vote_loss(cumulative_from_logits(told, gz2), known),
+            "sigmoid": lambda: rmse_loss(told.sigmoid(), known),
+            "classes": lambda: candidate_loss(told, candidates),
+        }[kind]()
+        assert float(module.loss((pictures, known, candidates))) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_the_validation_figures_are_those_of_numpy(gz2, galaxies):
     recipe = replace(RECIPE, epochs=1, dropout=0.0, drop_path=0.0)
     data = _data(galaxies, gz2, recipe)
@@ -221,6 +243,43 @@ def test_no_class_at_all_is_an_error_for_the_classes_alone(galaxies, gz2, tmp_pa
     labels = with_labels(galaxies, tmp_path / "l.csv", np.zeros_like)
     with pytest.raises(TrainError, match="no galaxy of the train part has votes that decide a class"):
         read_data(labels, [galaxies / "images_training_rev1"], gz2, KINDS["classes"])
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_reading_tells_how_far_it_is(galaxies, tmp_path, gz2, packing):
+    place = galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"]
+    passes = []
+    for _ in range(2):
+        told = []
+        cache = tmp_path / "cache" if packing else None
+        read_data(*place, gz2, RECIPE, cache, lambda *counts, told=told: told.append(counts))
+        assert {total for _, total in told} == {60}
+        assert told[0] == (1, 60)
+        assert told[-1] == (60, 60)
+        passes.append(told.count((60, 60)))
+    # Hashes, then the pictures; packed ones are not read again.
+    assert passes == [2, 1 if packing else 2]
+
+
+@pytest.mark.parametrize(("command", "place"), [
+    (["train"], "tuningfork.train.fit.train"),
+    (["study", "search"], "tuningfork.study.search.search"),
+])  # fmt: skip
+def test_a_terminal_sees_how_far_the_reading_is(galaxies, tmp_path, monkeypatch, command, place):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    def reading(*_, progress, **__):
+        progress(30, 60)
+        progress(60, 60)
+        raise TrainError("read")
+
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(place, reading)
+    labels = galaxies / "training_solutions_rev1.csv"
+    result = CliRunner().invoke(app, [*command, "--images", galaxies, "--labels", labels, "-o", tmp_path / "run"])
+    assert result.exit_code == 1
+    assert "reading pictures" in result.stderr
+    assert "60/60" in result.stderr
 
 
 def test_blank_votes_alone_are_an_error(galaxies, gz2, tmp_path):

@@ -183,7 +183,10 @@ def counted(number: int, one: str, many: str) -> str:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on stderr; nothing at all where stderr is no terminal."""
+    """A progress bar on stderr, from the first call to that which says all is done; None where stderr is no terminal.
+
+    Numbers that fall begin another pass, with a bar of its own.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
@@ -191,6 +194,19 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(*columns, console=console)
+    task = bar.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        if done < total and not bar.live.is_started:
+            bar.reset(task)
+            bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            # At rest, so that what comes next may print lines of its own and start processes.
+            bar.stop()
+
+    try:
+        yield show
+    finally:
+        bar.stop()

@@ -122,7 +122,8 @@ def train(
         tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
     """
     must_exist([*images, labels, *([start] if start else []), *([sources] if sources else [])])
-    with trouble("give the same command with --resume to go on"):
+    again = "give the same command with --resume to go on"
+    with trouble(again), progress_bar("reading pictures") as progress:
         with libraries("training", "train"):
             from ..train.fit import train as fit
             from ..train.recipe import load_recipe
@@ -152,6 +153,7 @@ def train(
             strategy=strategy,
             tensorboard=tensorboard,
             say=say,
+            progress=progress,
         )
         if not report.first:  # of several processes one tells
             return

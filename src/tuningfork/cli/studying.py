@@ -21,6 +21,7 @@ from .base import (
     libraries,
     must_exist,
     print_json,
+    progress_bar,
     report_rows,
     say,
     screen,
@@ -76,7 +77,7 @@ def search(
         tuningfork train --images pictures --labels votes.csv -o run --recipe search/best.toml
     """
     must_exist([*images, labels, *([start] if start else [])])
-    with trouble("the same command goes on where it was"):
+    with trouble("the same command goes on where it was"), progress_bar("reading pictures") as progress:
         with libraries("a search", "study"):
             from ..study.search import search as seek
             from ..train.recipe import load_recipe
@@ -104,6 +105,7 @@ def search(
             threads=threads,
             command=shlex.join(map(str, words)),
             say=say,
+            progress=progress,
         )
         if as_json:
             print_json({"folder": str(output), **found.to_dict()})

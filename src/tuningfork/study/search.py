@@ -62,6 +62,7 @@ def search(
     command: str = "",
     train: Callable[..., Any] = train,
     say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Search:
     """Search around `recipe` until `trials` trainings are complete or pruned; called again, it goes on.
 
@@ -85,6 +86,8 @@ def search(
         What a person typed, for the files written.
     train : function
         What trains; tests have their own.
+    progress : function of (pictures done, pictures in all)
+        As `sources.read_data` takes it, before the first trial.
 
     Raises
     ------
@@ -105,7 +108,8 @@ def search(
     with lock(output / ".search.lock", busy), opened(output / "search.sqlite3") as study:
         check_start(short, start)
         tree = load_tree(short.tree)
-        data = read_data(Path(labels), [Path(path) for path in images], tree, short, Path(cache) if cache else None)
+        folders = [Path(path) for path in images]
+        data = read_data(Path(labels), folders, tree, short, Path(cache) if cache else None, progress)
         check_same(study, output, fingerprint(data, short, space, start, seed))
         counts = data.counts(tree)["galaxies"]
         say(f"galaxies: {counts['train']} to train on, {counts['validation']} to judge by; "

@@ -8,8 +8,7 @@ import torch
 
 from ..schema import load_tree
 from ..train.allocator import keep_freed_memory
-from ..train.module import candidate_loss, vote_loss
-from ..train.network import MorphologyNetwork, cumulative_from_logits
+from ..train.module import MorphologyModule
 from ..train.recipe import Recipe
 
 __all__ = ["galaxies_per_second"]
@@ -25,12 +24,9 @@ def galaxies_per_second(recipe: Recipe) -> float:
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tree = load_tree(recipe.tree)
-    network = MorphologyNetwork(recipe.network, tree, task=recipe.task, hidden=recipe.hidden,
-                                options=recipe.network_options)  # fmt: skip
-    network = network.to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-6)
+    module = MorphologyModule(recipe, tree).to(device).train()
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-6)
     pictures = torch.randn(recipe.batch, 3, recipe.size, recipe.size, device=device)
-    pictures = pictures.contiguous(memory_format=torch.channels_last)
     known = torch.full((recipe.batch, len(tree.columns)), 0.5, device=device)
     candidates = torch.zeros(recipe.batch, len(tree.classes), device=device)
     candidates[:, :1] = 1
@@ -38,12 +34,7 @@ def galaxies_per_second(recipe: Recipe) -> float:
 
     def step() -> None:
         with torch.autocast(device.type, kind, enabled=recipe.precision != "32-true"):
-            logits = network(pictures).float()
-        loss = torch.zeros((), device=device)
-        if recipe.task != "classes":
-            loss = loss + vote_loss(cumulative_from_logits(logits[:, : network.answers], tree), known)
-        if recipe.task != "votes":
-            loss = loss + candidate_loss(logits[:, network.answers :], candidates)
+            loss = module.loss((pictures, known, candidates))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

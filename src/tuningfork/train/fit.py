@@ -89,6 +89,7 @@ def train(
     tensorboard: bool = False,
     watch: Callable[[int, dict[str, float]], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> TrainReport:
     """Train by `recipe` and write `run`/bundle; interrupted, call it again with `resume`.
 
@@ -119,6 +120,8 @@ def train(
         Also log for TensorBoard, into `run`/tensorboard.
     watch : function of (epoch, its figures)
         Called after each epoch; what it raises ends the training.
+    progress : function of (pictures done, pictures in all)
+        As `sources.read_data` takes it, before the first epoch.
 
     Raises
     ------
@@ -140,14 +143,13 @@ def train(
     lightning.seed_everything(recipe.seed, verbose=False)
     first = rank_zero_only.rank == 0
     if not first:
-        say = _silent
+        say, progress = _silent, None
 
-    data = read_data(labels, [Path(path) for path in images], tree, recipe, Path(cache) if cache else None)
+    packed = Path(cache) if cache else None
+    data = read_data(labels, [Path(path) for path in images], tree, recipe, packed, progress)
     foreign = None
     if sources is not None:
-        foreign = read_foreign(
-            load_sources(sources, tree, teacher), data, tree, recipe, Path(cache) if cache else None, say
-        )
+        foreign = read_foreign(load_sources(sources, tree, teacher), data, tree, recipe, packed, say)
         data = replace(data, errors=(*data.errors, *foreign.errors))
     about = _about(run, recipe, data, foreign, start, resumed is not None)
     counts = data.counts(tree)

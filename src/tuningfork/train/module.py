@@ -109,6 +109,17 @@ class MorphologyModule(lightning.LightningModule):
     def training_step(self, batch: Any, _: int) -> Tensor:
         # Dropout by step, not by what was drawn before: a resumed training repeats the uninterrupted one.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1009 + self.global_rank)
+        loss = self.loss(batch, self._all)
+        labelled = batch["labelled"] if self.foreign else batch
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labelled[0]))
+        return loss
+
+    def loss(self, batch: Any, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
+        """What a step minimises: the votes' loss, the classes', or both as the recipe weights them.
+
+        `batch` holds pictures (N, 3, S, S), known fractions (N, A) and candidate classes (N, C); with foreign
+        sources two of those, see the class; `total` as in `vote_loss`.
+        """
         (pictures, known, candidates), others = (batch["labelled"], batch["foreign"]) if self.foreign else (batch, ())
         count = len(pictures)
         # All in one pass, so that batch norm sees one mixture.
@@ -119,11 +130,11 @@ class MorphologyModule(lightning.LightningModule):
         loss = torch.zeros((), device=pictures.device)
         if answers.shape[-1]:
             error = vote_loss if self.recipe.loss == "squared" else rmse_loss
-            loss = loss + error(self._cumulative(answers), known, self._all)
+            loss = loss + error(self._cumulative(answers), known, total)
         if classes.shape[-1]:
             weight = self.recipe.class_weight if self.recipe.task == "both" else 1.0
             if weight:
-                loss = loss + weight * candidate_loss(classes, candidates, self._all)
+                loss = loss + weight * candidate_loss(classes, candidates, total)
         if self.foreign:
             loss = loss + self.foreign(
                 features[count:].float(),
@@ -131,9 +142,8 @@ class MorphologyModule(lightning.LightningModule):
                 every_answer[count:],
                 every_class[count:],
                 others[1],
-                self._all,
+                total,
             )
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(pictures))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:

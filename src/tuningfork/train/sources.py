@@ -117,6 +117,11 @@ def read_data(
     Rows without a picture, pictures without a row, and pictures that cannot be read are left out and
     reported in `errors`. With `cache`, a folder, the pictures are packed there, or found packed.
 
+    Parameters
+    ----------
+    progress : function of (pictures done, pictures in all)
+        Goes from the first to the last once for their hashes, and again where they must be looked at or packed.
+
     Raises
     ------
     TrainError
@@ -138,7 +143,7 @@ def read_data(
     ]
     ids = [table.ids[row] for row in rows]
     paths = [files[id_] for id_ in ids]
-    key = content_key(ids, paths)
+    key = content_key(ids, paths, progress)
     if cache is None:
         packed, (groups, reasons) = None, _looked_at(paths, progress)
     else:

@@ -49,7 +49,7 @@ app = typer.Typer(
 )
 
 
-TreeOption = Annotated[str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1 or a TOML file.")]
+TreeOption = Annotated[str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1, a TOML file, or a model's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
 LabelsArgument = Annotated[Path, typer.Argument(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
 

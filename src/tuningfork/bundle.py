@@ -90,6 +90,16 @@ class Outputs:
         if not self.votes and not self.classes:
             raise ValueError("outputs: neither votes nor classes")
 
+    @classmethod
+    def of(cls, task: str, output: str) -> Outputs:
+        """Those of a network trained for `task` (both, votes or classes), its votes told as `output` says."""
+        return cls("" if task == "classes" else output, task != "votes")
+
+    @property
+    def task(self) -> str:
+        """The inverse: both, votes or classes."""
+        return "both" if self.votes and self.classes else "votes" if self.votes else "classes"
+
     def widths(self, tree: Tree) -> tuple[int, int]:
         """How many numbers of each kind: answers, then classes."""
         return len(tree.columns) if self.votes else 0, len(tree.classes) if self.classes else 0

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .catalog import CatalogError, RowError, read_table
+from .classtable import with_votes
 from .schema import Tree
 
 __all__ = ["VoteTable", "read_votes", "votes_from_table"]
@@ -42,7 +43,8 @@ def read_votes(path: str | os.PathLike[str], tree: Tree) -> VoteTable:
     """A campaign's label table: an ID column and all of `tree.columns`, blank cells unknown.
 
     A row with a number outside its range, a cell that is no number, or an ID that came before is left
-    out and reported in `errors`; other columns are listed in `extra_columns` and ignored.
+    out and reported in `errors`; other columns are listed in `extra_columns` and ignored. For a tree of
+    classes a column `label` stands for the votes; see `classtable.with_votes`.
 
     Raises
     ------
@@ -54,6 +56,7 @@ def read_votes(path: str | os.PathLike[str], tree: Tree) -> VoteTable:
 
 def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) -> VoteTable:
     """`read_votes` on a table that is already in memory; `path` is named in errors."""
+    table = with_votes(table, tree)
     names = table.column_names
     id_column = next((name for name in tree.id_columns if name in names), None)
     if id_column is None:

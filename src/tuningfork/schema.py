@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ VALUES = ("cumulative", "conditional", "counts")
 #: A tree file larger than this is refused before it is parsed.
 MAX_TREE_BYTES = 1_000_000
 MAX_ANSWERS = 1_000
+#: The description of a model's folder, which holds its tree, and how large it may be.
+_MODEL, _MAX_MODEL_BYTES = "bundle.json", 16 * 2**20
 
 
 class SchemaError(ValueError):
@@ -177,7 +180,7 @@ def builtin_trees() -> tuple[str, ...]:
 
 
 def load_tree(name_or_path: str | Path = "gz2") -> Tree:
-    """A tree that comes with the package, by name, or one from a TOML file.
+    """A tree that comes with the package, by name, one from a TOML file, or that of a model's folder.
 
     Raises
     ------
@@ -189,21 +192,33 @@ def load_tree(name_or_path: str | Path = "gz2") -> Tree:
         raw = (resources.files("tuningfork") / "trees" / f"{text}.toml").read_bytes()
     else:
         path = Path(name_or_path)
+        if (path / _MODEL).is_file():
+            path /= _MODEL
+        most = _MAX_MODEL_BYTES if path.name == _MODEL else MAX_TREE_BYTES
         try:
-            if path.stat().st_size > MAX_TREE_BYTES:
-                raise SchemaError(f"{path}: larger than {MAX_TREE_BYTES} bytes, not a tree description")
+            if path.stat().st_size > most:
+                raise SchemaError(f"{path}: larger than {most} bytes, not a tree description")
             raw = path.read_bytes()
         except OSError as error:
             raise SchemaError(
                 f"{text}: neither a tree that comes with tuningfork ({', '.join(builtin_trees())}) "
-                f"nor a readable TOML file ({error.strerror})"
+                f"nor a readable TOML file, nor a model's folder ({error.strerror})"
             ) from None
+        if path.name == _MODEL:
+            return _tree_of_model(raw, path)
     try:
         return Tree.from_dict(tomllib.loads(raw.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SchemaError(f"{text}: not valid TOML: {error}") from None
     except SchemaError as error:
         raise SchemaError(f"{text}: {error}") from None
+
+
+def _tree_of_model(raw: bytes, path: Path) -> Tree:
+    try:
+        return Tree.from_dict(json.loads(raw)["tree"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SchemaError(f"{path}: holds no tree: {error}; copy the model again") from None
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:

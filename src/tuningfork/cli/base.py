@@ -52,7 +52,9 @@ app = typer.Typer(
 )
 
 
-TreeOption = Annotated[str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1 or a TOML file.")]
+TreeOption = Annotated[
+    str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1, a TOML file, or a model's folder.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
 ImagesOption = Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")]
 LabelsOption = Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]

@@ -48,13 +48,13 @@ def classes(
     must_exist([labels])
     with trouble():
         from ..catalog import table_writer
+        from ..classtable import read_tree
         from ..files import check_writable
         from ..labels import class_counts
-        from ..schema import load_tree
 
         if output:
             check_writable(output)
-        result = class_counts(labels, load_tree(tree))
+        result = class_counts(labels, read_tree(labels, tree))
         if output:
             table = result.to_table()
             with table_writer(output, table.schema) as write:
@@ -88,10 +88,10 @@ def lint(
     """
     must_exist([labels])
     with trouble():
+        from ..classtable import read_tree
         from ..labels import lint as judge
-        from ..schema import load_tree
 
-        result = judge(labels, load_tree(tree), tolerance)
+        result = judge(labels, read_tree(labels, tree), tolerance)
         told = result.to_dict()
         if as_json:
             print_json(told)
@@ -145,14 +145,14 @@ def evaluate(
     if images and not split:
         raise typer.BadParameter("the baselines need --split, to know the training part", param_hint="--images")
     with trouble():
+        from ..classtable import read_tree
         from ..evaluate import evaluate as score
         from ..evaluate import read_split
-        from ..schema import load_tree
 
         result = score(
             predictions,
             labels,
-            load_tree(tree),
+            read_tree(labels, tree),
             split=read_split(split) if split else None,
             part=part,
             images=images or (),

@@ -11,7 +11,6 @@ from .base import (
     CacheOption,
     ImagesOption,
     JsonOption,
-    LabelsOption,
     NoCacheOption,
     ThreadsOption,
     WorkersOption,
@@ -64,10 +63,24 @@ def simulate(
 @app.command()
 def train(
     images: ImagesOption,
-    labels: LabelsOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: logs, checkpoints, bundle.")],
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a TOML file.")] = "efficientnet_b0",
-    start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help="Table of votes, or of an ID and a `label`: CSV, Parquet, FITS, VOTable or ECSV. "
+            "Left out: each sub-folder of the pictures is a class.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A shipped recipe's name, or a TOML file.  [default: efficientnet_b0; from a model, finetune]"
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="What to begin with: a model's name or folder, or the recipe's file of weights.")
+    ] = None,
     sources: Annotated[
         Path | None, typer.Option(help="TOML file of more galaxies to train on, each source with what it tells.")
     ] = None,
@@ -107,6 +120,9 @@ def train(
 ) -> None:
     """Train a network on pictures and votes; blank columns cost nothing. Needs `tuningfork[train]`.
 
+    With --start and a model's name, that model is adapted to another tree, or to your own classes, from a few hundred
+    labels: a table of ID and label, or a folder for each class. `run/bundle` then tells them, as any other model does.
+
     Examples:
 
         tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run
@@ -115,20 +131,27 @@ def train(
 
         tuningfork train --images pictures --labels votes.csv -o run --recipe mobilenetv2 --start weights.tflite
 
+        tuningfork train --start default --images pictures --labels classes.csv -o run
+
+        tuningfork train --start default --images folder-of-class-folders -o run
+
         tuningfork train --images pictures --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --better ema
 
         tuningfork train --images pictures --labels votes.csv -o run --devices 4 --strategy ddp
 
         tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
     """
-    must_exist([*images, labels, *([start] if start else []), *([sources] if sources else [])])
+    must_exist([*images, *([labels] if labels else []), *([sources] if sources else [])])
     again = "give the same command with --resume to go on"
     with trouble(again), progress_bar("reading pictures") as progress:
         with libraries("training", "train"):
             from ..train.fit import train as fit
             from ..train.recipe import load_recipe
+            from ..train.start import adapted, is_model
+        if start and not is_model(start):
+            must_exist([start])
         chosen = (
-            load_recipe(recipe)
+            adapted(load_recipe(recipe or ("finetune" if is_model(start) else "efficientnet_b0")), start)
             .changed(
                 network=network, size=size, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold, tree=tree
             )

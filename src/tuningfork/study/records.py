@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from ..classtable import OWN
 from ..schema import SchemaError, Tree, load_tree
 
 __all__ = ["Broken", "RecordError", "Run", "Study", "read_run", "read_study"]
@@ -232,8 +233,8 @@ def _check(result: Mapping[str, Any], path: Path) -> None:
 def _tree(folder: Path, about: Mapping[str, Any]) -> Tree:
     recipe = about.get("recipe")
     name = recipe.get("tree", "gz2") if isinstance(recipe, dict) else None
-    if name is None:
-        # An ensemble has no recipe of its own; its bundle brings the tree.
+    if name in (None, OWN):
+        # An ensemble has no recipe of its own, and a label table's classes no name; the bundle brings the tree.
         bundle = folder / "bundle" / "bundle.json"
         data = _json(bundle).get("tree") if bundle.exists() else None
         try:

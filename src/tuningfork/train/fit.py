@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -25,10 +24,11 @@ from torch.utils.data import DataLoader
 from .. import __version__
 from ..bundle import Bundle, Network, Outputs, write_bundle
 from ..catalog import RowError
+from ..classtable import OWN, read_tree, write_folder_labels
 from ..files import write_text
 from ..model import Model
 from ..preprocess import Preprocess
-from ..schema import Tree, load_tree
+from ..schema import Tree
 from .allocator import keep_freed_memory
 from .callbacks import WholeCheckpoints, callbacks_of, interrupt_between_batches
 from .data import Galaxies, Targets, loader
@@ -39,7 +39,7 @@ from .module import MorphologyModule
 from .recipe import Recipe
 from .record import Curves, peak_memory_mb, write_predictions, write_result, write_truth
 from .sources import Data, TrainError, read_data, write_split
-from .start import begin, check_start
+from .start import begin, check_start, credit, digest
 
 __all__ = ["TrainReport", "train"]
 
@@ -69,7 +69,7 @@ class TrainReport:
 
 
 def train(
-    labels: str | Path,
+    labels: str | Path | None,
     images: Sequence[str | Path],
     run: str | Path,
     recipe: Recipe,
@@ -95,15 +95,16 @@ def train(
 
     Parameters
     ----------
-    labels : path
-        A table of the columns of the recipe's tree.
+    labels : path or None
+        A table of the columns of the recipe's tree, or of a class for each galaxy; None: each sub-folder of
+        `images` is a class, and `run`/labels.csv says so.
     images : paths
         Folders or files of pictures named by ID.
     run : path
         Folder for run.json, split.csv, curves.csv, checkpoints, bundle, truth.parquet, predictions.parquet
         and, when all is done, result.json.
     start : path
-        A file of weights for a recipe that begins with some; see `start.begin`.
+        A trained model or a file of weights for a recipe that begins with some; see `start.begin`.
     sources : path
         A TOML file of more galaxies to train on, see `foreign.load_sources`.
     teacher : path
@@ -131,11 +132,18 @@ def train(
         If the pictures cannot be packed.
     """
     started = time.monotonic()
-    labels, run = Path(labels), Path(run)
-    tree = load_tree(recipe.tree)
+    run = Path(run)
+    resumed = _check_run(run, recipe, start, resume)
+    if labels is None:
+        labels = run / "labels.csv"
+        run.mkdir(parents=True, exist_ok=True)
+        write_folder_labels(images, labels)
+    labels = Path(labels)
+    tree = read_tree(labels, recipe.tree, learning=True)
+    if tree.name == OWN:
+        recipe = recipe.changed(tree=OWN)
     if recipe.task == "classes" and not tree.classes:
         raise TrainError(f"tree {tree.name} has no classes to learn")
-    resumed = _check_run(run, recipe, start, resume)
     logger = _tensorboard(run) if tensorboard else False
     keep_freed_memory()
     if threads:
@@ -151,8 +159,9 @@ def train(
     if sources is not None:
         foreign = read_foreign(load_sources(sources, tree, teacher), data, tree, recipe, packed, say)
         data = replace(data, errors=(*data.errors, *foreign.errors))
-    about = _about(run, recipe, data, foreign, start, resumed is not None)
     counts = data.counts(tree)
+    recipe = recipe.scaled(counts["galaxies"]["train"])
+    about = _about(run, recipe, data, foreign, start, resumed is not None)
     if first:
         _claim_run(run, about, resumed is not None)
         write_split(data, run / "split.csv")
@@ -200,7 +209,7 @@ def train(
             for part in ("train", "validation")
         ]  # fmt: skip
         if not resumed:
-            about["began_with"] = begin(module.network, recipe, start, loaders[0], say)
+            about["began_with"] = begin(module.network, recipe, start, loaders[0], say, tree)
             if first:
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
         views: Any = loaders[0]
@@ -306,10 +315,11 @@ def _about(
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "labels_sha256": data.labels_sha256,
         "pictures_sha256": data.pictures_sha256,
-        "start_sha256": "" if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest(),
+        "start_sha256": digest(start),
     }
     if foreign:
         about["foreign"] = json.loads(json.dumps(foreign.about))
+    owed = credit(start)
     if resumed:
         note = run / "run.json"
         before = json.loads(note.read_text("utf-8")) if note.exists() else {}
@@ -324,7 +334,8 @@ def _about(
                 }.get(key, f"other {key[:-7]}")
                 raise TrainError(f"{run} was begun with {what}; name another folder")
         about["began_with"] = before.get("began_with", "")
-    return about
+        owed = before.get("credit", {})
+    return {**about, **({"credit": owed} if owed else {})}
 
 
 def _claim_run(run: Path, about: dict[str, Any], resumed: bool) -> None:
@@ -365,7 +376,7 @@ def _export(
     single = to_onnx(module.network, recipe.size)
     half = halved(single)
     pictures = next(iter(validation))[0].numpy()
-    outputs = Outputs("" if recipe.task == "classes" else recipe.output, recipe.task != "votes")
+    outputs = Outputs.of(recipe.task, recipe.output)
     deviations = {
         "float32": deviation(module.network, tree, outputs, single, pictures),
         "float16": deviation(module.network, tree, outputs, half, pictures),
@@ -374,7 +385,8 @@ def _export(
         name=name,
         title=f"{recipe.network} at {recipe.size} px, {tree.title}",
         description=f"{_TELLS[recipe.task].format(tree.title)} from the central {recipe.crop:g} of a picture.",
-        licence="BSD-3-Clause",
+        licence=about.get("credit", {}).get("licence", "BSD-3-Clause"),
+        attribution=tuple(about.get("credit", {}).get("attribution", ())),
         tree=tree,
         networks=(Network(half, preprocess, recipe.network),),
         outputs=outputs,

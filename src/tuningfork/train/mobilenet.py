@@ -21,7 +21,7 @@ from flatbuffers.table import Table
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["MAX_BYTES", "MEAN", "STD", "load_mobilenet_v2", "read_tflite", "unfold_batch_norm"]
+__all__ = ["MAX_BYTES", "MEAN", "STD", "fold_into", "load_mobilenet_v2", "read_tflite", "unfold_batch_norm"]
 
 #: The network wants (x - MEAN) / STD of RGB x in [0, 1], that is [-1, 1]. (The file's own uint8 input q
 #: stands for (q - 127) / 127.5, half a grey level brighter: a rounding of its zero point.)
@@ -148,14 +148,20 @@ def load_mobilenet_v2(model: nn.Module, path: str | PathLike[str]) -> None:
         raise ValueError(f"{path}: its convolutions are not those of the model; is that mobilenetv2_100?")
     for conv, norm, (weight, bias) in zip(convs, norms, layers, strict=True):
         conv.weight.copy_(torch.from_numpy(weight))
-        norm.reset_parameters()
-        norm.running_var.fill_(1 - norm.eps)
-        norm.bias.copy_(torch.from_numpy(bias))
+        fold_into(norm, torch.from_numpy(bias))
     top = getattr(model, "classifier", None)
     if isinstance(top, nn.Linear) and top.out_features in (1000, 1001):
         first = len(top_bias) - top.out_features
         top.weight.copy_(torch.from_numpy(top_weight[first:, :, 0, 0]))
         top.bias.copy_(torch.from_numpy(top_bias[first:]))
+
+
+@torch.no_grad()
+def fold_into(norm: nn.BatchNorm2d, bias: Tensor) -> None:
+    """Makes a norm "add `bias` (channels,)" in eval mode, as one that is folded into its convolution does; in place."""
+    norm.reset_parameters()
+    norm.running_var.fill_(1 - norm.eps)
+    norm.bias.copy_(bias)
 
 
 @torch.no_grad()

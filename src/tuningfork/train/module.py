@@ -8,8 +8,8 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
+from torch.nn import Parameter, functional
 
 from ..schema import Tree
 from .foreign import Tell
@@ -102,6 +102,17 @@ class MorphologyModule(lightning.LightningModule):
             tells, labels = zip(*foreign, strict=True)
             self.foreign = ForeignLoss(tells, labels, tree, self.network.head.in_features, recipe.class_weight)
         self._sums: dict[str, Tensor] = {}
+        self.network.body.requires_grad_(recipe.body_rate > 0)
+        self.train()
+
+    def train(self, mode: bool = True) -> MorphologyModule:
+        """Training mode; norms whose statistics are frozen stay as in evaluation."""
+        super().train(mode)
+        if self.recipe.frozen_norms or not self.recipe.body_rate:
+            for module in self.network.body.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.network(pictures.contiguous(memory_format=torch.channels_last))
@@ -207,13 +218,21 @@ class MorphologyModule(lightning.LightningModule):
 
     def _adamw(self) -> torch.optim.AdamW:
         recipe = self.recipe
-        # Biases and normalisation gains are not shrunk: it only fights what they normalise.
-        shrunk = [p for p in self.parameters() if p.ndim > 1]
-        free = [p for p in self.parameters() if p.ndim <= 1]
-        return torch.optim.AdamW(
-            [{"params": shrunk, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-        )
+
+        def groups(parameters: list[Parameter], rate: float) -> list[dict[str, Any]]:
+            # Biases and normalisation gains are not shrunk: it only fights what they normalise.
+            shrunk, free = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+            return [
+                {"params": shrunk, "weight_decay": recipe.weight_decay, "lr": rate},
+                {"params": free, "weight_decay": 0.0, "lr": rate},
+            ]
+
+        body = list(self.network.body.parameters()) if recipe.body_rate < 1 else []
+        slow = {id(p) for p in body}
+        parts = groups([p for p in self.parameters() if id(p) not in slow], recipe.learning_rate)
+        if recipe.body_rate and body:
+            parts += groups(body, recipe.learning_rate * recipe.body_rate)
+        return torch.optim.AdamW(parts, lr=recipe.learning_rate)
 
     def _outputs(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         return self._parts(self(pictures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -46,7 +47,8 @@ class Recipe:
 
     network: str = "efficientnet_b0"
     network_options: dict[str, Any] = field(default_factory=dict)  # passed on to timm.create_model
-    # "" trains from scratch; "imagenet" begins with timm's weights; else the name of the file of weights.
+    # "" trains from scratch; "imagenet" begins with timm's weights; "model" with a trained model, from which network,
+    # crop and size come too; else the name of the file of weights.
     start: str = ""
     task: str = "both"  # votes, classes, or both from one network
     output: str = "tree"  # of the votes: tree (exact sums) or sigmoid (each by itself)
@@ -57,11 +59,14 @@ class Recipe:
     size: int = 96
     least_size: int = 16  # what the network can take
     epochs: int = 100
+    least_steps: int = 0  # where few galaxies make short epochs, as many more epochs as give these steps
     patience: int = 30
     batch: int = 64
     optimizer: str = "adamw"  # or adam
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
+    body_rate: float = 1.0  # learning rate of all but the last layers, as a share of theirs; 0 leaves it as it began
+    frozen_norms: bool = False  # batch norms keep the statistics that the network began with
     schedule: str = "cosine"  # after a warm-up; or plateau: the rate shrinks when validation stands still
     warmup_epochs: int = 3
     plateau_factor: float = 0.2
@@ -93,6 +98,8 @@ class Recipe:
             ("average", 0, 0.99999),
             ("hidden", 0, 65_536),
             ("learning_rate", 1e-9, 100),
+            ("body_rate", 0, 1),
+            ("least_steps", 0, 1_000_000_000),
             ("plateau_factor", 1e-3, 0.999),
             ("validation", 0.01, 0.9),
             ("foreign", 0.01, 100),
@@ -106,6 +113,8 @@ class Recipe:
         for key, pair in self.published_split.items():
             if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(type(n) is int and n >= 0 for n in pair):
                 raise RecipeError(f"published_split.{key} = {pair!r}: [galaxies, of them tested on] is expected")
+        if self.body_rate != 1 and self.optimizer != "adamw":
+            raise RecipeError(f'body_rate = {self.body_rate:g} needs optimizer = "adamw"')
         if self.validation + self.test > 0.95:
             raise RecipeError("validation and test leave too little to train on")
         for name, choices in (
@@ -143,6 +152,14 @@ class Recipe:
     def changed(self, **values: Any) -> Recipe:
         """A copy with some values replaced; None leaves a value as it is."""
         return replace(self, **{key: value for key, value in values.items() if value is not None})
+
+    def scaled(self, galaxies: int) -> Recipe:
+        """With the epochs that `least_steps` asks for, where so many galaxies are trained on."""
+        steps = max(galaxies // self.batch, 1)
+        if self.epochs * steps >= self.least_steps:
+            return self
+        epochs = math.ceil(self.least_steps / steps)
+        return replace(self, epochs=epochs, patience=math.ceil(self.patience * epochs / self.epochs))
 
     def better(self, names: Iterable[str]) -> Recipe:
         """With some of our `BETTER` choices; raises RecipeError on an unknown one."""

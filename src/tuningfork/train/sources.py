@@ -80,6 +80,8 @@ class Data:
             if not len(here):
                 lines.append(f"no galaxy has class {number} ({rule.name}): it is not learned, and its score is blank")
                 continue
+            if (here == "train").sum() == 1:
+                lines.append(f"class {number} ({rule.name}) has a single galaxy in the training part; label some more")
             lacking = [part for part in PARTS if part in self.parts and part not in here]
             if lacking:
                 lines.append(f"class {number} ({rule.name}), {len(here)} in all, is absent from: {', '.join(lacking)}")

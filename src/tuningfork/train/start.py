@@ -1,11 +1,14 @@
-"""The weights that a training begins with: from a file, from timm's hub, or none."""
+"""The weights that a training begins with: a trained model's, from a file, from timm's hub, or none."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -13,12 +16,19 @@ from huggingface_hub import constants
 from huggingface_hub.utils import get_session
 from safetensors.torch import load_file
 
+from ..bundle import Outputs, builtin_models, open_bundle
+from ..preprocess import Preprocess
+from ..schema import Tree
 from .mobilenet import load_mobilenet_v2, unfold_batch_norm
 from .network import MorphologyNetwork
 from .recipe import Recipe
+from .recover import member, recovered
 from .sources import TrainError
 
-__all__ = ["begin", "check_start"]
+__all__ = ["adapted", "begin", "check_start", "credit", "digest", "is_model"]
+
+#: In a recipe: begin with a trained model, whichever is named.
+MODEL = "model"
 
 #: Enough pictures for the statistics of every channel.
 _UNFOLDING_BATCHES = 16
@@ -26,15 +36,77 @@ _UNFOLDING_BATCHES = 16
 _PATIENCE = 5
 
 
+def is_model(start: str | Path | None) -> bool:
+    """Whether that names a trained model: one that comes with the package, or a bundle's folder."""
+    return start is not None and (str(start) in builtin_models() or Path(start).is_dir())
+
+
+def adapted(recipe: Recipe, start: str | Path | None) -> Recipe:
+    """The recipe with network, crop and size of the model that it begins with; any other recipe as it is.
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be opened.
+    TrainError
+        If it sees pictures in a way that no training does.
+    """
+    if recipe.start != MODEL or not is_model(start):
+        return recipe
+    bundle = open_bundle(str(start))
+    network, before = bundle.networks[0], member(bundle)
+    seen = network.preprocess
+    if seen != Preprocess(crop=seen.crop, size=seen.size):
+        raise TrainError(f"{start}: its pictures are scaled or resized in a way that no training here does")
+    return replace(
+        recipe,
+        network=network.architecture,
+        network_options=dict(before.get("network_options", {})),
+        hidden=before.get("hidden", 0),
+        least_size=before.get("least_size", recipe.least_size),
+        crop=seen.crop,
+        size=seen.size,
+    )
+
+
+def digest(start: str | Path | None) -> str:
+    """SHA-256 of what a training begins with: of a model, its own; of a file, its bytes; "" of nothing."""
+    if start is None:
+        return ""
+    return open_bundle(str(start)).sha256 if is_model(start) else hashlib.sha256(Path(start).read_bytes()).hexdigest()
+
+
+def credit(start: str | Path | None) -> dict[str, Any]:
+    """Licence and attribution of a model that a training begins with: its own model owes them too."""
+    if not is_model(start):
+        return {}
+    bundle = open_bundle(str(start))
+    return {"licence": bundle.licence, "attribution": list(bundle.attribution)}
+
+
 def check_start(recipe: Recipe, start: str | Path | None) -> None:
     """Say before the pictures are read if `start` is not what the recipe begins with. Raises TrainError."""
     if start is None:
+        if recipe.start == MODEL:
+            raise TrainError(
+                "the recipe begins with a trained model; name it with --start default, or a bundle's folder"
+            )
         if recipe.start and recipe.start != "imagenet":
             raise TrainError(f"the recipe begins with the weights of {recipe.start}; give that file with --start")
         return
     path = Path(start)
+    if is_model(start):
+        if recipe.start != MODEL:
+            begins = f"with the weights of {recipe.start}" if recipe.start else "from scratch"
+            raise TrainError(f"{start}: the recipe begins {begins}; to begin with a model take --recipe finetune")
+        if recipe.network != open_bundle(str(start)).networks[0].architecture:
+            raise TrainError(f"{start}: its network is not {recipe.network}; a model is adapted as it is")
+        return
     if path.suffix not in (".safetensors", ".tflite"):
-        raise TrainError(f"{start}: weights are read from .safetensors and .tflite files, never from pickles")
+        raise TrainError(
+            f"{start}: neither a model ({', '.join(builtin_models())}, a bundle's folder) nor a file of weights; "
+            "those are read from .safetensors and .tflite files, never from pickles"
+        )
     if recipe.start not in ("imagenet", path.name):
         begins = f"begins with {recipe.start}" if recipe.start else "begins from scratch"
         raise TrainError(f"{start}: the recipe {begins}; other weights are another recipe")
@@ -46,17 +118,17 @@ def begin(
     start: str | Path | None,
     pictures: Iterable[tuple[torch.Tensor, ...]],
     say: Callable[[str], None],
+    tree: Tree | None = None,
 ) -> str:
-    """Put first weights into a new network; its head stays random.
+    """Put first weights into a new network; its head stays random, except a model's of the same `tree`.
 
-    A .tflite file is read as MobileNetV2 with folded batch norms, which are unfolded on some of the
-    training's `pictures`; a .safetensors file as timm's own names. Without a file, "imagenet" asks timm's
+    A model's batch norms, which its export folded, are unfolded on some of the training's `pictures`. A .tflite file is read as MobileNetV2 with folded batch norms, unfolded likewise; a .safetensors file as timm's own names. Without a file, "imagenet" asks timm's
     hub, and where there is none says so.
 
     Returns
     -------
     str
-        What it begins with: the file's name, "imagenet", or "scratch".
+        What it begins with: the model's or file's name, "imagenet", or "scratch".
 
     Raises
     ------
@@ -65,6 +137,8 @@ def begin(
     """
     if not recipe.start:
         return "scratch"
+    if is_model(start):
+        return _from_model(network, recipe, str(start), pictures, say, tree)
     if start is not None:
         _from_file(network, recipe, Path(start), pictures)
         say(f"{recipe.network} begins with the weights of {Path(start).name}")
@@ -95,6 +169,30 @@ def _brief_hub() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def _from_model(
+    network: MorphologyNetwork,
+    recipe: Recipe,
+    start: str,
+    pictures: Iterable[tuple[torch.Tensor, ...]],
+    say: Callable[[str], None],
+    tree: Tree | None,
+) -> str:
+    bundle = open_bundle(start)
+    try:
+        source = recovered(bundle)
+        unfold_batch_norm(source.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise TrainError(f"{start}: {error}") from None
+    network.body.load_state_dict(source.body.state_dict())
+    same = bundle.tree == tree and bundle.outputs == Outputs.of(recipe.task, recipe.output)
+    if same:
+        network.hidden.load_state_dict(source.hidden.state_dict())
+        network.head.load_state_dict(source.head.state_dict())
+    told = "the same questions, so its last layer too" if same else "another tree, so the last layer is new"
+    say(f"{recipe.network} begins with the model {bundle.name} ({told})")
+    return bundle.name
 
 
 def _from_file(

@@ -1,4 +1,4 @@
-"""Fit a model's intervals and class probabilities on labelled galaxies that its training did not see."""
+"""Fit a model's intervals, class probabilities and domain on galaxies that its training did not test on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from . import votes
 from .bundle import Bundle
 from .calibration import Calibration
 from .catalog import RowError, VoteTable, read_votes
+from .domain import DomainError, fit_domain
 from .images import find_pictures
 from .intervals import fit_intervals
 from .model import Model
+from .outside import measured
 from .predict import predict_batches
 from .predictions import concatenated
 from .reliability import coverage
@@ -63,6 +65,7 @@ def calibrate(
     split: Mapping[str, str] | None = None,
     part: str = "validation",
     level: float = 0.9,
+    false_alarms: float = 0.01,
     allow_training: bool = False,
     threads: int = 0,
     batch: int = 32,
@@ -81,6 +84,9 @@ def calibrate(
         Only galaxies of `part` are used; without it, all that have a picture and a label.
     level : float in (0, 1)
         What the intervals promise.
+    false_alarms : float in (0, 1)
+        The share of galaxies of the domain that may be flagged as out of it. The domain is fitted on all pictures
+        of the training and of `part`, since what it measures in them was not learned.
     allow_training : bool
         Use galaxies of the training even so; the promise then holds for nothing else.
 
@@ -98,12 +104,14 @@ def calibrate(
     rows, pictures, errors = _matched(known, images, split, part)
     if not rows:
         raise CalibrationError(f"{labels}: no galaxy of the {part} part has a picture; are the names of one kind?")
+    known_pictures = [p for p in find_pictures(images) if split is None or split.get(p.stem) in ("train", part)]
+    total = len(pictures) + len(known_pictures)
     model = Model(replace(bundle, calibration=None), threads=threads)
     batches = []
     for told in predict_batches(model, pictures, batch=batch):
         batches.append(told)
         if progress:
-            progress(sum(map(len, batches)), len(pictures))
+            progress(sum(map(len, batches)), total)
     told = concatenated(tree, batches)
     good = [i for i, reason in enumerate(told.errors) if not reason]
     errors += [
@@ -111,6 +119,14 @@ def calibrate(
     ]
     truth = votes.cumulative_from(known.values[[rows[i] for i in good]], tree)
     calibration, missing = _fitted(bundle, told.cumulative[good], told.class_probability[good], truth, level)
+    rows, unread = measured(
+        bundle, known_pictures, progress and (lambda done, _: progress(len(pictures) + done, total))
+    )
+    errors += [error for error in unread if error.path not in set(told.paths)]
+    try:
+        calibration = replace(calibration, domain=fit_domain(rows, false_alarms))
+    except DomainError as error:
+        missing += (f"out-of-domain pictures cannot be told: {error}",)
     figures = {
         "galaxies": len(good),
         "part": part if split is not None else "all",

@@ -8,6 +8,7 @@ from .judging import classes, evaluate, lint  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
+from .guarding import domain  # isort: skip
 from .studying import study_app  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
@@ -18,6 +19,7 @@ __all__ = [
     "calibrate",
     "classes",
     "demo",
+    "domain",
     "evaluate",
     "lint",
     "main",

@@ -2,6 +2,7 @@
 
     python scripts/ship.py run/bundle --output src/tuningfork/models/default --views 8 --figures evaluation.json
 
+`--calibration` names what `tuningfork calibrate` wrote of the same networks, to take its calibration over.
 `evaluation.json` is what `tuningfork evaluate … --json` printed for the model; leave it out the first time, to have a
 model to evaluate.
 """
@@ -16,12 +17,15 @@ from tuningfork.card import model_card
 
 ABOUT = json.loads(Path(__file__).with_name("ship.json").read_text("utf-8"))
 
+UNCALIBRATED = "Fractions are point estimates without intervals, and class probabilities are not calibrated."
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--calibration", type=Path)
     parser.add_argument("--figures", type=Path)
     args = parser.parse_args()
     members = [open_bundle(path) for path in args.bundles]
@@ -38,6 +42,13 @@ def main() -> None:
             name: max(member.figures["deviation"][name] for member in members) for name in first.figures["deviation"]
         },
     }
+    networks = tuple(network for member in members for network in member.networks)
+    calibration = None
+    if args.calibration:
+        calibrated = open_bundle(args.calibration)
+        if calibrated.networks != networks:
+            parser.error("the calibrated bundle has other networks")
+        calibration, figures["calibration"] = calibrated.calibration, calibrated.figures["calibration"]
     if args.figures:
         test = json.loads(args.figures.read_text("utf-8"))
         figures["test"] = {key: value for key, value in test.items() if key not in ("predictions", "labels")}
@@ -47,9 +58,10 @@ def main() -> None:
         title=ABOUT["title"],
         description=ABOUT["description"],
         licence=ABOUT["licence"],
-        limits=tuple(ABOUT["limits"]),
+        limits=(*(() if calibration else (UNCALIBRATED,)), *ABOUT["limits"]),
         attribution=tuple(ABOUT["attribution"]),
-        networks=tuple(network for member in members for network in member.networks),
+        networks=networks,
+        calibration=calibration,
         views=args.views,
         training={
             **first.training,

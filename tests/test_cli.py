@@ -26,6 +26,8 @@ COMMANDS = (
     "score",
     "simulate",
     "train",
+    "calibrate",
+    "domain",
     "study paper",
     "study search",
     "report",

@@ -13,7 +13,9 @@ from sklearn import metrics as reference
 
 from tuningfork.metrics import (
     accuracy,
+    binomial_interval,
     bootstrap,
+    calibration_error,
     confusion_matrix,
     macro,
     per_class,
@@ -227,3 +229,43 @@ def test_a_score_that_is_not_a_number_has_no_interval(count: int) -> None:
 def test_one_galaxy_has_no_width() -> None:
     interval = bootstrap(mean_of(np.array([0.25])), 1)
     assert (interval.low, interval.value, interval.high) == (0.25, 0.25, 0.25)
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def test_the_calibration_error_of_a_hand_counted_table() -> None:
+    probability = np.array([0.9, 0.2, 0.8, 0.1])
+    right = np.array([True, False, False, True])
+    # Two bins: (0.1, 0.2) with one of two right, (0.8, 0.9) with one of two right.
+    assert calibration_error(probability, right, bins=2) == pytest.approx((abs(0.15 - 0.5) + abs(0.85 - 0.5)) / 2)
+    assert calibration_error(probability, right, bins=1) == pytest.approx(0)
+    assert calibration_error(probability, right, bins=10) == pytest.approx((0.1 + 0.2 + 0.8 + 0.9) / 4)
+    assert math.isnan(calibration_error(np.empty(0), np.empty(0, bool)))
+
+
+@given(count=st.integers(1, 300), seed=st.integers(0, 100), bins=st.integers(1, 20))
+@QUICK
+def test_the_calibration_error_is_the_mean_gap_of_equal_bins(count: int, seed: int, bins: int) -> None:
+    rng = np.random.default_rng(seed)
+    probability, right = rng.random(count), rng.random(count) < 0.5
+    rows = sorted(zip(probability, right, strict=True))
+    bins = min(bins, count)
+    sizes = [count // bins + (number < count % bins) for number in range(bins)]
+    gaps, start = 0.0, 0
+    for size in sizes:
+        part = rows[start : start + size]
+        gaps += size * abs(sum(p for p, _ in part) / size - sum(r for _, r in part) / size)
+        start += size
+    assert calibration_error(probability, right, bins) == pytest.approx(gaps / count)
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (10, 10), (9, 10), (45, 50), (1, 1), (500, 1000)])
+def test_the_binomial_interval_inverts_the_score_test(hits: int, count: int) -> None:
+    low, high = binomial_interval(hits, count)
+    assert 0 <= low <= hits / count <= high <= 1
+    for bound in (low, high):
+        if 1e-9 < bound < 1 - 1e-9:
+            assert abs(hits / count - bound) / math.sqrt(bound * (1 - bound) / count) == pytest.approx(
+                1.959964, rel=1e-6
+            )

@@ -134,7 +134,8 @@ class Bundle:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON's content, with its own digest."""
-        version = 3 if self.calibration else 1 if self.outputs == Outputs() else 2
+        calibration = (self.calibration.to_dict() if self.calibration else {}) or None
+        version = 3 if calibration else 1 if self.outputs == Outputs() else 2
         content: dict[str, Any] = {
             "format": FORMAT,
             "version": version,
@@ -157,7 +158,7 @@ class Bundle:
             ],
             **({} if version == 1 else {"outputs": asdict(self.outputs)}),
             "views": self.views,
-            "calibration": self.calibration.to_dict() if self.calibration else None,
+            "calibration": calibration,
             "training": dict(self.training),
             "figures": dict(self.figures),
             "versions": dict(self.versions),

@@ -85,8 +85,8 @@ def calibrate(
     level : float in (0, 1)
         What the intervals promise.
     false_alarms : float in (0, 1)
-        The share of galaxies of the domain that may be flagged as out of it. The domain is fitted on all pictures
-        of the training and of `part`, since what it measures in them was not learned.
+        The share of the domain's own galaxies that may be flagged. The domain is fitted on the pictures of the
+        training and of `part`, with or without labels, since the training did not learn what it measures.
     allow_training : bool
         Use galaxies of the training even so; the promise then holds for nothing else.
 
@@ -103,7 +103,8 @@ def calibrate(
     known = read_votes(labels, tree)
     rows, pictures, errors = _matched(known, images, split, part)
     if not rows:
-        raise CalibrationError(f"{labels}: no galaxy of the {part} part has a picture; are the names of one kind?")
+        what = f" of the {part} part" if split is not None else ""
+        raise CalibrationError(f"{labels}: no galaxy{what} has a picture in the images; are the names of one kind?")
     known_pictures = [p for p in find_pictures(images) if split is None or split.get(p.stem) in ("train", part)]
     total = len(pictures) + len(known_pictures)
     model = Model(replace(bundle, calibration=None), threads=threads)
@@ -119,14 +120,14 @@ def calibrate(
     ]
     truth = votes.cumulative_from(known.values[[rows[i] for i in good]], tree)
     calibration, missing = _fitted(bundle, told.cumulative[good], told.class_probability[good], truth, level)
-    rows, unread = measured(
+    seen, unread = measured(
         bundle, known_pictures, progress and (lambda done, _: progress(len(pictures) + done, total))
     )
-    errors += [error for error in unread if error.path not in set(told.paths)]
+    errors += [error for error in unread if error.file not in set(told.paths)]
     try:
-        calibration = replace(calibration, domain=fit_domain(rows, false_alarms))
+        calibration = replace(calibration, domain=fit_domain(seen, false_alarms))
     except DomainError as error:
-        missing += (f"out-of-domain pictures cannot be told: {error}",)
+        missing += (f"no new domain: {error}",)
     figures = {
         "galaxies": len(good),
         "part": part if split is not None else "all",
@@ -148,7 +149,7 @@ def _refuse_training(
         raise CalibrationError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
     if part == "train":
         raise CalibrationError(
-            "galaxies that the model was trained on make its errors look too small to promise anything; name another --part"
+            "on galaxies that a model was trained on its errors are too small to promise anything; name another --part"
         )
 
 

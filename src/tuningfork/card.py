@@ -132,7 +132,7 @@ def _calibration(bundle: Bundle) -> list[str]:
 def _reliability(test: Mapping[str, Any]) -> list[str]:
     lines = []
     if intervals := test.get("intervals"):
-        lines.append(f"fractions within their interval, {intervals['level']:.3g} promised:")
+        lines.append(f"fractions within their interval, {intervals['level']:.3g} promised (95 % Wilson intervals):")
         lines += _covered(intervals["per_question"])
     if reliability := test.get("classes", {}).get("reliability"):
         lines.append(

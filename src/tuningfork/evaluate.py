@@ -98,7 +98,7 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
         tuple(errors),
         classes,
         _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], here, path),
-        *((low, high, promised.pop()) if promised else ()),
+        *((low, high, promised.pop()) if promised and low is not None and high is not None else ()),
     )
 
 

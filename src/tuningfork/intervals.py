@@ -173,6 +173,9 @@ def fit_intervals(
     (Laplace); then each answer's quantile is the ⌈(n + 1) · level⌉-th smallest scaled error of the n galaxies.
     The order of the galaxies is of no importance.
 
+    The ratio of the two parameters is learned from the same galaxies as the quantiles, which the theorem
+    does not allow for; on simulated galaxies no loss is seen with 25 of them (tests/test_intervals.py).
+
     Parameters
     ----------
     predicted : (N, A) in [0, 1]

@@ -130,7 +130,8 @@ def binomial_interval(hits: float, count: int) -> tuple[float, float]:
     share = hits / count
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # Rounding must not put the share itself outside.
+    return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))
 
 
 def auroc(inside: Floats, outside: Floats) -> float:

@@ -197,15 +197,14 @@ class Prediction:
         if self.error:
             return f"{self.id}: {self.error}"
         top = [f"{self.class_name} ({self.class_probability.max():.0%})"] if self.class_name else []
+        shares = votes.shares(self.cumulative, self.tree)
         way = ", ".join(
-            f"{key.replace('_', ' ')}: {answer} {share:.0%}{self._within(at)}"
-            for (key, answer, share), (_, at) in zip(self.steps(), self._way(), strict=True)
+            f"{question.key.replace('_', ' ')}: {self.tree.answers[at].text} {shares[at]:.0%}"
+            + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
+            for question, at in self._way()
         )
         warning = [f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)"] if self.out_of_domain else []
         return f"{self.id}: " + "; ".join([*warning, *top, *([way] if way else [])])
-
-    def _within(self, at: int) -> str:
-        return "" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})"
 
 
 def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:

@@ -11,6 +11,7 @@ import tuningfork
 
 ROOT = Path(tuningfork.__file__).parent
 FLOOR = {
+    "appearance": 0,
     "files": 0,
     "schema": 0,
     "temperature": 0,
@@ -19,6 +20,7 @@ FLOOR = {
     "preprocess": 2,
     "catalog": 2,
     "metrics": 2,
+    "domain": 1,
     "intervals": 2,
     "ranking": 2,
     "selective": 2,
@@ -36,13 +38,14 @@ FLOOR = {
     "model": 6,
     "predict": 7,
     "simulate": 7,
-    "calibrate": 8,
+    "outside": 8,
     "labelling": 8,
+    "calibrate": 9,
     "demo": 8,
     "train": 8,
-    "study": 9,
-    "cli": 10,
-    "__main__": 11,
+    "study": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -30,6 +30,8 @@ COMMANDS = (
     "simulate",
     "train",
     "calibrate",
+    "domain",
+    "study folds",
     "study labour",
     "study paper",
     "study search",

@@ -114,6 +114,12 @@ def _calibration(bundle: Bundle) -> list[str]:
         lines.append(
             f"class probabilities: temperature {classes.temperature:.3g}, {classes.galaxies} galaxies ({told})"
         )
+    if calibration and calibration.domain:
+        domain = calibration.domain
+        lines.append(
+            "flags pictures unlike those that it knows, by their sky, noise, light and colours; of galaxies like the "
+            f"{domain.fitted + domain.held_out} that it was fitted on, at most {100 * domain.rate:.3g} %"
+        )
     if figures := bundle.figures.get("calibration"):
         lines.append(
             f"fitted on {figures['galaxies']} galaxies (part: {figures['part']}), "

@@ -42,6 +42,7 @@ FLOOR = {
     "labelling": 8,
     "calibrate": 9,
     "demo": 8,
+    "speed": 8,
     "train": 8,
     "study": 10,
     "cli": 11,

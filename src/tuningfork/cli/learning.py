@@ -153,9 +153,9 @@ def train(
         chosen = (
             adapted(load_recipe(recipe or ("finetune" if is_model(start) else "efficientnet_b0")), start)
             .changed(
-                network=network, size=size, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold, tree=tree,
-                least_steps=0 if epochs else None,
-            )  # fmt: skip
+                network=network, size=size, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold, tree=tree
+            )
+            .changed(least_steps=0 if epochs else None)
             .better(better or ())
         )
         report = fit(

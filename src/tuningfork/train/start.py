@@ -184,7 +184,7 @@ def _from_model(
     try:
         source = recovered(bundle)
         unfold_batch_norm(source.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
-    except (KeyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of onnx, its runtime and timm, each its own kind
         raise TrainError(f"{start}: {error}") from None
     network.body.load_state_dict(source.body.state_dict())
     same = bundle.tree == tree and bundle.outputs == Outputs.of(recipe.task, recipe.output)

@@ -69,7 +69,8 @@ def test_a_recipe_says_command_hardware_time_and_score_on_top(name):
     if name in BASES:
         assert "Hardware" in told
     else:
-        start = " --start" if load_recipe(name).start.endswith(".tflite") else ""
+        begins = load_recipe(name).start
+        start = " --start default" if begins == "model" else " --start" if begins.endswith(".tflite") else ""
         assert told.startswith(f"tuningfork train --recipe {name}{start} ")
         for option in ("--images images_training_rev1", "--labels training_solutions_rev1.csv", "-o run"):
             assert option in told

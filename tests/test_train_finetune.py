@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 pytest.importorskip("tuningfork.train")  # first: it lets timm import torchvision
 
-from tuningfork.bundle import Bundle, Network, Outputs, open_bundle, write_bundle
+from tuningfork.bundle import Bundle, Network, open_bundle, write_bundle
 from tuningfork.classtable import class_tree
 from tuningfork.cli import app
 from tuningfork.preprocess import Preprocess
@@ -30,8 +30,8 @@ from tuningfork.train.recover import EXACT, recovered
 from tuningfork.train.sources import TrainError
 from tuningfork.train.start import adapted, begin, check_start, credit, digest, is_model
 
-#: Three ways of folding: norms after convolutions, also of biased ones; norms before them, which stay; none at all.
-NETWORKS = ("test_resnet", "test_efficientnet", "mobilenetv3_small_050", "dai_tong", "test_vit")
+#: Norms after convolutions, which are folded; before them too, which stay; of layers, which never fold.
+NETWORKS = ("test_resnet", "test_efficientnet", "mobilenetv3_small_050", "dai_tong", "test_convnext")
 SIZE = 32
 
 
@@ -48,15 +48,11 @@ def lively(network):
     return network.eval()
 
 
-def exported(name, tree, *, size=SIZE, hidden=0, task="both", options=None, **kept):
+def exported(name, tree, *, hidden=0, **kept):
     torch.manual_seed(2)
-    if name == "test_vit":
-        options = {"img_size": size}
-    network = lively(MorphologyNetwork(name, tree, task=task, hidden=hidden, options=options))
-    entry = Network(halved(to_onnx(network, size)), Preprocess(crop=0.6, size=size), name)
-    recipe = {"network_options": options or {}, "hidden": hidden}
-    return Bundle("small", "", "", "MIT", tree, (entry,), outputs=Outputs.of(task, "tree"),
-                  training={"recipe": recipe}, **kept)  # fmt: skip
+    network = lively(MorphologyNetwork(name, tree, hidden=hidden))
+    entry = Network(halved(to_onnx(network, SIZE)), Preprocess(crop=0.6, size=SIZE), name)
+    return Bundle("small", "", "", "MIT", tree, (entry,), training={"recipe": {"hidden": hidden}}, **kept)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +70,8 @@ def galaxies(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("galaxies") / "sim", 48, seed=4, workers=1)
 
 
-def pictures(count=8, size=SIZE):
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(5))
+def pictures(count=8):
+    return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
 
 
 def told(bundle, batch):
@@ -86,8 +82,8 @@ def told(bundle, batch):
 # ------------------------------------------------------------------ the network out of its ONNX
 
 
-@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_recovered_network_gives_the_bundles_logits(gz2, name):
     bundle = exported(name, gz2, hidden=8 if name == "test_resnet" else 0)
     network, batch = recovered(bundle), pictures()
@@ -123,7 +119,7 @@ def test_a_network_that_is_not_the_bundles_is_told(bundle):
 # ------------------------------------------------------------------ what a training begins with
 
 
-def begun(folder, tree, gz2, **changes):
+def begun(folder, tree, **changes):
     recipe = replace(adapted(load_recipe("finetune"), folder), **changes)
     torch.manual_seed(0)
     network = MorphologyNetwork(recipe.network, tree, task=recipe.task, hidden=recipe.hidden)
@@ -140,7 +136,7 @@ def test_the_recipe_takes_network_crop_and_size_from_the_model(folder):
 
 
 def test_the_last_layer_stays_for_the_same_tree(folder, bundle, gz2):
-    network, said = begun(folder, gz2, gz2)
+    network, said = begun(folder, gz2)
     assert said == ["test_resnet begins with the model small (the same questions, so its last layer too)"]
     batch = pictures()
     with torch.no_grad():
@@ -151,7 +147,7 @@ def test_the_last_layer_stays_for_the_same_tree(folder, bundle, gz2):
     ("tree", "changes"), [(class_tree("abc"), {}), (None, {"task": "votes"}), (None, {"output": "sigmoid"})]
 )
 def test_the_last_layer_is_new_for_another_tree_or_other_outputs(folder, bundle, gz2, tree, changes):
-    network, said = begun(folder, tree or gz2, gz2, **changes)
+    network, said = begun(folder, tree or gz2, **changes)
     assert said == ["test_resnet begins with the model small (another tree, so the last layer is new)"]
     source = recovered(bundle)
     with torch.no_grad():
@@ -249,6 +245,7 @@ def classes(galaxies, tmp_path_factory):
     return path, dict(rows[:-2])
 
 
+#: One epoch of a recipe.
 QUICK = {"epochs": 1, "least_steps": 2, "views": 1, "validation": 0.2, "test": 0.2}
 
 
@@ -260,7 +257,7 @@ def test_own_labels_from_training_to_evaluation(galaxies, classes, bundle, tmp_p
     recipe.write_text('base = "finetune"\n' + "".join(f"{key} = {value}\n" for key, value in QUICK.items()))
     images = galaxies / "images_training_rev1"
     words = ["train", "--start", folder, "--recipe", recipe, "--images", images, "--labels", labels, "-o",
-             tmp_path / "run", "--workers", 0, "--threads", 1, "--no-cache"]  # fmt: skip
+             tmp_path / "run", "--epochs", 1, "--workers", 0, "--threads", 1, "--no-cache"]  # fmt: skip
 
     def run(*words, code=0):
         result = CliRunner().invoke(app, [str(word) for word in words])
@@ -277,6 +274,7 @@ def test_own_labels_from_training_to_evaluation(galaxies, classes, bundle, tmp_p
     assert about["start_sha256"] == bundle.sha256
     assert about["began_with"] == "small"
     assert about["recipe"]["tree"] == "labels"
+    assert about["recipe"]["epochs"] == 1
     # To go on with the same command is no other training; with another model it is.
     assert "best epoch" in run(*words, "--resume", code=3)
     write_bundle(replace(bundle, name="other"), tmp_path / "small")

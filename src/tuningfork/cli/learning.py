@@ -155,6 +155,7 @@ def train(
             .changed(
                 network=network, size=size, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold, tree=tree
             )
+            .changed(least_steps=0 if epochs else None)
             .better(better or ())
         )
         report = fit(

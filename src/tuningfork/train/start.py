@@ -122,8 +122,9 @@ def begin(
 ) -> str:
     """Put first weights into a new network; its head stays random, except a model's of the same `tree`.
 
-    A model's batch norms, which its export folded, are unfolded on some of the training's `pictures`. A .tflite file is read as MobileNetV2 with folded batch norms, unfolded likewise; a .safetensors file as timm's own names. Without a file, "imagenet" asks timm's
-    hub, and where there is none says so.
+    A model's batch norms, which its export folded, are unfolded on some of the training's `pictures`. A .tflite file
+    is read as MobileNetV2 with folded batch norms, unfolded likewise; a .safetensors file as timm's own names. Without
+    a file, "imagenet" asks timm's hub, and where there is none says so.
 
     Returns
     -------
@@ -133,7 +134,7 @@ def begin(
     Raises
     ------
     TrainError
-        If the file does not hold this network's weights.
+        If the file does not hold this network's weights, or the model's cannot be recovered.
     """
     if not recipe.start:
         return "scratch"
@@ -183,7 +184,7 @@ def _from_model(
     try:
         source = recovered(bundle)
         unfold_batch_norm(source.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
-    except (KeyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of onnx, its runtime and timm, each its own kind
         raise TrainError(f"{start}: {error}") from None
     network.body.load_state_dict(source.body.state_dict())
     same = bundle.tree == tree and bundle.outputs == Outputs.of(recipe.task, recipe.output)

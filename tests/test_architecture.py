@@ -28,7 +28,7 @@ FLOOR = {
     "bundle": 4,
     "card": 5,
     "predictions": 5,
-    "evaluate": 5,
+    "evaluate": 6,
     "submission": 5,
     "model": 6,
     "predict": 7,

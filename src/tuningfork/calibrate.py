@@ -73,8 +73,7 @@ def calibrate(
 ) -> Calibrated:
     """Predict labelled galaxies and fit what the predictions' errors teach.
 
-    A part that chose the training's best epoch is a little kinder to the model than new galaxies are; with
-    dozens of epochs and hundreds of galaxies this is far below what the intervals can tell.
+    A part that chose the training's best epoch is a little kinder to the model than new galaxies are.
 
     Parameters
     ----------
@@ -116,7 +115,9 @@ def calibrate(
     told = concatenated(tree, batches)
     good = [i for i, reason in enumerate(told.errors) if not reason]
     errors += [
-        RowError(told.paths[i], 0, told.ids[i], "", told.errors[i]) for i in range(len(told)) if i not in set(good)
+        RowError(path, 0, id_, "", reason)
+        for path, id_, reason in zip(told.paths, told.ids, told.errors, strict=True)
+        if reason
     ]
     truth = votes.cumulative_from(known.values[[rows[i] for i in good]], tree)
     calibration, missing = _fitted(bundle, told.cumulative[good], told.class_probability[good], truth, level)

@@ -82,12 +82,9 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
             RowError(str(path), rows[i] + 1, i, "error", str(reasons[rows[i]])) for i in read.ids if reasons[rows[i]]
         ]
     here = [rows[i] for i in read.ids]
-    level, low, high = (
-        _numbers(table, names, here, path)
-        for names in (
-            ["interval_level"],
-            *([bound_name(f, end) for f in tree.fraction_names] for end in ("low", "high")),
-        )
+    level = _numbers(table, ["interval_level"], here, path)
+    low, high = (
+        _numbers(table, [bound_name(name, end) for name in tree.fraction_names], here, path) for end in ("low", "high")
     )
     promised = set() if level is None else set(level[~np.isnan(level)].tolist())
     if len(promised) > 1:

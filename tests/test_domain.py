@@ -23,7 +23,7 @@ from tuningfork.domain import Domain, DomainError, fit_domain, galaxies_needed
 from tuningfork.images import find_pictures, load_picture
 from tuningfork.model import Model
 from tuningfork.outside import judge, measured
-from tuningfork.simulate import KINDS, contaminated, crowd, draw, opinions, render
+from tuningfork.simulate import CONTAMINANTS, contaminated, crowd, draw, opinions, render
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 WIDTH = len(STATISTICS)
@@ -178,7 +178,7 @@ def test_a_domain_that_makes_no_sense_is_refused(damage):
         Domain.from_dict({**plain, **damage})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTAMINANTS)
 def test_a_spoiled_picture_is_reproducible_and_another(kind):
     galaxy = render(draw(1, 3))
     before, spoiled = galaxy.copy(), contaminated(galaxy, kind, seed=1, index=3)
@@ -261,7 +261,7 @@ def test_a_judgement_counts_and_names(bundle, folder, tmp_path):
     assert kinds["same"]["auroc"]["value"] == 0.5
     assert kinds["same"]["auroc"]["low"] < 0.5 < kinds["same"]["auroc"]["high"]
     assert kinds["made: blank"]["auroc"]["value"] > 0.95
-    assert set(kinds) == {"cards", "same", *(f"made: {kind}" for kind in KINDS)}
+    assert set(kinds) == {"cards", "same", *(f"made: {kind}" for kind in CONTAMINANTS)}
     assert result.report["pictures"] == 30
     with pytest.raises(DomainError, match="has no domain: it gets one by tuningfork calibrate"):
         judge(replace(bundle, calibration=None), inside, {})

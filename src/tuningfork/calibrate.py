@@ -1,4 +1,4 @@
-"""Fit a model's intervals, class probabilities and domain on galaxies that its training did not test on."""
+"""Fit what a model may promise on labelled galaxies that its training did not see, and which pictures it knows."""
 
 from __future__ import annotations
 

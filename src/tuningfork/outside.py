@@ -20,7 +20,7 @@ from .domain import DomainError
 from .images import PictureError, find_pictures, load_picture
 from .metrics import auroc, binomial_interval, bootstrap
 from .preprocess import Preprocess
-from .simulate import KINDS, contaminated
+from .simulate import CONTAMINANTS, contaminated
 
 __all__ = ["Judgement", "judge", "measured"]
 
@@ -63,7 +63,7 @@ def judge(
     inside : pictures of galaxies like those that the domain was fitted on, but not these themselves
     outside : mapping of a kind's name → files or folders
     made : int
-        So many of `inside` are spoiled in every way of `simulate.contaminants.KINDS`; 0: none.
+        So many of `inside` are spoiled in every way of `simulate.contaminants.CONTAMINANTS`; 0: none.
     resamples, seed : int
         Of the bootstrap; `seed` also of the spoiled pictures.
 
@@ -77,7 +77,7 @@ def judge(
     domain, preprocess = bundle.calibration.domain, bundle.networks[0].preprocess
     wanted: dict[str, list[tuple[Path, Change | None]]] = {"": [(path, None) for path in inside]}
     wanted |= {kind: [(path, None) for path in find_pictures(paths)] for kind, paths in outside.items()}
-    for kind in KINDS if made else ():
+    for kind in CONTAMINANTS if made else ():
         wanted[f"made: {kind}"] = [
             (path, partial(contaminated, kind=kind, seed=seed, index=i, crop=preprocess.crop))
             for i, path in enumerate(inside[:made])

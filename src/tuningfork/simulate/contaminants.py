@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["KINDS", "contaminated"]
+__all__ = ["CONTAMINANTS", "contaminated"]
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ def contaminated(picture: Picture, kind: str, seed: int, index: int, crop: float
     picture : (H, W, 3) uint8
         A galaxy in the middle of its frame; red, green, blue.
     kind : str
-        A key of `KINDS`.
+        A key of `CONTAMINANTS`.
     crop : float in (0, 1]
         Share of the frame's shorter side that the model sees: shifts, cuts and trails are laid out in it.
 
@@ -39,7 +39,7 @@ def contaminated(picture: Picture, kind: str, seed: int, index: int, crop: float
     KeyError
         If the kind is not known.
     """
-    make = KINDS[kind]
+    make = CONTAMINANTS[kind]
     return make(picture, np.random.default_rng([seed, index, zlib.crc32(kind.encode())]), crop)
 
 
@@ -138,7 +138,7 @@ def _blurred(picture: Picture, rng: np.random.Generator, crop: float) -> Picture
 
 
 #: Name → how a galaxy's picture (H, W, 3) is spoiled, with chance and the model's crop.
-KINDS: dict[str, Callable[[Picture, np.random.Generator, float], Picture]] = {
+CONTAMINANTS: dict[str, Callable[[Picture, np.random.Generator, float], Picture]] = {
     "blank": _blank,
     "noise": _noise,
     "star": _star,

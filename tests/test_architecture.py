@@ -44,7 +44,6 @@ FLOOR = {
     "demo": 8,
     "speed": 8,
     "train": 8,
-    "calibrate": 9,
     "study": 10,
     "cli": 11,
     "__main__": 12,

@@ -13,6 +13,7 @@ from sklearn import metrics as reference
 
 from tuningfork.metrics import (
     accuracy,
+    auroc,
     binomial_interval,
     bootstrap,
     calibration_error,
@@ -269,3 +270,22 @@ def test_the_binomial_interval_inverts_the_score_test(hits: int, count: int) -> 
             assert abs(hits / count - bound) / math.sqrt(bound * (1 - bound) / count) == pytest.approx(
                 1.959964, rel=1e-6
             )
+
+
+scored = st.lists(st.integers(0, 6), min_size=1, max_size=30).map(np.array)
+
+
+@given(scored, scored)
+@QUICK
+def test_auroc_agrees_with_scikit_learn_and_turns_over(inside: np.ndarray, outside: np.ndarray) -> None:
+    truth = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
+    assert auroc(inside, outside) == pytest.approx(reference.roc_auc_score(truth, np.r_[inside, outside]))
+    assert auroc(inside, outside) == pytest.approx(1 - auroc(outside, inside))
+
+
+def test_auroc_of_one_distribution_is_a_half() -> None:
+    inside, outside = RNG.normal(size=(2, 4000))
+    # Standard deviation √((2n + 1) / (12 n²)) = 0.0065.
+    assert auroc(inside, outside) == pytest.approx(0.5, abs=0.03)
+    assert auroc(inside, outside + 100) == 1
+    assert math.isnan(auroc(inside, inside[:0]))

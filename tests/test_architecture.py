@@ -91,7 +91,7 @@ def test_public_names_are_documented(path):
             assert ast.get_docstring(node), f"{path.name}: {node.name}"
 
 
-HEAVY = ("torch", "timm", "lightning", "onnx", "scipy", "pandas", "matplotlib", "astropy")
+HEAVY = ("torch", "timm", "lightning", "onnx", "scipy", "pandas", "matplotlib", "astropy", "optuna", "sqlalchemy")
 
 
 def test_a_prediction_imports_no_pytorch():

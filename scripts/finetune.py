@@ -6,12 +6,11 @@ The first folder has one sub-folder of pictures for each class. 400 galaxies, dr
 drawn from the rest, the fewer among the more. Three arms, each a training of the same network at the same size with the
 same random views: `fine-tuned` by the recipe finetune; `frozen`, where only the last layer learns; and `scratch`, from
 random weights with twice the steps, at the better of two learning rates (the better on the test galaxies, in its
-favour). Prints one Markdown table, also OUTPUT/table.md; what is done is not done again.
+favour). Prints one Markdown table, also OUTPUT/table.md while it goes on; what is done is not done again.
 """
 
 import argparse
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -50,9 +49,8 @@ def main() -> None:
                 result = args.output / f"{arm}-{labels}-{seed}.json"
                 if not result.exists():
                     judge(result, table, recipe, test, args)
-    text = report(args.output, args.labels, args.seeds)
-    write_text(args.output / "table.md", text)
-    print(text, end="")
+                    write_text(args.output / "table.md", report(args.output, args.labels, args.seeds))
+    print(report(args.output, args.labels, args.seeds), end="")
 
 
 def drawn(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -105,17 +103,20 @@ def judge(result: Path, labels: Path, recipe: Recipe, test: list[Path], args: ar
 
 
 def report(output: Path, labels: list[int], seeds: int) -> str:
-    """Accuracy and macro F1 on the test galaxies, means over seeds, with intervals over the galaxies."""
-    lines = ["| labels | arm | accuracy | macro F1 | s |", "|---|---|---|---|---|"]
+    """Accuracy and macro F1 on the test galaxies of what is done: means over seeds, intervals over galaxies."""
+    lines = ["| labels | arm | seeds | accuracy | macro F1 | s |", "|---|---|---|---|---|---|"]
     for count in labels:
-        told: dict[str, tuple[metrics.Interval, metrics.Interval, float]] = {}
+        told = {}
         for arm in ("fine-tuned", "frozen", *(f"scratch-{rate:g}" for rate in SCRATCH_RATES)):
-            runs = [json.loads((output / f"{arm}-{count}-{seed}.json").read_text("utf-8")) for seed in range(seeds)]
-            told[arm] = (*scores(runs), float(np.mean([run["seconds"] for run in runs])))
-        best = max((arm for arm in told if arm.startswith("scratch")), key=lambda arm: told[arm][0].value)
-        for arm in ("fine-tuned", "frozen", best):
-            accuracy, f1, seconds = told[arm]
-            lines.append(f"| {count} | {arm} | {shown(accuracy)} | {shown(f1)} | {math.ceil(seconds)} |")
+            files = [output / f"{arm}-{count}-{seed}.json" for seed in range(seeds)]
+            runs = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
+            if runs:
+                told[arm] = (len(runs), *scores(runs), float(np.mean([run["seconds"] for run in runs])))
+        scratch = [arm for arm in told if arm.startswith("scratch")]
+        worse = sorted(scratch, key=lambda arm: told[arm][1].value)[:-1]
+        for arm, (number, accuracy, f1, seconds) in told.items():
+            if arm not in worse:
+                lines.append(f"| {count} | {arm} | {number} | {shown(accuracy)} | {shown(f1)} | {round(seconds)} |")
     return "\n".join(lines) + "\n"
 
 

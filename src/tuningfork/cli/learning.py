@@ -89,6 +89,9 @@ def train(
     ] = None,
     network: Annotated[str | None, typer.Option(help="Any network of timm, instead of the recipe's.")] = None,
     size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
+    crop: Annotated[
+        float | None, typer.Option(help="Side of the central square that is seen, of the picture's; not the recipe's.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
     seed: Annotated[
@@ -153,9 +156,9 @@ def train(
         chosen = (
             adapted(load_recipe(recipe or ("finetune" if is_model(start) else "efficientnet_b0")), start)
             .changed(
-                network=network, size=size, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold, tree=tree
+                network=network, size=size, crop=crop, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold
             )
-            .changed(least_steps=0 if epochs else None)
+            .changed(tree=tree, least_steps=0 if epochs else None)
             .better(better or ())
         )
         report = fit(

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--figures", type=Path)
     args = parser.parse_args()
+    about = {**ABOUT, **ABOUT["models"][args.output.name]}
     members = [open_bundle(path) for path in args.bundles]
     first = members[0]
     if len({(member.tree, member.training["labels_sha256"]) for member in members}) > 1:
@@ -55,19 +56,20 @@ def main() -> None:
     shipped = replace(
         first,
         name=args.output.name,
-        title=ABOUT["title"],
-        description=ABOUT["description"],
-        licence=ABOUT["licence"],
-        limits=(*(() if calibration else (UNCALIBRATED,)), *ABOUT["limits"]),
-        attribution=tuple(ABOUT["attribution"]),
+        title=about["title"],
+        description=about["description"],
+        licence=about["licence"],
+        limits=(*(() if calibration else (UNCALIBRATED,)), *about["limits"]),
+        attribution=tuple(about["attribution"]),
         networks=networks,
         calibration=calibration,
         views=args.views,
         training={
             **first.training,
+            "foreign": [source for member in members for source in member.training.get("foreign", ())],
             "recipe": [member.training["recipe"] for member in members],
-            "selection": ABOUT["selection"],
-            "commands": ABOUT["commands"],
+            "selection": about["selection"],
+            "commands": about["commands"],
         },
         figures=figures,
     )

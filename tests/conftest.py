@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from tuningfork.cli import app
 from tuningfork.schema import Tree, load_tree
 
 
@@ -22,3 +28,63 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def gz2() -> Tree:
     return load_tree("gz2")
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    """Run a command in this process; it must end with the exit code `code`."""
+
+    def invoke(*words: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == code, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def interrupted() -> Callable[..., str]:
+    """Run a command, send it SIGINT once it says a line that begins with `line`; gives what it says after that."""
+    if sys.platform == "win32":
+        pytest.skip("no SIGINT to send")
+
+    def invoke(*words: object, line: str) -> str:
+        command = [sys.executable, "-m", "tuningfork", *map(str, words)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        ) as process:
+            assert process.stderr is not None
+            said = []
+            try:
+                for told in process.stderr:
+                    said.append(told)
+                    if told.lstrip().startswith(line):
+                        process.send_signal(signal.SIGINT)
+                        break
+                _, rest = process.communicate(timeout=400)
+            finally:
+                process.kill()
+        assert process.returncode == 130, "".join(said) + rest
+        return rest
+
+    return invoke
+
+
+@pytest.fixture
+def with_gaps(tmp_path: Path) -> Callable[..., tuple[Path, list[Path]]]:
+    """A folder of pictures like another one, but incomplete; gives it and all the other one's files in order.
+
+    It holds the first `kept`, of which number `broken` is damaged, and a picture of the ID `unknown`.
+    """
+
+    def make(images: Path, *, kept: int, broken: int, unknown: str) -> tuple[Path, list[Path]]:
+        folder, paths = tmp_path / "pictures", sorted(images.iterdir())
+        folder.mkdir()
+        for path in paths[:kept]:
+            (folder / path.name).write_bytes(path.read_bytes())
+        (folder / paths[broken].name).write_bytes(b"broken")
+        (folder / f"{unknown}.jpg").write_bytes(paths[0].read_bytes())
+        return folder, paths
+
+    return make

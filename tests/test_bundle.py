@@ -22,11 +22,13 @@ import tuningfork
 from tuningfork import bundle as bundle_module
 from tuningfork.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
 from tuningfork.calibration import Calibration
+from tuningfork.domain import fit_domain
 from tuningfork.preprocess import Preprocess
 from tuningfork.schema import Answer, ClassRule, Question, Tree, load_tree
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 SOURCES = Path(tuningfork.__file__).parent
+DOMAIN = fit_domain(np.random.default_rng(0).normal(size=(300, 15)))
 
 SMALL_TREE = Tree(
     "small",
@@ -307,39 +309,24 @@ def test_a_calibration_that_is_not_known_is_told(folder: Path) -> None:
     {}, [], 5, True, {"kind": "isotonic"}, {"domain": None, "kind": 1}, {"domain": {}}, {"domain": []}, {"domain": 5},
     {"intervals": {}}, {"intervals": 5}, {"intervals": {"level": 0.9, "voters": 40.0, "views": 4, "questions": {}}},
     {"classes": {}}, {"classes": [1.0]}, {"classes": {"temperature": 0.0, "galaxies": 5}},
-    {"domain": {"a": [[[[[[[[1]]]]]]]]}}, {"domain": {"a": [0] * 1_000_001}},
+    {"domain": {**DOMAIN.to_dict(), "rate": 2}}, {"domain": {**DOMAIN.to_dict(), "statistics": ["sky"]}},
 ])  # fmt: skip
 def test_a_calibration_that_makes_no_sense_is_refused(tmp_path: Path, parts: object) -> None:
-    folder = write_bundle(small(calibration=Calibration(domain={"mean": [0.5]})), tmp_path / "model")
+    folder = write_bundle(small(calibration=Calibration(domain=DOMAIN)), tmp_path / "model")
     rewritten(folder, lambda content: content.update(calibration=parts))
     assert refused(folder).startswith((f"{folder}/bundle.json: calibration", f"{folder}/bundle.json: intervals"))
 
 
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-@given(part=st.dictionaries(st.text(max_size=3), plain, min_size=1, max_size=3))
-@settings(QUICK, max_examples=30)
-def test_a_calibrated_bundle_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, part: dict) -> None:
-    bundle = small(calibration=Calibration(domain=part))
-    folder = write_bundle(bundle, tmp_path_factory.mktemp("calibrated"))
+def test_a_calibrated_bundle_comes_back_as_it_was(tmp_path: Path) -> None:
+    bundle = small(calibration=Calibration(domain=DOMAIN))
+    folder = write_bundle(bundle, tmp_path / "calibrated")
     assert open_bundle(folder) == bundle
     assert json.loads((folder / "bundle.json").read_text("utf-8"))["version"] == 3
 
 
-@pytest.mark.parametrize("part", [{"a": math.nan}, {"a": np.float32(1)}, {1: 1}, {"a": (1, 2)}, {"a": b"x"}])
-def test_a_calibration_that_json_cannot_hold_is_refused(part: dict) -> None:
-    with pytest.raises(ValueError, match="domain: "):
-        Calibration(domain=part)
-
-
 def test_a_description_too_large_to_open_is_not_written(folder: Path) -> None:
     with pytest.raises(BundleError, match="could not be opened again"):
-        write_bundle(small(calibration=Calibration(domain={"a": "x" * bundle_module.MAX_JSON_BYTES})), folder)
+        write_bundle(small(description="x" * bundle_module.MAX_JSON_BYTES), folder)
     assert open_bundle(folder) == small()
 
 

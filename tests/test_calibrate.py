@@ -19,6 +19,7 @@ from tuningfork.calibrate import CalibrationError, calibrate
 from tuningfork.calibration import Calibration
 from tuningfork.card import model_card
 from tuningfork.cli import app
+from tuningfork.domain import fit_domain
 from tuningfork.model import Model
 from tuningfork.schema import load_tree
 from tuningfork.simulate import simulate
@@ -55,6 +56,8 @@ def calibrated(galaxies, plain) -> Bundle:
 def run(galaxies, plain):
     def invoke(*words, code=0, labels=galaxies / "training_solutions_rev1.csv"):
         command = ["calibrate", plain, "--images", galaxies / "images_training_rev1", "--labels", labels, *words]
+        # Enough galaxies to fit a domain for this rate.
+        command += ["--false-alarms", "0.05"]
         result = CliRunner().invoke(app, [str(word) for word in command])
         assert result.exit_code == code, result.output
         return result
@@ -133,10 +136,11 @@ def test_intervals_of_another_tree_are_not_opened(calibrated, tmp_path):
         open_bundle(tmp_path / "model")
 
 
-def test_the_domain_of_a_model_survives_its_calibration(galaxies, plain):
-    bundle = replace(open_bundle(plain), calibration=Calibration(domain={"mean": [1.0]}))
+def test_the_domain_of_a_model_survives_a_calibration_with_too_few_pictures_for_a_new_one(galaxies, plain):
+    domain = fit_domain(np.random.default_rng(0).normal(size=(300, 15)))
+    bundle = replace(open_bundle(plain), calibration=Calibration(domain=domain))
     again = calibrate(bundle, [galaxies / "images_training_rev1"], galaxies / "training_solutions_rev1.csv").bundle
-    assert again.calibration.domain == {"mean": [1.0]}
+    assert again.calibration.domain == domain
     assert again.calibration.intervals
 
 

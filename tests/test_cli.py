@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from tuningfork.cli import app
 from tuningfork.cli.base import progress_bar
@@ -30,6 +28,8 @@ COMMANDS = (
     "simulate",
     "train",
     "calibrate",
+    "domain",
+    "study folds",
     "study labour",
     "study paper",
     "study search",
@@ -43,16 +43,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def galaxies(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("cli") / "sim", 12, seed=6, workers=1)
-
-
-@pytest.fixture
-def run():
-    def invoke(*words, code=0):
-        result = CliRunner().invoke(app, [str(word) for word in words])
-        assert result.exit_code == code, result.output
-        return result
-
-    return invoke
 
 
 @pytest.fixture
@@ -506,21 +496,12 @@ def test_a_csv_says_what_its_columns_mean(run, pictures, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
-def test_an_interrupted_training_says_how_to_go_on(tmp_path):
+def test_an_interrupted_training_says_how_to_go_on(interrupted, tmp_path):
     pytest.importorskip("torch", reason="the extra `train` is not installed")
     galaxies = simulate(tmp_path / "sim", 60, seed=6, workers=1)
     recipe = tmp_path / "long.toml"
     recipe.write_text('network = "mobilenetv3_small_050"\nsize = 32\nepochs = 1000\npatience = 1000\nbatch = 16\n')
     words = ["train", "--images", galaxies, "--labels", galaxies / "training_solutions_rev1.csv"]
     words += ["-o", tmp_path / "run", "--recipe", recipe, "--workers", "0"]
-    command = [sys.executable, "-m", "tuningfork", *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("epoch 2/"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "--resume" in rest
+    assert "--resume" in interrupted(*words, line="epoch 2/")
     assert (tmp_path / "run" / "last.ckpt").exists()

@@ -128,6 +128,7 @@ def start(tmp_path, gz2: Tree):
     return tmp_path / "start.safetensors"
 
 
+@pytest.mark.slow
 def test_the_command_measures_draws_and_keeps_the_features(folder, start, tmp_path) -> None:
     recipe = tmp_path / "small.toml"
     recipe.write_text(f'network = "{NAME}"\nstart = "imagenet"\nsize = 32\nvalidation = 0.25\n')
@@ -149,6 +150,7 @@ def test_the_command_measures_draws_and_keeps_the_features(folder, start, tmp_pa
     assert json.loads(again.stdout)["orders"] == told["orders"]
 
 
+@pytest.mark.slow
 def test_a_model_that_learned_from_these_labels_is_refused(folder, tmp_path, gz2: Tree) -> None:
     labels = folder / "training_solutions_rev1.csv"
     stranger = write_bundle(open_bundle(), tmp_path / "bundle")

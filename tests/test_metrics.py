@@ -14,6 +14,7 @@ from sklearn import metrics as reference
 from tuningfork.metrics import (
     Interval,
     accuracy,
+    auroc,
     binomial_interval,
     bootstrap,
     calibration_error,
@@ -282,3 +283,22 @@ def test_resamples_that_are_no_number_are_left_out() -> None:
     interval = Interval.of(50.0, drawn, 0.9)
     assert (interval.low, interval.value, interval.high) == pytest.approx((5, 50, 95))
     assert Interval.of(0.5, [math.nan]).to_dict() == {"value": 0.5, "low": None, "high": None}
+
+
+scored = st.lists(st.integers(0, 6), min_size=1, max_size=30).map(np.array)
+
+
+@given(scored, scored)
+@QUICK
+def test_auroc_agrees_with_scikit_learn_and_turns_over(inside: np.ndarray, outside: np.ndarray) -> None:
+    truth = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
+    assert auroc(inside, outside) == pytest.approx(reference.roc_auc_score(truth, np.r_[inside, outside]))
+    assert auroc(inside, outside) == pytest.approx(1 - auroc(outside, inside))
+
+
+def test_auroc_of_one_distribution_is_a_half() -> None:
+    inside, outside = RNG.normal(size=(2, 4000))
+    # Standard deviation √((2n + 1) / (12 n²)) = 0.0065.
+    assert auroc(inside, outside) == pytest.approx(0.5, abs=0.03)
+    assert auroc(inside, outside + 100) == 1
+    assert math.isnan(auroc(inside, inside[:0]))

@@ -11,14 +11,12 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from sklearn import metrics as reference
 
 from tuningfork import metrics, votes
-from tuningfork.cli import app
 from tuningfork.simulate import simulate
 from tuningfork.study import gallery, scores
 from tuningfork.study.flow import flow_rows
@@ -107,16 +105,6 @@ def study(put, tmp_path):
     put(folder / "runs/fair-votes-efficientnet-b2/seed-0", task="votes", network="efficientnet_b2", noise=0.2)
     put(folder / "ensembles/both-seed-0", noise=0.05, members=["runs/small/seed-0", "runs/small/seed-1"])
     return folder
-
-
-@pytest.fixture
-def run():
-    def invoke(*words, code=0):
-        result = CliRunner().invoke(app, [str(word) for word in words])
-        assert result.exit_code == code, result.output
-        return result
-
-    return invoke
 
 
 # ------------------------------------------------------------------ the paper

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import re
-import signal
 import subprocess
 import sys
 
@@ -418,17 +417,8 @@ def test_a_real_search(galaxies, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
-def test_an_interrupted_search_says_how_to_go_on(galaxies, tmp_path):
+def test_an_interrupted_search_says_how_to_go_on(interrupted, galaxies, tmp_path):
     words = _words(galaxies, tmp_path, epochs=4)
-    command = [sys.executable, "-m", "tuningfork", *words, "--trials", "50"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("trial 1,"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, rest = process.communicate(timeout=400)
-    assert process.returncode == 130
-    assert "the same command goes on" in rest
+    assert "the same command goes on" in interrupted(*words, "--trials", 50, line="trial 1,")
     rows = _table(tmp_path / "out" / "trials.csv")
     assert [row["state"] for row in rows][:2] == ["complete", "complete"]

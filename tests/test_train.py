@@ -276,14 +276,8 @@ def test_another_tree_trains_and_predicts_alike(galaxies, tmp_path, recipe):
     assert len(prediction.class_probability) == 3
 
 
-def test_rows_and_pictures_that_do_not_meet_are_reported(galaxies, tmp_path, gz2, recipe):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    paths = sorted((galaxies / "images_training_rev1").iterdir())
-    for path in paths[:40]:
-        (folder / path.name).write_bytes(path.read_bytes())
-    (folder / paths[3].name).write_bytes(b"broken")
-    (folder / "999999.jpg").write_bytes(paths[0].read_bytes())
+def test_rows_and_pictures_that_do_not_meet_are_reported(with_gaps, galaxies, gz2, recipe):
+    folder, paths = with_gaps(galaxies / "images_training_rev1", kept=40, broken=3, unknown="999999")
     data = read_data(galaxies / "training_solutions_rev1.csv", [folder], gz2, recipe)
     assert len(data.ids) == 39
     reasons = {error.id: error.reason for error in data.errors}

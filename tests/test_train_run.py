@@ -482,15 +482,9 @@ def test_a_checkpoint_interrupted_leaves_the_one_before(galaxies, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_gaps_in_the_data_are_noted_and_the_training_goes_on(galaxies, tmp_path, gz2):
+def test_gaps_in_the_data_are_noted_and_the_training_goes_on(with_gaps, galaxies, tmp_path, gz2):
     """Lost pictures, unknown pictures, a broken one, an empty class, a class of one: all in one run."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    paths = sorted((galaxies / "images_training_rev1").iterdir())
-    for path in paths[:55]:
-        (folder / path.name).write_bytes(path.read_bytes())
-    (folder / paths[7].name).write_bytes(b"broken")
-    (folder / "424242.jpg").write_bytes(paths[0].read_bytes())
+    folder, paths = with_gaps(galaxies / "images_training_rev1", kept=55, broken=7, unknown="424242")
 
     def change(values):
         classes = votes.classify(values, gz2)

@@ -1,4 +1,4 @@
-"""Fit a model's intervals and class probabilities on labelled galaxies that its training did not see."""
+"""Fit what a model may promise on labelled galaxies that its training did not see, and which pictures it knows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from . import votes
 from .bundle import Bundle
 from .calibration import Calibration
 from .catalog import RowError
+from .domain import DomainError, fit_domain
 from .images import find_pictures
 from .intervals import fit_intervals
 from .labeltable import VoteTable, read_votes
 from .model import Model
+from .outside import measured
 from .predict import predict_batches
 from .predictions import concatenated
 from .reliability import coverage
@@ -64,6 +66,7 @@ def calibrate(
     split: Mapping[str, str] | None = None,
     part: str = "validation",
     level: float = 0.9,
+    false_alarms: float = 0.01,
     allow_training: bool = False,
     threads: int = 0,
     batch: int = 32,
@@ -81,6 +84,9 @@ def calibrate(
         Only galaxies of `part` are used; without it, all that have a picture and a label.
     level : float in (0, 1)
         What the intervals promise.
+    false_alarms : float in (0, 1)
+        The share of the domain's own galaxies that may be flagged. The domain is fitted on the pictures of the
+        training and of `part`, with or without labels, since the training did not learn what it measures.
     allow_training : bool
         Use galaxies of the training even so; the promise then holds for nothing else.
 
@@ -99,12 +105,14 @@ def calibrate(
     if not rows:
         what = f" of the {part} part" if split is not None else ""
         raise CalibrationError(f"{labels}: no galaxy{what} has a picture in the images; are the names of one kind?")
+    known_pictures = [p for p in find_pictures(images) if split is None or split.get(p.stem) in ("train", part)]
+    total = len(pictures) + len(known_pictures)
     model = Model(replace(bundle, calibration=None), threads=threads)
     batches = []
     for told in predict_batches(model, pictures, batch=batch):
         batches.append(told)
         if progress:
-            progress(sum(map(len, batches)), len(pictures))
+            progress(sum(map(len, batches)), total)
     told = concatenated(tree, batches)
     good = [i for i, reason in enumerate(told.errors) if not reason]
     errors += [
@@ -114,6 +122,14 @@ def calibrate(
     ]
     truth = votes.cumulative_from(known.values[[rows[i] for i in good]], tree)
     calibration, missing = _fitted(bundle, told.cumulative[good], told.class_probability[good], truth, level)
+    seen, unread = measured(
+        bundle, known_pictures, progress and (lambda done, _: progress(len(pictures) + done, total))
+    )
+    errors += [error for error in unread if error.file not in set(told.paths)]
+    try:
+        calibration = replace(calibration, domain=fit_domain(seen, false_alarms))
+    except DomainError as error:
+        missing += (f"no new domain: {error}",)
     figures = {
         "galaxies": len(good),
         "part": part if split is not None else "all",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .domain import Domain
 from .intervals import Intervals
 from .schema import Tree
 from .temperature import Temperature
 
 __all__ = ["Calibration"]
-
-#: A domain larger or deeper than this is refused.
-MAX_VALUES, MAX_DEPTH = 1_000_000, 8
 
 
 @dataclass(frozen=True)
@@ -27,22 +23,13 @@ class Calibration:
         Of the vote fractions.
     classes : Temperature or None
         What makes the class probabilities calibrated.
-    domain : mapping or None
-        How unlike the training pictures a picture may be.
-
-    Raises
-    ------
-    ValueError
-        If the domain is not made of what JSON has, holds a number that is not finite, or is too large.
+    domain : Domain or None
+        Which pictures are unlike all that the model knows.
     """
 
     intervals: Intervals | None = None
     classes: Temperature | None = None
-    domain: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.domain is not None:
-            _check(self.domain, "domain")
+    domain: Domain | None = None
 
     def check(self, tree: Tree) -> None:
         """Raise ValueError if a part is of another tree."""
@@ -56,7 +43,7 @@ class Calibration:
         return {
             **({"intervals": self.intervals.to_dict()} if self.intervals else {}),
             **({"classes": self.classes.to_dict()} if self.classes else {}),
-            **({"domain": self.domain} if self.domain else {}),
+            **({"domain": self.domain.to_dict()} if self.domain else {}),
         }
 
     @classmethod
@@ -71,32 +58,7 @@ class Calibration:
             return cls(
                 Intervals.from_dict(data["intervals"]) if "intervals" in data else None,
                 Temperature.from_dict(data["classes"]) if "classes" in data else None,
-                data.get("domain"),
+                Domain.from_dict(data["domain"]) if "domain" in data else None,
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"calibration: {error}") from None
-
-
-def _check(part: object, where: str) -> None:
-    if not isinstance(part, dict) or not part:
-        raise ValueError(f"{where}: an object with entries is expected, not {str(part)[:50]!r}")
-    count, level = 0, [part]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                if not all(isinstance(key, str) for key in value):
-                    raise ValueError(f"{where}: an entry's name is not a text")
-                below += value.values()
-            elif isinstance(value, list):
-                below += value
-            elif isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{where}: {value} is not a finite number")
-            elif not (value is None or type(value) in (bool, int, float, str)):
-                raise ValueError(f"{where}: JSON has no {type(value).__name__}")
-        count += len(below)
-        if count > MAX_VALUES:
-            raise ValueError(f"{where}: more than {MAX_VALUES} values")
-        level = below
-    if level:
-        raise ValueError(f"{where}: nested more than {MAX_DEPTH} deep")

@@ -7,7 +7,7 @@ from typing import Any
 
 from .bundle import Bundle
 
-__all__ = ["interval_text", "model_card"]
+__all__ = ["interval_text", "model_card", "test_rmse"]
 
 
 def model_card(bundle: Bundle) -> str:
@@ -54,6 +54,12 @@ def _training(bundle: Bundle) -> list[str]:
             "classes of the training part: "
             + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts["train_classes"].items())
         )
+    lines += [
+        f"beside them {source['galaxies']} galaxies of {source['name']}, for what their labels mean: "
+        + ", ".join(f"{tell['kind']} of {tell['told']}" for tell in source["tells"])
+        + f"; {source['in_validation_or_test']} of it left out, which are in the validation or test part"
+        for source in training.get("foreign", ())
+    ]
     lines += [training.get("selection", "")]
     for key, name in (("labels_sha256", "labels"), ("pictures_sha256", "pictures"), ("start_sha256", "first weights")):
         lines.append(f"SHA-256 of the {name}: {training[key]}" if training.get(key) else "")
@@ -114,6 +120,12 @@ def _calibration(bundle: Bundle) -> list[str]:
         lines.append(
             f"class probabilities: temperature {classes.temperature:.3g}, {classes.galaxies} galaxies ({told})"
         )
+    if calibration and calibration.domain:
+        domain = calibration.domain
+        lines.append(
+            "flags pictures unlike those that it knows, by their sky, noise, light and colours; of galaxies like the "
+            f"{domain.fitted + domain.held_out} that it was fitted on, at most {100 * domain.rate:.3g} %"
+        )
     if figures := bundle.figures.get("calibration"):
         lines.append(
             f"fitted on {figures['galaxies']} galaxies (part: {figures['part']}), "
@@ -143,6 +155,12 @@ def _covered(per_question: Mapping[str, Any]) -> list[str]:
         for name, each in per_question.items()
         if each["galaxies"]
     ]
+
+
+def test_rmse(bundle: Bundle) -> str:
+    """RMSE of 37 columns on the complete rows of the untouched test part, with its interval; a dash if not measured."""
+    test = bundle.figures.get("test")
+    return interval_text(test["rmse_complete_rows"]) if test else "–"
 
 
 def interval_text(interval: Mapping[str, float | None], name: str = "value") -> str:

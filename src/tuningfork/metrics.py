@@ -14,6 +14,7 @@ from .schema import Tree
 __all__ = [
     "Interval",
     "accuracy",
+    "auroc",
     "binomial_interval",
     "bootstrap",
     "calibration_error",
@@ -155,6 +156,19 @@ def binomial_interval(hits: float, count: int) -> tuple[float, float]:
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     # Rounding must not put the share itself outside.
     return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))
+
+
+def auroc(inside: Floats, outside: Floats) -> float:
+    """Area under the receiver operating characteristic of scores that should be higher outside; NaN if one is empty.
+
+    The probability that a score of `outside` (M,) is above one of `inside` (N,), ties counting a half: the
+    statistic of Mann & Whitney 1947 (Ann. Math. Statist. 18, 50) over N · M.
+    """
+    if not len(inside) or not len(outside):
+        return float("nan")
+    ordered = np.sort(inside)
+    below = np.searchsorted(ordered, outside, "left") + np.searchsorted(ordered, outside, "right")
+    return float(below.mean() / (2 * len(inside)))
 
 
 def bootstrap(

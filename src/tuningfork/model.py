@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from . import votes
+from .appearance import appearance
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
 from .images import PictureError, find_pictures, load_picture, picture_from_array
@@ -199,9 +201,13 @@ class Model:
         id_, path = (_text(Path(source).stem), _text(str(source))) if is_file else (str(number), "")
         try:
             picture = picture_from_array(source) if isinstance(source, np.ndarray) else load_picture(source)
-            return Read(id_, path, self.inputs(picture), "")
+            inputs = self.inputs(picture)
         except PictureError as error:
             return Read(id_, path, None, str(error))
+        domain = self.calibration.domain
+        # The first network's input stands for all: ensembles differ in their networks, hardly in their crops.
+        score = float(domain.scores(appearance(inputs[0])[None])[0]) if domain else math.nan
+        return Read(id_, path, inputs, "", score)
 
     def finish(self, reads: Sequence[Read], views: int | None = None) -> Predictions:
         """Run the networks over pictures that `read` has read."""
@@ -229,6 +235,7 @@ class Model:
             rows(level),
             rows(told.rotation_spread),
             rows(told.network_spread),
+            np.array([row.domain_score for row in reads]),
         )
 
 
@@ -240,6 +247,7 @@ class Read:
     path: str
     inputs: tuple[NDArray[np.uint8], ...] | None
     error: str
+    domain_score: float = math.nan
 
 
 def _session(network: Network, bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:

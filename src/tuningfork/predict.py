@@ -36,13 +36,17 @@ class PredictError(ValueError):
 
 @dataclass(frozen=True)
 class Summary:
-    """How a prediction ended: rows in the table, how many of them failed, the first of these by name."""
+    """How a prediction ended: rows in the table, how many of them failed, the first of these by name.
+
+    `out_of_domain` rows were flagged; None if the model cannot tell.
+    """
 
     output: Path
     rows: int
     failed: int
     resumed: int
     errors: tuple[RowError, ...]
+    out_of_domain: int | None
 
 
 def predict_files(
@@ -104,7 +108,7 @@ def _predict_parts(
     schema = kaggle_schema(model.tree) if kaggle else output_schema(model.tree)
     pictures = find_pictures(paths)
     errors: list[RowError] = []
-    failed = resumed = done = 0
+    failed = flagged = resumed = done = 0
     for number in range(-(-total // PART_ROWS)):
         file = parts / f"part-{number:08d}.parquet"
         rows = list(islice(pictures, PART_ROWS))
@@ -118,13 +122,15 @@ def _predict_parts(
                     progress(done + sum(map(len, predictions)), total)
             joined = concatenated(model.tree, predictions)
             table = joined.to_kaggle() if kaggle else joined.to_table()
-            # Reasons travel beside the table, since Kaggle's layout has no column for them.
+            # Reasons and flags travel beside the table, since Kaggle's layout has no columns for them.
             reasons = {
                 str(row): [joined.paths[row], joined.ids[row], reason]
                 for row, reason in enumerate(joined.errors)
                 if reason
             }
-            table = table.replace_schema_metadata({"errors": json.dumps(reasons)})
+            table = table.replace_schema_metadata(
+                {"errors": json.dumps(reasons), "out_of_domain": str(joined.out_of_domain.sum())}
+            )
             with table_writer(file, table.schema) as write:
                 write(table)
         done += len(rows)
@@ -135,12 +141,13 @@ def _predict_parts(
             table = pa.parquet.read_table(parts / f"part-{number:08d}.parquet", partitioning=None)
             reasons = json.loads(table.schema.metadata[b"errors"])
             failed += len(reasons)
+            flagged += int(table.schema.metadata[b"out_of_domain"])
             for row, (path, id_, reason) in reasons.items():
                 if len(errors) < MAX_REPORTED:
                     errors.append(RowError(path, number * PART_ROWS + int(row) + 1, id_, "", reason))
             write(table.cast(schema))
     _remove_parts(parts)
-    return Summary(output, total, failed, resumed, tuple(errors))
+    return Summary(output, total, failed, resumed, tuple(errors), flagged if model.calibration.domain else None)
 
 
 def predict_batches(model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32) -> Iterator:

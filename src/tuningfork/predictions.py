@@ -38,6 +38,8 @@ class Predictions:
         The share of galaxies whose fraction the intervals hold, as the model promises; NaN if it does not.
     rotation_spread, network_spread : (N,) float64
         How much the rotated and reflected views, and the ensemble's networks, differ; see `Votes`.
+    domain_score : (N,) float64, 0 and above
+        How unlike the pictures that the model knows; above 1 it is flagged. NaN if the model cannot tell.
 
     A model that tells only votes, or only classes, leaves NaN in the other.
     """
@@ -53,6 +55,7 @@ class Predictions:
     level: NDArray[np.float64]
     rotation_spread: NDArray[np.float64]
     network_spread: NDArray[np.float64]
+    domain_score: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,6 +71,7 @@ class Predictions:
             self.errors[row],
             self.low[row],
             self.high[row],
+            float(self.domain_score[row]),
         )
 
     @cached_property
@@ -92,6 +96,11 @@ class Predictions:
         fits = votes.class_fits(self.cumulative, self.tree) == 1
         return fits[np.arange(len(self)), self.class_index] & (self.class_index >= 0)
 
+    @property
+    def out_of_domain(self) -> NDArray[np.bool_]:
+        """(N,) whether the model flags the picture as unlike those that it knows; False if it cannot tell."""
+        return self.domain_score > 1
+
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
         schema = output_schema(self.tree)
@@ -112,8 +121,9 @@ class Predictions:
             columns["clean"] = self.clean
             for number, values in enumerate(self.class_probability.T):
                 columns[f"class_{number}_probability"] = pa.array(values.astype(np.float32), mask=untold)
-        for name in ("rotation_spread", "network_spread"):
+        for name in ("rotation_spread", "network_spread", "domain_score"):
             columns[name] = _blank_where_nan(getattr(self, name))
+        columns["out_of_domain"] = pa.array(self.out_of_domain, mask=np.isnan(self.domain_score))
         return pa.table([columns[field.name] for field in schema], schema=schema)
 
     def to_kaggle(self) -> pa.Table:
@@ -139,6 +149,12 @@ class Prediction:
     error: str
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    domain_score: float
+
+    @property
+    def out_of_domain(self) -> bool:
+        """Whether the model flags the picture as unlike those that it knows; False if it cannot tell."""
+        return self.domain_score > 1
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -187,14 +203,15 @@ class Prediction:
             + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
             for question, at in self._way()
         )
-        return f"{self.id}: " + "; ".join([*top, *([way] if way else [])])
+        warning = [f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)"] if self.out_of_domain else []
+        return f"{self.id}: " + "; ".join([*warning, *top, *([way] if way else [])])
 
 
 def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
     """Several Predictions of one tree as one."""
     none, answers = np.empty(0), np.empty((0, len(tree.columns)))
     classes = np.empty((0, len(tree.classes)))
-    parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, none, none, none)]
+    parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, *[none] * 4)]
 
     def joined(values: list[Any]) -> Any:
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
@@ -247,6 +264,18 @@ def output_schema(tree: Tree) -> pa.Schema:
             "network_spread",
             pa.float32(),
             "How much the model's networks disagree, in the same measure; null with one network",
+        ),
+        Column(
+            "domain_score",
+            pa.float32(),
+            "How unlike the galaxies that the model knows the picture is: Mahalanobis distance of its sky, noise, "
+            "light and colours, over the model's threshold; 0 and above; null: not calibrated",
+        ),
+        Column(
+            "out_of_domain",
+            pa.bool_(),
+            "Whether domain_score is above 1: perhaps another survey, a star, an artefact, no galaxy in the middle; "
+            "the other columns are then not to be relied on; null: not calibrated",
         ),
     ]
     columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction"))

@@ -9,6 +9,7 @@ from .labelling import rank, select  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
+from .guarding import domain  # isort: skip
 from .studying import study_app  # isort: skip
 from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
@@ -20,6 +21,7 @@ __all__ = [
     "calibrate",
     "classes",
     "demo",
+    "domain",
     "evaluate",
     "labour",
     "lint",

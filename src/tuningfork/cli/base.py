@@ -187,7 +187,7 @@ def counted(number: int, one: str, many: str) -> str:
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on stderr, from the first call to that which says all is done; None where stderr is no terminal.
 
-    Numbers that fall begin another pass, with a bar of its own.
+    What is told after all was done begins another pass, with a bar of its own.
     """
     console = Console(stderr=True)
     if not console.is_terminal:

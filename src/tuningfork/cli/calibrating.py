@@ -37,6 +37,9 @@ def calibrate(
     split: Annotated[Path | None, typer.Option(help="split.csv of the model's training; uses one part of it.")] = None,
     part: Annotated[str, typer.Option(help="The part to fit on (with --split).")] = "validation",
     level: Annotated[float, typer.Option(help="Share of galaxies that the intervals promise to hold.")] = 0.9,
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of galaxies that may be flagged as out of the model's domain.")
+    ] = 0.01,
     allow_training: Annotated[
         bool, typer.Option("--allow-training", help="Fit on galaxies of the training even so.")
     ] = False,
@@ -44,7 +47,10 @@ def calibrate(
     threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a model intervals and calibrated class probabilities, from labelled galaxies that it was not trained on.
+    """Give a model intervals, calibrated class probabilities and an alarm for pictures unlike those that it knows.
+
+    Intervals and probabilities come from labelled galaxies that it was not trained on; the alarm from the pictures of
+    the training part too, whose labels do not matter.
 
     A question that too few galaxies were asked gets no interval; the exit code is then 3.
 
@@ -57,6 +63,8 @@ def calibrate(
     must_exist([*images, labels, *([split] if split else [])])
     if not 0 < level < 1:
         raise typer.BadParameter("a number between 0 and 1", param_hint="--level")
+    if not 0 < false_alarms < 1:
+        raise typer.BadParameter("a number between 0 and 1", param_hint="--false-alarms")
     if output.exists() and not output.is_dir():
         raise typer.BadParameter(f"{output}: is a file; name a folder", param_hint="--output")
     with trouble():
@@ -73,6 +81,7 @@ def calibrate(
                 split=read_split(split) if split else None,
                 part=part,
                 level=level,
+                false_alarms=false_alarms,
                 allow_training=allow_training,
                 threads=threads,
                 batch=batch,
@@ -102,3 +111,9 @@ def _print_calibration(result: Calibrated, output: Path) -> None:
         print(f"class probabilities: temperature {classes.temperature:.3g}, from {classes.galaxies} galaxies")
         if classes.reason:
             print(f"  {classes.reason}")
+    if calibration and calibration.domain:
+        domain = calibration.domain
+        print(
+            f"out of domain: fitted on {domain.fitted} pictures; the limit, for at most {100 * domain.rate:.3g} % of "
+            f"false alarms, on {domain.held_out} others"
+        )

@@ -93,10 +93,12 @@ def predict(
                 progress=progress,
             )
         if as_json:
-            print_json({"output": str(output), "rows": summary.rows, "failed": summary.failed})
+            told = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
+            print_json({"output": str(output), **told})
         else:
             again = f" ({summary.resumed} of them from the interrupted run)" if summary.resumed else ""
-            print(f"{output}: {counted(summary.rows, 'galaxy', 'galaxies')}{again}, {summary.failed} failed")
+            flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
+            print(f"{output}: {counted(summary.rows, 'galaxy', 'galaxies')}{again}, {summary.failed} failed{flagged}")
         report_rows(summary.errors, summary.failed)
 
 

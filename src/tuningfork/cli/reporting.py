@@ -38,6 +38,8 @@ def report(
         raise typer.BadParameter(f"{part!r} is none of test, validation", param_hint="--part")
     with trouble():
         with libraries("the page", "report"):
+            import matplotlib  # noqa: F401  # found out before the work: figures are drawn last
+
             from ..study.report import write_report
 
         written = write_report(run, output, part=part, resamples=resamples, say=say)

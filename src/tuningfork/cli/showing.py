@@ -16,6 +16,7 @@ __all__ = ["demo", "models"]
 @app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Show this model's whole card.")] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure how fast each predicts here, in seconds.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the models that come with tuningfork, or show one's card.
@@ -26,11 +27,17 @@ def models(
 
         tuningfork models default
 
+        tuningfork models --speed
+
         tuningfork models --json
     """
     with trouble():
         from ..bundle import builtin_models, open_bundle
-        from ..card import model_card
+        from ..card import model_card, test_rmse
+
+        if speed:
+            from ..model import load
+            from ..speed import galaxies_per_second
 
         if name:
             bundle = open_bundle(name)
@@ -40,14 +47,25 @@ def models(
                 print(model_card(bundle))
             return
         bundles = {each: open_bundle(each) for each in builtin_models()}
+        rates = {each: galaxies_per_second(load(each)) for each in bundles} if speed else {}
         if as_json:
-            print_json([bundle.to_dict() for bundle in bundles.values()])
+            told = {each: {"galaxies_per_second": rate} for each, rate in rates.items()}
+            print_json([{**bundle.to_dict(), **told.get(each, {})} for each, bundle in bundles.items()])
             return
-        table = Table("model", "what it is", "MB", "networks", "views", "licence")
+        table = Table(
+            "model", "what it is", "RMSE", "MB", "networks", "views", *(["galaxies/s here"] if speed else []), "licence"
+        )
         for each, bundle in bundles.items():
             size = sum(len(network.onnx) for network in bundle.networks) / 1e6
             table.add_row(
-                each, bundle.title, f"{size:.1f}", str(len(bundle.networks)), str(bundle.views), bundle.licence
+                each,
+                bundle.title,
+                test_rmse(bundle),
+                f"{size:.1f}",
+                str(len(bundle.networks)),
+                str(bundle.views),
+                *([f"{rates[each]:.0f}"] if speed else []),
+                bundle.licence,
             )
         screen().print(table)
         print("tuningfork models NAME shows a model's card")

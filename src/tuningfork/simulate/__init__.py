@@ -4,14 +4,17 @@ For tests, demonstrations and load: labels are exact, licences no question, and 
 Galaxy `index` of population `seed` is the same in every run, whatever else is drawn.
 """
 
+from .contaminants import CONTAMINANTS, contaminated
 from .crowd import crowd, opinions, walk
 from .folder import SimulationError, galaxies, galaxy_id, simulate
 from .galaxy import Galaxy, draw
 from .light import light, render
 
 __all__ = [
+    "CONTAMINANTS",
     "Galaxy",
     "SimulationError",
+    "contaminated",
     "crowd",
     "draw",
     "galaxies",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .. import metrics, ranking
 from ..evaluate import read_split
-from ..files import write_text
+from ..files import whole_file, write_text
 from ..schema import Tree, load_tree
 from ..train.network import cumulative_from_logits
 from ..train.recipe import Recipe
@@ -34,7 +34,8 @@ from .plan import StudyError
 __all__ = ["ORDERS", "SCORES", "Points", "fit_head", "labour", "learning_curve", "summary"]
 
 Floats = NDArray[np.float64]
-#: Principal components of the pool's features that the head sees.
+#: Principal components of the pool's features that the head sees. This and the prior were chosen once, with randomly
+#: drawn labels of Galaxy Zoo 2, and are the same for all orders and numbers of labels.
 COMPONENTS = 64
 #: Precision of the normal prior of the head's weights, at features of variance 1 on average and one vote a galaxy.
 PRIOR = 25.0
@@ -291,7 +292,8 @@ def _write(output: Path, curves: Sequence[Mapping[str, Any]], told: Mapping[str,
     writer.writerows(curves)
     write_text(output / "curves.csv", text.getvalue())
     write_text(output / "labour.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
-    (output / "labour.svg").write_bytes(learning_curves(told["orders"], SCORES))
+    with whole_file(output / "labour.svg") as part:
+        part.write_bytes(learning_curves(told["orders"], SCORES))
 
 
 def _with_one(features: Floats) -> NDArray[np.float32]:

@@ -33,6 +33,7 @@ COMMANDS = (
     "study labour",
     "study paper",
     "study search",
+    "study trust",
     "report",
     "models",
     "demo",

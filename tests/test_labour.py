@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from tuningfork import votes
 from tuningfork.bundle import open_bundle, write_bundle
-from tuningfork.catalog import read_votes
 from tuningfork.cli import app
+from tuningfork.labeltable import read_votes
 from tuningfork.metrics import rmse
 from tuningfork.schema import Tree
 from tuningfork.simulate import simulate

@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
-from .catalog import CatalogError, Column, RowError, arrow_schema, read_table, read_votes
+from .catalog import CatalogError, Column, RowError, arrow_schema, read_table
 from .evaluate import PredictionTable, read_predictions
+from .labeltable import read_votes
 from .schema import Tree
 from .selective import Selection, grouped, least_galaxies, select
 

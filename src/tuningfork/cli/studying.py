@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from .base import (
     CacheOption,
     ImagesOption,
     JsonOption,
+    LabelsArgument,
     LabelsOption,
     NoCacheOption,
     ThreadsOption,
+    TreeOption,
     WorkersOption,
     app,
     cache_folder,
@@ -31,7 +34,7 @@ from .base import (
 if TYPE_CHECKING:
     from ..study.search_output import Search
 
-__all__ = ["folds", "search", "study_app"]
+__all__ = ["folds", "search", "study_app", "trust"]
 
 study_app = typer.Typer(no_args_is_help=True, help="The paper's experiments, and searches.")
 app.add_typer(study_app, name="study")
@@ -193,3 +196,51 @@ def folds(
             print_json(table)
         else:
             print(markdown(table), end="")
+
+
+@study_app.command()
+def trust(
+    predictions: Annotated[Path, typer.Argument(help="Table of predictions with intervals.")],
+    labels: LabelsArgument,
+    images: ImagesOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of trust.json, trust.csv and trust.svg.")],
+    split: Annotated[Path | None, typer.Option(help="CSV of id,part: judge one part only.")] = None,
+    part: Annotated[str, typer.Option(help="That part.")] = "test",
+    tree: TreeOption = "gz2",
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how far intervals and probabilities hold, by the galaxies' size and brightness; needs `tuningfork[study]`.
+
+    Examples:
+
+        tuningfork study trust votes.parquet training_solutions_rev1.csv --images images_training_rev1 -o trust
+
+        tuningfork study trust votes.parquet votes.csv --images pictures --split run/split.csv -o trust
+    """
+    must_exist([predictions, labels, *images, *([split] if split else [])])
+    with trouble(), progress_bar("reading pictures") as progress:
+        with libraries("a study", "study"):
+            from ..schema import load_tree
+            from ..study.trust import trust as judge
+        report, errors = judge(
+            predictions, labels, images, load_tree(tree), output, split=split, part=part, progress=progress
+        )
+        if as_json:
+            print_json(report)
+        else:
+            table = Table(
+                "galaxies", "number", f"hold ({report['level']:g} promised)", "95 %", "decided", "right", "told"
+            )
+            for row in report["groups"]:
+                cells = ["–" if row[k] is None else f"{row[k]:.3f}" for k in ("coverage", "low", "high")]
+                table.add_row(
+                    row["group"],
+                    str(row["galaxies"]),
+                    cells[0],
+                    f"{cells[1]}…{cells[2]}",
+                    str(row["decided"]),
+                    *("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability")),
+                )
+            screen().print(table)
+            print(f"{output}: trust.svg, trust.csv, trust.json")
+        report_rows(errors)

@@ -30,6 +30,7 @@ __all__ = [
     "learning_curves",
     "predicted_against_true",
     "question_errors",
+    "trust_panels",
 ]
 
 Floats = NDArray[np.float64]
@@ -256,6 +257,43 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
             axes.minorticks_off()
             axes.set(ylabel=label, xlabel="labels" if panel == len(scores) else "")
         figure.legend(loc="outside lower left", ncols=3, handlelength=2.4, columnspacing=1)
+        return _svg(figure)
+
+
+def trust_panels(report: Mapping[str, Any]) -> bytes:
+    """Three panels of `trust`: intervals by group, classes by group, and right answers against probability."""
+    groups = report["groups"]
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+        figure = Figure(figsize=(3 * WIDTH, 3.2), layout="constrained")
+        covered, classed, reliable = figure.subplots(1, 3)
+        places = np.arange(len(groups))[::-1]
+        known = [(y, each) for y, each in zip(places, groups, strict=True) if each["coverage"] is not None]
+        for y, each in known:
+            covered.plot([each["low"], each["high"]], [y, y], color=COLOURS[0], lw=1.5)
+        covered.plot([each["coverage"] for _, each in known], [y for y, _ in known], "o", color=COLOURS[0], ms=5)
+        covered.axvline(report["level"], color="#000000", ls="--", lw=1)
+        covered.set(title="Intervals that hold (dashed: promised)", xlabel="share of fractions, 95 % interval")
+        known = [(y, each) for y, each in zip(places, groups, strict=True) if each["accuracy"] is not None]
+        classed.plot([e["accuracy"] for _, e in known], [y for y, _ in known], "o", color=COLOURS[0], label="right")
+        classed.plot(
+            [e["probability"] for _, e in known], [y for y, _ in known], "|", ms=11, mew=2, color=COLOURS[3],
+            label="mean probability",
+        )  # fmt: skip
+        classed.set(title="Class of the decided galaxies", xlabel="share")
+        classed.legend(loc="best")
+        for axes, key in ((covered, "galaxies"), (classed, "decided")):
+            axes.set_yticks(places, [f"{each['group']} ({each[key]})" for each in groups])
+            axes.set_ylim(-0.6, len(groups) - 0.4)
+        bins = report["reliability"]
+        reliable.plot([0, 1], [0, 1], color="#888888", lw=1, ls="--")
+        if bins:
+            x, y = np.array([b["probability"] for b in bins]), np.array([b["right"] for b in bins])
+            reach = np.abs([y - [b["low"] for b in bins], [b["high"] for b in bins] - y])
+            reliable.errorbar(x, y, reach, fmt="o", color=COLOURS[0], ms=4, lw=1, capsize=2)
+        reliable.set(
+            title="Probability of the class told", xlabel="mean probability", ylabel="share that is right",
+            xlim=(0, 1.02), ylim=(0, 1.02),
+        )  # fmt: skip
         return _svg(figure)
 
 

@@ -274,13 +274,9 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
         covered.axvline(report["level"], color="#000000", ls="--", lw=1)
         covered.set(title="Intervals that hold (dashed: promised)", xlabel="share of fractions, 95 % interval")
         known = [(y, each) for y, each in zip(places, groups, strict=True) if each["accuracy"] is not None]
-        classed.plot([e["accuracy"] for _, e in known], [y for y, _ in known], "o", color=COLOURS[0], label="right")
-        classed.plot(
-            [e["probability"] for _, e in known], [y for y, _ in known], "|", ms=11, mew=2, color=COLOURS[3],
-            label="mean probability",
-        )  # fmt: skip
-        classed.set(title="Class of the decided galaxies", xlabel="share")
-        classed.legend(loc="best")
+        classed.plot([e["accuracy"] for _, e in known], [y for y, _ in known], "o", color=COLOURS[0], ms=5)
+        classed.plot([e["probability"] for _, e in known], [y for y, _ in known], "|", ms=11, mew=2, color=COLOURS[3])
+        classed.set(title="Class: right (dot), mean probability (bar)", xlabel="share of the decided galaxies")
         for axes, key in ((covered, "galaxies"), (classed, "decided")):
             axes.set_yticks(places, [f"{each['group']} ({each[key]})" for each in groups])
             axes.set_ylim(-0.6, len(groups) - 0.4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from tuningfork.schema import load_tree
 from tuningfork.simulate import simulate
 from tuningfork.study.folds import fold_table, load_fold_plan, run_folds
 from tuningfork.study.plan import StudyError
+from tuningfork.train.foreign import load_sources
+from tuningfork.train.recipe import load_recipe
 from tuningfork.train.split import split
 
 PLAN = """
@@ -182,3 +185,12 @@ def test_bad_plans_say_why(place, text, reason):
     path.write_text(text)
     with pytest.raises(StudyError, match=reason):
         load_fold_plan(path)
+
+
+def test_the_projects_own_plan_and_sources_can_be_read():
+    folder = Path(__file__).parents[1] / "studies" / "equal"
+    plan = load_fold_plan(folder / "plan.toml")
+    assert {row.sources.name for row in plan.rows if row.sources} == {"sources.toml", "taught.toml"}
+    for name in ("sources.toml", "taught.toml"):
+        assert [source.name for source in load_sources(folder / name, load_tree("gz2"))]
+    assert load_recipe(folder / "second.toml").size == 128

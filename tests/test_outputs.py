@@ -175,9 +175,14 @@ def test_what_was_shipped_before_is_written_as_it_was(name):
     folder = Path(str(resources.files("tuningfork") / "models" / name))
     written = (folder / "bundle.json").read_text("utf-8")
     bundle = open_bundle(name)
-    assert json.loads(written)["version"] == 1
+    assert json.loads(written)["version"] == 3
     assert bundle.outputs == Outputs()
     assert bundle_module._as_written(bundle.to_dict()) == written
+    # The oldest form that can say it: without its calibration, the first.
+    plain = json.loads(bundle_module._as_written(replace(bundle, calibration=None).to_dict()))
+    assert plain["version"] == 1
+    told = json.loads(written)
+    assert {key for key in told if plain.get(key) != told[key]} <= {"version", "calibration", "outputs", "sha256"}
 
 
 @pytest.mark.parametrize(

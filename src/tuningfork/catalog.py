@@ -171,6 +171,7 @@ def _write_astropy(table: pa.Table, path: Path, kind: str) -> None:
         elif pa.types.is_floating(values.type):
             out[name] = TableColumn(pc.fill_null(values, math.nan).to_numpy(), **about)
         elif pa.types.is_boolean(values.type):
+            # None of the three has a null truth value that all readers know; the number beside it is blank.
             out[name] = TableColumn(pc.fill_null(values, False).to_numpy(), **about)
         else:
             # FITS and VOTable have no signed bytes; their null is a number that nothing else has.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,14 +136,13 @@ def _measured(
     return np.reshape(rows, (len(rows), len(STATISTICS))), errors
 
 
-def _auroc(usual: Floats, strange: Floats, resamples: int, seed: int) -> dict[str, float]:
+def _auroc(usual: Floats, strange: Floats, resamples: int, seed: int) -> dict[str, float | None]:
     scores, count = np.concatenate([usual, strange]), len(usual)
 
     def score(rows: NDArray[np.int64]) -> float:
         return auroc(scores[rows[rows < count]], scores[rows[rows >= count]])
 
-    interval = asdict(bootstrap(score, len(scores), resamples=resamples, seed=seed))
-    return {name: interval[name] for name in ("value", "low", "high")}
+    return bootstrap(score, len(scores), resamples=resamples, seed=seed).to_dict()
 
 
 def _share(scores: Floats) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..metrics import Interval
+from ..metrics import Interval, binomial_interval
 from ..schema import Tree
 from .records import Run
 
@@ -157,14 +157,12 @@ def class_scores(
     }
 
 
-def wilson(hits: int, count: int, z: float = 1.959964) -> dict[str, float | None]:
-    """A share with the 95 % interval of Wilson 1927 (JASA 22, 209), which holds for few galaxies too."""
+def wilson(hits: int, count: int) -> dict[str, float | None]:
+    """A share with its 95 % interval, `metrics.binomial_interval`; None throughout if there are no galaxies."""
     if not count:
         return Interval.of(math.nan, ()).to_dict()
-    share, z2 = hits / count, z * z
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
-    return {"value": share, "low": max(0.0, middle - half), "high": min(1.0, middle + half)}
+    low, high = binomial_interval(hits, count)
+    return {"value": hits / count, "low": low, "high": high}
 
 
 def run_scores(

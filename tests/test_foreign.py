@@ -20,18 +20,18 @@ from tuningfork.images import load_picture
 from tuningfork.labeltable import read_votes
 from tuningfork.schema import load_tree
 from tuningfork.simulate import simulate
-from tuningfork.train.data import EpochSampler
-from tuningfork.train.fit import train
-from tuningfork.train.foreign import SourceError, Tell, load_sources
-from tuningfork.train.foreign_data import SAME_AT_ANY_SCALE, read_foreign
-from tuningfork.train.foreign_loss import (
-    ForeignLoss,
+from tuningfork.train.costs import (
     candidate_cost,
     count_cost,
     distribution_cost,
     squared_cost,
     threshold_cost,
 )
+from tuningfork.train.data import EpochSampler
+from tuningfork.train.fit import train
+from tuningfork.train.foreign import SourceError, Tell, load_sources
+from tuningfork.train.foreign_data import SAME_AT_ANY_SCALE, read_foreign
+from tuningfork.train.foreign_loss import ForeignLoss
 from tuningfork.train.module import candidate_loss, vote_loss
 from tuningfork.train.network import cumulative_from_logits
 from tuningfork.train.recipe import Recipe
@@ -242,15 +242,18 @@ vectors = st.integers(0, 2**32 - 1)
 @given(vectors)
 @settings(max_examples=30)
 def test_costs_are_those_of_the_labelled_galaxies(seed):
-    """On the same targets the mean of the costs is the loss of module.py, written apart from it."""
+    """On the same targets the mean of the costs is the loss, and what it says written out."""
     rng = np.random.default_rng(seed)
     predicted, known = torch.tensor(rng.random((5, A))), torch.tensor(rng.random((5, A)))
     known[torch.tensor(rng.random((5, A)) < 0.3)] = float("nan")
     torch.testing.assert_close(squared_cost(predicted, known).mean(), vote_loss(predicted, known))
+    torch.testing.assert_close(squared_cost(predicted, known), ((predicted - known) ** 2).nansum(1))
     logits = torch.tensor(rng.normal(size=(5, C)))
     candidates = torch.tensor((rng.random((5, C)) < 0.4).astype(float))
     candidates[:, 0] = 1
     torch.testing.assert_close(candidate_cost(logits, candidates).mean(), candidate_loss(logits, candidates))
+    chance = (logits.softmax(1) * candidates).sum(1)
+    torch.testing.assert_close(candidate_cost(logits, candidates), -chance.log())
     one_hot = torch.eye(C, dtype=torch.float64)[torch.tensor(rng.integers(C, size=5))]
     torch.testing.assert_close(
         distribution_cost(logits, one_hot).mean(), torch.nn.functional.cross_entropy(logits, one_hot.argmax(1))

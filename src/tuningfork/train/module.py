@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from ..schema import Tree
+from .costs import candidate_cost, squared_cost
 from .foreign import Tell
 from .foreign_loss import ForeignLoss
 from .network import MorphologyNetwork, cumulative_from_logits
@@ -30,9 +31,8 @@ def vote_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor
 
     `total` sums a tensor over all processes, here and in the other losses: each is that of the whole batch.
     """
-    blank = known.isnan()
-    error = (predicted - known.masked_fill(blank, 0)).masked_fill(blank, 0)
-    summed, galaxies = total(torch.stack([error.square().sum(), error.new_tensor(len(known))]))
+    costs = squared_cost(predicted, known)
+    summed, galaxies = total(torch.stack([costs.sum(), costs.new_tensor(len(known))]))
     return summed / galaxies
 
 
@@ -45,14 +45,9 @@ def rmse_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor
 
 
 def candidate_loss(logits: Tensor, candidates: Tensor, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
-    """−log of the probability of all classes that a galaxy may have, averaged over those with any.
-
-    With one candidate this is cross-entropy; with several, the marginal likelihood of partial labels
-    (Cour, Sapp & Taskar 2011, JMLR 12, 1501). Shapes (N, C).
-    """
+    """`candidate_cost` averaged over the galaxies that name any class. Shapes (N, C)."""
     rows = candidates.sum(-1) > 0
-    log = logits[rows].log_softmax(-1)
-    costs = -torch.logsumexp(log.masked_fill(candidates[rows] == 0, -math.inf), -1)
+    costs = candidate_cost(logits[rows], candidates[rows])
     summed, galaxies = total(torch.stack([costs.sum(), rows.sum().to(logits.dtype)]))
     return summed / galaxies.clamp(min=1)
 

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from ..files import lock, write_text
+from ..files import lock, whole_file, write_text
 from ..images import PictureError, load_picture
 from ..preprocess import Preprocess
 from .split import SIGNATURE, near_duplicates, signature
 
-__all__ = ["CacheError", "PackedPictures", "content_key", "default_folder", "frame_side", "pack"]
+__all__ = ["CacheError", "PackedPictures", "content_key", "default_folder", "frame_side", "pack", "remembered"]
 
 #: Sides of packed frames in pixels, so that recipes of like sizes share a cache: half of Galaxy Zoo's frame,
 #: the whole, and two larger ones.
@@ -251,3 +251,17 @@ def _open(target: Path, key: str, side: int, count: int) -> PackedPictures:
         if isinstance(error, CacheError):
             raise
         raise CacheError(f"{target}: index.json is not as it was written ({error!r}); {anew}") from None
+
+
+def remembered(cache: Path | None, key: Sequence[Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """An array that is made once for all trainings with one cache; `key` is all that it depends on."""
+    if cache is None:
+        return make()
+    path = cache / f"{key[0]}-{hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24]}.npy"
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    array = make()
+    cache.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as beside, open(beside, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+    return array

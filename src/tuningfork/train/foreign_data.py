@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from .. import votes
-from ..bundle import BundleError, open_bundle
 from ..catalog import CatalogError, RowError, read_table
-from ..files import whole_file
 from ..images import PictureError, load_picture
-from ..labeltable import votes_from_table
-from ..model import Model
 from ..preprocess import Preprocess
 from ..schema import Tree
-from .cache import content_key, frame_side, pack
+from .cache import content_key, frame_side, pack, remembered
 from .data import Galaxies, Targets
-from .foreign import MAX_LABELS, Source, SourceError, Tell, matching
+from .foreign import Source, SourceError, Tell
 from .foreign_loss import width
 from .recipe import Recipe
 from .sources import Data, by_stem
 from .split import SAME, signature
+from .told import column_of, cropped, told_of
 
 __all__ = ["Foreign", "ForeignGalaxies", "read_foreign"]
 
@@ -39,7 +34,6 @@ __all__ = ["Foreign", "ForeignGalaxies", "read_foreign"]
 SAME_AT_ANY_SCALE = 0.97
 #: A galaxy's picture on another scale is compared at these parts of its side.
 _PARTS = np.geomspace(0.3, 1.0, 32)
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -155,14 +149,14 @@ def _read_source(
     paths = [files[id_] for id_ in ids]
     if not ids:
         raise SourceError(f"{where}: no galaxy has both a row in {source.labels} and a picture named by its ID")
-    key = content_key(ids, paths)
-    good = np.ones(len(ids), bool)
-    for row, path in enumerate(paths):
-        if reason := _unreadable(path):
-            good[row] = False
-            errors.append(RowError(str(path), 0, ids[row], "", reason))
+    key, preprocess = content_key(ids, paths), cropped(Preprocess(crop=recipe.crop, size=recipe.size), source)
+    # All of them, whichever this split leaves out: every training with the cache shares them.
+    packed = None if cache is None else pack(paths, key, frame_side(recipe.size, preprocess.crop, paths), cache)
+    reasons = [_unreadable(path) for path in paths] if packed is None else packed.reasons
+    errors += [RowError(str(p), 0, i, "", reason) for i, p, reason in zip(ids, paths, reasons, strict=True) if reason]
+    good = np.array([not reason for reason in reasons])
     # Rows of the same galaxy here and among the labelled ones.
-    pairs = _remembered(cache, ["alike", key, data.pictures_sha256, source.frame, source.any_scale],
+    pairs = remembered(cache, ["alike", key, data.pictures_sha256, source.frame, source.any_scale],
                         lambda: _same_pictures(source, paths, good, data))  # fmt: skip
     judged = data.parts != "train"
     leave = _same_ids(source, table, rows, ids, {data.ids[row] for row in np.flatnonzero(judged)})
@@ -172,15 +166,13 @@ def _read_source(
     if not len(keep):
         raise SourceError(f"{where}: no picture is left that can be read and is not in the validation or test part")
 
-    ids, paths = [ids[row] for row in keep], [paths[row] for row in keep]
-    preprocess = _cropped(Preprocess(crop=recipe.crop, size=recipe.size), source)
-    packed, key = None, content_key(ids, paths)
-    if cache is not None:
-        found = pack(paths, key, frame_side(recipe.size, preprocess.crop, paths), cache)
-        packed = (found.file, found.rows)
+    if len(keep) < len(ids):
+        ids, paths = [ids[row] for row in keep], [paths[row] for row in keep]
+        key = content_key(ids, paths)
     labels, told = [], []
     for tell in source.tells:
-        scheme, values = _told(tell, source, table, [rows.get(id_, -1) for id_ in ids], paths, tree, cache, errors)
+        at = [rows.get(id_, -1) for id_ in ids]
+        scheme, values = told_of(tell, source, table, at, paths, key, tree, cache, errors)
         labels.append(scheme)
         told.append(values)
         say(f"{where}, {tell.kind}{f' {tell.column}' if tell.column else ''}: "
@@ -209,7 +201,7 @@ def _read_source(
         recipe.augmentation,
         # Another stream than the labelled galaxies have, or row k of each would be turned alike.
         recipe.seed + int.from_bytes(hashlib.sha256(source.name.encode()).digest()[:4]),
-        (packed[0], packed[1][some]) if packed else None,
+        (packed.file, packed.rows[keep[some]]) if packed else None,
     )
     return _One(galaxies, labels, [values[some] for values in told], about, errors)
 
@@ -223,17 +215,12 @@ def _plain(tell: Tell) -> dict[str, Any]:
     }
 
 
-def _cropped(preprocess: Preprocess, source: Source) -> Preprocess:
-    """The crop that shows as much of the sky in the source's pictures."""
-    return replace(preprocess, crop=min(1.0, preprocess.crop / source.frame))
-
-
 def _rows(source: Source, table: Any, tree: Tree, errors: list[RowError]) -> dict[str, int]:
     """ID → row of the source's table. Of rows that contradict each other by having one ID, none is used."""
     if table is None:
         return {}
     column = source.id or next((name for name in tree.id_columns if name in table.column_names), table.column_names[0])
-    ids = [str(value) for value in _column(source, table, column)]
+    ids = [str(value) for value in column_of(source, table, column)]
     counts = Counter(ids)
     errors += [
         RowError(str(source.labels), row + 1, id_, column, "this ID has more than one row; none is used")
@@ -241,13 +228,6 @@ def _rows(source: Source, table: Any, tree: Tree, errors: list[RowError]) -> dic
         if counts[id_] > 1
     ]
     return {id_: row for row, id_ in enumerate(ids) if counts[id_] == 1}
-
-
-def _column(source: Source, table: Any, name: str) -> list[Any]:
-    if name not in table.column_names:
-        near = matching(table.column_names, f"*{name}*")[:3] or table.column_names[:8]
-        raise SourceError(f"source {source.name!r}: {source.labels} has no column {name!r}; it has {', '.join(near)}")
-    return ["" if value is None else value for value in table[name].to_pylist()]
 
 
 def _same_ids(
@@ -258,7 +238,7 @@ def _same_ids(
         return np.array([id_ in held_ids for id_ in ids])
     if table is None:
         raise SourceError(f"source {source.name!r}: same_as names a column, but there is no table of labels")
-    names = [str(value).removesuffix(".0") for value in _column(source, table, source.same_as)]
+    names = [str(value).removesuffix(".0") for value in column_of(source, table, source.same_as)]
     return np.array([id_ in held_ids or (id_ in rows and names[rows[id_]] in held_ids) for id_ in ids])
 
 
@@ -283,142 +263,3 @@ def _same_pictures(source: Source, paths: Sequence[Path], good: NDArray[np.bool_
         alike = np.stack([signature(picture, part) for part in parts]) @ labelled.T > same
         pairs += [(int(row), int(other)) for other in np.flatnonzero(alike.any(0))]
     return np.array(pairs, np.int64).reshape(-1, 2)
-
-
-def _told(
-    tell: Tell,
-    source: Source,
-    table: Any,
-    rows: Sequence[int],
-    paths: Sequence[Path],
-    tree: Tree,
-    cache: Path | None,
-    errors: list[RowError],
-) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """The labels of a tell's own scheme, and (N, width) what it says of each galaxy."""
-    if tell.kind == "teacher":
-        return (), _taught(tell, source, paths, tree, cache)
-    if tell.kind == "classes":
-        return (), _left_open(tell, source, table, rows, tree, errors)
-    if tell.kind == "labels":
-        return _own_labels(tell, source, table, rows)
-    if tell.kind == "counts":
-        return (), _counts(tell, source, table, rows, tree)
-    values = votes_from_table(table, tree, source.labels)
-    errors += values.errors
-    places = {id_: row for row, id_ in enumerate(values.ids)}
-    cumulative = votes.cumulative_from(values.values, tree)
-    told = np.full((len(rows), len(tree.columns)), np.nan, np.float32)
-    for row, path in enumerate(paths):
-        if path.stem in places:
-            told[row] = cumulative[places[path.stem]]
-    return (), told
-
-
-def _labels_of(tell: Tell, source: Source, table: Any, rows: Sequence[int]) -> list[str]:
-    column = [str(value).strip() for value in _column(source, table, tell.column)]
-    return [column[row] if row >= 0 else "" for row in rows]
-
-
-def _left_open(
-    tell: Tell, source: Source, table: Any, rows: Sequence[int], tree: Tree, errors: list[RowError]
-) -> NDArray[np.float32]:
-    """(N, C + A): classes that a label leaves open, and the least votes that all of their rules ask for."""
-    keys = [rule.key for rule in tree.classes]
-    ignored = {a.column for q in tree.questions if q.key in tell.ignores for a in q.answers}
-    meaning = {}
-    for label, classes in tell.means.items():
-        candidates = np.isin(keys, [*classes, *tell.or_class]).astype(np.float32)
-        asked = [dict(tree.classes[keys.index(key)].all_of) for key in classes]
-        least = [0.0 if column in ignored else min(rule.get(column, 0.0) for rule in asked) for column in tree.columns]
-        meaning[label] = np.concatenate([candidates, np.array(least, np.float32)])
-    told = np.full((len(rows), len(keys) + len(tree.columns)), np.nan, np.float32)
-    for row, label in enumerate(_labels_of(tell, source, table, rows)):
-        if label in meaning:
-            told[row] = meaning[label]
-        elif label:
-            reason = f"{label!r} is none of the labels that `means` explains"
-            errors.append(RowError(str(source.labels), rows[row] + 1, "", tell.column, reason))
-    return told
-
-
-def _own_labels(
-    tell: Tell, source: Source, table: Any, rows: Sequence[int]
-) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    found = _labels_of(tell, source, table, rows)
-    labels = tuple(sorted(set(found) - {""} - set(tell.leave_out)))
-    if len(labels) < 2:
-        raise SourceError(
-            f"source {source.name!r}: column {tell.column!r} has {len(labels)} labels on galaxies with pictures "
-            f"({', '.join(labels) or 'none'}); at least two are needed to learn anything"
-        )
-    if len(labels) > MAX_LABELS:
-        raise SourceError(f"source {source.name!r}: column {tell.column!r} has {len(labels)} labels; is it an ID?")
-    told = np.full((len(rows), len(labels)), np.nan, np.float32)
-    for row, label in enumerate(found):
-        if label in labels:
-            told[row] = np.array([label == each for each in labels], np.float32)
-    return labels, told
-
-
-def _counts(tell: Tell, source: Source, table: Any, rows: Sequence[int], tree: Tree) -> NDArray[np.float32]:
-    """(N, A) votes for each answer: the conditional fraction of those whom the question reached."""
-    columns = matching(table.column_names, tell.columns)
-    if len(columns) != len(tree.columns):
-        raise SourceError(
-            f"source {source.name!r}: {len(columns)} columns match {tell.columns!r}; tree {tree.name} has "
-            f"{len(tree.columns)} answers"
-        )
-    conditional = np.array([[_number(value) for value in _column(source, table, name)] for name in columns]).T
-    volunteers = np.array([_number(value) for value in _column(source, table, tell.total)])
-    # Rounded to three digits, or all zero where nobody was asked: only shares count.
-    for part in tree.slices:
-        conditional[:, part] /= np.maximum(conditional[:, part].sum(1, keepdims=True), 1e-6)
-    counts = volunteers[:, None] * votes.cumulative_from_conditional(conditional, tree)
-    counts[~np.isfinite(counts).all(1) | (volunteers <= 0)] = np.nan
-    return np.stack([counts[row] if row >= 0 else np.full(len(columns), np.nan) for row in rows]).astype(np.float32)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return float("nan")
-
-
-def _taught(tell: Tell, source: Source, paths: Sequence[Path], tree: Tree, cache: Path | None) -> NDArray[np.float32]:
-    """(N, A + C) what a trained model says of the pictures, cropped as the source's must be."""
-    try:
-        bundle = open_bundle(tell.model)
-        if bundle.tree.columns != tree.columns or not all(bundle.outputs.widths(tree)):
-            raise SourceError(
-                f"source {source.name!r}: the teacher {tell.model} does not tell votes and classes of tree {tree.name}"
-            )
-        networks = tuple(
-            replace(network, preprocess=_cropped(network.preprocess, source)) for network in bundle.networks
-        )
-        model = Model(replace(bundle, networks=networks), threads=torch.get_num_threads())
-    except (BundleError, FileNotFoundError) as error:
-        raise SourceError(f"source {source.name!r}: teacher {tell.model}: {error}") from None
-
-    def tell_all() -> NDArray[np.float32]:
-        batches = (model.rows(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH))
-        return np.concatenate([np.concatenate([said.cumulative, said.class_probability], 1) for said in batches])
-
-    about = [network.sha256 for network in networks] + [network.preprocess.to_dict() for network in networks]
-    pictures = content_key([path.stem for path in paths], paths)
-    return _remembered(cache, ["taught", pictures, model.views, *about], tell_all).astype(np.float32)
-
-
-def _remembered(cache: Path | None, key: Sequence[Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """An array that is made once for all trainings with one cache; `key` is all that it depends on."""
-    if cache is None:
-        return make()
-    path = cache / f"{key[0]}-{hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24]}.npy"
-    if path.exists():
-        return np.load(path, allow_pickle=False)
-    array = make()
-    cache.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as beside, open(beside, "wb") as file:
-        np.save(file, array, allow_pickle=False)
-    return array

@@ -34,12 +34,13 @@ from .callbacks import WholeCheckpoints, callbacks_of, interrupt_between_batches
 from .data import Galaxies, Targets, loader
 from .export import deviation, halved, to_onnx
 from .foreign import load_sources
-from .foreign_data import Foreign, read_foreign
+from .foreign_data import read_foreign
+from .identity import about_run, check_run, claim_run
 from .module import MorphologyModule
 from .recipe import Recipe
 from .record import Curves, peak_memory_mb, write_predictions, write_result, write_truth
 from .sources import Data, TrainError, read_data, write_split
-from .start import begin, check_start, credit, digest
+from .start import begin
 
 __all__ = ["TrainReport", "train"]
 
@@ -133,7 +134,7 @@ def train(
     """
     started = time.monotonic()
     run = Path(run)
-    resumed = _check_run(run, recipe, start, resume)
+    resumed = check_run(run, recipe, start, resume)
     if labels is None:
         labels = run / "labels.csv"
         run.mkdir(parents=True, exist_ok=True)
@@ -161,9 +162,9 @@ def train(
         data = replace(data, errors=(*data.errors, *foreign.errors))
     counts = data.counts(tree)
     recipe = recipe.scaled(counts["galaxies"]["train"])
-    about = _about(run, recipe, data, foreign, start, resumed is not None)
+    about = about_run(run, recipe, data, foreign, start, resumed is not None)
     if first:
-        _claim_run(run, about, resumed is not None)
+        claim_run(run, about, resumed is not None)
         write_split(data, run / "split.csv")
         write_truth(run / "truth.parquet", data, tree)
     say(f"galaxies: {counts['galaxies']}; complete rows: {counts['complete_rows']}; left out: {len(data.errors)}")
@@ -292,60 +293,6 @@ def _check_shares(recipe: Recipe, galaxies: dict[str, int], processes: int) -> N
     for part in ("train", "validation"):
         if galaxies[part] < processes:
             raise TrainError(f"the {part} part has fewer galaxies than there are processes; use fewer")
-
-
-def _check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool) -> Path | None:
-    """The checkpoint to go on from, or None to begin; what is wrong is said before the pictures are read."""
-    if run.exists() and not run.is_dir():
-        raise TrainError(f"{run}: is a file; name a folder")
-    checkpoint = run / "last.ckpt"
-    if checkpoint.exists():
-        if not resume:
-            raise TrainError(f"{run} holds a training already; resume it, or name another folder")
-        return checkpoint
-    check_start(recipe, start)
-    return None
-
-
-def _about(
-    run: Path, recipe: Recipe, data: Data, foreign: Foreign | None, start: str | Path | None, resumed: bool
-) -> dict[str, Any]:
-    """All that decides the training; a resumed one must have begun with the same."""
-    about: dict[str, Any] = {
-        "recipe": json.loads(json.dumps(recipe.to_dict())),
-        "labels_sha256": data.labels_sha256,
-        "pictures_sha256": data.pictures_sha256,
-        "start_sha256": digest(start),
-    }
-    if foreign:
-        about["foreign"] = json.loads(json.dumps(foreign.about))
-    owed = credit(start)
-    if resumed:
-        note = run / "run.json"
-        before = json.loads(note.read_text("utf-8")) if note.exists() else {}
-        if start is None:
-            about["start_sha256"] = before.get("start_sha256", "")
-        for key in ("foreign", *about):
-            if before.get(key) != about.get(key):
-                what = {
-                    "foreign": "other foreign sources",
-                    "recipe": "another recipe",
-                    "start_sha256": "other weights",
-                }.get(key, f"other {key[:-7]}")
-                raise TrainError(f"{run} was begun with {what}; name another folder")
-        about["began_with"] = before.get("began_with", "")
-        owed = before.get("credit", {})
-    return {**about, **({"credit": owed} if owed else {})}
-
-
-def _claim_run(run: Path, about: dict[str, Any], resumed: bool) -> None:
-    """Note in run.json all that decides the training, before it begins."""
-    run.mkdir(parents=True, exist_ok=True)
-    if not resumed:
-        # A run that died before its first checkpoint leaves nothing to go on from.
-        for left in ("curves.csv", "result.json"):
-            (run / left).unlink(missing_ok=True)
-        write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
 
 
 def _galaxies(data: Data, tree: Tree, part: str, preprocess: Preprocess, recipe: Recipe) -> Galaxies:

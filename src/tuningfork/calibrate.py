@@ -17,6 +17,7 @@ from .bundle import Bundle
 from .calibration import Calibration
 from .catalog import RowError
 from .domain import DomainError, fit_domain
+from .evaluate import check_part
 from .images import find_pictures
 from .intervals import fit_intervals
 from .labeltable import VoteTable, read_votes
@@ -29,10 +30,8 @@ from .temperature import fit_temperature
 
 __all__ = ["Calibrated", "CalibrationError", "calibrate"]
 
-
 Floats = NDArray[np.float64]
-
-
+#: Into so many parts the galaxies are dealt, to judge each by what was fitted on the others.
 FOLDS = 10
 
 
@@ -95,17 +94,18 @@ def calibrate(
     CalibrationError
         If the galaxies are those of the training, there are none, or they are too few for any part.
     CatalogError
-        If the labels cannot be used.
+        If the labels cannot be used, or the split has no such part.
     """
     tree, digest = bundle.tree, hashlib.sha256(Path(labels).read_bytes()).hexdigest()
     if not allow_training:
         _refuse_training(bundle, digest, split, part, labels)
     known = read_votes(labels, tree)
-    rows, pictures, errors = _matched(known, images, split, part)
+    found = list(find_pictures(images))
+    rows, pictures, errors = _matched(known, found, split, part)
     if not rows:
         what = f" of the {part} part" if split is not None else ""
         raise CalibrationError(f"{labels}: no galaxy{what} has a picture in the images; are the names of one kind?")
-    known_pictures = [p for p in find_pictures(images) if split is None or split.get(p.stem) in ("train", part)]
+    known_pictures = [p for p in found if split is None or split.get(p.stem) in ("train", part)]
     total = len(pictures) + len(known_pictures)
     model = Model(replace(bundle, calibration=None), threads=threads)
     batches = []
@@ -147,8 +147,7 @@ def _refuse_training(
         raise CalibrationError(
             f"{labels}: the model was trained on this table; name the training's split.csv with --split"
         )
-    if split is not None and part not in set(split.values()):
-        raise CalibrationError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
+    check_part(split, part)
     if part == "train":
         raise CalibrationError(
             "on galaxies that a model was trained on its errors are too small to promise anything; name another --part"
@@ -156,10 +155,10 @@ def _refuse_training(
 
 
 def _matched(
-    known: VoteTable, images: Sequence[str | os.PathLike[str]], split: Mapping[str, str] | None, part: str
+    known: VoteTable, found: Sequence[Path], split: Mapping[str, str] | None, part: str
 ) -> tuple[list[int], list[Path], list[RowError]]:
     """Rows of the labels with their pictures; of a split's part every one without a picture is told."""
-    files = {path.stem: path for path in find_pictures(images)}
+    files = {path.stem: path for path in found}
     wanted = [row for row, id_ in enumerate(known.ids) if split is None or split.get(id_) == part]
     rows = [row for row in wanted if known.ids[row] in files]
     errors = [error for error in known.errors if split is None or split.get(error.id) == part]

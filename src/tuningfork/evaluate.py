@@ -26,6 +26,7 @@ from .schema import Tree
 __all__ = [
     "Evaluation",
     "PredictionTable",
+    "check_part",
     "evaluate",
     "nearest_neighbour_votes",
     "predictions_from_table",
@@ -126,6 +127,12 @@ def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
         raise CatalogError(f"{path}: {error.strerror}") from None
 
 
+def check_part(split: Mapping[str, str] | None, part: str) -> None:
+    """Raise CatalogError if a split, ID → part, has no such part; no split has all."""
+    if split is not None and part not in set(split.values()):
+        raise CatalogError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
+
+
 def evaluate(
     predictions: str | os.PathLike[str],
     labels: str | os.PathLike[str],
@@ -150,8 +157,7 @@ def evaluate(
     CatalogError
         If a table cannot be used, or no galaxy is in both.
     """
-    if split is not None and part not in set(split.values()):
-        raise CatalogError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
+    check_part(split, part)
     told = read_predictions(predictions, tree)
     known = read_votes(labels, tree)
     cumulative = votes.cumulative_from(known.values, tree)

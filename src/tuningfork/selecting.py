@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import votes
 from .catalog import CatalogError, Column, RowError, arrow_schema, read_table
-from .evaluate import PredictionTable, read_predictions
+from .evaluate import PredictionTable, check_part, read_predictions
 from .labeltable import read_votes
 from .schema import Tree
 from .selective import Selection, grouped, least_galaxies, select
@@ -133,9 +133,8 @@ def select_table(
         raise CatalogError(f"{predictions}: no class probabilities; predict with a model that tells classes")
     groups = groups or tuple((c,) for c in range(len(tree.classes)))
     truth, errors = _truth(labels, tree, column, len(groups))
+    check_part(split, part)
     if split is not None:
-        if part not in set(split.values()):
-            raise CatalogError(f"the split has no part {part!r}; it has {', '.join(sorted(set(split.values())))}")
         truth = {id_: label for id_, label in truth.items() if split.get(id_) == part}
     predicted = ~np.isnan(told.probability).any(1)
     best, probability = np.full(len(told.ids), -1), np.zeros(len(told.ids))

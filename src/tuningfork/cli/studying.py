@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -118,8 +118,6 @@ def search(
 
 
 def _show(output: Path, found: Search) -> None:
-    from rich.table import Table
-
     # Eight digits under eleven letters: names are broken, so that all columns have room.
     names = (name.replace("_", "\n") for name in (found.monitor, *found.names))
     table = Table("trial", "state", *names, "epochs", "s", box=None, collapse_padding=True)
@@ -228,19 +226,21 @@ def trust(
         if as_json:
             print_json(report)
         else:
-            table = Table(
-                "galaxies", "number", f"hold ({report['level']:g} promised)", "95 %", "decided", "right", "told"
-            )
-            for row in report["groups"]:
-                cells = ["–" if row[k] is None else f"{row[k]:.3f}" for k in ("coverage", "low", "high")]
-                table.add_row(
-                    row["group"],
-                    str(row["galaxies"]),
-                    cells[0],
-                    f"{cells[1]}…{cells[2]}",
-                    str(row["decided"]),
-                    *("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability")),
-                )
-            screen().print(table)
+            _show_trust(report)
             print(f"{output}: trust.svg, trust.csv, trust.json")
         report_rows(errors)
+
+
+def _show_trust(report: dict[str, Any]) -> None:
+    table = Table("galaxies", "number", f"hold ({report['level']:g} promised)", "95 %", "decided", "right", "told")
+    for row in report["groups"]:
+        cells = ["–" if row[k] is None else f"{row[k]:.3f}" for k in ("coverage", "low", "high")]
+        table.add_row(
+            row["group"],
+            str(row["galaxies"]),
+            cells[0],
+            f"{cells[1]}…{cells[2]}",
+            str(row["decided"]),
+            *("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability")),
+        )
+    screen().print(table)

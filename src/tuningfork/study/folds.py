@@ -183,7 +183,7 @@ def _folder(output: Path, row: FoldRow, fold: int, seed: int) -> Path:
 
 
 def _folder_of(output: Path, plan: FoldPlan, name: str, fold: int) -> Path:
-    row = next(row for row in plan.rows if row.name == name)
+    row = _named(plan, name)
     return _folder(output, row, fold, row.seeds[0])
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import metrics, votes
 from ..appearance import STATISTICS, appearance
 from ..catalog import RowError
-from ..evaluate import read_predictions, read_split
+from ..evaluate import check_part, read_predictions, read_split
 from ..files import whole_file, write_text
 from ..images import PictureError, find_pictures, load_picture
 from ..labeltable import read_votes
@@ -122,16 +122,25 @@ def trust(
     ------
     StudyError
         If the predictions have no intervals, or no galaxy has labels, prediction and picture.
+    CatalogError
+        If a table cannot be used, or the split has no such part.
     """
     told, known = read_predictions(predictions, tree), read_votes(labels, tree)
     if told.low is None or told.high is None:
         raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
     parts = read_split(split) if split else None
+    check_part(parts, part)
     files = {path.stem: path for path in find_pictures(images)}
     places = {id_: row for row, id_ in enumerate(told.ids)}
     errors = [*told.errors, *known.errors]
     rows, looks = [], []
-    wanted = [row for row, id_ in enumerate(known.ids) if id_ in places and (parts is None or parts.get(id_) == part)]
+    judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
+    wanted = [row for row in judged if known.ids[row] in places]
+    errors += [
+        RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID")
+        for row in judged
+        if known.ids[row] not in places
+    ]
     for done, row in enumerate(wanted, 1):
         id_ = known.ids[row]
         try:

@@ -13,6 +13,7 @@ ROOT = Path(tuningfork.__file__).parent
 FLOOR = {
     "appearance": 0,
     "files": 0,
+    "conformal": 0,
     "schema": 0,
     "temperature": 0,
     "domain": 1,

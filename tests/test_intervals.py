@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork import votes
-from tuningfork.intervals import Intervals, QuestionIntervals, fit_intervals, galaxies_needed, reach
+from tuningfork.conformal import galaxies_needed
+from tuningfork.intervals import Intervals, QuestionIntervals, fit_intervals, reach
 from tuningfork.schema import Answer, Question, Tree
 
 TREE = Tree(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import conformal
 from .appearance import STATISTICS
 
 __all__ = ["Domain", "DomainError", "fit_domain", "galaxies_needed"]
@@ -109,9 +110,7 @@ class Domain:
 
 def galaxies_needed(rate: float) -> int:
     """How many galaxies `fit_domain` needs for this rate of false alarms: 198 for 1 %."""
-    # Not an exact quotient: 1 / 0.01 may be a little more than 100.
-    held_out = math.ceil(1 / rate - 1e-9) - 1
-    return 2 * max(held_out, PER_STATISTIC * len(STATISTICS))
+    return 2 * max(conformal.galaxies_needed(1 - rate), PER_STATISTIC * len(STATISTICS))
 
 
 def fit_domain(measured: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0) -> Domain:
@@ -144,8 +143,8 @@ def fit_domain(measured: Floats | Sequence[Floats], rate: float = 0.01, seed: in
     fit, held_out = rows[shuffled[: len(rows) // 2]], rows[shuffled[len(rows) // 2 :]]
     mean, covariance = fit.mean(0), np.cov(fit.T) + RESOLUTION**2 * np.eye(rows.shape[1])
     covariance = (covariance + covariance.T) / 2
-    distances = np.sort(_distances(held_out, mean, np.linalg.inv(np.linalg.cholesky(covariance))))
-    threshold = distances[math.ceil((len(held_out) + 1) * (1 - rate) - 1e-9) - 1]
+    distances = _distances(held_out, mean, np.linalg.inv(np.linalg.cholesky(covariance)))
+    threshold = conformal.bound(distances, 1 - rate)
     return Domain(
         tuple(mean.tolist()),
         tuple(map(tuple, covariance.tolist())),

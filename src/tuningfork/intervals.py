@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import votes
+from .conformal import bound, galaxies_needed
 from .schema import Tree
 
-__all__ = ["Intervals", "QuestionIntervals", "fit_intervals", "galaxies_needed", "reach"]
+__all__ = ["Intervals", "QuestionIntervals", "fit_intervals", "reach"]
 
 Floats = NDArray[np.float64]
 
@@ -158,12 +159,6 @@ def reach(cumulative: Floats, tree: Tree, question: int) -> Floats:
     return np.ones(len(cumulative)) if parent is None else cumulative[:, parent]
 
 
-def galaxies_needed(level: float) -> int:
-    """The smallest number of galaxies whose largest error can be promised at `level`: 9 at 0.9, 19 at 0.95."""
-    # Not an exact quotient: 0.9 / (1 − 0.9) is a little more than 9.
-    return max(1, math.ceil(level / (1 - level) - 1e-9))
-
-
 def fit_intervals(
     predicted: Floats, known: Floats, tree: Tree, *, views: int, level: float = 0.9, voters: float = VOTERS
 ) -> Intervals:
@@ -207,8 +202,7 @@ def _fit_question(told: Floats, true: Floats, asked: Floats, level: float) -> Qu
         return QuestionIntervals(count, reason=f"{count} galaxies were asked it; a level of {level:g} needs {needed}")
     error = np.abs(told - true)
     best = min(_candidates(told, asked, error), key=lambda candidate: candidate[0])[1]
-    scaled = np.sort(error / best.expected_error(told, asked), 0)
-    quantiles = scaled[math.ceil((count + 1) * level - 1e-9) - 1]
+    quantiles = bound(error / best.expected_error(told, asked), level)
     return QuestionIntervals(count, best.model, best.noise, tuple(quantiles.tolist()))
 
 

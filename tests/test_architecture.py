@@ -28,6 +28,7 @@ FLOOR = {
     "classtable": 3,
     "reliability": 3,
     "calibration": 3,
+    "reading": 3,
     "labeltable": 4,
     "bundle": 4,
     "labels": 5,

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from . import votes
-from .appearance import appearance
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
-from .images import PictureError, find_pictures, load_picture, picture_from_array
+from .images import PictureError, find_pictures
 from .intervals import Intervals
 from .predictions import Prediction, Predictions, concatenated
 from .preprocess import Preprocess
+from .reading import Read, Reading, Source
 
 __all__ = ["Model", "Read", "Votes", "load", "softmax"]
 
-Source = str | os.PathLike[str] | bytes | NDArray[Any]
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 
@@ -87,6 +85,11 @@ class Model:
         self.calibration = bundle.calibration or Calibration()
         self._sessions = [_session(network, bundle, threads) for network in bundle.networks]
 
+    @cached_property
+    def reading(self) -> Reading:
+        """How its pictures are read."""
+        return Reading(self.preprocesses, self.calibration.domain)
+
     @property
     def preprocesses(self) -> tuple[Preprocess, ...]:
         """The distinct preprocessings of the bundle's networks."""
@@ -100,7 +103,7 @@ class Model:
 
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
-        return tuple(preprocess.resized(picture) for preprocess in self.preprocesses)
+        return self.reading.inputs(picture)
 
     def intervals(self, views: int | None = None) -> Intervals | None:
         """Intervals for the mean of so many views; None if the model was not calibrated with that many."""
@@ -197,17 +200,7 @@ class Model:
 
     def read(self, source: Source, number: int = 0) -> Read:
         """Read and resize one picture; a failure becomes the row's error. Safe to call from many threads."""
-        is_file = isinstance(source, str | os.PathLike)
-        id_, path = (_text(Path(source).stem), _text(str(source))) if is_file else (str(number), "")
-        try:
-            picture = picture_from_array(source) if isinstance(source, np.ndarray) else load_picture(source)
-            inputs = self.inputs(picture)
-        except PictureError as error:
-            return Read(id_, path, None, str(error))
-        domain = self.calibration.domain
-        # The first network's input stands for all: ensembles differ in their networks, hardly in their crops.
-        score = float(domain.scores(appearance(inputs[0])[None])[0]) if domain else math.nan
-        return Read(id_, path, inputs, "", score)
+        return self.reading.read(source, number)
 
     def finish(self, reads: Sequence[Read], views: int | None = None) -> Predictions:
         """Run the networks over pictures that `read` has read."""
@@ -237,17 +230,6 @@ class Model:
             rows(told.network_spread),
             np.array([row.domain_score for row in reads]),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A picture ready for the networks, or the reason why there is none."""
-
-    id: str
-    path: str
-    inputs: tuple[NDArray[np.uint8], ...] | None
-    error: str
-    domain_score: float = math.nan
 
 
 def _session(network: Network, bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
@@ -301,8 +283,3 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities over the last axis of any finite numbers; same shape."""
     exponential = np.exp(logits - logits.max(-1, keepdims=True))
     return exponential / exponential.sum(-1, keepdims=True)
-
-
-def _text(name: str) -> str:
-    # File names may hold bytes that are no UTF-8; tables hold text only.
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -29,6 +29,7 @@ FLOOR = {
     "reliability": 3,
     "calibration": 3,
     "reading": 3,
+    "inputs": 4,
     "labeltable": 4,
     "bundle": 4,
     "labels": 5,

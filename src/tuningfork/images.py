@@ -9,6 +9,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fit
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 16 * 2**20
+#: Names of a folder that are sorted together.
+BLOCK = 100_000
 #: Below this no shape is left to see.
 MIN_SIDE = 8
 
@@ -40,6 +43,9 @@ class PictureError(ValueError):
 
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     """Picture files named by `paths`; folders are walked in sorted order, hidden entries left out.
+
+    A folder of more than `BLOCK` names is sorted block by block, each as the file system gives it, so that
+    no more than these are held.
 
     Raises
     ------
@@ -57,14 +63,15 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    # One folder's names are sorted at a time; links to folders are not followed, they may lead in a circle.
+    # Links to folders are not followed, they may lead in a circle.
     with os.scandir(folder) as entries:
-        found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
-    for name, is_folder in found:
-        if is_folder:
-            yield from _walk(folder / name)
-        elif os.path.splitext(name)[1].lower() in EXTENSIONS:
-            yield folder / name
+        visible = ((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
+        while block := sorted(islice(visible, BLOCK)):
+            for name, is_folder in block:
+                if is_folder:
+                    yield from _walk(folder / name)
+                elif os.path.splitext(name)[1].lower() in EXTENSIONS:
+                    yield folder / name
 
 
 def load_picture(source: str | os.PathLike[str] | bytes) -> Picture:

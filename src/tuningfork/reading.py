@@ -16,7 +16,7 @@ from .domain import Domain
 from .images import PictureError, load_picture, picture_from_array
 from .preprocess import Preprocess
 
-__all__ = ["Read", "Reading", "Source"]
+__all__ = ["Read", "Reading", "Source", "text"]
 
 Source = str | os.PathLike[str] | bytes | NDArray[Any]
 

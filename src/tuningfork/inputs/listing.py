@@ -1,0 +1,58 @@
+"""A listing of entries on disk: streamed in, streamed out, and a digest that tells whether the input has changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from ..files import whole_file
+from .entry import SCHEMA, Entry, entries_of, table_of
+
+__all__ = ["Digest", "read_listing", "write_listing"]
+
+#: Entries that are held together.
+ROWS = 10_000
+
+
+class Digest:
+    """Counts entries and digests them, in whatever order they come: a folder may be listed in another one.
+
+    The sum of the entries' 128-bit hashes, modulo 2¹²⁸: a multiset hash for honest mistakes, not against attackers
+    (Bellare & Micciancio 1997, EUROCRYPT, AdHash).
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._sum = 0
+
+    def seen(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Hand the entries through."""
+        for entry in entries:
+            self.rows += 1
+            self._sum += int.from_bytes(hashlib.blake2b(entry.identity, digest_size=16).digest(), "little")
+            yield entry
+
+    def hexdigest(self) -> str:
+        """The digest of all entries seen so far, 32 hexadecimal digits."""
+        return f"{self._sum % 2**128:032x}"
+
+
+def write_listing(entries: Iterable[Entry], file: Path) -> Digest:
+    """Write entries to a Parquet file, which appears whole or not at all; at most `ROWS` of them are held."""
+    digest = Digest()
+    seen = digest.seen(entries)
+    with whole_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+        while block := list(islice(seen, ROWS)):
+            writer.write_table(table_of(block))
+    return digest
+
+
+def read_listing(file: Path) -> Iterator[Entry]:
+    """The entries that `write_listing` wrote, in their order; one row group is held."""
+    with pq.ParquetFile(file, pre_buffer=False) as listing:
+        for number in range(listing.num_row_groups):
+            yield from entries_of(listing.read_row_group(number))

@@ -18,10 +18,13 @@ import pytest
 from PIL import Image
 
 import tuningfork
-from tuningfork import predict as room
-from tuningfork import votes
+from tuningfork import manifest, votes
+from tuningfork.manifest import ManifestError
 from tuningfork.predict import PredictError, predict_batches, predict_files
+from tuningfork.reading import Reading
 from tuningfork.simulate import draw, render
+
+READ = Reading.read
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +43,24 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(room, "PART_ROWS", 8)
+    monkeypatch.setattr(manifest, "PART_ROWS", ((0, 8),))
+    monkeypatch.setattr(manifest, "LEAST_ROWS", 8)
 
 
 @contextmanager
-def interrupted_after(model, count):
+def interrupted_after(count):
     """Ctrl-C when `count` pictures have been read; the block must pass it on."""
-    numbers, read = itertools.count(1), model.read
+    numbers = itertools.count(1)
 
-    def failing(path):
+    def failing(self, source, number=0, *, name=None):
         if next(numbers) > count:
             raise KeyboardInterrupt
-        return read(path)
+        return READ(self, source, number, name=name)
 
-    model.read = failing
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reading, "read", failing)
         with pytest.raises(KeyboardInterrupt):
             yield
-    finally:
-        del model.read
 
 
 def _digest(path):
@@ -89,10 +91,10 @@ def test_the_table_equals_predictions_in_memory(model, pictures, tmp_path, small
 @pytest.mark.parametrize("stop", [1, 13, 24, 39])
 def test_interrupted_anywhere_and_resumed_gives_the_same_bytes(model, pictures, tmp_path, small_parts, stop):
     predict_files(model, [pictures], tmp_path / "whole.parquet", views=1, batch=5)
-    with interrupted_after(model, stop):
+    with interrupted_after(stop):
         predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5)
     assert not (tmp_path / "out.parquet").exists()
-    with pytest.raises(PredictError, match="--resume"):
+    with pytest.raises(ManifestError, match="--resume"):
         predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5)
     predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5, resume=True)
     assert _digest(tmp_path / "out.parquet") == _digest(tmp_path / "whole.parquet")
@@ -100,7 +102,7 @@ def test_interrupted_anywhere_and_resumed_gives_the_same_bytes(model, pictures, 
 
 def test_resuming_does_not_repeat_whole_parts(model, pictures, tmp_path, small_parts):
     parts = tmp_path / "out.csv.parts"
-    with interrupted_after(model, 30):
+    with interrupted_after(30):
         predict_files(model, [pictures], tmp_path / "out.csv", views=1, batch=4)
     kept = len(list(parts.glob("part-*.parquet")))
     assert kept >= 2
@@ -114,11 +116,12 @@ def test_a_resume_with_other_pictures_or_options_is_refused(model, pictures, tmp
     with pytest.raises(KeyboardInterrupt):
         predict_files(model, [pictures], output, views=1)
     monkeypatch.undo()
-    monkeypatch.setattr(room, "PART_ROWS", 8)
-    for options in ({"views": 2}, {"views": 1, "kaggle": True}, {"views": 1, "batch": 7}):
-        with pytest.raises(PredictError, match="delete that folder"):
+    for options, differs in (({"views": 2}, "views"), ({"views": 1, "kaggle": True}, "layout")):
+        with pytest.raises(ManifestError, match=f"another {differs}.*delete that folder"):
             predict_files(model, [pictures], output, resume=True, **options)
-    with pytest.raises(PredictError, match="delete that folder"):
+    with pytest.raises(ManifestError, match="another model"):
+        predict_files(tuningfork.load("fast"), [pictures], output, resume=True, views=1)
+    with pytest.raises(ManifestError, match="delete that folder"):
         predict_files(model, [pictures / "000.jpg"], output, resume=True, views=1)
     assert predict_files(model, [pictures], output, resume=True, views=1).rows == 40
 
@@ -132,7 +135,7 @@ def test_a_changed_picture_is_noticed(model, pictures, tmp_path, monkeypatch):
         predict_files(model, [folder], tmp_path / "out.csv")
     monkeypatch.undo()
     (folder / "a.jpg").write_bytes((pictures / "001.jpg").read_bytes() + b" ")
-    with pytest.raises(PredictError, match="changed"):
+    with pytest.raises(ManifestError, match="changed"):
         predict_files(model, [folder], tmp_path / "out.csv", resume=True)
 
 
@@ -140,7 +143,7 @@ def test_a_foreign_folder_in_the_way_is_left_alone(model, pictures, tmp_path):
     foreign = tmp_path / "out.csv.parts"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("mine")
-    with pytest.raises(PredictError, match="not ours"):
+    with pytest.raises(ManifestError, match="not ours"):
         predict_files(model, [pictures], tmp_path / "out.csv")
     assert (foreign / "thesis.txt").read_text() == "mine"
 
@@ -167,27 +170,25 @@ def test_a_full_disk_leaves_what_was_there(model, pictures, tmp_path, small_part
     assert output.read_text() == "yesterday's table"
 
 
-def test_few_pictures_are_held_however_many_there_are(model, pictures):
+def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypatch):
     held, most = 0, 0
-    read, finish = model.read, model.finish
+    finish = model.finish
 
-    def counting_read(path):
+    def counting_read(self, source, number=0, *, name=None):
         nonlocal held, most
         held += 1
         most = max(most, held)
-        return read(path)
+        return READ(self, source, number, name=name)
 
     def counting_finish(rows, views):
         nonlocal held
         held -= len(rows)
         return finish(rows, views)
 
-    model.read, model.finish = counting_read, counting_finish
-    try:
-        paths = [pictures / "000.jpg"] * 200
-        assert sum(len(part) for part in predict_batches(model, paths, views=1, batch=4)) == 200
-    finally:
-        del model.read, model.finish
+    monkeypatch.setattr(Reading, "read", counting_read)
+    monkeypatch.setattr(model, "finish", counting_finish)
+    paths = [pictures / "000.jpg"] * 200
+    assert sum(len(part) for part in predict_batches(model, paths, views=1, batch=4)) == 200
     assert most <= 4 * 4
 
 
@@ -207,8 +208,8 @@ def test_killed_at_ten_random_moments_the_table_is_the_same(pictures, tmp_path):
         for picture in pictures.iterdir():
             os.link(picture, many / f"{copy:02d}-{picture.name}")
     code = (
-        "import sys; from tuningfork import predict as room; room.PART_ROWS = 40\n"
-        "room.predict_files(room.load(), [sys.argv[1]], sys.argv[2], views=2, resume=True)"
+        "import sys; from tuningfork.predict import load, predict_files\n"
+        "predict_files(load(), [sys.argv[1]], sys.argv[2], views=2, rows_of_a_part=40, workers=2, resume=True)"
     )
 
     def command(output):
@@ -238,11 +239,19 @@ def test_killed_at_ten_random_moments_the_table_is_the_same(pictures, tmp_path):
     assert len(ids) == len(set(ids)) == 600
 
 
-def test_run_json_says_what_the_run_is(model, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        predict_files(model, [pictures], tmp_path / "out.csv")
-    assert set(json.loads((tmp_path / "out.csv.parts" / "run.json").read_text())) == {"fingerprint", "part_rows"}
+def test_the_manifest_says_what_the_run_is(model, pictures, tmp_path):
+    predict_files(model, [pictures], tmp_path / "out", views=1, rows_of_a_part=16)
+    told = json.loads((tmp_path / "out" / manifest.MANIFEST).read_text())
+    assert told["run"] == {
+        "model": "default",
+        "model_sha256": model.bundle.sha256,
+        "views": 1,
+        "layout": "words",
+    }
+    assert told["complete"]
+    assert told["inputs"]["rows"] == sum(part["rows"] for part in told["parts"]) == 40
+    for part in told["parts"]:
+        assert (tmp_path / "out" / part["file"]).stat().st_size == part["bytes"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")

@@ -58,7 +58,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 @contextmanager
-def lock(path: str | os.PathLike[str], busy: Exception | None = None) -> Iterator[None]:
+def lock(path: str | os.PathLike[str], busy: Exception | None = None, *, shared: bool = False) -> Iterator[None]:
     """Hold the file `path`, made for this and removed after it, for this process alone.
 
     The lock goes with the process, however it ends: the file that a killed one leaves is in nobody's way.
@@ -69,6 +69,8 @@ def lock(path: str | os.PathLike[str], busy: Exception | None = None) -> Iterato
     ----------
     busy : exception, optional
         Raised if another process holds it; None: wait until that one lets go.
+    shared : bool
+        Hold it together with others who share it, but with none who wants it alone; the file stays.
 
     Raises
     ------
@@ -81,7 +83,8 @@ def lock(path: str | os.PathLike[str], busy: Exception | None = None) -> Iterato
     while True:
         with open(path, "w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+                kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(file, kind | (fcntl.LOCK_NB if busy else 0))
             except BlockingIOError:
                 assert busy is not None
                 raise busy from None
@@ -91,8 +94,9 @@ def lock(path: str | os.PathLike[str], busy: Exception | None = None) -> Iterato
                 yield
             finally:
                 # Another user's folder may not allow it, and a file that nobody holds is no obstacle.
-                with suppress(OSError):
-                    os.unlink(path)
+                if not shared:
+                    with suppress(OSError):
+                        os.unlink(path)
             return
 
 

@@ -1,44 +1,47 @@
-"""Pictures on disk → a table on disk: streaming, overlapped, resumable after any interruption."""
+"""Pictures → tables on disk: streamed, on all cores or a cluster, resumable after any interruption."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet
+import numpy as np
 
-from .catalog import RowError, check_format, table_writer
-from .files import check_writable, lock, write_text
-from .images import find_pictures
-from .model import Model, Read, load
-from .predictions import concatenated, kaggle_schema, output_schema
+from .catalog import RowError, check_format
+from .engines import local
+from .files import check_writable, lock, whole_file
+from .inputs import Columns, Entry, Opening, find_entries
+from .inputs.folder import file_entry
+from .manifest import Run, open_run
+from .merging import MAX_REPORTED, Outcome, merge, outcome_of
+from .model import Model, load
+from .predictions import Predictions
+from .work import Layout, Part, Task, predictions_of
+from .workers import WorkerError, available_cores
 
-__all__ = ["PART_ROWS", "PredictError", "Summary", "load", "predict_batches", "predict_files"]
+__all__ = ["MAX_REPORTED", "ENGINES", "PredictError", "Summary", "load", "predict_batches", "predict_files"]
 
-#: Rows that a crash can cost; a part is written whole or not at all.
-PART_ROWS = 512
-#: Reported by name; the table's `error` column has them all.
-MAX_REPORTED = 1000
+ENGINES = ("local", "ray")
+#: Parts of one row group of a table that one worker takes, since it reads them on from where it stands.
+GROUP = 8
+#: Pictures at a time.
+BATCH = 8
 
 
 class PredictError(ValueError):
-    """A prediction that cannot begin; the message says what to do."""
+    """A prediction that cannot begin or go on; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Summary:
     """How a prediction ended: rows in the table, how many of them failed, the first of these by name.
 
-    `out_of_domain` rows were flagged; None if the model cannot tell.
+    `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
+    `complete` says whether the others are there too.
     """
 
     output: Path
@@ -47,6 +50,7 @@ class Summary:
     resumed: int
     errors: tuple[RowError, ...]
     out_of_domain: int | None
+    complete: bool = True
 
 
 def predict_files(
@@ -56,15 +60,23 @@ def predict_files(
     *,
     kaggle: bool = False,
     views: int | None = None,
-    batch: int = 32,
+    batch: int | None = None,
+    workers: int = 0,
+    engine: str = "local",
+    address: str | None = None,
+    shard: tuple[int, int] | None = None,
+    columns: Columns = Columns(),
+    rows_of_a_part: int | None = None,
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Predict every picture under `paths` into the table `output`, one row a picture.
+    """Predict every picture that `paths` name into the table `output`, one row a picture.
 
-    Parts of `PART_ROWS` rows are kept in the folder ``OUTPUT.parts`` and joined at the end. After an
-    interruption `resume` goes on behind the last whole part and gives the same table, byte for byte,
-    as an uninterrupted run on the same machine.
+    `output` with an extension is one table; parts are kept in the folder ``OUTPUT.parts`` and joined at the end.
+    Without one it is a folder of Parquet parts, which readers open as one data set, with ``_manifest.json``. The
+    input is listed first, on disk. After an interruption `resume` goes on with the parts that are missing and
+    gives the same table, byte for byte, as an uninterrupted run with the same `batch` and threads on the same
+    machine, with however many workers.
 
     Parameters
     ----------
@@ -72,147 +84,177 @@ def predict_files(
         Write GalaxyID and the cumulative columns in the campaign's order.
     views : 1, 2, 4, 8 or None
         Rotated and reflected views to average; None: as the model asks.
+    batch : int, optional
+        Pictures at a time; None: what is fast.
+    workers : int
+        Processes; 0: one a core if there are enough pictures. 1: this process only.
+    engine : "local" or "ray"
+        Who does the parts; `address` is Ray's, None: a cluster on this machine.
+    shard : (i, n), optional
+        Only the i-th of n shares of the parts, from 1; as many processes, on machines that share a file
+        system, write one folder.
+    columns : Columns
+        Of catalogues.
+    rows_of_a_part : int, optional
+        What a crash can cost each worker; None: 512, more in runs of 100 thousand rows and above.
     progress : function of (rows done, rows in all)
 
     Raises
     ------
-    PredictError
-        If there is no picture, parts of another run are in the way, or the input changed since.
+    PredictError, ManifestError, InputError
+        If there is no picture, another run is in the way, or the input changed since.
     OSError
         If the output cannot be written (found out before the work begins).
     """
     output = Path(output)
-    check_format(output)
-    check_writable(output)
-    total, fingerprint = _survey(model, paths, kaggle, views, batch)
-    if not total:
-        raise PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
-    parts = output.with_name(output.name + ".parts")
+    one_table = bool(output.suffix)
+    _check(engine, shard, one_table)
+    if one_table:
+        check_format(output)
+        check_writable(output)
+    else:
+        check_writable(output / ".probe" if output.is_dir() else output)
+    folder = output.with_name(output.name + ".parts") if one_table else output
+    given = list(paths)
+    identity = {
+        "model": model.bundle.name,
+        "model_sha256": model.bundle.sha256,
+        "views": views or model.views,
+        "layout": "kaggle" if kaggle else "words",
+    }
+
+    def entries() -> Iterable[Entry]:
+        found = find_entries(given, columns)
+        return _of_one_name(found, lambda: find_entries(given, columns)) if kaggle else found
+
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
-    with lock(parts.with_name(f".{parts.name}.lock"), busy):
-        _open_parts(parts, fingerprint, resume)
-        return _predict_parts(model, paths, output, parts, total, kaggle, views, batch, progress)
+    beside = folder.with_name(f".{folder.name}.lock")
+    with ExitStack() as held:
+        held.enter_context(lock(beside, busy, shared=shard is not None))
+        shards = shard[1] if shard else None
+        if shard:
+            held.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
+        with lock(folder.with_name(f".{folder.name}.listing.lock")):
+            size = rows_of_a_part
+            run = open_run(folder, identity, entries, resume=resume, shards=shards, rows_of_a_part=size)
+        if not run.rows:
+            raise PredictError(f"no picture in {', '.join(map(str, given))}; is it the right folder?")
+        mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
+        missing = [n for n in mine if not run.is_whole(n)]
+        total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
+        layout = Layout(kaggle, run.has_positions and not kaggle)
+        told = _Progress(progress, total - todo, total)
+        groups = _groups(run.todo(missing))
+        workers = workers or (local.workers_for(todo) if engine == "local" else 0)
+        if engine == "ray":
+            from .engines import ray
 
-
-def _predict_parts(
-    model: Model,
-    paths: Sequence[str | os.PathLike[str]],
-    output: Path,
-    parts: Path,
-    total: int,
-    kaggle: bool,
-    views: int | None,
-    batch: int,
-    progress: Callable[[int, int], None] | None,
-) -> Summary:
-    schema = kaggle_schema(model.tree) if kaggle else output_schema(model.tree)
-    pictures = find_pictures(paths)
-    errors: list[RowError] = []
-    failed = flagged = resumed = done = 0
-    for number in range(-(-total // PART_ROWS)):
-        file = parts / f"part-{number:08d}.parquet"
-        rows = list(islice(pictures, PART_ROWS))
-        if file.exists():
-            resumed += len(rows)
+            parts = ray.predict_parts(
+                model, groups, layout, views=views, batch=batch or BATCH, workers=workers, address=address, done=told
+            )
         else:
-            predictions = []
-            for prediction in predict_batches(model, rows, views=views, batch=batch):
-                predictions.append(prediction)
-                if progress:
-                    progress(done + sum(map(len, predictions)), total)
-            joined = concatenated(model.tree, predictions)
-            table = joined.to_kaggle() if kaggle else joined.to_table()
-            # Reasons and flags travel beside the table, since Kaggle's layout has no columns for them.
-            reasons = {
-                str(row): [joined.paths[row], joined.ids[row], reason]
-                for row, reason in enumerate(joined.errors)
-                if reason
-            }
-            table = table.replace_schema_metadata(
-                {"errors": json.dumps(reasons), "out_of_domain": str(joined.out_of_domain.sum())}
+            parts = local.predict_parts(
+                model,
+                groups,
+                layout,
+                views=views,
+                batch=batch or BATCH,
+                workers=workers,
+                threads=1,
+                readers=available_cores() if workers == 1 else 1,
+                done=told,
             )
-            with table_writer(file, table.schema) as write:
-                write(table)
-        done += len(rows)
-        if progress:
-            progress(done, total)
-    with table_writer(output, schema) as write:
-        for number in range(-(-total // PART_ROWS)):
-            table = pa.parquet.read_table(parts / f"part-{number:08d}.parquet", partitioning=None)
-            reasons = json.loads(table.schema.metadata[b"errors"])
-            failed += len(reasons)
-            flagged += int(table.schema.metadata[b"out_of_domain"])
-            for row, (path, id_, reason) in reasons.items():
-                if len(errors) < MAX_REPORTED:
-                    errors.append(RowError(path, number * PART_ROWS + int(row) + 1, id_, "", reason))
-            write(table.cast(schema))
-    _remove_parts(parts)
-    return Summary(output, total, failed, resumed, tuple(errors), flagged if model.calibration.domain else None)
+        _keep(run, parts)
+        outcome = outcome_of(run, mine)
+        complete = shard is None or all(run.is_whole(n) for n in range(run.parts))
+        if one_table:
+            merge(run, output)
+            run.remove()
+        elif complete:
+            run.finish()
+    return _summary(output, total, total - todo, outcome, model, complete)
 
 
-def predict_batches(model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32) -> Iterator:
-    """Predictions batch by batch; the next batches are read in threads while the network works.
-
-    At most three batches of resized pictures are held, however many there are.
-    """
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        ahead: deque[list[Future[Read]]] = deque()
-        starts = iter(range(0, len(pictures), batch))
-
-        def fill() -> None:
-            for start in islice(starts, 3 - len(ahead)):
-                ahead.append([pool.submit(model.read, path) for path in pictures[start : start + batch]])
-
-        fill()
-        while ahead:
-            reads = [future.result() for future in ahead.popleft()]
-            fill()
-            yield model.finish(reads, views)
+def predict_batches(
+    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32
+) -> Iterator[Predictions]:
+    """Predictions of files, batch by batch, in this process; see `work.predictions_of`."""
+    entries = [file_entry(Path(path)) for path in pictures]
+    with Opening() as opening:
+        yield from predictions_of(model, entries, opening, views=views, batch=batch, threads=available_cores())
 
 
-def _survey(
-    model: Model, paths: Sequence[str | os.PathLike[str]], kaggle: bool, views: int | None, batch: int
-) -> tuple[int, str]:
-    """How many pictures there are, and a digest of all that decides the table."""
-    digest = hashlib.sha256(repr((model.bundle.sha256, kaggle, views or model.views, batch, PART_ROWS)).encode())
-    total = 0
-    seen: dict[str, Path] = {}
-    for path in find_pictures(paths):
-        if kaggle and seen.setdefault(path.stem, path) is not path:
-            raise PredictError(
-                f"{path} and {seen[path.stem]} are both named {path.stem}, and Kaggle's layout has no path to tell "
-                "them apart; rename one, or leave it out"
-            )
-        try:
-            status = path.stat()
-            state = f"{status.st_size},{status.st_mtime_ns}"
-        except OSError:
-            state = "unreadable"
-        digest.update(f"{path}\0{state}\n".encode("utf-8", "surrogateescape"))
-        total += 1
-    return total, digest.hexdigest()
-
-
-def _open_parts(parts: Path, fingerprint: str, resume: bool) -> None:
-    note = parts / "run.json"
-    if note.exists():
-        if not resume:
-            raise PredictError(f"{parts} holds an interrupted run: go on with --resume, or delete that folder")
-        if json.loads(note.read_text("utf-8")).get("fingerprint") != fingerprint:
-            raise PredictError(
-                f"{parts} is of a run with other pictures, another model or other options (or a picture has "
-                "changed since); delete that folder to begin anew"
-            )
+def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
+    if engine not in ENGINES:
+        raise PredictError(f"engine {engine!r} is none of {', '.join(ENGINES)}")
+    if shard is None:
         return
-    # Killed before run.json was whole, we leave a hidden part of it.
-    if parts.exists() and any(not entry.name.startswith(".") for entry in parts.iterdir()):
-        raise PredictError(f"{parts} is in the way and not ours; move it or name another output")
-    parts.mkdir(exist_ok=True)
-    write_text(note, json.dumps({"fingerprint": fingerprint, "part_rows": PART_ROWS}) + "\n")
+    if not 1 <= shard[0] <= shard[1]:
+        raise PredictError(f"shard {shard[0]}/{shard[1]}: the first number counts from 1 to the second")
+    if one_table:
+        raise PredictError("shards write one folder of parts: name an output without extension")
 
 
-def _remove_parts(parts: Path) -> None:
-    # run.json goes last: whatever is left after a kill here is still recognised as ours.
-    for file in parts.glob("*part-*"):
-        file.unlink()
-    shutil.rmtree(parts)
+class _Progress:
+    """Counts rows; what is told never runs backwards, though a dead worker's rows are done again."""
+
+    def __init__(self, tell: Callable[[int, int], None] | None, done: int, total: int) -> None:
+        self._tell, self._done, self._total, self._told = tell, done, total, -1
+        self(0)
+
+    def __call__(self, rows: int) -> None:
+        self._done += rows
+        if self._tell and self._done > self._told:
+            self._told = self._done
+            self._tell(self._done, self._total)
+
+
+def _groups(parts: Iterable[tuple[int, list[Entry]]]) -> Iterator[list[Task]]:
+    """Tasks that one worker should do one after the other: those that read one row group of a table."""
+    group: list[Task] = []
+    place = None
+    for number, entries in parts:
+        first = entries[0]
+        here = (first.location, first.member) if first.kind == "row" else None
+        if group and (here is None or here != place or len(group) == GROUP):
+            yield group
+            group = []
+        group.append(Task(number, entries))
+        place = here
+    if group:
+        yield group
+
+
+def _keep(run: Run, parts: Iterator[Part]) -> None:
+    # This process alone writes, under its lock: what a killed run's workers still do reaches no file.
+    try:
+        for part in parts:
+            with whole_file(run.part(part.number)) as file:
+                file.write_bytes(part.data)
+    except WorkerError as error:
+        raise PredictError(f"{error}; the parts that are done are kept") from None
+
+
+def _of_one_name(entries: Iterable[Entry], again: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
+    """Hand entries through; PredictError at their end if two have one ID. Holds eight bytes of each."""
+    hashes = array("q")
+    for entry in entries:
+        hashes.append(hash(entry.id))
+        yield entry
+    values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True) if hashes else ((), np.zeros(0))
+    suspects = {int(value) for value in np.asarray(values)[counts > 1]} if (counts > 1).any() else ()
+    seen: dict[str, str] = {}
+    for entry in again() if suspects else ():
+        if hash(entry.id) not in suspects:
+            continue
+        if entry.id in seen:
+            raise PredictError(
+                f"{entry.path} and {seen[entry.id]} are both named {entry.id}, and Kaggle's layout has no path to "
+                "tell them apart; rename one, or leave it out"
+            )
+        seen[entry.id] = entry.path
+
+
+def _summary(output: Path, rows: int, resumed: int, outcome: Outcome, model: Model, complete: bool) -> Summary:
+    flagged = outcome.out_of_domain if model.calibration.domain else None
+    return Summary(output, rows, outcome.failed, resumed, outcome.errors, flagged, complete)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -27,12 +28,14 @@ class Digest:
 
     def __init__(self) -> None:
         self.rows = 0
+        self.has_positions = False
         self._sum = 0
 
     def seen(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """Hand the entries through."""
         for entry in entries:
             self.rows += 1
+            self.has_positions |= not math.isnan(entry.right_ascension)
             self._sum += int.from_bytes(hashlib.blake2b(entry.identity, digest_size=16).digest(), "little")
             yield entry
 

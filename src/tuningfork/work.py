@@ -1,0 +1,196 @@
+"""One part of a prediction: entries in, a Parquet file's bytes out; reading overlaps with the network."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .catalog import Column, arrow_schema
+from .images import PictureError
+from .inputs import Entry, Opening
+from .model import Model
+from .predictions import Predictions, concatenated, kaggle_schema, output_schema
+from .reading import Read, Reading
+from .schema import Tree
+
+__all__ = ["Layout", "Part", "Task", "do_part", "part_of", "predictions_of", "read_entry", "table_schema"]
+
+#: Batches that are read ahead.
+AHEAD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the table looks like.
+
+    Parameters
+    ----------
+    kaggle : GalaxyID and the cumulative columns in the campaign's order, instead of columns in words
+    positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
+    """
+
+    kaggle: bool = False
+    positions: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One part to do.
+
+    Parameters
+    ----------
+    doomed : row → why it is not to be tried: reading it has ended a process before
+    one_by_one : whether to say each row's number before it is read
+    """
+
+    number: int
+    entries: Sequence[Entry]
+    doomed: Mapping[int, str] = field(default_factory=dict)
+    one_by_one: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part that is done: a Parquet file's bytes, and how many rows it has and how many of them failed."""
+
+    number: int
+    data: bytes
+    rows: int
+    failed: int
+
+
+def read_entry(reading: Reading, entry: Entry, fetch: Callable[[], bytes]) -> Read:
+    """Fetch, decode and resize one picture; whatever goes wrong becomes the row's error."""
+    name = (entry.id, entry.path)
+    try:
+        return reading.read(fetch(), name=name)
+    except PictureError as error:
+        return Read(*name, None, str(error))
+    except Exception as error:  # one picture of a hundred million must not end the run
+        return Read(*name, None, f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def predictions_of(
+    model: Model,
+    entries: Sequence[Entry],
+    opening: Opening,
+    *,
+    views: int | None = None,
+    batch: int = 16,
+    threads: int = 1,
+    doomed: Mapping[int, str] | None = None,
+) -> Iterator[Predictions]:
+    """Predictions batch by batch; the next batches are read in `threads` threads while the network works.
+
+    At most `AHEAD` batches of resized pictures are held, however many entries there are.
+    """
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        ahead: deque[list[Future[Read]]] = deque()
+        starts = iter(range(0, len(entries), batch))
+
+        def submit(row: int) -> Future[Read]:
+            entry = entries[row]
+            if doomed and row in doomed:
+                return pool.submit(Read, entry.id, entry.path, None, doomed[row])
+            return pool.submit(read_entry, model.reading, entry, opening.prepare(entry))
+
+        def fill() -> None:
+            for start in islice(starts, AHEAD - len(ahead)):
+                ahead.append([submit(row) for row in range(start, min(start + batch, len(entries)))])
+
+        try:
+            fill()
+            while ahead:
+                reads = [future.result() for future in ahead.popleft()]
+                fill()
+                yield model.finish(reads, views)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def do_part(
+    model: Model,
+    task: Task,
+    opening: Opening,
+    layout: Layout,
+    *,
+    views: int | None = None,
+    batch: int = 16,
+    threads: int = 1,
+    done: Callable[[int], None] | None = None,
+    at: Callable[[int], None] | None = None,
+) -> Part:
+    """Predict one part.
+
+    Parameters
+    ----------
+    done : called with the number of rows that were predicted since
+    at : called with each row's number before it is read, if the task is to be done one by one
+    """
+    parts = []
+    if task.one_by_one:
+        for row, entry in enumerate(task.entries):
+            if row not in task.doomed and at:
+                at(row)
+            doomed = {0: task.doomed[row]} if row in task.doomed else None
+            parts += predictions_of(model, [entry], opening, views=views, batch=1, doomed=doomed)
+    else:
+        options = {"views": views, "batch": batch, "threads": threads, "doomed": task.doomed}
+        for predictions in predictions_of(model, task.entries, opening, **options):
+            parts.append(predictions)
+            if done:
+                done(len(predictions))
+    return part_of(task, concatenated(model.tree, parts), layout)
+
+
+def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
+    """The part's table as a Parquet file.
+
+    Reasons and flags travel in its metadata too, since Kaggle's layout has no columns for them: `errors`,
+    a JSON of row → path, ID, reason, and `out_of_domain`, a count.
+    """
+    schema = table_schema(predictions.tree, layout)
+    table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
+    for at, name, values in (
+        (2, "ra", [entry.right_ascension for entry in task.entries]),
+        (3, "dec", [entry.declination for entry in task.entries]),
+    ):
+        if name in schema.names:
+            table = table.add_column(at, schema.field(name), pa.array(values, pa.float64(), from_pandas=True))
+    reasons = {
+        str(row): [predictions.paths[row], predictions.ids[row], reason]
+        for row, reason in enumerate(predictions.errors)
+        if reason
+    }
+    flagged = str(predictions.out_of_domain.sum())
+    metadata = {**(schema.metadata or {}), "errors": json.dumps(reasons), "out_of_domain": flagged}
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(
+        buffer, table.schema.with_metadata(metadata), compression="zstd", write_page_checksum=True
+    ) as writer:
+        writer.write_table(table.replace_schema_metadata(metadata))
+    return Part(task.number, buffer.getvalue(), len(table), len(reasons))
+
+
+def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
+    """The columns of the output table."""
+    if layout.kaggle:
+        return kaggle_schema(tree)
+    schema = output_schema(tree)
+    if layout.positions:
+        position = arrow_schema(
+            [
+                Column("ra", pa.float64(), "Right ascension (ICRS), as the input says; null: it does not", "deg"),
+                Column("dec", pa.float64(), "Declination (ICRS), as the input says; null: it does not", "deg"),
+            ]
+        )
+        schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
+    return schema

@@ -21,8 +21,9 @@ from .workers import available_cores
 __all__ = ["MANIFEST", "ManifestError", "Run", "open_run", "part_rows", "read_run"]
 
 MANIFEST = "_manifest.json"
-#: What begins with an underscore is passed over by those who read the folder as one data set.
-LISTING = "_inputs.parquet"
+#: What begins with an underscore is passed over by those who read a folder as one data set, and what does not
+#: end with .parquet by those who read ``*.parquet``; it is Parquet all the same.
+LISTING = "_inputs"
 FORM = 1
 #: Rows of a part: what a crash can cost each worker. Runs of more than so many rows have larger parts, since
 #: millions of small files are a burden of their own.

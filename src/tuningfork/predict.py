@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,24 @@ from .predictions import Predictions
 from .work import Layout, Part, Task, predictions_of
 from .workers import WorkerError, available_cores
 
-__all__ = ["MAX_REPORTED", "ENGINES", "PredictError", "Summary", "load", "predict_batches", "predict_files"]
+__all__ = [
+    "MAX_REPORTED",
+    "ENGINES",
+    "PredictError",
+    "Summary",
+    "load",
+    "predict_batches",
+    "predict_files",
+    "predict_inputs",
+]
 
 ENGINES = ("local", "ray")
 #: Parts of one row group of a table that one worker takes, since it reads them on from where it stands.
 GROUP = 8
 #: Pictures at a time.
 BATCH = 8
+#: Entries that `predict_inputs` holds.
+TOGETHER = 1024
 
 
 class PredictError(ValueError):
@@ -62,6 +74,7 @@ def predict_files(
     views: int | None = None,
     batch: int | None = None,
     workers: int = 0,
+    threads: int | None = None,
     engine: str = "local",
     address: str | None = None,
     shard: tuple[int, int] | None = None,
@@ -88,6 +101,8 @@ def predict_files(
         Pictures at a time; None: what is fast.
     workers : int
         Processes; 0: one a core if there are enough pictures. 1: this process only.
+    threads : int, optional
+        Of the network in each worker; None: one, with several workers.
     engine : "local" or "ray"
         Who does the parts; `address` is Ray's, None: a cluster on this machine.
     shard : (i, n), optional
@@ -138,7 +153,7 @@ def predict_files(
             size = rows_of_a_part
             run = open_run(folder, identity, entries, resume=resume, shards=shards, rows_of_a_part=size)
         if not run.rows:
-            raise PredictError(f"no picture in {', '.join(map(str, given))}; is it the right folder?")
+            raise _nothing(given)
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_whole(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
@@ -160,7 +175,7 @@ def predict_files(
                 views=views,
                 batch=batch or BATCH,
                 workers=workers,
-                threads=1,
+                threads=threads or 1,
                 readers=available_cores() if workers == 1 else 1,
                 done=told,
             )
@@ -172,7 +187,34 @@ def predict_files(
             run.remove()
         elif complete:
             run.finish()
+            # Of shards, the last one: no other needs it.
+            beside.unlink(missing_ok=True)
     return _summary(output, total, total - todo, outcome, model, complete)
+
+
+def predict_inputs(
+    model: Model,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    views: int | None = None,
+    batch: int = BATCH,
+    columns: Columns = Columns(),
+) -> Iterator[Predictions]:
+    """Predictions of all that `paths` name, batch by batch, in this process.
+
+    Raises
+    ------
+    PredictError
+        If there is no picture.
+    """
+    found = iter(find_entries(paths, columns))
+    empty = True
+    with Opening() as opening:
+        while entries := list(islice(found, TOGETHER)):
+            empty = False
+            yield from predictions_of(model, entries, opening, views=views, batch=batch, threads=available_cores())
+    if empty:
+        raise _nothing(paths)
 
 
 def predict_batches(
@@ -193,6 +235,10 @@ def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
         raise PredictError(f"shard {shard[0]}/{shard[1]}: the first number counts from 1 to the second")
     if one_table:
         raise PredictError("shards write one folder of parts: name an output without extension")
+
+
+def _nothing(paths: Iterable[str | os.PathLike[str]]) -> PredictError:
+    return PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
 
 
 class _Progress:

@@ -80,7 +80,7 @@ class Worker:
                 said = value
                 hear(value)
         except (EOFError, OSError):  # OSError: the pipe is broken, or closed by another thread
-            raise Died(self._end(), said) from None
+            raise Died(self._end(patience=5), said) from None
 
     def close(self) -> None:
         """End the process now, whatever it does; from any thread."""
@@ -104,12 +104,16 @@ class Worker:
         _send(self._process.stdin, self._job)
         return self._process
 
-    def _end(self) -> int | None:
+    def _end(self, patience: float = 0) -> int | None:
         process, self._process = self._process, None
         if process is None:
             return None
-        process.kill()
-        code = process.wait()
+        try:
+            # A process that ended by itself has closed its pipe a moment before.
+            code = process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
         for pipe in (process.stdin, process.stdout):
             with suppress(OSError):
                 pipe and pipe.close()

@@ -3,7 +3,7 @@
 # The order of the imports is the order of the commands in --help.
 from .base import app, main
 
-from .predicting import predict  # isort: skip
+from .predicting import merge, predict  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
 from .scoring import score  # isort: skip
@@ -26,6 +26,7 @@ __all__ = [
     "labour",
     "lint",
     "main",
+    "merge",
     "models",
     "paper",
     "predict",

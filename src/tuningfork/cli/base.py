@@ -136,10 +136,10 @@ def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
     return None if no_cache else cache or default_folder()
 
 
-def must_exist(paths: Sequence[Path]) -> None:
-    """Wrong usage (exit code 2) if a path is not there."""
+def must_exist(paths: Sequence[str | Path]) -> None:
+    """Wrong usage (exit code 2) if a path is not there; addresses are not asked."""
     for path in paths:
-        if not path.exists():
+        if "://" not in str(path) and not Path(path).exists():
             raise typer.BadParameter(f"{path}: no such file or folder")
 
 

@@ -1,7 +1,8 @@
-"""`tuningfork predict`: pictures to votes."""
+"""`tuningfork predict` and `tuningfork merge`: pictures to votes, and the parts of a run to one table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +23,9 @@ from .base import (
     trouble,
 )
 
-__all__ = ["predict"]
+__all__ = ["merge", "predict"]
+
+_SCALE, _TABLES = "At survey scale", "Catalogues"
 
 
 class Layout(StrEnum):
@@ -32,12 +35,28 @@ class Layout(StrEnum):
     kaggle = "kaggle"
 
 
+class Engine(StrEnum):
+    """Who does the work."""
+
+    local = "local"
+    ray = "ray"
+
+
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Pictures, folders, catalogues (a table of paths), .tar or .zip; also s3://, gs://, https://."
+        ),
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Table to write: .csv, .parquet, .fits, .vot or .ecsv."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Table to write: .csv, .parquet, .fits, .vot or .ecsv. Without extension: a folder of Parquet parts.",
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
     layout: Annotated[
@@ -47,10 +66,36 @@ def predict(
     views: Annotated[
         int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures at a time.")] = 32,
-    threads: ThreadsOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     as_json: JsonOption = False,
+    id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
+    path_column: Annotated[str | None, typer.Option(help="Their pictures' files.", rich_help_panel=_TABLES)] = None,
+    bytes_column: Annotated[
+        str | None, typer.Option(help="Their pictures themselves, as bytes.", rich_help_panel=_TABLES)
+    ] = None,
+    ra_column: Annotated[
+        str | None, typer.Option(help="Right ascension, degrees; written beside the votes.", rich_help_panel=_TABLES)
+    ] = None,
+    dec_column: Annotated[str | None, typer.Option(help="Declination, degrees.", rich_help_panel=_TABLES)] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
+    ] = 0,
+    threads: ThreadsOption = 0,
+    batch: Annotated[
+        int, typer.Option(min=0, max=4096, help="Pictures at a time; 0: what is fast.", rich_help_panel=_SCALE)
+    ] = 0,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Do the I-th of N shares; all write one folder, at once.", rich_help_panel=_SCALE
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="local: this machine; ray: a cluster.", rich_help_panel=_SCALE)
+    ] = Engine.local,
+    address: Annotated[
+        str | None, typer.Option(help="Ray's cluster; none: one on this machine.", rich_help_panel=_SCALE)
+    ] = None,
 ) -> None:
     """Predict vote fractions and a class for each picture.
 
@@ -62,6 +107,10 @@ def predict(
 
         tuningfork predict cutouts/ -o votes.parquet --resume
 
+        tuningfork predict catalogue.parquet -o votes/ --path-column file_loc
+
+        tuningfork predict s3://survey/cutouts/ -o votes/
+
         tuningfork predict images_test_rev1/ -o submission.csv --format kaggle
 
         tuningfork predict galaxy.jpg --json | jq .class_name
@@ -69,17 +118,19 @@ def predict(
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist(paths)
-    if output is None and resume:
-        raise typer.BadParameter("--resume needs the --output of the interrupted run", param_hint="--resume")
-    if output is None and layout is Layout.kaggle:
-        raise typer.BadParameter("kaggle needs an --output", param_hint="--format")
+    for given, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
+        if output is None and given:
+            raise typer.BadParameter("needs an --output", param_hint=option)
+    part = _shard(shard)
     with trouble("give the same command with --resume to go on" if output else ""):
+        from ..inputs import Columns
         from ..model import load
         from ..predict import predict_files
 
+        columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column)
         opened = load(model, threads=threads)
         if output is None:
-            _predict_to_terminal(opened, paths, views, batch, as_json)
+            _predict_to_terminal(opened, paths, columns, views, batch, as_json)
             return
         with progress_bar("predicting") as progress:
             summary = predict_files(
@@ -88,29 +139,44 @@ def predict(
                 output,
                 kaggle=layout is Layout.kaggle,
                 views=views,
-                batch=batch,
+                batch=batch or None,
+                workers=workers,
+                threads=threads or None,
+                engine=engine.value,
+                address=address,
+                shard=part,
+                columns=columns,
                 resume=resume,
                 progress=progress,
             )
         if as_json:
             told = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
-            print_json({"output": str(output), **told})
+            print_json({"output": str(output), **told, "complete": summary.complete})
         else:
             again = f" ({summary.resumed} of them from the interrupted run)" if summary.resumed else ""
             flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
-            print(f"{output}: {counted(summary.rows, 'galaxy', 'galaxies')}{again}, {summary.failed} failed{flagged}")
+            rest = "" if summary.complete else "; other shards have not ended yet"
+            galaxies = counted(summary.rows, "galaxy", "galaxies")
+            print(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{rest}")
         report_rows(summary.errors, summary.failed)
 
 
-def _predict_to_terminal(model: Any, paths: Sequence[Path], views: int | None, batch: int, as_json: bool) -> None:
-    from ..images import find_pictures
-    from ..predict import PredictError, predict_batches
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise typer.BadParameter("I/N with 1 ≤ I ≤ N, for example 3/8", param_hint="--shard")
+    return int(found[1]), int(found[2])
 
-    pictures = list(find_pictures(paths))
-    if not pictures:
-        raise PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
+
+def _predict_to_terminal(
+    model: Any, paths: Sequence[str], columns: Any, views: int | None, batch: int, as_json: bool
+) -> None:
+    from ..predict import BATCH, predict_inputs
+
     errors = []
-    for part in predict_batches(model, pictures, views=views, batch=batch):
+    for part in predict_inputs(model, paths, views=views, batch=batch or BATCH, columns=columns):
         for row, values in enumerate(part.to_table().to_pylist()):
             if values["error"]:
                 errors.append(row_error(values["path"], values["error"]))
@@ -119,3 +185,40 @@ def _predict_to_terminal(model: Any, paths: Sequence[Path], views: int | None, b
             elif not values["error"]:
                 print(part[row])
     report_rows(errors)
+
+
+@app.command()
+def merge(
+    folder: Annotated[Path, typer.Argument(help="Folder of parts that `predict` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Join the parts of a prediction into one table, after its last shard has ended.
+
+    Examples:
+
+        tuningfork merge votes/ -o votes.parquet
+    """
+    must_exist([folder])
+    with trouble():
+        from ..files import check_writable
+        from ..manifest import read_run
+        from ..merging import merge as joined
+        from ..merging import outcome_of
+
+        check_writable(output)
+        run = read_run(folder)
+        missing = sum(not run.is_whole(number) for number in range(run.parts))
+        if missing:
+            raise ValueError(
+                f"{folder} lacks {counted(missing, 'part', 'parts')} of {run.parts}; let its shards end, or go on "
+                "with predict --resume"
+            )
+        with progress_bar("joining") as progress:
+            joined(run, output, progress=progress)
+        outcome = outcome_of(run, range(run.parts))
+        if as_json:
+            print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
+        else:
+            print(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
+        report_rows(outcome.errors, outcome.failed)

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,34 +103,32 @@ class Predictions:
 
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
-        schema = output_schema(self.tree)
-        columns: dict[str, Any] = {"id": list(self.ids), "path": list(self.paths), "error": list(self.errors)}
+        schema, tree = output_schema(self.tree), self.tree
+        columns = {name: _texts(getattr(self, f"{name}s")) for name in ("id", "path", "error")}
         # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
-        untold = np.isnan(self.cumulative).any(1)
-        for name, values in zip(self.tree.fraction_names, self.fractions.T, strict=True):
-            columns[name] = pa.array(values.astype(np.float32), mask=untold)
+        told = ~np.isnan(self.cumulative).any(1)
+        columns.update(zip(tree.fraction_names, _columns(self.fractions, np.float32, told), strict=True))
         for end, bounds in (("low", self.low), ("high", self.high)):
-            for name, values in zip(self.tree.fraction_names, bounds.T, strict=True):
-                columns[bound_name(name, end)] = _blank_where_nan(values)
-        columns["interval_level"] = pa.array(self.level, mask=np.isnan(self.level))
-        if self.tree.classes:
-            names = [rule.name for rule in self.tree.classes]
-            untold = self.class_index < 0
-            columns["class"] = pa.array(self.class_index, mask=untold)
-            columns["class_name"] = [names[c] if c >= 0 else "" for c in self.class_index]
-            columns["clean"] = self.clean
-            for number, values in enumerate(self.class_probability.T):
-                columns[f"class_{number}_probability"] = pa.array(values.astype(np.float32), mask=untold)
+            names = [bound_name(name, end) for name in tree.fraction_names]
+            columns.update(zip(names, _columns(bounds, np.float32), strict=True))
+        columns["interval_level"] = _column(self.level, np.float64)
+        if tree.classes:
+            told = self.class_index >= 0
+            names = [*(rule.name for rule in tree.classes), ""]  # the last one, at -1, is that of no prediction
+            columns["class"] = _column(self.class_index, np.int8, told)
+            columns["class_name"] = _texts([names[c] for c in self.class_index.tolist()])
+            columns["clean"] = _column(self.clean, np.bool_, np.ones(len(self), bool))
+            names = [f"class_{number}_probability" for number in range(len(tree.classes))]
+            columns.update(zip(names, _columns(self.class_probability, np.float32, told), strict=True))
         for name in ("rotation_spread", "network_spread", "domain_score"):
-            columns[name] = _blank_where_nan(getattr(self, name))
-        columns["out_of_domain"] = pa.array(self.out_of_domain, mask=np.isnan(self.domain_score))
-        return pa.table([columns[field.name] for field in schema], schema=schema)
+            columns[name] = _column(getattr(self, name), np.float32)
+        columns["out_of_domain"] = _column(self.out_of_domain, np.bool_, ~np.isnan(self.domain_score))
+        return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
 
     def to_kaggle(self) -> pa.Table:
         """GalaxyID and the cumulative columns in the order of the campaign's table; blank without a prediction."""
-        arrays = [pa.array(list(self.ids))]
-        arrays += [pa.array(values, mask=np.isnan(values)) for values in self.cumulative.T]
-        return pa.table(arrays, schema=kaggle_schema(self.tree))
+        columns = [_texts(self.ids), *_columns(self.cumulative, np.float64)]
+        return pa.Table.from_arrays(columns, schema=kaggle_schema(self.tree))
 
     def to_pandas(self) -> Any:
         """`to_table` as a pandas data frame; needs pandas."""
@@ -219,10 +217,36 @@ def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
     return Predictions(tree, *(joined([getattr(part, f.name) for part in parts]) for f in fields(Predictions)[1:]))
 
 
-def _blank_where_nan(values: NDArray[np.float64]) -> pa.Array:
-    return pa.array(values.astype(np.float32), mask=np.isnan(values))
+# Arrow's own way from NumPy and from lists imports pandas where it is installed, which takes a second.
 
 
+def _texts(values: Sequence[str]) -> pa.Array:
+    """An Arrow array of texts."""
+    encoded = [value.encode() for value in values]
+    offsets = np.zeros(len(encoded) + 1, np.int32)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+
+
+def _columns(values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None) -> list[pa.Array]:
+    """The K columns of (N, K) numbers as Arrow arrays, blank where a row is not `told`; None: where they are NaN."""
+    numbers = np.ascontiguousarray(values.T, dtype)
+    kind = pa.from_numpy_dtype(dtype)
+    known = np.packbits(~np.isnan(numbers) if told is None else told[None], axis=1, bitorder="little")
+    if dtype is np.bool_:
+        numbers = np.packbits(numbers, axis=1, bitorder="little")
+    known = np.broadcast_to(known, (len(numbers), known.shape[1]))
+    return [
+        pa.Array.from_buffers(kind, len(values), [pa.py_buffer(valid), pa.py_buffer(row)])
+        for valid, row in zip(known, numbers, strict=True)
+    ]
+
+
+def _column(values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None) -> pa.Array:
+    return _columns(values[:, None], dtype, told)[0]
+
+
+@lru_cache(maxsize=8)
 def output_schema(tree: Tree) -> pa.Schema:
     """Columns of the output table, with descriptions."""
     columns = [
@@ -287,6 +311,7 @@ def bound_name(fraction_name: str, end: str) -> str:
     return f"{fraction_name.removesuffix('_fraction')}_{end}"
 
 
+@lru_cache(maxsize=8)
 def kaggle_schema(tree: Tree) -> pa.Schema:
     """The campaign's own layout: its ID column and the cumulative columns, in its order."""
     columns = [Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy")]

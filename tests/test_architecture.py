@@ -33,6 +33,7 @@ FLOOR = {
     "inputs": 4,
     "manifest": 5,
     "merging": 6,
+    "hats": 6,
     "labeltable": 4,
     "bundle": 4,
     "labels": 5,

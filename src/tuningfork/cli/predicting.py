@@ -190,7 +190,10 @@ def _predict_to_terminal(
 @app.command()
 def merge(
     folder: Annotated[Path, typer.Argument(help="Folder of parts that `predict` wrote.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv; with --hats, a folder.")
+    ],
+    hats: Annotated[bool, typer.Option("--hats", help="Partition by place in the sky: a HATS catalogue.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Join the parts of a prediction into one table, after its last shard has ended.
@@ -198,9 +201,14 @@ def merge(
     Examples:
 
         tuningfork merge votes/ -o votes.parquet
+
+        tuningfork merge votes/ -o sky --hats
     """
     must_exist([folder])
     with trouble():
+        if hats:
+            _partition(folder, output, as_json)
+            return
         from ..files import check_writable
         from ..manifest import read_run
         from ..merging import merge as joined
@@ -222,3 +230,17 @@ def merge(
         else:
             print(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
         report_rows(outcome.errors, outcome.failed)
+
+
+def _partition(folder: Path, output: Path, as_json: bool) -> None:
+    from ..hats import partition
+    from ..manifest import read_run
+
+    made = partition(read_run(folder), output)
+    if as_json:
+        print_json({"output": str(output), "rows": made.rows, "partitions": made.partitions})
+    else:
+        galaxies = counted(made.rows, "galaxy", "galaxies")
+        print(f"{output}: {galaxies} in {counted(made.partitions, 'partition', 'partitions')}")
+    if made.rest:
+        report_rows([row_error(str(made.rest), f"{made.without_position} rows have no position")])

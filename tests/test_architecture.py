@@ -43,6 +43,7 @@ FLOOR = {
     "outside": 8,
     "labelling": 8,
     "calibrate": 9,
+    "bench": 9,
     "demo": 8,
     "speed": 8,
     "train": 8,

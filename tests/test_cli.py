@@ -35,6 +35,7 @@ COMMANDS = (
     "study search",
     "study trust",
     "report",
+    "bench",
     "models",
     "demo",
 )

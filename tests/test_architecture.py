@@ -50,6 +50,7 @@ FLOOR = {
     "outside": 10,
     "labelling": 10,
     "calibrate": 11,
+    "bench": 11,
     "demo": 10,
     "speed": 10,
     "train": 10,

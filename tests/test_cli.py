@@ -36,6 +36,7 @@ COMMANDS = (
     "study search",
     "study trust",
     "report",
+    "bench",
     "models",
     "demo",
 )

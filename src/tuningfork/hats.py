@@ -80,7 +80,7 @@ def partition(run: Run, output: str | os.PathLike[str], *, rows_of_a_partition: 
 
 def _check_libraries() -> None:
     try:
-        import dask.distributed
+        import dask.distributed  # noqa: F401
         import hats_import  # noqa: F401
     except ImportError as error:
         raise HatsError(f"HATS needs more libraries ({error.name}): pip install 'tuningfork[hats]'") from None

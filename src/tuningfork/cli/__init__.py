@@ -14,10 +14,12 @@ from .studying import study_app  # isort: skip
 from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
+from .benching import bench  # isort: skip
 from .showing import demo, models  # isort: skip
 
 __all__ = [
     "app",
+    "bench",
     "calibrate",
     "classes",
     "demo",

@@ -1,0 +1,101 @@
+"""Work in a fresh process and its children: how long it takes from its start to its end, and what memory it needs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .memory import PeakMemory
+
+__all__ = ["BenchError", "Done", "end_group", "fresh_process", "own_group"]
+
+
+class BenchError(ValueError):
+    """A measurement that cannot be made; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a fresh process gave.
+
+    Parameters
+    ----------
+    result : whatever its function returned
+    started : float
+        ``time.perf_counter()``, one clock for all processes, before it was made.
+    seconds : float
+        From then until the result was here: imports and opening of the model count.
+    peak_mb : float or None
+        Largest memory of it and its children together in MB (10⁶ bytes), pages that they share counted
+        once; None where the system does not tell.
+    """
+
+    result: Any
+    started: float
+    seconds: float
+    peak_mb: float | None
+
+
+def fresh_process(function: Callable[..., Any], *arguments: Any) -> Done:
+    """Run ``function(*arguments)``, of a module's top level, in a new interpreter; no child outlives it.
+
+    Raises
+    ------
+    BenchError
+        If it raises, with its message, or is killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(theirs, multiprocessing.get_start_method(), function, arguments))
+    started = time.perf_counter()
+    process.start()
+    theirs.close()
+    assert process.pid is not None
+    try:
+        with PeakMemory(process.pid) as memory:
+            try:
+                error, result = ours.recv()
+            except EOFError:
+                process.join()
+                error, result = f"a process of it ended with code {process.exitcode}", None
+            seconds = time.perf_counter() - started
+            process.join()
+    finally:
+        end_group(process.pid)
+        process.join()
+        ours.close()
+    if error:
+        raise BenchError(error)
+    return Done(result, started, seconds, None if memory.bytes is None else memory.bytes / 1e6)
+
+
+def own_group() -> None:
+    """Leave the caller's process group, so that an interrupt goes to the caller, who ends all of this group."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+
+def end_group(group: int) -> None:
+    """Kill what is left of a process group."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _run(connection: Connection, method: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    own_group()
+    # A spawned process would spawn its own, too; these are to be as a program's that a person starts.
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        connection.send((f"{type(error).__name__}: {error}", None))
+    else:
+        connection.send(("", result))

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..images import EXTENSIONS as PICTURES
+from .columns import Columns
 from .entry import Entry
+from .fits import holds_table
 from .folder import file_entry, folder_entries
+from .tables import EXTENSIONS as TABLES
+from .tables import table_entries
 
 __all__ = ["Columns", "find_entries"]
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of a catalogue to take; None: by their usual names.
-
-    Parameters
-    ----------
-    id : identifier of the galaxy
-    path : file or address of its picture, relative ones from the catalogue's folder
-    bytes : the picture file's bytes themselves
-    right_ascension, declination : degrees (ICRS)
-    """
-
-    id: str | None = None
-    path: str | None = None
-    bytes: str | None = None
-    right_ascension: str | None = None
-    declination: str | None = None
 
 
 def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> Iterator[Entry]:
@@ -46,6 +31,10 @@ def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> I
         if path.is_dir():
             yield from folder_entries(path)
         elif path.exists():
-            yield file_entry(path)
+            suffix = path.suffix.lower()
+            if suffix in TABLES and (suffix not in PICTURES or holds_table(path)):
+                yield from table_entries(str(path), columns)
+            else:
+                yield file_entry(path)
         else:
             raise FileNotFoundError(f"{path}: no such file or folder")

@@ -8,6 +8,7 @@ from typing import Protocol
 from ..images import PictureError
 from .entry import Entry
 from .folder import FileOpener
+from .tables import RowOpener
 
 __all__ = ["OPENERS", "Opener", "Opening"]
 
@@ -27,7 +28,7 @@ class Opener(Protocol):
 
 
 #: Kind of entry → what makes its opener; made when the first such entry comes.
-OPENERS: dict[str, Callable[[], Opener]] = {"file": FileOpener}
+OPENERS: dict[str, Callable[[], Opener]] = {"file": FileOpener, "row": RowOpener}
 
 
 class Opening:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from .entry import InputError
@@ -87,7 +88,9 @@ def join(folder: str, relative: str) -> str:
 
 
 def name_of(address: str) -> str:
-    """The last part, as a file's name."""
+    """The last part of an address or a path, as a file's name."""
+    if not is_address(address):
+        return Path(address).name
     if split(address)[0].startswith("http"):
         return unquote(public(address).partition("?")[0].rstrip("/").rpartition("/")[2])
     return address.rstrip("/").rpartition("/")[2]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..images import PictureError
 
-__all__ = ["CHANGED", "LocalSource", "Source", "Stream", "Unreachable", "open_regular", "why"]
+__all__ = ["Ahead", "CHANGED", "LocalSource", "Source", "Stream", "Unreachable", "open_regular", "why"]
 
 #: Said of a file that is another one than the listing saw.
 CHANGED = "changed since it was listed; predict it again"
@@ -144,3 +144,23 @@ class Stream(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+class Ahead:
+    """A source that is far away, read from its beginning to its end: a block is held and read from."""
+
+    #: What is read where bytes were left out that would have filled a block.
+    SHORT = 2**16
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.size, self.stamp, self.block = source.size, source.stamp, source.block
+        self._start, self._data = 0, b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Source.read`."""
+        end = self._start + len(self._data)
+        if not (self._start <= offset and min(offset + size, self.size) <= end):
+            ahead = self.block if 0 <= offset - end < self.block or not end else self.SHORT
+            self._start, self._data = offset, self._source.read(offset, max(size, ahead))
+        return self._data[offset - self._start : offset - self._start + size]

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from .entry import Entry
+from ..images import EXTENSIONS as PICTURES
+from ..reading import text
+from .archives import EXTENSIONS as ARCHIVES
+from .archives import PACKED, archive_entries, check_packed
+from .columns import Columns
+from .entry import Entry, InputError
+from .fits import holds_table
 from .folder import file_entry, folder_entries
+from .tables import EXTENSIONS as TABLES
+from .tables import table_entries
 
 __all__ = ["Columns", "find_entries"]
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of a catalogue to take; None: by their usual names.
-
-    Parameters
-    ----------
-    id : identifier of the galaxy
-    path : file or address of its picture, relative ones from the catalogue's folder
-    bytes : the picture file's bytes themselves
-    right_ascension, declination : degrees (ICRS)
-    """
-
-    id: str | None = None
-    path: str | None = None
-    bytes: str | None = None
-    right_ascension: str | None = None
-    declination: str | None = None
-
-
 def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> Iterator[Entry]:
-    """The pictures named: files and folders.
+    """The pictures named: files, folders, catalogues and archives; what a file is, its name tells.
+
+    A catalogue or an archive is opened only if it is named; in a folder, pictures are looked for.
 
     Raises
     ------
@@ -44,8 +35,33 @@ def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> I
     for name in given:
         path = Path(name)
         if path.is_dir():
-            yield from folder_entries(path)
+            yield from _folder(path)
         elif path.exists():
-            yield file_entry(path)
+            suffix = path.suffix.lower()
+            check_packed(str(path))
+            if suffix in ARCHIVES:
+                yield from archive_entries(str(path))
+            elif suffix in TABLES and (suffix not in PICTURES or holds_table(path)):
+                yield from table_entries(str(path), columns)
+            else:
+                yield file_entry(path)
         else:
             raise FileNotFoundError(f"{path}: no such file or folder")
+
+
+def _folder(folder: Path) -> Iterator[Entry]:
+    found = False
+    for entry in folder_entries(folder):
+        found = True
+        yield entry
+    if not found and (other := sorted(name for name in os.listdir(folder) if _is_other(name))):
+        more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+        raise InputError(
+            f"{text(str(folder))}: holds no picture, but {text(other[0])}{more}: name archives and catalogues "
+            f"themselves, {text(str(folder / '*'))}{text(Path(other[0]).suffix)}"
+        )
+
+
+def _is_other(name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    return not name.startswith(".") and (suffix in ARCHIVES or suffix in TABLES or name.lower().endswith(PACKED))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..images import MAX_FILE_BYTES, PictureError, find_pictures
 from ..reading import text
 from .entry import Entry
+from .source import CHANGED, open_regular
 
 __all__ = ["FileOpener", "file_entry", "folder_entries"]
 
@@ -43,16 +42,12 @@ class FileOpener:
 
 def _read(entry: Entry) -> bytes:
     try:
-        # Opening a pipe waits for who writes to it.
-        with open(os.open(entry.location, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            status = os.fstat(file.fileno())
-            # Reading a pipe or a device may never end.
-            if not stat.S_ISREG(status.st_mode):
-                raise PictureError("cannot be read: not a regular file")
+        descriptor, status = open_regular(entry.location)
+        with open(descriptor, "rb") as file:
             if status.st_size > MAX_FILE_BYTES:
                 raise PictureError(f"file of {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
             if entry.stamp and (status.st_size, str(status.st_mtime_ns)) != (entry.size, entry.stamp):
-                raise PictureError("changed since it was listed; predict it again")
+                raise PictureError(CHANGED)
             return file.read()
     except (OSError, ValueError) as error:
         if isinstance(error, PictureError):

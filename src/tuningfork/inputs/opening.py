@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..images import PictureError
+from .archives import TarOpener, ZipOpener
 from .entry import Entry
 from .folder import FileOpener
+from .tables import RowOpener
 
 __all__ = ["OPENERS", "Opener", "Opening"]
 
@@ -27,7 +29,7 @@ class Opener(Protocol):
 
 
 #: Kind of entry → what makes its opener; made when the first such entry comes.
-OPENERS: dict[str, Callable[[], Opener]] = {"file": FileOpener}
+OPENERS: dict[str, Callable[[], Opener]] = {"file": FileOpener, "row": RowOpener, "tar": TarOpener, "zip": ZipOpener}
 
 
 class Opening:

@@ -1,0 +1,163 @@
+"""Pictures in tar (WebDataset's shards) and zip archives: read where they lie, never unpacked to disk."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from ..images import EXTENSIONS as PICTURES
+from ..images import MAX_FILE_BYTES, PictureError
+from ..reading import text
+from .addresses import is_address, name_of, public
+from .entry import Entry, InputError
+from .remote import opened
+from .source import CHANGED, Ahead, Source
+from .tar import Damaged, TarMember, tar_members
+from .zip import read_member, zip_members
+
+__all__ = ["EXTENSIONS", "PACKED", "TarOpener", "ZipOpener", "archive_entries", "check_packed"]
+
+EXTENSIONS = {".tar": "tar", ".zip": "zip"}
+#: Compressed as one stream: no member can be read without all before it.
+PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4", ".7z", ".rar")
+_MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
+#: Archives that are held open at a time.
+OPEN = 64
+
+
+def check_packed(location: str) -> None:
+    """Raise InputError for an archive that must be unpacked first."""
+    name = name_of(location) if is_address(location) else location
+    if name.lower().endswith(PACKED):
+        _refuse_packed(location)
+
+
+def _refuse_packed(location: str) -> None:
+    raise InputError(
+        f"{text(public(location))}: is compressed as a whole, so that no picture can be read without all before it; "
+        "unpack it (pictures hardly get smaller) and name the .tar or the folder"
+    )
+
+
+def archive_entries(location: str) -> Iterator[Entry]:
+    """The pictures of an archive, a file or an address, told by their extensions; nothing else is held.
+
+    Hidden members are left out as hidden files are, and archives within archives are not opened. Links, and
+    members that are packed in a way that we do not read, are entries with an error; so is, at last, an archive
+    that is damaged or cut, whose members before the damage are good. A tar's members are called as WebDataset
+    does, by the last part of their name up to its first dot, a zip's as files are, without the extension.
+
+    Raises
+    ------
+    InputError
+        If the archive cannot be reached, or is compressed as a whole.
+    """
+    where = text(public(location))
+    kind = EXTENSIONS[Path(name_of(location)).suffix.lower()]
+    try:
+        source = opened(location)
+        if kind == "tar" and source.read(0, 6).startswith(_MAGIC):
+            _refuse_packed(location)
+        if is_address(location):
+            source = Ahead(source)
+        try:
+            yield from _tar(source, location, where) if kind == "tar" else _zip(source, location, where)
+        except Damaged as error:
+            name = text(posixpath.splitext(name_of(location))[0])
+            yield Entry(name, where, kind, location, stamp=source.stamp, error=str(error))
+    except PictureError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _tar(source: Source, location: str, where: str) -> Iterator[Entry]:
+    for member in tar_members(source):
+        if _is_picture(member.name):
+            last = posixpath.basename(member.name)
+            yield Entry(
+                text(last.partition(".")[0]),
+                f"{where}/{text(member.name)}",
+                "tar",
+                location,
+                member.name,
+                member.offset,
+                member.size,
+                source.stamp,
+                error=member.problem or _too_large(member),
+            )
+
+
+def _too_large(member: TarMember) -> str:
+    return f"file of {member.size} bytes; at most {MAX_FILE_BYTES} are read" if member.size > MAX_FILE_BYTES else ""
+
+
+def _zip(source: Source, location: str, where: str) -> Iterator[Entry]:
+    for member in zip_members(source):
+        if _is_picture(member.name):
+            last = posixpath.basename(member.name)
+            yield Entry(
+                text(posixpath.splitext(last)[0]),
+                f"{where}/{text(member.name)}",
+                "zip",
+                location,
+                member.name,
+                member.offset,
+                member.size,
+                f"{source.stamp} {member.crc} {member.packed} {member.method}",
+                error=member.problem,
+            )
+
+
+def _is_picture(name: str) -> bool:
+    parts = name.split("/")
+    if any(part.startswith(".") and part not in (".", "..") for part in parts):
+        return False
+    return posixpath.splitext(parts[-1])[1].lower() in PICTURES
+
+
+class _Archives:
+    """Archives that are open; the one that was used longest ago is let go first."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[tuple[str, str], Source] = OrderedDict()
+
+    def source(self, location: str, stamp: str) -> Source:
+        """The open archive; raises PictureError if it cannot be opened, or has changed since it was listed."""
+        key = (location, stamp)
+        if key not in self._sources:
+            self._sources[key] = opened(location, stamp)
+        self._sources.move_to_end(key)
+        if len(self._sources) > OPEN:
+            self._sources.popitem(last=False)
+        return self._sources[key]
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        self._sources.clear()
+
+
+class TarOpener(_Archives):
+    """Reads members of tar archives, several at a time; see `opening.Opener`."""
+
+    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+        """The member's bytes, read when they are called for."""
+        return partial(_read_tar, self.source(entry.location, entry.stamp), entry)
+
+
+def _read_tar(source: Source, entry: Entry) -> bytes:
+    data = source.read(entry.offset, entry.size)
+    if len(data) < entry.size:
+        raise PictureError(CHANGED)
+    return data
+
+
+class ZipOpener(_Archives):
+    """Reads members of zip archives, several at a time; see `opening.Opener`."""
+
+    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+        """The member's bytes, read and unpacked when they are called for."""
+        stamp, crc, packed, method = entry.stamp.rsplit(" ", 3)
+        source = self.source(entry.location, stamp)
+        return partial(read_member, source, entry.offset, int(packed), entry.size, int(crc), int(method))

@@ -7,7 +7,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import pyarrow as pa
@@ -92,28 +92,37 @@ def predictions_of(
 
     At most `AHEAD` batches of resized pictures are held, however many entries there are.
     """
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        ahead: deque[list[Future[Read]]] = deque()
-        starts = iter(range(0, len(entries), batch))
+    # A few pictures at a time are one errand for a thread: handing over each one costs a tenth of its reading.
+    errand = max(1, batch // threads)
 
-        def submit(row: int) -> Future[Read]:
-            entry = entries[row]
-            if doomed and row in doomed:
-                return pool.submit(Read, entry.id, entry.path, None, doomed[row])
-            return pool.submit(read_entry, model.reading, entry, opening.prepare(entry))
+    def prepared(row: int) -> tuple[Entry, Callable[[], bytes]]:
+        entry = entries[row]
+        if doomed and row in doomed:
+            entry = replace(entry, error=doomed[row])
+        return entry, opening.prepare(entry)
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        ahead: deque[list[Future[list[Read]]]] = deque()
+        starts = iter(range(0, len(entries), batch))
 
         def fill() -> None:
             for start in islice(starts, AHEAD - len(ahead)):
-                ahead.append([submit(row) for row in range(start, min(start + batch, len(entries)))])
+                rows = range(start, min(start + batch, len(entries)))
+                lots = [[prepared(row) for row in rows[at : at + errand]] for at in range(0, len(rows), errand)]
+                ahead.append([pool.submit(_read_lot, model.reading, lot) for lot in lots])
 
         try:
             fill()
             while ahead:
-                reads = [future.result() for future in ahead.popleft()]
+                reads = [read for future in ahead.popleft() for read in future.result()]
                 fill()
                 yield model.finish(reads, views)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_lot(reading: Reading, lot: Sequence[tuple[Entry, Callable[[], bytes]]]) -> list[Read]:
+    return [read_entry(reading, entry, fetch) for entry, fetch in lot]
 
 
 def do_part(

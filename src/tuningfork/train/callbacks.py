@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..files import whole_file
+from .data import TimedLoader
 from .module import warmed_average
 from .recipe import Recipe
 from .record import Curves
@@ -100,26 +101,38 @@ class _Report(Callback):
     ) -> None:
         self.path, self.say, self.watch = curves, say, watch
         self.started = time.monotonic()
+        self.waited = 0.0
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.started = time.monotonic()
+        self.started, self.waited = time.monotonic(), _waited(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         values = {key: float(value) for key, value in trainer.callback_metrics.items()}
         if not math.isfinite(values.get("train_loss", 0)):
             raise TrainError("the loss is no longer a number; lower learning_rate")
-        seconds = time.monotonic() - self.started
+        seconds, waited = time.monotonic() - self.started, _waited(trainer) - self.waited
         labelled = trainer.train_dataloader
         galaxies = len((labelled["labelled"] if isinstance(labelled, dict) else labelled).dataset)
         epoch = trainer.current_epoch + 1
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"])
             finite = {key: value for key, value in sorted(values.items()) if math.isfinite(value)}
-            Curves(self.path).add(epoch, {**finite, "learning_rate": rate, "seconds": seconds})
+            Curves(self.path).add(
+                epoch, {**finite, "learning_rate": rate, "seconds": seconds, "data_wait": waited / seconds}
+            )
         self.say(
             f"epoch {epoch}/{trainer.max_epochs}: "
             + ", ".join(f"{key} {value:.4f}" for key, value in sorted(values.items()))
-            + f", {galaxies / seconds:.0f} galaxies/s"
+            + f", {galaxies / seconds:.0f} galaxies/s, {waited / seconds:.1%} of the time waiting for data"
         )
         if self.watch:
             self.watch(epoch, values)
+
+
+def _waited(trainer: lightning.Trainer) -> float:
+    """Seconds that a training has waited for batches so far, those of the validation too."""
+    seconds = 0.0
+    for loaders in (trainer.train_dataloader, trainer.val_dataloaders):
+        for each in loaders.values() if isinstance(loaders, dict) else [loaders]:
+            seconds += each.waited if isinstance(each, TimedLoader) else 0.0
+    return seconds

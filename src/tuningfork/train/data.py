@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..preprocess import Preprocess
 from ..schema import Tree
 from .recipe import Augmentation
 
-__all__ = ["EpochSampler", "Galaxies", "Targets", "augmented", "loader"]
+__all__ = ["EpochSampler", "Galaxies", "Targets", "TimedLoader", "augmented", "loader"]
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,26 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return len(range(self.rank, self.count, self.world))
 
 
+class TimedLoader(DataLoader[tuple[torch.Tensor, ...]]):
+    """A DataLoader that counts in `waited` the seconds for which whoever asked for a batch had to wait."""
+
+    waited = 0.0
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:  # type: ignore[override]
+        started = time.perf_counter()
+        batches = super().__iter__()
+        self.waited += time.perf_counter() - started
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - started
+            yield batch
+
+
 def loader(
     data: Dataset,
     *,
@@ -196,12 +217,12 @@ def loader(
     steps: int = 0,
     rank: int = 0,
     world: int = 1,
-) -> DataLoader:
+) -> TimedLoader:
     """Batches of `data`, `batch` galaxies over all processes; in training a last incomplete batch is left out.
 
     With `steps`, an epoch has so many batches, whatever the number of galaxies.
     """
-    return DataLoader(
+    return TimedLoader(
         data,
         batch_size=batch // world,
         sampler=EpochSampler(

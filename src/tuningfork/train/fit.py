@@ -266,6 +266,7 @@ def train(
         "deviation": deviations,
         "seconds": curves.seconds,
         "galaxies_per_second": len(curves.rows) * counts["galaxies"]["train"] / max(curves.seconds, 1e-9),
+        "data_wait": curves.data_wait,
         "peak_memory_mb": peak_memory_mb(),
         "device": device,
         "processes": trainer.world_size,

@@ -56,6 +56,11 @@ class Curves:
         """Time of all epochs, also of those before an interruption."""
         return sum(row.get("seconds", 0.0) for row in self.rows)
 
+    @property
+    def data_wait(self) -> float:
+        """Share of that time for which the training waited for pictures, in [0, 1]."""
+        return sum(row.get("data_wait", 0.0) * row.get("seconds", 0.0) for row in self.rows) / max(self.seconds, 1e-9)
+
 
 def peak_memory_mb() -> float:
     """Largest resident memory of this process so far, in megabytes (10⁶ bytes)."""

@@ -16,7 +16,8 @@ from ..images import MAX_FILE_BYTES, PictureError
 from ..reading import text
 from .addresses import check_address, is_address, join, name_of, public
 from .columns import Chosen, Columns, choose
-from .entry import Entry, InputError
+from .entry import Entry
+from .errors import InputError
 from .folder import file_entry
 from .remote import object_entry, opened
 from .rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file

@@ -13,6 +13,7 @@ import tarfile
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -194,6 +195,20 @@ def test_every_kind_of_input_is_read_from_a_store(kind, monkeypatch):
     assert [entry.id.partition(".")[0] for entry in found] == stems
 
 
+@pytest.mark.parametrize("kind", ["t.csv", "t.tar", "t.zip", "t.parquet"])
+def test_what_is_far_away_is_read_in_blocks(kind, monkeypatch):
+    many = {f"{number:05d}.jpg": b"x" * 300 for number in range(2000)}
+    made = {"csv": partial(table, {"path": list(many)}), "parquet": partial(table, {"path": list(many)})}
+    data = made.get(kind[2:], partial(packed, many))(kind[2:])
+    put({"set/" + kind: data})
+    asked = []
+    real = remote.RemoteSource._read
+    monkeypatch.setattr(remote.RemoteSource, "_read", lambda *args: asked.append(args) or real(*args))
+    monkeypatch.setattr(remote.RemoteSource, "block", 100_000)
+    assert len(list(find_entries([f"memory://set/{kind}"]))) == 2000
+    assert len(asked) <= 5 + len(data) / 100_000 + (200 if kind == "t.parquet" else 0)
+
+
 def test_a_catalogue_in_a_store_opens_no_file_of_this_machine(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"secret")
     paths = [str(tmp_path / "a.jpg"), f"file://{tmp_path}/a.jpg", "../../../../../../etc/passwd", "b.jpg"]
@@ -232,10 +247,13 @@ def test_what_is_not_there_is_said(monkeypatch):
         retrying.timeout()
 
 
-def test_without_the_extra_its_name_is_said(monkeypatch):
+def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(InputError, match=r"pip install 'tuningfork\[remote\]'"):
         list(find_entries(["s3://bucket/"]))
+    (tmp_path / "t.csv").write_text("path\nb.jpg\ns3://bucket/a.jpg\n")
+    with pytest.raises(InputError, match=r"t\.csv, row 2: s3:// needs .*tuningfork\[remote\]"):
+        list(find_entries([tmp_path / "t.csv"]))
 
 
 # ---------------------------------------------------------------- tries
@@ -455,6 +473,7 @@ def endpoint(monkeypatch):
     return point
 
 
+@pytest.mark.slow
 def test_a_survey_in_s3_is_read_whatever_fails_on_the_way(s3, endpoint, monkeypatch):
     port, put = s3
     pictures = {f"cutouts/{number:03d}.jpg": random.Random(number).randbytes(500 + number * 3) for number in range(300)}
@@ -555,6 +574,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_endpoint_and_processes_have_their_own_connections(s3, tmp_path):
     port, put = s3
     put({f"fork/{number}.jpg": bytes(100 + number) for number in range(10)})

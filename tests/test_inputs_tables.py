@@ -148,6 +148,16 @@ def test_names_that_are_no_utf8_are_found(tmp_path):
     assert (entry.id, opened([entry])) == (r"\xff", [b"here"])
 
 
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=80) | st.text('ab,"\n\r\0 é', max_size=80).map(lambda text: b"path,id\n" + text.encode()))
+def test_any_bytes_can_stand_for_a_csv(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with suppress(InputError):
+        found = list(find_entries([tmp_path / "t.csv"]))
+        write_listing(found, tmp_path / "listing.parquet")
+        assert not [data for data in opened(found) if isinstance(data, bytes)]
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(

@@ -123,9 +123,8 @@ class RemoteSource:
 
     def __init__(self, address: str, stamp: str = "") -> None:
         self._address = address
-        self._store = store_of(address)
         if not stamp:
-            found = patiently(lambda: self._store.about(address))
+            found = patiently(lambda: store_of(address).about(address))
             if found.size < 0:
                 raise Unreachable("the server does not tell its size; copy it to this machine")
             stamp = f"{found.size}-{found.stamp}"
@@ -139,7 +138,7 @@ class RemoteSource:
         return patiently(partial(self._read, offset, size)) if size > 0 else b""
 
     def _read(self, offset: int, size: int) -> bytes:
-        data = self._store.get(self._address, offset, size, self._mark)
+        data = store_of(self._address).get(self._address, offset, size, self._mark)
         if len(data) != size:
             raise Truncated(len(data), size)
         return data

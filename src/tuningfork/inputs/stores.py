@@ -24,7 +24,7 @@ REMOTE_THREADS = 32
 PAGE = 1000
 #: Bytes of a web page of links that are read.
 MAX_LINKS = 64 * 2**20
-_LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*(["']?)(.+?)(?:\1[\s>])""", re.IGNORECASE)
+_LINK = re.compile(r"""<a\s[^>]{0,999}?href\s*=\s*(["']?)(.{1,9999}?)(?:\1[\s>])""", re.IGNORECASE)
 _CHILD = re.compile(r"[^/?#]+/?")
 
 

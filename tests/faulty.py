@@ -9,6 +9,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 __all__ = ["FAULTS", "FaultyProxy"]
@@ -98,10 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         # Clients that are gone are what this is for.
-        try:
+        with suppress(OSError):
             super().handle()
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
 
     def _hand_on(self) -> None:
         owner = self.owner

@@ -13,6 +13,7 @@ import tarfile
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -295,6 +296,10 @@ class Web(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     files: ClassVar[dict] = {}
     ranges = True
+
+    def handle(self):
+        with suppress(OSError):
+            super().handle()
 
     def log_message(self, *_):
         pass

@@ -1,6 +1,7 @@
 """What there is to predict: folders, catalogues, archives and stores as rows, and their pictures' bytes."""
 
-from .entry import Entry, InputError
+from .entry import Entry
+from .errors import InputError
 from .finding import Columns, find_entries
 from .listing import Digest, read_listing, write_listing
 from .opening import Opening

@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from .entry import InputError
+from .errors import InputError
 
 __all__ = ["STORES", "check_address", "is_address", "join", "name_of", "public", "split"]
 
 #: Kinds of stores; `memory` is fsspec's own, within one process.
 STORES = ("s3", "gs", "gcs", "https", "http", "memory")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 #: Parameters of an address that let whoever knows them read: S3's, Google's and CloudFront's signatures, tokens.
 _SECRET = re.compile(
     r"^(x-(amz|goog|oss|cos)-.*|.*(signature|token|secret|credential|passw|auth|api[-_]?key|accesskey|googleaccessid).*"
@@ -56,7 +56,7 @@ def split(address: str) -> tuple[str, str, str]:
 
 def public(address: str) -> str:
     """The address without what lets others in: user, password, signatures, tokens."""
-    found = _SCHEME.match(address)
+    found = _SCHEME.match(address) if "://" in address else None
     if found is None:
         return address
     start = found.end()

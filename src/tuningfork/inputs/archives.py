@@ -12,7 +12,8 @@ from ..images import EXTENSIONS as PICTURES
 from ..images import MAX_FILE_BYTES, PictureError
 from ..reading import text
 from .addresses import is_address, name_of, public
-from .entry import Entry, InputError
+from .entry import Entry
+from .errors import InputError
 from .remote import opened
 from .source import CHANGED, Ahead, Source
 from .tar import Damaged, TarMember, tar_members

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from .entry import InputError
+from .errors import InputError
 
 __all__ = ["Chosen", "Columns", "choose"]
 

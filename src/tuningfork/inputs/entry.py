@@ -8,11 +8,10 @@ from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
+from .addresses import public
+from .errors import InputError
+
 __all__ = ["SCHEMA", "Entry", "InputError", "entries_of", "table_of"]
-
-
-class InputError(ValueError):
-    """An input that cannot be used as a whole; the message names it and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,8 @@ class Entry:
 
     @property
     def identity(self) -> bytes:
-        """All that tells these bytes from others, for a digest."""
-        told = (self.id, self.kind, self.location, self.member, self.offset, self.size, self.stamp)
+        """All that tells these bytes from others, for a digest; an address may be signed anew."""
+        told = (self.id, self.kind, public(self.location), self.member, self.offset, self.size, self.stamp)
         return "\0".join(map(str, told)).encode("utf-8", "surrogateescape")
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from ..images import EXTENSIONS as PICTURES
 from ..reading import text
+from .addresses import check_address, is_address, name_of
 from .archives import EXTENSIONS as ARCHIVES
 from .archives import PACKED, archive_entries, check_packed
 from .columns import Columns
-from .entry import Entry, InputError
+from .entry import Entry
+from .errors import InputError
 from .fits import holds_table
 from .folder import file_entry, folder_entries
+from .remote import remote_entries
 from .tables import EXTENSIONS as TABLES
 from .tables import table_entries
 
@@ -21,9 +24,10 @@ __all__ = ["Columns", "find_entries"]
 
 
 def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> Iterator[Entry]:
-    """The pictures named: files, folders, catalogues and archives; what a file is, its name tells.
+    """The pictures named: files, folders, catalogues, archives, and addresses of these in stores.
 
-    A catalogue or an archive is opened only if it is named; in a folder, pictures are looked for.
+    What a file is, its name tells. A catalogue or an archive is opened only if it is named; in a folder, pictures
+    are looked for.
 
     Raises
     ------
@@ -32,21 +36,34 @@ def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> I
     InputError
         If an input cannot be used as a whole.
     """
-    for name in given:
-        path = Path(name)
-        if path.is_dir():
-            yield from _folder(path)
-        elif path.exists():
-            suffix = path.suffix.lower()
-            check_packed(str(path))
-            if suffix in ARCHIVES:
-                yield from archive_entries(str(path))
-            elif suffix in TABLES and (suffix not in PICTURES or holds_table(path)):
-                yield from table_entries(str(path), columns)
-            else:
-                yield file_entry(path)
-        else:
-            raise FileNotFoundError(f"{path}: no such file or folder")
+    for name in map(str, given):
+        if is_address(name):
+            check_address(name)
+        elif Path(name).is_dir():
+            yield from _folder(Path(name))
+            continue
+        elif not Path(name).exists():
+            raise FileNotFoundError(f"{text(name)}: no such file or folder")
+        yield from _named(name, columns)
+
+
+def _named(name: str, columns: Columns) -> Iterator[Entry]:
+    """What is told by its name, here or in a store."""
+    is_remote = is_address(name)
+    suffix = Path(name_of(name)).suffix.lower()
+    check_packed(name)
+    if suffix in ARCHIVES and not name.endswith("/"):
+        yield from archive_entries(name)
+    elif (
+        suffix in TABLES
+        and not name.endswith("/")
+        and (suffix not in PICTURES or (not is_remote and holds_table(name)))
+    ):
+        yield from table_entries(name, columns)
+    elif is_remote:
+        yield from remote_entries(name, _is_other)
+    else:
+        yield file_entry(Path(name))
 
 
 def _folder(folder: Path) -> Iterator[Entry]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 
 from .source import LocalSource, Unreachable
 
@@ -16,10 +15,10 @@ MAX_BLOCKS, MAX_UNITS = 400, 32
 _CARD = re.compile(rb"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZIMAGE) *= *('?)([^'/ ]+)")
 
 
-def holds_table(path: Path) -> bool:
+def holds_table(path: str) -> bool:
     """Whether this FITS file has a binary table and no image; False for what is no whole FITS file."""
     try:
-        source = LocalSource(str(path))
+        source = LocalSource(path)
         at, table = 0, False
         for _ in range(MAX_UNITS):
             cards, at = _header(source, at)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ..files import whole_file
+from .addresses import public
 from .entry import SCHEMA, Entry, entries_of, table_of
 
 __all__ = ["Digest", "read_listing", "write_listing"]
@@ -45,11 +46,16 @@ class Digest:
 
 
 def write_listing(entries: Iterable[Entry], file: Path) -> Digest:
-    """Write entries to a Parquet file, which appears whole or not at all; at most `ROWS` of them are held."""
+    """Write entries to a Parquet file, which appears whole or not at all; at most `ROWS` of them are held.
+
+    Others cannot read it if it holds addresses that are signed, and so let in whoever knows them.
+    """
     digest = Digest()
     seen = digest.seen(entries)
     with whole_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         while block := list(islice(seen, ROWS)):
+            if any(public(entry.location) != entry.location for entry in block):
+                part.chmod(0o600)
             writer.write_table(table_of(block))
     return digest
 

@@ -9,6 +9,7 @@ from ..images import PictureError
 from .archives import TarOpener, ZipOpener
 from .entry import Entry
 from .folder import FileOpener
+from .remote import ObjectOpener
 from .tables import RowOpener
 
 __all__ = ["OPENERS", "Opener", "Opening"]
@@ -29,7 +30,13 @@ class Opener(Protocol):
 
 
 #: Kind of entry → what makes its opener; made when the first such entry comes.
-OPENERS: dict[str, Callable[[], Opener]] = {"file": FileOpener, "row": RowOpener, "tar": TarOpener, "zip": ZipOpener}
+OPENERS: dict[str, Callable[[], Opener]] = {
+    "file": FileOpener,
+    "row": RowOpener,
+    "tar": TarOpener,
+    "zip": ZipOpener,
+    "object": ObjectOpener,
+}
 
 
 class Opening:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ..catalog import CatalogError, read_table
 from ..reading import text
-from .entry import InputError
+from .errors import InputError
 from .source import Source, Stream, Unreachable, why
 
 __all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]

@@ -16,11 +16,13 @@ from ..images import MAX_FILE_BYTES, PictureError
 from ..reading import text
 from .addresses import check_address, is_address, join, name_of, public
 from .columns import Chosen, Columns, choose
-from .entry import Entry, InputError
+from .entry import Entry
+from .errors import InputError
 from .folder import file_entry
 from .remote import object_entry, opened
 from .rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
-from .source import CHANGED, Source, Unreachable, why
+from .source import CHANGED, Ahead, Source, Unreachable, why
+from .stores import store_of
 
 __all__ = ["EXTENSIONS", "RowOpener", "table_entries"]
 
@@ -64,10 +66,12 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
             source = opened(location)
         except Unreachable as error:
             raise InputError(f"{where}: {error}") from None
+        if kind == "csv" and is_address(location):
+            source = Ahead(source)
         table = ParquetRows(source, where) if kind == "parquet" else CsvRows(source, where)
         stamp = source.stamp
     chosen = choose(columns, table.schema, where)
-    make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location)
+    make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
     names = [chosen.id, chosen.right_ascension, chosen.declination, _told(table.schema, chosen)]
     wanted = [name for name in names if name is not None]
     number = 0
@@ -112,7 +116,7 @@ def _bytes_row(schema: pa.Schema, chosen: Chosen, location: str, where: str, sta
     return make
 
 
-def _path_row(location: str) -> _Make:
+def _path_row(location: str, where: str) -> _Make:
     is_remote = is_address(location)
     folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
 
@@ -122,6 +126,11 @@ def _path_row(location: str) -> _Make:
             entry = _reached(path, folder)
         except InputError as error:
             entry = Entry(name or f"row {number}", row, "file", "", error=str(error))
+        if entry.kind == "object":
+            try:
+                store_of(entry.location)
+            except Unreachable as error:
+                raise InputError(f"{where}, row {number}: {error}") from None
         return replace(entry, id=name or entry.id, right_ascension=position[0], declination=position[1])
 
     return make

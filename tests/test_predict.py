@@ -18,13 +18,14 @@ import pytest
 from PIL import Image
 
 import tuningfork
-from tuningfork import manifest, votes
+from tuningfork import manifest, votes, work
 from tuningfork.manifest import ManifestError
 from tuningfork.predict import PredictError, predict_batches, predict_files
 from tuningfork.reading import Reading
 from tuningfork.simulate import draw, render
 
 READ = Reading.read
+TOGETHER = 8
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_resuming_does_not_repeat_whole_parts(model, pictures, tmp_path, small_p
 
 def test_a_resume_with_other_pictures_or_options_is_refused(model, pictures, tmp_path, small_parts, monkeypatch):
     output = tmp_path / "out.csv"
-    monkeypatch.setattr(model, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(model, "finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         predict_files(model, [pictures], output, views=1)
     monkeypatch.undo()
@@ -130,7 +131,7 @@ def test_a_changed_picture_is_noticed(model, pictures, tmp_path, monkeypatch):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.jpg").write_bytes((pictures / "000.jpg").read_bytes())
-    monkeypatch.setattr(model, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(model, "finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         predict_files(model, [folder], tmp_path / "out.csv")
     monkeypatch.undo()
@@ -171,6 +172,7 @@ def test_a_full_disk_leaves_what_was_there(model, pictures, tmp_path, small_part
 
 
 def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypatch):
+    monkeypatch.setattr(work, "TOGETHER", TOGETHER)
     held, most = 0, 0
     finish = model.finish
 
@@ -180,16 +182,16 @@ def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypat
         most = max(most, held)
         return READ(self, source, number, name=name)
 
-    def counting_finish(rows, views):
+    def counting_finish(rows, views, *, batch=None):
         nonlocal held
         held -= len(rows)
-        return finish(rows, views)
+        return finish(rows, views, batch=batch)
 
     monkeypatch.setattr(Reading, "read", counting_read)
     monkeypatch.setattr(model, "finish", counting_finish)
-    paths = [pictures / "000.jpg"] * 200
-    assert sum(len(part) for part in predict_batches(model, paths, views=1, batch=4)) == 200
-    assert most <= 4 * 4
+    paths = [pictures / "000.jpg"] * 20 * TOGETHER
+    assert sum(len(part) for part in predict_batches(model, paths, views=1, batch=4)) == len(paths)
+    assert most <= 4 * TOGETHER
 
 
 def test_progress_is_told_to_the_end(model, pictures, tmp_path, small_parts):
@@ -246,6 +248,7 @@ def test_the_manifest_says_what_the_run_is(model, pictures, tmp_path):
         "model": "default",
         "model_sha256": model.bundle.sha256,
         "views": 1,
+        "precision": "f32",
         "layout": "words",
     }
     assert told["complete"]
@@ -285,10 +288,10 @@ def test_two_runs_do_not_write_one_output(model, pictures, tmp_path, monkeypatch
     pytest.importorskip("fcntl")
     finish = model.finish
 
-    def meanwhile(rows, views):
+    def meanwhile(rows, views, *, batch=None):
         with pytest.raises(PredictError, match="another run"):
             predict_files(model, [pictures], tmp_path / "out.csv", resume=True)
-        return finish(rows, views)
+        return finish(rows, views, batch=batch)
 
     monkeypatch.setattr(model, "finish", meanwhile)
     assert predict_files(model, [pictures], tmp_path / "out.csv", views=1).rows == 40

@@ -131,12 +131,22 @@ class Model:
         return intervals if intervals and intervals.views == (self.views if views is None else views) else None
 
     def votes(
-        self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], views: int | None = None, *, features: bool = False
+        self,
+        inputs: Sequence[tuple[NDArray[np.uint8], ...]],
+        views: int | None = None,
+        *,
+        batch: int | None = None,
+        features: bool = False,
     ) -> Votes:
         """Votes and class probabilities of N pictures' `inputs`.
 
         Averaged over `views` rotations and reflections and over the ensemble's networks; the average
         of cumulative fractions keeps every sum of the tree.
+
+        Parameters
+        ----------
+        batch : int, optional
+            Pictures that a network gets at a time; None: all.
 
         Raises
         ------
@@ -157,9 +167,8 @@ class Model:
         for k, (network, runtime) in enumerate(zip(self.bundle.networks, self._networks, strict=True)):
             wanted = [OUTPUT, FEATURES] if features else [OUTPUT]
             mean = np.zeros((count, _feature_width(runtime) if features else 0), np.float32)
-            told_of_views = (
-                _run(runtime, wanted, network.preprocess, stacks[network.preprocess], turns) if count else ()
-            )
+            stack = stacks[network.preprocess] if count else ()
+            told_of_views = _run(runtime, wanted, network.preprocess, stack, turns, batch or count) if count else ()
             for v, (logits, *extra) in enumerate(told_of_views):
                 if answers:
                     told = votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
@@ -222,10 +231,10 @@ class Model:
         """Read and resize one picture; a failure becomes the row's error. Safe to call from many threads."""
         return self.reading.read(source, number)
 
-    def finish(self, reads: Sequence[Read], views: int | None = None) -> Predictions:
-        """Run the networks over pictures that `read` has read."""
+    def finish(self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None) -> Predictions:
+        """Run the networks over pictures that `read` has read, `batch` at a time (None: all)."""
         good = [i for i, row in enumerate(reads) if row.inputs is not None]
-        told = self.votes([reads[i].inputs for i in good], views)
+        told = self.votes([reads[i].inputs for i in good], views, batch=batch)
         intervals, classes = self.intervals(views), self.calibration.classes
         unknown = np.full_like(told.cumulative, np.nan)
         low, high = intervals.bounds(told.cumulative, self.tree) if intervals else (unknown, unknown)
@@ -281,15 +290,26 @@ def _run(
     preprocess: Preprocess,
     stack: NDArray[np.uint8],
     turns: Sequence[tuple[int, bool]],
+    batch: int,
 ) -> Iterator[list[NDArray[np.float32]]]:
-    """For each view of (N, size, size, 3) pictures the outputs `wanted`."""
+    """For each view of (N, size, size, 3) pictures the outputs `wanted`, of `batch` pictures at a time."""
     views = [_turned(stack, *turn) for turn in turns]
-    if not runtime.stacks_views:
-        for view in views:
-            yield runtime.run(wanted, preprocess.scaled(view))
+    if runtime.stacks_views:
+        told = _in_batches(runtime, wanted, preprocess, np.concatenate(views), batch * len(turns))
+        yield from (list(parts) for parts in zip(*(np.split(each, len(turns)) for each in told), strict=True))
         return
-    told = runtime.run(wanted, preprocess.scaled(np.concatenate(views)))
-    yield from (list(parts) for parts in zip(*(np.split(each, len(turns)) for each in told), strict=True))
+    for view in views:
+        yield _in_batches(runtime, wanted, preprocess, view, batch)
+
+
+def _in_batches(
+    runtime: Runtime, wanted: list[str], preprocess: Preprocess, pictures: NDArray[np.uint8], batch: int
+) -> list[NDArray[np.float32]]:
+    told = [
+        runtime.run(wanted, preprocess.scaled(pictures[first : first + batch]))
+        for first in range(0, len(pictures), batch)
+    ]
+    return told[0] if len(told) == 1 else [np.concatenate(parts) for parts in zip(*told, strict=True)]
 
 
 def _turned(stack: NDArray[np.uint8], quarter: int, mirrored: bool) -> NDArray[np.uint8]:

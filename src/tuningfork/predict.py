@@ -16,11 +16,14 @@ from .catalog import RowError, check_format
 from .engines import local
 from .files import check_writable, lock, whole_file
 from .inputs import Columns, Entry, Opening, find_entries
+from .inputs.addresses import is_address
 from .inputs.folder import file_entry
+from .inputs.stores import REMOTE_THREADS
 from .manifest import Run, open_run
 from .merging import MAX_REPORTED, Outcome, merge, outcome_of
 from .model import Model, load
 from .predictions import Predictions
+from .tuning import tuned
 from .work import Layout, Part, Task, predictions_of
 from .workers import WorkerError, available_cores
 
@@ -38,8 +41,9 @@ __all__ = [
 ENGINES = ("local", "ray")
 #: Parts of one row group of a table that one worker takes, since it reads them on from where it stands.
 GROUP = 8
-#: Pictures at a time.
+#: Pictures at a time, in runs of fewer than `WORTH_TUNING`.
 BATCH = 8
+WORTH_TUNING = 10_000
 #: Entries that `predict_inputs` holds.
 TOGETHER = 1024
 
@@ -135,6 +139,7 @@ def predict_files(
         "model": model.bundle.name,
         "model_sha256": model.bundle.sha256,
         "views": views or model.views,
+        "precision": model.running["precision"],
         "layout": "kaggle" if kaggle else "words",
     }
 
@@ -161,11 +166,12 @@ def predict_files(
         told = _Progress(progress, total - todo, total)
         groups = _groups(run.todo(missing))
         workers = workers or (local.workers_for(todo) if engine == "local" else 0)
+        batch = batch or _batch(model, views, threads or 1, todo)
         if engine == "ray":
             from .engines import ray
 
             parts = ray.predict_parts(
-                model, groups, layout, views=views, batch=batch or BATCH, workers=workers, address=address, done=told
+                model, groups, layout, views=views, batch=batch, workers=workers, address=address, done=told
             )
         else:
             parts = local.predict_parts(
@@ -173,10 +179,10 @@ def predict_files(
                 groups,
                 layout,
                 views=views,
-                batch=batch or BATCH,
+                batch=batch,
                 workers=workers,
                 threads=threads or 1,
-                readers=available_cores() if workers == 1 else 1,
+                readers=REMOTE_THREADS if any(map(_is_remote, given)) else available_cores() if workers == 1 else 1,
                 done=told,
             )
         _keep(run, parts)
@@ -239,6 +245,17 @@ def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
 
 def _nothing(paths: Iterable[str | os.PathLike[str]]) -> PredictError:
     return PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
+
+
+def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
+    """What is fast on this machine, for runs that are worth the seconds that it takes to find out."""
+    if rows < WORTH_TUNING:
+        return BATCH
+    return tuned(Model(model.bundle, **{**model.running, "threads": threads}), views=views).batch
+
+
+def _is_remote(path: str | os.PathLike[str]) -> bool:
+    return is_address(str(path))
 
 
 class _Progress:

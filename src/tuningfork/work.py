@@ -23,7 +23,9 @@ from .schema import Tree
 
 __all__ = ["Layout", "Part", "Task", "do_part", "part_of", "predictions_of", "read_entry", "table_schema"]
 
-#: Batches that are read ahead.
+#: Rows whose votes are reckoned together, whatever the network's batch: small arrays cost NumPy as much as large ones.
+TOGETHER = 64
+#: Lots of so many rows that are read ahead.
 AHEAD = 3
 
 
@@ -88,12 +90,14 @@ def predictions_of(
     threads: int = 1,
     doomed: Mapping[int, str] | None = None,
 ) -> Iterator[Predictions]:
-    """Predictions batch by batch; the next batches are read in `threads` threads while the network works.
+    """Predictions of a few batches at a time; the next ones are read in `threads` threads while the network works.
 
-    At most `AHEAD` batches of resized pictures are held, however many entries there are.
+    At most ``AHEAD + 1`` times `TOGETHER` resized pictures are held, or as many batches, however many entries there
+    are.
     """
-    # A few pictures at a time are one errand for a thread: handing over each one costs a tenth of its reading.
-    errand = max(1, batch // threads)
+    together = max(batch, TOGETHER)
+    # A few pictures at a time are one errand for a thread.
+    errand = max(1, min(8, together // threads))
 
     def prepared(row: int) -> tuple[Entry, Callable[[], bytes]]:
         entry = entries[row]
@@ -103,11 +107,11 @@ def predictions_of(
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
         ahead: deque[list[Future[list[Read]]]] = deque()
-        starts = iter(range(0, len(entries), batch))
+        starts = iter(range(0, len(entries), together))
 
         def fill() -> None:
             for start in islice(starts, AHEAD - len(ahead)):
-                rows = range(start, min(start + batch, len(entries)))
+                rows = range(start, min(start + together, len(entries)))
                 lots = [[prepared(row) for row in rows[at : at + errand]] for at in range(0, len(rows), errand)]
                 ahead.append([pool.submit(_read_lot, model.reading, lot) for lot in lots])
 
@@ -116,7 +120,7 @@ def predictions_of(
             while ahead:
                 reads = [read for future in ahead.popleft() for read in future.result()]
                 fill()
-                yield model.finish(reads, views)
+                yield model.finish(reads, views, batch=batch)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -35,6 +35,21 @@ class Layout(StrEnum):
     kaggle = "kaggle"
 
 
+class Precision(StrEnum):
+    """Arithmetic of the networks."""
+
+    f32 = "f32"
+    bf16 = "bf16"
+
+
+class Device(StrEnum):
+    """Where the networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 class Engine(StrEnum):
     """Who does the work."""
 
@@ -84,6 +99,16 @@ def predict(
     batch: Annotated[
         int, typer.Option(min=0, max=4096, help="Pictures at a time; 0: what is fast.", rich_help_panel=_SCALE)
     ] = 0,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs tuningfork[openvino]).",
+            rich_help_panel=_SCALE,
+        ),
+    ] = Precision.f32,
+    device: Annotated[Device, typer.Option(help="auto: an NVIDIA GPU if there is one.", rich_help_panel=_SCALE)] = (
+        Device.auto
+    ),
     shard: Annotated[
         str | None,
         typer.Option(
@@ -128,7 +153,7 @@ def predict(
         from ..predict import predict_files
 
         columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column)
-        opened = load(model, threads=threads)
+        opened = load(model, threads=threads, precision=precision.value, device=device.value)
         if output is None:
             _predict_to_terminal(opened, paths, columns, views, batch, as_json)
             return

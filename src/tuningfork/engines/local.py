@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,12 +34,13 @@ class PartJob:
     layout: Layout
     views: int | None
     batch: int
-    threads: int
     readers: int
+    #: How the networks are opened; see `Model`.
+    running: Mapping[str, Any]
 
     def open(self) -> Callable[[Task, Callable[[Any], None]], Part]:
         """Open the model; called in the worker."""
-        model, opening = Model(self.bundle, threads=self.threads), Opening()
+        model, opening = Model(self.bundle, **self.running), Opening()
 
         def answer(task: Task, say: Callable[[Any], None]) -> Part:
             return do_part(
@@ -90,7 +91,7 @@ def predict_parts(
                     options = {"views": views, "batch": batch, "threads": readers, "done": done}
                     yield do_part(model, task, opening, layout, **options)
         return
-    job = PartJob(model.bundle, layout, views, batch, threads, readers)
+    job = PartJob(model.bundle, layout, views, batch, readers, {**model.running, "threads": threads})
     for answer in work_through(groups, [Worker(job) for _ in range(workers)], _drive):
         if isinstance(answer, Part):
             yield answer

@@ -13,7 +13,12 @@ try:
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["beside", "check_writable", "lock", "whole_file", "write_text"]
+__all__ = ["beside", "check_writable", "default_cache", "lock", "whole_file", "write_text"]
+
+
+def default_cache() -> Path:
+    """Where a user's caches lie: ``$XDG_CACHE_HOME/tuningfork``, or ``~/.cache/tuningfork``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tuningfork"
 
 
 def beside(path: str | os.PathLike[str]) -> Path:

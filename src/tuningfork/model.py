@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from . import votes
@@ -20,6 +20,7 @@ from .intervals import Intervals
 from .predictions import Prediction, Predictions, concatenated
 from .preprocess import Preprocess
 from .reading import Read, Reading, Source
+from .runtime import NetworkError, Runtime, open_network
 
 __all__ = ["Model", "Read", "Votes", "load", "softmax"]
 
@@ -27,20 +28,28 @@ INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 
 
-def load(name_or_path: str | Path = "default", *, threads: int = 0) -> Model:
+def load(
+    name_or_path: str | Path = "default", *, threads: int = 0, precision: str = "f32", device: str = "auto"
+) -> Model:
     """Open a model: one that comes with the package, by name, or a bundle's folder.
 
     Parameters
     ----------
     threads : int
-        Threads of the network; 0: as many as cores.
+        Threads of the network on a CPU; 0: as many as cores.
+    precision : "f32" or "bf16"
+        bfloat16 is faster on CPUs that know it, and deviates; it needs the extra ``tuningfork[openvino]``.
+    device : "auto", "cpu" or "cuda"
+        "auto": an NVIDIA GPU if the installed ONNX Runtime can use it, else the CPU.
 
     Raises
     ------
     BundleError
         If there is no such model, or it is not whole.
+    RuntimeUnavailable
+        If this machine or installation has not the precision or the device.
     """
-    return Model(open_bundle(name_or_path), threads=threads)
+    return Model(open_bundle(name_or_path), threads=threads, precision=precision, device=device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +85,25 @@ class Model:
     ------
     BundleError
         If a network cannot be opened, or its inputs and outputs are not those of the bundle's tree.
+    RuntimeUnavailable
+        If this machine or installation has not the precision, the device or the engine; see `runtime.open_network`.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+    def __init__(
+        self, bundle: Bundle, *, threads: int = 0, precision: str = "f32", device: str = "auto", engine: str = "auto"
+    ) -> None:
         self.bundle = bundle
         self.tree = bundle.tree
         self.views = bundle.views
         self.calibration = bundle.calibration or Calibration()
-        self._sessions = [_session(network, bundle, threads) for network in bundle.networks]
+        #: How the networks were opened, for whoever opens them again elsewhere.
+        self.running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
+        self._networks = [_opened(network, bundle, self.running) for network in bundle.networks]
+
+    @property
+    def runtime(self) -> str:
+        """What its networks run on, such as ``ONNX Runtime 1.32.0, float32, CPU``."""
+        return self._networks[0].name
 
     @cached_property
     def reading(self) -> Reading:
@@ -98,7 +118,7 @@ class Model:
     @property
     def feature_width(self) -> int:
         """D, numbers in a picture's `features`; 0 if a network has none."""
-        widths = [_feature_width(session) for session in self._sessions]
+        widths = [_feature_width(network) for network in self._networks]
         return sum(widths) if all(widths) else 0
 
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
@@ -131,16 +151,16 @@ class Model:
         cumulative = np.full((count, len(self.tree.columns)), 0.0 if answers else np.nan)
         probability = np.full((count, len(self.tree.classes)), 0.0 if classes else np.nan)
         by_view = np.zeros((len(turns), *cumulative.shape))
-        by_network = np.zeros((len(self._sessions), *cumulative.shape))
+        by_network = np.zeros((len(self._networks), *cumulative.shape))
         seen = []
         stacks = {p: np.stack([row[i] for row in inputs]) for i, p in enumerate(self.preprocesses) if count}
-        for k, (network, session) in enumerate(zip(self.bundle.networks, self._sessions, strict=True)):
+        for k, (network, runtime) in enumerate(zip(self.bundle.networks, self._networks, strict=True)):
             wanted = [OUTPUT, FEATURES] if features else [OUTPUT]
-            mean = np.zeros((count, _feature_width(session) if features else 0), np.float32)
-            for v, (quarter, mirrored) in enumerate(turns if count else ()):
-                view = np.rot90(stacks[network.preprocess], quarter, axes=(1, 2))
-                view = view[:, :, ::-1] if mirrored else view
-                logits, *extra = session.run(wanted, {INPUT: network.preprocess.scaled(view)})
+            mean = np.zeros((count, _feature_width(runtime) if features else 0), np.float32)
+            told_of_views = (
+                _run(runtime, wanted, network.preprocess, stacks[network.preprocess], turns) if count else ()
+            )
+            for v, (logits, *extra) in enumerate(told_of_views):
                 if answers:
                     told = votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
                     cumulative += told
@@ -151,11 +171,11 @@ class Model:
                 if extra:
                     mean += extra[0] / len(turns)
             seen.append(mean)
-        passes = len(turns) * len(self._sessions)
+        passes = len(turns) * len(self._networks)
         return Votes(
             cumulative / passes,
             probability / passes,
-            _spread(by_view / len(self._sessions)) if answers else np.full(count, np.nan),
+            _spread(by_view / len(self._networks)) if answers else np.full(count, np.nan),
             _spread(by_network / len(turns)) if answers else np.full(count, np.nan),
             np.concatenate(seen, 1) if features else None,
         )
@@ -232,32 +252,49 @@ class Model:
         )
 
 
-def _session(network: Network, bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+def _opened(network: Network, bundle: Bundle, running: Mapping[str, Any]) -> Runtime:
     try:
-        session = onnxruntime.InferenceSession(network.onnx, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises several kinds of its own
-        raise BundleError(f"network {network.architecture}: ONNX Runtime cannot open it: {error}") from None
+        opened = open_network(network.onnx, **running)
+    except NetworkError as error:
+        raise BundleError(f"network {network.architecture}: {error}") from None
     wanted = sum(bundle.outputs.widths(bundle.tree))
-    outputs = {output.name: output.shape for output in session.get_outputs()}
-    if [i.name for i in session.get_inputs()] != [INPUT] or outputs.get(OUTPUT, [None])[-1] != wanted:
+    if opened.inputs != (INPUT,) or opened.outputs.get(OUTPUT, (None,))[-1] != wanted:
         raise BundleError(
             f"network {network.architecture}: its outputs are not the {wanted} of tree {bundle.tree.name}"
         )
-    if FEATURES in outputs:
-        width = outputs[FEATURES][-1] if len(outputs[FEATURES]) == 2 else None
-        if type(width) is not int or not 1 <= width <= MAX_FEATURES:
-            raise BundleError(
-                f"network {network.architecture}: features of shape {outputs[FEATURES]}; (N, D) with a fixed "
-                f"D in 1…{MAX_FEATURES} is expected"
-            )
-    return session
+    shape = opened.outputs.get(FEATURES)
+    if shape is not None and not (len(shape) == 2 and 1 <= (shape[1] or 0) <= MAX_FEATURES):
+        raise BundleError(
+            f"network {network.architecture}: features of shape {shape}; (N, D) with a fixed "
+            f"D in 1…{MAX_FEATURES} is expected"
+        )
+    return opened
 
 
-def _feature_width(session: onnxruntime.InferenceSession) -> int:
-    return next((output.shape[-1] for output in session.get_outputs() if output.name == FEATURES), 0)
+def _feature_width(network: Runtime) -> int:
+    return network.outputs.get(FEATURES, (0,))[-1] or 0
+
+
+def _run(
+    runtime: Runtime,
+    wanted: list[str],
+    preprocess: Preprocess,
+    stack: NDArray[np.uint8],
+    turns: Sequence[tuple[int, bool]],
+) -> Iterator[list[NDArray[np.float32]]]:
+    """For each view of (N, size, size, 3) pictures the outputs `wanted`."""
+    views = [_turned(stack, *turn) for turn in turns]
+    if not runtime.stacks_views:
+        for view in views:
+            yield runtime.run(wanted, preprocess.scaled(view))
+        return
+    told = runtime.run(wanted, preprocess.scaled(np.concatenate(views)))
+    yield from (list(parts) for parts in zip(*(np.split(each, len(turns)) for each in told), strict=True))
+
+
+def _turned(stack: NDArray[np.uint8], quarter: int, mirrored: bool) -> NDArray[np.uint8]:
+    view = np.rot90(stack, quarter, axes=(1, 2))
+    return view[:, :, ::-1] if mirrored else view
 
 
 def _spread(fractions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
+from ..files import default_cache as default_folder
 from ..files import lock, whole_file, write_text
 from ..images import PictureError, load_picture
 from ..preprocess import Preprocess
@@ -79,11 +80,6 @@ class PackedPictures:
     def rate(self) -> float:
         """Pictures packed a second."""
         return len(self.rows) / max(self.seconds, 1e-9)
-
-
-def default_folder() -> Path:
-    """``$XDG_CACHE_HOME/tuningfork``, or ``~/.cache/tuningfork``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tuningfork"
 
 
 def content_key(ids: Sequence[str], paths: Sequence[Path], progress: Callable[[int, int], None] | None = None) -> str:

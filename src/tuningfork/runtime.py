@@ -1,0 +1,166 @@
+"""What a network runs on: ONNX Runtime on a CPU or an NVIDIA GPU, or OpenVINO, which knows 16-bit arithmetic."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+__all__ = ["DEVICES", "ENGINES", "PRECISIONS", "NetworkError", "Runtime", "RuntimeUnavailable", "open_network"]
+
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("auto", "onnxruntime", "openvino")
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+#: TensorFloat-32 would round to 10 bits; a search for the best algorithm would begin anew at the last, smaller batch.
+_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+Shape = tuple[int | None, ...]
+Floats = NDArray[np.float32]
+
+
+class RuntimeUnavailable(ValueError):
+    """What was asked for cannot run here; the message says what is missing."""
+
+
+class NetworkError(ValueError):
+    """A network that cannot be opened; the message is the library's complaint."""
+
+
+class Runtime(Protocol):
+    """A network that runs. It may be called from many threads.
+
+    Attributes
+    ----------
+    name : str
+        What it runs on, such as ``ONNX Runtime 1.32.0, float32, CPU``.
+    inputs : tuple of str
+    outputs : mapping of name → shape
+        None where a side may have any length.
+    stacks_views : bool
+        Whether all views of a batch belong in one call; on a CPU each by itself is as fast, in less memory.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: Mapping[str, Shape]
+    stacks_views: bool
+
+    def run(self, wanted: Sequence[str], pictures: Floats) -> list[Floats]:
+        """The outputs `wanted`, each (N, ...), of pictures (N, 3, size, size) float32, scaled."""
+
+
+def open_network(
+    onnx: bytes, *, threads: int = 0, precision: str = "f32", device: str = "auto", engine: str = "auto"
+) -> Runtime:
+    """Open a network of a single input.
+
+    Parameters
+    ----------
+    onnx : bytes
+        An ONNX file.
+    threads : int
+        On a CPU; 0: as many as cores.
+    precision : "f32" or "bf16"
+        bfloat16 is faster and deviates: it keeps 8 bits of each number. It needs OpenVINO, and a CPU that
+        knows it; elsewhere it would be emulated or ignored, and is refused.
+    device : "auto", "cpu" or "cuda"
+        "auto": an NVIDIA GPU if the installed ONNX Runtime can use it and `precision` is "f32", else the CPU.
+    engine : "auto", "onnxruntime" or "openvino"
+        "auto": OpenVINO for bfloat16, else ONNX Runtime; of float32 they are equally fast.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        If this machine or installation has not what was asked for.
+    NetworkError
+        If the network cannot be opened.
+    ValueError
+        If an option is unknown.
+    """
+    for name, value, known in (("precision", precision, PRECISIONS), ("device", device, DEVICES)):
+        if value not in known:
+            raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r} is none of {', '.join(ENGINES)}")
+    if threads < 0:
+        raise ValueError(f"threads = {threads}; at least 0 is needed")
+    if engine == "openvino" or (engine == "auto" and precision != "f32"):
+        if device == "cuda":
+            raise RuntimeUnavailable(f"{PRECISIONS[precision]} runs through OpenVINO, on the CPU only; leave out cuda")
+        return _OpenVINO(onnx, threads, precision)
+    if precision != "f32":
+        raise RuntimeUnavailable(f"ONNX Runtime runs these networks in float32, not in {PRECISIONS[precision]}")
+    return _ONNXRuntime(onnx, threads, device)
+
+
+class _ONNXRuntime:
+    def __init__(self, onnx: bytes, threads: int, device: str) -> None:
+        providers: list[Any] = [_CPU]
+        offered = _CUDA in onnxruntime.get_available_providers()
+        if device == "cuda" and not offered:
+            raise RuntimeUnavailable(
+                "this ONNX Runtime knows no NVIDIA GPU: pip uninstall onnxruntime, pip install onnxruntime-gpu"
+            )
+        if device != "cpu" and offered:
+            # Finds NVIDIA's libraries where pip puts them.
+            getattr(onnxruntime, "preload_dlls", lambda: None)()
+            providers.insert(0, (_CUDA, _CUDA_OPTIONS))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(onnx, options, providers=providers)
+        except Exception as error:  # ONNX Runtime raises several kinds of its own
+            raise NetworkError(f"ONNX Runtime cannot open it: {error}") from None
+        self.stacks_views = self._session.get_providers()[0] == _CUDA
+        if device == "cuda" and not self.stacks_views:
+            raise RuntimeUnavailable("ONNX Runtime cannot reach the NVIDIA GPU; are its driver, CUDA and cuDNN there?")
+        self.name = f"ONNX Runtime {onnxruntime.__version__}, float32, {'CUDA' if self.stacks_views else 'CPU'}"
+        self.inputs = tuple(each.name for each in self._session.get_inputs())
+        self.outputs = {
+            each.name: tuple(side if type(side) is int else None for side in each.shape)
+            for each in self._session.get_outputs()
+        }
+
+    def run(self, wanted: Sequence[str], pictures: Floats) -> list[Floats]:
+        return self._session.run(wanted, {self.inputs[0]: pictures})
+
+
+class _OpenVINO:
+    stacks_views = False
+
+    def __init__(self, onnx: bytes, threads: int, precision: str) -> None:
+        try:
+            import openvino
+        except ImportError:
+            raise RuntimeUnavailable(
+                f"{PRECISIONS[precision]} needs OpenVINO: pip install 'tuningfork[openvino]'"
+            ) from None
+        core = openvino.Core()
+        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise RuntimeUnavailable("this CPU has no bfloat16 arithmetic (AVX-512 BF16 or AMX); take precision f32")
+        options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        try:
+            # For any size of a batch: for one size it is hardly faster, and the last batch is smaller.
+            self._network = core.compile_model(core.read_model(onnx), "CPU", options)
+        except Exception as error:  # OpenVINO raises RuntimeErrors of many lines
+            raise NetworkError(f"OpenVINO cannot open it: {error}") from None
+        self._requests = threading.local()
+        self.name = f"OpenVINO {openvino.__version__.split('-')[0]}, {PRECISIONS[precision]}, CPU"
+        self.inputs = tuple(each.get_any_name() for each in self._network.inputs)
+        self.outputs = {
+            each.get_any_name(): tuple(side.get_length() if side.is_static else None for side in each.partial_shape)
+            for each in self._network.outputs
+        }
+
+    def run(self, wanted: Sequence[str], pictures: Floats) -> list[Floats]:
+        # A request answers one thread at a time.
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._network.create_infer_request()
+        told = self._requests.own.infer({0: np.ascontiguousarray(pictures)}, share_inputs=True)
+        return [told[name] for name in wanted]

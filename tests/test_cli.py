@@ -235,7 +235,7 @@ def test_a_bundle_with_one_byte_changed_is_refused(run, pictures, tmp_path):
 def test_an_interrupt_says_how_to_go_on(run, pictures, tmp_path, monkeypatch):
     from tuningfork import model
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(model.Model, "finish", interrupt)

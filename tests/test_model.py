@@ -1,5 +1,7 @@
 """The model in memory: what goes in, what comes out, what it promises."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -253,6 +255,45 @@ def test_the_table_says_what_each_column_is(model, pictures):
         "out_of_domain",
         "error",
     ]
+
+
+def test_the_table_holds_what_arrow_makes_of_the_arrays(model, pictures, tmp_path):
+    named = tmp_path / "Ä galaxy ☄.png"
+    Image.fromarray(pictures[0]).save(named)
+    rows = model.predict([named, b"no picture", *pictures[1:4]])
+    table = rows.to_table()
+    table.validate(full=True)
+    assert table["id"].to_pylist() == [named.stem, "1", "2", "3", "4"]
+    assert table["path"].to_pylist() == [str(named), *[""] * 4]
+    assert table["error"].to_pylist() == list(rows.errors)
+
+    def blank(values, told):
+        return [value if known else None for value, known in zip(values.tolist(), told, strict=True)]
+
+    told = np.array([not error for error in rows.errors])
+    for name, fractions, low in zip(model.tree.fraction_names, rows.fractions.T, rows.low.T, strict=True):
+        low_name = name.removesuffix("_fraction") + "_low"
+        assert table[name].to_pylist() == pytest.approx(blank(fractions.astype(np.float32), told), nan_ok=True)
+        assert table[low_name].to_pylist() == blank(low.astype(np.float32), ~np.isnan(low))
+    assert table["class"].to_pylist() == blank(rows.class_index, told)
+    assert table["clean"].to_pylist() == rows.clean.tolist()
+    assert table["out_of_domain"].to_pylist() == blank(rows.out_of_domain, told)
+    assert table["interval_level"].to_pylist() == blank(rows.level, told)
+    kaggle = rows.to_kaggle()
+    kaggle.validate(full=True)
+    for column, values in zip(model.tree.columns, rows.cumulative.T, strict=True):
+        assert kaggle[column].to_pylist() == blank(values, told)
+
+
+def test_a_table_imports_no_pandas():
+    code = (
+        "import sys, numpy, tuningfork\n"
+        "rows = tuningfork.load('fast').predict([numpy.zeros((64, 64, 3), 'uint8')])\n"
+        "rows.to_table(), rows.to_kaggle()\n"
+        "print('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_kaggles_layout_is_the_label_tables(model, pictures):

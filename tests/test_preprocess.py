@@ -269,3 +269,21 @@ def test_a_value_out_of_range_is_refused(key: str, value: object) -> None:
 def test_a_description_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Preprocess().size = 8
+
+
+@given(
+    st.tuples(*[st.floats(0.01, 2)] * 3),
+    st.tuples(*[st.floats(-1, 1)] * 3),
+    st.integers(0, 3),
+    st.sampled_from([(), (1,), (3,), (2, 2)]),
+)
+@QUICK
+def test_scaling_is_bit_for_bit_the_formula_whatever_the_order_in_memory(std, mean, quarter, stacked) -> None:
+    p = Preprocess(size=8, mean=mean, std=std)
+    stack = np.rot90(RNG.integers(0, 256, (*stacked, 8, 8, 3), np.uint8), quarter, axes=(-3, -2))[..., ::-1, :]
+    gain = (1 / (255 * np.array(std))).astype(np.float32)
+    offset = (-np.array(mean) / np.array(std)).astype(np.float32)
+    scaled = p.scaled(stack)
+    assert scaled.flags.c_contiguous
+    assert scaled.dtype == np.float32
+    assert np.array_equal(scaled, np.moveaxis(stack * gain + offset, -1, -3))

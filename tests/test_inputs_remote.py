@@ -26,6 +26,7 @@ import pytest
 from faulty import FaultyProxy
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tuningfork.images import PictureError
 from tuningfork.inputs import (
@@ -39,6 +40,9 @@ from tuningfork.inputs import (
     stores,
     write_listing,
 )
+from tuningfork.model import load
+from tuningfork.predict import predict_files
+from tuningfork.simulate import draw, render
 
 pytest.importorskip("fsspec")
 
@@ -605,3 +609,29 @@ def test_retries_are_ours_alone(s3, endpoint, monkeypatch):
             read([entry])
             # aiohttp itself asks once more, at once, where a connection was torn down.
             assert proxy.met[fault] == 3 * (2 if fault == "reset" else 1)
+
+
+@pytest.mark.slow
+def test_a_prediction_from_s3_has_the_rows_of_one_from_files(s3, endpoint, monkeypatch, tmp_path):
+    port, put = s3
+    folder = tmp_path / "sky"
+    folder.mkdir()
+    for index in range(24):
+        Image.fromarray(render(draw(5, index))).save(folder / f"{index:02d}.jpg")
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    put({f"sky/{name}": data for name, data in files.items()})
+    (folder / "bad.jpg").write_bytes(b"")
+    put({"sky/bad.jpg": b"x"})
+    model = load("fast")
+    monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "1")
+    predict_files(model, [folder], tmp_path / "local.parquet", workers=1)
+    with FaultyProxy(port, 3, RATES, {"sky/bad.jpg": "503"}) as proxy:
+        endpoint(proxy.port)
+        summary = predict_files(model, ["s3://survey/sky/"], tmp_path / "remote.parquet", workers=1)
+        assert sum(proxy.met.values()) > proxy.met[""]
+    local, remote_ = (pq.read_table(tmp_path / name) for name in ("local.parquet", "remote.parquet"))
+    assert local.drop(["path", "error"]).equals(remote_.drop(["path", "error"]))
+    assert (summary.rows, summary.failed) == (len(files) + 1, 1)
+    (error,) = summary.errors
+    assert "s3://survey/sky/bad.jpg" in str(error)
+    assert "after 6 tries: HTTP 503" in str(error)

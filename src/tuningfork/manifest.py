@@ -29,6 +29,8 @@ FORM = 1
 #: millions of small files are a burden of their own.
 PART_ROWS = ((0, 512), (100_000, 2048), (10_000_000, 8192))
 LEAST_ROWS = 64
+#: Parts that each core does at least, so that none is long idle at the end.
+SHARES = 12
 
 
 class ManifestError(ValueError):
@@ -38,7 +40,7 @@ class ManifestError(ValueError):
 def part_rows(rows: int, workers: int = 1) -> int:
     """How many rows a part of a run of so many rows has, so that so many workers end at about the same time."""
     size = next(size for least, size in reversed(PART_ROWS) if rows >= least)
-    return min(size, max(LEAST_ROWS, -(-rows // (4 * workers))))
+    return min(size, max(LEAST_ROWS, -(-rows // (SHARES * workers))))
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,26 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["PeakMemory", "group_bytes", "group_members"]
+__all__ = ["PeakMemory", "family", "family_bytes"]
 
 #: Seconds between two looks; what comes and goes between them is not seen. Ten a second slowed the work by 5 %.
 _INTERVAL = 0.3
 
 
-def group_members(group: int) -> list[int]:
-    """IDs of the processes of a process group; none where there is no /proc."""
-    return list(_members(group))
+def family(process: int) -> list[int]:
+    """IDs of a process and of all that descend from it; none where there is no /proc, or it has ended."""
+    children: dict[int, list[int]] = {}
+    alive = set()
+    for each, parent in _parents():
+        children.setdefault(parent, []).append(each)
+        alive.add(each)
+    found = [process] if process in alive else []
+    for each in found:
+        found += children.get(each, [])
+    return found
 
 
-def _members(group: int) -> Iterator[int]:
+def _parents() -> Iterator[tuple[int, int]]:
     try:
         entries = os.listdir("/proc")
     except OSError:
@@ -27,17 +35,17 @@ def _members(group: int) -> Iterator[int]:
     for entry in entries:
         if entry.isdecimal():
             with suppress(OSError):
-                # The name before them is in brackets and may hold spaces: state, parent, group.
-                state, _, found, *_ = (
+                # The name before them is in brackets and may hold spaces: state, parent.
+                state, parent, *_ = (
                     Path("/proc", entry, "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
                 )
-                if int(found) == group and state != "Z":
-                    yield int(entry)
+                if state != "Z":
+                    yield int(entry), int(parent)
 
 
-def group_bytes(group: int) -> int:
-    """Resident memory of a process group in bytes; what its processes share is counted once. 0 if unknown."""
-    return sum(map(_proportional, _members(group)))
+def family_bytes(process: int) -> int:
+    """Resident memory of a `family` in bytes; what its processes share is counted once. 0 if unknown."""
+    return sum(map(_proportional, family(process)))
 
 
 def _proportional(process: int) -> int:
@@ -49,10 +57,10 @@ def _proportional(process: int) -> int:
 
 
 class PeakMemory:
-    """The most that a process group holds between ``with`` and its end: `bytes`, None where no one tells."""
+    """The most that a process and its descendants hold between ``with`` and its end: `bytes`; None if unknown."""
 
-    def __init__(self, group: int) -> None:
-        self.group = group
+    def __init__(self, process: int) -> None:
+        self.process = process
         self.bytes: int | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -67,6 +75,6 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._ended.wait(_INTERVAL):
-            held = group_bytes(self.group)
+            held = family_bytes(self.process)
             if held:
                 self.bytes = max(self.bytes or 0, held)

@@ -12,6 +12,7 @@ import tuningfork
 ROOT = Path(tuningfork.__file__).parent
 FLOOR = {
     "appearance": 0,
+    "arrow": 0,
     "files": 0,
     "workers": 0,
     "conformal": 0,

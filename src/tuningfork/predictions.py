@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
+from .arrow import number_array, number_arrays, text_array
 from .catalog import Column, arrow_schema
 from .schema import Question, Tree
 
@@ -104,30 +105,30 @@ class Predictions:
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
         schema, tree = output_schema(self.tree), self.tree
-        columns = {name: _texts(getattr(self, f"{name}s")) for name in ("id", "path", "error")}
+        columns = {name: text_array(getattr(self, f"{name}s")) for name in ("id", "path", "error")}
         # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
         told = ~np.isnan(self.cumulative).any(1)
-        columns.update(zip(tree.fraction_names, _columns(self.fractions, np.float32, told), strict=True))
+        columns.update(zip(tree.fraction_names, number_arrays(self.fractions, np.float32, told), strict=True))
         for end, bounds in (("low", self.low), ("high", self.high)):
             names = [bound_name(name, end) for name in tree.fraction_names]
-            columns.update(zip(names, _columns(bounds, np.float32), strict=True))
-        columns["interval_level"] = _column(self.level, np.float64)
+            columns.update(zip(names, number_arrays(bounds, np.float32), strict=True))
+        columns["interval_level"] = number_array(self.level, np.float64)
         if tree.classes:
             told = self.class_index >= 0
             names = [*(rule.name for rule in tree.classes), ""]  # the last one, at -1, is that of no prediction
-            columns["class"] = _column(self.class_index, np.int8, told)
-            columns["class_name"] = _texts([names[c] for c in self.class_index.tolist()])
-            columns["clean"] = _column(self.clean, np.bool_, np.ones(len(self), bool))
+            columns["class"] = number_array(self.class_index, np.int8, told)
+            columns["class_name"] = text_array([names[c] for c in self.class_index.tolist()])
+            columns["clean"] = number_array(self.clean, np.bool_, np.ones(len(self), bool))
             names = [f"class_{number}_probability" for number in range(len(tree.classes))]
-            columns.update(zip(names, _columns(self.class_probability, np.float32, told), strict=True))
+            columns.update(zip(names, number_arrays(self.class_probability, np.float32, told), strict=True))
         for name in ("rotation_spread", "network_spread", "domain_score"):
-            columns[name] = _column(getattr(self, name), np.float32)
-        columns["out_of_domain"] = _column(self.out_of_domain, np.bool_, ~np.isnan(self.domain_score))
+            columns[name] = number_array(getattr(self, name), np.float32)
+        columns["out_of_domain"] = number_array(self.out_of_domain, np.bool_, ~np.isnan(self.domain_score))
         return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
 
     def to_kaggle(self) -> pa.Table:
         """GalaxyID and the cumulative columns in the order of the campaign's table; blank without a prediction."""
-        columns = [_texts(self.ids), *_columns(self.cumulative, np.float64)]
+        columns = [text_array(self.ids), *number_arrays(self.cumulative, np.float64)]
         return pa.Table.from_arrays(columns, schema=kaggle_schema(self.tree))
 
     def to_pandas(self) -> Any:
@@ -215,35 +216,6 @@ def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
 
     return Predictions(tree, *(joined([getattr(part, f.name) for part in parts]) for f in fields(Predictions)[1:]))
-
-
-# Arrow's own way from NumPy and from lists imports pandas where it is installed, which takes a second.
-
-
-def _texts(values: Sequence[str]) -> pa.Array:
-    """An Arrow array of texts."""
-    encoded = [value.encode() for value in values]
-    offsets = np.zeros(len(encoded) + 1, np.int32)
-    np.cumsum([len(value) for value in encoded], out=offsets[1:])
-    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
-
-
-def _columns(values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None) -> list[pa.Array]:
-    """The K columns of (N, K) numbers as Arrow arrays, blank where a row is not `told`; None: where they are NaN."""
-    numbers = np.ascontiguousarray(values.T, dtype)
-    kind = pa.from_numpy_dtype(dtype)
-    known = np.packbits(~np.isnan(numbers) if told is None else told[None], axis=1, bitorder="little")
-    if dtype is np.bool_:
-        numbers = np.packbits(numbers, axis=1, bitorder="little")
-    known = np.broadcast_to(known, (len(numbers), known.shape[1]))
-    return [
-        pa.Array.from_buffers(kind, len(values), [pa.py_buffer(valid), pa.py_buffer(row)])
-        for valid, row in zip(known, numbers, strict=True)
-    ]
-
-
-def _column(values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None) -> pa.Array:
-    return _columns(values[:, None], dtype, told)[0]
 
 
 @lru_cache(maxsize=8)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import pyarrow as pa
 
+from ..arrow import number_array, text_array
 from .addresses import public
 from .errors import InputError
 
@@ -62,6 +64,7 @@ class Entry:
 #: Names of files are bytes on Linux and need not be UTF-8.
 _AS_BYTES = ("location", "member")
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
+_NUMBERS = {pa.int64(): np.int64, pa.float64(): np.float64}
 #: Columns of a listing.
 SCHEMA = pa.schema(
     [(f.name, pa.binary() if f.name in _AS_BYTES else _TYPES[str(f.type)]) for f in fields(Entry)]  # type: ignore[misc]
@@ -72,11 +75,15 @@ def table_of(entries: Sequence[Entry]) -> pa.Table:
     """Entries as an Arrow table with the columns of `SCHEMA`."""
     columns = []
     for field in SCHEMA:
-        values: Iterable[object] = (getattr(entry, field.name) for entry in entries)
+        values = [getattr(entry, field.name) for entry in entries]
         if field.name in _AS_BYTES:
-            values = (str(value).encode("utf-8", "surrogateescape") for value in values)
-        columns.append(pa.array(list(values), field.type))
-    return pa.table(columns, schema=SCHEMA)
+            values = [str(value).encode("utf-8", "surrogateescape") for value in values]
+        if field.type in _NUMBERS:
+            dtype = _NUMBERS[field.type]
+            columns.append(number_array(np.array(values, dtype), dtype, np.ones(len(values), bool)))
+        else:
+            columns.append(text_array(values, field.type))
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def entries_of(table: pa.Table | pa.RecordBatch) -> Iterator[Entry]:

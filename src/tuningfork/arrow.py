@@ -1,0 +1,63 @@
+"""Texts and numbers as Arrow arrays, by their memory: Arrow's own way in imports pandas where it is, for a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["number_array", "number_arrays", "text_array"]
+
+#: A longer text array has offsets of 64 bits.
+_MOST = 2**31 - 1
+
+
+def text_array(values: Iterable[str | bytes], kind: pa.DataType | None = None) -> pa.Array:
+    """Texts, or bytes, as an Arrow array; without nulls.
+
+    Parameters
+    ----------
+    kind : pa.string() or pa.binary()
+        None: `pa.string()`.
+
+    Raises
+    ------
+    OverflowError
+        If they are 2 GiB or more together, beyond what such an array holds.
+    """
+    encoded = [value.encode() if isinstance(value, str) else value for value in values]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    if offsets[-1] > _MOST:
+        raise OverflowError(f"texts of {offsets[-1]} bytes do not fit into one array; take fewer rows at a time")
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(kind or pa.string(), len(encoded), buffers)
+
+
+def number_arrays(
+    values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None
+) -> list[pa.Array]:
+    """The K columns of numbers or truths (N, K) as Arrow arrays of `dtype`.
+
+    Parameters
+    ----------
+    told : (N,) bool, optional
+        Rows that are not null; None: a number is null where it is NaN.
+    """
+    numbers = np.ascontiguousarray(values.T, dtype)
+    known = np.packbits(~np.isnan(numbers) if told is None else told[None], axis=1, bitorder="little")
+    known = np.broadcast_to(known, (len(numbers), known.shape[1]))
+    if dtype is np.bool_:
+        numbers = np.packbits(numbers, axis=1, bitorder="little")
+    return [
+        pa.Array.from_buffers(pa.from_numpy_dtype(dtype), len(values), [pa.py_buffer(valid), pa.py_buffer(row)])
+        for valid, row in zip(known, numbers, strict=True)
+    ]
+
+
+def number_array(values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None) -> pa.Array:
+    """`number_arrays` of a single column (N,)."""
+    return number_arrays(values[:, None], dtype, told)[0]

@@ -10,9 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .arrow import number_arrays
 from .catalog import Column, arrow_schema
 from .images import PictureError
 from .inputs import Entry, Opening
@@ -177,7 +179,8 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
         (3, "dec", [entry.declination for entry in task.entries]),
     ):
         if name in schema.names:
-            table = table.add_column(at, schema.field(name), pa.array(values, pa.float64(), from_pandas=True))
+            column = number_arrays(np.array(values, np.float64)[:, None], np.float64)[0]
+            table = table.add_column(at, schema.field(name), column)
     reasons = {
         str(row): [predictions.paths[row], predictions.ids[row], reason]
         for row, reason in enumerate(predictions.errors)

@@ -28,17 +28,14 @@ class Done:
     Parameters
     ----------
     result : whatever its function returned
-    started : float
-        ``time.perf_counter()``, one clock for all processes, before it was made.
     seconds : float
-        From then until the result was here: imports and opening of the model count.
+        From before it was made until the result was here: imports and opening of the model count.
     peak_mb : float or None
         Largest memory of it and its children together in MB (10⁶ bytes), pages that they share counted
         once; None where the system does not tell.
     """
 
     result: Any
-    started: float
     seconds: float
     peak_mb: float | None
 
@@ -73,7 +70,7 @@ def fresh_process(function: Callable[..., Any], *arguments: Any) -> Done:
         ours.close()
     if error:
         raise BenchError(error)
-    return Done(result, started, seconds, None if memory.bytes is None else memory.bytes / 1e6)
+    return Done(result, seconds, None if memory.bytes is None else memory.bytes / 1e6)
 
 
 def own_group() -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from ..bundle import Bundle, open_bundle
 from ..images import load_picture
-from ..model import Model
+from ..model import OUTPUT, Model, load
+from ..runtime import open_network
 from .fresh import BenchError, end_group, own_group
 
 __all__ = ["BATCHES", "Limits"]
@@ -29,6 +28,11 @@ _TRIAL = 0.4
 _HELD = 256
 #: Pictures decoded between two looks at the clock.
 _PIECE = 16
+
+
+@dataclass(frozen=True)
+class _Failure:
+    reason: str
 
 
 class Limits:
@@ -60,7 +64,8 @@ class Limits:
                 process.start()
                 theirs.close()
                 self._pipes.append(ours)
-            self._answers()
+            #: What the networks run on, as `Model.runtime` says.
+            self.runtime: str = self._answers()[0]
         except BaseException:
             self.close()
             raise
@@ -107,23 +112,23 @@ class Limits:
             answers = [pipe.recv() for pipe in self._pipes]
         except EOFError:
             raise BenchError("a process that measures was ended from outside; is there enough memory?") from None
-        failed = [answer for answer in answers if isinstance(answer, str)]
+        failed = [answer for answer in answers if isinstance(answer, _Failure)]
         if failed:
-            raise BenchError(failed[0])
+            raise BenchError(failed[0].reason)
         return answers
 
 
 def _work(pipe: Connection, model: str, pictures: Sequence[Path], views: int) -> None:
     own_group()
     try:
-        bundle = open_bundle(model)
-        jobs = {"decode": _decoding(bundle, pictures), "network": _predicting(bundle, pictures, views)}
+        opened = load(model, threads=1)
+        jobs = {"decode": _decoding(opened, pictures), "network": _predicting(opened, pictures, views)}
         for job in jobs.values():
             job(1)
     except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+        pipe.send(_Failure(f"{type(error).__name__}: {error}"))
         return
-    pipe.send(None)
+    pipe.send(opened.runtime)
     while True:
         try:
             what, batch, seconds = pipe.recv()
@@ -139,9 +144,9 @@ def _work(pipe: Connection, model: str, pictures: Sequence[Path], views: int) ->
         pipe.send((done, taken))
 
 
-def _decoding(bundle: Bundle, pictures: Sequence[Path]) -> Callable[[int], None]:
+def _decoding(model: Model, pictures: Sequence[Path]) -> Callable[[int], None]:
     # Without the alarm for strangers: that is no part of the way to the network.
-    reading = replace(Model(bundle, threads=1).reading, domain=None)
+    reading = replace(model.reading, domain=None)
     files = cycle([path.read_bytes() for path in pictures])
 
     def decode(count: int) -> None:
@@ -152,23 +157,18 @@ def _decoding(bundle: Bundle, pictures: Sequence[Path]) -> Callable[[int], None]
     return decode
 
 
-def _predicting(bundle: Bundle, pictures: Sequence[Path], views: int) -> Callable[[int], None]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+def _predicting(model: Model, pictures: Sequence[Path], views: int) -> Callable[[int], None]:
     picture = load_picture(pictures[0])
-    ready = []
-    for network in bundle.networks:
-        session = onnxruntime.InferenceSession(network.onnx, options, providers=["CPUExecutionProvider"])
-        ready.append((session, session.get_inputs()[0].name, network.preprocess(picture)))
+    networks = model.bundle.networks
+    ready = [(open_network(each.onnx, **model.running), each.preprocess(picture)) for each in networks]
     inputs: dict[int, list[Any]] = {}
 
     def predict(count: int) -> None:
         if count not in inputs:
             inputs.clear()
-            inputs[count] = [np.repeat(one[None], count, 0) for *_, one in ready]
-        for (session, name, _), batch in zip(ready, inputs[count], strict=True):
+            inputs[count] = [np.repeat(one[None], count, 0) for _, one in ready]
+        for (network, _), batch in zip(ready, inputs[count], strict=True):
             for _ in range(views):
-                session.run(None, {name: batch})
+                network.run([OUTPUT], batch)
 
     return predict

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from ..images import find_pictures
-from .machine import cores
+from ..workers import available_cores
 
 __all__ = ["BATCH", "predict_folder"]
 
@@ -87,7 +87,7 @@ def predict_folder(model: str, folder: str, output: str, views: int | None) -> d
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        batches = DataLoader(_Pictures(paths, transform), batch_size=BATCH, num_workers=cores())
+        batches = DataLoader(_Pictures(paths, transform), batch_size=BATCH, num_workers=available_cores())
         network = _Network(
             [network.architecture for network in bundle.networks],
             sum(bundle.outputs.widths(bundle.tree)),

@@ -57,8 +57,8 @@ class Pass:
     failed: int = 0
 
 
-def one_pass(told: Mapping[str, Any], started: float, seconds: float, peak_mb: float | None) -> Pass:
-    """A `Pass` from what `ours.predict_folder` returns; `started` and `seconds` are of its whole process.
+def one_pass(told: Mapping[str, Any], seconds: float, peak_mb: float | None) -> Pass:
+    """A `Pass` from what `ours.predict_folder` returns; `seconds` are of its whole process.
 
     Where the first report is of all rows, there is no steady part, and the whole stands for it.
     """
@@ -101,6 +101,8 @@ class Report:
         Why there is no peer; empty if there is.
     price : float or None
         Of an hour of this machine, in the user's money.
+    others : float or None
+        Share of the cores' time that other programs took meanwhile.
     """
 
     settings: Mapping[str, Any]
@@ -109,6 +111,7 @@ class Report:
     batches: Mapping[int, float] = field(default_factory=dict)
     left_out: str = ""
     price: float | None = None
+    others: float | None = None
 
     @property
     def figures(self) -> dict[str, Spread]:
@@ -146,6 +149,7 @@ class Report:
             "machine": dict(self.machine),
             "settings": dict(self.settings),
             "left_out": self.left_out,
+            "others": self.others,
             "batches": {str(batch): rate for batch, rate in self.batches.items()},
             "figures": {name: asdict(spread) for name, spread in self.figures.items()},
             "costs": self.costs,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..bundle import open_bundle
+from ..workers import available_cores
 from . import ours
-from .fresh import Done, fresh_process
+from .fresh import fresh_process
 from .limits import Limits
-from .machine import cores, machine
+from .machine import Others, machine
 from .pictures import repeated, simulated, temporary_folder, users
 from .report import Pass, Repeat, Report, one_pass
 
@@ -18,11 +20,15 @@ __all__ = ["bench", "why_no_peer"]
 
 #: Distinct simulated galaxies; links repeat them.
 _DISTINCT = 200
+#: The peer is slower by so much that fewer rows tell its speed as well.
+_PEER_SHARE = 4
+#: Some batches, so that the first one can be left out.
+_PEER_LEAST = 192
 _PEER_NEEDS = ("torch", "torchvision", "timm", "lightning")
 
 
 def why_no_peer() -> str:
-    """Which library the peer's loop lacks here, in words; empty if none."""
+    """Which libraries the peer's loop lacks here, in words; empty if none."""
     lacks = [name for name in _PEER_NEEDS if find_spec(name) is None]
     return f"the peer's loop needs {', '.join(lacks)}: pip install 'tuningfork[train]'" if lacks else ""
 
@@ -31,7 +37,7 @@ def bench(
     model: str = "fast",
     images: str | Path | None = None,
     *,
-    rows: int = 1500,
+    rows: int = 4096,
     repeats: int = 3,
     seconds: float = 3.0,
     views: int | None = None,
@@ -48,8 +54,8 @@ def bench(
     images : path, optional
         A folder whose pictures are used, at most 512 of them; else simulated galaxies are.
     rows : int
-        Files that a whole way goes through; pictures are repeated as links. All are in the system's
-        cache of files: the disk is not measured.
+        Files that our whole way goes through, and the peer's through a quarter of them; pictures are
+        repeated as links. All are in the system's cache of files: the disk is not measured.
     seconds : float
         What each limit is measured for in each repeat.
     views : 1, 2, 4, 8 or None
@@ -66,42 +72,32 @@ def bench(
     BenchError
         If a part of it cannot run, or there is no picture.
     """
-    found = machine()  # first, since the load is that of others
     bundle = open_bundle(model)
     passes = bundle.views if views is None else views
+    others = Others()
     left_out = why_no_peer() if peer else "the peer's loop was not asked for"
     measured: list[Repeat] = []
     with temporary_folder() as folder:
         if images is None:
-            say(f"drawing {_DISTINCT} galaxies")
+            say(f"drawing {min(_DISTINCT, rows)} galaxies")
             pictures = simulated(folder / "distinct", min(_DISTINCT, rows))
         else:
             pictures = users(Path(images))
         files = repeated(pictures, rows, folder / "files")
-        with Limits(model, pictures, passes, cores()) as limits:
+        fewer = repeated(pictures, min(rows, max(rows // _PEER_SHARE, _PEER_LEAST)), folder / "fewer")
+        with Limits(model, pictures, passes, available_cores()) as limits:
             batches = limits.choose_batch()
-
-            def ours_whole() -> Pass:
-                return _pass(fresh_process(ours.predict_folder, model, str(files), str(folder / "ours.parquet"), views))
-
-            def peer_whole() -> Pass | None:
-                return (
-                    None
-                    if left_out
-                    else _pass(fresh_process(_peer, model, str(files), str(folder / "peer.csv"), views))
-                )
-
             parts: dict[str, Callable[[], float | Pass | None]] = {
                 "decode": lambda: limits.decode(seconds),
                 "network": lambda: limits.network(seconds),
-                "ours": ours_whole,
-                "peer": peer_whole,
+                "ours": lambda: _pass(ours.predict_folder, model, str(files), str(folder / "ours.parquet"), views),
             }
+            if not left_out:
+                parts["peer"] = lambda: _pass(_peer, model, str(fewer), str(folder / "peer.csv"), views)
             for number in range(repeats):
                 # Every other one backwards: a drift of the machine's speed then favours none of them.
-                order = list(parts) if number % 2 == 0 else list(reversed(parts))
-                told = {}
-                for name in order:
+                told: dict[str, Any] = {"peer": None}
+                for name in list(parts) if number % 2 == 0 else list(reversed(parts)):
                     say(f"repeat {number + 1} of {repeats}: {name}")
                     told[name] = parts[name]()
                 measured.append(Repeat(**told))
@@ -113,16 +109,18 @@ def bench(
         "views": passes,
         "repeats": repeats,
         "seconds": seconds,
-        "network_batch": max(batches, key=batches.__getitem__),
+        "runtime": limits.runtime,
+        "network_batch": limits.batch,
     }
-    return Report(settings, found, measured, batches, left_out, price)
+    return Report(settings, machine(), measured, batches, left_out, price, others.share())
 
 
-def _pass(done: Done) -> Pass:
-    return one_pass(done.result, done.started, done.seconds, done.peak_mb)
+def _pass(function: Callable[..., dict[str, Any]], *arguments: Any) -> Pass:
+    done = fresh_process(function, *arguments)
+    return one_pass(done.result, done.seconds, done.peak_mb)
 
 
-def _peer(*arguments: object) -> object:
+def _peer(*arguments: Any) -> dict[str, Any]:
     # In its own process: PyTorch is never loaded beside us.
     from .peer import predict_folder
 

@@ -22,7 +22,9 @@ def bench(
     images: Annotated[
         Path | None, typer.Option(help="Folder whose pictures are used, at most 512.  [default: simulated galaxies]")
     ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Files that a whole run goes through.")] = 1500,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Files that a whole run goes through; the peer's, a quarter.")
+    ] = 4096,
     repeats: Annotated[int, typer.Option(min=1, help="Of each measurement, in turn.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.05, help="What each limit is measured for in each repeat.")] = 3.0,
     views: Annotated[
@@ -89,13 +91,20 @@ def _show(report: Report) -> None:
         console.print(f"(c) / (d): {_spread(figures['over_peer'], '.2f')}; without start-up. The peer's weights are "
                       "random: they do not change its speed", highlight=False)  # fmt: skip
     console.print(_costs(report))
+    _disturbed(report.others, report.machine)
 
 
 def _about(machine: Any) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     memory = "" if machine["memory_gb"] is None else f", {machine['memory_gb']} GB"
-    load = "" if machine["load"] is None else f", load before {machine['load']}"
-    return f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}{load}\n{versions}"
+    return f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}\n{versions}"
+
+
+def _disturbed(others: float | None, machine: Any) -> None:
+    if others is not None and others > 0.05:
+        say(f"note: other programs took {others:.0%} of the cores' time meanwhile; measure again on a quiet machine")
+    if not machine["bytecode"]:
+        say("note: Python may not write compiled modules here (PYTHONDONTWRITEBYTECODE): every start is slower for it")
 
 
 def _costs(report: Report) -> Table:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .memory import PeakMemory
+from .memory import PeakMemory, family
 
 __all__ = ["BenchError", "Done", "end_group", "fresh_process", "own_group"]
 
@@ -80,7 +80,10 @@ def own_group() -> None:
 
 
 def end_group(group: int) -> None:
-    """Kill what is left of a process group."""
+    """Kill what is left of a process group, and what descends from its first process in groups of their own."""
+    for process in family(group):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)

@@ -46,10 +46,11 @@ class Limits:
         At most the first 256 are used.
     views : int
         Passes of the network for each picture.
+    precision : "f32" or "bf16"
     processes : int
     """
 
-    def __init__(self, model: str, pictures: Sequence[Path], views: int, processes: int) -> None:
+    def __init__(self, model: str, pictures: Sequence[Path], views: int, precision: str, processes: int) -> None:
         self.batch = BATCHES[0]
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
@@ -58,7 +59,7 @@ class Limits:
             for _ in range(processes):
                 ours, theirs = context.Pipe()
                 process = context.Process(
-                    target=_work, args=(theirs, model, pictures[:_HELD], views), daemon=True
+                    target=_work, args=(theirs, model, pictures[:_HELD], views, precision), daemon=True
                 )  # fmt: skip
                 self._processes.append(process)
                 process.start()
@@ -118,10 +119,10 @@ class Limits:
         return answers
 
 
-def _work(pipe: Connection, model: str, pictures: Sequence[Path], views: int) -> None:
+def _work(pipe: Connection, model: str, pictures: Sequence[Path], views: int, precision: str) -> None:
     own_group()
     try:
-        opened = load(model, threads=1)
+        opened = load(model, threads=1, precision=precision)
         jobs = {"decode": _decoding(opened, pictures), "network": _predicting(opened, pictures, views)}
         for job in jobs.values():
             job(1)

@@ -12,7 +12,7 @@ from ..predict import predict_files
 __all__ = ["predict_folder"]
 
 
-def predict_folder(model: str, folder: str, output: str, views: int | None) -> dict[str, Any]:
+def predict_folder(model: str, folder: str, output: str, views: int | None, precision: str) -> dict[str, Any]:
     """Predict all pictures of `folder` into `output`, as ``tuningfork predict`` does.
 
     Returns
@@ -28,7 +28,7 @@ def predict_folder(model: str, folder: str, output: str, views: int | None) -> d
         if not first and done:
             first.append((done, time.perf_counter()))
 
-    summary = predict_files(load(model), [Path(folder)], output, views=views, progress=note)
+    summary = predict_files(load(model, precision=precision), [Path(folder)], output, views=views, progress=note)
     ended = time.perf_counter()
     rows, at = first[0] if first else (summary.rows, ended)
     return {"rows": summary.rows, "first": rows, "first_at": at, "ended_at": ended, "failed": summary.failed}

@@ -41,6 +41,7 @@ def bench(
     repeats: int = 3,
     seconds: float = 3.0,
     views: int | None = None,
+    precision: str = "f32",
     price: float | None = None,
     peer: bool = True,
     say: Callable[[str], None] = lambda line: None,
@@ -60,6 +61,8 @@ def bench(
         What each limit is measured for in each repeat.
     views : 1, 2, 4, 8 or None
         None: as the model asks.
+    precision : "f32" or "bf16"
+        Of our networks; the peer's run in float32.
     price : float, optional
         Of an hour of this machine.
     peer : bool
@@ -85,12 +88,14 @@ def bench(
             pictures = users(Path(images))
         files = repeated(pictures, rows, folder / "files")
         fewer = repeated(pictures, min(rows, max(rows // _PEER_SHARE, _PEER_LEAST)), folder / "fewer")
-        with Limits(model, pictures, passes, available_cores()) as limits:
+        with Limits(model, pictures, passes, precision, available_cores()) as limits:
             batches = limits.choose_batch()
             parts: dict[str, Callable[[], float | Pass | None]] = {
                 "decode": lambda: limits.decode(seconds),
                 "network": lambda: limits.network(seconds),
-                "ours": lambda: _pass(ours.predict_folder, model, str(files), str(folder / "ours.parquet"), views),
+                "ours": lambda: _pass(
+                    ours.predict_folder, model, str(files), str(folder / "ours.parquet"), views, precision
+                ),
             }
             if not left_out:
                 parts["peer"] = lambda: _pass(_peer, model, str(fewer), str(folder / "peer.csv"), views)

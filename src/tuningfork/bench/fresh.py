@@ -10,11 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from .memory import PeakMemory, family
 
-__all__ = ["BenchError", "Done", "end_group", "fresh_process", "own_group"]
+__all__ = ["BenchError", "Done", "end", "fresh_process", "own_group"]
 
 
 class BenchError(ValueError):
@@ -65,8 +66,7 @@ def fresh_process(function: Callable[..., Any], *arguments: Any) -> Done:
             seconds = time.perf_counter() - started
             process.join()
     finally:
-        end_group(process.pid)
-        process.join()
+        end(process)
         ours.close()
     if error:
         raise BenchError(error)
@@ -79,14 +79,17 @@ def own_group() -> None:
         os.setpgid(0, 0)
 
 
-def end_group(group: int) -> None:
-    """Kill what is left of a process group, and what descends from its first process in groups of their own."""
-    for process in family(group):
+def end(process: BaseProcess) -> None:
+    """Kill a process that was started, all of its group (see `own_group`) and all that descends from it."""
+    assert process.pid is not None
+    for each in family(process.pid):
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(each, signal.SIGKILL)
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 def _run(connection: Connection, method: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -16,14 +16,12 @@ import numpy as np
 from ..images import load_picture
 from ..model import OUTPUT, Model, load
 from ..runtime import open_network
-from .fresh import BenchError, end_group, own_group
+from .fresh import BenchError, end, own_group
 
 __all__ = ["BATCHES", "Limits"]
 
 #: Batches of the network that are tried.
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
-#: Seconds that each of them gets in each of two rounds.
-_TRIAL = 0.4
 #: Distinct pictures whose bytes are held in memory, and decoded in turn.
 _HELD = 256
 #: Pictures decoded between two looks at the clock.
@@ -83,8 +81,7 @@ class Limits:
             pipe.close()
         for process in self._processes:
             if process.pid is not None:
-                end_group(process.pid)
-                process.join()
+                end(process)
 
     def decode(self, seconds: float) -> float:
         """Pictures a second from JPEG bytes to model input: decoded, cropped, resized and scaled."""
@@ -94,9 +91,9 @@ class Limits:
         """Pictures a second from ready input to logits, all views and networks of the model, in batches of `batch`."""
         return self._rate("network", self.batch, seconds)
 
-    def choose_batch(self) -> dict[int, float]:
-        """Try all `BATCHES` and keep the fastest; returns each one's pictures a second."""
-        rounds = [{batch: self._rate("network", batch, _TRIAL) for batch in BATCHES} for _ in range(2)]
+    def choose_batch(self, seconds: float) -> dict[int, float]:
+        """Try all `BATCHES`, each twice for so long, and keep the fastest; returns each one's pictures a second."""
+        rounds = [{batch: self._rate("network", batch, seconds) for batch in BATCHES} for _ in range(2)]
         # Another program slows one round down; nothing makes one faster than it is.
         rates = {batch: max(one[batch] for one in rounds) for batch in BATCHES}
         self.batch = max(rates, key=rates.__getitem__)

@@ -11,7 +11,7 @@ from ..bundle import open_bundle
 from ..workers import available_cores
 from . import ours
 from .fresh import fresh_process
-from .limits import Limits
+from .limits import BATCHES, Limits
 from .machine import Others, machine
 from .pictures import repeated, simulated, temporary_folder, users
 from .report import Pass, Repeat, Report, one_pass
@@ -89,7 +89,7 @@ def bench(
         files = repeated(pictures, rows, folder / "files")
         fewer = repeated(pictures, min(rows, max(rows // _PEER_SHARE, _PEER_LEAST)), folder / "fewer")
         with Limits(model, pictures, passes, precision, available_cores()) as limits:
-            batches = limits.choose_batch()
+            batches = limits.choose_batch(seconds / len(BATCHES))
             parts: dict[str, Callable[[], float | Pass | None]] = {
                 "decode": lambda: limits.decode(seconds),
                 "network": lambda: limits.network(seconds),

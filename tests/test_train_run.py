@@ -357,6 +357,14 @@ def test_curves_go_on_and_drop_what_is_repeated(tmp_path):
     assert Curves(tmp_path / "none.csv").rows == []
 
 
+def test_the_wait_for_data_is_a_share_of_the_time(tmp_path):
+    file = tmp_path / "curves.csv"
+    for epoch, (seconds, share) in enumerate([(30.0, 0.1), (10.0, 0.5)], 1):
+        Curves(file).add(epoch, {"seconds": seconds, "data_wait": share})
+    assert Curves(file).data_wait == pytest.approx((3 + 5) / 40)
+    assert Curves(tmp_path / "none.csv").data_wait == 0
+
+
 # ------------------------------------------------------------------ whole trainings
 
 
@@ -386,6 +394,8 @@ def test_a_run_leaves_what_another_program_needs(runs, galaxies, gz2, kind):
     for key, value in result["validation"].items():
         assert best[key] == value
     assert result["seconds"] == pytest.approx(curves.seconds)
+    assert 0 <= result["data_wait"] <= 1
+    assert result["data_wait"] == pytest.approx(curves.data_wait)
     assert result["peak_memory_mb"] > 50
     assert result["processes"] == 1
     assert result["deviation"]["float32"] < 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,13 +15,11 @@ from ..model import Model
 from ..predictions import concatenated
 from ..work import Layout, Part, Task, part_of
 from ..workers import WorkerError, available_cores
+from .crew import Crew
 from .tickets import Feed, Ticket
 
-__all__ = ["ACTOR_CPUS", "READ_CPUS", "MissingRay", "actors_for", "check", "predict_parts"]
+__all__ = ["MissingRay", "check", "predict_parts"]
 
-#: What Ray accounts an actor and a reader; both run one thread. An actor for every CPU takes a quarter of the cluster,
-#: so that readers have room even after half of its nodes are gone: without any, Ray waits in silence.
-ACTOR_CPUS, READ_CPUS = 0.25, 0.5
 #: Rows that are read and predicted together: what goes through the object store as one.
 SLICE = 256
 #: Seconds between looks at how large the cluster is.
@@ -50,22 +49,6 @@ def check() -> None:
         import ray.data  # noqa: F401
     except ImportError as error:
         raise MissingRay(f"--engine ray needs Ray ({error}): pip install 'tuningfork[ray]'") from None
-
-
-def actors_for(cpus: float, workers: int = 0) -> int:
-    """How many actors a cluster of so many CPUs runs: `workers`, at most two a CPU; 0: one a CPU.
-
-    Half of the cluster, and at least one reader's share, is left to readers.
-
-    Raises
-    ------
-    WorkerError
-        If the cluster has no room for one actor and one reader.
-    """
-    if cpus < ACTOR_CPUS + READ_CPUS:
-        raise WorkerError(f"Ray's cluster has {cpus:g} CPUs, and one at least is needed: add a node to it")
-    most = min(2 * cpus, (cpus - READ_CPUS) / ACTOR_CPUS)
-    return max(1, min(workers or int(cpus), int(most)))
 
 
 def predict_parts(
@@ -138,13 +121,16 @@ def _epoch(
 
     from . import stages
 
-    cpus = _cpus()
-    actors = actors_for(cpus, workers)
+    cpus, gpus = _size(model)
+    crew = Crew.of(cpus, gpus, workers)
+    running = {**model.running, "threads": 1}
+    if not crew.gpus and running["device"] == "auto":
+        # A node may have a GPU that Ray was not told of; it is not ours then.
+        running["device"] = "cpu"
     ledger = stages.open_ledger()
     try:
         ledger.add.remote([Ticket(number, dict(slices)) for number, slices in feed.pending.items()])
-        options = {"views": views, "batch": batch, "actors": actors, "actor_cpus": ACTOR_CPUS, "cpus": READ_CPUS}
-        data = stages.dataset(ledger, ray.put(model.reading), ray.put(model.bundle), **options)
+        data = stages.dataset(model, ledger, crew, running=running, views=views, batch=batch)
         looked, opens = time.monotonic(), _hand_out(ledger, feed, cpus)
         with closing(_tables(data)) as tables:
             for table in tables:
@@ -153,10 +139,10 @@ def _epoch(
                     if answer[0] not in feed.pending:
                         ledger.forget.remote(answer[0])
                 if time.monotonic() - looked > LOOK:
-                    looked, cpus = time.monotonic(), _cpus()
-                    if actors * ACTOR_CPUS + READ_CPUS > cpus:
+                    looked, (cpus, gpus) = time.monotonic(), _size(model)
+                    if not crew.fits(cpus, gpus):
                         return
-                    if opens and actors_for(cpus, workers) >= WORTH_A_BREAK * actors:
+                    if opens and Crew.of(cpus, gpus, workers).actors >= WORTH_A_BREAK * crew.actors:
                         opens = False
                         ledger.end.remote()
                 opens = opens and _hand_out(ledger, feed, cpus)
@@ -192,15 +178,15 @@ def _cluster(address: str | None) -> Iterator[bool]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     began = not ray.is_initialized()
+    options = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if began and address is None:
-            ray.init(
-                address="local", num_cpus=available_cores(), include_dashboard=False, log_to_driver=False,
-                logging_level=logging.ERROR,
-            )  # fmt: skip
+            with _hushed():
+                ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **options)
         elif began:
             try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+                with _hushed():
+                    ray.init(address=address, **options)
             except Exception as error:  # ConnectionError, ValueError, RuntimeError…
                 why = " ".join(str(error).split())
                 raise WorkerError(f"no Ray cluster at {address}: {why}") from None
@@ -211,10 +197,26 @@ def _cluster(address: str | None) -> Iterator[bool]:
             ray.shutdown()
 
 
-def _cpus() -> float:
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Send what is written to stderr nowhere: Ray's compiled part says there how little it is going to say."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _size(model: Model) -> tuple[float, float]:
+    """How many CPUs and GPUs the cluster has now; GPUs only if the model may use them."""
     import ray
 
-    return float(ray.cluster_resources().get("CPU", 0))
+    found = ray.cluster_resources()
+    return found.get("CPU", 0.0), found.get("GPU", 0.0) if model.running["device"] != "cpu" else 0.0
 
 
 def _check_nodes() -> None:

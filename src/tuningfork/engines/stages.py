@@ -7,8 +7,8 @@ import pickle
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,11 +19,11 @@ from ray.data.datasource import ReadTask
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .. import __version__
-from ..bundle import Bundle
 from ..inputs import Entry, Opening
 from ..model import Model
 from ..reading import Read, Reading
 from ..work import read_entry
+from .crew import ACTOR_CPUS, READ_CPUS, Crew
 from .tickets import Ticket
 
 __all__ = ["Ledger", "Network", "answers", "dataset", "open_ledger", "read"]
@@ -32,6 +32,8 @@ __all__ = ["Ledger", "Network", "answers", "dataset", "open_ledger", "read"]
 MAX_DEATHS = 20
 #: Pictures that a reader fetches at once: stores answer late.
 TOGETHER = 4
+#: Pictures that are one errand for one of its threads.
+LOT = 8
 #: Seconds without any progress after which Ray Data gives up.
 STALLED = 600
 
@@ -150,27 +152,33 @@ def read(batch: pa.Table, ledger: Any, reading: Any, version: str) -> Iterator[p
         yield _failed(ticket, f"{before} processes ended while they read it; is there enough memory?")
         return
 
-    def at(row: tuple[int, int] | None) -> None:
-        ray.get(ledger.at.remote(number, row))
-
     for index, part in ticket.slices.items():
-        dead = {row: why for (slice_, row), why in doomed.items() if slice_ == index}
+        entries = [
+            replace(entry, error=doomed[index, row]) if (index, row) in doomed else entry
+            for row, entry in enumerate(part.entries)
+        ]
         if before < 2:
-            reads = _read_together(ray.get(reading), part.entries, dead)
+            reads = _read_together(ray.get(reading), entries)
         else:
-            reads = _read_one_by_one(ray.get(reading), part.entries, dead, lambda row, i=index: at((i, row)))  # type: ignore[misc]
-            at(None)
+            reads = _read_one_by_one(ray.get(reading), entries, partial(_tell, ledger, number, index))
         yield _row(number, index, pickle.dumps(reads, protocol=5))
+
+
+def _tell(ledger: Any, number: int, index: int, row: int | None) -> None:
+    # The answer is waited for: the process may be gone a moment later.
+    ray.get(ledger.at.remote(number, None if row is None else (index, row)))
 
 
 class Network:
     """The network's stage, one for each actor: slices that were read → their predictions."""
 
-    def __init__(self, bundle: Any, ledger: Any, views: int | None, batch: int, version: str) -> None:
+    def __init__(
+        self, bundle: Any, running: Mapping[str, Any], ledger: Any, views: int | None, batch: int, version: str
+    ) -> None:
         if version != __version__:
             raise RuntimeError(f"tuningfork {__version__} is installed on a node of the cluster, {version} here")
-        found: Bundle = ray.get(bundle)
-        self._model, self._ledger, self._views, self._batch = Model(found, threads=1), ledger, views, batch
+        self._model = Model(ray.get(bundle), **running)
+        self._ledger, self._views, self._batch = ledger, views, batch
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One slice, batch by batch."""
@@ -189,22 +197,14 @@ class Network:
 
 
 def dataset(
-    ledger: Any,
-    reading: Any,
-    bundle: Any,
-    *,
-    views: int | None,
-    batch: int,
-    actors: int,
-    actor_cpus: float,
-    cpus: float,
+    model: Model, ledger: Any, crew: Crew, *, running: Mapping[str, Any], views: int | None, batch: int
 ) -> Dataset:
-    """The three stages: tickets, readers (tasks of `cpus` each), networks (`actors` of `actor_cpus` each).
+    """The three stages: tickets, readers (tasks), networks (actors).
 
     Parameters
     ----------
     ledger : handle of a `Ledger`
-    reading, bundle : references to a `Reading` and a `Bundle` in the object store
+    running : how the actors open the model, see `Model.running`
     """
     # The source must live as long as the driver, or all its tickets would be handed out again.
     beside = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
@@ -215,16 +215,17 @@ def dataset(
                 read,
                 batch_size=1,
                 batch_format="pyarrow",
-                fn_kwargs={"ledger": ledger, "reading": reading, "version": __version__},
-                num_cpus=cpus,
+                fn_kwargs={"ledger": ledger, "reading": ray.put(model.reading), "version": __version__},
+                num_cpus=READ_CPUS,
             )
             .map_batches(
                 Network,
                 batch_size=1,
                 batch_format="pyarrow",
-                fn_constructor_args=(bundle, ledger, views, batch, __version__),
-                compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-                num_cpus=actor_cpus,
+                fn_constructor_args=(ray.put(model.bundle), running, ledger, views, batch, __version__),
+                compute=ActorPoolStrategy(size=crew.actors, max_tasks_in_flight_per_actor=2),
+                num_cpus=ACTOR_CPUS,
+                num_gpus=crew.gpus,
             )
         )
 
@@ -267,25 +268,20 @@ def _opening() -> Opening:
     return Opening()
 
 
-def _read_together(reading: Reading, entries: Sequence[Entry], dead: Mapping[int, str]) -> list[Read]:
+def _read_together(reading: Reading, entries: Sequence[Entry]) -> list[Read]:
+    lots = [
+        [(entry, _opening().prepare(entry)) for entry in entries[at : at + LOT]] for at in range(0, len(entries), LOT)
+    ]
     with ThreadPoolExecutor(TOGETHER) as pool:
-        return [future.result() for future in [_submit(pool, reading, *row, dead) for row in enumerate(entries)]]
+        told = pool.map(lambda lot: [read_entry(reading, *row) for row in lot], lots)
+        return [one for lot in told for one in lot]
 
 
-def _submit(pool: ThreadPoolExecutor, reading: Reading, row: int, entry: Entry, dead: Mapping[int, str]) -> Any:
-    if row in dead:
-        return pool.submit(Read, entry.id, entry.path, None, dead[row])
-    return pool.submit(read_entry, reading, entry, _opening().prepare(entry))
-
-
-def _read_one_by_one(
-    reading: Reading, entries: Sequence[Entry], dead: Mapping[int, str], at: Callable[[int], None]
-) -> list[Read]:
+def _read_one_by_one(reading: Reading, entries: Sequence[Entry], at: Callable[[int | None], None]) -> list[Read]:
     reads = []
     for row, entry in enumerate(entries):
-        if row in dead:
-            reads.append(Read(entry.id, entry.path, None, dead[row]))
-        else:
+        if not entry.error:
             at(row)
-            reads.append(read_entry(reading, entry, _opening().prepare(entry)))
+        reads.append(read_entry(reading, entry, _opening().prepare(entry)))
+    at(None)
     return reads

@@ -148,13 +148,13 @@ def predict_files(
         return _of_one_name(found, lambda: find_entries(given, columns)) if kaggle else found
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
-    beside = folder.with_name(f".{folder.name}.lock")
+    beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))
     with ExitStack() as held:
         held.enter_context(lock(beside, busy, shared=shard is not None))
         shards = shard[1] if shard else None
         if shard:
             held.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
-        with lock(folder.with_name(f".{folder.name}.listing.lock")):
+        with lock(listing):
             size = rows_of_a_part
             run = open_run(folder, identity, entries, resume=resume, shards=shards, rows_of_a_part=size)
         if not run.rows:
@@ -192,8 +192,10 @@ def predict_files(
             merge(run, output)
             run.remove()
         elif complete:
-            run.finish()
-            # Of shards, the last one: no other needs it.
+            # Two shards may end at the same moment.
+            with lock(listing):
+                run.finish()
+            # No other needs it any more.
             beside.unlink(missing_ok=True)
     return _summary(output, total, total - todo, outcome, model, complete)
 

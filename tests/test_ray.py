@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -126,7 +125,12 @@ def test_few_parts_are_under_way_however_many_there_are():
 
 def test_rows_of_one_table_stay_together():
     tickets_ = list(Feed(iter([[_task(0, 20, "row"), _task(1, 20, "row")], [_task(2, 20)]]), 8).tickets(4))
-    assert [[part.part for part in ticket.slices.values()] for ticket in tickets_] == [[0, 0, 0, 1, 1, 1], [2], [2], [2]]
+    assert [[part.part for part in ticket.slices.values()] for ticket in tickets_] == [
+        [0, 0, 0, 1, 1, 1],
+        [2],
+        [2],
+        [2],
+    ]
 
 
 def test_the_ledger_knows_what_was_begun_and_which_row_killed():
@@ -147,7 +151,227 @@ def test_the_ledger_knows_what_was_begun_and_which_row_killed():
         assert list(doomed) == [(0, 2)]
         await ledger.forget(0)
         assert await ledger.begin(0) is None
-        await ledger.end()
-        assert await ledger.number(1) is None
+        late = asyncio.ensure_future(ledger.number(1))
+        await ledger.end(2)
+        assert await ledger.number(2) is None
+        assert not late.done()
+        await ledger.add(list(Feed(iter([[_task(0, 4)]]), 4).tickets(1)))
+        assert await late == 0
 
     asyncio.run(story())
+
+
+# ---------------------------------------------------------------- on clusters of this machine
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tuningfork.load("fast", threads=1)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(40):
+        Image.fromarray(render(draw(4, index))).resize((160, 160)).save(folder / f"{index:03d}.jpg", quality=90)
+    (folder / "017.jpg").write_bytes(b"\xff\xd8\xff broken")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def many(pictures, tmp_path_factory):
+    """480 files."""
+    folder = tmp_path_factory.mktemp("many")
+    for copy in range(12):
+        for picture in pictures.iterdir():
+            os.link(picture, folder / f"{copy:02d}-{picture.name}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(model, many, tmp_path_factory):
+    file = tmp_path_factory.mktemp("whole") / "whole.parquet"
+    predict_files(model, [many], file, rows_of_a_part=100, workers=1)
+    return file.read_bytes()
+
+
+def _slow_and_deadly():
+    """What to run in each of the cluster's processes when it starts; goes there by value."""
+
+    def patch():
+        import os
+        import signal
+
+        from tuningfork.engines import stages
+
+        read_entry = stages.read_entry
+
+        def deadly(reading, entry, fetch):
+            time.sleep(0.02)
+            if entry.location.endswith("kills.jpg") and not entry.error:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return read_entry(reading, entry, fetch)
+
+        stages.read_entry = deadly
+
+    return patch
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    engine.check()
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        made.add_node(num_cpus=1)
+        hook = {"worker_process_setup_hook": _slow_and_deadly()}
+        ray.init(address=made.address, log_to_driver=False, logging_level="error", runtime_env=hook)
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Slices of 64 rows, of which few are under way, and a close watch on the cluster."""
+    monkeypatch.setattr(engine, "SLICE", 64)
+    monkeypatch.setattr(engine, "LOOK", 0.2)
+    monkeypatch.setattr(tickets, "ROWS_PER_CPU", 64)
+    monkeypatch.setattr(tickets, "TICKETS_PER_CPU", 2)
+
+
+def _processes(title):
+    """Ray's processes of that title; none but those of this test's clusters have our stages."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if command.startswith(f"ray::{title}"):
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.slow
+def test_killed_workers_cost_no_row(model, many, whole, tmp_path, cluster, small):
+    """SIGKILL of an actor and of a reader in mid-run; the bytes are those of a quiet run on one machine."""
+    left = ["MapWorker(MapBatches(Network)", "MapBatches(read)"]
+
+    def kill(done, total):
+        if done and left and (found := _processes(left[0])):
+            os.kill(found[0], signal.SIGKILL)
+            left.pop(0)
+
+    summary = predict_files(model, [many], tmp_path / "out.parquet", rows_of_a_part=100, engine="ray", progress=kill)
+    assert not left
+    assert (summary.rows, summary.failed) == (480, 12)
+    assert (tmp_path / "out.parquet").read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_the_row_that_kills_is_found_and_reported(model, pictures, tmp_path, cluster, small):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(10):
+        os.link(pictures / f"{index:03d}.jpg", folder / f"{index:03d}.jpg")
+    os.link(pictures / "000.jpg", folder / "005-kills.jpg")
+    summary = predict_files(model, [folder], tmp_path / "out.parquet", engine="ray")
+    assert (summary.rows, summary.failed) == (11, 1)
+    assert summary.errors[0].id == "005-kills"
+    assert "process that read it ended" in summary.errors[0].reason
+
+
+@pytest.mark.slow
+def test_nodes_come_and_go(model, many, whole, tmp_path, cluster, small):
+    """A node is added in mid-run, and used; then all but the first are lost."""
+    first, second = cluster.head_node, next(node for node in cluster.list_all_nodes() if node != cluster.head_node)
+    third, actors, left = None, set(), [32, 288]
+
+    def change(done, total):
+        nonlocal third
+        actors.update(_processes("MapWorker(MapBatches(Network)"))
+        if left and done >= left[0]:
+            left.pop(0)
+            if third is None:
+                third = cluster.add_node(num_cpus=2)
+                actors.clear()
+            else:
+                cluster.remove_node(third, allow_graceful=False)
+                cluster.remove_node(second, allow_graceful=False)
+
+    try:
+        predict_files(model, [many], tmp_path / "out.parquet", rows_of_a_part=100, engine="ray", progress=change)
+    finally:
+        for node in [node for node in cluster.list_all_nodes() if node != first]:
+            cluster.remove_node(node, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+    assert not left
+    assert len(actors) >= 4
+    assert (tmp_path / "out.parquet").read_bytes() == whole
+
+
+_ALONE = "import sys; from tuningfork.predict import load, predict_files; from tuningfork.engines import ray\n"
+
+
+@pytest.mark.slow
+def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, model, tmp_path):
+    """From a folder of its own, with relative paths; then interrupted at its first rows."""
+    pytest.importorskip("ray")
+    os.symlink(pictures, tmp_path / "in")
+    predict_files(model, [tmp_path / "in"], tmp_path / "local.parquet", workers=1, rows_of_a_part=16)
+    run = "predict_files(load('fast'), ['in'], 'out.parquet', engine='ray', rows_of_a_part=16)"
+    command = [sys.executable, "-c", _ALONE + run]
+    home = str(Path(tuningfork.__file__).parents[1])
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": home}, "text": True}
+    done = subprocess.run(command, capture_output=True, check=False, **options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    ours, local = (pq.read_table(tmp_path / name) for name in ("out.parquet", "local.parquet"))
+    assert ours.drop_columns("path").equals(local.drop_columns("path"))
+
+    progress = "lambda done, total: print(done, flush=True)"
+    stopped = run.replace("out.parquet", "stopped").replace("16)", f"16, progress={progress})")
+    with subprocess.Popen(
+        [sys.executable, "-c", _ALONE + stopped], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    ) as process:
+        assert process.stdout
+        assert next(process.stdout) == "0\n"
+        assert next(process.stdout)
+        mine = _descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert mine
+    assert not [pid for pid in mine if _alive(pid)]
+
+
+def _descendants(pid):
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = [pid]
+    for parent in found:
+        found += [child for child, of in parents.items() if of == parent]
+    return found[1:]
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_told(model, pictures, tmp_path):
+    pytest.importorskip("ray")
+    with pytest.raises(PredictError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
+        predict_files(model, [pictures], tmp_path / "out.parquet", engine="ray", address="127.0.0.1:9")

@@ -6,14 +6,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from .. import __version__
 from ..model import Model
 from ..predictions import concatenated
-from ..work import Layout, Part, Task, part_of
+from ..work import TOGETHER, Layout, Part, Task, part_of
 from ..workers import WorkerError, available_cores
 from .crew import Crew
 from .tickets import Feed, Ticket
@@ -81,7 +82,8 @@ def predict_parts(
         If there is no such cluster, its nodes lack this package, or it fails again and again.
     """
     check()
-    feed = Feed(groups, max(batch, SLICE // batch * batch))
+    together = max(batch, TOGETHER)
+    feed = Feed(groups, max(together, SLICE // together * together))
     with _cluster(address) as ours:
         if not ours:
             _check_nodes()
@@ -100,6 +102,8 @@ def predict_parts(
                             yield part_of(whole.task, concatenated(model.tree, whole.predictions()), layout)
             except _Broken as error:
                 why = str(error)
+                # A node that is lost is missed a little later.
+                time.sleep(LOOK)
             failures += 1
             if failures > MAX_FAILURES:
                 raise WorkerError(f"Ray failed {MAX_FAILURES} times over: {why}")
@@ -116,6 +120,11 @@ def _epoch(
 
     What is under way in `feed` is begun again. When the cluster has grown, no more is begun, and the next epoch has
     more actors; when it is too small now for its actors, nothing is waited for.
+
+    Raises
+    ------
+    _Broken
+        If Ray gave up, or the cluster is too small.
     """
     import ray
 
@@ -129,34 +138,68 @@ def _epoch(
         running["device"] = "cpu"
     ledger = stages.open_ledger()
     try:
-        ledger.add.remote([Ticket(number, dict(slices)) for number, slices in feed.pending.items()])
-        data = stages.dataset(model, ledger, crew, running=running, views=views, batch=batch)
-        looked, opens = time.monotonic(), _hand_out(ledger, feed, cpus)
-        with closing(_tables(data)) as tables:
+        again = [Ticket(number, dict(slices)) for number, slices in feed.pending.items()]
+        book = _Book(ledger, feed, again)
+        book.fill(cpus)
+        # A short run has no use for more.
+        actors = min(crew.actors, len(feed.pending))
+        data = stages.dataset(model, ledger, replace(crew, actors=actors), running=running, views=views, batch=batch)
+        watch = _Watch(model, crew, cpus, gpus)
+        with stages.watched_by(watch), closing(_tables(data)) as tables:
             for table in tables:
                 for answer in stages.answers(table):
                     yield answer
                     if answer[0] not in feed.pending:
                         ledger.forget.remote(answer[0])
-                if time.monotonic() - looked > LOOK:
-                    looked, (cpus, gpus) = time.monotonic(), _size(model)
-                    if not crew.fits(cpus, gpus):
-                        return
-                    if opens and Crew.of(cpus, gpus, workers).actors >= WORTH_A_BREAK * crew.actors:
-                        opens = False
-                        ledger.end.remote()
-                opens = opens and _hand_out(ledger, feed, cpus)
+                if Crew.of(watch.cpus, watch.gpus, workers).actors >= WORTH_A_BREAK * crew.actors:
+                    book.close()
+                book.fill(watch.cpus)
     finally:
         ray.kill(ledger)
 
 
-def _hand_out(ledger: Any, feed: Feed, cpus: float) -> bool:
-    """Put tickets in the ledger; whether there will be more."""
-    ledger.add.remote(list(feed.tickets(cpus)))
-    if not feed.unbegun():
-        ledger.end.remote()
-        return False
-    return True
+class _Watch:
+    """Looks at how large the cluster is; called all the time, by Ray Data's own thread."""
+
+    def __init__(self, model: Model, crew: Crew, cpus: float, gpus: float) -> None:
+        self._model, self._crew, self.cpus, self.gpus, self._at = model, crew, cpus, gpus, time.monotonic()
+
+    def __call__(self) -> None:
+        """Raise _Shrunk if readers might have no room, since all would wait for ever then."""
+        if time.monotonic() - self._at < LOOK:
+            return
+        self._at, (self.cpus, self.gpus) = time.monotonic(), _size(self._model)
+        if not self._crew.fits(self.cpus, self.gpus):
+            raise _Shrunk(f"nodes were lost, {self.cpus:g} CPUs are left")
+
+
+class _Shrunk(Exception):
+    """The cluster is too small now for what was begun on it."""
+
+
+class _Book:
+    """Puts tickets in the ledger of one epoch, and says when there will be no more."""
+
+    def __init__(self, ledger: Any, feed: Feed, tickets: Sequence[Ticket]) -> None:
+        self._ledger, self._feed, self._total, self._open = ledger, feed, len(tickets), True
+        ledger.add.remote(tickets)
+
+    def fill(self, cpus: float) -> None:
+        """Put in as many tickets as may be under way."""
+        if not self._open:
+            return
+        tickets = list(self._feed.tickets(cpus))
+        self._total += len(tickets)
+        if tickets:
+            self._ledger.add.remote(tickets)
+        if not self._feed.unbegun():
+            self.close()
+
+    def close(self) -> None:
+        """There will be no more."""
+        if self._open:
+            self._ledger.end.remote(self._total)
+        self._open = False
 
 
 def _tables(data: Any) -> Iterator[Any]:
@@ -164,8 +207,13 @@ def _tables(data: Any) -> Iterator[Any]:
     try:
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     except Exception as error:  # of Ray's many kinds, and each may be of a node that is gone
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise _Broken(f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}") from error
+        raise _Broken(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    # Ray's messages are long, and end with what matters.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}"
 
 
 @contextmanager
@@ -240,7 +288,11 @@ def _check_nodes() -> None:
         ).remote()
         for node in nodes
     ]  # fmt: skip
-    for node, found in zip(nodes, ray.get(asked), strict=True):
+    try:
+        told = ray.get(asked)
+    except ray.exceptions.RayError as error:
+        raise WorkerError(f"Ray's cluster runs nothing: {_reason(error)}") from None
+    for node, found in zip(nodes, told, strict=True):
         if found != __version__:
             there = f"has tuningfork {found}, not {__version__} as here" if found else "lacks tuningfork"
             raise WorkerError(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import ray
@@ -20,18 +22,20 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .. import __version__
 from ..inputs import Entry, Opening
+from ..inputs.addresses import is_address
+from ..inputs.stores import REMOTE_THREADS
 from ..model import Model
 from ..reading import Read, Reading
-from ..work import read_entry
+from ..work import TOGETHER, read_entry
 from .crew import ACTOR_CPUS, READ_CPUS, Crew
 from .tickets import Ticket
 
-__all__ = ["Ledger", "Network", "answers", "dataset", "open_ledger", "read"]
+__all__ = ["Ledger", "Network", "Watch", "answers", "dataset", "open_ledger", "read", "watched_by"]
 
 #: Processes that one ticket may cost before the run is given up.
 MAX_DEATHS = 20
-#: Pictures that a reader fetches at once: stores answer late.
-TOGETHER = 4
+#: Threads of a reader: they wait for the disk, and for stores much longer.
+FETCHING = 4
 #: Pictures that are one errand for one of its threads.
 LOT = 8
 #: Seconds without any progress after which Ray Data gives up.
@@ -59,7 +63,7 @@ class Ledger:
     def __init__(self) -> None:
         self._held: dict[int, _Held] = {}
         self._order = array("q")
-        self._ended = False
+        self._total: int | None = None
         self._news = asyncio.Condition()
 
     async def add(self, tickets: Sequence[Ticket]) -> None:
@@ -70,10 +74,10 @@ class Ledger:
                 self._order.append(ticket.number)
             self._news.notify_all()
 
-    async def end(self) -> None:
-        """There will be no more tickets."""
+    async def end(self, total: int) -> None:
+        """There will be so many tickets in all; some may still be on their way, since calls overtake each other."""
         async with self._news:
-            self._ended = True
+            self._total = total
             self._news.notify_all()
 
     async def forget(self, number: int) -> None:
@@ -82,8 +86,12 @@ class Ledger:
 
     async def number(self, place: int) -> int | None:
         """Which ticket is at this place of the order, as soon as it is known; None: the order ends before it."""
+
+        def known() -> bool:
+            return len(self._order) > place or (self._total is not None and place >= self._total)
+
         async with self._news:
-            await self._news.wait_for(lambda: self._ended or len(self._order) > place)
+            await self._news.wait_for(known)
             return self._order[place] if len(self._order) > place else None
 
     async def begin(self, number: int) -> tuple[Ticket, Mapping[tuple[int, int], str], int] | None:
@@ -135,11 +143,17 @@ class _Tickets(Datasource):
         return [ReadTask(numbers, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]
 
 
-def read(batch: pa.Table, ledger: Any, reading: Any, version: str) -> Iterator[pa.Table]:
+def read(batch: pa.Table, ledger: Any, reading: Any, folder: str, version: str) -> Iterator[pa.Table]:
     """The reading stage: a ticket's slices, each with its pictures decoded and resized.
 
     A ticket that was begun twice before is read one by one, so that the row that kills is found and reported.
+
+    Parameters
+    ----------
+    folder : where the driver works, from which relative paths go
     """
+    with suppress(OSError):
+        os.chdir(folder)
     number = batch["ticket"][0].as_py()
     told = ray.get(ledger.begin.remote(number))
     if told is None:
@@ -191,8 +205,12 @@ class Network:
             failed = f"{before} processes ended while they predicted it; is there enough memory? Try fewer --workers"
             return _row(number, index, None, failed)
         # Written by our own readers of this very run.
-        reads = pickle.loads(data.as_buffer())
-        told = [self._model.finish(reads[i : i + self._batch], self._views) for i in range(0, len(reads), self._batch)]
+        reads, together = pickle.loads(data.as_buffer()), max(self._batch, TOGETHER)
+        # The very batches of the local engine, so that the rows are the same to the last bit.
+        told = [
+            self._model.finish(reads[at : at + together], self._views, batch=self._batch)
+            for at in range(0, len(reads), together)
+        ]
         return _row(number, index, pickle.dumps(told, protocol=5))
 
 
@@ -215,7 +233,12 @@ def dataset(
                 read,
                 batch_size=1,
                 batch_format="pyarrow",
-                fn_kwargs={"ledger": ledger, "reading": ray.put(model.reading), "version": __version__},
+                fn_kwargs={
+                    "ledger": ledger,
+                    "reading": ray.put(model.reading),
+                    "folder": os.getcwd(),
+                    "version": __version__,
+                },
                 num_cpus=READ_CPUS,
             )
             .map_batches(
@@ -228,6 +251,37 @@ def dataset(
                 num_gpus=crew.gpus,
             )
         )
+
+
+class Watch:
+    """What Ray Data calls while it works; see its ``ExecutionCallback``."""
+
+    #: Called at every step of the scheduling; what it raises ends the work.
+    look: ClassVar[Callable[[], None] | None] = None
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """Nothing to do."""
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Look."""
+        if Watch.look:
+            Watch.look()
+
+    def after_execution_succeeds(self, executor: Any) -> None:
+        """Nothing to do."""
+
+    def after_execution_fails(self, executor: Any, error: Exception) -> None:
+        """Nothing to do."""
+
+
+@contextmanager
+def watched_by(look: Callable[[], None]) -> Iterator[None]:
+    """Have Ray Data call `look` all the while, from its own thread."""
+    Watch.look = look
+    try:
+        yield
+    finally:
+        Watch.look = None
 
 
 def open_ledger() -> Any:
@@ -251,6 +305,7 @@ def _settings() -> DataContext:
     # Blocks are handed on when they reach this size: each row at once.
     settings.target_max_block_size = 1
     settings.execution_no_progress_timeout_s = STALLED
+    settings.custom_execution_callback_classes = [*settings.custom_execution_callback_classes, Watch]
     return settings
 
 
@@ -272,7 +327,8 @@ def _read_together(reading: Reading, entries: Sequence[Entry]) -> list[Read]:
     lots = [
         [(entry, _opening().prepare(entry)) for entry in entries[at : at + LOT]] for at in range(0, len(entries), LOT)
     ]
-    with ThreadPoolExecutor(TOGETHER) as pool:
+    remote = is_address(entries[0].location)
+    with ThreadPoolExecutor(REMOTE_THREADS if remote else FETCHING) as pool:
         told = pool.map(lambda lot: [read_entry(reading, *row) for row in lot], lots)
         return [one for lot in told for one in lot]
 

@@ -126,7 +126,12 @@ def test_few_parts_are_under_way_however_many_there_are():
 
 def test_rows_of_one_table_stay_together():
     tickets_ = list(Feed(iter([[_task(0, 20, "row"), _task(1, 20, "row")], [_task(2, 20)]]), 8).tickets(4))
-    assert [[part.part for part in ticket.slices.values()] for ticket in tickets_] == [[0, 0, 0, 1, 1, 1], [2], [2], [2]]
+    assert [[part.part for part in ticket.slices.values()] for ticket in tickets_] == [
+        [0, 0, 0, 1, 1, 1],
+        [2],
+        [2],
+        [2],
+    ]
 
 
 def test_the_ledger_knows_what_was_begun_and_which_row_killed():

@@ -262,12 +262,45 @@ def test_memory_of_children_counts():
 def test_no_child_outlives_it(tmp_path):
     with pytest.raises(BenchError, match="ended with code 3"):
         fresh_process(_leaves_a_child, str(tmp_path / "pid"))
-    child = int((tmp_path / "pid").read_text("ascii"))
-    for _ in range(100):
-        if not family(child):
+    _wait_for_the_end_of(int((tmp_path / "pid").read_text("ascii")))
+
+
+def _wait_for_the_end_of(process):
+    for _ in range(400):
+        if not family(process):
             return
         time.sleep(0.05)
-    raise AssertionError(f"process {child} is still there")
+    raise AssertionError(f"process {process} is still there")
+
+
+_CALLER = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+import test_bench
+from tuningfork.bench.fresh import fresh_process
+
+if __name__ == "__main__":
+    fresh_process(test_bench._waits, sys.argv[2])
+"""
+
+
+def _waits(pid_file):
+    with open(pid_file + ".part", "w", encoding="ascii") as file:
+        file.write(str(os.getpid()))
+    os.rename(pid_file + ".part", pid_file)
+    time.sleep(600)
+
+
+@needs_proc
+def test_it_ends_with_a_caller_that_is_killed(tmp_path):
+    script, pid = tmp_path / "caller.py", tmp_path / "pid"
+    script.write_text(_CALLER, encoding="utf-8")
+    with subprocess.Popen([sys.executable, script, os.path.dirname(__file__), pid]) as caller:
+        while not pid.exists():
+            assert caller.poll() is None
+            time.sleep(0.05)
+        caller.kill()
+    _wait_for_the_end_of(int(pid.read_text("ascii")))
 
 
 # ------------------------------------------------------------------ pictures

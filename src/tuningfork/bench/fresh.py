@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,8 +93,19 @@ def end(process: BaseProcess) -> None:
     process.join()
 
 
+def _end_with_caller() -> None:
+    caller = multiprocessing.parent_process()
+    assert caller is not None
+    caller.join()
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
 def _run(connection: Connection, method: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     own_group()
+    # Nobody waits for what a caller that was killed had asked for.
+    threading.Thread(target=_end_with_caller, daemon=True).start()
     # A spawned process would spawn its own, too; these are to be as a program's that a person starts.
     multiprocessing.set_start_method(method, force=True)
     try:

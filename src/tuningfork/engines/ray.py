@@ -226,18 +226,17 @@ def _cluster(address: str | None) -> Iterator[bool]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     began = not ray.is_initialized()
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    where = {"address": address or "local"}
+    if address is None:
+        where |= {"num_cpus": available_cores(), "include_dashboard": False}
     try:
-        if began and address is None:
-            with _hushed():
-                ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **options)
-        elif began:
+        if began:
             try:
                 with _hushed():
-                    ray.init(address=address, **options)
+                    ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
             except Exception as error:  # ConnectionError, ValueError, RuntimeError…
-                why = " ".join(str(error).split())
-                raise WorkerError(f"no Ray cluster at {address}: {why}") from None
+                wrong = f"there is no Ray cluster at {address}" if address else "Ray does not start on this machine"
+                raise WorkerError(f"{wrong}: {_reason(error)}") from None
         yield began and address is None
     finally:
         logger.setLevel(level)

@@ -1,54 +1,107 @@
-"""A batch system's array as it is documented: its tasks run at once, one is killed, and the folder is whole."""
+"""The recipe of docs/survey.md: a Slurm array's shards as processes, one of them killed, one table in the end."""
 
-import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import tuningfork
+from tuningfork.manifest import read_run
 from tuningfork.simulate import draw, render
 
-SCRIPT = Path(__file__).parents[1] / "docs" / "survey.sbatch"
+GUIDE = Path(__file__).parents[1] / "docs" / "survey.md"
+SHARDS = 3
+
+
+@pytest.fixture
+def script(tmp_path):
+    """The guide's batch script as a file, with the folders of this test."""
+    (text,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    assert re.search(rf"^#SBATCH --array=1-(\d+)$", text, re.MULTILINE)
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    # The command as installed, whatever the environment of the tests is.
+    (bin_ / "tuningfork").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tuningfork "$@"\n')
+    (bin_ / "tuningfork").chmod(0o755)
+    for name, value in (("INPUT", "in"), ("OUTPUT", "votes"), ("MODEL", "fast")):
+        text, changed = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        assert changed == 1
+    (tmp_path / "shards.sbatch").write_text(text)
+    return tmp_path / "shards.sbatch"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(40):
+        Image.fromarray(render(draw(6, index))).resize((160, 160)).save(folder / f"{index:03d}.jpg", quality=90)
+    for copy in range(1, 12):
+        for index in range(40):
+            os.link(folder / f"{index:03d}.jpg", folder / f"{copy:02d}-{index:03d}.jpg")
+    (folder / "999.jpg").write_bytes(b"\xff\xd8\xff broken")
+    return folder
+
+
+def _shard(script, number):
+    """A task of the array, its variables set as Slurm sets them."""
+    variables = {
+        "SLURM_ARRAY_TASK_ID": str(number),
+        "SLURM_ARRAY_TASK_COUNT": str(SHARDS),
+        "SLURM_CPUS_PER_TASK": "1",
+        "PYTHONPATH": str(Path(tuningfork.__file__).parents[1]),
+        "PATH": f"{script.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
+    return subprocess.Popen(
+        ["bash", str(script)],
+        cwd=script.parent,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="a shell script")
-def test_an_array_of_jobs_writes_one_folder(tmp_path):
-    pictures, output = tmp_path / "in", tmp_path / "votes"
-    pictures.mkdir()
-    for index in range(6):
-        Image.fromarray(render(draw(4, index))).save(pictures / f"{index}.jpg")
-    for index in range(6, 600):
-        os.link(pictures / f"{index % 6}.jpg", pictures / f"{index}.jpg")
+@pytest.mark.skipif(sys.platform != "linux", reason="Slurm runs on Linux")
+def test_an_array_of_shards_with_one_killed_is_one_table(script, pictures, tmp_path):
+    names = sorted(path.stem for path in pictures.iterdir())
+    shards = {number: _shard(script, number) for number in range(1, SHARDS + 1)}
+    # Slurm kills a task's whole group when its node fails.
+    while not list((tmp_path / "votes").glob("part-*.parquet")):
+        assert shards[2].poll() is None
+        time.sleep(0.01)
+    os.killpg(shards[2].pid, signal.SIGKILL)
+    told = {number: (process.communicate(timeout=300), process.returncode) for number, process in shards.items()}
+    assert told.pop(2)[1] == -signal.SIGKILL
+    # One picture is broken: exit code 3, which is no failure of the task.
+    for (_, said), code in told.values():
+        assert code == 0, said
+    run = read_run(tmp_path / "votes")
+    missing = [number for number in range(run.parts) if not run.is_whole(number)]
+    assert missing
+    assert {number % SHARDS for number in missing} == {1}
 
-    def task(number):
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "SLURM_ARRAY_TASK_ID": str(number),
-            "SLURM_ARRAY_TASK_COUNT": "3",
-            "SLURM_CPUS_PER_TASK": "1",
-        }
-        words = ["sh", str(SCRIPT), str(pictures), str(output), "--model", "fast"]
-        return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
-
-    tasks = [task(number) for number in (1, 2, 3)]
-    # Killed once it is at work; the others go on.
-    deadline = time.monotonic() + 60
-    while not list(output.glob("part-*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    tasks[1].send_signal(signal.SIGKILL)
-    tasks[1].wait()
-    tasks[1] = task(2)
-    assert [each.wait(timeout=240) for each in tasks] == [0, 0, 0]
-    ids = pyarrow.dataset.dataset(output).to_table(columns=["id"])["id"].to_pylist()
-    assert sorted(ids, key=int) == [str(number) for number in range(600)]
-    manifest = json.loads((output / "_manifest.json").read_text())
-    assert manifest["complete"]
-    assert manifest["shards"] == 3
+    again = _shard(script, 2)
+    (_, said), code = again.communicate(timeout=300), again.returncode
+    assert code == 0, said
+    merged = subprocess.run(
+        [script.parent / "bin" / "tuningfork", "merge", "votes/", "-o", "votes.parquet"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(tuningfork.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert merged.returncode in (0, 3), merged.stderr
+    assert sorted(pq.read_table(tmp_path / "votes.parquet")["id"].to_pylist()) == names
+    assert sorted(pq.read_table(tmp_path / "votes")["id"].to_pylist()) == names

@@ -25,6 +25,8 @@ __all__ = ["MissingRay", "check", "predict_parts"]
 SLICE = 256
 #: Seconds between looks at how large the cluster is.
 LOOK = 2.0
+#: How often a cluster on this machine is begun: Ray gives its own processes 30 seconds, too few on a busy one.
+STARTS = 3
 #: So many times more actors are worth letting the stages run dry.
 WORTH_A_BREAK = 1.1
 #: Failures of Ray itself, without a single row in between, after which the run is given up.
@@ -226,22 +228,33 @@ def _cluster(address: str | None) -> Iterator[bool]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     began = not ray.is_initialized()
-    where = {"address": address or "local"}
-    if address is None:
-        where |= {"num_cpus": available_cores(), "include_dashboard": False}
     try:
         if began:
-            try:
-                with _hushed():
-                    ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-            except Exception as error:  # ConnectionError, ValueError, RuntimeError…
-                wrong = f"there is no Ray cluster at {address}" if address else "Ray does not start on this machine"
-                raise WorkerError(f"{wrong}: {_reason(error)}") from None
+            _connect(address)
         yield began and address is None
     finally:
         logger.setLevel(level)
         if began:
             ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    options: dict[str, Any] = {"address": address or "local", "log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": available_cores(), "include_dashboard": False}
+    for left in reversed(range(STARTS)):
+        try:
+            with _hushed():
+                ray.init(**options)
+            return
+        except Exception as error:  # ConnectionError, ValueError, RuntimeError, Exception
+            ray.shutdown()
+            if address is None and left:
+                continue
+            wrong = f"there is no Ray cluster at {address}" if address else "Ray does not start on this machine"
+            raise WorkerError(f"{wrong}: {_reason(error)}") from None
 
 
 @contextmanager

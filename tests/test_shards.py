@@ -25,7 +25,7 @@ SHARDS = 3
 def script(tmp_path):
     """The guide's batch script as a file, with the folders of this test."""
     (text,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-    assert re.search(rf"^#SBATCH --array=1-(\d+)$", text, re.MULTILINE)
+    assert re.search(r"^#SBATCH --array=1-(\d+)$", text, re.MULTILINE)
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     # The command as installed, whatever the environment of the tests is.

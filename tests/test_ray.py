@@ -260,17 +260,29 @@ def small(monkeypatch):
 
 
 def _processes(title):
-    """Ray's processes of that title; none but those of this test's clusters have our stages."""
-    found = []
+    """Processes of Ray with that title, of the clusters that this process has started."""
+    return [pid for pid in _descendants(os.getpid()) if _command(pid).startswith(f"ray::{title}")]
+
+
+def _command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _descendants(pid):
+    parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-            if command.startswith(f"ray::{title}"):
-                found.append(int(entry.name))
-    return found
+    found = [pid]
+    for parent in found:
+        found += [child for child, of in parents.items() if of == parent]
+    return found[1:]
 
 
 @pytest.mark.slow
@@ -331,17 +343,30 @@ def test_nodes_come_and_go(model, many, whole, tmp_path, cluster, small):
     assert (tmp_path / "out.parquet").read_bytes() == whole
 
 
-_ALONE = "import sys; from tuningfork.predict import load, predict_files; from tuningfork.engines import ray\n"
+_ALONE = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_ray import _processes
+from tuningfork.predict import load, predict_files
+from tuningfork.engines import ray
+killed = []
+
+def kill_one(done, total):
+    if done and not killed:
+        killed.extend(_processes("MapWorker(MapBatches(Network)")[:1])
+        os.kill(killed[0], signal.SIGKILL)
+
+"""
 
 
 @pytest.mark.slow
 def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, model, tmp_path):
-    """From a folder of its own, with relative paths; then interrupted at its first rows."""
+    """With relative paths and an actor that is killed; then another one, interrupted at its first rows."""
     pytest.importorskip("ray")
     os.symlink(pictures, tmp_path / "in")
     predict_files(model, [tmp_path / "in"], tmp_path / "local.parquet", workers=1, rows_of_a_part=16)
-    run = "predict_files(load('fast'), ['in'], 'out.parquet', engine='ray', rows_of_a_part=16)"
-    command = [sys.executable, "-c", _ALONE + run]
+    run = "predict_files(load('fast'), ['in'], 'out.parquet', engine='ray', rows_of_a_part=16, progress=progress)"
+    command = [sys.executable, "-c", _ALONE + run.replace("progress)", "kill_one)"), str(Path(__file__).parent)]
     home = str(Path(tuningfork.__file__).parents[1])
     options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": home}, "text": True}
     done = subprocess.run(command, capture_output=True, check=False, **options)
@@ -350,10 +375,9 @@ def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, 
     ours, local = (pq.read_table(tmp_path / name) for name in ("out.parquet", "local.parquet"))
     assert ours.drop_columns("path").equals(local.drop_columns("path"))
 
-    progress = "lambda done, total: print(done, flush=True)"
-    stopped = run.replace("out.parquet", "stopped").replace("16)", f"16, progress={progress})")
+    stopped = run.replace("out.parquet", "stopped").replace("progress)", "lambda done, total: print(done, flush=True))")
     with subprocess.Popen(
-        [sys.executable, "-c", _ALONE + stopped], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        [sys.executable, "-c", _ALONE + stopped, command[-1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     ) as process:
         assert process.stdout
         assert next(process.stdout) == "0\n"
@@ -364,20 +388,6 @@ def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, 
     assert said.rstrip().endswith("KeyboardInterrupt")
     assert mine
     assert not [pid for pid in mine if _alive(pid)]
-
-
-def _descendants(pid):
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    found = [pid]
-    for parent in found:
-        found += [child for child, of in parents.items() if of == parent]
-    return found[1:]
 
 
 def _alive(pid):

@@ -231,11 +231,16 @@ def _cluster(address: str | None) -> Iterator[bool]:
     try:
         if began:
             _connect(address)
+        # Ray prints to stdout what died and is done again; this is how its debugger has it be quiet.
+        if began and (printing := sys.modules.get("ray._private.worker")):
+            printing._worker_logs_enabled = False
         yield began and address is None
     finally:
         logger.setLevel(level)
         if began:
             ray.shutdown()
+            if printing := sys.modules.get("ray._private.worker"):
+                printing._worker_logs_enabled = True
 
 
 def _connect(address: str | None) -> None:

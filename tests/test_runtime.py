@@ -199,6 +199,21 @@ def test_openvino_is_imported_only_if_it_is_asked_for():
     assert done.stdout.split() == ["False"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals")
+def test_a_signal_finds_its_stack_after_another_thread_has_let_openvino_go():
+    pytest.importorskip("openvino")
+    code = (
+        "import os, signal, threading, tuningfork\n"
+        "from tuningfork.runtime import open_network\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('alive'))\n"
+        "held = [open_network(tuningfork.load('fast').bundle.networks[0].onnx, engine='openvino')]\n"
+        "thread = threading.Thread(target=held.clear)\nthread.start()\nthread.join()\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
 def test_openvino_answers_many_threads_at_once(model, pictures):
     from concurrent.futures import ThreadPoolExecutor
 

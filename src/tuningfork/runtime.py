@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -131,6 +132,18 @@ class _ONNXRuntime:
         return self._session.run(wanted, {self.inputs[0]: pictures})
 
 
+@cache
+def _openvino_core() -> Any:
+    """One for the whole process, never given back.
+
+    Its CPU plugin gives the thread that loads it another stack for signals, and unmaps that stack when the last
+    of its networks goes; if this happens in another thread, the next signal, such as a child's end, kills the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class _OpenVINO:
     stacks_views = False
 
@@ -141,7 +154,7 @@ class _OpenVINO:
             raise RuntimeUnavailable(
                 f"{PRECISIONS[precision]} needs OpenVINO: pip install 'tuningfork[openvino]'"
             ) from None
-        core = openvino.Core()
+        core = _openvino_core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise RuntimeUnavailable("this CPU has no bfloat16 arithmetic (AVX-512 BF16 or AMX); take precision f32")
         options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}

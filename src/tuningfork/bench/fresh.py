@@ -16,7 +16,7 @@ from typing import Any
 
 from .memory import PeakMemory, family
 
-__all__ = ["BenchError", "Done", "end", "fresh_process", "own_group"]
+__all__ = ["BenchError", "Done", "begin", "end", "fresh_process", "own_group"]
 
 
 class BenchError(ValueError):
@@ -54,10 +54,10 @@ def fresh_process(function: Callable[..., Any], *arguments: Any) -> Done:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(theirs, multiprocessing.get_start_method(), function, arguments))
     started = time.perf_counter()
-    process.start()
-    theirs.close()
-    assert process.pid is not None
     try:
+        begin(process)
+        theirs.close()
+        assert process.pid is not None
         with PeakMemory(process.pid) as memory:
             try:
                 error, result = ours.recv()
@@ -74,6 +74,22 @@ def fresh_process(function: Callable[..., Any], *arguments: Any) -> Done:
     return Done(result, seconds, None if memory.bytes is None else memory.bytes / 1e6)
 
 
+def begin(process: BaseProcess) -> None:
+    """Start a process; an interrupt waits until it is whole, lest half of one tells of what it lacks."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        process.start()
+        return
+    came = []
+    signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
 def own_group() -> None:
     """Leave the caller's process group, so that an interrupt goes to the caller, who ends all of this group."""
     if hasattr(os, "setpgid"):
@@ -81,8 +97,9 @@ def own_group() -> None:
 
 
 def end(process: BaseProcess) -> None:
-    """Kill a process that was started, all of its group (see `own_group`) and all that descends from it."""
-    assert process.pid is not None
+    """Kill a process, all of its group (see `own_group`) and all that descends from it, if it was started."""
+    if process.pid is None:
+        return
     for each in family(process.pid):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(each, signal.SIGKILL)

@@ -16,7 +16,7 @@ import numpy as np
 from ..images import load_picture
 from ..model import OUTPUT, Model, load
 from ..runtime import open_network
-from .fresh import BenchError, end, own_group
+from .fresh import BenchError, begin, end, own_group
 
 __all__ = ["BATCHES", "Limits"]
 
@@ -60,7 +60,7 @@ class Limits:
                     target=_work, args=(theirs, model, pictures[:_HELD], views, precision), daemon=True
                 )  # fmt: skip
                 self._processes.append(process)
-                process.start()
+                begin(process)
                 theirs.close()
                 self._pipes.append(ours)
             #: What the networks run on, as `Model.runtime` says.
@@ -80,8 +80,7 @@ class Limits:
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
-            if process.pid is not None:
-                end(process)
+            end(process)
 
     def decode(self, seconds: float) -> float:
         """Pictures a second from JPEG bytes to model input: decoded, cropped, resized and scaled."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from . import __version__
 from .catalog import RowError, table_writer
 from .manifest import ManifestError, Run
 
@@ -61,8 +62,7 @@ def merge(
     output = Path(output)
     schema = pq.read_schema(run.part(0)) if run.is_whole(0) else pa.schema([])
     # What a part says of its own rows is not true of the whole.
-    about = {k: v for k, v in (schema.metadata or {}).items() if k not in (b"errors", b"out_of_domain")}
-    schema = schema.with_metadata(about)
+    schema = schema.with_metadata(_about(run))
     with table_writer(output, schema) as write:
         held: list[pa.Table] = []
         for number in range(run.parts):
@@ -73,6 +73,14 @@ def merge(
             if progress:
                 progress(number + 1, run.parts)
     return output
+
+
+def _about(run: Run) -> dict[str, str]:
+    told = {
+        key: str(run.identity[key]) for key in ("model", "model_sha256", "views", "precision") if key in run.identity
+    }
+    about = "Morphology of galaxies, told from their pictures by a trained model"
+    return {"description": about, "creator": f"tuningfork {__version__}", **told}
 
 
 def _read(run: Run, number: int) -> pa.Table:

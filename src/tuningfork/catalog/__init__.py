@@ -1,0 +1,19 @@
+"""Tables in and out: CSV, Parquet, FITS, VOTable and ECSV, told apart by the file's extension."""
+
+from .columns import Column, about, arrow_schema
+from .formats import FORMATS, CatalogError, RowError, check_format, table_format
+from .tables_in import read_table
+from .tables_out import table_writer
+
+__all__ = [
+    "CatalogError",
+    "Column",
+    "FORMATS",
+    "RowError",
+    "about",
+    "arrow_schema",
+    "check_format",
+    "read_table",
+    "table_format",
+    "table_writer",
+]

@@ -1,0 +1,46 @@
+"""What our columns are, in words of UCD1+, IVOA's controlled vocabulary of unified content descriptors."""
+
+__all__ = [
+    "CLASS",
+    "CLASS_NAME",
+    "CLASS_PROBABILITY",
+    "DECLINATION",
+    "FILE",
+    "FRACTION",
+    "IDENTIFIER",
+    "LEVEL",
+    "LOWER",
+    "NOTE",
+    "QUALITY",
+    "RANK",
+    "RIGHT_ASCENSION",
+    "SAMPLE",
+    "SEPARATION",
+    "SPREAD",
+    "STATUS",
+    "UPPER",
+    "VALUE",
+    "VOTES",
+]
+
+IDENTIFIER = "meta.id;meta.main"
+FILE = "meta.id;meta.file"
+NOTE = "meta.note"
+QUALITY, STATUS = "meta.code.qual", "meta.code.status"
+RANK = "stat.rank"
+SAMPLE = "meta.code.member;src.sample"
+
+#: Right ascension and declination (ICRS) of a table's own galaxies; a table has one such pair.
+RIGHT_ASCENSION, DECLINATION = "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"
+SEPARATION = "pos.angDistance"
+
+#: The share of volunteers who gave an answer.
+VOTES = "stat.value;src.morph"
+#: The same as a model predicts it, the bounds of its interval, and how much several predictions of it differ.
+FRACTION = "stat.value;src.morph;meta.modelled"
+LOWER, UPPER = f"{FRACTION};stat.min", f"{FRACTION};stat.max"
+SPREAD = "stat.stdev;src.morph;meta.modelled"
+LEVEL = "stat.confidenceLevel"
+VALUE = "stat.value;meta.modelled"
+
+CLASS, CLASS_NAME, CLASS_PROBABILITY = "meta.code.class", "src.morph.type", "stat.probability;src.morph.type"

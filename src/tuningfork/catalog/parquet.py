@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from .columns import about
 from .formats import CatalogError
 from .votable import votable_header
 
@@ -35,7 +34,10 @@ def write_parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table]
 def read_parquet(path: str | os.PathLike[str]) -> pa.Table:
     """The whole table. Raises OSError or ArrowException."""
     table = pa.parquet.read_table(os.fspath(path), partitioning=None)
-    # Of the file, not of its content: the numbers of its fields, its own schema once more.
-    fields = [field.with_metadata(about(field)) for field in table.schema]
+    # Of the file, not of its content: the numbers of its fields, and a VOTable of what it says once more.
+    fields = [
+        field.with_metadata({k: v for k, v in (field.metadata or {}).items() if k != b"PARQUET:field_id"})
+        for field in table.schema
+    ]
     kept = {k: v for k, v in (table.schema.metadata or {}).items() if not k.startswith(_VOPARQUET.encode())}
     return pa.Table.from_arrays(table.columns, schema=pa.schema(fields, kept))

@@ -123,7 +123,7 @@ def test_who_does_not_end_is_given_up(sky, fault):
     sky.faults[150.1] = Fault(fault)
     with Client(rate=1000, tries=2, pause=0.01, timeout=0.5, silence=0.3) as client:
         source = open_source("legacy", base=sky.viewer, client=client)
-        with pytest.raises(PictureError, match="after 2 tries: no whole answer within 0.5 s, or no byte for 0.3 s"):
+        with pytest.raises(PictureError, match="after 2 tries: no whole answer within"):
             source.cutout(150.1, 2.2, 6.4, 64)
     assert sky.asked_of[150.1] == 2
 
@@ -167,7 +167,7 @@ def test_blank_south_of_the_survey(sky, client):
 def test_an_unknown_layer_or_survey_is_told_in_the_service_s_own_words(sky, client):
     with pytest.raises(PictureError, match="web page instead of a picture: no such layer"):
         open_source("legacy", layer="nothing", base=sky.viewer, client=client).cutout(10.0, 2.0, FRAME, 64)
-    with pytest.raises(PictureError, match="refused .HTTP 400: Bad request: no HiPS matches nothing/here"):
+    with pytest.raises(PictureError, match=r"refused .HTTP 400: Bad request: no HiPS matches nothing/here"):
         open_source("hips:nothing/here", base=sky.hips2fits, client=client).cutout(10.0, 2.0, FRAME, 64)
 
 

@@ -141,6 +141,7 @@ def predict_files(
         "views": views or model.views,
         "precision": model.running["precision"],
         "layout": "kaggle" if kaggle else "words",
+        "carried": [column.name for _, column in columns.carried],
     }
 
     def entries() -> Iterable[Entry]:
@@ -162,7 +163,8 @@ def predict_files(
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_whole(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
-        layout = Layout(kaggle, run.has_positions and not kaggle)
+        carried = tuple(column for _, column in columns.carried)
+        layout = Layout(kaggle, run.has_positions and not kaggle, () if kaggle else carried)
         told = _Progress(progress, total - todo, total)
         groups = _groups(run.todo(missing))
         workers = workers or (local.workers_for(todo) if engine == "local" else 0)

@@ -19,7 +19,7 @@ from .inputs import Columns, Entry, Opening, find_entries
 from .inputs.addresses import is_address
 from .inputs.folder import file_entry
 from .inputs.stores import REMOTE_THREADS
-from .manifest import Run, open_run
+from .manifest import MANIFEST, Run, open_run
 from .merging import MAX_REPORTED, Outcome, merge, outcome_of
 from .model import Model, load
 from .predictions import Predictions
@@ -32,6 +32,7 @@ __all__ = [
     "ENGINES",
     "PredictError",
     "Summary",
+    "is_begun",
     "load",
     "predict_batches",
     "predict_files",
@@ -133,7 +134,7 @@ def predict_files(
         check_writable(output)
     else:
         check_writable(output / ".probe" if output.is_dir() else output)
-    folder = output.with_name(output.name + ".parts") if one_table else output
+    folder = _run_folder(output)
     given = list(paths)
     identity = {
         "model": model.bundle.name,
@@ -200,6 +201,15 @@ def predict_files(
             # No other needs it any more.
             beside.unlink(missing_ok=True)
     return _summary(output, total, total - todo, outcome, model, complete)
+
+
+def is_begun(output: str | os.PathLike[str]) -> bool:
+    """Whether there is a run of this output to go on with."""
+    return (_run_folder(Path(output)) / MANIFEST).exists()
+
+
+def _run_folder(output: Path) -> Path:
+    return output.with_name(output.name + ".parts") if output.suffix else output
 
 
 def predict_inputs(

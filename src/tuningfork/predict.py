@@ -142,7 +142,7 @@ def predict_files(
         "views": views or model.views,
         "precision": model.running["precision"],
         "layout": "kaggle" if kaggle else "words",
-        "carried": [column.name for _, column in columns.carried],
+        **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
 
     def entries() -> Iterable[Entry]:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork.catalog import CatalogError, Column, about, arrow_schema, read_table, table_writer, ucd
+from tuningfork.cutouts.table import CARRIED, cutouts_schema
 from tuningfork.labelling import order_schema
 from tuningfork.predictions import kaggle_schema, output_schema
 from tuningfork.schema import load_tree
@@ -89,6 +90,8 @@ def schemas() -> dict[str, pa.Schema]:
         "kaggle": kaggle_schema(TREE),
         "positions": table_schema(TREE, Layout(False, True)),
         "order": order_schema(),
+        "cutouts": cutouts_schema(),
+        "predictions of cutouts": arrow_schema(column for _, column in CARRIED),
     }
 
 

@@ -6,7 +6,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FORMATS", "CatalogError", "RowError", "check_format", "needs_astropy", "table_format", "unreadable"]
+__all__ = [
+    "FORMATS",
+    "VECTOR_FORMATS",
+    "CatalogError",
+    "RowError",
+    "check_format",
+    "needs_astropy",
+    "table_format",
+    "unreadable",
+]
 
 #: Extension → format.
 FORMATS = {
@@ -21,6 +30,8 @@ FORMATS = {
     ".xml": "votable",
     ".votable": "votable",
 }
+#: Those whose columns may hold vectors.
+VECTOR_FORMATS = ("parquet", "fits", "votable", "ecsv")
 
 
 class CatalogError(ValueError):

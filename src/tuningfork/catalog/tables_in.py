@@ -81,5 +81,6 @@ def _array(column: Any) -> pa.Array:
     mask = np.broadcast_to(mask, values.shape) if mask is not None else None
     if values.ndim == 2 and values.dtype.kind in "fiu":
         numbers = pa.array(values.ravel(), mask=None if mask is None else mask.ravel())
-        return pa.FixedSizeListArray.from_arrays(numbers, values.shape[1])
+        unknown = np.isnan(values) if mask is None else np.isnan(values) | mask
+        return pa.FixedSizeListArray.from_arrays(numbers, values.shape[1], mask=pa.array(unknown.all(1)))
     return pa.array(values.tolist() if values.dtype.kind in "UO" else values, mask=mask)

@@ -1,6 +1,7 @@
 """What our columns are, in words of UCD1+, IVOA's controlled vocabulary of unified content descriptors."""
 
 __all__ = [
+    "ADDRESS",
     "CLASS",
     "CLASS_NAME",
     "CLASS_PROBABILITY",
@@ -11,16 +12,21 @@ __all__ = [
     "LEVEL",
     "LOWER",
     "NOTE",
+    "ORIGIN",
+    "PIXEL_SCALE",
     "QUALITY",
     "RANK",
     "RIGHT_ASCENSION",
     "SAMPLE",
     "SEPARATION",
+    "SIZE",
     "SPREAD",
     "STATUS",
+    "SURVEY",
     "UPPER",
     "VALUE",
     "VOTES",
+    "WHEN",
 ]
 
 IDENTIFIER = "meta.id;meta.main"
@@ -33,6 +39,10 @@ SAMPLE = "meta.code.member;src.sample"
 #: Right ascension and declination (ICRS) of a table's own galaxies; a table has one such pair.
 RIGHT_ASCENSION, DECLINATION = "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"
 SEPARATION = "pos.angDistance"
+
+#: Where a picture comes from, and how large it is on the sky.
+ORIGIN, SURVEY, ADDRESS, WHEN = "meta.ref", "meta.dataset", "meta.ref.url", "time.processing"
+PIXEL_SCALE, SIZE = "instr.scale;instr.pixel", "phys.angSize;obs.image"
 
 #: The share of volunteers who gave an answer.
 VOTES = "stat.value;src.morph"

@@ -58,6 +58,7 @@ FLOOR = {
     "train": 11,
     "calibrate": 12,
     "bench": 12,
+    "web": 12,
     "study": 13,
     "cli": 14,
     "__main__": 15,

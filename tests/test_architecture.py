@@ -60,6 +60,7 @@ FLOOR = {
     "bench": 12,
     "web": 12,
     "study": 13,
+    "teach": 13,
     "cli": 14,
     "__main__": 15,
 }

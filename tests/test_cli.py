@@ -25,6 +25,7 @@ COMMANDS = (
     "evaluate",
     "rank",
     "select",
+    "label",
     "score",
     "simulate",
     "train",

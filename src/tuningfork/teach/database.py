@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..schema import SchemaError, Tree
 
-__all__ = ["TeachError", "connect", "tree_digest", "tree_of"]
+__all__ = ["TeachError", "connect", "tree_digest"]
 
 #: Raised whenever the tables change.
 VERSION = 1
@@ -65,8 +65,10 @@ class TeachError(ValueError):
     """A labelling that cannot go on as asked; the message names the file and the remedy."""
 
 
-def connect(path: str | os.PathLike[str], tree: Tree | None) -> tuple[sqlite3.Connection, Tree]:
+def connect(path: str | os.PathLike[str], tree: Tree | None, named: str = "") -> tuple[sqlite3.Connection, Tree]:
     """Open the database `path`, or make it for `tree`; of one that is there, None takes the tree that it holds.
+
+    `named` is kept in a new one: how `tuningfork train --tree` calls the tree.
 
     A commit is on the disk when it returns (write-ahead log, synchronous FULL), so that neither a kill nor a power
     failure takes an answer back.
@@ -85,7 +87,7 @@ def connect(path: str | os.PathLike[str], tree: Tree | None) -> tuple[sqlite3.Co
     except sqlite3.OperationalError as error:
         raise TeachError(f"{path}: {error}; name a file in a folder that you can write to with --database") from None
     try:
-        return connection, _prepared(connection, path, tree)
+        return connection, _prepared(connection, path, tree, named)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise TeachError(f"{path}: cannot be used as a database of labels: {error}") from None
@@ -99,23 +101,14 @@ def tree_digest(tree: Tree) -> str:
     return hashlib.sha256(json.dumps(tree.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
-def tree_of(path: str | os.PathLike[str]) -> Tree | None:
-    """The tree of a database, None if there is no such file. Raises TeachError."""
-    if not Path(path).exists():
-        return None
-    connection, tree = connect(path, None)
-    connection.close()
-    return tree
-
-
-def _prepared(connection: sqlite3.Connection, path: str | os.PathLike[str], tree: Tree | None) -> Tree:
+def _prepared(connection: sqlite3.Connection, path: str | os.PathLike[str], tree: Tree | None, named: str) -> Tree:
     connection.execute("BEGIN IMMEDIATE")  # of two that make it at once, one finds it made
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         empty = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         if empty and tree is not None:
-            _make(connection, tree)
+            _make(connection, tree, named)
         elif application != APPLICATION:
             raise TeachError(f"{path}: is a database of another program; name another file with --database")
         elif version != VERSION:
@@ -141,9 +134,10 @@ def _prepared(connection: sqlite3.Connection, path: str | os.PathLike[str], tree
     return found
 
 
-def _make(connection: sqlite3.Connection, tree: Tree) -> None:
+def _make(connection: sqlite3.Connection, tree: Tree, named: str) -> None:
     for statement in _TABLES.split(";\n"):
         connection.execute(statement)
     connection.execute("INSERT INTO about VALUES ('tree', ?)", [json.dumps(tree.to_dict())])
+    connection.execute("INSERT INTO about VALUES ('named', ?)", [named])
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -87,6 +87,8 @@ class Store:
         Made if it is not there.
     tree : Tree or None
         None: the tree that the database holds.
+    named : str
+        How `tuningfork train --tree` calls the tree, for a new database; "" for a user's own classes.
     votes_each : int
         So many people are asked about each galaxy.
 
@@ -96,8 +98,11 @@ class Store:
         As `database.connect`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], tree: Tree | None = None, *, votes_each: int = 1) -> None:
-        self._connection, self.tree = connect(path, tree)
+    def __init__(
+        self, path: str | os.PathLike[str], tree: Tree | None = None, *, named: str = "", votes_each: int = 1
+    ) -> None:
+        self._connection, self.tree = connect(path, tree, named)
+        (self.named,) = self._connection.execute("SELECT value FROM about WHERE key = 'named'").fetchone()
         self.path = os.fspath(path)
         self.votes_each = votes_each
         self._digest = tree_digest(self.tree)
@@ -217,7 +222,8 @@ class Store:
             if place.version != version:
                 raise Stale("another window has gone on meanwhile; here is what is asked now")
             last = run(
-                "SELECT number, galaxy FROM answers WHERE person = ? AND undone IS NULL ORDER BY number DESC LIMIT 1", person
+                "SELECT number, galaxy FROM answers WHERE person = ? AND undone IS NULL ORDER BY number DESC LIMIT 1",
+                person,
             ).fetchone()
             if last is None:
                 return place
@@ -255,7 +261,8 @@ class Store:
                 self.votes_each,
             ).fetchone()
             people = run(
-                "SELECT name, count(finished) FROM people LEFT JOIN turns ON person = number GROUP BY number ORDER BY number"
+                "SELECT name, count(finished) FROM people LEFT JOIN turns ON person = number "
+                "GROUP BY number ORDER BY number"
             ).fetchall()
             (answers,) = run("SELECT count(*) FROM answers WHERE undone IS NULL").fetchone()
         return {
@@ -274,7 +281,8 @@ class Store:
         if known is None:
             raise TeachError("nobody of that number has joined; say your name again")
         turn = run(
-            "SELECT number, id FROM turns JOIN galaxies ON number = galaxy WHERE person = ? AND finished IS NULL", person
+            "SELECT number, id FROM turns JOIN galaxies ON number = galaxy WHERE person = ? AND finished IS NULL",
+            person,
         ).fetchone()
         if turn is None:
             turn = self._next_galaxy(run, person)

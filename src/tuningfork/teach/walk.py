@@ -22,7 +22,10 @@ def way(tree: Tree, given: Mapping[str, str]) -> Iterator[Question]:
     """
     led_to = {answer.next for answer in tree.answers}
     columns = {
-        answer.column for question in tree.questions for answer in question.answers if given.get(question.key) == answer.key
+        answer.column
+        for question in tree.questions
+        for answer in question.answers
+        if given.get(question.key) == answer.key
     }
     seen: set[str] = set()
     for number, begin in enumerate(tree.questions):

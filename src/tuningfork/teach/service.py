@@ -38,6 +38,8 @@ SHOWN_SIDE = 1024
 JPEG_QUALITY = 95
 #: More letters than a good name has, which the store then explains.
 _Name = Annotated[str, Field(max_length=10 * MAX_NAME)]
+#: What SQLite holds.
+_Number = Annotated[int, Field(ge=0, lt=2**63)]
 _Key = Annotated[str, Field(max_length=MAX_KEY)]
 
 
@@ -46,16 +48,16 @@ class _Joining(BaseModel):
 
 
 class _Turning(BaseModel):
-    person: int
+    person: _Number
 
 
 class _Undoing(_Turning):
-    version: int
+    version: _Number
     key: _Key
 
 
 class _Answering(_Undoing):
-    galaxy: int
+    galaxy: _Number
     question: str
     answer: str
 
@@ -124,8 +126,8 @@ def label_app(
         return _told(store.undo(asked.person, version=asked.version, key=asked.key), store)
 
     @app.get("/api/pictures/{number}")
-    def picture(number: int) -> Response:
-        look = store.galaxy(number) if 0 < number < 2**62 else None
+    def picture(number: _Number) -> Response:
+        look = store.galaxy(number)
         if look is None:
             raise HTTPException(404, f"there is no galaxy {number}")
         try:

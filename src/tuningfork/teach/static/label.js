@@ -184,7 +184,7 @@ byId("picture").addEventListener("error", async () => {
   note(error);
 });
 
-// ---------------------------------------------------------------- help, agreement, training
+// ---------------------------------------------------------------- help, results, training
 
 function openHelp() { byId("help").showModal() }
 byId("open-help").addEventListener("click", openHelp);
@@ -234,14 +234,14 @@ async function training(method) {
 }
 
 async function watchTraining() {
-  while (byId("agreement").open) {
+  while (byId("results").open) {
     await training("GET");
     await pause(2);
   }
 }
 
-byId("open-agreement").addEventListener("click", async () => {
-  byId("agreement").showModal();
+byId("open-results").addEventListener("click", async () => {
+  byId("results").showModal();
   try {
     await showAgreement();
   } catch (error) {

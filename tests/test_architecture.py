@@ -61,7 +61,9 @@ FLOOR = {
     "train": 11,
     "calibrate": 12,
     "bench": 12,
+    "web": 12,
     "study": 13,
+    "teach": 13,
     "cli": 14,
     "__main__": 15,
 }

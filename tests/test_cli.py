@@ -26,6 +26,7 @@ COMMANDS = (
     "evaluate",
     "rank",
     "select",
+    "label",
     "score",
     "simulate",
     "train",

@@ -7,6 +7,7 @@ from .predicting import merge, predict  # isort: skip
 from .cutting import cutouts  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
+from .teaching import label  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
@@ -27,6 +28,7 @@ __all__ = [
     "demo",
     "domain",
     "evaluate",
+    "label",
     "labour",
     "lint",
     "main",

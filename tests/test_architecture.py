@@ -15,6 +15,7 @@ FLOOR = {
     "appearance": 0,
     "arrow": 0,
     "files": 0,
+    "notebook": 0,
     "patience": 0,
     "workers": 0,
     "conformal": 0,

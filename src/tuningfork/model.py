@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
 from .images import PictureError, find_pictures
 from .intervals import Intervals
+from .notebook import thumbnail
 from .predictions import Prediction, Predictions, concatenated
 from .preprocess import Preprocess
 from .reading import Read, Reading, Source
@@ -26,6 +27,8 @@ __all__ = ["Model", "Read", "Votes", "load", "softmax"]
 
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
+#: Pictures of which `Model.predict` keeps a thumbnail, a few kilobytes each.
+MAX_THUMBNAILS = 1000
 
 
 def load(
@@ -219,9 +222,15 @@ class Model:
         return rows[0]
 
     def _rows(self, sources: list[Source], views: int | None, batch: int) -> Predictions:
-        return concatenated(
-            self.tree, [self.rows(sources[i : i + batch], i, views) for i in range(0, len(sources), batch)]
-        )
+        parts = []
+        for first in range(0, len(sources), batch):
+            reads = [self.read(source, first + i) for i, source in enumerate(sources[first : first + batch])]
+            shown = tuple(
+                thumbnail(row.inputs[0]) if row.inputs and first + i < MAX_THUMBNAILS else b""
+                for i, row in enumerate(reads)
+            )
+            parts.append(replace(self.finish(reads, views), thumbnails=shown))
+        return concatenated(self.tree, parts)
 
     def rows(self, sources: Sequence[Source], first: int = 0, views: int | None = None) -> Predictions:
         """One batch; rows that are not files are named by their number, counted from `first`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from . import votes
 from .arrow import number_array, number_arrays, text_array
-from .catalog import Column, arrow_schema, ucd
+from .catalog import Column, arrow_schema, astropy_table, ucd
+from .notebook import MAX_ROWS, Bar, Card, card_html, table_html
 from .schema import Question, Tree
 
 __all__ = ["Prediction", "Predictions", "bound_name", "concatenated", "kaggle_schema", "output_schema"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
     """Predictions of N pictures, in the order given.
 
@@ -42,7 +43,11 @@ class Predictions:
     domain_score : (N,) float64, 0 and above
         How unlike the pictures that the model knows; above 1 it is flagged. NaN if the model cannot tell.
 
-    A model that tells only votes, or only classes, leaves NaN in the other.
+    thumbnails : (N,) bytes
+        Small JPEGs of what the model sees, for a notebook; b"" where there is none, () if none were kept.
+
+    A model that tells only votes, or only classes, leaves NaN in the other. In a notebook they show themselves: a
+    line for each of the first galaxies.
     """
 
     tree: Tree
@@ -57,6 +62,7 @@ class Predictions:
     rotation_spread: NDArray[np.float64]
     network_spread: NDArray[np.float64]
     domain_score: NDArray[np.float64]
+    thumbnails: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,7 +79,15 @@ class Predictions:
             self.low[row],
             self.high[row],
             float(self.domain_score[row]),
+            table=self._only(row),
         )
+
+    def _only(self, row: int) -> Predictions:
+        """One row, as a table."""
+        rows = slice(row, row + 1 or None)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        cut = {k: v[rows] for k, v in values.items() if isinstance(v, tuple | np.ndarray)}
+        return Predictions(**{**values, **cut})
 
     @cached_property
     def fractions(self) -> NDArray[np.float64]:
@@ -135,10 +149,27 @@ class Predictions:
         """`to_table` as a pandas data frame; needs pandas."""
         return self.to_table().to_pandas()
 
+    def to_astropy(self) -> Any:
+        """`to_table` as an astropy QTable with units and descriptions; needs ``tuningfork[sky]``."""
+        return astropy_table(self.to_table())
 
-@dataclass(frozen=True, eq=False)
+    def __str__(self) -> str:
+        shown = [str(self[row]) for row in range(min(len(self), MAX_ROWS))]
+        more = [f"… and {len(self) - MAX_ROWS} more"] if len(self) > MAX_ROWS else []
+        return "\n".join([*shown, *more]) or "no galaxies"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return table_html([self[row].card() for row in range(min(len(self), MAX_ROWS))], len(self))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """The prediction of one picture; see `Predictions` for the arrays, without their first axis."""
+    """The prediction of one picture; see `Predictions` for the arrays, without their first axis.
+
+    In a notebook it shows itself: the picture, the class, and the votes along the majority's way as bars.
+    """
 
     tree: Tree
     id: str
@@ -149,6 +180,8 @@ class Prediction:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     domain_score: float
+    #: The same as a table of one row.
+    table: Predictions = field(kw_only=True)
 
     @property
     def out_of_domain(self) -> bool:
@@ -192,6 +225,61 @@ class Prediction:
             key = self.tree.answers[at].next
         return way
 
+    def to_table(self) -> pa.Table:
+        """An Arrow table of one row; see `Predictions.to_table`."""
+        return self.table.to_table()
+
+    def to_pandas(self) -> Any:
+        """`to_table` as a pandas data frame; needs pandas."""
+        return self.table.to_pandas()
+
+    def to_astropy(self) -> Any:
+        """`to_table` as an astropy QTable; needs ``tuningfork[sky]``."""
+        return self.table.to_astropy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Column → value of its row in `to_table`, None where that is blank; JSON can hold it."""
+        (row,) = self.to_table().to_pylist()
+        return row
+
+    def card(self) -> Card:
+        """What a notebook shows of it."""
+        if self.error:
+            return Card(self.id, error=self.error)
+        shares = votes.shares(self.cumulative, self.tree)
+        parts = dict(zip(self.tree.questions, self.tree.slices, strict=True))
+        questions = tuple(
+            (
+                question.key.replace("_", " "),
+                question.text,
+                tuple(
+                    Bar(self.tree.answers[i].text, float(shares[i]), float(self.low[i]), float(self.high[i]), i == at)
+                    for i in range(parts[question].start, parts[question].stop)
+                ),
+            )
+            for question, at in self._way()
+        )
+        classes = ()
+        if self.class_name:
+            chances = zip(self.tree.classes, self.class_probability.tolist(), strict=True)
+            classes = tuple(Bar(rule.name, share, taken=rule.name == self.class_name) for rule, share in chances)
+        return Card(
+            self.id,
+            self.table.thumbnails[0] if self.table.thumbnails else b"",
+            f"{self.class_name} {self.class_probability.max():.0%}" if self.class_name else "",
+            self._warnings(),
+            questions=questions,
+            classes=classes,
+        )
+
+    def _warnings(self) -> tuple[str, ...]:
+        if not self.out_of_domain:
+            return ()
+        return (f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)",)
+
+    def _repr_html_(self) -> str:
+        return card_html(self.card())
+
     def __str__(self) -> str:
         if self.error:
             return f"{self.id}: {self.error}"
@@ -202,8 +290,9 @@ class Prediction:
             + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
             for question, at in self._way()
         )
-        warning = [f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)"] if self.out_of_domain else []
-        return f"{self.id}: " + "; ".join([*warning, *top, *([way] if way else [])])
+        return f"{self.id}: " + "; ".join([*self._warnings(), *top, *([way] if way else [])])
+
+    __repr__ = __str__
 
 
 def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:

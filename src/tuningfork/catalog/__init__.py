@@ -2,6 +2,7 @@
 
 from .columns import Column, about, arrow_schema
 from .formats import FORMATS, VECTOR_FORMATS, CatalogError, RowError, check_format, table_format
+from .quantities import astropy_table
 from .tables_in import read_table
 from .tables_out import table_writer
 
@@ -13,6 +14,7 @@ __all__ = [
     "VECTOR_FORMATS",
     "about",
     "arrow_schema",
+    "astropy_table",
     "check_format",
     "read_table",
     "table_format",

@@ -33,6 +33,7 @@ from .cutting import (
     RateOption,
     Request,
     SizeOption,
+    StretchOption,
     cut_out,
 )
 
@@ -113,6 +114,7 @@ def predict(
     pixels: PixelsOption = 424,
     layer: LayerOption = None,
     mirror: MirrorOption = None,
+    stretch: StretchOption = "auto",
     rate: RateOption = 4.0,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 1.0,
@@ -178,7 +180,7 @@ def predict(
             raise typer.BadParameter("needs an --output", param_hint=option)
     part = _shard(shard)
     if source is not None:
-        request = Request(source, layer, mirror, size, radius_column, pixels, rate, cache, cache_size)
+        request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
         request.check()
         folder = _cutouts_beside(output, cutouts, paths, part)
     with trouble("give the same command with --resume to go on" if output else ""):

@@ -29,13 +29,14 @@ _COLUMNS = [
     Column("size", pa.float64(), "Side of the picture on the sky", "arcsec"),
     Column("time", pa.string(), "When it was made or fetched, UTC"),
     Column("address", pa.string(), "Address that gave it, without secrets"),
+    Column("warning", pa.string(), "Empty, or what to know of the picture, such as a part without data"),
     Column("error", pa.string(), "Empty, or why there is no picture"),
 ]
 #: What a table of predictions takes over: the column here, and what it is called there.
 CARRIED = tuple(
     (column.name, Column(f"cutout_{column.name}", column.type, f"{column.description}; null: no picture", column.unit))
     for column in _COLUMNS
-    if column.name in ("source", "layer", "pixel_scale", "time")
+    if column.name in ("source", "layer", "pixel_scale", "time", "warning")
 )
 
 
@@ -50,7 +51,7 @@ def write_table(done: Iterable[Done], file: Path) -> None:
 
 def _array(block: list[Done], field: pa.Field) -> pa.Array:
     values = [getattr(done, field.name) for done in block]
-    if field.name in ("id", "error"):
+    if field.name in ("id", "warning", "error"):
         return pa.array(values, field.type)
     # Blank is what is not known; an error is empty where all is well.
     blank = ("", None)

@@ -22,7 +22,7 @@ SPARE = 4
 
 
 def gridded(
-    images: Sequence[bytes], ra: float, dec: float, size: float, pixels: int, stretch: str
+    images: Sequence[bytes], ra: float, dec: float, size: float, pixels: int, framing: Framing
 ) -> tuple[NDArray[np.uint8], str]:
     """The square of `size` arcsec around a position, and what to tell of it.
 
@@ -30,6 +30,8 @@ def gridded(
     ----------
     images : one or three FITS files
         Bands by increasing wavelength.
+    framing : Framing
+        Which image of a file, and the stretch; place and size are those given here.
 
     Returns
     -------
@@ -45,10 +47,10 @@ def gridded(
     """
     shape, scale = (pixels, pixels), size / pixels
     grid = straight_grid(ra, dec, scale, shape)
-    with opened_bands(images[0] if len(images) == 1 else images, Framing(stretch=stretch)) as bands:
+    with opened_bands(images[0] if len(images) == 1 else images, framing) as bands:
         planes = np.stack([_laid(band, grid, shape) for band in bands])
     warning = blank_warning(planes)
-    return pictured(planes, stretch, scale, is_picture=all(band.is_bytes for band in bands)), warning
+    return pictured(planes, framing.stretch, scale, is_picture=all(band.is_bytes for band in bands)), warning
 
 
 def _laid(band: Band, grid: Any, shape: tuple[int, int]) -> NDArray[np.float32]:

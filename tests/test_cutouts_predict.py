@@ -133,6 +133,11 @@ def test_what_cannot_be_is_wrong_usage(words, run, more, told):
     assert told in " ".join(run(*words, *more, code=2).stderr.replace("│", "").split())
 
 
+def test_what_is_for_positions_needs_a_source(catalogue, run):
+    for more in (("--layer", "ls-dr9"), ("--mirror", "http://x"), ("--cutouts", "kept")):
+        assert "give their --source" in run("predict", catalogue, *more, code=2).stderr
+
+
 @pytest.mark.slow
 def test_killed_while_it_fetches_or_predicts_it_goes_on(sky, words, tmp_path):
     """SIGKILL while the pictures come; with --resume the table is that of an undisturbed run."""

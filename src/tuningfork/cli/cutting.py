@@ -43,7 +43,7 @@ SOURCE_HELP = (
 )
 LayerOption = Annotated[
     str | None,
-    typer.Option(help="Survey's layer or release; bands of a SIA service, such as g,r,z.", rich_help_panel=_SKY),
+    typer.Option(help="Survey's layer or release; for SIA and FITS bands: g,r,z.", rich_help_panel=_SKY),
 ]
 MirrorOption = Annotated[
     str | None, typer.Option(help="The service's address, if it is not the usual one.", rich_help_panel=_SKY)

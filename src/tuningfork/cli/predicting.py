@@ -179,6 +179,9 @@ def predict(
         if output is None and given:
             raise typer.BadParameter("needs an --output", param_hint=option)
     part = _shard(shard)
+    for given, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
+        if source is None and given is not None:
+            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
     if source is not None:
         request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
         request.check()

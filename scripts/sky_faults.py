@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from skyserver import FRAME, Fault, Source, sky_server  # noqa: E402
+from skyserver import FRAME, Fault, Source, picture, sky_server  # noqa: E402
 
 from tuningfork.cutouts import Frame, make_cutouts, places  # noqa: E402
 from tuningfork.images import load_picture  # noqa: E402
@@ -53,12 +53,15 @@ class Strangers:
         self._base = base
 
     def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
-        with Client(rate=1000, tries=TRIES, pause=0.05, timeout=2, silence=0.5, max_bytes=2**22) as client:
+        with Client(rate=1000, tries=TRIES, pause=0.05, timeout=5, silence=2, max_bytes=2**22) as client:
             return open_source("legacy", base=self._base, client=client).cutout(ra, dec, size, pixels)
 
 
 def main() -> None:
     galaxies = [Source(n % 4, 100.0 + n, 20.0) for n in range(len(FAULTS))]
+    for galaxy in galaxies:
+        # Drawn before anybody is impatient.
+        picture(galaxy.number)
     with sky_server(galaxies) as sky, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for galaxy, (kind, times, _) in zip(galaxies, FAULTS, strict=True):

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+import skytiles
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -59,7 +60,12 @@ def drawn(sources: list[Source], ra: float, dec: float, size: float, pixels: int
     sinc = np.where(rho > 0, np.sin(c) / np.where(rho > 0, rho, 1), 1)
     decs = np.arcsin(np.cos(c) * math.sin(dec0) + y * sinc * math.cos(dec0))
     ras = ra0 + np.arctan2(x * sinc, math.cos(dec0) * np.cos(c) - y * sinc * math.sin(dec0))
-    out = np.full((pixels, pixels, 3), SKY, np.uint8)
+    return seen(sources, ras, decs)
+
+
+def seen(sources: list[Source], ras: NDArray[np.float64], decs: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The sky's colours at places (H, W), radians → (H, W, 3)."""
+    out = np.full((*ras.shape, 3), SKY, np.uint8)
     rng = np.random.default_rng(7)
     out += rng.integers(0, 6, out.shape, dtype=np.uint8)
     for source in sources:
@@ -140,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
         sky.before()
         if parts.path == "/circle":
             return self._redirect(self.path)
+        if parts.path.startswith("/vo/"):
+            told = skytiles.answer(sky.address, sky.sources, parts.path.removeprefix("/vo/"), parts.query)
+            return self._send(*told)
         try:
             place = self._place(parts.path, asked)
         except KeyError as missing:

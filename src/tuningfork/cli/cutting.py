@@ -39,7 +39,7 @@ GIBIBYTE = 2**30
 
 SOURCE_HELP = (
     "Where pictures come from: legacy, sdss, hips:CDS/P/SDSS9/color, sia:https://…, an address with {ra} and {dec}, "
-    "or a file or folder of FITS."
+    "a file or folder of FITS, or tiles/*-{band}.fits."
 )
 LayerOption = Annotated[
     str | None,
@@ -139,6 +139,8 @@ def cut_out(
     with Client(rate=request.rate, cache=cache if request.cache_size else None) as client:
         options = {"layer": request.layer, "base": request.mirror, "stretch": request.stretch}
         source = open_source(request.source, **options, client=client)
+        for path, reason in getattr(source, "skipped", ()):
+            say(f"warning: {path} is left out: {reason}")
         seen = survey(places(catalogue, frame, columns))
         if seen.warning:
             say(f"warning: {catalogue}: {seen.warning}")

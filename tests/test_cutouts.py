@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,13 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("requests")
 
 from skyserver import FRAME, RADIUS, Fault, Source, picture, sky_server
 
-from tuningfork.cutouts import TABLE, CutoutError, Frame, make_cutouts, places, survey
+from tuningfork.cutouts import TABLE, CutoutError, Frame, Place, make_cutouts, places, survey
 from tuningfork.cutouts.crew import at_once
+from tuningfork.cutouts.making import file_name
 from tuningfork.images import PictureError, load_picture
 from tuningfork.inputs import Columns, InputError
 from tuningfork.sky.source import Cutout, Provenance
@@ -192,6 +196,15 @@ def test_names_are_safe_and_differ_whatever_the_ids_are(tmp_path):
             assert load_picture(file)[5, 5, 0] == int(row["ra"])
     assert rows[0]["path"] == "00000/a.png"
     assert rows[6]["path"] == "00000/x_y.png"
+
+
+@given(st.lists(st.text(max_size=8) | st.sampled_from(["a", "A", "a-row2", "..", "CON"]), max_size=12))
+def test_any_ids_give_safe_names_that_differ(ids):
+    taken: set[str] = set()
+    names = [file_name(Place(row, id_, 1.0, 2.0, 3.0), taken) for row, id_ in enumerate(ids)]
+    assert len({name.lower() for name in names}) == len(ids)
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,120}", name)
 
 
 def test_a_thousand_rows_share_a_folder(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from ..addresses import public
 from ..inputs import Columns
 from ..inputs.columns import choose_place
 from ..inputs.tables import open_rows, row_id
@@ -116,7 +117,7 @@ def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterat
         If the table cannot be read, or it is not clear which columns are meant.
     """
     table, _ = open_rows(catalogue)
-    where = text(catalogue)
+    where = text(public(catalogue))
     chosen = choose_place(columns, table.schema, where, frame.radius_column)
     wanted = [chosen.right_ascension, chosen.declination, chosen.id, chosen.radius]
     names = [name for name in wanted if name is not None]

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+import skytiles
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -59,7 +61,12 @@ def drawn(sources: list[Source], ra: float, dec: float, size: float, pixels: int
     sinc = np.where(rho > 0, np.sin(c) / np.where(rho > 0, rho, 1), 1)
     decs = np.arcsin(np.cos(c) * math.sin(dec0) + y * sinc * math.cos(dec0))
     ras = ra0 + np.arctan2(x * sinc, math.cos(dec0) * np.cos(c) - y * sinc * math.sin(dec0))
-    out = np.full((pixels, pixels, 3), SKY, np.uint8)
+    return seen(sources, ras, decs)
+
+
+def seen(sources: list[Source], ras: NDArray[np.float64], decs: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The sky's colours at places (H, W), radians → (H, W, 3)."""
+    out = np.full((*ras.shape, 3), SKY, np.uint8)
     rng = np.random.default_rng(7)
     out += rng.integers(0, 6, out.shape, dtype=np.uint8)
     for source in sources:
@@ -140,6 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
         sky.before()
         if parts.path == "/circle":
             return self._redirect(self.path)
+        if parts.path.startswith("/vo/"):
+            told = skytiles.answer(sky.address, sky.sources, parts.path.removeprefix("/vo/"), parts.query)
+            return self._send(*told)
         try:
             place = self._place(parts.path, asked)
         except KeyError as missing:
@@ -184,6 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(429, b"slow down", "text/plain", {"Retry-After": "1"})
         elif fault == "429 for an hour":
             self._send(429, b"slow down", "text/plain", {"Retry-After": "3600"})
+        elif fault == "503 until a date":
+            self._send(503, b"", "text/plain", {"Retry-After": formatdate(time.time() + 3600, usegmt=True)})
         elif fault in ("500", "503"):
             self._send(int(fault), b"<html><title>Busy</title></html>", "text/html")
         elif fault in ("400", "403", "404"):

@@ -15,7 +15,7 @@ from . import __version__
 from .catalog import RowError, table_writer
 from .manifest import ManifestError, Run
 
-__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of"]
+__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of", "whole"]
 
 #: Reported by name; the table's `error` column has them all.
 MAX_REPORTED = 1000
@@ -60,9 +60,7 @@ def merge(
         If a part is missing or damaged.
     """
     output = Path(output)
-    schema = pq.read_schema(run.part(0)) if run.is_whole(0) else pa.schema([])
-    # What a part says of its own rows is not true of the whole.
-    schema = schema.with_metadata(_about(run))
+    schema = _schema(run)
     with table_writer(output, schema) as write:
         held: list[pa.Table] = []
         for number in range(run.parts):
@@ -73,6 +71,18 @@ def merge(
             if progress:
                 progress(number + 1, run.parts)
     return output
+
+
+def whole(run: Run) -> pa.Table:
+    """All parts of a run, in order, in memory. Raises ManifestError if one is missing or damaged."""
+    schema = _schema(run)
+    return pa.concat_tables(_read(run, number).cast(schema) for number in range(run.parts))
+
+
+def _schema(run: Run) -> pa.Schema:
+    schema = pq.read_schema(run.part(0)) if run.is_whole(0) else pa.schema([])
+    # What a part says of its own rows is not true of the whole.
+    return schema.with_metadata(_about(run))
 
 
 def _about(run: Run) -> dict[str, str]:

@@ -4,7 +4,7 @@ from .columns import Column, about, arrow_schema
 from .formats import FORMATS, VECTOR_FORMATS, CatalogError, RowError, check_format, table_format
 from .quantities import astropy_table
 from .tables_in import read_table
-from .tables_out import table_writer
+from .tables_out import table_writer, unheld_columns
 
 __all__ = [
     "CatalogError",
@@ -19,4 +19,5 @@ __all__ = [
     "read_table",
     "table_format",
     "table_writer",
+    "unheld_columns",
 ]

@@ -10,14 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..files import whole_file, write_text
+from .columns import plain_schema
 from .csv import beside_csv, csv_metadata, write_csv
 from .ecsv import write_ecsv
 from .fits import write_fits
-from .formats import CatalogError, check_format, table_format
+from .formats import VECTOR_FORMATS, CatalogError, check_format, table_format
 from .parquet import write_parquet
 from .votable import write_votable
 
-__all__ = ["table_writer"]
+__all__ = ["table_writer", "unheld_columns"]
 
 _WRITERS = {
     "csv": write_csv,
@@ -51,3 +52,14 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[Ca
             raise CatalogError(f"{path}: {error}") from None
     if kind == "csv":
         write_text(beside_csv(path), csv_metadata(Path(path).name, schema))
+
+
+def unheld_columns(path: str | os.PathLike[str], schema: pa.Schema) -> list[str]:
+    """Names of the columns that a file of this extension cannot hold."""
+    kind, names = table_format(path), []
+    for field in schema if kind != "parquet" else ():
+        try:
+            plain_schema(pa.schema([field]), kind, vectors=kind in VECTOR_FORMATS)
+        except CatalogError:
+            names.append(field.name)
+    return names

@@ -33,6 +33,7 @@ from .cutting import (
     RateOption,
     Request,
     SizeOption,
+    StretchOption,
     cut_out,
 )
 
@@ -113,6 +114,7 @@ def predict(
     pixels: PixelsOption = 424,
     layer: LayerOption = None,
     mirror: MirrorOption = None,
+    stretch: StretchOption = "auto",
     rate: RateOption = 4.0,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 1.0,
@@ -166,6 +168,8 @@ def predict(
 
         tuningfork predict galaxies.csv --source legacy --size 60 -o votes.parquet
 
+        tuningfork predict cutouts/cutouts.parquet -o votes.parquet
+
         tuningfork predict images_test_rev1/ -o submission.csv --format kaggle
 
         tuningfork predict galaxy.jpg --json | jq .class_name
@@ -177,8 +181,11 @@ def predict(
         if output is None and given:
             raise typer.BadParameter("needs an --output", param_hint=option)
     part = _shard(shard)
+    for given, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
+        if source is None and given is not None:
+            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
     if source is not None:
-        request = Request(source, layer, mirror, size, radius_column, pixels, rate, cache, cache_size)
+        request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
         request.check()
         folder = _cutouts_beside(output, cutouts, paths, part)
     with trouble("give the same command with --resume to go on" if output else ""):
@@ -188,8 +195,9 @@ def predict(
 
         columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column)
         opened = load(model, threads=threads, precision=precision.value, device=device.value)
+        from ..cutouts import CARRIED, TABLE, is_cutouts
+
         if source is not None:
-            from ..cutouts import CARRIED, TABLE
             from ..predict import is_begun
 
             # A run that is gone on with has listed the pictures; one that came only now would be another input.
@@ -197,6 +205,7 @@ def predict(
                 # What is there is always kept: a second prediction asks for nothing again.
                 cut_out(paths[0], folder, request, columns, resume=True)
             paths = [str(folder / TABLE)]
+        if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
             columns = Columns(error="error", carried=CARRIED)
         if output is None:
             _predict_to_terminal(opened, paths, columns, views, batch, as_json)

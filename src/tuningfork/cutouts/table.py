@@ -8,13 +8,16 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..catalog import Column, arrow_schema, table_writer, ucd
 from .journal import Done
 
-__all__ = ["CARRIED", "TABLE", "cutouts_schema", "write_table"]
+__all__ = ["CARRIED", "TABLE", "cutouts_schema", "is_cutouts", "write_table"]
 
 TABLE = "cutouts.parquet"
+#: What tells such a table from others, whatever its name is: its metadata say so.
+KIND = {"tuningfork": "cutouts"}
 #: Rows that are held together.
 ROWS = 10_000
 
@@ -29,6 +32,7 @@ _COLUMNS = [
     Column("size", pa.float64(), "Side of the picture on the sky", "arcsec", ucd.SIZE),
     Column("time", pa.string(), "When it was made or fetched, UTC", ucd=ucd.WHEN),
     Column("address", pa.string(), "Address that gave it, without secrets", ucd=ucd.ADDRESS),
+    Column("warning", pa.string(), "Empty, or what to know of the picture, such as a part without data", ucd=ucd.NOTE),
     Column("error", pa.string(), "Empty, or why there is no picture", ucd=ucd.NOTE),
 ]
 #: What a table of predictions takes over: the column here, and what it is called there.
@@ -40,13 +44,24 @@ CARRIED = tuple(
         ),
     )
     for column in _COLUMNS
-    if column.name in ("source", "layer", "pixel_scale", "time")
+    if column.name in ("source", "layer", "pixel_scale", "time", "warning")
 )
 
 
 def cutouts_schema() -> pa.Schema:
     """Columns of the table."""
-    return arrow_schema(_COLUMNS)
+    return arrow_schema(_COLUMNS, KIND)
+
+
+def is_cutouts(path: str) -> bool:
+    """Whether a file is a table that `write_table` wrote."""
+    if Path(path).suffix != Path(TABLE).suffix or not Path(path).is_file():
+        return False
+    try:
+        about = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return all(about.get(key.encode()) == value.encode() for key, value in KIND.items())
 
 
 def write_table(done: Iterable[Done], file: Path) -> None:
@@ -60,7 +75,7 @@ def write_table(done: Iterable[Done], file: Path) -> None:
 
 def _array(block: list[Done], field: pa.Field) -> pa.Array:
     values = [getattr(done, field.name) for done in block]
-    if field.name in ("id", "error"):
+    if field.name in ("id", "warning", "error"):
         return pa.array(values, field.type)
     # Blank is what is not known; an error is empty where all is well.
     blank = ("", None)

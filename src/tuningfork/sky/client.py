@@ -32,7 +32,8 @@ PAUSE = 1.0
 TIMEOUT, SILENCE = 120.0, 30.0
 #: Bytes of an answer; a cutout has some hundred thousand, a coadded tile of a survey up to a hundred million.
 MAX_BYTES = 256 * 2**20
-#: Seconds that a server may ask us to wait; beyond this the row fails, and `--resume` tries it again later.
+#: Seconds that a server may ask us to wait; if it asks for more, nobody asks it until then, and all rows fail at once:
+#: `--resume` tries them again later.
 MAX_WAIT = 120.0
 MAX_REDIRECTS = 5
 #: Characters of an error message of a service that are passed on.
@@ -148,8 +149,7 @@ class Client:
             if response.status_code != 200:
                 wait = _asked_to_wait(response.headers.get("Retry-After", ""))
                 said = self._body(response, ends, at_most=_CHUNK)
-                if wait:
-                    pace.hold(min(wait, MAX_WAIT))
+                pace.hold(wait)
                 raise _Status(response.status_code, wait, _message(said, kind))
             length = response.headers.get("Content-Length", "")
             if length.isdigit() and int(length) > self._max_bytes:
@@ -186,7 +186,7 @@ class Client:
             if error.status < 500 and error.status not in (408, 425, 429):
                 raise PictureError(f"refused (HTTP {error.status}{error.said})") from None
             if error.wait > MAX_WAIT:
-                raise PictureError(f"busy (HTTP {error.status}), asks to wait {error.wait:.0f} s; try later") from None
+                raise PictureError(f"busy (HTTP {error.status}), {_closed(error.wait)}") from None
             return Passing(f"HTTP {error.status}", error.wait)
         if isinstance(error, requests.TooManyRedirects):
             raise PictureError(f"leads from address to address, more than {MAX_REDIRECTS} times") from None
@@ -213,19 +213,23 @@ class _Pace:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._next = 0.0
+        self._next = self._held = 0.0
         self._lock = threading.Lock()
 
     def wait(self) -> None:
+        """Wait for one's turn; PictureError if that is too far off."""
         with self._lock:
             at = max(self._next, time.monotonic())
+            if (seconds := self._held - time.monotonic()) > MAX_WAIT:
+                raise PictureError(_closed(seconds))
             self._next = at + self._interval
         time.sleep(max(0.0, at - time.monotonic()))
 
     def hold(self, seconds: float) -> None:
         """Nobody asks before so many seconds."""
         with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+            self._held = max(self._held, time.monotonic() + seconds)
+            self._next = max(self._next, self._held)
 
 
 class _Status(Exception):
@@ -235,6 +239,10 @@ class _Status(Exception):
         super().__init__(status)
         self.status, self.wait = status, wait
         self.said = f": {said}" if said else ""
+
+
+def _closed(seconds: float) -> str:
+    return f"asks to wait {seconds:.0f} s; try it later"
 
 
 def _session() -> Any:

@@ -13,7 +13,7 @@ __all__ = ["SOURCES", "SourceError", "open_source"]
 #: What may be named, for messages and help.
 SOURCES = (
     "legacy, sdss, hips:CDS/P/SDSS9/color, sia:https://… (sia1: for version 1), "
-    "https://my.server/cut?ra={ra}&dec={dec}&fov={size}, or a file or folder of FITS"
+    "https://my.server/cut?ra={ra}&dec={dec}&fov={size}, or FITS: a file, a folder, tiles/*-{band}.fits"
 )
 
 
@@ -69,9 +69,19 @@ def open_source(
         raise SourceError(
             f"{public(spec)}: an address of a cutout server has the gaps {{ra}} and {{dec}}; or {SOURCES}"
         )
-    if Path(spec).exists():
-        raise SourceError(f"{spec}: cutouts from files are not there yet")
+    if Path(spec).exists() or any(sign in spec for sign in "*?{"):
+        return _mosaic(spec, layer, stretch)
     raise SourceError(f"{spec}: no such source; {SOURCES}")
+
+
+def _mosaic(spec: str, layer: str | None, stretch: str) -> SkySource:
+    from .mosaic import MosaicError, MosaicSource
+
+    bands = [int(band) if band.isdigit() else band for band in (layer or "").split(",") if band]
+    try:
+        return MosaicSource(spec, bands=bands, stretch=stretch)
+    except (MosaicError, FileNotFoundError, ValueError) as error:
+        raise SourceError(str(error)) from None
 
 
 def _sia(base: str, version: int, layer: str | None, stretch: str, client: Client) -> SkySource:

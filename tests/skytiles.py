@@ -75,7 +75,8 @@ def tile(source: Source, band: str, circle: list[float] | None = None) -> bytes:
     wcs.wcs.pc = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
     rows, columns = np.mgrid[:SIDE, :SIDE]
     places = wcs.pixel_to_world(columns, rows)
-    light = seen([source], places.ra.rad, places.dec.rad)[..., BANDS[band][1]].astype(np.float32)
+    # Never 0, by which surveys mean that they have no data.
+    light = seen([source], places.ra.rad, places.dec.rad)[..., BANDS[band][1]].astype(np.float32) + 0.5
     header = wcs.to_header()
     if circle:
         from astropy.coordinates import SkyCoord

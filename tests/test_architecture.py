@@ -52,6 +52,7 @@ FLOOR = {
     "selecting": 7,
     "cutouts": 7,
     "work": 8,
+    "match": 8,
     "engines": 9,
     "predict": 10,
     "outside": 11,

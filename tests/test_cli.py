@@ -21,6 +21,7 @@ COMMANDS = (
     "predict",
     "cutouts",
     "merge",
+    "match",
     "classes",
     "lint",
     "evaluate",

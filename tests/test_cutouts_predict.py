@@ -48,6 +48,7 @@ def words(sky, catalogue):
     return (
         *("predict", catalogue, "--source", "hips:CDS/P/SDSS9/color", "--mirror", sky.hips2fits, "--model", "fast"),
         *("--radius-column", "radius", "--rate", "1000", "--cache-size", "0"),
+        *("--pixels", "212"),
     )
 
 
@@ -61,7 +62,7 @@ def test_votes_of_positions_with_where_the_pictures_come_from(sky, words, tmp_pa
     model = tuningfork.load("fast")
     for source, row in zip(PLACES, [row for row in rows if not row["error"]], strict=True):
         assert (row["cutout_source"], row["cutout_layer"]) == ("hips", "CDS/P/SDSS9/color")
-        assert row["cutout_pixel_scale"] == pytest.approx(0.02 * RADIUS)
+        assert row["cutout_pixel_scale"] == pytest.approx(0.04 * RADIUS)
         assert row["cutout_time"].endswith("Z")
         assert row["ra"] == pytest.approx(source.ra)
         # The very galaxy that stands there: the same votes but for JPEG and the projection.
@@ -109,7 +110,7 @@ def test_every_kind_of_table_says_where_pictures_come_from(words, tmp_path, run,
     run(*words, "-o", tmp_path / f"votes.{extension}", code=3)
     rows = read_table(tmp_path / f"votes.{extension}").to_pylist()
     assert rows[0]["cutout_source"] == "hips"
-    assert rows[0]["cutout_pixel_scale"] == pytest.approx(0.1)
+    assert rows[0]["cutout_pixel_scale"] == pytest.approx(0.2)
     scale = rows[2]["cutout_pixel_scale"]
     assert scale is None or np.isnan(scale)
 
@@ -131,6 +132,11 @@ def test_kaggle_s_layout_and_the_terminal_work_too(words, tmp_path, run):
 )
 def test_what_cannot_be_is_wrong_usage(words, run, more, told):
     assert told in " ".join(run(*words, *more, code=2).stderr.replace("│", "").split())
+
+
+def test_what_is_for_positions_needs_a_source(catalogue, run):
+    for more in (("--layer", "ls-dr9"), ("--mirror", "http://x"), ("--cutouts", "kept")):
+        assert "give their --source" in run("predict", catalogue, *more, code=2).stderr
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import votes
 from .arrow import number_array, number_arrays, text_array
-from .catalog import Column, arrow_schema
+from .catalog import Column, arrow_schema, ucd
 from .schema import Question, Tree
 
 __all__ = ["Prediction", "Predictions", "bound_name", "concatenated", "kaggle_schema", "output_schema"]
@@ -222,31 +222,50 @@ def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
 def output_schema(tree: Tree) -> pa.Schema:
     """Columns of the output table, with descriptions."""
     columns = [
-        Column("id", pa.string(), "Identifier of the galaxy: the picture file's name without extension"),
-        Column("path", pa.string(), "Picture file"),
+        Column(
+            "id", pa.string(), "Identifier of the galaxy: the picture file's name without extension", ucd=ucd.IDENTIFIER
+        ),
+        Column("path", pa.string(), "Picture file", ucd=ucd.FILE),
     ]
     names = iter(tree.fraction_names)
     for question in tree.questions:
         for answer in question.answers:
             name, text = next(names), f'Predicted share of those asked "{question.text}" who answer "{answer.text}"'
             columns += [
-                Column(name, pa.float32(), f"{text}, 0 to 1"),
-                Column(bound_name(name, "low"), pa.float32(), f"Interval of {name}, lower bound; null: not calibrated"),
-                Column(
-                    bound_name(name, "high"), pa.float32(), f"Interval of {name}, upper bound; null: not calibrated"
+                Column(name, pa.float32(), f"{text}, 0 to 1", "", ucd.FRACTION),
+                *(
+                    Column(
+                        bound_name(name, end),
+                        pa.float32(),
+                        f"Interval of {name}, {word} bound; null: not calibrated",
+                        "",
+                        limit,
+                    )
+                    for end, word, limit in (("low", "lower", ucd.LOWER), ("high", "upper", ucd.UPPER))
                 ),
             ]
     text = "Share of galaxies whose volunteers' fraction lies within its interval, as promised; null: not calibrated"
-    columns.append(Column("interval_level", pa.float64(), text))
+    columns.append(Column("interval_level", pa.float64(), text, "", ucd.LEVEL))
     if tree.classes:
         listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
         columns += [
-            Column("class", pa.int8(), f"Most probable class: {listed}"),
-            Column("class_name", pa.string(), "Most probable class in words"),
-            Column("clean", pa.bool_(), "Whether the predicted votes pass the thresholds of that class's clean sample"),
+            Column("class", pa.int8(), f"Most probable class: {listed}", ucd=ucd.CLASS),
+            Column("class_name", pa.string(), "Most probable class in words", ucd=ucd.CLASS_NAME),
+            Column(
+                "clean",
+                pa.bool_(),
+                "Whether the predicted votes pass the thresholds of that class's clean sample",
+                ucd=ucd.SAMPLE,
+            ),
         ]
         columns += [
-            Column(f"class_{number}_probability", pa.float32(), f"Probability of class {number}, {rule.name}, 0 to 1")
+            Column(
+                f"class_{number}_probability",
+                pa.float32(),
+                f"Probability of class {number}, {rule.name}, 0 to 1",
+                "",
+                ucd.CLASS_PROBABILITY,
+            )
             for number, rule in enumerate(tree.classes)
         ]
     columns += [
@@ -255,26 +274,33 @@ def output_schema(tree: Tree) -> pa.Schema:
             pa.float32(),
             "How much the picture's rotated and reflected views disagree: root mean square over the answers of the "
             "standard deviation of the cumulative fractions, 0 to 0.5; null with one view",
+            "",
+            ucd.SPREAD,
         ),
         Column(
             "network_spread",
             pa.float32(),
             "How much the model's networks disagree, in the same measure; null with one network",
+            "",
+            ucd.SPREAD,
         ),
         Column(
             "domain_score",
             pa.float32(),
             "How unlike the galaxies that the model knows the picture is: Mahalanobis distance of its sky, noise, "
             "light and colours, over the model's threshold; 0 and above; null: not calibrated",
+            "",
+            ucd.VALUE,
         ),
         Column(
             "out_of_domain",
             pa.bool_(),
             "Whether domain_score is above 1: perhaps another survey, a star, an artefact, no galaxy in the middle; "
             "the other columns are then not to be relied on; null: not calibrated",
+            ucd=ucd.QUALITY,
         ),
     ]
-    columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction"))
+    columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE))
     return arrow_schema(columns)
 
 
@@ -286,9 +312,9 @@ def bound_name(fraction_name: str, end: str) -> str:
 @lru_cache(maxsize=8)
 def kaggle_schema(tree: Tree) -> pa.Schema:
     """The campaign's own layout: its ID column and the cumulative columns, in its order."""
-    columns = [Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy")]
+    columns = [Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER)]
     for question in tree.questions:
         for answer in question.answers:
             text = f'Cumulative fraction of "{answer.text}" to "{question.text}", 0 to 1'
-            columns.append(Column(answer.column, pa.float64(), text))
+            columns.append(Column(answer.column, pa.float64(), text, "", ucd.FRACTION))
     return arrow_schema(columns)

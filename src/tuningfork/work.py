@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .arrow import number_arrays
-from .catalog import Column, arrow_schema
+from .catalog import Column, arrow_schema, ucd
 from .images import PictureError
 from .inputs import Entry, Opening
 from .model import Model
@@ -210,8 +210,11 @@ def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
     if layout.positions:
         position = arrow_schema(
             [
-                Column("ra", pa.float64(), "Right ascension (ICRS), as the input says; null: it does not", "deg"),
-                Column("dec", pa.float64(), "Declination (ICRS), as the input says; null: it does not", "deg"),
+                Column(name, pa.float64(), f"{text} (ICRS), as the input says; null: it does not", "deg", word)
+                for name, text, word in (
+                    ("ra", "Right ascension", ucd.RIGHT_ASCENSION),
+                    ("dec", "Declination", ucd.DECLINATION),
+                )
             ]
         )
         schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))

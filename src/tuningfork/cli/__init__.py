@@ -5,6 +5,7 @@ from .base import app, main
 
 from .predicting import merge, predict  # isort: skip
 from .cutting import cutouts  # isort: skip
+from .matching import match  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
 from .scoring import score  # isort: skip
@@ -30,6 +31,7 @@ __all__ = [
     "labour",
     "lint",
     "main",
+    "match",
     "merge",
     "models",
     "paper",

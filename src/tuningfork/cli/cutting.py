@@ -29,6 +29,7 @@ __all__ = [
     "RateOption",
     "Request",
     "SizeOption",
+    "StretchOption",
     "cut_out",
     "cutouts",
 ]
@@ -38,9 +39,12 @@ GIBIBYTE = 2**30
 
 SOURCE_HELP = (
     "Where pictures come from: legacy, sdss, hips:CDS/P/SDSS9/color, sia:https://…, an address with {ra} and {dec}, "
-    "or a file or folder of FITS."
+    "a file or folder of FITS, or tiles/*-{band}.fits."
 )
-LayerOption = Annotated[str | None, typer.Option(help="Survey's layer or release.", rich_help_panel=_SKY)]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(help="Survey's layer or release; for SIA and FITS bands: g,r,z.", rich_help_panel=_SKY),
+]
 MirrorOption = Annotated[
     str | None, typer.Option(help="The service's address, if it is not the usual one.", rich_help_panel=_SKY)
 ]
@@ -67,6 +71,11 @@ RaColumnOption = Annotated[str | None, typer.Option(help="Right ascension, degre
 DecColumnOption = Annotated[str | None, typer.Option(help="Declination, degrees.", rich_help_panel=_TABLES)]
 
 
+StretchOption = Annotated[
+    str, typer.Option(help="How FITS images become colours: auto, or a survey's own.", rich_help_panel=_SKY)
+]
+
+
 class Format(StrEnum):
     """Kinds of picture files."""
 
@@ -81,6 +90,7 @@ class Request:
     source: str
     layer: str | None
     mirror: str | None
+    stretch: str
     size: float | None
     radius_column: str | None
     pixels: int
@@ -102,7 +112,7 @@ class Request:
         """What decides a picture beside its place."""
         from ..addresses import public
 
-        told = {"source": self.source, "layer": self.layer, "mirror": self.mirror}
+        told = {"source": self.source, "layer": self.layer, "mirror": self.mirror, "stretch": self.stretch}
         return {name: value and public(value) for name, value in told.items()}
 
 
@@ -127,7 +137,10 @@ def cut_out(
     frame = Frame(request.size, request.radius_column, pixels=request.pixels)
     cache = Cache(request.cache or default_cache() / "sky", int(request.cache_size * GIBIBYTE))
     with Client(rate=request.rate, cache=cache if request.cache_size else None) as client:
-        source = open_source(request.source, layer=request.layer, base=request.mirror, client=client)
+        options = {"layer": request.layer, "base": request.mirror, "stretch": request.stretch}
+        source = open_source(request.source, **options, client=client)
+        for path, reason in getattr(source, "skipped", ()):
+            say(f"warning: {path} is left out: {reason}")
         seen = survey(places(catalogue, frame, columns))
         if seen.warning:
             say(f"warning: {catalogue}: {seen.warning}")
@@ -156,6 +169,7 @@ def cutouts(
     pixels: PixelsOption = 424,
     layer: LayerOption = None,
     mirror: MirrorOption = None,
+    stretch: StretchOption = "auto",
     format: Annotated[Format, typer.Option(help="png: as it is; jpeg: smaller.")] = Format.png,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG files.")] = 95,
     rate: RateOption = 4.0,
@@ -185,7 +199,7 @@ def cutouts(
         tuningfork cutouts galaxies.csv --source tiles/ --size 60 -o cutouts
     """
     must_exist([catalogue])
-    request = Request(source, layer, mirror, size, radius_column, pixels, rate, cache, cache_size)
+    request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
     request.check()
     with trouble("give the same command with --resume to go on"):
         from ..inputs import Columns

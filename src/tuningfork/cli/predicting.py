@@ -33,6 +33,7 @@ from .cutting import (
     RateOption,
     Request,
     SizeOption,
+    StretchOption,
     cut_out,
 )
 
@@ -113,6 +114,7 @@ def predict(
     pixels: PixelsOption = 424,
     layer: LayerOption = None,
     mirror: MirrorOption = None,
+    stretch: StretchOption = "auto",
     rate: RateOption = 4.0,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 1.0,
@@ -177,8 +179,11 @@ def predict(
         if output is None and given:
             raise typer.BadParameter("needs an --output", param_hint=option)
     part = _shard(shard)
+    for given, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
+        if source is None and given is not None:
+            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
     if source is not None:
-        request = Request(source, layer, mirror, size, radius_column, pixels, rate, cache, cache_size)
+        request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
         request.check()
         folder = _cutouts_beside(output, cutouts, paths, part)
     with trouble("give the same command with --resume to go on" if output else ""):

@@ -6,10 +6,11 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from ..sky.source import Provenance
+from ..sky.source import Cutout
 
 __all__ = ["Done", "Journal"]
 
@@ -32,12 +33,13 @@ class Done:
     pixel_scale: float = math.nan
     time: str = ""
     address: str = ""
+    warning: str = ""
     error: str = ""
 
     @staticmethod
-    def told(provenance: Provenance) -> dict[str, object]:
-        """The columns that say where a picture comes from."""
-        return {name: getattr(provenance, name) for name in ("source", "layer", "pixel_scale", "time", "address")}
+    def told(cutout: Cutout) -> dict[str, Any]:
+        """The columns that say where a picture comes from, and what to tell of it."""
+        return {**asdict(cutout.provenance), "warning": cutout.warning}
 
 
 _NAMES = [field.name for field in fields(Done)]
@@ -114,8 +116,8 @@ class Journal:
 
 
 def _done(values: tuple[object, ...]) -> Done:
-    told = dict(zip(_NAMES, values, strict=True))
+    told: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
     for field in fields(Done):
         if told[field.name] is None and str(field.type) == "float":
             told[field.name] = math.nan
-    return Done(**told)  # type: ignore[arg-type]
+    return Done(**told)

@@ -198,7 +198,7 @@ def _made(errand: _Errand, source: SkySource, folder: Path, pixels: int, format:
     path.parent.mkdir(exist_ok=True)
     with whole_file(path, sync=False) as part:
         part.write_bytes(data)
-    return replace(done, path=errand.path, **Done.told(cutout.provenance))
+    return replace(done, path=errand.path, **Done.told(cutout))
 
 
 def _encoded(cutout: Cutout, format: str, quality: int) -> bytes:

@@ -11,11 +11,12 @@ from ..inputs import Columns
 from ..inputs.columns import choose_place
 from ..inputs.tables import open_rows, row_id
 from ..reading import text
+from ..sky.framing import FRAME_RADII
 
-__all__ = ["FRAME_RADII", "PIXELS", "Frame", "Place", "Survey", "places", "survey"]
+__all__ = ["PIXELS", "Frame", "Place", "Survey", "places", "survey"]
 
-#: Galaxy Zoo 2's pictures: 424 px of 0.02 petroR90 each (Willett et al. 2013).
-FRAME_RADII, PIXELS = 8.48, 424
+#: A side of Galaxy Zoo 2's pictures (Willett et al. 2013).
+PIXELS = 424
 #: Places after which right ascensions that are all below 24 look like hours.
 ENOUGH = 20
 

@@ -9,39 +9,50 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..catalog import Column, arrow_schema, table_writer
+from ..catalog import Column, arrow_schema, table_writer, ucd
 from .journal import Done
 
-__all__ = ["CARRIED", "TABLE", "write_table"]
+__all__ = ["CARRIED", "TABLE", "cutouts_schema", "write_table"]
 
 TABLE = "cutouts.parquet"
 #: Rows that are held together.
 ROWS = 10_000
 
 _COLUMNS = [
-    Column("id", pa.string(), "Identifier of the galaxy, as the catalogue says"),
-    Column("ra", pa.float64(), "Right ascension (ICRS); null: none that can be read", "deg"),
-    Column("dec", pa.float64(), "Declination (ICRS); null: none that can be read", "deg"),
-    Column("path", pa.string(), "Picture, from this table's folder; null: there is none"),
-    Column("source", pa.string(), "What gave the picture, such as legacy, hips, mosaic"),
-    Column("layer", pa.string(), "Survey, release or file that it comes from"),
-    Column("pixel_scale", pa.float64(), "Side of a pixel of the picture", "arcsec"),
-    Column("size", pa.float64(), "Side of the picture on the sky", "arcsec"),
-    Column("time", pa.string(), "When it was made or fetched, UTC"),
-    Column("address", pa.string(), "Address that gave it, without secrets"),
-    Column("error", pa.string(), "Empty, or why there is no picture"),
+    Column("id", pa.string(), "Identifier of the galaxy, as the catalogue says", ucd=ucd.IDENTIFIER),
+    Column("ra", pa.float64(), "Right ascension (ICRS); null: none that can be read", "deg", ucd.RIGHT_ASCENSION),
+    Column("dec", pa.float64(), "Declination (ICRS); null: none that can be read", "deg", ucd.DECLINATION),
+    Column("path", pa.string(), "Picture, from this table's folder; null: there is none", ucd=ucd.FILE),
+    Column("source", pa.string(), "What gave the picture, such as legacy, hips, mosaic", ucd=ucd.ORIGIN),
+    Column("layer", pa.string(), "Survey, release or file that it comes from", ucd=ucd.SURVEY),
+    Column("pixel_scale", pa.float64(), "Side of a pixel of the picture", "arcsec", ucd.PIXEL_SCALE),
+    Column("size", pa.float64(), "Side of the picture on the sky", "arcsec", ucd.SIZE),
+    Column("time", pa.string(), "When it was made or fetched, UTC", ucd=ucd.WHEN),
+    Column("address", pa.string(), "Address that gave it, without secrets", ucd=ucd.ADDRESS),
+    Column("warning", pa.string(), "Empty, or what to know of the picture, such as a part without data", ucd=ucd.NOTE),
+    Column("error", pa.string(), "Empty, or why there is no picture", ucd=ucd.NOTE),
 ]
 #: What a table of predictions takes over: the column here, and what it is called there.
 CARRIED = tuple(
-    (column.name, Column(f"cutout_{column.name}", column.type, f"{column.description}; null: no picture", column.unit))
+    (
+        column.name,
+        Column(
+            f"cutout_{column.name}", column.type, f"{column.description}; null: no picture", column.unit, column.ucd
+        ),
+    )
     for column in _COLUMNS
-    if column.name in ("source", "layer", "pixel_scale", "time")
+    if column.name in ("source", "layer", "pixel_scale", "time", "warning")
 )
+
+
+def cutouts_schema() -> pa.Schema:
+    """Columns of the table."""
+    return arrow_schema(_COLUMNS)
 
 
 def write_table(done: Iterable[Done], file: Path) -> None:
     """Write the rows in their order; the file appears whole."""
-    schema = arrow_schema(_COLUMNS)
+    schema = cutouts_schema()
     rows = iter(done)
     with table_writer(file, schema) as write:
         while block := list(islice(rows, ROWS)):
@@ -50,7 +61,7 @@ def write_table(done: Iterable[Done], file: Path) -> None:
 
 def _array(block: list[Done], field: pa.Field) -> pa.Array:
     values = [getattr(done, field.name) for done in block]
-    if field.name in ("id", "error"):
+    if field.name in ("id", "warning", "error"):
         return pa.array(values, field.type)
     # Blank is what is not known; an error is empty where all is well.
     blank = ("", None)

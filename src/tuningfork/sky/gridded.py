@@ -1,35 +1,37 @@
-"""FITS images, whole or in part → the picture of a place: north up, of the scale that is asked for."""
+"""FITS images that were fetched, whole or in part → the picture of a place: north up, of the size that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from ..images import PictureError, check_size
+from ..images import MIN_SIDE, PictureError, check_size
 from .bands import Band, opened_bands
 from .frame import blank_warning
 from .framing import Framing
-from .orientation import celestial, laid_on, pixels_at, sky_at, straight_grid
+from .mosaic import on_grid
+from .orientation import celestial, orientation, straight_grid
 from .picture import pictured
 
 __all__ = ["gridded"]
 
-#: Pixels beyond the frame that are read, for the interpolation.
-SPARE = 4
-
 
 def gridded(
-    images: Sequence[bytes], ra: float, dec: float, size: float, pixels: int, stretch: str
+    images: Sequence[bytes], ra: float, dec: float, size: float, pixels: int, framing: Framing
 ) -> tuple[NDArray[np.uint8], str]:
     """The square of `size` arcsec around a position, and what to tell of it.
+
+    As mosaics are: laid on a grid of the images' own pixel scale, coloured, then brought to `pixels`.
 
     Parameters
     ----------
     images : one or three FITS files
         Bands by increasing wavelength.
+    framing : Framing
+        Which image of a file, and the stretch; place and size are those given here.
 
     Returns
     -------
@@ -43,30 +45,21 @@ def gridded(
     PictureError
         If an image has no WCS, or no data there.
     """
-    shape, scale = (pixels, pixels), size / pixels
-    grid = straight_grid(ra, dec, scale, shape)
-    with opened_bands(images[0] if len(images) == 1 else images, Framing(stretch=stretch)) as bands:
-        planes = np.stack([_laid(band, grid, shape) for band in bands])
+    with opened_bands(images[0] if len(images) == 1 else images, framing) as bands:
+        side = max(MIN_SIDE, round(size / min(map(_pixel_scale, bands))))
+        check_size(side, side)
+        planes = on_grid(bands, straight_grid(ra, dec, size / side, (side, side)), side)
+        is_picture = all(band.is_bytes for band in bands)
+    if planes is None:
+        raise PictureError("the image that the service gave does not reach into the frame")
     warning = blank_warning(planes)
-    return pictured(planes, stretch, scale, is_picture=all(band.is_bytes for band in bands)), warning
+    picture = pictured(planes, framing.stretch, size / side, is_picture=is_picture)
+    return np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS)), warning
 
 
-def _laid(band: Band, grid: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _pixel_scale(band: Band) -> float:
     wcs, lacking = celestial(band.header)
-    if wcs is None:
-        raise PictureError(f"an image with {lacking}")
-    # Of a large image only what the frame covers is read.
-    ends = np.array([0, shape[1] - 1, 0, shape[1] - 1]), np.array([0, 0, shape[0] - 1, shape[0] - 1])
-    corners = pixels_at(wcs, *sky_at(grid, *ends))
-    columns, rows = (_around(at, length) for at, length in zip(corners, band.shape[::-1], strict=True))
-    if columns.stop <= columns.start or rows.stop <= rows.start:
-        return np.full(shape, np.nan, np.float32)
-    check_size(columns.stop - columns.start, rows.stop - rows.start)
-    return laid_on(band.read(rows, columns), wcs[rows, columns], grid, shape)
-
-
-def _around(at: NDArray[np.float64], length: int) -> slice:
-    """The pixels of an axis of `length` that lie between positions on it, with a few to spare."""
-    if not np.isfinite(at).all():
-        return slice(0, 0)
-    return slice(*(int(np.clip(end, 0, length)) for end in (np.floor(at.min()) - SPARE, np.ceil(at.max()) + SPARE + 1)))
+    lies = None if wcs is None else orientation(wcs, ((band.shape[1] - 1) / 2, (band.shape[0] - 1) / 2))
+    if lies is None:
+        raise PictureError(f"an image with {lacking or 'no place in the sky'}")
+    return lies.pixel_scale

@@ -23,7 +23,7 @@ from .source import Cutout, Provenance
 from .stretch import AUTO
 from .tiles import Tile, find_files, read_tiles, unit_vectors
 
-__all__ = ["MosaicError", "MosaicSource"]
+__all__ = ["MosaicError", "MosaicSource", "on_grid"]
 
 #: Pixels that are read beyond the frame, for the interpolation.
 SPARE = 3
@@ -156,7 +156,7 @@ class MosaicSource:
         used, is_picture = [], True
         for tile in tiles:
             with opened_bands(tile.path, self._framing) as bands:
-                found = _on_grid(bands, grid, side)
+                found = on_grid(bands, grid, side)
                 if found is None:
                     continue
                 if len(found) != len(total):
@@ -182,8 +182,14 @@ def _check_place(ra: float, dec: float, size: float) -> None:
         raise PictureError(f"a frame of {size:g} arcsec; more than 0 is expected")
 
 
-def _on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] | None:
-    """The bands of one tile on the grid (B, side, side); None if the tile does not reach into it."""
+def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] | None:
+    """The bands of one tile on the grid (B, side, side); None if the tile does not reach into it.
+
+    Raises
+    ------
+    PictureError
+        If a band has no WCS, or is damaged.
+    """
     planes = []
     for band in bands:
         wcs, lacking = celestial(band.header)

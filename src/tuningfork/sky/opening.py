@@ -13,7 +13,7 @@ __all__ = ["SOURCES", "SourceError", "open_source"]
 #: What may be named, for messages and help.
 SOURCES = (
     "legacy, sdss, hips:CDS/P/SDSS9/color, sia:https://… (sia1: for version 1), "
-    "https://my.server/cut?ra={ra}&dec={dec}&fov={size}, or FITS: a file, a folder, tiles/*-{band}.fits"
+    "https://my.server/cut?ra={ra}&dec={dec}&fov={size}, a file or folder of FITS, or tiles/*-{band}.fits"
 )
 
 
@@ -35,7 +35,7 @@ def open_source(
     ----------
     spec : str
         ``legacy``, ``sdss``, ``hips:IDENTIFIER``, ``sia:ADDRESS`` (``sia1:`` for version 1), an address with the gaps
-        of `template.GAPS`, or a file or a folder of FITS.
+        of `template.GAPS`, or a file, a folder or a pattern of FITS, see `mosaic.MosaicSource`.
     layer : str, optional
         Of the survey, such as ``ls-dr9`` or ``dr17``; for FITS and SIA one or three bands by increasing wavelength,
         such as ``g,r,z``. None: the source's usual one.
@@ -69,19 +69,24 @@ def open_source(
         raise SourceError(
             f"{public(spec)}: an address of a cutout server has the gaps {{ra}} and {{dec}}; or {SOURCES}"
         )
-    if Path(spec).exists() or any(sign in spec for sign in "*?{"):
+    if Path(spec).exists() or any(sign in spec for sign in "*?[{"):
         return _mosaic(spec, layer, stretch)
     raise SourceError(f"{spec}: no such source; {SOURCES}")
 
 
 def _mosaic(spec: str, layer: str | None, stretch: str) -> SkySource:
-    from .mosaic import MosaicError, MosaicSource
+    from .mosaic import MosaicSource
 
-    bands = [int(band) if band.isdigit() else band for band in (layer or "").split(",") if band]
     try:
-        return MosaicSource(spec, bands=bands, stretch=stretch)
-    except (MosaicError, FileNotFoundError, ValueError) as error:
+        return MosaicSource(
+            spec, bands=[int(band) if band.isdigit() else band for band in _bands(layer)], stretch=stretch
+        )
+    except (FileNotFoundError, ValueError) as error:
         raise SourceError(str(error)) from None
+
+
+def _bands(layer: str | None) -> list[str]:
+    return [band for band in (layer or "").split(",") if band]
 
 
 def _sia(base: str, version: int, layer: str | None, stretch: str, client: Client) -> SkySource:
@@ -90,8 +95,7 @@ def _sia(base: str, version: int, layer: str | None, stretch: str, client: Clien
     if not base.startswith(("http://", "https://")):
         raise SourceError(f"sia:{public(base)}: the address of the service's queries is expected: sia:https://…")
     try:
-        bands = tuple(filter(None, (layer or "").split(",")))
-        return SiaService(client, base, version=version, bands=bands, stretch=stretch)
+        return SiaService(client, base, version=version, bands=_bands(layer), stretch=stretch)
     except ValueError as error:
         raise SourceError(str(error)) from None
 

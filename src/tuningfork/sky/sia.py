@@ -21,6 +21,7 @@ from ..images import PictureError
 from .answers import checked
 from .bands import is_fits
 from .client import Answer, Client, Spoiled
+from .framing import Framing
 from .gridded import gridded
 from .service import check_place, stamp
 from .source import Cutout, Provenance
@@ -74,7 +75,7 @@ class SiaService:
     Raises
     ------
     ValueError
-        If pyvo is not there, or two bands are named.
+        If pyvo is not there, two bands are named, or the stretch is not known.
     """
 
     def __init__(
@@ -86,14 +87,15 @@ class SiaService:
             raise ValueError("SIA needs pyvo: pip install 'tuningfork[sky]'") from None
         if len(bands) not in (0, 1, 3):
             raise ValueError(f"{len(bands)} bands; name one, or three by increasing wavelength: g,r,z")
-        self._client, self._base, self._version, self._bands, self._stretch = client, base, version, bands, stretch
+        self._client, self._base, self._version, self._bands = client, base, version, bands
+        self._framing = Framing(stretch=stretch)
 
     def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
         """See `SkySource.cutout`."""
         check_place(ra, dec, size)
         chosen = _chosen(self._images(ra, dec, size), self._bands)
         answers = [self._fetched(image, ra, dec, size) for image in chosen]
-        picture, warning = gridded([answer.data for answer in answers], ra, dec, size, pixels, self._stretch)
+        picture, warning = gridded([answer.data for answer in answers], ra, dec, size, pixels, self._framing)
         address = public(chosen[len(chosen) // 2].address)
         layer = ", ".join(self._bands or [image.title for image in chosen])
         time = stamp(max(answer.time for answer in answers))

@@ -57,6 +57,7 @@ class Columns:
     path : file or address of its picture, relative ones from the catalogue's folder
     bytes : the picture file's bytes themselves
     right_ascension, declination : degrees (ICRS)
+    radius : petroR90, arcsec, by which FITS images are framed; no column is taken for it unless it is named
     error : why a row has no picture, or blank; no column is taken for it unless it is named
     carried : columns that stand in the output too, each with what it is called there and means
     """
@@ -66,6 +67,7 @@ class Columns:
     bytes: str | None = None
     right_ascension: str | None = None
     declination: str | None = None
+    radius: str | None = None
     error: str | None = None
     carried: tuple[tuple[str, Column], ...] = ()
 
@@ -79,6 +81,7 @@ class Chosen:
     id: str | None
     right_ascension: str | None
     declination: str | None
+    radius: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ def choose(columns: Columns, schema: pa.Schema, where: str) -> Chosen:
         _find("id", columns.id, schema, where),
         _find("right_ascension", columns.right_ascension, schema, where),
         _find("declination", columns.declination, schema, where),
+        None if columns.radius is None else _find("radius", columns.radius, schema, where),
     )
 
 

@@ -253,6 +253,7 @@ def test_the_table_says_what_each_column_is(model, pictures):
         "network_spread",
         "domain_score",
         "out_of_domain",
+        "warning",
         "error",
     ]
 

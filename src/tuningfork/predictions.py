@@ -29,6 +29,8 @@ class Predictions:
     ----------
     ids, paths, errors : (N,) texts
         `errors` is "" where there is a prediction, else why there is none.
+    warnings : (N,) texts
+        What to know of the picture, such as a part without data or another scale than the model's; "" if nothing.
     cumulative : (N, A) float64 in [0, 1]
         Products of the vote fractions down the tree; NaN without a prediction.
     class_probability : (N, C) float64 in [0, 1]
@@ -57,6 +59,7 @@ class Predictions:
     rotation_spread: NDArray[np.float64]
     network_spread: NDArray[np.float64]
     domain_score: NDArray[np.float64]
+    warnings: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +76,7 @@ class Predictions:
             self.low[row],
             self.high[row],
             float(self.domain_score[row]),
+            self.warnings[row],
         )
 
     @cached_property
@@ -105,7 +109,7 @@ class Predictions:
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
         schema, tree = output_schema(self.tree), self.tree
-        columns = {name: text_array(getattr(self, f"{name}s")) for name in ("id", "path", "error")}
+        columns = {name: text_array(getattr(self, f"{name}s")) for name in ("id", "path", "warning", "error")}
         # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
         told = ~np.isnan(self.cumulative).any(1)
         columns.update(zip(tree.fraction_names, number_arrays(self.fractions, np.float32, told), strict=True))
@@ -149,6 +153,7 @@ class Prediction:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     domain_score: float
+    warning: str = ""
 
     @property
     def out_of_domain(self) -> bool:
@@ -202,15 +207,16 @@ class Prediction:
             + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
             for question, at in self._way()
         )
-        warning = [f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)"] if self.out_of_domain else []
-        return f"{self.id}: " + "; ".join([*warning, *top, *([way] if way else [])])
+        flags = [f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)"] if self.out_of_domain else []
+        flags += [f"WARNING ({self.warning})"] if self.warning else []
+        return f"{self.id}: " + "; ".join([*flags, *top, *([way] if way else [])])
 
 
 def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
     """Several Predictions of one tree as one."""
     none, answers = np.empty(0), np.empty((0, len(tree.columns)))
     classes = np.empty((0, len(tree.classes)))
-    parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, *[none] * 4)]
+    parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, *[none] * 4, ())]
 
     def joined(values: list[Any]) -> Any:
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
@@ -300,6 +306,8 @@ def output_schema(tree: Tree) -> pa.Schema:
             ucd=ucd.QUALITY,
         ),
     ]
+    text = "Empty, or what to know of the picture: a part without data, another angular scale than the model's"
+    columns.append(Column("warning", pa.string(), text, ucd=ucd.NOTE))
     columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE))
     return arrow_schema(columns)
 

@@ -21,6 +21,7 @@ pytest.importorskip("requests")
 
 from skyserver import FRAME, RADIUS, Fault, Source, picture, sky_server
 
+from tuningfork.catalog import read_table, table_writer
 from tuningfork.cutouts import TABLE, CutoutError, Frame, Place, make_cutouts, places, survey
 from tuningfork.cutouts.crew import at_once
 from tuningfork.cutouts.making import file_name
@@ -112,6 +113,16 @@ def test_a_bad_row_is_a_place_with_a_reason_and_the_next_is_good(tmp_path, ra, d
     assert told in bad.error
     assert bad.id == "a"
     assert good.error == ""
+
+
+@pytest.mark.parametrize("extension", ["fits", "vot", "ecsv", "parquet"])
+def test_catalogues_of_all_kinds_give_the_same_places(catalogue, tmp_path, extension):
+    table = read_table(catalogue)
+    schema = pa.schema([(name, table.schema.field(name).type) for name in table.column_names])
+    with table_writer(tmp_path / f"galaxies.{extension}", schema) as write:
+        write(table.cast(schema))
+    frame = Frame(radius_column="petroR90_r")
+    assert list(places(str(tmp_path / f"galaxies.{extension}"), frame)) == list(places(str(catalogue), frame))
 
 
 def test_a_ragged_row_and_a_blank_id_are_called_by_their_number(tmp_path):

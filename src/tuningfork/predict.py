@@ -142,6 +142,7 @@ def predict_files(
         "views": views or model.views,
         "precision": model.running["precision"],
         "layout": "kaggle" if kaggle else "words",
+        **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
         **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
 

@@ -30,6 +30,8 @@ class Predictions:
     ----------
     ids, paths, errors : (N,) texts
         `errors` is "" where there is a prediction, else why there is none.
+    warnings : (N,) texts
+        What to know of the picture, such as a part without data or another scale than the model's; "" if nothing.
     cumulative : (N, A) float64 in [0, 1]
         Products of the vote fractions down the tree; NaN without a prediction.
     class_probability : (N, C) float64 in [0, 1]
@@ -62,6 +64,7 @@ class Predictions:
     rotation_spread: NDArray[np.float64]
     network_spread: NDArray[np.float64]
     domain_score: NDArray[np.float64]
+    warnings: tuple[str, ...]
     thumbnails: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
@@ -79,6 +82,7 @@ class Predictions:
             self.low[row],
             self.high[row],
             float(self.domain_score[row]),
+            self.warnings[row],
             table=self._only(row),
         )
 
@@ -119,7 +123,7 @@ class Predictions:
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
         schema, tree = output_schema(self.tree), self.tree
-        columns = {name: text_array(getattr(self, f"{name}s")) for name in ("id", "path", "error")}
+        columns = {name: text_array(getattr(self, f"{name}s")) for name in ("id", "path", "warning", "error")}
         # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
         told = ~np.isnan(self.cumulative).any(1)
         columns.update(zip(tree.fraction_names, number_arrays(self.fractions, np.float32, told), strict=True))
@@ -180,6 +184,7 @@ class Prediction:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     domain_score: float
+    warning: str = ""
     #: The same as a table of one row.
     table: Predictions = field(kw_only=True)
 
@@ -267,15 +272,16 @@ class Prediction:
             self.id,
             self.table.thumbnails[0] if self.table.thumbnails else b"",
             f"{self.class_name} {self.class_probability.max():.0%}" if self.class_name else "",
-            self._warnings(),
+            self._flags(),
             questions=questions,
             classes=classes,
         )
 
-    def _warnings(self) -> tuple[str, ...]:
-        if not self.out_of_domain:
-            return ()
-        return (f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)",)
+    def _flags(self) -> tuple[str, ...]:
+        """What speaks against relying on it."""
+        strange = f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)" if self.out_of_domain else ""
+        warning = f"WARNING ({self.warning})" if self.warning else ""
+        return tuple(filter(None, (strange, warning)))
 
     def _repr_html_(self) -> str:
         return card_html(self.card())
@@ -290,7 +296,7 @@ class Prediction:
             + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
             for question, at in self._way()
         )
-        return f"{self.id}: " + "; ".join([*self._warnings(), *top, *([way] if way else [])])
+        return f"{self.id}: " + "; ".join([*self._flags(), *top, *([way] if way else [])])
 
     __repr__ = __str__
 
@@ -299,7 +305,7 @@ def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
     """Several Predictions of one tree as one."""
     none, answers = np.empty(0), np.empty((0, len(tree.columns)))
     classes = np.empty((0, len(tree.classes)))
-    parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, *[none] * 4)]
+    parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, *[none] * 4, ())]
 
     def joined(values: list[Any]) -> Any:
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
@@ -389,6 +395,8 @@ def output_schema(tree: Tree) -> pa.Schema:
             ucd=ucd.QUALITY,
         ),
     ]
+    text = "Empty, or what to know of the picture: a part without data, another angular scale than the model's"
+    columns.append(Column("warning", pa.string(), text, ucd=ucd.NOTE))
     columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE))
     return arrow_schema(columns)
 

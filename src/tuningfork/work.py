@@ -77,7 +77,7 @@ def read_entry(reading: Reading, entry: Entry, fetch: Callable[[], bytes]) -> Re
     """Fetch, decode and resize one picture; whatever goes wrong becomes the row's error."""
     name = (entry.id, entry.path)
     try:
-        return reading.read(fetch(), name=name)
+        return reading.read(fetch(), name=name, radius=entry.radius)
     except PictureError as error:
         return Read(*name, None, str(error))
     except Exception as error:  # one picture of a hundred million must not end the run

@@ -48,7 +48,9 @@ LayerOption = Annotated[
 MirrorOption = Annotated[
     str | None, typer.Option(help="The service's address, if it is not the usual one.", rich_help_panel=_SKY)
 ]
-SizeOption = Annotated[float | None, typer.Option(help="Arcseconds a side of the pictures.", rich_help_panel=_SKY)]
+SizeOption = Annotated[
+    float | None, typer.Option(help="Arcseconds a side of the pictures, or of FITS images.", rich_help_panel=_SKY)
+]
 RadiusColumnOption = Annotated[
     str | None,
     typer.Option(help="Column of petroR90, arcsec: pictures are 8.48 radii wide, as trained on.", rich_help_panel=_SKY),

@@ -40,6 +40,7 @@ from .cutting import (
 __all__ = ["merge", "predict"]
 
 _SCALE, _SKY, _TABLES = "At survey scale", "Pictures by position", "Catalogues"
+_FITS = "FITS images"
 
 
 class Layout(StrEnum):
@@ -122,6 +123,23 @@ def predict(
         Path | None,
         typer.Option(help="Folder that keeps the pictures [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
     ] = None,
+    hdu: Annotated[
+        str | None, typer.Option(help="The image, by number or name [default: the first].", rich_help_panel=_FITS)
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Images or planes that are blue, green, red: G,R,I or 0,1,2.", rich_help_panel=_FITS),
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="Image of bad pixels, by number or name: not 0.", rich_help_panel=_FITS)
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Measure the galaxy; show 8.48 petroR90, as trained on.", rich_help_panel=_FITS),
+    ] = False,
+    as_it_lies: Annotated[
+        bool, typer.Option("--as-it-lies", help="Do not turn north up by the WCS.", rich_help_panel=_FITS)
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
     ] = 0,
@@ -166,6 +184,10 @@ def predict(
 
         tuningfork predict s3://survey/cutouts/ -o votes/
 
+        tuningfork predict galaxy.fits --stretch sdss --size 40
+
+        tuningfork predict images/ -o votes.parquet --bands g,r,i --measure
+
         tuningfork predict galaxies.csv --source legacy --size 60 -o votes.parquet
 
         tuningfork predict cutouts/cutouts.parquet -o votes.parquet
@@ -188,15 +210,18 @@ def predict(
         request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
         request.check()
         folder = _cutouts_beside(output, cutouts, paths, part)
+    # Pictures by position are framed before they are predicted.
+    framing = _framing(
+        hdu, bands, mask, as_it_lies, measure, *(("auto", None) if source is not None else (stretch, size))
+    )
     with trouble("give the same command with --resume to go on" if output else ""):
+        from ..cutouts import CARRIED, TABLE, is_cutouts
         from ..inputs import Columns
         from ..model import load
         from ..predict import predict_files
 
-        columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column)
-        opened = load(model, threads=threads, precision=precision.value, device=device.value)
-        from ..cutouts import CARRIED, TABLE, is_cutouts
-
+        columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
+        opened = load(model, threads=threads, precision=precision.value, device=device.value, framing=framing)
         if source is not None:
             from ..predict import is_begun
 
@@ -237,6 +262,32 @@ def predict(
             galaxies = counted(summary.rows, "galaxy", "galaxies")
             print(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{rest}")
         report_rows(summary.errors, summary.failed)
+
+
+def _framing(
+    hdu: str | None,
+    bands: str | None,
+    mask: str | None,
+    as_it_lies: bool,
+    measure: bool,
+    stretch: str,
+    size: float | None,
+) -> Any:
+    """What the options say of FITS images; wrong usage (exit code 2) if they cannot be meant."""
+    from ..sky.framing import Framing, unit
+
+    try:
+        return Framing(
+            hdu=None if hdu is None else unit(hdu),
+            bands=tuple(unit(band) for band in bands.split(",")) if bands else (),
+            stretch=stretch,
+            size=size,
+            measure=measure,
+            orient=not as_it_lies,
+            mask=None if mask is None else unit(mask),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _cutouts_beside(

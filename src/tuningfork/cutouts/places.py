@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from ..addresses import public
@@ -118,7 +118,7 @@ def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterat
     """
     table, _ = open_rows(catalogue)
     where = text(public(catalogue))
-    chosen = choose_place(columns, table.schema, where, frame.radius_column)
+    chosen = choose_place(replace(columns, radius=frame.radius_column), table.schema, where)
     wanted = [chosen.right_ascension, chosen.declination, chosen.id, chosen.radius]
     names = [name for name in wanted if name is not None]
     rows = table.rows(names)

@@ -57,6 +57,7 @@ class Columns:
     path : file or address of its picture, relative ones from the catalogue's folder
     bytes : the picture file's bytes themselves
     right_ascension, declination : degrees (ICRS)
+    radius : petroR90, arcsec, by which FITS images are framed; no column is taken for it unless it is named
     error : why a row has no picture, or blank; no column is taken for it unless it is named
     carried : columns that stand in the output too, each with what it is called there and means
     """
@@ -66,6 +67,7 @@ class Columns:
     bytes: str | None = None
     right_ascension: str | None = None
     declination: str | None = None
+    radius: str | None = None
     error: str | None = None
     carried: tuple[tuple[str, Column], ...] = ()
 
@@ -79,6 +81,7 @@ class Chosen:
     id: str | None
     right_ascension: str | None
     declination: str | None
+    radius: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,8 @@ class Placed:
     radius: str | None
 
 
-def choose_place(columns: Columns, schema: pa.Schema, where: str, radius: str | None = None) -> Placed:
+def choose_place(columns: Columns, schema: pa.Schema, where: str) -> Placed:
     """The columns of positions that a table named `where` offers.
-
-    Parameters
-    ----------
-    radius : str, optional
-        The column of the galaxies' radii; none has a usual name.
 
     Raises
     ------
@@ -112,8 +110,8 @@ def choose_place(columns: Columns, schema: pa.Schema, where: str, radius: str | 
             f"{where}: no column of positions ({', '.join(USUAL[role])}); name it with {OPTIONS[role]}. "
             f"{_offer(schema)}"
         )
-    found = None if radius is None else _find("radius", radius, schema, where)
-    return Placed(ra, dec, _find("id", columns.id, schema, where), found)
+    radius = None if columns.radius is None else _find("radius", columns.radius, schema, where)
+    return Placed(ra, dec, _find("id", columns.id, schema, where), radius)
 
 
 def choose(columns: Columns, schema: pa.Schema, where: str) -> Chosen:
@@ -144,6 +142,7 @@ def choose(columns: Columns, schema: pa.Schema, where: str) -> Chosen:
         _find("id", columns.id, schema, where),
         _find("right_ascension", columns.right_ascension, schema, where),
         _find("declination", columns.declination, schema, where),
+        None if columns.radius is None else _find("radius", columns.radius, schema, where),
     )
 
 

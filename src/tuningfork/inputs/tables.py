@@ -85,7 +85,8 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
     chosen = choose(columns, table.schema, where)
     make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
     carried = [name for name, _ in columns.carried]
-    names = [chosen.id, chosen.right_ascension, chosen.declination, columns.error, _told(table.schema, chosen)]
+    picture = _told(table.schema, chosen)
+    names = [chosen.id, chosen.right_ascension, chosen.declination, chosen.radius, columns.error, picture]
     wanted = [*(name for name in names if name is not None), *carried]
     number = 0
     for number, (values, problem) in enumerate(table.rows(wanted), 1):
@@ -94,7 +95,8 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
             yield Entry(f"row {number}", row, "file", "", error=problem)
             continue
         found = iter(values)
-        id_, right_ascension, declination, reason, told = (None if name is None else next(found) for name in names)
+        cells = [None if name is None else next(found) for name in names]
+        id_, right_ascension, declination, radius, reason, told = cells
         name = row_id(id_, chosen.id, where, number)
         if chosen.id is not None and not name:
             yield Entry(f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one")
@@ -102,6 +104,10 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
         position = _position(right_ascension, declination)
         beside = {"right_ascension": position[0], "declination": position[1], "carried": _carried(found)}
         problem = str(reason or "")
+        if chosen.radius is not None:
+            beside["radius"] = _number(radius)
+            if not problem and not 0 < beside["radius"] < math.inf:
+                problem = f"column {chosen.radius!r}: {str(radius)[:40]!r} is no radius above 0, arcsec"
         if not problem and not chosen.is_bytes and not str(told or "").strip():
             problem = f"no path in column {chosen.picture!r}"
         if problem:
@@ -189,13 +195,13 @@ def row_id(value: object, column: str | None, where: str, number: int) -> str:
 
 
 def _position(right_ascension: object, declination: object) -> tuple[float, float]:
-    ra, dec = _degrees(right_ascension), _degrees(declination)
+    ra, dec = _number(right_ascension), _number(declination)
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
         return math.nan, math.nan
     return ra % 360, dec
 
 
-def _degrees(value: object) -> float:
+def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -142,6 +142,8 @@ def _opened(source: Source) -> Iterator[Any]:
 
 
 def _unpacked(data: bytes) -> bytes:
+    if len(data) > MAX_FILE_BYTES:
+        raise PictureError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
     if not data.startswith(GZIP):
         return data
     try:

@@ -8,13 +8,18 @@ from typing import Any
 
 from .stretch import AUTO, preset_names
 
-__all__ = ["FRAME_RADII", "Framing", "Unit"]
+__all__ = ["FRAME_RADII", "Framing", "Unit", "unit"]
 
 #: Width of Galaxy Zoo 2's pictures in petroR90: 424 px of 0.02 petroR90 each (Willett et al. 2013).
 FRAME_RADII = 8.48
 
 #: A FITS file's header-data unit, by its name or its number from 0.
 Unit = int | str
+
+
+def unit(text: str) -> Unit:
+    """What a user wrote for a FITS file's unit, or a cube's plane: digits are a number."""
+    return int(text) if text.strip().isdigit() else text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ class Framing:
     mask_bits: int | None = None
 
     def __post_init__(self) -> None:
-        if self.stretch not in (known := (AUTO, *preset_names())):
-            raise ValueError(f"stretch {self.stretch!r} is none of {', '.join(known)}")
+        if self.stretch != AUTO and self.stretch not in preset_names():
+            raise ValueError(f"stretch {self.stretch!r} is none of {', '.join((AUTO, *preset_names()))}")
         if len(self.bands) not in (0, 1, 3):
             raise ValueError(f"{len(self.bands)} bands; one or three are needed, by increasing wavelength")
         for name, value in (("size", self.size), ("radii", self.radii)):

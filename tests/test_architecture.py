@@ -54,6 +54,7 @@ FLOOR = {
     "cutouts": 7,
     "work": 8,
     "match": 8,
+    "samp": 8,
     "engines": 9,
     "predict": 10,
     "outside": 11,

@@ -22,6 +22,7 @@ COMMANDS = (
     "cutouts",
     "merge",
     "match",
+    "send",
     "classes",
     "lint",
     "evaluate",

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import __version__
-from .catalog import RowError, table_writer
-from .manifest import ManifestError, Run
+from .catalog import RowError, read_table, table_writer
+from .manifest import ManifestError, Run, read_run
 
-__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of", "whole"]
+__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of", "table_of"]
 
 #: Reported by name; the table's `error` column has them all.
 MAX_REPORTED = 1000
@@ -73,8 +73,17 @@ def merge(
     return output
 
 
-def whole(run: Run) -> pa.Table:
-    """All parts of a run, in order, in memory. Raises ManifestError if one is missing or damaged."""
+def table_of(path: str | os.PathLike[str]) -> pa.Table:
+    """A table of any format, or the parts of a run's folder in order, in memory.
+
+    Raises
+    ------
+    CatalogError, ManifestError
+        If it cannot be read, is no run, or a part is missing or damaged.
+    """
+    if not Path(path).is_dir():
+        return read_table(path)
+    run = read_run(Path(path))
     schema = _schema(run)
     return pa.concat_tables(_read(run, number).cast(schema) for number in range(run.parts))
 

@@ -25,7 +25,7 @@ from .model import Model, load
 from .predictions import Predictions
 from .tuning import tuned
 from .work import Layout, Part, Task, predictions_of
-from .workers import WorkerError, available_cores
+from .workers import Died, WorkerError, available_cores
 
 __all__ = [
     "MAX_REPORTED",
@@ -266,7 +266,11 @@ def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
     """What is fast on this machine, for runs that are worth the seconds that it takes to find out."""
     if rows < WORTH_TUNING:
         return BATCH
-    return tuned(Model(model.bundle, **{**model.running, "threads": threads}), views=views).batch
+    try:
+        return tuned(model, views=views, threads=threads).batch
+    except (Died, WorkerError):
+        # It is slower, perhaps, and no reason not to predict.
+        return BATCH
 
 
 def _is_remote(path: str | os.PathLike[str]) -> bool:

@@ -6,6 +6,7 @@ from .base import app, main
 from .predicting import merge, predict  # isort: skip
 from .cutting import cutouts  # isort: skip
 from .matching import match  # isort: skip
+from .sending import send  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
 from .teaching import label  # isort: skip
@@ -42,6 +43,7 @@ __all__ = [
     "report",
     "score",
     "select",
+    "send",
     "simulate",
     "study_app",
     "train",

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .base import JsonOption, app, counted, libraries, must_exist, print_json, report_rows, say, trouble
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["match"]
 
@@ -74,13 +71,14 @@ def match(
         from ..inputs import Columns
         from ..match import Catalogue, radius_of
         from ..match import match as matched
+        from ..merging import table_of
 
         check_format(output)
         check_writable(output)
         arcsec = radius_of(radius)
         columns = [Columns(right_ascension=ra, declination=dec) for ra, dec in zip(ras, decs, strict=True)]
         catalogues = [
-            Catalogue(_read(path), str(path), chosen) for path, chosen in zip((first, second), columns, strict=True)
+            Catalogue(table_of(path), str(path), chosen) for path, chosen in zip((first, second), columns, strict=True)
         ]
         found = matched(*catalogues, arcsec, join=join.value, symmetric=symmetric)
         unheld = unheld_columns(output, found.table.schema)
@@ -113,14 +111,3 @@ def _both(given: list[str] | None, option: str) -> tuple[str | None, str | None]
     if len(names) > 2:
         raise typer.BadParameter("give it once, or twice: A's, then B's", param_hint=option)
     return names[0], names[-1]
-
-
-def _read(path: Path) -> pa.Table:
-    from ..catalog import read_table
-
-    if not path.is_dir():
-        return read_table(path)
-    from ..manifest import read_run
-    from ..merging import whole
-
-    return whole(read_run(path))

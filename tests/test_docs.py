@@ -26,7 +26,6 @@ PAGES = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_build" n
 OTHERS = {
     "sh scripts/": "CI runs it itself",
     "pip install": "CI installs all of it",
-    "python scripts/": "measurements of minutes",
     "curl": "tests of the service ask it in every way",
     "job=$(sbatch": "tests/test_shards.py runs this script without Slurm",
     "sbatch": "tests/test_shards.py runs this script without Slurm",

@@ -11,9 +11,12 @@ import tuningfork
 
 ROOT = Path(tuningfork.__file__).parent
 FLOOR = {
+    "addresses": 0,
     "appearance": 0,
     "arrow": 0,
     "files": 0,
+    "notebook": 0,
+    "patience": 0,
     "workers": 0,
     "conformal": 0,
     "schema": 0,
@@ -48,7 +51,10 @@ FLOOR = {
     "tuning": 7,
     "simulate": 7,
     "selecting": 7,
+    "cutouts": 7,
     "work": 8,
+    "match": 8,
+    "samp": 8,
     "engines": 9,
     "predict": 10,
     "outside": 11,
@@ -58,7 +64,9 @@ FLOOR = {
     "train": 11,
     "calibrate": 12,
     "bench": 12,
+    "web": 12,
     "study": 13,
+    "teach": 13,
     "cli": 14,
     "__main__": 15,
 }

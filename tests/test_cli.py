@@ -19,12 +19,16 @@ from tuningfork.simulate import simulate
 
 COMMANDS = (
     "predict",
+    "cutouts",
     "merge",
+    "match",
+    "send",
     "classes",
     "lint",
     "evaluate",
     "rank",
     "select",
+    "label",
     "score",
     "simulate",
     "train",

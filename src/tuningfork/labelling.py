@@ -15,7 +15,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from . import ranking
-from .catalog import CatalogError, Column, RowError, arrow_schema, read_table, table_format
+from .catalog import CatalogError, Column, RowError, arrow_schema, read_table, table_format, ucd
 from .evaluate import predictions_from_table
 from .images import find_pictures
 from .model import Model
@@ -70,18 +70,22 @@ class Ranked:
 
 def order_schema() -> pa.Schema:
     """Columns of the table that `rank` gives."""
+    distance = (
+        "Of the roots of the predicted cumulative fractions to those of the nearest galaxy that is labelled or stands "
+        "before this one; blank if there is none"
+    )
+    entropy = "Entropy of one volunteer's answers as predicted, in nats"
     return arrow_schema(
         [
-            Column("rank", pa.int32(), "Place in the order of labelling, from 1"),
-            Column("id", pa.string(), "Identifier of the galaxy"),
-            Column("path", pa.string(), "Picture file, empty where the predictions name none"),
-            Column("score", pa.float64(), "Uncertainty times squared distance: what the choice went by"),
-            Column("uncertainty", pa.float64(), "Entropy of one volunteer's answers as predicted, in nats"),
-            Column("distance", pa.float64(), "Of the roots of the predicted cumulative fractions to those of the "
-                   "nearest galaxy that is labelled or stands before this one; blank if there is none"),
-            Column("reason", pa.string(), "The question that the prediction leaves most open, and its answers"),
+            Column("rank", pa.int32(), "Place in the order of labelling, from 1", ucd=ucd.RANK),
+            Column("id", pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER),
+            Column("path", pa.string(), "Picture file, empty where the predictions name none", ucd=ucd.FILE),
+            Column("score", pa.float64(), "Uncertainty times squared distance: what the choice went by", "", ucd.VALUE),
+            Column("uncertainty", pa.float64(), entropy, "", ucd.VALUE),
+            Column("distance", pa.float64(), distance, "", ucd.VALUE),
+            Column("reason", pa.string(), "The question that is most open, and its predicted answers", ucd=ucd.NOTE),
         ]
-    )  # fmt: skip
+    )
 
 
 def blocks_of_table(path: str | os.PathLike[str]) -> Iterator[pa.Table]:

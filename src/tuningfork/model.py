@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,28 @@ from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
 from .images import PictureError, find_pictures
 from .intervals import Intervals
+from .notebook import thumbnail
 from .predictions import Prediction, Predictions, concatenated
 from .preprocess import Preprocess
 from .reading import Read, Reading, Source
 from .runtime import NetworkError, Runtime, open_network
+from .sky.framing import Framing
 
 __all__ = ["Model", "Read", "Votes", "load", "softmax"]
 
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
+#: Pictures of which `Model.predict` keeps a thumbnail, a few kilobytes each.
+MAX_THUMBNAILS = 1000
 
 
 def load(
-    name_or_path: str | Path = "default", *, threads: int = 0, precision: str = "f32", device: str = "auto"
+    name_or_path: str | Path = "default",
+    *,
+    threads: int = 0,
+    precision: str = "f32",
+    device: str = "auto",
+    framing: Framing = Framing(),
 ) -> Model:
     """Open a model: one that comes with the package, by name, or a bundle's folder.
 
@@ -41,6 +50,8 @@ def load(
         bfloat16 is faster on CPUs that know it, and deviates; it needs the extra ``tuningfork[openvino]``.
     device : "auto", "cpu" or "cuda"
         "auto": an NVIDIA GPU if the installed ONNX Runtime can use it, else the CPU.
+    framing : Framing
+        How FITS images become pictures; by default the first image, north up, all that it shows.
 
     Raises
     ------
@@ -49,7 +60,7 @@ def load(
     RuntimeUnavailable
         If this machine or installation has not the precision or the device.
     """
-    return Model(open_bundle(name_or_path), threads=threads, precision=precision, device=device)
+    return Model(open_bundle(name_or_path), threads=threads, precision=precision, device=device, framing=framing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +101,20 @@ class Model:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int = 0, precision: str = "f32", device: str = "auto", engine: str = "auto"
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 0,
+        precision: str = "f32",
+        device: str = "auto",
+        engine: str = "auto",
+        framing: Framing = Framing(),
     ) -> None:
         self.bundle = bundle
         self.tree = bundle.tree
         self.views = bundle.views
         self.calibration = bundle.calibration or Calibration()
+        self.framing = framing
         #: How the networks were opened, for whoever opens them again elsewhere.
         self.running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
         self._networks = [_opened(network, bundle, self.running) for network in bundle.networks]
@@ -108,7 +127,7 @@ class Model:
     @cached_property
     def reading(self) -> Reading:
         """How its pictures are read."""
-        return Reading(self.preprocesses, self.calibration.domain)
+        return Reading(self.preprocesses, self.calibration.domain, self.framing)
 
     @property
     def preprocesses(self) -> tuple[Preprocess, ...]:
@@ -190,9 +209,19 @@ class Model:
         )
 
     def predict(
-        self, source: Source | Iterable[Source], *, views: int | None = None, batch: int = 32
+        self,
+        source: Source | Iterable[Source],
+        *,
+        views: int | None = None,
+        batch: int = 32,
+        framing: Framing | None = None,
     ) -> Prediction | Predictions:
         """Predict a picture (path, file's bytes, array) → Prediction; a folder or several → Predictions.
+
+        Parameters
+        ----------
+        framing : Framing, optional
+            How FITS images become pictures; None: as the model was loaded with.
 
         Raises
         ------
@@ -203,25 +232,32 @@ class Model:
         """
         if batch < 1:
             raise ValueError(f"batch = {batch}; at least 1 is needed")
+        reading = self.reading if framing is None else replace(self.reading, framing=framing)
         if isinstance(source, np.ndarray | bytes):
-            rows = self._rows([source], views, batch)
+            rows = self._rows([source], views, batch, reading)
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
             if path.is_dir():
-                return self._rows(list(find_pictures([path])), views, batch)
+                return self._rows(list(find_pictures([path])), views, batch, reading)
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such file or folder")
-            rows = self._rows([path], views, batch)
+            rows = self._rows([path], views, batch, reading)
         else:
-            return self._rows(list(source), views, batch)
+            return self._rows(list(source), views, batch, reading)
         if rows.errors[0]:
             raise PictureError(rows.errors[0])
         return rows[0]
 
-    def _rows(self, sources: list[Source], views: int | None, batch: int) -> Predictions:
-        return concatenated(
-            self.tree, [self.rows(sources[i : i + batch], i, views) for i in range(0, len(sources), batch)]
-        )
+    def _rows(self, sources: list[Source], views: int | None, batch: int, reading: Reading) -> Predictions:
+        parts = []
+        for first in range(0, len(sources), batch):
+            reads = [reading.read(source, n) for n, source in enumerate(sources[first : first + batch], first)]
+            shown = tuple(
+                thumbnail(row.inputs[0]) if row.inputs and n < MAX_THUMBNAILS else b""
+                for n, row in enumerate(reads, first)
+            )
+            parts.append(replace(self.finish(reads, views), thumbnails=shown))
+        return concatenated(self.tree, parts)
 
     def rows(self, sources: Sequence[Source], first: int = 0, views: int | None = None) -> Predictions:
         """One batch; rows that are not files are named by their number, counted from `first`."""
@@ -258,6 +294,7 @@ class Model:
             rows(told.rotation_spread),
             rows(told.network_spread),
             np.array([row.domain_score for row in reads]),
+            tuple(row.warning for row in reads),
         )
 
 

@@ -19,19 +19,20 @@ from .inputs import Columns, Entry, Opening, find_entries
 from .inputs.addresses import is_address
 from .inputs.folder import file_entry
 from .inputs.stores import REMOTE_THREADS
-from .manifest import Run, open_run
+from .manifest import MANIFEST, Run, open_run
 from .merging import MAX_REPORTED, Outcome, merge, outcome_of
 from .model import Model, load
 from .predictions import Predictions
 from .tuning import tuned
 from .work import Layout, Part, Task, predictions_of
-from .workers import WorkerError, available_cores
+from .workers import Died, WorkerError, available_cores
 
 __all__ = [
     "MAX_REPORTED",
     "ENGINES",
     "PredictError",
     "Summary",
+    "is_begun",
     "load",
     "predict_batches",
     "predict_files",
@@ -133,7 +134,7 @@ def predict_files(
         check_writable(output)
     else:
         check_writable(output / ".probe" if output.is_dir() else output)
-    folder = output.with_name(output.name + ".parts") if one_table else output
+    folder = _run_folder(output)
     given = list(paths)
     identity = {
         "model": model.bundle.name,
@@ -141,6 +142,8 @@ def predict_files(
         "views": views or model.views,
         "precision": model.running["precision"],
         "layout": "kaggle" if kaggle else "words",
+        **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
+        **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
 
     def entries() -> Iterable[Entry]:
@@ -162,7 +165,8 @@ def predict_files(
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_whole(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
-        layout = Layout(kaggle, run.has_positions and not kaggle)
+        carried = tuple(column for _, column in columns.carried)
+        layout = Layout(kaggle, run.has_positions and not kaggle, () if kaggle else carried)
         told = _Progress(progress, total - todo, total)
         groups = _groups(run.todo(missing))
         workers = workers or (local.workers_for(todo) if engine == "local" else 0)
@@ -198,6 +202,15 @@ def predict_files(
             # No other needs it any more.
             beside.unlink(missing_ok=True)
     return _summary(output, total, total - todo, outcome, model, complete)
+
+
+def is_begun(output: str | os.PathLike[str]) -> bool:
+    """Whether there is a run of this output to go on with."""
+    return (_run_folder(Path(output)) / MANIFEST).exists()
+
+
+def _run_folder(output: Path) -> Path:
+    return output.with_name(output.name + ".parts") if output.suffix else output
 
 
 def predict_inputs(
@@ -253,7 +266,11 @@ def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
     """What is fast on this machine, for runs that are worth the seconds that it takes to find out."""
     if rows < WORTH_TUNING:
         return BATCH
-    return tuned(Model(model.bundle, **{**model.running, "threads": threads}), views=views).batch
+    try:
+        return tuned(model, views=views, threads=threads).batch
+    except (Died, WorkerError):
+        # It is slower, perhaps, and no reason not to predict.
+        return BATCH
 
 
 def _is_remote(path: str | os.PathLike[str]) -> bool:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .arrow import number_arrays
-from .catalog import Column, arrow_schema
+from .catalog import Column, arrow_schema, ucd
 from .images import PictureError
 from .inputs import Entry, Opening
 from .model import Model
@@ -39,10 +39,12 @@ class Layout:
     ----------
     kaggle : GalaxyID and the cumulative columns in the campaign's order, instead of columns in words
     positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
+    carried : columns of the catalogue behind these; see `inputs.Columns`
     """
 
     kaggle: bool = False
     positions: bool = False
+    carried: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def read_entry(reading: Reading, entry: Entry, fetch: Callable[[], bytes]) -> Re
     """Fetch, decode and resize one picture; whatever goes wrong becomes the row's error."""
     name = (entry.id, entry.path)
     try:
-        return reading.read(fetch(), name=name)
+        return reading.read(fetch(), name=name, radius=entry.radius)
     except PictureError as error:
         return Read(*name, None, str(error))
     except Exception as error:  # one picture of a hundred million must not end the run
@@ -181,6 +183,10 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
         if name in schema.names:
             column = number_arrays(np.array(values, np.float64)[:, None], np.float64)[0]
             table = table.add_column(at, schema.field(name), column)
+    carried = [json.loads(entry.carried) if entry.carried else [None] * len(layout.carried) for entry in task.entries]
+    for number, about in enumerate(layout.carried):
+        column = pa.array([values[number] for values in carried], about.type)
+        table = table.add_column(schema.get_field_index(about.name), schema.field(about.name), column)
     reasons = {
         str(row): [predictions.paths[row], predictions.ids[row], reason]
         for row, reason in enumerate(predictions.errors)
@@ -204,9 +210,14 @@ def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
     if layout.positions:
         position = arrow_schema(
             [
-                Column("ra", pa.float64(), "Right ascension (ICRS), as the input says; null: it does not", "deg"),
-                Column("dec", pa.float64(), "Declination (ICRS), as the input says; null: it does not", "deg"),
+                Column(name, pa.float64(), f"{text} (ICRS), as the input says; null: it does not", "deg", word)
+                for name, text, word in (
+                    ("ra", "Right ascension", ucd.RIGHT_ASCENSION),
+                    ("dec", "Declination", ucd.DECLINATION),
+                )
             ]
         )
         schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
+    for at, field_ in enumerate(arrow_schema(layout.carried), 4 if layout.positions else 2):
+        schema = schema.insert(at, field_)
     return schema

@@ -4,8 +4,12 @@
 from .base import app, main
 
 from .predicting import merge, predict  # isort: skip
+from .cutting import cutouts  # isort: skip
+from .matching import match  # isort: skip
+from .sending import send  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
+from .teaching import label  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
@@ -22,12 +26,15 @@ __all__ = [
     "bench",
     "calibrate",
     "classes",
+    "cutouts",
     "demo",
     "domain",
     "evaluate",
+    "label",
     "labour",
     "lint",
     "main",
+    "match",
     "merge",
     "models",
     "paper",
@@ -36,6 +43,7 @@ __all__ = [
     "report",
     "score",
     "select",
+    "send",
     "simulate",
     "study_app",
     "train",

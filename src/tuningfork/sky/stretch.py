@@ -108,8 +108,8 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
     chosen = preset(name)
     if len(planes) != len(chosen.bands):
         raise PictureError(
-            f"stretch {name} is for {len(chosen.bands)} bands ({', '.join(chosen.bands)}), and there are "
-            f"{len(planes)}; choose another --stretch, or name the --bands"
+            f"stretch {name} is for {', '.join(chosen.bands)}, and the image has {len(planes)} "
+            f"band{'s' * (len(planes) > 1)}; choose another --stretch, or name the --bands"
         )
     values = planes.astype(np.float32)
     good = np.abs(values) < 1e30

@@ -127,9 +127,9 @@ def test_packed_and_scaled_numbers(how: str, tmp_path: Path) -> None:
     if how == "gz":
         data = gzip.compress(file_of(fits.PrimaryHDU(whole)))
     elif how == "scaled":
-        hdu = fits.PrimaryHDU(whole * np.float32(0.5) + 7)
+        hdu = fits.PrimaryHDU(whole * 0.5 + 7)
         hdu.scale("int16", bscale=0.5, bzero=7)
-        data, whole = file_of(hdu), whole * 0.5 + 7
+        data, whole = file_of(hdu), (whole * 0.5 + 7).astype(np.float32)
     else:
         data = file_of(fits.PrimaryHDU(), fits.CompImageHDU(whole, compression_type=how))
     path = tmp_path / ("a.fits.gz" if how == "gz" else "a.fits.fz")
@@ -144,7 +144,7 @@ def test_packed_and_scaled_numbers(how: str, tmp_path: Path) -> None:
 def test_a_bomb_in_gzip_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuningfork.sky.bands.MAX_FILE_BYTES", 10_000)
     with pytest.raises(PictureError, match="unpacks to more than 10000 bytes"):
-        planes_of(gzip.compress(file_of(fits.PrimaryHDU(FLUX))))
+        planes_of(gzip.compress(file_of(fits.PrimaryHDU(0 * FLUX))))
 
 
 TABLE = fits.BinTableHDU.from_columns([fits.Column(name="a", format="E", array=[1.0, 2.0])])
@@ -207,12 +207,12 @@ def test_a_sparse_mosaic_costs_only_its_section(tmp_path: Path) -> None:
 def test_lupton_is_that_of_astropy() -> None:
     image = np.abs(RNG.normal(0.3, 0.3, (3, 40, 40))).astype(np.float32)
     ours = lupton(image, slope=1.0, softening=8.0)
-    # astropy's f has another unit: 0.1 maps to 0.1 times the slope.
-    unit_of = 0.1 / math.asinh(0.1 * 8) * 8
-    theirs = make_lupton_rgb(*image / np.float32(1), stretch=1.0, Q=8, output_dtype=np.float32)
-    below = (ours.max(0) < 0.6 / unit_of) & (theirs.max(2) < 0.99)
+    theirs = np.moveaxis(make_lupton_rgb(*image, stretch=1.0, Q=8, output_dtype=np.float64), 2, 0)
+    # astropy's f is so many times ours: 0.1 there is 0.1.
+    ratio = 0.1 / (math.asinh(0.1 * 8) / 8)
+    below = (ours.max(0) < 0.95 / ratio) & (theirs.max(0) < 0.95)
     assert below.mean() > 0.3
-    assert np.allclose(np.moveaxis(theirs, 2, 0)[:, below], ours[:, below] * unit_of, atol=0.01)
+    assert np.allclose(theirs[:, below], ours[:, below] * ratio, atol=0.01)
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -220,11 +220,12 @@ def test_presets_keep_order_and_rise(name: str) -> None:
     chosen = preset(name)
     count = len(chosen.bands)
     assert len(chosen.scales) == count
-    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None, None] * np.ones((count, 16, 1), np.float32)
-    picture = stretched(ramp + RNG.normal(0, 1e-3, ramp.shape).astype(np.float32) * (chosen.unit == "noise"), name)
+    ramp = np.clip(np.linspace(-1, 1, 64), 0, 1) * np.ones((count, 16, 1))
+    picture = stretched((ramp + RNG.normal(0, 1e-3, ramp.shape)).astype(np.float32), name)
     assert picture.shape == (16, 64, 3)
     bright = picture.astype(int).mean((0, 2))
     assert bright[-1] > bright[0] + 50
+    assert (np.diff(bright[36:]) > -3).all()
     if count == 3:
         blue = np.zeros((3, 16, 16), np.float32)
         blue[0, 4:8, 4:8] = 1
@@ -237,11 +238,11 @@ def test_presets_keep_order_and_rise(name: str) -> None:
 @settings(deadline=None, max_examples=60)
 def test_any_flux_is_a_picture_or_a_reason(values: list[float], name: str) -> None:
     planes = np.resize(np.array(values, np.float32), (1 if name == "euclid" else 3, 9, 9))
-    with np.errstate(all="ignore"):
-        try:
-            assert stretched(planes, name).shape == (9, 9, 3)
-        except PictureError as error:
-            assert "no usable pixel" in str(error)
+    if (np.abs(planes) < 1e30).any():
+        assert stretched(planes, name).shape == (9, 9, 3)
+    else:
+        with pytest.raises(PictureError, match="no usable pixel"):
+            stretched(planes, name)
 
 
 def test_nanomaggies_are_brightness_of_the_sky_whatever_the_pixel() -> None:

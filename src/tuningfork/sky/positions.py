@@ -15,7 +15,7 @@ __all__ = ["Positions", "check_positions"]
 #: Positions after which right ascensions that are all below 24 look like hours, if they and the declinations are
 #: spread over so many degrees: few surveys lie so.
 ENOUGH, SPREAD, DECLINATIONS = 8, 12.0, 30.0
-_SEXAGESIMAL = re.compile(r"^[+−-]?\d{1,3}(?:[:hdms°'\" ]+\d{1,2}){1,2}(?:\.\d*)?[s\"″]?$")
+_SEXAGESIMAL = re.compile(r"^[+−-]?\d{1,3}(?:[:hdms°'\" ]+\d{1,2}){1,2}(?:\.\d*)?[ms'\"′″]?$")
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,12 +115,13 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
     good = np.abs(values) < 1e30
     if not good.any():
         raise PictureError("no usable pixel: all are NaN, infinite or beyond 1e30")
+    values = np.where(good, values, 0)
     if chosen.unit == "noise":
         values = np.stack([_in_noise(plane, usable) for plane, usable in zip(values, good, strict=True)])
     elif chosen.pixel_scale and pixel_scale:
         values = values * np.float32((chosen.pixel_scale / pixel_scale) ** 2)
     values = values * np.array(chosen.scales, np.float32)[:, None, None] + np.float32(chosen.lift)
-    values = np.where(good, values, 0)
+    values[~good] = 0
     light = lupton(values, slope=chosen.slope, softening=chosen.softening, saturation=chosen.saturation, dim=chosen.dim)
     bytes_ = (light * 255 + 0.5).astype(np.uint8)[::-1]
     return np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))

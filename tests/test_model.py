@@ -323,7 +323,7 @@ def test_the_majoritys_path_follows_the_tree(model, pictures):
 
 def test_pandas_gets_the_same_table(model, pictures):
     frame = model.predict(pictures).to_pandas()
-    assert frame.shape == (6, 129)
+    assert frame.shape == (6, 130)
     assert frame["class"].between(0, 6).all()
 
 

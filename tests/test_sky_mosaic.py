@@ -127,7 +127,7 @@ def test_outside_blank_and_impossible_places_are_reasons(tmp_path: Path) -> None
         ((10.0, -30.0), r"outside of all tiles \(1\)"),
         (hole, "middle of the frame has no data"),
         (place(SIDE + 14, 120), "has no data, more than half"),
-        (place(28, 28), "no usable pixel"),
+        (place(28, 28), "no data: the tiles are blank there"),
         ((math.nan, 30.0), "no position"),
         ((400.0, 30.0), "outside of 0–360"),
     ):

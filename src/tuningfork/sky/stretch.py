@@ -18,6 +18,8 @@ __all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretched"]
 AUTO = "auto"
 #: A normal distribution's standard deviation over its median absolute deviation.
 SIGMA = 1.4826
+#: Beyond so many times the noise all is white; larger numbers would overflow.
+BRIGHTEST = np.float32(1e12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +137,5 @@ def _in_noise(plane: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     below = sky - plane[usable & (plane <= sky)]
     # Only below the median: there is no light of galaxies there.
     noise = SIGMA * float(np.median(below)) or float(np.abs(plane[usable] - sky).max()) / 100 or 1.0
-    return (plane - sky) / np.float32(noise)
+    with np.errstate(over="ignore"):
+        return np.clip((plane - sky) / np.float32(noise), -BRIGHTEST, BRIGHTEST)

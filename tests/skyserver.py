@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -193,6 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(429, b"slow down", "text/plain", {"Retry-After": "1"})
         elif fault == "429 for an hour":
             self._send(429, b"slow down", "text/plain", {"Retry-After": "3600"})
+        elif fault == "503 until a date":
+            self._send(503, b"", "text/plain", {"Retry-After": formatdate(time.time() + 3600, usegmt=True)})
         elif fault in ("500", "503"):
             self._send(int(fault), b"<html><title>Busy</title></html>", "text/html")
         elif fault in ("400", "403", "404"):

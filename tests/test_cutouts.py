@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,13 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("requests")
 
 from skyserver import FRAME, RADIUS, Fault, Source, picture, sky_server
 
-from tuningfork.cutouts import TABLE, CutoutError, Frame, make_cutouts, places, survey
+from tuningfork.catalog import read_table, table_writer
+from tuningfork.cutouts import TABLE, CutoutError, Frame, Place, make_cutouts, places, survey
 from tuningfork.cutouts.crew import at_once
+from tuningfork.cutouts.making import file_name
 from tuningfork.images import PictureError, load_picture
 from tuningfork.inputs import Columns, InputError
 from tuningfork.sky.source import Cutout, Provenance
@@ -110,6 +115,16 @@ def test_a_bad_row_is_a_place_with_a_reason_and_the_next_is_good(tmp_path, ra, d
     assert good.error == ""
 
 
+@pytest.mark.parametrize("extension", ["fits", "vot", "ecsv", "parquet"])
+def test_catalogues_of_all_kinds_give_the_same_places(catalogue, tmp_path, extension):
+    table = read_table(catalogue)
+    schema = pa.schema([(name, table.schema.field(name).type) for name in table.column_names])
+    with table_writer(tmp_path / f"galaxies.{extension}", schema) as write:
+        write(table.cast(schema))
+    frame = Frame(radius_column="petroR90_r")
+    assert list(places(str(tmp_path / f"galaxies.{extension}"), frame)) == list(places(str(catalogue), frame))
+
+
 def test_a_ragged_row_and_a_blank_id_are_called_by_their_number(tmp_path):
     file = written(tmp_path, "id,ra,dec\na,1,2\nb,1\n,3,4\n")
     found = list(places(str(file), Frame(size=40)))
@@ -192,6 +207,15 @@ def test_names_are_safe_and_differ_whatever_the_ids_are(tmp_path):
             assert load_picture(file)[5, 5, 0] == int(row["ra"])
     assert rows[0]["path"] == "00000/a.png"
     assert rows[6]["path"] == "00000/x_y.png"
+
+
+@given(st.lists(st.text(max_size=8) | st.sampled_from(["a", "A", "a-row2", "..", "CON"]), max_size=12))
+def test_any_ids_give_safe_names_that_differ(ids):
+    taken: set[str] = set()
+    names = [file_name(Place(row, id_, 1.0, 2.0, 3.0), taken) for row, id_ in enumerate(ids)]
+    assert len({name.lower() for name in names}) == len(ids)
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,120}", name)
 
 
 def test_a_thousand_rows_share_a_folder(tmp_path):

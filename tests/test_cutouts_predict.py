@@ -16,6 +16,7 @@ from skyserver import RADIUS, Fault, Source, picture, sky_server
 
 import tuningfork
 from tuningfork.catalog import read_table
+from tuningfork.cutouts import is_cutouts
 
 PLACES = [Source(n, 150 + n / 10, 2 + n / 5) for n in range(5)]
 
@@ -132,6 +133,16 @@ def test_kaggle_s_layout_and_the_terminal_work_too(words, tmp_path, run):
 )
 def test_what_cannot_be_is_wrong_usage(words, run, more, told):
     assert told in " ".join(run(*words, *more, code=2).stderr.replace("│", "").split())
+
+
+def test_the_table_of_cutouts_says_the_same_when_it_is_predicted_by_itself(words, catalogue, tmp_path, run):
+    run(*words, "-o", tmp_path / "votes.csv", code=3)
+    table = tmp_path / "votes-cutouts" / "cutouts.parquet"
+    run("predict", table, "--model", "fast", "-o", tmp_path / "again.csv", code=3)
+    assert (tmp_path / "votes.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+    assert is_cutouts(str(table))
+    for other in (catalogue, tmp_path / "votes.csv", tmp_path / "nothing.parquet"):
+        assert not is_cutouts(str(other))
 
 
 def test_what_is_for_positions_needs_a_source(catalogue, run):

@@ -149,8 +149,9 @@ def test_a_server_that_asks_to_wait_is_left_alone_so_long_by_all_threads(sky, cl
     assert min(later) - refused >= 0.9
 
 
-def test_a_server_that_asks_for_an_hour_is_left_alone_for_it(sky, client):
-    sky.faults[150.1] = Fault("429 for an hour", times=1)
+@pytest.mark.parametrize("fault", ["429 for an hour", "503 until a date"])
+def test_a_server_that_asks_for_an_hour_is_left_alone_for_it(sky, client, fault):
+    sky.faults[150.1] = Fault(fault, times=1)
     source = sources(sky, client)["legacy"]
     for _ in range(3):
         with pytest.raises(PictureError, match=r"asks to wait 3[56][0-9][0-9] s; try it later"):

@@ -190,6 +190,8 @@ def predict(
 
         tuningfork predict galaxies.csv --source legacy --size 60 -o votes.parquet
 
+        tuningfork predict cutouts/cutouts.parquet -o votes.parquet
+
         tuningfork predict images_test_rev1/ -o submission.csv --format kaggle
 
         tuningfork predict galaxy.jpg --json | jq .class_name
@@ -213,6 +215,7 @@ def predict(
         hdu, bands, mask, as_it_lies, measure, *(("auto", None) if source is not None else (stretch, size))
     )
     with trouble("give the same command with --resume to go on" if output else ""):
+        from ..cutouts import CARRIED, TABLE, is_cutouts
         from ..inputs import Columns
         from ..model import load
         from ..predict import predict_files
@@ -220,7 +223,6 @@ def predict(
         columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
         opened = load(model, threads=threads, precision=precision.value, device=device.value, framing=framing)
         if source is not None:
-            from ..cutouts import CARRIED, TABLE
             from ..predict import is_begun
 
             # A run that is gone on with has listed the pictures; one that came only now would be another input.
@@ -228,6 +230,7 @@ def predict(
                 # What is there is always kept: a second prediction asks for nothing again.
                 cut_out(paths[0], folder, request, columns, resume=True)
             paths = [str(folder / TABLE)]
+        if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
             columns = Columns(error="error", carried=CARRIED)
         if output is None:
             _predict_to_terminal(opened, paths, columns, views, batch, as_json)

@@ -2,6 +2,17 @@
 
 from .making import CutoutError, Made, make_cutouts
 from .places import Frame, Place, places, survey
-from .table import CARRIED, TABLE
+from .table import CARRIED, TABLE, is_cutouts
 
-__all__ = ["CARRIED", "TABLE", "CutoutError", "Frame", "Made", "Place", "make_cutouts", "places", "survey"]
+__all__ = [
+    "CARRIED",
+    "TABLE",
+    "CutoutError",
+    "Frame",
+    "Made",
+    "Place",
+    "is_cutouts",
+    "make_cutouts",
+    "places",
+    "survey",
+]

@@ -21,7 +21,7 @@ from .journal import Done, Journal
 from .places import Place
 from .table import TABLE, write_table
 
-__all__ = ["FORMATS", "MAX_REPORTED", "QUALITY", "CutoutError", "Made", "make_cutouts"]
+__all__ = ["FORMATS", "MAX_REPORTED", "QUALITY", "CutoutError", "Made", "file_name", "make_cutouts"]
 
 #: Format → extension.
 FORMATS = {"png": ".png", "jpeg": ".jpg"}
@@ -154,7 +154,7 @@ class _Todo:
         for place in self._wanted:
             if place.row % FOLDER == 0:
                 names.clear()
-            path = f"{place.row // FOLDER:05d}/{_name(place, names)}{self._extension}"
+            path = f"{place.row // FOLDER:05d}/{file_name(place, names)}{self._extension}"
             self.seen += 1
             before = self._journal.get(place.row)
             if before and before.path == path and _same(before, place) and (self._folder / path).exists():
@@ -170,13 +170,15 @@ def _same(before: Done, place: Place) -> bool:
     return not place.error and asked == (place.id, place.ra, place.dec, place.size)
 
 
-def _name(place: Place, taken: set[str]) -> str:
+def file_name(place: Place, taken: set[str]) -> str:
     """A file's name for an ID, whatever it holds: no other of this folder, told without regard to case."""
     name = _UNSAFE.sub("_", place.id)[:NAME]
     if name.startswith((".", "-")):
         name = "_" + name[1:]
     if not name or name.lower() in taken:
-        name = f"{name}-row{place.row + 1}"
+        name = f"{name or '_'}-row{place.row + 1}"
+    while name.lower() in taken:
+        name += "_"
     taken.add(name.lower())
     return name
 

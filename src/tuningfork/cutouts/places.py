@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
+from ..addresses import public
 from ..inputs import Columns
 from ..inputs.columns import choose_place
 from ..inputs.tables import open_rows, row_id
@@ -116,8 +117,8 @@ def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterat
         If the table cannot be read, or it is not clear which columns are meant.
     """
     table, _ = open_rows(catalogue)
-    where = text(catalogue)
-    chosen = choose_place(columns, table.schema, where, frame.radius_column)
+    where = text(public(catalogue))
+    chosen = choose_place(replace(columns, radius=frame.radius_column), table.schema, where)
     wanted = [chosen.right_ascension, chosen.declination, chosen.id, chosen.radius]
     names = [name for name in wanted if name is not None]
     rows = table.rows(names)

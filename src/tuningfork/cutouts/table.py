@@ -8,13 +8,16 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..catalog import Column, arrow_schema, table_writer, ucd
 from .journal import Done
 
-__all__ = ["CARRIED", "TABLE", "cutouts_schema", "write_table"]
+__all__ = ["CARRIED", "TABLE", "cutouts_schema", "is_cutouts", "write_table"]
 
 TABLE = "cutouts.parquet"
+#: What tells such a table from others, whatever its name is: its metadata say so.
+KIND = {"tuningfork": "cutouts"}
 #: Rows that are held together.
 ROWS = 10_000
 
@@ -47,7 +50,18 @@ CARRIED = tuple(
 
 def cutouts_schema() -> pa.Schema:
     """Columns of the table."""
-    return arrow_schema(_COLUMNS)
+    return arrow_schema(_COLUMNS, KIND)
+
+
+def is_cutouts(path: str) -> bool:
+    """Whether a file is a table that `write_table` wrote."""
+    if Path(path).suffix != Path(TABLE).suffix or not Path(path).is_file():
+        return False
+    try:
+        about = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return all(about.get(key.encode()) == value.encode() for key, value in KIND.items())
 
 
 def write_table(done: Iterable[Done], file: Path) -> None:

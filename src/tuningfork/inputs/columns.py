@@ -94,13 +94,8 @@ class Placed:
     radius: str | None
 
 
-def choose_place(columns: Columns, schema: pa.Schema, where: str, radius: str | None = None) -> Placed:
+def choose_place(columns: Columns, schema: pa.Schema, where: str) -> Placed:
     """The columns of positions that a table named `where` offers.
-
-    Parameters
-    ----------
-    radius : str, optional
-        The column of the galaxies' radii; none has a usual name.
 
     Raises
     ------
@@ -115,8 +110,8 @@ def choose_place(columns: Columns, schema: pa.Schema, where: str, radius: str | 
             f"{where}: no column of positions ({', '.join(USUAL[role])}); name it with {OPTIONS[role]}. "
             f"{_offer(schema)}"
         )
-    found = None if radius is None else _find("radius", radius, schema, where)
-    return Placed(ra, dec, _find("id", columns.id, schema, where), found)
+    radius = None if columns.radius is None else _find("radius", columns.radius, schema, where)
+    return Placed(ra, dec, _find("id", columns.id, schema, where), radius)
 
 
 def choose(columns: Columns, schema: pa.Schema, where: str) -> Chosen:

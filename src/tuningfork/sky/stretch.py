@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..images import PictureError, stretch_any
 
@@ -36,6 +38,7 @@ class Preset:
     saturation: float
     dim: bool
     pixel_scale: float | None = None
+    jpeg: int | None = None
 
 
 @cache
@@ -126,7 +129,15 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
     values[~good] = 0
     light = lupton(values, slope=chosen.slope, softening=chosen.softening, saturation=chosen.saturation, dim=chosen.dim)
     bytes_ = (light * 255 + 0.5).astype(np.uint8)[::-1]
-    return np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
+    picture = np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
+    return picture if chosen.jpeg is None else _packed(picture, chosen.jpeg)
+
+
+def _packed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The picture as it looks after it was a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))
 
 
 def _in_noise(plane: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -129,11 +129,12 @@ def main(folder):
     truth = straight_wcs(plane.shape[1:])
     places = truth.pixel_to_world(*middles.T)
     sizes = [FRAME_RADII * galaxy.petro_r90 for galaxy in chosen]
-    pictures, jpegs = [], []
+    pictures, jpegs, unpacked = [], [], []
     for (column, row), size in zip(middles, sizes, strict=True):
         side = round(size / CAMERA_PIXEL)
         left, top = round(column - (side - 1) / 2), round(row - (side - 1) / 2)
         cut = plane[::-1, top : top + side, left : left + side][:, ::-1]
+        unpacked.append(np.asarray(Image.fromarray(stretch(cut)).resize((424, 424), Image.Resampling.LANCZOS)))
         composite = io.BytesIO()
         Image.fromarray(stretch(cut)).save(composite, "JPEG", quality=COMPOSITE_QUALITY)
         picture = Image.open(composite).resize((424, 424), Image.Resampling.LANCZOS)
@@ -145,6 +146,9 @@ def main(folder):
     planes = [fits_bytes(np.moveaxis(picture[::-1], 2, 0)) for picture in pictures]
     print("FITS of 8-bit planes")
     told("JPEG", model.predict(planes).cumulative, via_jpeg)
+    print("the same pixels, never packed as JPEG")
+    uncompressed = model.predict(unpacked).cumulative
+    told("JPEG", uncompressed, via_jpeg)
     side = int(np.hypot(*plane.shape[1:])) + 8
     for angle, mirrored in ((0, False), (90, True), (33, False), (200, True)):
         name = f"{angle}{'-mirrored' * mirrored}"
@@ -162,6 +166,7 @@ def main(folder):
         tiles = len(list((folder / f"tiles-{name}").iterdir()))
         print(f"{tiles} FITS tiles of floats, north turned by {angle}°{', mirrored' * mirrored}")
         told("JPEG", predictions.cumulative, via_jpeg)
+        told("the pixels never packed", predictions.cumulative, uncompressed)
         points = MosaicSource(
             write_tiles(folder / f"stars-{name}", stars(camera, side, places), camera), stretch="auto"
         )

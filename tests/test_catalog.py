@@ -61,6 +61,7 @@ def predictions(schema: pa.Schema) -> pa.Table:
     columns |= {
         "id": pa.array(IDS),
         "path": pa.array(["a.jpg", "ö/b.jpg", "c.jpg", "d.jpg"]),
+        "warning": pa.array(["", "a part without data", "", ""]),
         "error": pa.array(["", "", "", REASON]),
         "class": pa.array([0, 6, 3, None], pa.int8()),
         "class_name": pa.array(["completely round", "irregular", "lenticular", ""]),

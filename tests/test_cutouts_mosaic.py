@@ -32,7 +32,7 @@ def tiles(tmp_path):
 def catalogue(tmp_path):
     lines = [f"g{source.number},{source.ra},{source.dec}" for source in PLACES]
     file = tmp_path / "galaxies.csv"
-    file.write_text("\n".join(["id,ra,dec", *lines, "beyond,20,20"]) + "\n")
+    file.write_text("\n".join(["id,ra,dec", *lines, "beyond,20,20", f"edge,0.001,{40 + 30 / 3600}"]) + "\n")
     return file
 
 
@@ -55,7 +55,8 @@ def test_votes_of_positions_in_tiles(tiles, catalogue, tmp_path, run):
     words = ("--source", tiles / "*-{band}.fits", "--layer", "g,r,z", "--size", FRAME, "--model", "fast")
     run("predict", catalogue, *words, "-o", tmp_path / "votes.parquet", code=3)
     rows = pq.read_table(tmp_path / "votes.parquet").to_pylist()
-    assert [row["cutout_source"] for row in rows] == ["mosaic", "mosaic", None]
+    assert [row["cutout_source"] for row in rows] == ["mosaic", "mosaic", None, "mosaic"]
+    assert "of the frame has no data" in rows[3]["cutout_warning"]
     assert np.isfinite([row["smooth_or_features_smooth_fraction"] for row in rows[:2]]).all()
 
 

@@ -83,7 +83,7 @@ def opened_bands(
 ) -> Iterator[list[Band]]:
     """The bands of one file, as `framing` names them, or of several files that are a band each.
 
-    By increasing wavelength: blue, green, red; or one. Files on disk are mapped into memory, not read.
+    By increasing wavelength: blue, green, red; or one. Of files on disk only the headers are read yet.
 
     Parameters
     ----------
@@ -137,7 +137,8 @@ def _opened(source: Source) -> Iterator[Any]:
             raise PictureError(f"cannot be read: {error.strerror or error}") from None
     with ExitStack() as held:
         with _told_as_damage():
-            hdus = held.enter_context(fits.open(given, memmap=not isinstance(source, bytes)))
+            # A section is read by itself; mapping the file would refuse scaled integers.
+            hdus = held.enter_context(fits.open(given, memmap=False))
         yield hdus
 
 

@@ -30,9 +30,13 @@ def cut(planes: NDArray[np.float32], centre: tuple[float, float], shape: tuple[i
     height, width = shape
     left, top = (round(c - (n - 1) / 2) for c, n in zip(centre, (width, height), strict=True))
     out = np.full((len(planes), height, width), np.nan, np.float32)
-    rows = slice(max(top, 0), max(min(top + height, planes.shape[1]), 0))
-    columns = slice(max(left, 0), max(min(left + width, planes.shape[2]), 0))
-    out[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = planes[:, rows, columns]
+    rows, columns = (
+        slice(max(first, 0), max(min(first + n, size), first, 0))
+        for first, n, size in ((top, height, planes.shape[1]), (left, width, planes.shape[2]))
+    )
+    part = planes[:, rows, columns]
+    at_row, at_column = rows.start - top, columns.start - left
+    out[:, at_row : at_row + part.shape[1], at_column : at_column + part.shape[2]] = part
     return out
 
 

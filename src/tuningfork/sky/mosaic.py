@@ -134,7 +134,7 @@ class MosaicSource:
             used += files
             is_picture &= bytes_
         if not used:
-            raise PictureError("outside of all tiles: the nearest ends beside the frame")
+            raise PictureError("no data: the tiles are blank there, or end beside the frame")
         planes = np.concatenate(layers)
         warning = blank_warning(planes)
         picture = pictured(planes, self._framing.stretch, size / side, is_picture=is_picture)

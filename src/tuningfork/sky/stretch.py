@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..images import PictureError, stretch_any
 
@@ -18,6 +20,8 @@ __all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretched"]
 AUTO = "auto"
 #: A normal distribution's standard deviation over its median absolute deviation.
 SIGMA = 1.4826
+#: Beyond so many times the noise all is white; larger numbers would overflow.
+BRIGHTEST = np.float32(1e12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Preset:
     saturation: float
     dim: bool
     pixel_scale: float | None = None
+    jpeg: int | None = None
 
 
 @cache
@@ -108,22 +113,31 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
     chosen = preset(name)
     if len(planes) != len(chosen.bands):
         raise PictureError(
-            f"stretch {name} is for {len(chosen.bands)} bands ({', '.join(chosen.bands)}), and there are "
-            f"{len(planes)}; choose another --stretch, or name the --bands"
+            f"stretch {name} is for {', '.join(chosen.bands)}, and the image has {len(planes)} "
+            f"band{'s' * (len(planes) > 1)}; choose another --stretch, or name the --bands"
         )
     values = planes.astype(np.float32)
     good = np.abs(values) < 1e30
     if not good.any():
         raise PictureError("no usable pixel: all are NaN, infinite or beyond 1e30")
+    values = np.where(good, values, 0)
     if chosen.unit == "noise":
         values = np.stack([_in_noise(plane, usable) for plane, usable in zip(values, good, strict=True)])
     elif chosen.pixel_scale and pixel_scale:
         values = values * np.float32((chosen.pixel_scale / pixel_scale) ** 2)
     values = values * np.array(chosen.scales, np.float32)[:, None, None] + np.float32(chosen.lift)
-    values = np.where(good, values, 0)
+    values[~good] = 0
     light = lupton(values, slope=chosen.slope, softening=chosen.softening, saturation=chosen.saturation, dim=chosen.dim)
     bytes_ = (light * 255 + 0.5).astype(np.uint8)[::-1]
-    return np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
+    picture = np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
+    return picture if chosen.jpeg is None else _packed(picture, chosen.jpeg)
+
+
+def _packed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The picture as it looks after it was a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))
 
 
 def _in_noise(plane: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -134,4 +148,5 @@ def _in_noise(plane: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     below = sky - plane[usable & (plane <= sky)]
     # Only below the median: there is no light of galaxies there.
     noise = SIGMA * float(np.median(below)) or float(np.abs(plane[usable] - sky).max()) / 100 or 1.0
-    return (plane - sky) / np.float32(noise)
+    with np.errstate(over="ignore"):
+        return np.clip((plane - sky) / np.float32(noise), -BRIGHTEST, BRIGHTEST)

@@ -30,7 +30,8 @@ from tuningfork.schema import load_tree
 from tuningfork.simulate import draw, render
 from tuningfork.teach.database import TeachError
 from tuningfork.teach.joining import is_loopback, new_token
-from tuningfork.teach.order import GONE, Order, put_in_order, see_folder
+from tuningfork.teach.order import Order, put_in_order
+from tuningfork.teach.pictures import GONE, see_folder
 from tuningfork.teach.service import label_app
 from tuningfork.teach.store import Store
 from tuningfork.teach.training import LEAST, Training, train_command
@@ -259,6 +260,25 @@ def test_the_order_is_that_of_what_teaches_most(tmp_path, folder):
         with table_writer(tmp_path / name, table.schema) as write:
             write(table)
         assert order_by(tmp_path, folder, Order(table=tmp_path / name), name) == (wanted, {"torn", "page"})
+
+
+def test_another_order_leaves_what_was_begun_in_front(tmp_path, folder, store):
+    place = store.join("Ada")
+    for _ in range(2):
+        asked = place.question
+        place = store.answer(
+            place.person, place.galaxy, asked.key, asked.answers[-1].key, version=place.version, key=str(place.version)
+        )
+    begun = [look.id for look in store.galaxies() if not look.reason][:2]
+    Image.fromarray(render(draw(3, 7))).save(folder / "new.jpg")
+    see_folder(store, folder)
+    assert put_in_order(store, folder, Order(model="fast"))
+    assert [look.id for look in store.galaxies()][:2] == begun
+    assert sorted(look.rank for look in store.galaxies() if not look.reason) == [1, 2, 3, 4, 5]
+    for look in store.galaxies()[2:]:  # nothing is left to rank, and that is no error
+        (folder / look.path).write_bytes(b"gone bad")
+    assert put_in_order(store, folder, Order(model="fast", seed=2))
+    assert [look.id for look in store.galaxies() if not look.reason] == begun
 
 
 def test_without_a_model_the_seed_decides(tmp_path, folder):
@@ -494,7 +514,7 @@ def test_labels_train_a_model(tmp_path, run):
     pytest.importorskip("torch", reason="the extra `train` is not installed")
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for number in range(24):
+    for number in range(LEAST + 2):
         Image.fromarray(render(draw(5, number))).resize((64, 64)).save(folder / f"{number}.png")
     with Store(tmp_path / "labels.sqlite", load_tree("gz2"), named="gz2") as store:
         see_folder(store, folder)
@@ -506,7 +526,7 @@ def test_labels_train_a_model(tmp_path, run):
                 place.person, place.galaxy, place.question.key, options[place.galaxy % len(options)].key,
                 version=place.version, key=str(place.version),
             )  # fmt: skip
-        options = ("--epochs", "1", "--batch", "8", "--threads", "1", "--workers", "0", "--no-cache")
+        options = ("--epochs", "1", "--batch", "4", "--size", "32", "--threads", "1", "--workers", "0", "--no-cache")
         training = Training(store, folder, tmp_path / "runs", start="fast", tree=store.named, options=options)
         training.start()
         told = None

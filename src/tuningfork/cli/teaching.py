@@ -27,6 +27,7 @@ from .base import (
 if TYPE_CHECKING:
     from ..catalog import RowError
     from ..schema import Tree
+    from ..teach.order import Order
     from ..teach.store import Store
 
 __all__ = ["label"]
@@ -134,8 +135,8 @@ def label(
 
             busy = TeachError(f"{database}: another tuningfork label is at work on it; open its page")
             with lock(f"{database}.lock", busy):
-                left_out = _prepare(store, folder, Order(order, model, seed))
-                _say_left_out(left_out)
+                missing = _prepare(store, folder, Order(order, model, seed))
+                _say_left_out(missing)
                 token = "" if is_loopback(host) else new_token()
                 training = Training(
                     store,
@@ -149,7 +150,7 @@ def label(
                 def ready(address: str) -> None:
                     address += f"?join={token}" if token else ""
                     if as_json:
-                        print_json({"address": address, "database": str(database), "left_out": len(left_out)}, None)
+                        print_json({"address": address, "database": str(database), "left_out": len(missing)}, None)
                     else:
                         print(f"{address}: open this page in a browser; Ctrl-C ends it", flush=True)
 
@@ -175,16 +176,14 @@ def _tree(given: str | None, classes: Sequence[str], *, new: bool) -> tuple[Tree
     return found, "" if found.name == OWN else given if given in builtin_trees() else str(Path(given).resolve())
 
 
-def _prepare(store: Store, folder: Path, by: object) -> list[RowError]:
-    from ..catalog import RowError
-    from ..teach.order import put_in_order, see_folder
+def _prepare(store: Store, folder: Path, by: Order) -> list[RowError]:
+    from ..teach.order import put_in_order
+    from ..teach.pictures import left_out, see_folder
 
     twice = see_folder(store, folder)
     with progress_bar("looking at the pictures") as progress:
         put_in_order(store, folder, by, progress)
-    return twice + [
-        RowError(str(folder / look.path), 0, look.id, "", look.reason) for look in store.galaxies() if look.reason
-    ]
+    return twice + left_out(store, folder)
 
 
 def _say_left_out(errors: Sequence[RowError]) -> None:

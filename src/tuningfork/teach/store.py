@@ -144,9 +144,17 @@ class Store:
                     id_, path, missing,
                 )  # fmt: skip
 
-    def order(self, ids: Iterable[str]) -> None:
+    @property
+    def ordered_by(self) -> str:
+        """What decided the order, as `order` was told; "" before."""
+        with self._reading() as run:
+            row = run("SELECT value FROM about WHERE key = 'ordered'").fetchone()
+            return row[0] if row else ""
+
+    def order(self, ids: Iterable[str], by: str = "") -> None:
         """Set the order of labelling: these IDs first, in this order; all others lose their place."""
         with self._writing() as run:
+            run("INSERT OR REPLACE INTO about VALUES ('ordered', ?)", by)
             run("UPDATE galaxies SET rank = NULL")
             for rank, id_ in enumerate(ids, 1):
                 run("UPDATE galaxies SET rank = ? WHERE id = ?", rank, id_)

@@ -29,7 +29,7 @@ from tuningfork.model import load
 from tuningfork.schema import load_tree
 from tuningfork.simulate import draw, render
 from tuningfork.teach.database import TeachError
-from tuningfork.teach.joining import is_loopback, new_token
+from tuningfork.teach.joining import is_loopback, new_token, reached_at
 from tuningfork.teach.order import Order, put_in_order
 from tuningfork.teach.pictures import GONE, see_folder
 from tuningfork.teach.service import label_app
@@ -213,6 +213,15 @@ def test_only_addresses_of_this_machine_go_without(host, inside):
     assert is_loopback(host) is inside
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("galaxies.example", "galaxies.example")]
+)
+def test_the_address_that_is_printed_can_be_opened(host, shown):
+    assert reached_at(host) == shown
+    for wildcard in ("0.0.0.0", "::"):
+        assert reached_at(wildcard).strip("[]") not in ("", "0.0.0.0", "::")
+
+
 # ------------------------------------------------------------------ folder and order
 
 
@@ -232,10 +241,10 @@ def test_bad_pictures_are_named_and_left_out(tmp_path, folder):
         assert sorted(look.rank for look in store.galaxies() if not look.reason) == [1, 2, 3, 4]
 
 
-def test_a_folder_without_a_picture_is_refused(tmp_path):
+def test_a_folder_without_a_picture_is_refused_and_stays_as_it_is(tmp_path, run):
     (tmp_path / "empty").mkdir()
-    with Store(tmp_path / "l.sqlite", OWN) as store, pytest.raises(TeachError, match="holds no picture"):
-        see_folder(store, tmp_path / "empty")
+    assert "holds no picture" in run("label", tmp_path / "empty", code=1).stderr
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def order_by(tmp_path, folder, by, name):

@@ -13,10 +13,16 @@ from ..reading import text
 from .database import TeachError
 from .store import Look, Store
 
-__all__ = ["GONE", "left_out", "see_folder", "unreadable"]
+__all__ = ["GONE", "check_folder", "left_out", "see_folder", "unreadable"]
 
 GONE = "is no longer in the folder"
 _READERS = 4
+
+
+def check_folder(folder: Path) -> None:
+    """Raise TeachError if there is no picture, before a database is made in the wrong place."""
+    if next(find_pictures([folder]), None) is None:
+        raise TeachError(f"{folder}: holds no picture; is it the right folder?")
 
 
 def see_folder(store: Store, folder: Path) -> list[RowError]:
@@ -27,10 +33,6 @@ def see_folder(store: Store, folder: Path) -> list[RowError]:
     list of RowError
         Pictures that are not taken in since their ID, the file's name, came before.
 
-    Raises
-    ------
-    TeachError
-        If there is no picture.
     """
     found: dict[str, str] = {}
     twice = []
@@ -43,8 +45,6 @@ def see_folder(store: Store, folder: Path) -> list[RowError]:
             twice.append(RowError(text(str(path)), 0, text(path.stem), "", "its name is no UTF-8; rename it"))
         else:
             found[path.stem] = inside
-    if not found:
-        raise TeachError(f"{folder}: holds no picture; is it the right folder?")
     store.see(found.items(), GONE)
     damaged = [look for look in store.galaxies() if look.reason not in ("", GONE)]
     still = unreadable(folder, damaged)

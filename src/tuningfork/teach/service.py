@@ -25,8 +25,9 @@ from .agreement import agreement
 from .database import TeachError
 from .export import FORMATS, export
 from .joining import JoinToken
+from .pictures import left_out
 from .store import MAX_KEY, MAX_NAME, Place, Stale, Store
-from .tally import tally
+from .tally import tally, votes_table
 from .training import Training
 
 __all__ = ["LIMITS", "label_app"]
@@ -143,8 +144,13 @@ def label_app(
         rows = [asdict(each) for each in agreement(found.counts, store.tree)]
         for row in rows:
             row.update({name: None if math.isnan(row[name]) else row[name] for name in ("raw", "alpha")})
-        out = [{"id": each.id, "reason": each.reason} for each in store.galaxies() if each.reason]
-        return {"questions": rows, "progress": store.progress(), "left_out": out}
+        # A tie of own classes is no label either.
+        out = [*left_out(store, folder), *votes_table(found, store.tree)[1]]
+        return {
+            "questions": rows,
+            "progress": store.progress(),
+            "left_out": [{"id": each.id, "reason": each.reason} for each in out],
+        }
 
     @app.get("/api/export/{kind}")
     def exported(kind: str) -> Response:

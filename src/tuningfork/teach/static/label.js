@@ -173,6 +173,7 @@ byId("join").addEventListener("submit", async (event) => {
 });
 byId("undo").addEventListener("click", undo);
 byId("undo-last").addEventListener("click", undo);
+byId("again").addEventListener("click", () => start(place.name).catch((error) => note(error.message)));
 byId("look").addEventListener("click", () => setLook(look + 1));
 byId("picture").addEventListener("click", () => setLook(look + 1));
 byId("picture").addEventListener("error", async () => {

@@ -359,7 +359,7 @@ def test_only_one_training_at_a_time_and_it_can_be_stopped(trainable, tmp_path, 
         assert first.status()["state"] == "running"
     assert first.status()["log"].startswith("$ tuningfork train --start fast")
     first.stop()
-    assert first.status()["state"] == "failed"
+    assert first.status()["state"] == "stopped"
     assert second.status()["state"] == "none"
     second.start()
     second.stop()
@@ -373,13 +373,22 @@ def test_a_training_that_ends_well_names_its_model(trainable, tmp_path, monkeypa
     assert until(training, "done", "failed")["model"] == str(tmp_path / "runs" / "run-1" / "bundle")
 
 
+def test_a_training_that_fails_says_so(trainable, tmp_path, monkeypatch):
+    fake(monkeypatch, "raise SystemExit('no space left on the disk')")
+    training = Training(*trainable, tmp_path / "runs", start="fast", tree="")
+    training.start()
+    told = until(training, "done", "failed")
+    assert (told["state"], told["model"]) == ("failed", "")
+    assert "no space left" in told["log"]
+
+
 def test_the_server_takes_its_training_with_it(trainable, tmp_path, monkeypatch):
     fake(monkeypatch, "import time\ntime.sleep(60)")
     training = Training(*trainable, tmp_path / "runs", start="fast", tree="")
     with client_of(*trainable, training) as client:
         assert client.post("/api/training").json()["state"] == "running"
         assert client.post("/api/training").status_code == 400
-    assert training.status()["state"] == "failed"
+    assert training.status()["state"] == "stopped"
 
 
 def test_too_few_labels_are_no_training(store, folder, tmp_path):

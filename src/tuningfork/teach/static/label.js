@@ -104,8 +104,13 @@ function show(told) {
     byId("galaxy").textContent = told.id;
   }
   byId("picture").alt = `Galaxy ${told.id}`;
-  byId("given").replaceChildren(...told.given.map((each) => element("li", each.answer, { title: each.question })));
+  byId("given").replaceChildren(...told.given.map((each) => {
+    const entry = element("li", "", { title: each.question });
+    entry.append(element("span", `${each.question} `, { className: "unseen" }), element("b", each.answer));
+    return entry;
+  }));
   byId("question").textContent = asked.text;
+  byId("answers").classList.toggle("several", asked.answers.length > 3);
   byId("answers").classList.toggle("many", asked.answers.length > 8);
   byId("answers").replaceChildren(...asked.answers.map((answer, number) => {
     const button = element("button", "", { type: "button" });
@@ -217,6 +222,7 @@ function showTraining({ state, log, model, command }) {
     elsewhere: "A training that was begun before this server is still at work.",
     running: `At work: ${command}`,
     done: `Done. The new model: ${model}`,
+    stopped: "Stopped. The command in the log goes on with it, with --resume.",
     failed: "It ended without a model; the log says why.",
   }[state];
   byId("log").hidden = !log;

@@ -160,7 +160,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "?") return openHelp();
   if (!place) return;
   const at = KEYS.indexOf(event.key.toLowerCase());
-  const onButton = event.target.closest("button, a, [role=region]");
+  // The button of a dialog that has just closed may still have the focus.
+  const onButton = event.target.closest("button, a, [role=region]")?.checkVisibility();
   if (event.key === "Backspace") undo();
   else if (event.key === " " && !onButton) setLook(look + 1);
   else if (at >= 0 && event.key.length === 1 && place.question?.answers[at]) give(place.question.answers[at].key);

@@ -76,8 +76,8 @@ def answer(client, place, choice=0, key="k", code=200):
     told = client.post(
         "/api/answer",
         json={
-            "person": place["person"], "version": place["version"], "galaxy": place["galaxy"], "key": key,
-            "question": asked["key"], "answer": asked["answers"][choice]["key"],
+            "labelling": place["labelling"], "person": place["person"], "version": place["version"],
+            "galaxy": place["galaxy"], "key": key, "question": asked["key"], "answer": asked["answers"][choice]["key"],
         },
     )  # fmt: skip
     assert told.status_code == code, told.text
@@ -93,7 +93,8 @@ def test_a_person_answers_down_the_tree(client):
     place = answer(client, place)
     assert place["given"] == [{"question": load_tree("gz2").questions[0].text, "answer": "smooth"}]
     assert place["question"]["text"] == "How rounded is it?"
-    back = client.post("/api/undo", json={"person": place["person"], "version": place["version"], "key": "u"}).json()
+    told = {name: place[name] for name in ("labelling", "person", "version")}
+    back = client.post("/api/undo", json={**told, "key": "u"}).json()
     assert back["given"] == []
     assert client.post("/api/turn", json={"person": back["person"]}).json() == back
 
@@ -103,6 +104,19 @@ def test_a_stale_window_is_told_so(client):
     answer(client, one, key="one")
     assert "another window" in answer(client, one, 1, key="two", code=409)["error"]
     assert client.get("/api/labelling").json()["progress"]["answers"] == 1
+
+
+def test_a_page_of_another_labelling_answers_nothing_here(client, folder, tmp_path, gz2):
+    """As when a server of another folder took the port: galaxies and people have the same numbers there."""
+    with Store(tmp_path / "other.sqlite", gz2) as other, client_of(other, folder) as elsewhere:
+        see_folder(other, folder)
+        put_in_order(other, folder, Order())
+        place = elsewhere.post("/api/people", json={"name": "Ada"}).json()
+    here = client.post("/api/people", json={"name": "Ada"}).json()
+    assert {**place, "labelling": ""} == {**here, "labelling": ""}
+    assert "another labelling" in answer(client, place, code=409)["error"]
+    assert client.get("/api/labelling").json()["progress"]["answers"] == 0
+    assert client.get(f"/api/pictures/{here['galaxy']}").headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +129,7 @@ def test_a_stale_window_is_told_so(client):
         ("/api/turn", {"person": 7}, 400),
         ("/api/turn", {"person": "Ada"}, 422),
         ("/api/turn", {"person": 2**70}, 422),
-        ("/api/undo", {"person": 1, "version": 0, "key": "x" * 65}, 422),
+        ("/api/undo", {"labelling": "", "person": 1, "version": 0, "key": "x" * 65}, 422),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_reason(client, path, sent, code):
@@ -162,6 +176,13 @@ def test_a_picture_that_breaks_meanwhile_is_left_out_and_the_person_goes_on(clie
     after = client.post("/api/turn", json={"person": place["person"]}).json()
     assert after["galaxy"] not in (0, place["galaxy"])
     assert {each["id"] for each in client.get("/api/agreement").json()["left_out"]} == {place["id"], "page", "torn"}
+
+
+def test_a_folder_that_is_away_for_a_moment_costs_no_galaxy(client, store, folder):
+    place = client.post("/api/people", json={"name": "Ada"}).json()
+    folder.rename(folder.with_name("away"))
+    assert client.get(f"/api/pictures/{place['galaxy']}").status_code == 503
+    assert store.place(place["person"]).galaxy == place["galaxy"]
 
 
 def test_agreement_and_exports_over_http(client):
@@ -450,8 +471,8 @@ def test_the_command_serves_until_it_is_interrupted(folder, run):
         place = post(address, "api/people", name="Ada")
         assert [each["text"] for each in place["question"]["answers"]] == ["spiral", "other"]
         post(
-            address, "api/answer", person=place["person"], galaxy=place["galaxy"], question="label", answer="spiral",
-            version=0, key="k",
+            address, "api/answer", labelling=place["labelling"], person=1, version=0, galaxy=place["galaxy"], key="k",
+            question="label", answer="spiral",
         )  # fmt: skip
         second = run("label", folder, "--model", "none", "--port", 0, code=1)
         assert "another tuningfork label is at work" in second.stderr

@@ -53,6 +53,7 @@ class _Turning(BaseModel):
 
 
 class _Undoing(_Turning):
+    labelling: str
     version: _Number
     key: _Key
 
@@ -115,8 +116,13 @@ def label_app(
     def turn(asked: _Turning) -> dict[str, Any]:
         return _told(store.place(asked.person), store)
 
+    def check_labelling(asked: _Undoing) -> None:
+        if asked.labelling != store.identity:
+            raise Stale("this page showed another labelling, which was served here before; here is this one")
+
     @app.post("/api/answer")
     def answer(asked: _Answering) -> dict[str, Any]:
+        check_labelling(asked)
         place = store.answer(
             asked.person, asked.galaxy, asked.question, asked.answer, version=asked.version, key=asked.key
         )
@@ -124,6 +130,7 @@ def label_app(
 
     @app.post("/api/undo")
     def undo(asked: _Undoing) -> dict[str, Any]:
+        check_labelling(asked)
         return _told(store.undo(asked.person, version=asked.version, key=asked.key), store)
 
     @app.get("/api/pictures/{number}")
@@ -134,9 +141,11 @@ def label_app(
         try:
             shown = _jpeg(folder / look.path)
         except PictureError as error:
+            if not folder.is_dir():
+                raise HTTPException(503, "the folder of pictures cannot be read now") from None
             store.leave_out(number, str(error))
             raise HTTPException(410, f"{look.id}: {error}; it is left out") from None
-        return Response(shown, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+        return Response(shown, media_type="image/jpeg")
 
     @app.get("/api/agreement")
     def agreed() -> dict[str, Any]:
@@ -201,6 +210,7 @@ def _told(place: Place, store: Store) -> dict[str, Any]:
     texts = {(q.key, answer.key): answer.text for q in store.tree.questions for answer in q.answers}
     asked = place.question
     return {
+        "labelling": store.identity,
         "person": place.person,
         "name": place.name,
         "version": place.version,

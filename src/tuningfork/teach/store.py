@@ -102,7 +102,10 @@ class Store:
         self, path: str | os.PathLike[str], tree: Tree | None = None, *, named: str = "", votes_each: int = 1
     ) -> None:
         self._connection, self.tree = connect(path, tree, named)
-        (self.named,) = self._connection.execute("SELECT value FROM about WHERE key = 'named'").fetchone()
+        about = dict(self._connection.execute("SELECT key, value FROM about").fetchall())
+        self.named = about["named"]
+        #: Tells this labelling from every other, whose galaxies and people have the same numbers.
+        self.identity = about["identity"]
         self.path = os.fspath(path)
         self.votes_each = votes_each
         self._digest = tree_digest(self.tree)

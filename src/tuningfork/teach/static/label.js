@@ -51,7 +51,8 @@ async function step(path, body) {
   waiting = true;
   byId("ask").classList.add("waiting");
   try {
-    show(await send(path, { person: place.person, version: place.version, key: crypto.randomUUID?.() ?? random(), ...body }));
+    const { labelling, person, version } = place;
+    show(await send(path, { labelling, person, version, key: crypto.randomUUID?.() ?? random(), ...body }));
   } catch (error) {
     await start(place.name).catch(() => {});
     note(error.message);
@@ -81,7 +82,7 @@ function element(tag, text, properties = {}) {
 }
 
 function show(told) {
-  const another = place?.galaxy !== told.galaxy;
+  const another = place?.galaxy !== told.galaxy || place.labelling !== told.labelling;
   place = told;
   const asked = told.question;
   byId("join").hidden = true;
@@ -100,7 +101,8 @@ function show(told) {
   }
   if (another) {
     setLook(0);
-    byId("picture").src = `/api/pictures/${told.galaxy}`;
+    // Named by its labelling too: browsers keep pictures that they have seen at the same address.
+    byId("picture").src = `/api/pictures/${told.galaxy}?of=${told.labelling}`;
     byId("galaxy").textContent = told.id;
   }
   byId("picture").alt = `Galaxy ${told.id}`;

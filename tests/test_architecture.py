@@ -48,6 +48,8 @@ FLOOR = {
     "tuning": 7,
     "simulate": 7,
     "selecting": 7,
+    "similar": 7,
+    "occlusion": 7,
     "work": 8,
     "engines": 9,
     "predict": 10,
@@ -60,6 +62,7 @@ FLOOR = {
     "bench": 12,
     "web": 12,
     "study": 13,
+    "serve": 13,
     "cli": 14,
     "__main__": 15,
 }

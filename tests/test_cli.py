@@ -37,6 +37,7 @@ COMMANDS = (
     "study trust",
     "report",
     "bench",
+    "serve",
     "models",
     "demo",
 )

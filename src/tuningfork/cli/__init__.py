@@ -15,6 +15,7 @@ from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
 from .benching import bench  # isort: skip
+from .serving import serve  # isort: skip
 from .showing import demo, models  # isort: skip
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "report",
     "score",
     "select",
+    "serve",
     "simulate",
     "study_app",
     "train",

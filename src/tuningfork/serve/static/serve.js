@@ -20,11 +20,12 @@ let running = null;
 
 // ---------------------------------------------------------------- what goes in
 
-byId("files").addEventListener("change", (event) => {
-  const files = [...event.target.files];
-  event.target.value = "";
+function chosen() {
+  const files = [...byId("files").files];
+  byId("files").value = "";
   take(files);
-});
+}
+byId("files").addEventListener("change", chosen);
 
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
@@ -199,3 +200,5 @@ byId("model").replaceChildren(
   element("ul", {}, ...served.limits.map((limit) => element("li", {}, limit))),
   element("p", { class: "soft" }, `Licence: ${served.licence}. ${served.attribution.join("; ")}.`),
 );
+// Whoever was faster than this script has chosen already.
+chosen();

@@ -37,7 +37,7 @@ class Upload:
         size = len(self.file) if isinstance(self.file, bytes) else self.file.size or 0
         if size > self.limits.picture_bytes:
             most = self.limits.picture_bytes / MIB
-            return f"file of {size / MIB:.3g} MiB; at most {most:g} are taken here"
+            return f"file of {size / MIB:.3g} MiB; at most {most:g} MiB are taken here"
         return ""
 
     async def content(self) -> bytes:

@@ -22,8 +22,9 @@ from .preprocess import Preprocess
 from .reading import Read, Reading, Source
 from .runtime import NetworkError, Runtime, open_network
 
-__all__ = ["Model", "Read", "Votes", "load", "softmax"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "Read", "Votes", "load", "softmax"]
 
+#: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 

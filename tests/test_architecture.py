@@ -28,6 +28,7 @@ FLOOR = {
     "ranking": 2,
     "selective": 2,
     "classtable": 3,
+    "embedding": 3,
     "reliability": 3,
     "calibration": 3,
     "runtime": 3,

@@ -47,6 +47,7 @@ FLOOR = {
     "merging": 7,
     "hats": 7,
     "tuning": 7,
+    "similar": 7,
     "simulate": 7,
     "selecting": 7,
     "work": 8,

@@ -25,6 +25,8 @@ COMMANDS = (
     "evaluate",
     "rank",
     "select",
+    "index",
+    "similar",
     "score",
     "simulate",
     "train",

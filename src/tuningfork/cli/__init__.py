@@ -6,6 +6,7 @@ from .base import app, main
 from .predicting import merge, predict  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
+from .finding import index, similar  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
@@ -26,6 +27,7 @@ __all__ = [
     "demo",
     "domain",
     "evaluate",
+    "index",
     "labour",
     "lint",
     "main",
@@ -38,6 +40,7 @@ __all__ = [
     "score",
     "select",
     "serve",
+    "similar",
     "simulate",
     "study_app",
     "train",

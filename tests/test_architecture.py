@@ -50,7 +50,6 @@ FLOOR = {
     "similar": 7,
     "simulate": 7,
     "selecting": 7,
-    "similar": 7,
     "occlusion": 7,
     "work": 8,
     "engines": 9,

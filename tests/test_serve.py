@@ -435,6 +435,47 @@ def test_without_sky_and_index_the_service_says_so(model, files):
         assert word in answer.json()["error"]
 
 
+@pytest.fixture(scope="module")
+def index(model, tmp_path_factory):
+    """An index of eight galaxies; the last one's file is gone."""
+    pytest.importorskip("faiss")
+    from tuningfork.similar import Index, blocks_of_predictions, build
+
+    tmp_path, paths = tmp_path_factory.mktemp("known"), []
+    for number in range(8):
+        paths.append(tmp_path / f"known {number}.png")
+        Image.fromarray(render(draw(23, number))).save(paths[-1])
+    build(blocks_of_predictions([model.predict(paths, embeddings=True)]), model.embedder(), tmp_path / "known.index")
+    paths[-1].unlink()
+    return Index.open(tmp_path / "known.index")
+
+
+def test_the_galaxy_that_is_most_alike_is_itself(model, files, index):
+    async def conversation(client):
+        about = (await client.get("/api/about")).json()
+        return (
+            about,
+            await client.post("/api/similar?k=8", content=files[2]),
+            await client.post("/api/similar", content=b"nothing"),
+        )
+
+    about, answer, broken = talk(create_app(model, index=index), conversation)
+    assert about["similar"]
+    near = answer.json()["neighbours"]
+    assert near[0]["id"] == "known 2"
+    assert near[0]["distance"] < 0.01
+    assert [each["distance"] for each in near] == sorted(each["distance"] for each in near)
+    assert {each["id"] for each in near if not each["picture"]} == {"known 7"}
+    assert broken.status_code == 422
+
+
+def test_an_index_of_another_model_is_refused(index):
+    from tuningfork.embedding import EmbeddingError
+
+    with pytest.raises(EmbeddingError, match="another model"):
+        create_app(tuningfork.load("default"), index=index)
+
+
 @pytest.mark.parametrize("extension", ["csv", "vot", "parquet", "fits", "ecsv"])
 def test_rows_of_several_requests_download_as_one_table(model, files, tmp_path, extension):
     pytest.importorskip("astropy")

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
 
+import numpy as np
+
 from ..model import Model
 from ..predictions import Predictions, concatenated
 from ..reading import Read
@@ -91,5 +93,6 @@ class Batcher:
 
 
 def _rows(predictions: Predictions, first: int, last: int) -> Predictions:
-    parts = {field.name: getattr(predictions, field.name)[first:last] for field in fields(predictions)[1:]}
+    values = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
+    parts = {name: each[first:last] for name, each in values.items() if isinstance(each, tuple | np.ndarray)}
     return replace(predictions, **parts)

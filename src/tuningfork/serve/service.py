@@ -73,9 +73,16 @@ class Service:
         What gives pictures by position.
     index : Index or None
         Known galaxies, to find those that look alike.
+
+    Raises
+    ------
+    EmbeddingError
+        If the index is of another model.
     """
 
     def __init__(self, model: Model, limits: Limits, source: SkySource | None, index: Index | None) -> None:
+        if index is not None:
+            index.embedder.check(model.embedder(index.embedder.views), f"model {model.bundle.name}")
         self.model = model
         self.limits = limits
         self.source = source
@@ -213,8 +220,9 @@ class Service:
     def _similar(self, content: bytes, k: int) -> Neighbours:
         assert self.index is not None
         inputs = self.model.inputs(self._picture(content))
-        features = self.model.votes([inputs], features=True).features
-        near = self.index.near(features, k)[0]
+        views = self.index.embedder.views
+        seen = self.model.votes([inputs], views, features=True).features
+        near = self.index.near(seen, k, embedder=self.model.embedder(views))[0]
         return Neighbours(
             neighbours=[Neighbour(id=each.id, distance=each.distance, picture=_thumbnail(each.path)) for each in near]
         )

@@ -193,6 +193,15 @@ def test_each_bad_picture_is_a_row_with_its_reason_and_the_rest_goes_on(model, f
     assert 'tuningfork_pictures_total{outcome="predicted"} 2\n' in metrics
 
 
+def test_a_body_that_is_too_large_for_a_picture_is_a_row(model):
+    async def conversation(client):
+        return await client.post("/api/predict?name=sky.fits", content=bytes(3_000_000))
+
+    (row,) = talk(create_app(model, Limits(picture_bytes=1_000_000)), conversation).json()["rows"]
+    assert row["name"] == "sky.fits"
+    assert "file of 2.86 MiB" in row["error"]
+
+
 def test_too_many_pixels_is_a_row(model, files):
     async def conversation(client):
         return await client.post("/api/predict", files=form(("a.png", files[0])))

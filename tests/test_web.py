@@ -89,6 +89,13 @@ def test_too_large_a_body_is_refused_told_or_not(content):
     assert "MiB" in answer.json()["error"]
 
 
+def test_json_is_kept_shorter_than_files():
+    limits = RequestLimits(body_bytes=1000, json_bytes=100)
+    for kind, status in (("application/json", 413), ("application/problem+json; a=b", 413), ("image/png", 200)):
+        answer = one(app_of(limits), "POST", "/echo", content=b"x" * 101, headers={"content-type": kind})
+        assert answer.status_code == status
+
+
 def test_a_client_that_falls_silent_or_dribbles_is_refused():
     for sizes, pause in (((10, 10), 0.4), ((1,) * 20, 0.1)):
         answer = one(app_of(), "POST", "/echo", content=pieces(*sizes, pause=pause))

@@ -14,6 +14,7 @@ from .. import __version__
 from ..model import Model
 from ..sky.source import SkySource
 from ..web import StaticFolder, guarded, install_errors
+from .answers import Problem
 from .limits import Limits
 from .metrics import Counted
 from .routes import api
@@ -62,6 +63,7 @@ def create_app(
         # FastAPI's own pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
+        responses={422: {"model": Problem, "description": "Not as it is described here"}},
         lifespan=lifespan,
     )
     install_errors(app)

@@ -109,7 +109,13 @@ def api(service: Service, source_name: str) -> APIRouter:
     async def models() -> list[ModelCard]:
         return cards
 
-    @router.get("/examples/{number}.jpg", summary="A simulated galaxy, to try with", tags=["galaxies"])
+    @router.get(
+        "/examples/{number}.jpg",
+        summary="A simulated galaxy, to try with",
+        tags=["galaxies"],
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": {}}}},
+    )
     def example(number: Annotated[int, Path(ge=0, lt=EXAMPLES)]) -> Response:
         return Response(simulated(number), media_type="image/jpeg", headers={"cache-control": "max-age=3600"})
 
@@ -135,7 +141,16 @@ def api(service: Service, source_name: str) -> APIRouter:
             raise HTTPException(501, "this service has no pictures of the sky; start it with --source")
         return await service.predict_positions(places.rows(limits), places.size, pictures, result)
 
-    @router.get("/results/{name}.{extension}", summary="Download kept rows as a table", tags=["galaxies"])
+    @router.get(
+        "/results/{name}.{extension}",
+        summary="Download kept rows as a table: csv, vot, fits, ecsv or parquet",
+        tags=["galaxies"],
+        response_class=Response,
+        responses={
+            200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}},
+            404: {"model": Problem, "description": "No such rows, or no longer kept"},
+        },
+    )
     async def download(name: str, extension: str) -> Response:
         kind = format_of(extension)
         if kind is None:

@@ -25,20 +25,11 @@ MAX_FIELDS = 20
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that was sent: its label, and where its bytes are."""
+    """A picture that was sent: its label, where its bytes are, and why they are not looked at, or ""."""
 
     name: str
     file: UploadFile | bytes
-    limits: Limits
-
-    @property
-    def error(self) -> str:
-        """Empty, or why its bytes are not looked at."""
-        size = len(self.file) if isinstance(self.file, bytes) else self.file.size or 0
-        if size > self.limits.picture_bytes:
-            most = self.limits.picture_bytes / MIB
-            return f"file of {size / MIB:.3g} MiB; at most {most:g} MiB are taken here"
-        return ""
+    error: str
 
     async def content(self) -> bytes:
         """Its bytes."""
@@ -56,10 +47,7 @@ async def uploads(request: Request, limits: Limits) -> AsyncIterator[list[Upload
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        body = await request.body()
-        if not body:
-            raise HTTPException(400, "no picture; send files as multipart/form-data, or one as the body")
-        yield [Upload(label(request.query_params.get("name", ""), 1), body, limits)]
+        yield [await _body(request, limits)]
         return
     try:
         form = await request.form(max_files=limits.pictures, max_fields=MAX_FIELDS)
@@ -71,9 +59,28 @@ async def uploads(request: Request, limits: Limits) -> AsyncIterator[list[Upload
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         if not files:
             raise HTTPException(400, "no picture in the form; choose at least one file")
-        yield [Upload(label(file.filename or "", number), file, limits) for number, file in enumerate(files, 1)]
+        names = [label(file.filename or "", number) for number, file in enumerate(files, 1)]
+        yield [Upload(name, file, _too_large(file.size or 0, limits)) for name, file in zip(names, files, strict=True)]
     finally:
         await form.close()
+
+
+async def _body(request: Request, limits: Limits) -> Upload:
+    body, size = bytearray(), 0
+    async for piece in request.stream():
+        size += len(piece)
+        # What is too large is counted, not held.
+        if size <= limits.picture_bytes:
+            body += piece
+    if not size:
+        raise HTTPException(400, "no picture; send files as multipart/form-data, or one as the body")
+    return Upload(label(request.query_params.get("name", ""), 1), bytes(body), _too_large(size, limits))
+
+
+def _too_large(size: int, limits: Limits) -> str:
+    if size <= limits.picture_bytes:
+        return ""
+    return f"file of {size / MIB:.3g} MiB; at most {limits.picture_bytes / MIB:g} MiB are taken here"
 
 
 def label(name: str, number: int) -> str:

@@ -48,17 +48,17 @@ class WholeBody:
         if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
             return
-        received = 0
+        received, most = 0, self._most(scope)
         with SpooledTemporaryFile(IN_MEMORY) as body:
             try:
-                self._announced(scope)
+                self._announced(scope, most)
                 async with asyncio.timeout(self.limits.body_seconds):
                     while True:
                         message = await self._next(receive)
                         piece = message.get("body", b"")
                         received += len(piece)
                         self.held += len(piece)
-                        self._check(received)
+                        self._check(received, most)
                         body.write(piece)
                         if not message.get("more_body", False):
                             break
@@ -77,16 +77,19 @@ class WholeBody:
             finally:
                 self.held -= received
 
-    def _announced(self, scope: Scope) -> None:
+    def _most(self, scope: Scope) -> int:
+        is_json = "json" in Headers(scope=scope).get("content-type", "")
+        return min(self.limits.json_bytes, self.limits.body_bytes) if is_json else self.limits.body_bytes
+
+    def _announced(self, scope: Scope, most: int) -> None:
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal():
-            self._check(int(length), self.held)
+            self._check(int(length), most, self.held)
 
-    def _check(self, received: int, others: int = 0) -> None:
-        limits = self.limits
-        if received > limits.body_bytes:
-            raise _Refusal(413, f"more than {limits.body_bytes / MIB:g} MiB in one request; send fewer or smaller ones")
-        if max(self.held, others + received) > limits.held_bytes:
+    def _check(self, received: int, most: int, others: int = 0) -> None:
+        if received > most:
+            raise _Refusal(413, f"more than {most / MIB:g} MiB in one request; send fewer or smaller ones")
+        if max(self.held, others + received) > self.limits.held_bytes:
             raise _Refusal(503, "too much is being sent at once; try again in a moment")
 
     async def _next(self, receive: Receive) -> Message:

@@ -32,7 +32,7 @@ const routes = Object.entries(api.paths).flatMap(([path, methods]) =>
       { class: "card route" },
       element("h3", {}, element("span", { class: "method" }, method.toUpperCase()), ` ${path}`),
       element("p", {}, told.summary),
-      table("Query", (told.parameters ?? []).map((each) => [each.name, each.description ?? "", kind(each.schema)])),
+      table("Parameters", (told.parameters ?? []).map((each) => [each.name, each.description ?? "", kind(each.schema)])),
       table("Body", body),
       table("Answers", answers),
     );

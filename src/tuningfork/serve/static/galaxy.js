@@ -145,7 +145,7 @@ async function neighbours(place, said, item) {
             {},
             each.picture && element("img", { src: each.picture, alt: `Galaxy ${each.id}` }),
             element("small", {}, each.id),
-            element("small", {}, `distance ${each.distance.toPrecision(2)}`),
+            element("small", {}, `distance ${each.distance.toFixed(2)}`),
           ),
         ),
       ),

@@ -97,6 +97,7 @@ def test_version(run):
         (["study", "search", "--images", ".", "--labels", ".", "-o", "s"], "tuningfork.study.search", "study"),
         (["study", "paper", "--data", ".", "-o", "study"], "tuningfork.study.paper", "study"),
         (["report", ".", "-o", "report.html"], "tuningfork.study.report", "report"),
+        (["serve"], "tuningfork.serve", "serve"),
     ],
 )
 def test_a_missing_library_names_its_extra(run, monkeypatch, words, module, extra):

@@ -86,7 +86,8 @@ class Sky:
     def cutout(self, ra, dec, size, pixels):
         if dec < 0:
             raise PictureError(f"no picture at RA {ra:g}, Dec {dec:g}")
-        return Cutout(self.picture, Provenance("mosaic", "north.fits", size / pixels, "2026-11-24T08:00:00Z"))
+        place = Provenance("mosaic", "north.fits", size / pixels, "2026-11-24T08:00:00Z")
+        return Cutout(self.picture, place, "a tenth has no data" if ra > 5 else "")
 
 
 # ------------------------------------------------------------------ predictions
@@ -385,6 +386,7 @@ def test_positions_are_predicted_and_those_without_picture_say_so(model, picture
     assert first["class_name"] == north["class_name"] == model.predict(pictures[1]).class_name
     assert (first["name"], north["ra"], north["dec"]) == ("n", 10, 20)
     assert "mosaic north.fits" in north["origin"]
+    assert (first["warning"], north["warning"]) == ("", "a tenth has no data")
     assert north["picture"].startswith("data:image/png")
     assert south["error"] == "no picture at RA 10, Dec -20"
     assert "RA and Dec" in nonsense["error"]

@@ -54,6 +54,7 @@ async def zeros(size):
         yield bytes(MIB)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
 def test_it_tells_its_address_answers_and_ends_at_ctrl_c():
     with server() as (address, process):

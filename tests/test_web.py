@@ -143,6 +143,25 @@ def test_what_takes_too_long_is_ended_and_its_place_is_free_again():
     assert one(app, "POST", "/echo", content=b"a").text == "a"
 
 
+def test_a_route_that_gives_up_is_our_mistake_not_the_clients():
+    async def work():
+        raise TimeoutError
+
+    app = app_of(work=work)
+    assert one(app, "POST", "/work").status_code == 500
+    assert one(app, "POST", "/echo", content=b"a").text == "a"
+
+
+def test_what_was_received_is_let_go():
+    limits = RequestLimits(body_bytes=1000, held_bytes=1500, idle_seconds=0.2)
+    app = app_of(limits)
+    for _ in range(5):
+        assert one(app, "POST", "/echo", content=b"x" * 900).status_code == 200
+        assert one(app, "POST", "/echo", content=b"x" * 1001).status_code == 413
+    assert one(app, "POST", "/echo", content=pieces(900, 0, pause=0.25)).status_code == 408
+    assert one(app, "POST", "/echo", content=b"x" * 1000).status_code == 200
+
+
 def test_every_answer_has_the_security_headers_and_errors_one_form():
     app = app_of()
     for path, status in (

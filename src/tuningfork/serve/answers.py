@@ -63,7 +63,7 @@ class Galaxy(BaseModel):
     interval_level: float | None = Field(None, description="Share of galaxies that the intervals promise to hold")
     domain_score: float | None = Field(None, description="How unlike what the model knows; above 1 it is flagged")
     out_of_domain: bool = False
-    warnings: list[str] = []
+    warning: str = Field("", description="Empty, or what to tell of the picture beside its prediction")
     ra: float | None = Field(None, description="ICRS, degrees; null if it was no position")
     dec: float | None = None
     origin: str = Field("", description="Where a position's picture comes from")
@@ -141,9 +141,9 @@ class ModelCard(BaseModel):
     sha256: str
 
 
-def galaxy_of(prediction: Prediction, level: float, warnings: list[str]) -> Galaxy:
+def galaxy_of(prediction: Prediction, level: float) -> Galaxy:
     """A prediction as the service tells it; NaN becomes null."""
-    galaxy = Galaxy(name=prediction.path, error=prediction.error, warnings=warnings)
+    galaxy = Galaxy(name=prediction.path, error=prediction.error)
     if prediction.error:
         return galaxy
     tree = prediction.tree

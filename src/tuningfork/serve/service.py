@@ -62,6 +62,7 @@ class _Row:
     ra: float | None = None
     dec: float | None = None
     origin: str = ""
+    warning: str = ""
 
 
 class Service:
@@ -170,13 +171,14 @@ class Service:
         origin = f"{told.source} {told.layer}, {told.pixel_scale:.3g}″ a pixel, {told.time}"
         # Exact, since the page sends it back to look into it.
         shown = data_address(cutout.picture, "PNG") if pictures else None
-        return _Row(read, shown, position.ra, position.dec, origin)
+        return _Row(read, shown, position.ra, position.dec, origin, cutout.warning)
 
     async def _results(self, rows: Sequence[_Row], result: str) -> Results:
         predictions = await self.batcher.predict([row.read for row in rows])
         galaxies = []
         for number, row in enumerate(rows):
-            galaxy = galaxy_of(predictions[number], float(predictions.level[number]), [])
+            galaxy = galaxy_of(predictions[number], float(predictions.level[number]))
+            galaxy.warning = row.warning
             galaxy.picture, galaxy.ra, galaxy.dec, galaxy.origin = row.picture, row.ra, row.dec, row.origin
             galaxies.append(galaxy)
         failed = sum(bool(galaxy.error) for galaxy in galaxies)

@@ -81,7 +81,7 @@ function verdict(galaxy) {
       ),
     );
   }
-  for (const warning of galaxy.warnings) parts.push(element("p", { class: "note warn" }, warning));
+  if (galaxy.warning) parts.push(element("p", { class: "note warn" }, galaxy.warning));
   if (first) {
     const rows = [first, ...others].map((each, place) => ({ text: each.name, share: each.probability, chosen: place === 0 }));
     parts.push(

@@ -27,6 +27,8 @@ export class List {
   /** Draw an item anew, after its galaxy has come. */
   update(item) {
     const at = this.items.indexOf(item);
+    // The list was cleared while it was on its way.
+    if (at < 0) return;
     const { galaxy } = item;
     const failed = galaxy?.error;
     const picture = galaxy?.picture

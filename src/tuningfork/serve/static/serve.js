@@ -149,7 +149,7 @@ function* parts(items, most) {
 }
 
 function lost(item, error) {
-  return { name: item.name, error, classes: [], questions: [], warnings: [], picture: null };
+  return { name: item.name, error, classes: [], questions: [], picture: null };
 }
 
 // ---------------------------------------------------------------- what is shown

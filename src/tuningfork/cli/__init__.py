@@ -15,6 +15,7 @@ from .studying import study_app  # isort: skip
 from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
+from .mapping import map  # isort: skip
 from .benching import bench  # isort: skip
 from .showing import demo, models  # isort: skip
 
@@ -30,6 +31,7 @@ __all__ = [
     "labour",
     "lint",
     "main",
+    "map",
     "merge",
     "models",
     "paper",

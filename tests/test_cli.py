@@ -38,6 +38,7 @@ COMMANDS = (
     "study search",
     "study trust",
     "report",
+    "map",
     "bench",
     "serve",
     "models",

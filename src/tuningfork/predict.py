@@ -234,12 +234,13 @@ def predict_inputs(
 
 
 def predict_batches(
-    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32
+    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32, embeddings: bool = False
 ) -> Iterator[Predictions]:
     """Predictions of files, batch by batch, in this process; see `work.predictions_of`."""
     entries = [file_entry(Path(path)) for path in pictures]
     with Opening() as opening:
-        yield from predictions_of(model, entries, opening, views=views, batch=batch, threads=available_cores())
+        options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
+        yield from predictions_of(model, entries, opening, **options)
 
 
 def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:

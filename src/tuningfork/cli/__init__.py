@@ -15,6 +15,7 @@ from .studying import study_app  # isort: skip
 from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
+from .mapping import map  # isort: skip
 from .benching import bench  # isort: skip
 from .serving import serve  # isort: skip
 from .showing import demo, models  # isort: skip
@@ -31,6 +32,7 @@ __all__ = [
     "labour",
     "lint",
     "main",
+    "map",
     "merge",
     "models",
     "paper",

@@ -22,7 +22,7 @@ from .base import (
     trouble,
 )
 
-__all__ = ["index", "similar"]
+__all__ = ["are_tables", "index", "similar"]
 
 
 @app.command()
@@ -51,21 +51,21 @@ def index(
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist([*paths, *([output] if add else [])])
-    with trouble("predict --embeddings to a table, which can be resumed, and index that" if _pictures(paths) else ""):
+    with trouble("" if are_tables(paths) else "predict --embeddings writes a table, and can be resumed: index that"):
         from ..files import check_writable
         from ..similar import Tables, blocks_of_predictions, build
 
         check_writable(output)
-        if _pictures(paths):
+        if are_tables(paths):
+            tables = Tables(paths)
+            embedder, blocks = tables.embedder, tables.blocks()
+        else:
             from ..model import load
             from ..predict import predict_inputs
 
             opened = load(model, threads=threads)
             embedder = opened.embedder(views)
             blocks = blocks_of_predictions(predict_inputs(opened, paths, views=views, embeddings=True))
-        else:
-            tables = Tables(paths)
-            embedder, blocks = tables.embedder, tables.blocks()
         with progress_bar("indexing") as progress:
             built = build(blocks, embedder, output, onto=output if add else None, progress=progress)
         size = output.stat().st_size
@@ -144,13 +144,13 @@ def similar(
         report_rows(errors)
 
 
-def _pictures(paths: list[str]) -> bool:
-    """Whether these are pictures to predict, not tables of what was predicted."""
+def are_tables(paths: list[str]) -> bool:
+    """Whether these are tables of what was predicted, not pictures to predict."""
 
     def is_table(path: Path) -> bool:
         return path.suffix.lower() in (".parquet", ".pq") or (path.is_dir() and any(path.glob("*.parquet")))
 
-    return not all(is_table(Path(path)) for path in paths)
+    return all(is_table(Path(path)) for path in paths)
 
 
 def _lines(found: Any) -> Iterator[str]:

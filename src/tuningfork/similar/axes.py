@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["COMPONENTS", "SAMPLE", "Axes", "fit_axes"]
+__all__ = ["COMPONENTS", "SAMPLE", "Axes", "fit_axes", "principal"]
 
 #: Of the 10 nearest among 4,050 real galaxies by all 2,560 numbers of `default`, 128 axes find 9.7, 64 find 9.5, 256
 #: find 9.9 (`scripts/similar_libraries.py`).
@@ -49,12 +49,22 @@ class Axes:
 
 def fit_axes(embeddings: ArrayLike, components: int = COMPONENTS) -> Axes:
     """Principal axes of embeddings (N, D), all finite; fewer than `components` if N or D are smaller."""
-    unit = _of_length_1(np.asarray(embeddings, np.float32))
-    mean = unit.mean(0)
-    away = unit - mean
-    # In rising order of their eigenvalues; a fifth of the time of the singular values of `away`.
-    _, axes = np.linalg.eigh(away.T @ away)
-    return Axes(mean, np.ascontiguousarray(axes.T[::-1][: min(components, len(unit))]))
+    mean, axes, _ = principal(_of_length_1(np.asarray(embeddings, np.float32)), components)
+    return Axes(mean, axes)
+
+
+def principal(values: Floats, components: int) -> tuple[Floats, Floats, Floats]:
+    """Mean (D,), principal axes (K, D) and variances (K,) of values (N, D), the largest first; K ≤ N and D."""
+    mean = values.mean(0)
+    away = values - mean
+    if len(away) < away.shape[1]:
+        _, singular, axes = np.linalg.svd(away, full_matrices=False)
+        variances = singular**2
+    else:
+        # In rising order; a fifth of the time of the singular values.
+        variances, axes = np.linalg.eigh(away.T @ away)
+        variances, axes = variances[::-1], axes.T[::-1]
+    return mean, np.ascontiguousarray(axes[:components]), np.maximum(variances[:components], 0) / len(away)
 
 
 def _of_length_1(values: Floats) -> Floats:

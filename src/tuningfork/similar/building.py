@@ -70,14 +70,18 @@ class Tables:
             embedders[0].check(embedders[-1], str(file))
         self.embedder = embedders[0]
 
-    def blocks(self) -> Iterator[Block]:
-        """Their rows, a few at a time."""
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Their rows, a few at a time: the embeddings, and of the columns `names` those that there are."""
         for file in self._files:
             with _reading(file), pq.ParquetFile(file) as table:
-                names = [name for name in ("id", "path", "error", COLUMN) if name in table.schema_arrow.names]
-                for batch in table.iter_batches(_BATCH, columns=names, use_threads=False):
-                    texts = [_texts(batch, name) for name in ("id", "path", "error")]
-                    yield Block(texts[0], texts[1], vectors(batch.column(COLUMN)), texts[2])
+                there = [name for name in (*names, COLUMN) if name in table.schema_arrow.names]
+                yield from table.iter_batches(_BATCH, columns=there, use_threads=False)
+
+    def blocks(self) -> Iterator[Block]:
+        """Their galaxies, a few at a time."""
+        for batch in self.batches(("id", "path", "error")):
+            texts = [_texts(batch, name) for name in ("id", "path", "error")]
+            yield Block(texts[0], texts[1], vectors(batch.column(COLUMN)), texts[2])
 
 
 def blocks_of_predictions(stream: Iterable[Predictions]) -> Iterator[Block]:

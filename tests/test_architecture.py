@@ -11,9 +11,11 @@ import tuningfork
 
 ROOT = Path(tuningfork.__file__).parent
 FLOOR = {
+    "addresses": 0,
     "appearance": 0,
     "arrow": 0,
     "files": 0,
+    "patience": 0,
     "workers": 0,
     "conformal": 0,
     "schema": 0,
@@ -51,6 +53,7 @@ FLOOR = {
     "simulate": 7,
     "selecting": 7,
     "occlusion": 7,
+    "cutouts": 7,
     "work": 8,
     "engines": 9,
     "predict": 10,

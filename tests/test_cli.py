@@ -19,6 +19,7 @@ from tuningfork.simulate import simulate
 
 COMMANDS = (
     "predict",
+    "cutouts",
     "merge",
     "classes",
     "lint",

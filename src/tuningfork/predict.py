@@ -19,7 +19,7 @@ from .inputs import Columns, Entry, Opening, find_entries
 from .inputs.addresses import is_address
 from .inputs.folder import file_entry
 from .inputs.stores import REMOTE_THREADS
-from .manifest import Run, open_run
+from .manifest import MANIFEST, Run, open_run
 from .merging import MAX_REPORTED, Outcome, merge, outcome_of
 from .model import Model, load
 from .predictions import Predictions
@@ -32,6 +32,7 @@ __all__ = [
     "ENGINES",
     "PredictError",
     "Summary",
+    "is_begun",
     "load",
     "predict_batches",
     "predict_files",
@@ -139,7 +140,7 @@ def predict_files(
         check_writable(output)
     else:
         check_writable(output / ".probe" if output.is_dir() else output)
-    folder = output.with_name(output.name + ".parts") if one_table else output
+    folder = _run_folder(output)
     given = list(paths)
     identity = {
         "model": model.bundle.name,
@@ -147,6 +148,7 @@ def predict_files(
         "views": views or model.views,
         "precision": model.running["precision"],
         "layout": "kaggle" if kaggle else "words and embeddings" if embeddings else "words",
+        **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
 
     def entries() -> Iterable[Entry]:
@@ -168,7 +170,8 @@ def predict_files(
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_whole(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
-        layout = Layout(kaggle, run.has_positions and not kaggle, embedder)
+        carried = tuple(column for _, column in columns.carried)
+        layout = Layout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
         told = _Progress(progress, total - todo, total)
         groups = _groups(run.todo(missing))
         workers = workers or (local.workers_for(todo) if engine == "local" else 0)
@@ -204,6 +207,15 @@ def predict_files(
             # No other needs it any more.
             beside.unlink(missing_ok=True)
     return _summary(output, total, total - todo, outcome, model, complete)
+
+
+def is_begun(output: str | os.PathLike[str]) -> bool:
+    """Whether there is a run of this output to go on with."""
+    return (_run_folder(Path(output)) / MANIFEST).exists()
+
+
+def _run_folder(output: Path) -> Path:
+    return output.with_name(output.name + ".parts") if output.suffix else output
 
 
 def predict_inputs(

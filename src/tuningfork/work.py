@@ -41,11 +41,13 @@ class Layout:
     kaggle : GalaxyID and the cumulative columns in the campaign's order, instead of columns in words
     positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
     embedder : whose embeddings are the last column; None: there is none
+    carried : columns of the catalogue behind these; see `inputs.Columns`
     """
 
     kaggle: bool = False
     positions: bool = False
     embedder: Embedder | None = None
+    carried: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,10 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
         if name in schema.names:
             column = number_arrays(np.array(values, np.float64)[:, None], np.float64)[0]
             table = table.add_column(at, schema.field(name), column)
+    carried = [json.loads(entry.carried) if entry.carried else [None] * len(layout.carried) for entry in task.entries]
+    for number, about in enumerate(layout.carried):
+        column = pa.array([values[number] for values in carried], about.type)
+        table = table.add_column(schema.get_field_index(about.name), schema.field(about.name), column)
     reasons = {
         str(row): [predictions.paths[row], predictions.ids[row], reason]
         for row, reason in enumerate(predictions.errors)
@@ -216,4 +222,6 @@ def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
             ]
         )
         schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
+    for at, field_ in enumerate(arrow_schema(layout.carried), 4 if layout.positions else 2):
+        schema = schema.insert(at, field_)
     return schema

@@ -4,6 +4,7 @@
 from .base import app, main
 
 from .predicting import merge, predict  # isort: skip
+from .cutting import cutouts  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
 from .finding import index, similar  # isort: skip
@@ -25,6 +26,7 @@ __all__ = [
     "bench",
     "calibrate",
     "classes",
+    "cutouts",
     "demo",
     "domain",
     "evaluate",

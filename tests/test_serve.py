@@ -1,6 +1,7 @@
 """The service: predictions over HTTP like those of the library, bad input as rows, limits, downloads, figures."""
 
 import asyncio
+import base64
 import csv
 import io
 import json
@@ -132,17 +133,35 @@ def test_one_picture_may_be_the_body_and_comes_back_if_asked(model, files):
     assert row["picture"].startswith("data:image/jpeg;base64,")
 
 
-def test_fits_is_a_picture_too(model, pictures):
+def test_fits_is_shown_with_north_up_and_told_of_if_it_does_not_say_where_that_is(model):
     fits = pytest.importorskip("astropy.io.fits")
-    stream = io.BytesIO()
-    fits.PrimaryHDU(pictures[0].mean(-1).astype(np.float32)).writeto(stream)
+    light = np.full((100, 100), 1.0, np.float32)
+    light[60:80, 45:55] = 1000  # towards higher rows, which FITS shows above
+
+    def file(**cards):
+        stream = io.BytesIO()
+        hdu = fits.PrimaryHDU(light)
+        hdu.header.update(cards)
+        hdu.writeto(stream)
+        return stream.getvalue()
+
+    wcs = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 50.5, "CRPIX2": 50.5}
+    upright = file(**wcs, CDELT1=-1e-4, CDELT2=1e-4)
+    south_up = file(**wcs, CDELT1=1e-4, CDELT2=-1e-4)
 
     async def conversation(client):
-        return await client.post("/api/predict?pictures=true", files=form(("sky.fits", stream.getvalue())))
+        named = form(("upright.fits", upright), ("south.fits", south_up), ("unknown.fits", file()))
+        return await client.post("/api/predict?pictures=true", files=named)
 
-    (row,) = talk(create_app(model), conversation).json()["rows"]
-    assert row["error"] == ""
-    assert row["picture"].startswith("data:image/jpeg;base64,")
+    rows = talk(create_app(model), conversation).json()["rows"]
+    assert [row["error"] for row in rows] == ["", "", ""]
+    assert "direction and pixel scale are not known" in rows[2]["warning"]
+    assert "direction" not in rows[0]["warning"]
+    above = []
+    for row in rows:
+        shown = Image.open(io.BytesIO(base64.b64decode(row["picture"].partition(",")[2]))).convert("L")
+        above.append(np.asarray(shown)[:50].mean() > np.asarray(shown)[50:].mean())
+    assert above == [True, False, True]
 
 
 def bomb():

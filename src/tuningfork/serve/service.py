@@ -21,6 +21,8 @@ from ..images import PictureError, load_picture
 from ..model import Model
 from ..occlusion import Occlusion, occlusion_map, overlay
 from ..reading import Read
+from ..sky.bands import is_fits
+from ..sky.picture import fits_picture
 from ..sky.source import SkySource
 from .answers import Look, Neighbour, Neighbours, Results, galaxy_of
 from .batcher import Batcher
@@ -145,18 +147,20 @@ class Service:
 
     def _row(self, content: bytes, name: str, pictures: bool) -> _Row:
         try:
-            picture = self._picture(content)
+            picture, warning = self._picture(content)
         except PictureError as error:
             return _Row(_unread(name, str(error)))
         read = self.model.reading.read(picture, name=_named(name))
-        return _Row(read, data_address(modest(picture, PREVIEW)) if pictures else None)
+        shown = data_address(modest(picture, PREVIEW)) if pictures else None
+        return _Row(read, shown, warning=warning)
 
-    def _picture(self, content: bytes) -> Picture:
-        picture = load_picture(content)
+    def _picture(self, content: bytes) -> tuple[Picture, str]:
+        """A picture out of a file's bytes, FITS with north up, and what to tell of it."""
+        picture, warning = fits_picture(content) if is_fits(content) else (load_picture(content), "")
         height, width = picture.shape[:2]
         if height * width > self.limits.pixels:
             raise PictureError(f"{width}×{height} px; at most {self.limits.pixels} pixels are taken here")
-        return picture
+        return picture, warning
 
     def _cutout(self, position: Position, size: float, pictures: bool) -> _Row:
         if position.error:
@@ -191,7 +195,7 @@ class Service:
         return Results(model=self.model.bundle.name, result=name, failed=failed, rows=galaxies)
 
     def _look(self, content: bytes, about: str) -> Look:
-        picture = modest(self._picture(content), LOOK_SIDE)
+        picture = modest(self._picture(content)[0], LOOK_SIDE)
         height, width = picture.shape[:2]
         score, told = self._score(picture, about)
         window = self.model.preprocesses[0].window(height, width)
@@ -221,7 +225,7 @@ class Service:
 
     def _similar(self, content: bytes, k: int) -> Neighbours:
         assert self.index is not None
-        inputs = self.model.inputs(self._picture(content))
+        inputs = self.model.inputs(self._picture(content)[0])
         views = self.index.embedder.views
         seen = self.model.votes([inputs], views, features=True).features
         near = self.index.near(seen, k, embedder=self.model.embedder(views))[0]

@@ -18,6 +18,7 @@ from tuningfork.model import load
 from tuningfork.simulate import simulate
 from tuningfork.study import map as drawing
 from tuningfork.study.map import Sample, galaxy_map, sampled
+from tuningfork.study.page import section, whole_page
 from tuningfork.study.projection import LEAST, MapError, plane
 
 EMBEDDER = Embedder("small", "ab" * 32, 4, 6)
@@ -188,6 +189,45 @@ def test_names_are_text_and_lost_pictures_are_told(flat):
     assert HOSTILE not in html
     assert "script" not in _Page(html).tags
     assert "20 pictures are not where they were" in html
+
+
+@pytest.mark.slow
+def test_points_answer_to_pointer_keys_and_boxes_in_a_browser(galaxies, flat, tmp_path):
+    api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    page = tmp_path / "map.html"
+    page.write_text(whole_page("Map", [], [section("map", "Map", galaxy_map(sample_of(galaxies)))]), "utf-8")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        screen = browser.new_page(viewport={"width": 390, "height": 800})
+        said = []
+        screen.on("console", lambda message: said.append(message.text))
+        screen.on("pageerror", lambda error: said.append(str(error)))
+        screen.goto(page.as_uri())
+        points, cards = screen.locator(".map .p input"), screen.locator(".map .p b")
+
+        def shown():
+            return [row for row in range(24) if cards.nth(row).is_visible()]
+
+        assert shown() == []
+        points.nth(4).hover()
+        assert shown() == [4]
+        points.nth(9).focus()
+        screen.keyboard.press("ArrowRight")
+        assert points.nth(10).is_checked()
+        assert 10 in shown()
+        screen.get_by_label("close the picture").check()
+        assert 10 not in shown()
+        screen.get_by_label("spiral (8)").uncheck()
+        assert sum(points.nth(row).is_visible() for row in range(24)) == 16
+        width = screen.locator(".plane").bounding_box()["width"]
+        screen.get_by_label("4×").check()
+        assert screen.locator(".plane").bounding_box()["width"] == pytest.approx(4 * width, rel=0.01)
+        assert screen.evaluate("document.documentElement.scrollWidth") <= 390
+        assert said == []
+        browser.close()
 
 
 @pytest.mark.slow

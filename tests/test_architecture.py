@@ -11,9 +11,11 @@ import tuningfork
 
 ROOT = Path(tuningfork.__file__).parent
 FLOOR = {
+    "addresses": 0,
     "appearance": 0,
     "arrow": 0,
     "files": 0,
+    "patience": 0,
     "workers": 0,
     "conformal": 0,
     "schema": 0,
@@ -28,6 +30,7 @@ FLOOR = {
     "ranking": 2,
     "selective": 2,
     "classtable": 3,
+    "embedding": 3,
     "reliability": 3,
     "calibration": 3,
     "runtime": 3,
@@ -46,8 +49,11 @@ FLOOR = {
     "merging": 7,
     "hats": 7,
     "tuning": 7,
+    "similar": 7,
     "simulate": 7,
     "selecting": 7,
+    "occlusion": 7,
+    "cutouts": 7,
     "work": 8,
     "engines": 9,
     "predict": 10,
@@ -61,6 +67,7 @@ FLOOR = {
     "web": 12,
     "study": 13,
     "teach": 13,
+    "serve": 13,
     "cli": 14,
     "__main__": 15,
 }

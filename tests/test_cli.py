@@ -19,6 +19,7 @@ from tuningfork.simulate import simulate
 
 COMMANDS = (
     "predict",
+    "cutouts",
     "merge",
     "classes",
     "lint",
@@ -26,6 +27,8 @@ COMMANDS = (
     "rank",
     "select",
     "label",
+    "index",
+    "similar",
     "score",
     "simulate",
     "train",
@@ -37,7 +40,9 @@ COMMANDS = (
     "study search",
     "study trust",
     "report",
+    "map",
     "bench",
+    "serve",
     "models",
     "demo",
 )
@@ -96,6 +101,7 @@ def test_version(run):
         (["study", "paper", "--data", ".", "-o", "study"], "tuningfork.study.paper", "study"),
         (["report", ".", "-o", "report.html"], "tuningfork.study.report", "report"),
         (["label", "."], "tuningfork.teach.service", "serve"),
+        (["serve"], "tuningfork.serve", "serve"),
     ],
 )
 def test_a_missing_library_names_its_extra(run, monkeypatch, words, module, extra):

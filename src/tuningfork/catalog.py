@@ -20,12 +20,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from .arrow import vector_array, vectors
 from .files import whole_file, write_text
 
 __all__ = [
     "CatalogError",
     "Column",
     "FORMATS",
+    "VECTOR_FORMATS",
     "RowError",
     "arrow_schema",
     "check_format",
@@ -47,6 +49,9 @@ FORMATS = {
     ".xml": "votable",
     ".votable": "votable",
 }
+
+#: Those that hold columns of vectors; in the others each number would be text.
+VECTOR_FORMATS = ("parquet", "fits")
 
 
 class CatalogError(ValueError):
@@ -168,6 +173,8 @@ def _write_astropy(table: pa.Table, path: Path, kind: str) -> None:
             column = np.array(texts, dtype=str) if texts else np.empty(0, "U1")
             # FITS knows only ASCII and astropy refuses the rest; as UTF-8, astropy reads it back.
             out[name] = TableColumn(np.char.encode(column, "utf-8") if kind == "fits" else column, **about)
+        elif pa.types.is_fixed_size_list(values.type):
+            out[name] = TableColumn(vectors(values), **about)
         elif pa.types.is_floating(values.type):
             out[name] = TableColumn(pc.fill_null(values, math.nan).to_numpy(), **about)
         elif pa.types.is_boolean(values.type):
@@ -313,6 +320,9 @@ def _read_astropy(path: str | os.PathLike[str], kind: str) -> pa.Table:
             values = np.char.decode(values, "utf-8", "replace")
         if values.dtype.byteorder not in ("=", "|"):
             values = values.astype(values.dtype.newbyteorder("="))
+        if values.ndim == 2 and values.dtype == np.float32:
+            arrays[name] = vector_array(values)
+            continue
         mask = getattr(column, "mask", None)
         mask = np.broadcast_to(mask, values.shape) if mask is not None else None
         try:

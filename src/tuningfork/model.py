@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from . import votes
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
+from .embedding import Embedder
 from .images import PictureError, find_pictures
 from .intervals import Intervals
 from .predictions import Prediction, Predictions, concatenated
@@ -22,8 +23,9 @@ from .preprocess import Preprocess
 from .reading import Read, Reading, Source
 from .runtime import NetworkError, Runtime, open_network
 
-__all__ = ["Model", "Read", "Votes", "load", "softmax"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "Read", "Votes", "load", "softmax"]
 
+#: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 
@@ -121,6 +123,21 @@ class Model:
         widths = [_feature_width(network) for network in self._networks]
         return sum(widths) if all(widths) else 0
 
+    def embedder(self, views: int | None = None) -> Embedder:
+        """Whose its embeddings are, as means of so many views; None: as many as the bundle asks.
+
+        Raises
+        ------
+        ValueError
+            If a network has no features.
+        """
+        if not self.feature_width:
+            raise ValueError(
+                f"model {self.bundle.name}: a network has no output {FEATURES!r}; give it one with "
+                "scripts/add_features.py, or train it again"
+            )
+        return Embedder(self.bundle.name, self.bundle.sha256, views or self.views, self.feature_width)
+
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
         return self.reading.inputs(picture)
@@ -153,8 +170,8 @@ class Model:
         ValueError
             If `features` are asked of networks that have none.
         """
-        if features and not self.feature_width:
-            raise ValueError(f"model {self.bundle.name}: a network has no output {FEATURES!r}; export it with one")
+        if features:
+            self.embedder(views)
         count, outputs = len(inputs), self.bundle.outputs
         answers, classes = outputs.widths(self.tree)
         turns = _turns(self.views if views is None else views)
@@ -190,12 +207,19 @@ class Model:
         )
 
     def predict(
-        self, source: Source | Iterable[Source], *, views: int | None = None, batch: int = 32
+        self, source: Source | Iterable[Source], *, views: int | None = None, batch: int = 32, embeddings: bool = False
     ) -> Prediction | Predictions:
         """Predict a picture (path, file's bytes, array) → Prediction; a folder or several → Predictions.
 
+        Parameters
+        ----------
+        embeddings : bool
+            Also say what the networks see: `Predictions.embeddings`, in the same pass.
+
         Raises
         ------
+        ValueError
+            If `embeddings` are asked of a model that has none.
         PictureError
             If a single picture cannot be read; among several it becomes that row's `error`.
         FileNotFoundError
@@ -204,44 +228,49 @@ class Model:
         if batch < 1:
             raise ValueError(f"batch = {batch}; at least 1 is needed")
         if isinstance(source, np.ndarray | bytes):
-            rows = self._rows([source], views, batch)
+            rows = self._rows([source], views, batch, embeddings)
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
             if path.is_dir():
-                return self._rows(list(find_pictures([path])), views, batch)
+                return self._rows(list(find_pictures([path])), views, batch, embeddings)
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such file or folder")
-            rows = self._rows([path], views, batch)
+            rows = self._rows([path], views, batch, embeddings)
         else:
-            return self._rows(list(source), views, batch)
+            return self._rows(list(source), views, batch, embeddings)
         if rows.errors[0]:
             raise PictureError(rows.errors[0])
         return rows[0]
 
-    def _rows(self, sources: list[Source], views: int | None, batch: int) -> Predictions:
-        return concatenated(
-            self.tree, [self.rows(sources[i : i + batch], i, views) for i in range(0, len(sources), batch)]
-        )
+    def _rows(self, sources: list[Source], views: int | None, batch: int, embeddings: bool) -> Predictions:
+        # Of no pictures too there is one batch, which says how wide embeddings are.
+        starts = range(0, max(1, len(sources)), batch)
+        return concatenated(self.tree, [self.rows(sources[i : i + batch], i, views, embeddings) for i in starts])
 
-    def rows(self, sources: Sequence[Source], first: int = 0, views: int | None = None) -> Predictions:
+    def rows(
+        self, sources: Sequence[Source], first: int = 0, views: int | None = None, embeddings: bool = False
+    ) -> Predictions:
         """One batch; rows that are not files are named by their number, counted from `first`."""
-        return self.finish([self.read(source, first + i) for i, source in enumerate(sources)], views)
+        reads = [self.read(source, first + i) for i, source in enumerate(sources)]
+        return self.finish(reads, views, embeddings=embeddings)
 
     def read(self, source: Source, number: int = 0) -> Read:
         """Read and resize one picture; a failure becomes the row's error. Safe to call from many threads."""
         return self.reading.read(source, number)
 
-    def finish(self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None) -> Predictions:
+    def finish(
+        self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None, embeddings: bool = False
+    ) -> Predictions:
         """Run the networks over pictures that `read` has read, `batch` at a time (None: all)."""
         good = [i for i, row in enumerate(reads) if row.inputs is not None]
-        told = self.votes([reads[i].inputs for i in good], views, batch=batch)
+        told = self.votes([reads[i].inputs for i in good], views, batch=batch, features=embeddings)
         intervals, classes = self.intervals(views), self.calibration.classes
         unknown = np.full_like(told.cumulative, np.nan)
         low, high = intervals.bounds(told.cumulative, self.tree) if intervals else (unknown, unknown)
         level = np.full(len(good), intervals.level if intervals else np.nan)
 
-        def rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            out = np.full((len(reads), *values.shape[1:]), np.nan)
+        def rows(values: NDArray[Any]) -> NDArray[Any]:
+            out = np.full((len(reads), *values.shape[1:]), np.nan, values.dtype)
             out[good] = values
             return out
 
@@ -258,6 +287,8 @@ class Model:
             rows(told.rotation_spread),
             rows(told.network_spread),
             np.array([row.domain_score for row in reads]),
+            None if told.features is None else rows(told.features),
+            self.embedder(views) if embeddings else None,
         )
 
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
-from .arrow import number_array, number_arrays, text_array
+from .arrow import number_array, number_arrays, text_array, vector_array
 from .catalog import Column, arrow_schema
+from .embedding import COLUMN, Embedder
 from .schema import Question, Tree
 
 __all__ = ["Prediction", "Predictions", "bound_name", "concatenated", "kaggle_schema", "output_schema"]
@@ -41,6 +42,9 @@ class Predictions:
         How much the rotated and reflected views, and the ensemble's networks, differ; see `Votes`.
     domain_score : (N,) float64, 0 and above
         How unlike the pictures that the model knows; above 1 it is flagged. NaN if the model cannot tell.
+    embeddings : (N, D) float32 or None
+        What the networks' last layers stand on, and whose it is (`embedder`); NaN without a prediction, None if
+        they were not asked for.
 
     A model that tells only votes, or only classes, leaves NaN in the other.
     """
@@ -57,6 +61,8 @@ class Predictions:
     rotation_spread: NDArray[np.float64]
     network_spread: NDArray[np.float64]
     domain_score: NDArray[np.float64]
+    embeddings: NDArray[np.float32] | None = None
+    embedder: Embedder | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +79,7 @@ class Predictions:
             self.low[row],
             self.high[row],
             float(self.domain_score[row]),
+            None if self.embeddings is None else self.embeddings[row],
         )
 
     @cached_property
@@ -104,7 +111,7 @@ class Predictions:
 
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
-        schema, tree = output_schema(self.tree), self.tree
+        schema, tree = output_schema(self.tree, self.embedder), self.tree
         columns = {name: text_array(getattr(self, f"{name}s")) for name in ("id", "path", "error")}
         # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
         told = ~np.isnan(self.cumulative).any(1)
@@ -124,6 +131,8 @@ class Predictions:
         for name in ("rotation_spread", "network_spread", "domain_score"):
             columns[name] = number_array(getattr(self, name), np.float32)
         columns["out_of_domain"] = number_array(self.out_of_domain, np.bool_, ~np.isnan(self.domain_score))
+        if self.embeddings is not None:
+            columns[COLUMN] = vector_array(self.embeddings)
         return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
 
     def to_kaggle(self) -> pa.Table:
@@ -149,6 +158,7 @@ class Prediction:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     domain_score: float
+    embedding: NDArray[np.float32] | None = None
 
     @property
     def out_of_domain(self) -> bool:
@@ -213,14 +223,16 @@ def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
     parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, *[none] * 4)]
 
     def joined(values: list[Any]) -> Any:
-        return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
+        if isinstance(values[0], np.ndarray):
+            return np.concatenate(values)
+        return sum(values, ()) if isinstance(values[0], tuple) else values[0]
 
     return Predictions(tree, *(joined([getattr(part, f.name) for part in parts]) for f in fields(Predictions)[1:]))
 
 
 @lru_cache(maxsize=8)
-def output_schema(tree: Tree) -> pa.Schema:
-    """Columns of the output table, with descriptions."""
+def output_schema(tree: Tree, embedder: Embedder | None = None) -> pa.Schema:
+    """Columns of the output table, with descriptions; those of an `embedder` have its column too."""
     columns = [
         Column("id", pa.string(), "Identifier of the galaxy: the picture file's name without extension"),
         Column("path", pa.string(), "Picture file"),
@@ -275,7 +287,8 @@ def output_schema(tree: Tree) -> pa.Schema:
         ),
     ]
     columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction"))
-    return arrow_schema(columns)
+    schema = arrow_schema(columns)
+    return schema.append(embedder.field) if embedder else schema
 
 
 def bound_name(fraction_name: str, end: str) -> str:

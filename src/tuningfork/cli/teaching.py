@@ -63,7 +63,7 @@ def label(
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 lets others join, by an address with a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8001,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A name under which browsers reach this machine; may be repeated.")
     ] = None,

@@ -40,6 +40,8 @@ class Entry:
         Degrees (ICRS); NaN if the input does not say.
     error : str
         Why it cannot be read, if that was found out while listing; "" else. It is a row all the same.
+    carried : str
+        Values of the columns that the output takes over (`Columns.carried`), a JSON list; "" if there are none.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Entry:
     right_ascension: float = math.nan
     declination: float = math.nan
     error: str = ""
+    carried: str = ""
 
     @property
     def identity(self) -> bytes:

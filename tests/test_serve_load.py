@@ -1,6 +1,7 @@
 """The service as a process: many clients, floods, clients that go away, Ctrl-C."""
 
 import asyncio
+import base64
 import io
 import json
 import os
@@ -11,11 +12,14 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
+
+from skyserver import FRAME, SOUTHERN_END, Source, picture, sky_server
 
 from tuningfork.simulate import draw, render
 
@@ -66,6 +70,35 @@ def test_it_tells_its_address_answers_and_ends_at_ctrl_c():
             assert done.returncode == 1
             assert done.stderr.startswith(f"error: cannot listen at 127.0.0.1 port {port}")
         assert process.poll() is None
+
+
+@pytest.mark.slow
+def test_the_command_line_names_a_sky_and_an_index(tmp_path):
+    pytest.importorskip("astropy")
+    pytest.importorskip("faiss")
+    for number in range(4):
+        Image.fromarray(picture(number)).save(tmp_path / f"known {number}.png")
+    make = ["index", *map(str, tmp_path.glob("*.png")), "-o", str(tmp_path / "known.index"), "--model", "fast"]
+    subprocess.run([sys.executable, "-m", "tuningfork", *make], check=True, capture_output=True)
+    with (
+        sky_server([Source(2, 150.0, 2.0)]) as sky,
+        server("--source", sky.template + "&token=hush", "--index", str(tmp_path / "known.index")) as (address, _),
+    ):
+        about = httpx.get(f"{address}api/about").json()
+        assert about["sky"].startswith("http://")
+        assert "hush" not in about["sky"]
+        assert about["similar"]
+        places = {"text": f"here 150 2\nthere 150 {SOUTHERN_END - 10}", "size": FRAME}
+        answer = httpx.post(f"{address}api/predict/positions?pictures=true", json=places, timeout=60)
+        assert "hush" not in answer.text
+        here, there = answer.json()["rows"]
+        assert there["error"]
+        assert here["error"] == ""
+        content = base64.b64decode(here["picture"].partition(",")[2])
+        shown = np.asarray(Image.open(io.BytesIO(content)))
+        assert np.corrcoef(shown.ravel(), picture(2).ravel())[0, 1] > 0.99
+        near = httpx.post(f"{address}api/similar", content=content, timeout=60).json()["neighbours"]
+        assert near[0]["id"] == "known 2"
 
 
 @pytest.mark.slow

@@ -75,15 +75,16 @@ def serve(
             pixels=round(megapixels * MIB),
         )
         opened = load(model, threads=threads)
-        sky = None
+        sky, sky_name = None, ""
         if source is not None:
+            from ..addresses import public
             from ..sky.opening import open_source
 
-            sky = open_source(source)
+            sky, sky_name = open_source(source), public(source)
         known = None
         if index is not None:
             from ..similar import Index
 
             known = Index.open(index)
-        service = create_app(opened, limits, source=sky, source_name=source or "", index=known, hosts=allow_host or ())
+        service = create_app(opened, limits, source=sky, source_name=sky_name, index=known, hosts=allow_host or ())
         listen(service, host, port, lambda address: print(f"{address} serves model {opened.bundle.name}", flush=True))

@@ -169,6 +169,16 @@ def test_formats_without_vectors_are_wrong_usage(run, model, pictures, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_parts_are_merged_into_what_holds_vectors(run, pictures, tmp_path):
+    run("predict", pictures, "-o", tmp_path / "parts", "--embeddings", "--model", "fast", code=3)
+    told = run("merge", tmp_path / "parts", "-o", tmp_path / "out.csv", code=1).stderr
+    assert "column 'embedding' is of vectors" in told
+    assert not (tmp_path / "out.csv").exists()
+    run("merge", tmp_path / "parts", "-o", tmp_path / "out.parquet", code=3)
+    assert pq.read_table(tmp_path / "out.parquet").equals(pq.read_table(tmp_path / "parts"))
+    assert embedder_of(pq.read_schema(tmp_path / "out.parquet"), "here").model == "fast"
+
+
 def test_embeddings_have_no_place_in_kaggles_layout_nor_in_words(run, model, pictures, tmp_path):
     run("predict", pictures, "-o", tmp_path / "out.parquet", "--embeddings", "--format", "kaggle", code=2)
     run("predict", pictures, "--embeddings", code=2)

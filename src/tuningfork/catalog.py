@@ -116,9 +116,17 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[An
     CSV and Parquet are written as they come. FITS, VOTable and ECSV need astropy and are put together
     in memory (about half a kilobyte a galaxy), since their headers state what follows. A CSV cannot say
     what its columns mean; beside it comes ``PATH-metadata.json``, where W3C's CSV on the Web looks for it.
+
+    Raises
+    ------
+    CatalogError
+        If the format needs astropy and it is not installed, or does not hold a column of vectors.
     """
     kind = table_format(path)
     check_format(path)
+    wide = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
+    if wide and kind not in VECTOR_FORMATS:
+        raise CatalogError(f"{path}: column {wide[0]!r} is of vectors, which Parquet and FITS hold; name it .parquet")
     with whole_file(path) as beside:
         if kind == "csv":
             with pa.csv.CSVWriter(str(beside), schema) as writer:

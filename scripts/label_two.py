@@ -148,8 +148,9 @@ class Person(threading.Thread):
             after = self.sent(
                 "api/answer",
                 {
-                    "person": place["person"], "version": place["version"], "galaxy": place["galaxy"],
-                    "question": question["key"], "answer": answer, "key": str(place["version"]),
+                    "labelling": place["labelling"], "person": place["person"], "version": place["version"],
+                    "galaxy": place["galaxy"], "question": question["key"], "answer": answer,
+                    "key": str(place["version"]),
                 },
             )  # fmt: skip
             self.notes[place["id"], question["key"]] = answer

@@ -29,8 +29,9 @@ from tuningfork.model import load
 from tuningfork.schema import load_tree
 from tuningfork.simulate import draw, render
 from tuningfork.teach.database import TeachError
-from tuningfork.teach.joining import is_loopback, new_token
-from tuningfork.teach.order import GONE, Order, put_in_order, see_folder
+from tuningfork.teach.joining import is_loopback, new_token, reached_at
+from tuningfork.teach.order import Order, put_in_order
+from tuningfork.teach.pictures import GONE, see_folder
 from tuningfork.teach.service import label_app
 from tuningfork.teach.store import Store
 from tuningfork.teach.training import LEAST, Training, train_command
@@ -75,8 +76,8 @@ def answer(client, place, choice=0, key="k", code=200):
     told = client.post(
         "/api/answer",
         json={
-            "person": place["person"], "version": place["version"], "galaxy": place["galaxy"], "key": key,
-            "question": asked["key"], "answer": asked["answers"][choice]["key"],
+            "labelling": place["labelling"], "person": place["person"], "version": place["version"],
+            "galaxy": place["galaxy"], "key": key, "question": asked["key"], "answer": asked["answers"][choice]["key"],
         },
     )  # fmt: skip
     assert told.status_code == code, told.text
@@ -92,7 +93,8 @@ def test_a_person_answers_down_the_tree(client):
     place = answer(client, place)
     assert place["given"] == [{"question": load_tree("gz2").questions[0].text, "answer": "smooth"}]
     assert place["question"]["text"] == "How rounded is it?"
-    back = client.post("/api/undo", json={"person": place["person"], "version": place["version"], "key": "u"}).json()
+    told = {name: place[name] for name in ("labelling", "person", "version")}
+    back = client.post("/api/undo", json={**told, "key": "u"}).json()
     assert back["given"] == []
     assert client.post("/api/turn", json={"person": back["person"]}).json() == back
 
@@ -102,6 +104,19 @@ def test_a_stale_window_is_told_so(client):
     answer(client, one, key="one")
     assert "another window" in answer(client, one, 1, key="two", code=409)["error"]
     assert client.get("/api/labelling").json()["progress"]["answers"] == 1
+
+
+def test_a_page_of_another_labelling_answers_nothing_here(client, folder, tmp_path, gz2):
+    """As when a server of another folder took the port: galaxies and people have the same numbers there."""
+    with Store(tmp_path / "other.sqlite", gz2) as other, client_of(other, folder) as elsewhere:
+        see_folder(other, folder)
+        put_in_order(other, folder, Order())
+        place = elsewhere.post("/api/people", json={"name": "Ada"}).json()
+    here = client.post("/api/people", json={"name": "Ada"}).json()
+    assert {**place, "labelling": ""} == {**here, "labelling": ""}
+    assert "another labelling" in answer(client, place, code=409)["error"]
+    assert client.get("/api/labelling").json()["progress"]["answers"] == 0
+    assert client.get(f"/api/pictures/{here['galaxy']}").headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +129,7 @@ def test_a_stale_window_is_told_so(client):
         ("/api/turn", {"person": 7}, 400),
         ("/api/turn", {"person": "Ada"}, 422),
         ("/api/turn", {"person": 2**70}, 422),
-        ("/api/undo", {"person": 1, "version": 0, "key": "x" * 65}, 422),
+        ("/api/undo", {"labelling": "", "person": 1, "version": 0, "key": "x" * 65}, 422),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_reason(client, path, sent, code):
@@ -161,6 +176,13 @@ def test_a_picture_that_breaks_meanwhile_is_left_out_and_the_person_goes_on(clie
     after = client.post("/api/turn", json={"person": place["person"]}).json()
     assert after["galaxy"] not in (0, place["galaxy"])
     assert {each["id"] for each in client.get("/api/agreement").json()["left_out"]} == {place["id"], "page", "torn"}
+
+
+def test_a_folder_that_is_away_for_a_moment_costs_no_galaxy(client, store, folder):
+    place = client.post("/api/people", json={"name": "Ada"}).json()
+    folder.rename(folder.with_name("away"))
+    assert client.get(f"/api/pictures/{place['galaxy']}").status_code == 503
+    assert store.place(place["person"]).galaxy == place["galaxy"]
 
 
 def test_agreement_and_exports_over_http(client):
@@ -212,6 +234,15 @@ def test_only_addresses_of_this_machine_go_without(host, inside):
     assert is_loopback(host) is inside
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("galaxies.example", "galaxies.example")]
+)
+def test_the_address_that_is_printed_can_be_opened(host, shown):
+    assert reached_at(host) == shown
+    for wildcard in ("0.0.0.0", "::"):
+        assert reached_at(wildcard).strip("[]") not in ("", "0.0.0.0", "::")
+
+
 # ------------------------------------------------------------------ folder and order
 
 
@@ -231,10 +262,10 @@ def test_bad_pictures_are_named_and_left_out(tmp_path, folder):
         assert sorted(look.rank for look in store.galaxies() if not look.reason) == [1, 2, 3, 4]
 
 
-def test_a_folder_without_a_picture_is_refused(tmp_path):
+def test_a_folder_without_a_picture_is_refused_and_stays_as_it_is(tmp_path, run):
     (tmp_path / "empty").mkdir()
-    with Store(tmp_path / "l.sqlite", OWN) as store, pytest.raises(TeachError, match="holds no picture"):
-        see_folder(store, tmp_path / "empty")
+    assert "holds no picture" in run("label", tmp_path / "empty", code=1).stderr
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def order_by(tmp_path, folder, by, name):
@@ -259,6 +290,25 @@ def test_the_order_is_that_of_what_teaches_most(tmp_path, folder):
         with table_writer(tmp_path / name, table.schema) as write:
             write(table)
         assert order_by(tmp_path, folder, Order(table=tmp_path / name), name) == (wanted, {"torn", "page"})
+
+
+def test_another_order_leaves_what_was_begun_in_front(tmp_path, folder, store):
+    place = store.join("Ada")
+    for _ in range(2):
+        asked = place.question
+        place = store.answer(
+            place.person, place.galaxy, asked.key, asked.answers[-1].key, version=place.version, key=str(place.version)
+        )
+    begun = [look.id for look in store.galaxies() if not look.reason][:2]
+    Image.fromarray(render(draw(3, 7))).save(folder / "new.jpg")
+    see_folder(store, folder)
+    assert put_in_order(store, folder, Order(model="fast"))
+    assert [look.id for look in store.galaxies()][:2] == begun
+    assert sorted(look.rank for look in store.galaxies() if not look.reason) == [1, 2, 3, 4, 5]
+    for look in store.galaxies()[2:]:  # nothing is left to rank, and that is no error
+        (folder / look.path).write_bytes(b"gone bad")
+    assert put_in_order(store, folder, Order(model="fast", seed=2))
+    assert [look.id for look in store.galaxies() if not look.reason] == begun
 
 
 def test_without_a_model_the_seed_decides(tmp_path, folder):
@@ -330,7 +380,7 @@ def test_only_one_training_at_a_time_and_it_can_be_stopped(trainable, tmp_path, 
         assert first.status()["state"] == "running"
     assert first.status()["log"].startswith("$ tuningfork train --start fast")
     first.stop()
-    assert first.status()["state"] == "failed"
+    assert first.status()["state"] == "stopped"
     assert second.status()["state"] == "none"
     second.start()
     second.stop()
@@ -344,13 +394,22 @@ def test_a_training_that_ends_well_names_its_model(trainable, tmp_path, monkeypa
     assert until(training, "done", "failed")["model"] == str(tmp_path / "runs" / "run-1" / "bundle")
 
 
+def test_a_training_that_fails_says_so(trainable, tmp_path, monkeypatch):
+    fake(monkeypatch, "raise SystemExit('no space left on the disk')")
+    training = Training(*trainable, tmp_path / "runs", start="fast", tree="")
+    training.start()
+    told = until(training, "done", "failed")
+    assert (told["state"], told["model"]) == ("failed", "")
+    assert "no space left" in told["log"]
+
+
 def test_the_server_takes_its_training_with_it(trainable, tmp_path, monkeypatch):
     fake(monkeypatch, "import time\ntime.sleep(60)")
     training = Training(*trainable, tmp_path / "runs", start="fast", tree="")
     with client_of(*trainable, training) as client:
         assert client.post("/api/training").json()["state"] == "running"
         assert client.post("/api/training").status_code == 400
-    assert training.status()["state"] == "failed"
+    assert training.status()["state"] == "stopped"
 
 
 def test_too_few_labels_are_no_training(store, folder, tmp_path):
@@ -412,8 +471,8 @@ def test_the_command_serves_until_it_is_interrupted(folder, run):
         place = post(address, "api/people", name="Ada")
         assert [each["text"] for each in place["question"]["answers"]] == ["spiral", "other"]
         post(
-            address, "api/answer", person=place["person"], galaxy=place["galaxy"], question="label", answer="spiral",
-            version=0, key="k",
+            address, "api/answer", labelling=place["labelling"], person=1, version=0, galaxy=place["galaxy"], key="k",
+            question="label", answer="spiral",
         )  # fmt: skip
         second = run("label", folder, "--model", "none", "--port", 0, code=1)
         assert "another tuningfork label is at work" in second.stderr
@@ -494,7 +553,7 @@ def test_labels_train_a_model(tmp_path, run):
     pytest.importorskip("torch", reason="the extra `train` is not installed")
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for number in range(24):
+    for number in range(LEAST + 2):
         Image.fromarray(render(draw(5, number))).resize((64, 64)).save(folder / f"{number}.png")
     with Store(tmp_path / "labels.sqlite", load_tree("gz2"), named="gz2") as store:
         see_folder(store, folder)
@@ -506,7 +565,7 @@ def test_labels_train_a_model(tmp_path, run):
                 place.person, place.galaxy, place.question.key, options[place.galaxy % len(options)].key,
                 version=place.version, key=str(place.version),
             )  # fmt: skip
-        options = ("--epochs", "1", "--batch", "8", "--threads", "1", "--workers", "0", "--no-cache")
+        options = ("--epochs", "1", "--batch", "4", "--size", "32", "--threads", "1", "--workers", "0", "--no-cache")
         training = Training(store, folder, tmp_path / "runs", start="fast", tree=store.named, options=options)
         training.start()
         told = None

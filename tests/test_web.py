@@ -1,8 +1,8 @@
 """What pages and services share: guards, errors, static files, the server on a real socket."""
 
 import asyncio
+import re
 import socket
-import threading
 
 import pytest
 
@@ -11,6 +11,7 @@ httpx = pytest.importorskip("httpx")
 uvicorn = pytest.importorskip("uvicorn")
 
 from fastapi import FastAPI, Request
+from served import served
 from starlette.responses import PlainTextResponse
 
 from tuningfork.web import RequestLimits, StaticFolder, guarded, install_errors
@@ -88,6 +89,13 @@ def test_too_large_a_body_is_refused_told_or_not(content):
     assert "MiB" in answer.json()["error"]
 
 
+def test_json_is_kept_shorter_than_files():
+    limits = RequestLimits(body_bytes=1000, json_bytes=100)
+    for kind, status in (("application/json", 413), ("application/problem+json; a=b", 413), ("image/png", 200)):
+        answer = one(app_of(limits), "POST", "/echo", content=b"x" * 101, headers={"content-type": kind})
+        assert answer.status_code == status
+
+
 def test_a_client_that_falls_silent_or_dribbles_is_refused():
     for sizes, pause in (((10, 10), 0.4), ((1,) * 20, 0.1)):
         answer = one(app_of(), "POST", "/echo", content=pieces(*sizes, pause=pause))
@@ -133,6 +141,25 @@ def test_what_takes_too_long_is_ended_and_its_place_is_free_again():
     app = app_of(work=work)
     assert one(app, "POST", "/work").status_code == 504
     assert one(app, "POST", "/echo", content=b"a").text == "a"
+
+
+def test_a_route_that_gives_up_is_our_mistake_not_the_clients():
+    async def work():
+        raise TimeoutError
+
+    app = app_of(work=work)
+    assert one(app, "POST", "/work").status_code == 500
+    assert one(app, "POST", "/echo", content=b"a").text == "a"
+
+
+def test_what_was_received_is_let_go():
+    limits = RequestLimits(body_bytes=1000, held_bytes=1500, idle_seconds=0.2)
+    app = app_of(limits)
+    for _ in range(5):
+        assert one(app, "POST", "/echo", content=b"x" * 900).status_code == 200
+        assert one(app, "POST", "/echo", content=b"x" * 1001).status_code == 413
+    assert one(app, "POST", "/echo", content=pieces(900, 0, pause=0.25)).status_code == 408
+    assert one(app, "POST", "/echo", content=b"x" * 1000).status_code == 200
 
 
 def test_every_answer_has_the_security_headers_and_errors_one_form():
@@ -209,39 +236,59 @@ def test_the_style_loads_nothing():
     assert "@import" not in style
 
 
+def contrast(one, other):
+    """Contrast of two colours such as #fff, after WCAG 2.2."""
+
+    def luminance(colour):
+        digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_told_apart(scheme):
+    style = one(app_of(), "GET", "/static/base.css").text
+    blocks = re.findall(r":root \{(.+?)\}", style, re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})\b", blocks[scheme == "dark"]))
+    for text, ground in (
+        ("ink", "paper"),
+        ("ink", "card"),
+        ("soft", "paper"),
+        ("soft", "card"),
+        ("accent", "card"),
+        ("accent", "paper"),
+        ("accent", "faint"),
+        ("on-accent", "accent"),
+        ("warn", "warn-paper"),
+        ("bad", "bad-paper"),
+        ("bad", "card"),
+        ("warn", "card"),
+        ("good", "card"),
+    ):
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    assert contrast(colours["bar"], colours["faint"]) >= 3
+
+
 def test_a_limit_must_be_above_zero():
     with pytest.raises(ValueError, match="waiting = 0"):
         RequestLimits(waiting=0)
 
 
 @pytest.fixture
-def served(monkeypatch):
-    """A server on a free port of loopback; gives its address."""
+def address(monkeypatch):
+    """The address of a server on a free port of loopback."""
     monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.3)
-    servers, ready, told = [], threading.Event(), []
-    plain = server_module._Server
-
-    class Noted(plain):
-        def __init__(self, *given):
-            super().__init__(*given)
-            servers.append(self)
-
-    monkeypatch.setattr(server_module, "_Server", Noted)
-    work = threading.Thread(
-        target=server_module.serve,
-        args=(app_of(), "127.0.0.1", 0, lambda address: (told.append(address), ready.set())),
-    )
-    work.start()
-    assert ready.wait(10)
-    yield told[0]
-    servers[0].should_exit = True
-    work.join(10)
-    assert not work.is_alive()
+    with served(app_of()) as told:
+        yield told
 
 
-def test_the_server_answers_at_the_address_it_tells_and_hangs_up_on_the_silent(served):
-    assert httpx.get(f"{served}number/7").json() == {"value": 7}
-    host, _, port = served.removeprefix("http://").strip("/").partition(":")
+def test_the_server_answers_at_the_address_it_tells_and_hangs_up_on_the_silent(address):
+    assert httpx.get(f"{address}number/7").json() == {"value": 7}
+    host, _, port = address.removeprefix("http://").strip("/").partition(":")
     for words in (b"", b"GET / HTTP/1.1\r\nHost: local", b"GET /number/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"):
         with socket.create_connection((host, int(port)), timeout=10) as line:
             line.sendall(words)
@@ -251,8 +298,8 @@ def test_the_server_answers_at_the_address_it_tells_and_hangs_up_on_the_silent(s
         assert told.startswith(b"HTTP/1.1 200") == words.endswith(b"\r\n\r\n")
 
 
-def test_too_large_a_body_is_told_on_a_socket_before_it_is_cut_off(served):
-    answer = httpx.post(f"{served}echo", content=b"x" * 5_000_000)
+def test_too_large_a_body_is_told_on_a_socket_before_it_is_cut_off(address):
+    answer = httpx.post(f"{address}echo", content=b"x" * 5_000_000)
     assert answer.status_code == 413
 
 

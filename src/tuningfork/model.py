@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from . import votes
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
+from .embedding import Embedder
 from .images import PictureError, find_pictures
 from .intervals import Intervals
 from .notebook import thumbnail
@@ -24,8 +25,9 @@ from .reading import Read, Reading, Source
 from .runtime import NetworkError, Runtime, open_network
 from .sky.framing import Framing
 
-__all__ = ["Model", "Read", "Votes", "load", "softmax"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "Read", "Votes", "load", "softmax"]
 
+#: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 #: Pictures of which `Model.predict` keeps a thumbnail, a few kilobytes each.
@@ -140,6 +142,21 @@ class Model:
         widths = [_feature_width(network) for network in self._networks]
         return sum(widths) if all(widths) else 0
 
+    def embedder(self, views: int | None = None) -> Embedder:
+        """Whose its embeddings are, as means of so many views; None: as many as the bundle asks.
+
+        Raises
+        ------
+        ValueError
+            If a network has no features.
+        """
+        if not self.feature_width:
+            raise ValueError(
+                f"model {self.bundle.name}: a network has no output {FEATURES!r}; give it one with "
+                "scripts/add_features.py, or train it again"
+            )
+        return Embedder(self.bundle.name, self.bundle.sha256, views or self.views, self.feature_width)
+
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
         return self.reading.inputs(picture)
@@ -172,8 +189,8 @@ class Model:
         ValueError
             If `features` are asked of networks that have none.
         """
-        if features and not self.feature_width:
-            raise ValueError(f"model {self.bundle.name}: a network has no output {FEATURES!r}; export it with one")
+        if features:
+            self.embedder(views)
         count, outputs = len(inputs), self.bundle.outputs
         answers, classes = outputs.widths(self.tree)
         turns = _turns(self.views if views is None else views)
@@ -215,6 +232,7 @@ class Model:
         views: int | None = None,
         batch: int = 32,
         framing: Framing | None = None,
+        embeddings: bool = False,
     ) -> Prediction | Predictions:
         """Predict a picture (path, file's bytes, array) → Prediction; a folder or several → Predictions.
 
@@ -222,9 +240,13 @@ class Model:
         ----------
         framing : Framing, optional
             How FITS images become pictures; None: as the model was loaded with.
+        embeddings : bool
+            Also say what the networks see: `Predictions.embeddings`, in the same pass.
 
         Raises
         ------
+        ValueError
+            If `embeddings` are asked of a model that has none.
         PictureError
             If a single picture cannot be read; among several it becomes that row's `error`.
         FileNotFoundError
@@ -234,50 +256,58 @@ class Model:
             raise ValueError(f"batch = {batch}; at least 1 is needed")
         reading = self.reading if framing is None else replace(self.reading, framing=framing)
         if isinstance(source, np.ndarray | bytes):
-            rows = self._rows([source], views, batch, reading)
+            rows = self._rows([source], views, batch, reading, embeddings)
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
             if path.is_dir():
-                return self._rows(list(find_pictures([path])), views, batch, reading)
+                return self._rows(list(find_pictures([path])), views, batch, reading, embeddings)
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such file or folder")
-            rows = self._rows([path], views, batch, reading)
+            rows = self._rows([path], views, batch, reading, embeddings)
         else:
-            return self._rows(list(source), views, batch, reading)
+            return self._rows(list(source), views, batch, reading, embeddings)
         if rows.errors[0]:
             raise PictureError(rows.errors[0])
         return rows[0]
 
-    def _rows(self, sources: list[Source], views: int | None, batch: int, reading: Reading) -> Predictions:
+    def _rows(
+        self, sources: list[Source], views: int | None, batch: int, reading: Reading, embeddings: bool
+    ) -> Predictions:
         parts = []
-        for first in range(0, len(sources), batch):
+        # Of no pictures too there is one batch, which says how wide embeddings are.
+        for first in range(0, max(1, len(sources)), batch):
             reads = [reading.read(source, n) for n, source in enumerate(sources[first : first + batch], first)]
             shown = tuple(
                 thumbnail(row.inputs[0]) if row.inputs and n < MAX_THUMBNAILS else b""
                 for n, row in enumerate(reads, first)
             )
-            parts.append(replace(self.finish(reads, views), thumbnails=shown))
+            parts.append(replace(self.finish(reads, views, embeddings=embeddings), thumbnails=shown))
         return concatenated(self.tree, parts)
 
-    def rows(self, sources: Sequence[Source], first: int = 0, views: int | None = None) -> Predictions:
+    def rows(
+        self, sources: Sequence[Source], first: int = 0, views: int | None = None, embeddings: bool = False
+    ) -> Predictions:
         """One batch; rows that are not files are named by their number, counted from `first`."""
-        return self.finish([self.read(source, first + i) for i, source in enumerate(sources)], views)
+        reads = [self.read(source, first + i) for i, source in enumerate(sources)]
+        return self.finish(reads, views, embeddings=embeddings)
 
     def read(self, source: Source, number: int = 0) -> Read:
         """Read and resize one picture; a failure becomes the row's error. Safe to call from many threads."""
         return self.reading.read(source, number)
 
-    def finish(self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None) -> Predictions:
+    def finish(
+        self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None, embeddings: bool = False
+    ) -> Predictions:
         """Run the networks over pictures that `read` has read, `batch` at a time (None: all)."""
         good = [i for i, row in enumerate(reads) if row.inputs is not None]
-        told = self.votes([reads[i].inputs for i in good], views, batch=batch)
+        told = self.votes([reads[i].inputs for i in good], views, batch=batch, features=embeddings)
         intervals, classes = self.intervals(views), self.calibration.classes
         unknown = np.full_like(told.cumulative, np.nan)
         low, high = intervals.bounds(told.cumulative, self.tree) if intervals else (unknown, unknown)
         level = np.full(len(good), intervals.level if intervals else np.nan)
 
-        def rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            out = np.full((len(reads), *values.shape[1:]), np.nan)
+        def rows(values: NDArray[Any]) -> NDArray[Any]:
+            out = np.full((len(reads), *values.shape[1:]), np.nan, values.dtype)
             out[good] = values
             return out
 
@@ -295,6 +325,8 @@ class Model:
             rows(told.network_spread),
             np.array([row.domain_score for row in reads]),
             tuple(row.warning for row in reads),
+            None if told.features is None else rows(told.features),
+            self.embedder(views) if embeddings else None,
         )
 
 

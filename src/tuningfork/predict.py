@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .catalog import RowError, check_format
+from .catalog import VECTOR_FORMATS, RowError, check_format, table_format
 from .engines import local
 from .files import check_writable, lock, whole_file
 from .inputs import Columns, Entry, Opening, find_entries
@@ -76,6 +76,7 @@ def predict_files(
     output: str | os.PathLike[str],
     *,
     kaggle: bool = False,
+    embeddings: bool = False,
     views: int | None = None,
     batch: int | None = None,
     workers: int = 0,
@@ -100,6 +101,8 @@ def predict_files(
     ----------
     kaggle : bool
         Write GalaxyID and the cumulative columns in the campaign's order.
+    embeddings : bool
+        Write what the networks see as a column too, in the same pass; only Parquet and FITS hold it.
     views : 1, 2, 4, 8 or None
         Rotated and reflected views to average; None: as the model asks.
     batch : int, optional
@@ -129,6 +132,9 @@ def predict_files(
     output = Path(output)
     one_table = bool(output.suffix)
     _check(engine, shard, one_table)
+    if embeddings:
+        _check_vectors(output, kaggle)
+    embedder = model.embedder(views) if embeddings else None
     if one_table:
         check_format(output)
         check_writable(output)
@@ -141,7 +147,7 @@ def predict_files(
         "model_sha256": model.bundle.sha256,
         "views": views or model.views,
         "precision": model.running["precision"],
-        "layout": "kaggle" if kaggle else "words",
+        "layout": "kaggle" if kaggle else "words and embeddings" if embeddings else "words",
         **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
         **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
@@ -166,7 +172,7 @@ def predict_files(
         missing = [n for n in mine if not run.is_whole(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
         carried = tuple(column for _, column in columns.carried)
-        layout = Layout(kaggle, run.has_positions and not kaggle, () if kaggle else carried)
+        layout = Layout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
         told = _Progress(progress, total - todo, total)
         groups = _groups(run.todo(missing))
         workers = workers or (local.workers_for(todo) if engine == "local" else 0)
@@ -220,6 +226,7 @@ def predict_inputs(
     views: int | None = None,
     batch: int = BATCH,
     columns: Columns = Columns(),
+    embeddings: bool = False,
 ) -> Iterator[Predictions]:
     """Predictions of all that `paths` name, batch by batch, in this process.
 
@@ -233,18 +240,20 @@ def predict_inputs(
     with Opening() as opening:
         while entries := list(islice(found, TOGETHER)):
             empty = False
-            yield from predictions_of(model, entries, opening, views=views, batch=batch, threads=available_cores())
+            options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
+            yield from predictions_of(model, entries, opening, **options)
     if empty:
         raise _nothing(paths)
 
 
 def predict_batches(
-    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32
+    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32, embeddings: bool = False
 ) -> Iterator[Predictions]:
     """Predictions of files, batch by batch, in this process; see `work.predictions_of`."""
     entries = [file_entry(Path(path)) for path in pictures]
     with Opening() as opening:
-        yield from predictions_of(model, entries, opening, views=views, batch=batch, threads=available_cores())
+        options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
+        yield from predictions_of(model, entries, opening, **options)
 
 
 def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
@@ -256,6 +265,15 @@ def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
         raise PredictError(f"shard {shard[0]}/{shard[1]}: the first number counts from 1 to the second")
     if one_table:
         raise PredictError("shards write one folder of parts: name an output without extension")
+
+
+def _check_vectors(output: Path, kaggle: bool) -> None:
+    if kaggle:
+        raise PredictError("Kaggle's layout has no place for embeddings; leave one of them out")
+    if output.suffix and table_format(output) not in VECTOR_FORMATS:
+        raise PredictError(
+            f"{output}: embeddings are vectors, which Parquet and FITS hold; name it {output.stem}.parquet, or a folder"
+        )
 
 
 def _nothing(paths: Iterable[str | os.PathLike[str]]) -> PredictError:

@@ -14,8 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
-from .arrow import number_array, number_arrays, text_array
+from .arrow import number_array, number_arrays, text_array, vector_array
 from .catalog import Column, arrow_schema, astropy_table, ucd
+from .embedding import COLUMN, Embedder
 from .notebook import MAX_ROWS, Bar, Card, card_html, table_html
 from .schema import Question, Tree
 
@@ -44,6 +45,9 @@ class Predictions:
         How much the rotated and reflected views, and the ensemble's networks, differ; see `Votes`.
     domain_score : (N,) float64, 0 and above
         How unlike the pictures that the model knows; above 1 it is flagged. NaN if the model cannot tell.
+    embeddings : (N, D) float32 or None
+        What the networks' last layers stand on, and whose it is (`embedder`); NaN without a prediction, None if
+        they were not asked for.
 
     thumbnails : (N,) bytes
         Small JPEGs of what the model sees, for a notebook; b"" where there is none, () if none were kept.
@@ -65,6 +69,8 @@ class Predictions:
     network_spread: NDArray[np.float64]
     domain_score: NDArray[np.float64]
     warnings: tuple[str, ...]
+    embeddings: NDArray[np.float32] | None = None
+    embedder: Embedder | None = None
     thumbnails: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
@@ -83,6 +89,7 @@ class Predictions:
             self.high[row],
             float(self.domain_score[row]),
             self.warnings[row],
+            None if self.embeddings is None else self.embeddings[row],
             table=self._only(row),
         )
 
@@ -122,7 +129,7 @@ class Predictions:
 
     def to_table(self) -> pa.Table:
         """An Arrow table with the columns of `output_schema`."""
-        schema, tree = output_schema(self.tree), self.tree
+        schema, tree = output_schema(self.tree, self.embedder), self.tree
         columns = {name: text_array(getattr(self, f"{name}s")) for name in ("id", "path", "warning", "error")}
         # A NaN where there is a prediction says that nobody would be asked; a blank, that there is none.
         told = ~np.isnan(self.cumulative).any(1)
@@ -142,6 +149,8 @@ class Predictions:
         for name in ("rotation_spread", "network_spread", "domain_score"):
             columns[name] = number_array(getattr(self, name), np.float32)
         columns["out_of_domain"] = number_array(self.out_of_domain, np.bool_, ~np.isnan(self.domain_score))
+        if self.embeddings is not None:
+            columns[COLUMN] = vector_array(self.embeddings)
         return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
 
     def to_kaggle(self) -> pa.Table:
@@ -185,6 +194,7 @@ class Prediction:
     high: NDArray[np.float64]
     domain_score: float
     warning: str = ""
+    embedding: NDArray[np.float32] | None = None
     #: The same as a table of one row.
     table: Predictions = field(kw_only=True)
 
@@ -308,14 +318,16 @@ def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
     parts = parts or [Predictions(tree, (), (), answers, classes, (), answers, answers, *[none] * 4, ())]
 
     def joined(values: list[Any]) -> Any:
-        return np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
+        if isinstance(values[0], np.ndarray):
+            return np.concatenate(values)
+        return sum(values, ()) if isinstance(values[0], tuple) else values[0]
 
     return Predictions(tree, *(joined([getattr(part, f.name) for part in parts]) for f in fields(Predictions)[1:]))
 
 
 @lru_cache(maxsize=8)
-def output_schema(tree: Tree) -> pa.Schema:
-    """Columns of the output table, with descriptions."""
+def output_schema(tree: Tree, embedder: Embedder | None = None) -> pa.Schema:
+    """Columns of the output table, with descriptions; those of an `embedder` have its column too."""
     columns = [
         Column(
             "id", pa.string(), "Identifier of the galaxy: the picture file's name without extension", ucd=ucd.IDENTIFIER
@@ -398,7 +410,8 @@ def output_schema(tree: Tree) -> pa.Schema:
     text = "Empty, or what to know of the picture: a part without data, another angular scale than the model's"
     columns.append(Column("warning", pa.string(), text, ucd=ucd.NOTE))
     columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE))
-    return arrow_schema(columns)
+    schema = arrow_schema(columns)
+    return schema.append(embedder.field) if embedder else schema
 
 
 def bound_name(fraction_name: str, end: str) -> str:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from .arrow import number_arrays
 from .catalog import Column, arrow_schema, ucd
+from .embedding import COLUMN, Embedder
 from .images import PictureError
 from .inputs import Entry, Opening
 from .model import Model
@@ -39,11 +40,13 @@ class Layout:
     ----------
     kaggle : GalaxyID and the cumulative columns in the campaign's order, instead of columns in words
     positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
+    embedder : whose embeddings are the last column; None: there is none
     carried : columns of the catalogue behind these; see `inputs.Columns`
     """
 
     kaggle: bool = False
     positions: bool = False
+    embedder: Embedder | None = None
     carried: tuple[Column, ...] = ()
 
 
@@ -93,6 +96,7 @@ def predictions_of(
     batch: int = 16,
     threads: int = 1,
     doomed: Mapping[int, str] | None = None,
+    embeddings: bool = False,
 ) -> Iterator[Predictions]:
     """Predictions of a few batches at a time; the next ones are read in `threads` threads while the network works.
 
@@ -124,7 +128,7 @@ def predictions_of(
             while ahead:
                 reads = [read for future in ahead.popleft() for read in future.result()]
                 fill()
-                yield model.finish(reads, views, batch=batch)
+                yield model.finish(reads, views, batch=batch, embeddings=embeddings)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -153,14 +157,16 @@ def do_part(
     at : called with each row's number before it is read, if the task is to be done one by one
     """
     parts = []
+    embeddings = layout.embedder is not None
     if task.one_by_one:
         for row, entry in enumerate(task.entries):
             if row not in task.doomed and at:
                 at(row)
             doomed = {0: task.doomed[row]} if row in task.doomed else None
-            parts += predictions_of(model, [entry], opening, views=views, batch=1, doomed=doomed)
+            options = {"views": views, "batch": 1, "doomed": doomed, "embeddings": embeddings}
+            parts += predictions_of(model, [entry], opening, **options)
     else:
-        options = {"views": views, "batch": batch, "threads": threads, "doomed": task.doomed}
+        options = {"views": views, "batch": batch, "threads": threads, "doomed": task.doomed, "embeddings": embeddings}
         for predictions in predictions_of(model, task.entries, opening, **options):
             parts.append(predictions)
             if done:
@@ -195,9 +201,10 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
     flagged = str(predictions.out_of_domain.sum())
     metadata = {**(schema.metadata or {}), "errors": json.dumps(reasons), "out_of_domain": flagged}
     buffer = io.BytesIO()
-    with pq.ParquetWriter(
-        buffer, table.schema.with_metadata(metadata), compression="zstd", write_page_checksum=True
-    ) as writer:
+    # No two embeddings share a number that a dictionary could save.
+    repeating = [name for name in table.column_names if name != COLUMN]
+    options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": repeating}
+    with pq.ParquetWriter(buffer, table.schema.with_metadata(metadata), **options) as writer:
         writer.write_table(table.replace_schema_metadata(metadata))
     return Part(task.number, buffer.getvalue(), len(table), len(reasons))
 
@@ -206,7 +213,7 @@ def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
     """The columns of the output table."""
     if layout.kaggle:
         return kaggle_schema(tree)
-    schema = output_schema(tree)
+    schema = output_schema(tree, layout.embedder)
     if layout.positions:
         position = arrow_schema(
             [

@@ -10,6 +10,7 @@ from .sending import send  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
 from .teaching import label  # isort: skip
+from .finding import index, similar  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
@@ -18,7 +19,9 @@ from .studying import study_app  # isort: skip
 from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
+from .mapping import map  # isort: skip
 from .benching import bench  # isort: skip
+from .serving import serve  # isort: skip
 from .showing import demo, models  # isort: skip
 
 __all__ = [
@@ -30,10 +33,12 @@ __all__ = [
     "demo",
     "domain",
     "evaluate",
+    "index",
     "label",
     "labour",
     "lint",
     "main",
+    "map",
     "match",
     "merge",
     "models",
@@ -44,6 +49,8 @@ __all__ = [
     "score",
     "select",
     "send",
+    "serve",
+    "similar",
     "simulate",
     "study_app",
     "train",

@@ -96,6 +96,10 @@ def predict(
     views: Annotated[
         int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
     ] = None,
+    embeddings: Annotated[
+        bool,
+        typer.Option("--embeddings", help="Also what the networks see, as a column of vectors: Parquet and FITS only."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     as_json: JsonOption = False,
     id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
@@ -180,6 +184,8 @@ def predict(
 
         tuningfork predict cutouts/ -o votes.parquet --resume
 
+        tuningfork predict cutouts/ -o votes.parquet --embeddings
+
         tuningfork predict catalogue.parquet -o votes/ --path-column file_loc
 
         tuningfork predict s3://survey/cutouts/ -o votes/
@@ -202,6 +208,8 @@ def predict(
     for given, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
         if output is None and given:
             raise typer.BadParameter("needs an --output", param_hint=option)
+    if embeddings:
+        _check_embeddings(output, layout, as_json)
     part = _shard(shard)
     for given, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
         if source is None and given is not None:
@@ -233,7 +241,7 @@ def predict(
         if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
             columns = Columns(error="error", carried=CARRIED)
         if output is None:
-            _predict_to_terminal(opened, paths, columns, views, batch, as_json)
+            _predict_to_terminal(opened, paths, columns, views, batch, as_json, embeddings)
             return
         with progress_bar("predicting") as progress:
             summary = predict_files(
@@ -241,6 +249,7 @@ def predict(
                 paths,
                 output,
                 kaggle=layout is Layout.kaggle,
+                embeddings=embeddings,
                 views=views,
                 batch=batch or None,
                 workers=workers,
@@ -290,6 +299,19 @@ def _framing(
         raise typer.BadParameter(str(error)) from None
 
 
+def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> None:
+    from ..catalog import FORMATS, VECTOR_FORMATS
+
+    if layout is Layout.kaggle:
+        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--embeddings")
+    if output is None and not as_json:
+        raise typer.BadParameter("needs an --output, or --json", param_hint="--embeddings")
+    if output and output.suffix and FORMATS.get(output.suffix.lower()) not in VECTOR_FORMATS:
+        raise typer.BadParameter(
+            f"{output.suffix} holds no vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
+        )
+
+
 def _cutouts_beside(
     output: Path | None, cutouts: Path | None, paths: Sequence[str], shard: tuple[int, int] | None
 ) -> Path:
@@ -316,12 +338,19 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
 
 def _predict_to_terminal(
-    model: Any, paths: Sequence[str], columns: Any, views: int | None, batch: int, as_json: bool
+    model: Any,
+    paths: Sequence[str],
+    columns: Any,
+    views: int | None,
+    batch: int,
+    as_json: bool,
+    embeddings: bool,
 ) -> None:
     from ..predict import BATCH, predict_inputs
 
     errors = []
-    for part in predict_inputs(model, paths, views=views, batch=batch or BATCH, columns=columns):
+    options = {"views": views, "batch": batch or BATCH, "columns": columns, "embeddings": embeddings}
+    for part in predict_inputs(model, paths, **options):
         for row, values in enumerate(part.to_table().to_pylist()):
             if values["error"]:
                 errors.append(row_error(values["path"], values["error"]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.table import Table
@@ -27,6 +29,7 @@ from .base import (
 if TYPE_CHECKING:
     from ..catalog import RowError
     from ..schema import Tree
+    from ..teach.order import Order
     from ..teach.store import Store
 
 __all__ = ["label"]
@@ -60,7 +63,7 @@ def label(
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 lets others join, by an address with a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8001,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A name under which browsers reach this machine; may be repeated.")
     ] = None,
@@ -103,6 +106,8 @@ def label(
         tuningfork label cutouts/ --agreement
     """
     must_exist([order] if order else [])
+    if tree and classes:
+        raise typer.BadParameter("not together with --tree", param_hint="--class")
     with trouble("every answer is kept, and the same command goes on"):
         from ..teach.database import TeachError
         from ..teach.export import FORMATS
@@ -110,50 +115,52 @@ def label(
 
         if kind not in FORMATS:
             raise typer.BadParameter(", ".join(FORMATS), param_hint="--format")
-        if tree and classes:
-            raise typer.BadParameter("not together with --tree", param_hint="--class")
         database = database or folder / "labels.sqlite"
         reads = export is not None or agreement
         if reads and not database.exists():
             raise TeachError(f"{database}: no such database; label some galaxies first")
         asked, named = _tree(tree, classes or [], new=not database.exists())
-        with Store(database, asked, named=named, votes_each=votes_each) as store:
-            if agreement:
-                _agreement(store, as_json)
-            if export:
-                _export(store, folder, export, kind, model, as_json)
-            if reads:
-                return
-            with libraries("labelling", "serve"):
-                from ..teach.joining import is_loopback, new_token
-                from ..teach.order import Order
-                from ..teach.service import label_app
-                from ..teach.training import Training
-                from ..web import serve
-            from ..files import lock
+        if reads:
+            with Store(database, asked, votes_each=votes_each) as store:
+                if agreement:
+                    _agreement(store, as_json)
+                if export:
+                    _export(store, folder, export, kind, model, as_json)
+            return
+        with libraries("labelling", "serve"):
+            from ..teach.joining import is_loopback, new_token, reached_at
+            from ..teach.service import label_app
+            from ..web import serve
+        from ..files import lock
+        from ..teach.order import Order
+        from ..teach.pictures import check_folder
+        from ..teach.training import Training
 
-            busy = TeachError(f"{database}: another tuningfork label is at work on it; open its page")
-            with lock(f"{database}.lock", busy):
-                left_out = _prepare(store, folder, Order(order, model, seed))
-                _say_left_out(left_out)
-                token = "" if is_loopback(host) else new_token()
-                training = Training(
-                    store,
-                    folder,
-                    runs or folder.resolve().with_name(f"{folder.resolve().name}-runs"),
-                    start="default" if model == "none" else model,
-                    tree=store.named,
-                    options=tuple(shlex.split(train_options)),
-                )
+        check_folder(folder)
+        busy = TeachError(f"{database}: another tuningfork label is at work on it; open its page")
+        with lock(f"{database}.lock", busy), Store(database, asked, named=named, votes_each=votes_each) as store:
+            missing = _prepare(store, folder, Order(order, model, seed))
+            _say_left_out(missing)
+            token = "" if is_loopback(host) else new_token()
+            training = Training(
+                store,
+                folder,
+                runs or folder.resolve().with_name(f"{folder.resolve().name}-runs"),
+                start="default" if model == "none" else model,
+                tree=store.named,
+                options=tuple(shlex.split(train_options)),
+            )
 
-                def ready(address: str) -> None:
-                    address += f"?join={token}" if token else ""
-                    if as_json:
-                        print_json({"address": address, "database": str(database), "left_out": len(left_out)}, None)
-                    else:
-                        print(f"{address}: open this page in a browser; Ctrl-C ends it", flush=True)
+            def ready(address: str) -> None:
+                port = urlsplit(address).port
+                address = f"http://{reached_at(host)}:{port}/" + (f"?join={token}" if token else "")
+                if as_json:
+                    print_json({"address": address, "database": str(database), "left_out": len(missing)}, None)
+                    sys.stdout.flush()
+                else:
+                    print(f"{address}: open this page in a browser; Ctrl-C ends it", flush=True)
 
-                serve(label_app(store, folder, training, token=token, hosts=allow_host or ()), host, port, ready)
+            serve(label_app(store, folder, training, token=token, hosts=allow_host or ()), host, port, ready)
 
 
 def _tree(given: str | None, classes: Sequence[str], *, new: bool) -> tuple[Tree | None, str]:
@@ -175,16 +182,14 @@ def _tree(given: str | None, classes: Sequence[str], *, new: bool) -> tuple[Tree
     return found, "" if found.name == OWN else given if given in builtin_trees() else str(Path(given).resolve())
 
 
-def _prepare(store: Store, folder: Path, by: object) -> list[RowError]:
-    from ..catalog import RowError
-    from ..teach.order import put_in_order, see_folder
+def _prepare(store: Store, folder: Path, by: Order) -> list[RowError]:
+    from ..teach.order import put_in_order
+    from ..teach.pictures import left_out, see_folder
 
     twice = see_folder(store, folder)
     with progress_bar("looking at the pictures") as progress:
         put_in_order(store, folder, by, progress)
-    return twice + [
-        RowError(str(folder / look.path), 0, look.id, "", look.reason) for look in store.galaxies() if look.reason
-    ]
+    return twice + left_out(store, folder)
 
 
 def _say_left_out(errors: Sequence[RowError]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import sqlite3
 from pathlib import Path
 
@@ -139,5 +140,6 @@ def _make(connection: sqlite3.Connection, tree: Tree, named: str) -> None:
         connection.execute(statement)
     connection.execute("INSERT INTO about VALUES ('tree', ?)", [json.dumps(tree.to_dict())])
     connection.execute("INSERT INTO about VALUES ('named', ?)", [named])
+    connection.execute("INSERT INTO about VALUES ('identity', ?)", [secrets.token_hex(8)])
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

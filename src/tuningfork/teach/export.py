@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ..catalog import Column, RowError, arrow_schema, check_format, table_writer
 from ..files import check_writable, whole_file
+from .pictures import left_out
 from .store import Store
 from .tally import Tally, tally, votes_table
 
@@ -50,9 +51,7 @@ def export(
     CatalogError, OSError
         If it cannot be written.
     """
-    errors = [
-        RowError(str(folder / each.path), 0, each.id, "", each.reason) for each in store.galaxies() if each.reason
-    ]
+    errors = left_out(store, folder)
     if kind == "zooniverse":
         rows, more = _manifest(store, folder, output, root or output.parent)
         return rows, errors + more

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import socket
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
@@ -14,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..web import answer_error
 
-__all__ = ["JoinToken", "is_loopback", "new_token"]
+__all__ = ["JoinToken", "is_loopback", "new_token", "reached_at"]
 
 PARAMETER = "join"
 
@@ -30,6 +32,27 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def reached_at(host: str) -> str:
+    """How others reach a server bound to `host`: of a wildcard, this machine's address, else its name."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified:
+            return _outward(address.version) or socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def _outward(version: int) -> str:
+    """The address that this machine would send from, "" without a net; nothing is sent."""
+    family, elsewhere = (socket.AF_INET, "192.0.2.1") if version == 4 else (socket.AF_INET6, "2001:db8::1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            name = probe.getsockname()[0]
+    except OSError:
+        return ""
+    return f"[{name}]" if version == 6 else name
 
 
 class JoinToken:

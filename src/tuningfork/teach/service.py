@@ -25,8 +25,9 @@ from .agreement import agreement
 from .database import TeachError
 from .export import FORMATS, export
 from .joining import JoinToken
+from .pictures import left_out
 from .store import MAX_KEY, MAX_NAME, Place, Stale, Store
-from .tally import tally
+from .tally import tally, votes_table
 from .training import Training
 
 __all__ = ["LIMITS", "label_app"]
@@ -52,6 +53,7 @@ class _Turning(BaseModel):
 
 
 class _Undoing(_Turning):
+    labelling: str
     version: _Number
     key: _Key
 
@@ -114,8 +116,13 @@ def label_app(
     def turn(asked: _Turning) -> dict[str, Any]:
         return _told(store.place(asked.person), store)
 
+    def check_labelling(asked: _Undoing) -> None:
+        if asked.labelling != store.identity:
+            raise Stale("this page showed another labelling, which was served here before; here is this one")
+
     @app.post("/api/answer")
     def answer(asked: _Answering) -> dict[str, Any]:
+        check_labelling(asked)
         place = store.answer(
             asked.person, asked.galaxy, asked.question, asked.answer, version=asked.version, key=asked.key
         )
@@ -123,6 +130,7 @@ def label_app(
 
     @app.post("/api/undo")
     def undo(asked: _Undoing) -> dict[str, Any]:
+        check_labelling(asked)
         return _told(store.undo(asked.person, version=asked.version, key=asked.key), store)
 
     @app.get("/api/pictures/{number}")
@@ -133,9 +141,11 @@ def label_app(
         try:
             shown = _jpeg(folder / look.path)
         except PictureError as error:
+            if not folder.is_dir():
+                raise HTTPException(503, "the folder of pictures cannot be read now") from None
             store.leave_out(number, str(error))
             raise HTTPException(410, f"{look.id}: {error}; it is left out") from None
-        return Response(shown, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+        return Response(shown, media_type="image/jpeg")
 
     @app.get("/api/agreement")
     def agreed() -> dict[str, Any]:
@@ -143,8 +153,13 @@ def label_app(
         rows = [asdict(each) for each in agreement(found.counts, store.tree)]
         for row in rows:
             row.update({name: None if math.isnan(row[name]) else row[name] for name in ("raw", "alpha")})
-        out = [{"id": each.id, "reason": each.reason} for each in store.galaxies() if each.reason]
-        return {"questions": rows, "progress": store.progress(), "left_out": out}
+        # A tie of own classes is no label either.
+        out = [*left_out(store, folder), *votes_table(found, store.tree)[1]]
+        return {
+            "questions": rows,
+            "progress": store.progress(),
+            "left_out": [{"id": each.id, "reason": each.reason} for each in out],
+        }
 
     @app.get("/api/export/{kind}")
     def exported(kind: str) -> Response:
@@ -195,6 +210,7 @@ def _told(place: Place, store: Store) -> dict[str, Any]:
     texts = {(q.key, answer.key): answer.text for q in store.tree.questions for answer in q.answers}
     asked = place.question
     return {
+        "labelling": store.identity,
         "person": place.person,
         "name": place.name,
         "version": place.version,

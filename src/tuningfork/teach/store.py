@@ -102,7 +102,10 @@ class Store:
         self, path: str | os.PathLike[str], tree: Tree | None = None, *, named: str = "", votes_each: int = 1
     ) -> None:
         self._connection, self.tree = connect(path, tree, named)
-        (self.named,) = self._connection.execute("SELECT value FROM about WHERE key = 'named'").fetchone()
+        about = dict(self._connection.execute("SELECT key, value FROM about").fetchall())
+        self.named = about["named"]
+        #: Tells this labelling from every other, whose galaxies and people have the same numbers.
+        self.identity = about["identity"]
         self.path = os.fspath(path)
         self.votes_each = votes_each
         self._digest = tree_digest(self.tree)
@@ -144,9 +147,17 @@ class Store:
                     id_, path, missing,
                 )  # fmt: skip
 
-    def order(self, ids: Iterable[str]) -> None:
+    @property
+    def ordered_by(self) -> str:
+        """What decided the order, as `order` was told; "" before."""
+        with self._reading() as run:
+            row = run("SELECT value FROM about WHERE key = 'ordered'").fetchone()
+            return row[0] if row else ""
+
+    def order(self, ids: Iterable[str], by: str = "") -> None:
         """Set the order of labelling: these IDs first, in this order; all others lose their place."""
         with self._writing() as run:
+            run("INSERT OR REPLACE INTO about VALUES ('ordered', ?)", by)
             run("UPDATE galaxies SET rank = NULL")
             for rank, id_ in enumerate(ids, 1):
                 run("UPDATE galaxies SET rank = ? WHERE id = ?", rank, id_)

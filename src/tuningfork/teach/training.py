@@ -44,6 +44,7 @@ def train_command(folder: Path, labels: Path, run: Path, *, start: str, tree: st
 class _Running:
     process: subprocess.Popen[bytes]
     run: Path
+    stopped: bool = False
 
 
 class Training:
@@ -112,7 +113,7 @@ class Training:
         return self.status()
 
     def status(self) -> dict[str, Any]:
-        """`state` (none, running, done, failed, elsewhere), `run`, `command`, the log's end, the model if there is one.
+        """`state`: none, running, done, stopped, failed or elsewhere; and `run`, `command`, the end of `log`, `model`.
 
         `elsewhere`: a training that an earlier server began is still at work.
         """
@@ -121,7 +122,12 @@ class Training:
             return {"state": "elsewhere" if self._held() else "none"}
         code = running.process.poll()
         bundle = running.run / BUNDLE
-        state = "running" if code is None else "done" if code in (0, 3) and bundle.exists() else "failed"
+        if code is None:
+            state = "running"
+        elif code in (0, 3) and bundle.exists():
+            state = "done"
+        else:
+            state = "stopped" if running.stopped else "failed"
         return {
             "state": state,
             "run": str(running.run),
@@ -135,6 +141,7 @@ class Training:
         running = self._running
         if running is None or running.process.poll() is not None:
             return
+        running.stopped = True
         for ask in (signal.SIGINT, signal.SIGKILL):
             # The group: processes that read pictures too.
             with suppress(ProcessLookupError):

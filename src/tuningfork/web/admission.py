@@ -40,12 +40,14 @@ class Admission:
             await send(message)
 
         try:
-            async with asyncio.timeout(self.limits.seconds):
+            async with asyncio.timeout(self.limits.seconds) as clock:
                 if scope["method"] in SAFE_METHODS:
                     await self.app(scope, receive, watched)
                 else:
                     await self._in_turn(scope, receive, watched)
         except TimeoutError:
+            if not clock.expired():
+                raise
             _log.warning("%s %s took longer than %g s", scope["method"], scope["path"], self.limits.seconds)
             if not begun:
                 reason = f"no answer within {self.limits.seconds:g} s; try again later, or send less"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from tempfile import SpooledTemporaryFile
 
 from starlette.datastructures import Headers
@@ -48,56 +49,61 @@ class WholeBody:
         if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
             return
-        received = 0
         with SpooledTemporaryFile(IN_MEMORY) as body:
             try:
-                self._announced(scope)
-                async with asyncio.timeout(self.limits.body_seconds):
-                    while True:
-                        message = await self._next(receive)
-                        piece = message.get("body", b"")
-                        received += len(piece)
-                        self.held += len(piece)
-                        self._check(received)
-                        body.write(piece)
-                        if not message.get("more_body", False):
-                            break
-                body.seek(0)
-                await self.app(scope, _replay(body, receive), send)
-            except TimeoutError:
-                reason = f"the whole request did not come within {self.limits.body_seconds:g} s"
-                await answer_error(send, 408, reason)
-            except _Refusal as refusal:
-                if refusal.status != 408:
-                    await _hear_out(receive)
-                headers = {"retry-after": str(RETRY_SECONDS)} if refusal.status == 503 else {}
-                await answer_error(send, refusal.status, refusal.reason, headers)
-            except _Gone:
-                pass
+                if await self._received(body, scope, receive, send):
+                    body.seek(0)
+                    await self.app(scope, _replay(body, receive), send)
             finally:
-                self.held -= received
+                self.held -= body.seek(0, os.SEEK_END)
 
-    def _announced(self, scope: Scope) -> None:
-        length = Headers(scope=scope).get("content-length", "0")
-        if length.isdecimal():
-            self._check(int(length), self.held)
-
-    def _check(self, received: int, others: int = 0) -> None:
-        limits = self.limits
-        if received > limits.body_bytes:
-            raise _Refusal(413, f"more than {limits.body_bytes / MIB:g} MiB in one request; send fewer or smaller ones")
-        if max(self.held, others + received) > limits.held_bytes:
-            raise _Refusal(503, "too much is being sent at once; try again in a moment")
-
-    async def _next(self, receive: Receive) -> Message:
+    async def _received(self, body: SpooledTemporaryFile[bytes], scope: Scope, receive: Receive, send: Send) -> bool:
+        """Whether the body is whole; if it is not, the client is told why, unless it went away."""
         try:
-            async with asyncio.timeout(self.limits.idle_seconds):
-                message = await receive()
-        except TimeoutError:
-            raise _Refusal(408, f"nothing came for {self.limits.idle_seconds:g} s") from None
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        return message
+            await self._fill(body, scope, receive)
+        except _Gone:
+            return False
+        except _Refusal as refusal:
+            # Who is too slow would not be faster in saying the rest.
+            if refusal.status != 408:
+                await _hear_out(receive)
+            headers = {"retry-after": str(RETRY_SECONDS)} if refusal.status == 503 else {}
+            await answer_error(send, refusal.status, refusal.reason, headers)
+            return False
+        return True
+
+    async def _fill(self, body: SpooledTemporaryFile[bytes], scope: Scope, receive: Receive) -> None:
+        headers, limits = Headers(scope=scope), self.limits
+        most = limits.body_bytes
+        if "json" in headers.get("content-type", ""):
+            most = min(most, limits.json_bytes)
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal():
+            self._check(int(announced), most, self.held + int(announced))
+        loop = asyncio.get_running_loop()
+        end, received, more = loop.time() + limits.body_seconds, 0, True
+        while more:
+            left = end - loop.time()
+            try:
+                message = await asyncio.wait_for(receive(), min(limits.idle_seconds, left))
+            except TimeoutError:
+                reason = f"nothing came for {limits.idle_seconds:g} s"
+                if left <= limits.idle_seconds:
+                    reason = f"the whole request did not come within {limits.body_seconds:g} s"
+                raise _Refusal(408, reason) from None
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            body.write(piece)
+            received += len(piece)
+            self.held += len(piece)
+            self._check(received, most, self.held)
+
+    def _check(self, received: int, most: int, held: int) -> None:
+        if received > most:
+            raise _Refusal(413, f"more than {most / MIB:g} MiB in one request; send fewer or smaller ones")
+        if held > self.limits.held_bytes:
+            raise _Refusal(503, "too much is being sent at once; try again in a moment")
 
 
 async def _hear_out(receive: Receive) -> None:

@@ -17,6 +17,8 @@ class RequestLimits:
     ----------
     body_bytes : int
         Of one request; beyond it, 413.
+    json_bytes : int
+        Of one that is JSON, which is parsed in memory; beyond it, 413.
     held_bytes : int
         Of all requests that are received or wait, in memory or in temporary files; beyond it, 503.
     idle_seconds, body_seconds : float
@@ -35,6 +37,7 @@ class RequestLimits:
     """
 
     body_bytes: int = 128 * MIB
+    json_bytes: int = 4 * MIB
     held_bytes: int = 1024 * MIB
     idle_seconds: float = 10
     body_seconds: float = 120

@@ -51,7 +51,8 @@ async function step(path, body) {
   waiting = true;
   byId("ask").classList.add("waiting");
   try {
-    show(await send(path, { person: place.person, version: place.version, key: crypto.randomUUID?.() ?? random(), ...body }));
+    const { labelling, person, version } = place;
+    show(await send(path, { labelling, person, version, key: crypto.randomUUID?.() ?? random(), ...body }));
   } catch (error) {
     await start(place.name).catch(() => {});
     note(error.message);
@@ -81,7 +82,7 @@ function element(tag, text, properties = {}) {
 }
 
 function show(told) {
-  const another = place?.galaxy !== told.galaxy;
+  const another = place?.galaxy !== told.galaxy || place.labelling !== told.labelling;
   place = told;
   const asked = told.question;
   byId("join").hidden = true;
@@ -100,12 +101,18 @@ function show(told) {
   }
   if (another) {
     setLook(0);
-    byId("picture").src = `/api/pictures/${told.galaxy}`;
+    // Named by its labelling too: browsers keep pictures that they have seen at the same address.
+    byId("picture").src = `/api/pictures/${told.galaxy}?of=${told.labelling}`;
     byId("galaxy").textContent = told.id;
   }
   byId("picture").alt = `Galaxy ${told.id}`;
-  byId("given").replaceChildren(...told.given.map((each) => element("li", each.answer, { title: each.question })));
+  byId("given").replaceChildren(...told.given.map((each) => {
+    const entry = element("li", "", { title: each.question });
+    entry.append(element("span", `${each.question} `, { className: "unseen" }), element("b", each.answer));
+    return entry;
+  }));
   byId("question").textContent = asked.text;
+  byId("answers").classList.toggle("several", asked.answers.length > 3);
   byId("answers").classList.toggle("many", asked.answers.length > 8);
   byId("answers").replaceChildren(...asked.answers.map((answer, number) => {
     const button = element("button", "", { type: "button" });
@@ -155,7 +162,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "?") return openHelp();
   if (!place) return;
   const at = KEYS.indexOf(event.key.toLowerCase());
-  const onButton = event.target.closest("button, a, [role=region]");
+  // The button of a dialog that has just closed may still have the focus.
+  const onButton = event.target.closest("button, a, [role=region]")?.checkVisibility();
   if (event.key === "Backspace") undo();
   else if (event.key === " " && !onButton) setLook(look + 1);
   else if (at >= 0 && event.key.length === 1 && place.question?.answers[at]) give(place.question.answers[at].key);
@@ -173,6 +181,7 @@ byId("join").addEventListener("submit", async (event) => {
 });
 byId("undo").addEventListener("click", undo);
 byId("undo-last").addEventListener("click", undo);
+byId("again").addEventListener("click", () => start(place.name).catch((error) => note(error.message)));
 byId("look").addEventListener("click", () => setLook(look + 1));
 byId("picture").addEventListener("click", () => setLook(look + 1));
 byId("picture").addEventListener("error", async () => {
@@ -216,6 +225,7 @@ function showTraining({ state, log, model, command }) {
     elsewhere: "A training that was begun before this server is still at work.",
     running: `At work: ${command}`,
     done: `Done. The new model: ${model}`,
+    stopped: "Stopped. The command in the log goes on with it, with --resume.",
     failed: "It ended without a model; the log says why.",
   }[state];
   byId("log").hidden = !log;

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from .catalog import Column, arrow_schema
+from .catalog import Column, arrow_schema, ucd
 
 __all__ = ["COLUMN", "Embedder", "EmbeddingError", "embedder_of"]
 
@@ -44,7 +44,7 @@ class Embedder:
             f"What the last layer of the networks stands on, mean over {self.views} view(s), several networks side by "
             f"side: {self.width} numbers of model {self.model}, SHA-256 {self.sha256}; null: no prediction"
         )
-        field = arrow_schema([Column(COLUMN, pa.list_(pa.float32(), self.width), text)]).field(0)
+        field = arrow_schema([Column(COLUMN, pa.list_(pa.float32(), self.width), text, "", ucd.VALUE)]).field(0)
         told = {"model": self.model, "sha256": self.sha256, "views": str(self.views)}
         return field.with_metadata({**field.metadata, **told})
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork import arrow
-from tuningfork.arrow import number_array, number_arrays, text_array
+from tuningfork.arrow import number_array, number_arrays, text_array, vector_array, vectors
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -25,6 +25,21 @@ def test_texts_are_what_arrow_makes_of_them(values):
     assert array.equals(pa.array(values, pa.string()))
     as_bytes = [value.encode() for value in values]
     assert text_array(as_bytes, pa.binary()).equals(pa.array(as_bytes, pa.binary()))
+
+
+@given(st.integers(0, 20), st.integers(1, 5), st.integers(0, 20), st.integers(0, 2**32 - 1))
+@QUICK
+def test_vectors_are_what_arrow_makes_of_them_and_come_back(rows, width, cut, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rows, width)).astype(np.float32)
+    values[rng.random(rows) < 0.3] = np.nan
+    array = vector_array(values)
+    array.validate(full=True)
+    lists = [None if np.isnan(row).any() else row.tolist() for row in values]
+    assert array.equals(pa.array(lists, pa.list_(pa.float32(), width)))
+    np.testing.assert_array_equal(vectors(array), values)
+    pieces = pa.chunked_array([array.slice(cut), array.slice(0, cut)], array.type)
+    np.testing.assert_array_equal(vectors(pieces), np.concatenate([values[cut:], values[:cut]]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.int64, np.bool_])

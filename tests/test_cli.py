@@ -19,12 +19,18 @@ from tuningfork.simulate import simulate
 
 COMMANDS = (
     "predict",
+    "cutouts",
     "merge",
+    "match",
+    "send",
     "classes",
     "lint",
     "evaluate",
     "rank",
     "select",
+    "label",
+    "index",
+    "similar",
     "score",
     "simulate",
     "train",
@@ -36,7 +42,9 @@ COMMANDS = (
     "study search",
     "study trust",
     "report",
+    "map",
     "bench",
+    "serve",
     "models",
     "demo",
 )
@@ -94,6 +102,8 @@ def test_version(run):
         (["study", "search", "--images", ".", "--labels", ".", "-o", "s"], "tuningfork.study.search", "study"),
         (["study", "paper", "--data", ".", "-o", "study"], "tuningfork.study.paper", "study"),
         (["report", ".", "-o", "report.html"], "tuningfork.study.report", "report"),
+        (["label", "."], "tuningfork.teach.service", "serve"),
+        (["serve"], "tuningfork.serve", "serve"),
     ],
 )
 def test_a_missing_library_names_its_extra(run, monkeypatch, words, module, extra):

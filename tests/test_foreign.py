@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 pytest.importorskip("tuningfork.train")
 
+import tuningfork
 from tuningfork import votes
 from tuningfork.images import load_picture
 from tuningfork.labeltable import read_votes
@@ -341,7 +343,10 @@ def test_a_training_learns_from_them_and_is_resumed(galaxies, named, tmp_path):
         train(*args, tmp_path / "cut", recipe, sources=named, threads=1, workers=0, watch=stop)
     with pytest.raises(TrainError, match="other foreign sources"):
         train(*args, tmp_path / "cut", recipe, threads=1, workers=0, resume=True)
-    cut = train(*args, tmp_path / "cut", recipe, sources=named, threads=1, workers=0, resume=True)
+    with pytest.raises(TrainError, match="another teacher"):
+        train(*args, tmp_path / "cut", recipe, sources=named, teacher="fast", threads=1, workers=0, resume=True)
+    same = shutil.copytree(Path(tuningfork.__file__).parent / "models" / "default", tmp_path / "elsewhere")
+    cut = train(*args, tmp_path / "cut", recipe, sources=named, teacher=same, threads=1, workers=0, resume=True)
     assert cut.best["val_rmse"] == pytest.approx(whole.best["val_rmse"], abs=1e-6)
     alone = train(*args, tmp_path / "alone", recipe, threads=1, workers=0)
     assert alone.best["val_rmse"] != whole.best["val_rmse"]

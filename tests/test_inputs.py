@@ -29,6 +29,7 @@ ENTRIES = st.lists(
         st.text(max_size=4),
         st.floats(0, 360),
         st.floats(-90, 90),
+        st.floats(0, 100),
     ),
     max_size=12,
 )

@@ -267,7 +267,7 @@ def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
 def test_a_failure_that_passes_is_tried_again_and_all_of_them_are_told(monkeypatch):
     waits = []
     monkeypatch.setattr(retrying, "PAUSE", 1.0)
-    monkeypatch.setattr(retrying.time, "sleep", waits.append)
+    monkeypatch.setattr("tuningfork.patience.time.sleep", waits.append)
     ends = [ConnectionResetError(104, "Connection reset by peer"), retrying.HttpStatus(503), b"good"]
 
     def attempt():

@@ -12,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from tuningfork import ranking, votes
+from tuningfork.arrow import vector_array
 from tuningfork.catalog import CatalogError
 from tuningfork.cli import app
-from tuningfork.evaluate import read_predictions
+from tuningfork.embedding import Embedder
+from tuningfork.evaluate import predictions_from_table, read_predictions
 from tuningfork.labelling import blocks_of_table, labelled_ids, order_schema, rank
 from tuningfork.schema import Tree
 from tuningfork.simulate import simulate
@@ -178,11 +180,80 @@ def test_rank_pictures_as_their_predictions(run, tmp_path) -> None:
     # Simulated galaxies may look strange to the shipped model.
     told = run("rank", pictures, "-o", tmp_path / "order.csv", "--views", 1, "--out-of-domain", code=3)
     assert bad.name in told.stderr
-    run("predict", pictures, "-o", tmp_path / "votes.parquet", "--views", 1, code=3)
+    assert "what the network sees" in told.stdout
+    run("predict", pictures, "-o", tmp_path / "votes.parquet", "--views", 1, "--embeddings", code=3)
     run("rank", tmp_path / "votes.parquet", "-o", tmp_path / "again.csv", "--out-of-domain", code=3)
     ids = [row["id"] for row in rows_of(tmp_path / "order.csv")]
     assert len(ids) == 8
     assert ids == [row["id"] for row in rows_of(tmp_path / "again.csv")]
+    options = ("--out-of-domain", "--no-features")
+    told = run("rank", pictures, "-o", tmp_path / "plain.csv", "--views", 1, *options, code=3)
+    assert "the predicted votes" in told.stdout
+    run("predict", pictures, "-o", tmp_path / "plain.parquet", "--views", 1, code=3)
+    for table in ("votes", "plain"):
+        run("rank", tmp_path / f"{table}.parquet", "-o", tmp_path / f"{table}.csv", *options, code=3)
+        assert rows_of(tmp_path / f"{table}.csv") == rows_of(tmp_path / "plain.csv")
+
+
+# ------------------------------------------------------------------ by what the network sees
+
+
+def seen(values: np.ndarray) -> tuple[pa.Field, pa.Array]:
+    return Embedder("small", "ab" * 32, 1, values.shape[1]).field, vector_array(values.astype(np.float32))
+
+
+def test_embeddings_decide_the_distances(gz2: Tree) -> None:
+    plain = predictions(gz2, 120)
+    # Sixty kinds of two galaxies each, which look alike whatever their votes are.
+    kinds = np.random.default_rng(2).normal(size=(60, 5))
+    whole = plain.append_column(*seen(np.tile(kinds, (2, 1))))
+    found = rank([whole], gz2, count=60, seed=1)
+    assert found.by_features
+    assert found.to_dict()["by"] == "features"
+    assert "what the network sees" in found.table.schema.field("distance").metadata[b"description"].decode()
+    assert len({int(id_[1:]) % 60 for id_ in found.table["id"].to_pylist()}) == 60
+    # Reasons and uncertainties stay those of the votes.
+    weights = ranking.question_entropies(predictions_from_table(plain, gz2, "").cumulative, gz2).sum(-1)
+    chosen = [int(id_[1:]) for id_ in found.table["id"].to_pylist()]
+    assert found.table["uncertainty"].to_numpy() == pytest.approx(weights[chosen])
+    # Without them it is the order of the votes.
+    without = rank([whole], gz2, count=60, seed=1, features=False)
+    assert not without.by_features
+    assert without.table.equals(rank([plain], gz2, count=60, seed=1).table)
+
+
+def test_the_distances_are_those_of_scaled_components(gz2: Tree) -> None:
+    values = np.random.default_rng(3).normal(size=(80, 6)) * (9, 4, 2, 1, 1, 1) + 5
+    found = rank([predictions(gz2, 80).append_column(*seen(values))], gz2, seed=1)
+    rows = [int(id_[1:]) for id_ in found.table["id"].to_pylist()]
+    # All six axes are kept, so that turning to them leaves distances as they were, but for one scale.
+    scaled = values / np.sqrt(values.var(0).mean())
+    first = np.linalg.norm(scaled[rows[1]] - scaled[rows[0]])
+    assert found.table["distance"][1].as_py() == pytest.approx(first, rel=1e-3)
+
+
+def test_in_which_blocks_embeddings_come_does_not_matter(gz2: Tree, monkeypatch) -> None:
+    from tuningfork import labelling
+
+    monkeypatch.setattr(labelling, "_FITTED", 50)
+    whole = predictions(gz2, 200).append_column(*seen(np.random.default_rng(4).normal(size=(200, 5))))
+    orders = [
+        rank((whole.slice(i, step) for i in range(0, 200, step)), gz2, count=20).table["id"].to_pylist()
+        for step in (200, 64, 7)
+    ]
+    assert orders[0] == orders[1] == orders[2]
+
+
+def test_embeddings_that_are_broken_are_told(gz2: Tree) -> None:
+    plain = predictions(gz2, 30)
+    values = np.random.default_rng(5).normal(size=(30, 4))
+    values[12] = np.nan
+    with pytest.raises(CatalogError, match=r"votes\.parquet, row 13: it has a prediction and no embedding"):
+        rank([plain.append_column(*seen(values))], gz2, source="votes.parquet")
+    assert rank([plain.append_column(*seen(values))], gz2, features=False).table.num_rows == 30
+    texts = plain.append_column("embedding", pa.array(["[1, 2]"] * 30))
+    with pytest.raises(CatalogError, match="--no-features"):
+        rank([texts], gz2, source="votes.csv")
 
 
 def test_rank_bad_usage(run, table, tmp_path) -> None:

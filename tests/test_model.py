@@ -150,58 +150,72 @@ def test_the_network_spread_is_the_deviation_of_the_networks(model, pictures):
 
 
 @pytest.fixture(scope="module")
-def with_features(model):
-    """The shipped network with a second output: what its last layers see."""
+def seeing(model):
+    """The first of the shipped networks, which has the output `features`."""
+    return replace(model.bundle, networks=model.bundle.networks[:1])
+
+
+@pytest.fixture(scope="module")
+def blind(seeing):
+    """The same network as it was exported before there were features."""
     onnx = pytest.importorskip("onnx")
-    graph = onnx.load_from_string(model.bundle.networks[0].onnx)
-    last = next(node for node in graph.graph.node if "logits" in node.output)
-    shapes = {value.name: value for value in onnx.shape_inference.infer_shapes(graph).graph.value_info}
-    hidden = shapes[last.input[0]]
-    graph.graph.node.append(onnx.helper.make_node("Identity", [hidden.name], ["features"]))
-    named = onnx.ValueInfoProto.FromString(hidden.SerializeToString())
-    named.name = "features"
-    graph.graph.output.append(named)
-    return replace(model.bundle, networks=(replace(model.bundle.networks[0], onnx=graph.SerializeToString()),))
+    graph = onnx.load_from_string(seeing.networks[0].onnx)
+    del graph.graph.output[1]
+    return replace(seeing, networks=(replace(seeing.networks[0], onnx=graph.SerializeToString()),))
 
 
-def test_features_are_the_mean_over_the_views(model, with_features, pictures):
-    seeing = Model(with_features)
-    small = seeing.inputs(pictures[1])
+def test_features_are_the_mean_over_the_views(seeing, blind, pictures):
+    model, old = Model(seeing), Model(blind)
+    small = model.inputs(pictures[1])
     turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
-    each = [seeing.votes([view], 1, features=True).features for view in turned]
-    told = seeing.votes([small, small], 4, features=True)
-    assert told.features.shape == (2, seeing.feature_width)
+    each = [model.votes([view], 1, features=True).features for view in turned]
+    told = model.votes([small, small], 4, features=True)
+    assert told.features.shape == (2, model.feature_width) == (2, 1280)
     assert told.features.dtype == np.float32
     np.testing.assert_allclose(told.features[0], np.mean(each, 0)[0], rtol=1e-4, atol=1e-5)
-    without = Model(replace(model.bundle, networks=model.bundle.networks[:1]))
-    np.testing.assert_array_equal(told.cumulative, without.votes([small, small], 4).cumulative)
-    assert seeing.votes([], features=True).features.shape == (0, seeing.feature_width)
+    np.testing.assert_array_equal(told.cumulative, old.votes([small, small], 4).cumulative)
+    assert model.votes([], features=True).features.shape == (0, model.feature_width)
 
 
-def test_an_ensembles_features_stand_side_by_side(with_features, pictures):
-    alone = Model(with_features)
-    both = Model(replace(with_features, networks=with_features.networks * 2))
+def test_the_logits_are_a_linear_layer_on_the_features(seeing, pictures):
+    onnx = pytest.importorskip("onnx")
+    tensors = {
+        tensor.name.removesuffix(".half"): onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load_from_string(seeing.networks[0].onnx).graph.initializer
+    }
+    model = Model(seeing)
+    told = model.votes([model.inputs(picture) for picture in pictures], 1, features=True)
+    logits = told.features @ tensors["head.weight"].T.astype(np.float32) + tensors["head.bias"]
+    np.testing.assert_allclose(votes.cumulative_from_logits(logits[:, :37], model.tree), told.cumulative, atol=1e-5)
+
+
+def test_an_ensembles_features_stand_side_by_side(seeing, pictures):
+    alone = Model(seeing)
+    both = Model(replace(seeing, networks=seeing.networks * 2))
     small = [alone.inputs(picture) for picture in pictures]
     one = alone.votes(small, 2, features=True).features
     np.testing.assert_array_equal(both.votes(small, 2, features=True).features, np.concatenate([one, one], 1))
 
 
-def test_features_of_a_network_without_them_are_refused(model, with_features):
-    assert model.feature_width == 0
+def test_a_model_without_features_opens_and_says_so(seeing, blind, pictures):
+    old = Model(blind)
+    assert old.feature_width == 0
+    assert old.predict(pictures[0]).class_name
     with pytest.raises(ValueError, match="no output 'features'"):
-        model.votes([], features=True)
-    mixed = Model(replace(with_features, networks=(*with_features.networks, *model.bundle.networks)))
+        old.votes([], features=True)
+    mixed = Model(replace(seeing, networks=(*seeing.networks, *blind.networks)))
     assert mixed.feature_width == 0
 
 
-def test_features_of_another_shape_are_refused(with_features):
+def test_features_of_another_shape_are_refused(blind):
     onnx = pytest.importorskip("onnx")
-    graph = onnx.load_from_string(with_features.networks[0].onnx)
-    next(node for node in graph.graph.node if "features" in node.output).input[0] = "pictures"
-    graph.graph.output[1].CopyFrom(onnx.ValueInfoProto(name="features", type=graph.graph.input[0].type))
-    network = replace(with_features.networks[0], onnx=graph.SerializeToString())
+    # A name of as many letters, to make room for another output of that name.
+    graph = onnx.load_from_string(blind.networks[0].onnx.replace(b"features", b"inwardly"))
+    graph.graph.node.append(onnx.helper.make_node("Identity", ["pictures"], ["features"]))
+    graph.graph.output.append(onnx.ValueInfoProto(name="features", type=graph.graph.input[0].type))
+    network = replace(blind.networks[0], onnx=graph.SerializeToString())
     with pytest.raises(BundleError, match="features of shape"):
-        Model(replace(with_features, networks=(network,)))
+        Model(replace(blind, networks=(network,)))
 
 
 def test_a_bad_row_is_named_and_the_rest_goes_on(model, pictures, folder):
@@ -253,6 +267,7 @@ def test_the_table_says_what_each_column_is(model, pictures):
         "network_spread",
         "domain_score",
         "out_of_domain",
+        "warning",
         "error",
     ]
 
@@ -322,7 +337,7 @@ def test_the_majoritys_path_follows_the_tree(model, pictures):
 
 def test_pandas_gets_the_same_table(model, pictures):
     frame = model.predict(pictures).to_pandas()
-    assert frame.shape == (6, 129)
+    assert frame.shape == (6, 130)
     assert frame["class"].between(0, 6).all()
 
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,7 @@ from tuningfork.classtable import class_tree
 from tuningfork.cli import app
 from tuningfork.preprocess import Preprocess
 from tuningfork.simulate import simulate
-from tuningfork.train.export import halved, to_onnx
+from tuningfork.train.export import halved, to_onnx, with_features
 from tuningfork.train.fit import train
 from tuningfork.train.mobilenet import unfold_batch_norm
 from tuningfork.train.module import MorphologyModule
@@ -79,7 +80,36 @@ def told(bundle, batch):
     return session.run(["logits"], {"pictures": batch.numpy()})[0]
 
 
-# ------------------------------------------------------------------ the network out of its ONNX
+# ------------------------------------------------------------------ its ONNX, and the network out of it
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_the_exported_features_are_what_the_head_stands_on(gz2, hidden):
+    torch.manual_seed(2)
+    network, batch = lively(MorphologyNetwork("test_resnet", gz2, hidden=hidden)), pictures()
+    data = to_onnx(network, SIZE)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    logits, features = session.run(["logits", "features"], {"pictures": batch.numpy()})
+    with torch.no_grad():
+        expected = network.features(batch)
+        np.testing.assert_allclose(features, expected.numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits, network.head(expected).numpy(), rtol=1e-4, atol=1e-4)
+    assert features.shape == (8, network.head.in_features)
+    assert with_features(data) == data
+    without = onnx.load_from_string(data)
+    del without.graph.output[1]
+    session = onnxruntime.InferenceSession(without.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(None, {"pictures": batch.numpy()})[0], logits)
+
+
+def test_a_head_that_is_not_linear_has_no_features(gz2):
+    model = onnx.load_from_string(to_onnx(lively(MorphologyNetwork("test_resnet", gz2)), SIZE))
+    del model.graph.output[1]
+    head = model.graph.node[-1]
+    model.graph.node.append(onnx.helper.make_node("Identity", ["inner"], list(head.output)))
+    head.output[0] = "inner"
+    with pytest.raises(ValueError, match="Identity, not from a linear layer"):
+        with_features(model.SerializeToString())
 
 
 @pytest.mark.slow

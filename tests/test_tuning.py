@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import tuningfork
-from tuningfork import tuning
-from tuningfork.model import Model
+from tuningfork import predict, tuning
 from tuningfork.simulate import draw, render
 from tuningfork.tuning import BATCHES, Tuning, tuned
+from tuningfork.workers import Died, Worker, WorkerError
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +25,12 @@ def measured(monkeypatch):
     """How often it is measured; by a stand-in, in no time."""
     calls = []
 
-    def stand_in(model, views, threads, seconds):
+    def stand_in(worker, task, hear):
+        views, threads, _ = task
         calls.append(views)
-        return Tuning(4 * len(calls), threads, 1.5, model.runtime)
+        return Tuning(4 * len(calls), threads, 1.5, "a runtime")
 
-    monkeypatch.setattr(tuning, "_measured", stand_in)
+    monkeypatch.setattr(Worker, "do", stand_in)
     return calls
 
 
@@ -64,6 +65,26 @@ def test_time_that_is_short_is_kept_to(model, monkeypatch):
     assert now[0] < 3.1
 
 
+def test_it_is_measured_in_a_process_of_its_own(model, tmp_path, monkeypatch):
+    def nobody(*_):
+        raise AssertionError("measured here")
+
+    monkeypatch.setattr(tuning, "_measured", nobody)
+    monkeypatch.setattr(model, "votes", nobody)
+    assert tuned(model, folder=tmp_path, seconds=0.1).batch in BATCHES
+
+
+@pytest.mark.parametrize("trouble", [Died(-9, None), WorkerError("no memory")])
+def test_a_run_does_not_fail_for_want_of_a_measurement(model, tmp_path, monkeypatch, trouble):
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path))
+
+    def fail(*_):
+        raise trouble
+
+    monkeypatch.setattr(Worker, "do", fail)
+    assert predict._batch(model, None, 1, predict.WORTH_TUNING) == predict.BATCH
+
+
 def test_it_is_remembered_until_it_is_asked_again(model, tmp_path, measured):
     first = tuned(model, folder=tmp_path / "new")
     assert tuned(model, folder=tmp_path / "new") == first
@@ -75,7 +96,7 @@ def test_it_is_remembered_until_it_is_asked_again(model, tmp_path, measured):
 def test_other_networks_views_threads_and_machines_are_measured_anew(model, tmp_path, measured, monkeypatch):
     tuned(model, folder=tmp_path)
     tuned(model, folder=tmp_path, views=4)
-    tuned(Model(model.bundle, threads=0), folder=tmp_path)
+    tuned(model, folder=tmp_path, threads=0)
     tuned(tuningfork.load("default", threads=1), folder=tmp_path, views=1)
     monkeypatch.setattr(tuning, "_cpu", lambda: "another CPU")
     tuned(model, folder=tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["number_array", "number_arrays", "text_array"]
+__all__ = ["number_array", "number_arrays", "text_array", "vector_array", "vectors"]
 
 #: A longer text array has offsets of 64 bits.
 _MOST = 2**31 - 1
@@ -61,3 +61,26 @@ def number_arrays(
 def number_array(values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None) -> pa.Array:
     """`number_arrays` of a single column (N,)."""
     return number_arrays(values[:, None], dtype, told)[0]
+
+
+def vector_array(values: NDArray[np.float32]) -> pa.Array:
+    """Vectors (N, D) as an Arrow array of N lists of D float32; one with a NaN is null."""
+    count, width = values.shape
+    numbers = pa.py_buffer(np.ascontiguousarray(values, np.float32))
+    flat = pa.Array.from_buffers(pa.float32(), count * width, [None, numbers])
+    known = pa.py_buffer(np.packbits(~np.isnan(values).any(1), bitorder="little"))
+    return pa.Array.from_buffers(pa.list_(pa.float32(), width), count, [known], children=[flat])
+
+
+def vectors(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
+    """The inverse of `vector_array`, (N, D) float32; NaN where it is null."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    width = column.type.list_size
+    parts = [np.empty((0, width), np.float32)]
+    for chunk in chunks:
+        # Not `flatten`, which leaves nulls out.
+        part = chunk.values.slice(chunk.offset * width, len(chunk) * width).to_numpy(zero_copy_only=False)
+        part = part.reshape(-1, width).astype(np.float32)
+        part[chunk.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        parts.append(part)
+    return np.concatenate(parts)

@@ -17,7 +17,18 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["EXTENSIONS", "PictureError", "find_pictures", "load_picture", "picture_from_array"]
+__all__ = [
+    "EXTENSIONS",
+    "PictureError",
+    "check_fits_header",
+    "check_size",
+    "file_bytes",
+    "find_pictures",
+    "load_picture",
+    "picture_from_array",
+    "reason",
+    "stretch_any",
+]
 
 Picture = NDArray[np.uint8]
 
@@ -90,7 +101,7 @@ def load_picture(source: str | os.PathLike[str] | bytes) -> Picture:
     PictureError
         If the file cannot be read, is truncated, too large, too small, or of no known kind.
     """
-    data = source if isinstance(source, bytes) else _read(Path(source))
+    data = source if isinstance(source, bytes) else file_bytes(Path(source))
     if len(data) > MAX_FILE_BYTES:
         raise PictureError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
     if not data:
@@ -124,7 +135,7 @@ def picture_from_array(array: NDArray[np.generic]) -> Picture:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         raise PictureError(f"array of shape {array.shape}; (H, W), (H, W, 3), (H, W, 4) or (3, H, W) is expected")
-    _check_size(array.shape[1], array.shape[0])
+    check_size(array.shape[1], array.shape[0])
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
         array = array >> 8
     elif array.dtype.kind == "f":
@@ -140,7 +151,8 @@ def picture_from_array(array: NDArray[np.generic]) -> Picture:
     return _checked(np.ascontiguousarray(array, dtype=np.uint8))
 
 
-def _read(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """A file whole, if it is a regular one of at most `MAX_FILE_BYTES`; PictureError else."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -156,12 +168,13 @@ def _read(path: Path) -> bytes:
         raise PictureError(f"cannot be read: {error.strerror}") from None
 
 
-def _why(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """A decoder's complaint on one line, as a table's cell needs it."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raise PictureError for a picture with too many pixels, or too small a side."""
     if width * height > MAX_PIXELS:
         raise PictureError(f"{width}×{height} px; at most {MAX_PIXELS} pixels are read")
     if min(width, height) < MIN_SIDE:
@@ -169,7 +182,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _checked(picture: Picture) -> Picture:
-    _check_size(picture.shape[1], picture.shape[0])
+    check_size(picture.shape[1], picture.shape[0])
     return picture
 
 
@@ -177,7 +190,7 @@ def _jpeg(data: bytes) -> Picture:
     # libjpeg-turbo through simplejpeg gives Pillow's very values in a quarter of its time.
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        _check_size(width, height)
+        check_size(width, height)
         if colours in ("YCbCr", "RGB", "Gray"):
             return simplejpeg.decode_jpeg(data, colorspace="RGB")
     except PictureError:
@@ -193,7 +206,7 @@ def _pillow(data: bytes) -> Picture:
             # Our own limit on pixels is the stricter one.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(*image.size)
+                check_size(*image.size)
                 return _rgb(image)
     except PictureError:
         raise
@@ -204,7 +217,7 @@ def _pillow(data: bytes) -> Picture:
     except MemoryError:
         raise PictureError("not enough memory to decode it") from None
     except Exception as error:  # decoders raise many kinds on damaged files: OSError, SyntaxError, struct.error …
-        raise PictureError(f"damaged or truncated file: {_why(error)}") from None
+        raise PictureError(f"damaged or truncated file: {reason(error)}") from None
 
 
 def _rgb(image: Image.Image) -> Picture:
@@ -217,7 +230,7 @@ def _rgb(image: Image.Image) -> Picture:
             raise PictureError("32-bit integers; save it with 8 or 16 bits, or as FITS")
         return _repeat(values >> 8)
     if image.mode == "F":
-        return _repeat(_stretch(np.asarray(image)[None])[0])
+        return _repeat(stretch_any(np.asarray(image)[None])[0])
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         colour = image.convert("RGBA")
         return np.asarray(Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour).convert("RGB"))
@@ -247,8 +260,15 @@ def _npy(data: bytes) -> Picture:
     except PictureError:
         raise
     except Exception as error:
-        raise PictureError(f"damaged .npy file: {_why(error)}") from None
+        raise PictureError(f"damaged .npy file: {reason(error)}") from None
     return picture_from_array(array)
+
+
+def check_fits_header(data: bytes) -> None:
+    """Raise PictureError for FITS headers that would have astropy count for ever."""
+    capitals = data.upper()
+    if any(card.start() % 80 < 8 for cards in _ENDLESS for card in cards.finditer(capitals)):
+        raise PictureError("damaged FITS file: more than 999 axes or columns")
 
 
 def _fits(data: bytes) -> Picture:
@@ -260,9 +280,7 @@ def _fits(data: bytes) -> Picture:
         from astropy.io import fits
     except ImportError:
         raise PictureError("FITS needs astropy: pip install 'tuningfork[sky]'") from None
-    capitals = data.upper()
-    if any(card.start() % 80 < 8 for cards in _ENDLESS for card in cards.finditer(capitals)):
-        raise PictureError("damaged FITS file: more than 999 axes or columns")
+    check_fits_header(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -272,16 +290,16 @@ def _fits(data: bytes) -> Picture:
                     raise PictureError("FITS file without an image of 2 or 3 axes")
                 if len(hdu.shape) == 3 and hdu.shape[0] not in (1, 3):
                     raise PictureError(f"FITS image with {hdu.shape[0]} planes; 1 or 3 are expected")
-                _check_size(hdu.shape[-1], hdu.shape[-2])
+                check_size(hdu.shape[-1], hdu.shape[-2])
                 values = np.asarray(hdu.data)
     except PictureError:
         raise
     except Exception as error:
-        raise PictureError(f"damaged FITS file: {_why(error)}") from None
+        raise PictureError(f"damaged FITS file: {reason(error)}") from None
     planes = values[None] if values.ndim == 2 else values
     if planes.dtype != np.uint8:
         with np.errstate(over="ignore", invalid="ignore"):
-            planes = _stretch(planes.astype(np.float32))[::-1]
+            planes = stretch_any(planes.astype(np.float32))[::-1]
     if len(planes) == 1:
         planes = np.repeat(planes, 3, 0)
     # FITS counts rows from the bottom.
@@ -289,7 +307,7 @@ def _fits(data: bytes) -> Picture:
 
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")
-def _stretch(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+def stretch_any(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Fluxes (bands, H, W) → 0…255: asinh of the mean band above the sky, colours kept (Lupton et al. 2004)."""
     # Nobody's flux is beyond; sums of such numbers would overflow.
     finite = np.abs(planes) < 1e30

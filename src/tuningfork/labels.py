@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
-from .catalog import Column, RowError, arrow_schema
+from .catalog import Column, RowError, arrow_schema, ucd
 from .labeltable import VoteTable, read_votes
 from .schema import Tree
 
@@ -81,11 +81,11 @@ class ClassCounts:
         """ID, `class` (null if there is none) and `status`."""
         schema = arrow_schema(
             [
-                Column(self.tree.id_columns[0], pa.string(), "Identifier of the galaxy"),
+                Column(self.tree.id_columns[0], pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER),
                 Column("class", pa.int8(), "Class by the clean-sample rules: "
-                       + ", ".join(f"{c} {rule.name}" for c, rule in enumerate(self.tree.classes))),
+                       + ", ".join(f"{c} {rule.name}" for c, rule in enumerate(self.tree.classes)), ucd=ucd.CLASS),
                 Column("status", pa.string(), "classified; unclassified: fits no rule; undecided: a rule over "
-                       "unknown columns may fit"),
+                       "unknown columns may fit", ucd=ucd.STATUS),
             ]
         )  # fmt: skip
         words = [votes.Status(min(int(c), 0)).label for c in self.classes]

@@ -184,10 +184,11 @@ def _resumed(
     folder: Path, identity: Mapping[str, Any], entries: Callable[[], Iterable[Entry]], shards: int | None
 ) -> Run:
     run = read_run(folder)
-    for key, wanted in identity.items():
-        if run.identity.get(key) != wanted:
+    for key in {**identity, **run.identity}:
+        before, wanted = run.identity.get(key), identity.get(key)
+        if before != wanted:
             raise ManifestError(
-                f"{folder} is of a run with another {key} ({run.identity.get(key)!r}, not {wanted!r}); "
+                f"{folder} is of a run with another {key} ({before!r}, not {wanted!r}); "
                 "delete that folder to begin anew"
             )
     if shards is not None:

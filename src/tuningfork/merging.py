@@ -11,10 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .catalog import RowError, table_writer
-from .manifest import ManifestError, Run
+from . import __version__
+from .catalog import RowError, read_table, table_writer
+from .manifest import ManifestError, Run, read_run
 
-__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of"]
+__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of", "table_of"]
 
 #: Reported by name; the table's `error` column has them all.
 MAX_REPORTED = 1000
@@ -59,10 +60,7 @@ def merge(
         If a part is missing or damaged.
     """
     output = Path(output)
-    schema = pq.read_schema(run.part(0)) if run.is_whole(0) else pa.schema([])
-    # What a part says of its own rows is not true of the whole.
-    about = {k: v for k, v in (schema.metadata or {}).items() if k not in (b"errors", b"out_of_domain")}
-    schema = schema.with_metadata(about)
+    schema = _schema(run)
     with table_writer(output, schema) as write:
         held: list[pa.Table] = []
         for number in range(run.parts):
@@ -73,6 +71,35 @@ def merge(
             if progress:
                 progress(number + 1, run.parts)
     return output
+
+
+def table_of(path: str | os.PathLike[str]) -> pa.Table:
+    """A table of any format, or the parts of a run's folder in order, in memory.
+
+    Raises
+    ------
+    CatalogError, ManifestError
+        If it cannot be read, is no run, or a part is missing or damaged.
+    """
+    if not Path(path).is_dir():
+        return read_table(path)
+    run = read_run(Path(path))
+    schema = _schema(run)
+    return pa.concat_tables(_read(run, number).cast(schema) for number in range(run.parts))
+
+
+def _schema(run: Run) -> pa.Schema:
+    schema = pq.read_schema(run.part(0)) if run.is_whole(0) else pa.schema([])
+    # What a part says of its own rows is not true of the whole.
+    return schema.with_metadata(_about(run))
+
+
+def _about(run: Run) -> dict[str, str]:
+    told = {
+        key: str(run.identity[key]) for key in ("model", "model_sha256", "views", "precision") if key in run.identity
+    }
+    about = "Morphology of galaxies, told from their pictures by a trained model"
+    return {"description": about, "creator": f"tuningfork {__version__}", **told}
 
 
 def _read(run: Run, number: int) -> pa.Table:

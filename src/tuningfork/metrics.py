@@ -131,9 +131,9 @@ def macro(matrix: NDArray[np.int64]) -> dict[str, float]:
 
 
 def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error: |mean probability − share right| in bins of equally many, averaged over galaxies.
+    """Expected calibration error: how far mean probability and share right are apart, averaged over galaxies.
 
-    Guo et al. 2017 (arXiv:1706.04599), with bins of equal mass. NaN without galaxies.
+    Guo et al. 2017 (arXiv:1706.04599), with bins of equally many galaxies. NaN without galaxies.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,32 @@ from numpy.typing import NDArray
 from . import votes
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
+from .embedding import Embedder
 from .images import PictureError, find_pictures
 from .intervals import Intervals
+from .notebook import thumbnail
 from .predictions import Prediction, Predictions, concatenated
 from .preprocess import Preprocess
 from .reading import Read, Reading, Source
 from .runtime import NetworkError, Runtime, open_network
+from .sky.framing import Framing
 
-__all__ = ["Model", "Read", "Votes", "load", "softmax"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "Read", "Votes", "load", "softmax"]
 
+#: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
+#: Pictures of which `Model.predict` keeps a thumbnail, a few kilobytes each.
+MAX_THUMBNAILS = 1000
 
 
 def load(
-    name_or_path: str | Path = "default", *, threads: int = 0, precision: str = "f32", device: str = "auto"
+    name_or_path: str | Path = "default",
+    *,
+    threads: int = 0,
+    precision: str = "f32",
+    device: str = "auto",
+    framing: Framing = Framing(),
 ) -> Model:
     """Open a model: one that comes with the package, by name, or a bundle's folder.
 
@@ -41,6 +52,8 @@ def load(
         bfloat16 is faster on CPUs that know it, and deviates; it needs the extra ``tuningfork[openvino]``.
     device : "auto", "cpu" or "cuda"
         "auto": an NVIDIA GPU if the installed ONNX Runtime can use it, else the CPU.
+    framing : Framing
+        How FITS images become pictures; by default the first image, north up, all that it shows.
 
     Raises
     ------
@@ -49,7 +62,7 @@ def load(
     RuntimeUnavailable
         If this machine or installation has not the precision or the device.
     """
-    return Model(open_bundle(name_or_path), threads=threads, precision=precision, device=device)
+    return Model(open_bundle(name_or_path), threads=threads, precision=precision, device=device, framing=framing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +103,20 @@ class Model:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int = 0, precision: str = "f32", device: str = "auto", engine: str = "auto"
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 0,
+        precision: str = "f32",
+        device: str = "auto",
+        engine: str = "auto",
+        framing: Framing = Framing(),
     ) -> None:
         self.bundle = bundle
         self.tree = bundle.tree
         self.views = bundle.views
         self.calibration = bundle.calibration or Calibration()
+        self.framing = framing
         #: How the networks were opened, for whoever opens them again elsewhere.
         self.running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
         self._networks = [_opened(network, bundle, self.running) for network in bundle.networks]
@@ -108,7 +129,7 @@ class Model:
     @cached_property
     def reading(self) -> Reading:
         """How its pictures are read."""
-        return Reading(self.preprocesses, self.calibration.domain)
+        return Reading(self.preprocesses, self.calibration.domain, self.framing)
 
     @property
     def preprocesses(self) -> tuple[Preprocess, ...]:
@@ -120,6 +141,21 @@ class Model:
         """D, numbers in a picture's `features`; 0 if a network has none."""
         widths = [_feature_width(network) for network in self._networks]
         return sum(widths) if all(widths) else 0
+
+    def embedder(self, views: int | None = None) -> Embedder:
+        """Whose its embeddings are, as means of so many views; None: as many as the bundle asks.
+
+        Raises
+        ------
+        ValueError
+            If a network has no features.
+        """
+        if not self.feature_width:
+            raise ValueError(
+                f"model {self.bundle.name}: a network has no output {FEATURES!r}; give it one with "
+                "scripts/add_features.py, or train it again"
+            )
+        return Embedder(self.bundle.name, self.bundle.sha256, views or self.views, self.feature_width)
 
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
@@ -153,8 +189,8 @@ class Model:
         ValueError
             If `features` are asked of networks that have none.
         """
-        if features and not self.feature_width:
-            raise ValueError(f"model {self.bundle.name}: a network has no output {FEATURES!r}; export it with one")
+        if features:
+            self.embedder(views)
         count, outputs = len(inputs), self.bundle.outputs
         answers, classes = outputs.widths(self.tree)
         turns = _turns(self.views if views is None else views)
@@ -190,12 +226,27 @@ class Model:
         )
 
     def predict(
-        self, source: Source | Iterable[Source], *, views: int | None = None, batch: int = 32
+        self,
+        source: Source | Iterable[Source],
+        *,
+        views: int | None = None,
+        batch: int = 32,
+        framing: Framing | None = None,
+        embeddings: bool = False,
     ) -> Prediction | Predictions:
         """Predict a picture (path, file's bytes, array) → Prediction; a folder or several → Predictions.
 
+        Parameters
+        ----------
+        framing : Framing, optional
+            How FITS images become pictures; None: as the model was loaded with.
+        embeddings : bool
+            Also say what the networks see: `Predictions.embeddings`, in the same pass.
+
         Raises
         ------
+        ValueError
+            If `embeddings` are asked of a model that has none.
         PictureError
             If a single picture cannot be read; among several it becomes that row's `error`.
         FileNotFoundError
@@ -203,45 +254,60 @@ class Model:
         """
         if batch < 1:
             raise ValueError(f"batch = {batch}; at least 1 is needed")
+        reading = self.reading if framing is None else replace(self.reading, framing=framing)
         if isinstance(source, np.ndarray | bytes):
-            rows = self._rows([source], views, batch)
+            rows = self._rows([source], views, batch, reading, embeddings)
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
             if path.is_dir():
-                return self._rows(list(find_pictures([path])), views, batch)
+                return self._rows(list(find_pictures([path])), views, batch, reading, embeddings)
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such file or folder")
-            rows = self._rows([path], views, batch)
+            rows = self._rows([path], views, batch, reading, embeddings)
         else:
-            return self._rows(list(source), views, batch)
+            return self._rows(list(source), views, batch, reading, embeddings)
         if rows.errors[0]:
             raise PictureError(rows.errors[0])
         return rows[0]
 
-    def _rows(self, sources: list[Source], views: int | None, batch: int) -> Predictions:
-        return concatenated(
-            self.tree, [self.rows(sources[i : i + batch], i, views) for i in range(0, len(sources), batch)]
-        )
+    def _rows(
+        self, sources: list[Source], views: int | None, batch: int, reading: Reading, embeddings: bool
+    ) -> Predictions:
+        parts = []
+        # Of no pictures too there is one batch, which says how wide embeddings are.
+        for first in range(0, max(1, len(sources)), batch):
+            reads = [reading.read(source, n) for n, source in enumerate(sources[first : first + batch], first)]
+            shown = tuple(
+                thumbnail(row.inputs[0]) if row.inputs and n < MAX_THUMBNAILS else b""
+                for n, row in enumerate(reads, first)
+            )
+            parts.append(replace(self.finish(reads, views, embeddings=embeddings), thumbnails=shown))
+        return concatenated(self.tree, parts)
 
-    def rows(self, sources: Sequence[Source], first: int = 0, views: int | None = None) -> Predictions:
+    def rows(
+        self, sources: Sequence[Source], first: int = 0, views: int | None = None, embeddings: bool = False
+    ) -> Predictions:
         """One batch; rows that are not files are named by their number, counted from `first`."""
-        return self.finish([self.read(source, first + i) for i, source in enumerate(sources)], views)
+        reads = [self.read(source, first + i) for i, source in enumerate(sources)]
+        return self.finish(reads, views, embeddings=embeddings)
 
     def read(self, source: Source, number: int = 0) -> Read:
         """Read and resize one picture; a failure becomes the row's error. Safe to call from many threads."""
         return self.reading.read(source, number)
 
-    def finish(self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None) -> Predictions:
+    def finish(
+        self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None, embeddings: bool = False
+    ) -> Predictions:
         """Run the networks over pictures that `read` has read, `batch` at a time (None: all)."""
         good = [i for i, row in enumerate(reads) if row.inputs is not None]
-        told = self.votes([reads[i].inputs for i in good], views, batch=batch)
+        told = self.votes([reads[i].inputs for i in good], views, batch=batch, features=embeddings)
         intervals, classes = self.intervals(views), self.calibration.classes
         unknown = np.full_like(told.cumulative, np.nan)
         low, high = intervals.bounds(told.cumulative, self.tree) if intervals else (unknown, unknown)
         level = np.full(len(good), intervals.level if intervals else np.nan)
 
-        def rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            out = np.full((len(reads), *values.shape[1:]), np.nan)
+        def rows(values: NDArray[Any]) -> NDArray[Any]:
+            out = np.full((len(reads), *values.shape[1:]), np.nan, values.dtype)
             out[good] = values
             return out
 
@@ -258,6 +324,9 @@ class Model:
             rows(told.rotation_spread),
             rows(told.network_spread),
             np.array([row.domain_score for row in reads]),
+            tuple(row.warning for row in reads),
+            None if told.features is None else rows(told.features),
+            self.embedder(views) if embeddings else None,
         )
 
 

@@ -12,26 +12,27 @@ from pathlib import Path
 
 import numpy as np
 
-from .catalog import RowError, check_format
+from .catalog import VECTOR_FORMATS, RowError, check_format, table_format
 from .engines import local
 from .files import check_writable, lock, whole_file
 from .inputs import Columns, Entry, Opening, find_entries
 from .inputs.addresses import is_address
 from .inputs.folder import file_entry
 from .inputs.stores import REMOTE_THREADS
-from .manifest import Run, open_run
+from .manifest import MANIFEST, Run, open_run
 from .merging import MAX_REPORTED, Outcome, merge, outcome_of
 from .model import Model, load
 from .predictions import Predictions
 from .tuning import tuned
 from .work import Layout, Part, Task, predictions_of
-from .workers import WorkerError, available_cores
+from .workers import Died, WorkerError, available_cores
 
 __all__ = [
     "MAX_REPORTED",
     "ENGINES",
     "PredictError",
     "Summary",
+    "is_begun",
     "load",
     "predict_batches",
     "predict_files",
@@ -75,6 +76,7 @@ def predict_files(
     output: str | os.PathLike[str],
     *,
     kaggle: bool = False,
+    embeddings: bool = False,
     views: int | None = None,
     batch: int | None = None,
     workers: int = 0,
@@ -99,6 +101,8 @@ def predict_files(
     ----------
     kaggle : bool
         Write GalaxyID and the cumulative columns in the campaign's order.
+    embeddings : bool
+        Write what the networks see as a column too, in the same pass; only Parquet and FITS hold it.
     views : 1, 2, 4, 8 or None
         Rotated and reflected views to average; None: as the model asks.
     batch : int, optional
@@ -128,19 +132,24 @@ def predict_files(
     output = Path(output)
     one_table = bool(output.suffix)
     _check(engine, shard, one_table)
+    if embeddings:
+        _check_vectors(output, kaggle)
+    embedder = model.embedder(views) if embeddings else None
     if one_table:
         check_format(output)
         check_writable(output)
     else:
         check_writable(output / ".probe" if output.is_dir() else output)
-    folder = output.with_name(output.name + ".parts") if one_table else output
+    folder = _run_folder(output)
     given = list(paths)
     identity = {
         "model": model.bundle.name,
         "model_sha256": model.bundle.sha256,
         "views": views or model.views,
         "precision": model.running["precision"],
-        "layout": "kaggle" if kaggle else "words",
+        "layout": "kaggle" if kaggle else "words and embeddings" if embeddings else "words",
+        **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
+        **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
 
     def entries() -> Iterable[Entry]:
@@ -162,7 +171,8 @@ def predict_files(
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_whole(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
-        layout = Layout(kaggle, run.has_positions and not kaggle)
+        carried = tuple(column for _, column in columns.carried)
+        layout = Layout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
         told = _Progress(progress, total - todo, total)
         groups = _groups(run.todo(missing))
         workers = workers or (local.workers_for(todo) if engine == "local" else 0)
@@ -200,6 +210,15 @@ def predict_files(
     return _summary(output, total, total - todo, outcome, model, complete)
 
 
+def is_begun(output: str | os.PathLike[str]) -> bool:
+    """Whether there is a run of this output to go on with."""
+    return (_run_folder(Path(output)) / MANIFEST).exists()
+
+
+def _run_folder(output: Path) -> Path:
+    return output.with_name(output.name + ".parts") if output.suffix else output
+
+
 def predict_inputs(
     model: Model,
     paths: Iterable[str | os.PathLike[str]],
@@ -207,6 +226,7 @@ def predict_inputs(
     views: int | None = None,
     batch: int = BATCH,
     columns: Columns = Columns(),
+    embeddings: bool = False,
 ) -> Iterator[Predictions]:
     """Predictions of all that `paths` name, batch by batch, in this process.
 
@@ -220,18 +240,20 @@ def predict_inputs(
     with Opening() as opening:
         while entries := list(islice(found, TOGETHER)):
             empty = False
-            yield from predictions_of(model, entries, opening, views=views, batch=batch, threads=available_cores())
+            options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
+            yield from predictions_of(model, entries, opening, **options)
     if empty:
         raise _nothing(paths)
 
 
 def predict_batches(
-    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32
+    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32, embeddings: bool = False
 ) -> Iterator[Predictions]:
     """Predictions of files, batch by batch, in this process; see `work.predictions_of`."""
     entries = [file_entry(Path(path)) for path in pictures]
     with Opening() as opening:
-        yield from predictions_of(model, entries, opening, views=views, batch=batch, threads=available_cores())
+        options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
+        yield from predictions_of(model, entries, opening, **options)
 
 
 def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
@@ -245,6 +267,15 @@ def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
         raise PredictError("shards write one folder of parts: name an output without extension")
 
 
+def _check_vectors(output: Path, kaggle: bool) -> None:
+    if kaggle:
+        raise PredictError("Kaggle's layout has no place for embeddings; leave one of them out")
+    if output.suffix and table_format(output) not in VECTOR_FORMATS:
+        raise PredictError(
+            f"{output}: embeddings are vectors, which Parquet and FITS hold; name it {output.stem}.parquet, or a folder"
+        )
+
+
 def _nothing(paths: Iterable[str | os.PathLike[str]]) -> PredictError:
     return PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
 
@@ -253,7 +284,11 @@ def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
     """What is fast on this machine, for runs that are worth the seconds that it takes to find out."""
     if rows < WORTH_TUNING:
         return BATCH
-    return tuned(Model(model.bundle, **{**model.running, "threads": threads}), views=views).batch
+    try:
+        return tuned(model, views=views, threads=threads).batch
+    except (Died, WorkerError):
+        # It is slower, perhaps, and no reason not to predict.
+        return BATCH
 
 
 def _is_remote(path: str | os.PathLike[str]) -> bool:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import votes
-from .catalog import CatalogError, Column, RowError, arrow_schema, read_table
+from .catalog import CatalogError, Column, RowError, arrow_schema, read_table, ucd
 from .evaluate import PredictionTable, check_part, read_predictions
 from .labeltable import read_votes
 from .schema import Tree
@@ -206,12 +206,26 @@ def _table(
 ) -> pa.Table:
     schema = arrow_schema(
         [
-            Column("id", pa.string(), "Identifier of the galaxy"),
+            Column("id", pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER),
             Column(
-                "class_name", pa.string(), "Most probable class, or group of classes; empty if the labels have none"
+                "class_name",
+                pa.string(),
+                "Most probable class, or group of classes; empty if the labels have none",
+                ucd=ucd.CLASS_NAME,
             ),
-            Column("probability", pa.float64(), "Of that class, 0 to 1; 0 if the labels have no such class"),
-            Column("accepted", pa.bool_(), f"Whether the probability is at least {at:.6g}, so that no human is needed"),
+            Column(
+                "probability",
+                pa.float64(),
+                "Of that class, 0 to 1; 0 if the labels have no such class",
+                "",
+                ucd.CLASS_PROBABILITY,
+            ),
+            Column(
+                "accepted",
+                pa.bool_(),
+                f"Whether the probability is at least {at:.6g}, so that no human is needed",
+                ucd=ucd.QUALITY,
+            ),
         ]
     )
     words = [names[n] if n >= 0 else "" for n in best]

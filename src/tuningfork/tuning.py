@@ -7,8 +7,8 @@ import json
 import math
 import platform
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from .bundle import Bundle
 from .files import default_cache, write_text
 from .model import Model
-from .workers import available_cores
+from .workers import Worker, available_cores
 
 __all__ = ["BATCHES", "Tuning", "tuned"]
 
@@ -69,30 +70,46 @@ class Tuning:
 
 
 def tuned(
-    model: Model, *, views: int | None = None, folder: Path | None = None, again: bool = False, seconds: float = 3.0
+    model: Model,
+    *,
+    views: int | None = None,
+    threads: int | None = None,
+    folder: Path | None = None,
+    again: bool = False,
+    seconds: float = 3.0,
 ) -> Tuning:
-    """The batch size that is fastest with the threads, precision and device that `model` was opened with.
+    """The batch size that is fastest with the precision and device that `model` was opened with.
 
-    It is remembered in a file of its own for each kind of machine, runtime, network and number of views; a file that
+    It is measured in a process of its own: what large batches take of memory, a network never gives back. It is
+    remembered in a file of its own for each kind of machine, runtime, network and number of views; a file that
     cannot be read, or is of something else, counts as none. Batch sizes change no prediction but for rounding.
 
     Parameters
     ----------
     views : 1, 2, 4, 8 or None
         Rotated and reflected views to average; None: as the model asks.
+    threads : int, optional
+        Of the networks; 0: all cores, None: as `model` was opened.
     folder : Path, optional
         Where it is remembered; None: the user's cache, ``$XDG_CACHE_HOME/tuningfork`` or ``~/.cache/tuningfork``.
     again : bool
         Measure even if it is remembered.
     seconds : float
         How long to measure, about; every batch size that can be tried in that time is.
+
+    Raises
+    ------
+    WorkerError, Died
+        If the measuring process fails.
     """
-    key = _key(model, views)
+    running = model.running if threads is None else {**model.running, "threads": threads}
+    key = _key(model, views, running)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     file = (folder or default_cache()) / f"tuning-{digest[:16]}.json"
     found = None if again else _remembered(file, key)
     if found is None:
-        found = _measured(model, key["views"], key["threads"], seconds)
+        with closing(Worker(_Measuring(model.bundle, running))) as worker:
+            found = worker.do((key["views"], key["threads"], seconds), lambda _: None)
         # What cannot be remembered is measured again next time.
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,14 +117,27 @@ def tuned(
     return found
 
 
-def _key(model: Model, views: int | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Measuring:
+    """What the measuring process does; see `workers.Job`."""
+
+    bundle: Bundle
+    running: Mapping[str, Any]
+
+    def open(self) -> Callable[[tuple[int, int, float], Callable[[Any], None]], Tuning]:
+        """Open the model; called in that process."""
+        model = Model(self.bundle, **self.running)
+        return lambda task, say: _measured(model, *task)
+
+
+def _key(model: Model, views: int | None, running: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides what is fast."""
     cores = available_cores()
     return {
         "version": _VERSION,
         "cpu": _cpu(),
         "cores": cores,
-        "threads": min(model.running["threads"] or cores, cores),
+        "threads": min(running["threads"] or cores, cores),
         "runtime": model.runtime,
         "networks": [network.sha256 for network in model.bundle.networks],
         "views": model.views if views is None else views,

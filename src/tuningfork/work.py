@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .arrow import number_arrays
-from .catalog import Column, arrow_schema
+from .catalog import Column, arrow_schema, ucd
+from .embedding import COLUMN, Embedder
 from .images import PictureError
 from .inputs import Entry, Opening
 from .model import Model
@@ -39,10 +40,14 @@ class Layout:
     ----------
     kaggle : GalaxyID and the cumulative columns in the campaign's order, instead of columns in words
     positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
+    embedder : whose embeddings are the last column; None: there is none
+    carried : columns of the catalogue behind these; see `inputs.Columns`
     """
 
     kaggle: bool = False
     positions: bool = False
+    embedder: Embedder | None = None
+    carried: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def read_entry(reading: Reading, entry: Entry, fetch: Callable[[], bytes]) -> Re
     """Fetch, decode and resize one picture; whatever goes wrong becomes the row's error."""
     name = (entry.id, entry.path)
     try:
-        return reading.read(fetch(), name=name)
+        return reading.read(fetch(), name=name, radius=entry.radius)
     except PictureError as error:
         return Read(*name, None, str(error))
     except Exception as error:  # one picture of a hundred million must not end the run
@@ -91,6 +96,7 @@ def predictions_of(
     batch: int = 16,
     threads: int = 1,
     doomed: Mapping[int, str] | None = None,
+    embeddings: bool = False,
 ) -> Iterator[Predictions]:
     """Predictions of a few batches at a time; the next ones are read in `threads` threads while the network works.
 
@@ -122,7 +128,7 @@ def predictions_of(
             while ahead:
                 reads = [read for future in ahead.popleft() for read in future.result()]
                 fill()
-                yield model.finish(reads, views, batch=batch)
+                yield model.finish(reads, views, batch=batch, embeddings=embeddings)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -151,14 +157,16 @@ def do_part(
     at : called with each row's number before it is read, if the task is to be done one by one
     """
     parts = []
+    embeddings = layout.embedder is not None
     if task.one_by_one:
         for row, entry in enumerate(task.entries):
             if row not in task.doomed and at:
                 at(row)
             doomed = {0: task.doomed[row]} if row in task.doomed else None
-            parts += predictions_of(model, [entry], opening, views=views, batch=1, doomed=doomed)
+            options = {"views": views, "batch": 1, "doomed": doomed, "embeddings": embeddings}
+            parts += predictions_of(model, [entry], opening, **options)
     else:
-        options = {"views": views, "batch": batch, "threads": threads, "doomed": task.doomed}
+        options = {"views": views, "batch": batch, "threads": threads, "doomed": task.doomed, "embeddings": embeddings}
         for predictions in predictions_of(model, task.entries, opening, **options):
             parts.append(predictions)
             if done:
@@ -181,6 +189,10 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
         if name in schema.names:
             column = number_arrays(np.array(values, np.float64)[:, None], np.float64)[0]
             table = table.add_column(at, schema.field(name), column)
+    carried = [json.loads(entry.carried) if entry.carried else [None] * len(layout.carried) for entry in task.entries]
+    for number, about in enumerate(layout.carried):
+        column = pa.array([values[number] for values in carried], about.type)
+        table = table.add_column(schema.get_field_index(about.name), schema.field(about.name), column)
     reasons = {
         str(row): [predictions.paths[row], predictions.ids[row], reason]
         for row, reason in enumerate(predictions.errors)
@@ -189,9 +201,10 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
     flagged = str(predictions.out_of_domain.sum())
     metadata = {**(schema.metadata or {}), "errors": json.dumps(reasons), "out_of_domain": flagged}
     buffer = io.BytesIO()
-    with pq.ParquetWriter(
-        buffer, table.schema.with_metadata(metadata), compression="zstd", write_page_checksum=True
-    ) as writer:
+    # No two embeddings share a number that a dictionary could save.
+    repeating = [name for name in table.column_names if name != COLUMN]
+    options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": repeating}
+    with pq.ParquetWriter(buffer, table.schema.with_metadata(metadata), **options) as writer:
         writer.write_table(table.replace_schema_metadata(metadata))
     return Part(task.number, buffer.getvalue(), len(table), len(reasons))
 
@@ -200,13 +213,18 @@ def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
     """The columns of the output table."""
     if layout.kaggle:
         return kaggle_schema(tree)
-    schema = output_schema(tree)
+    schema = output_schema(tree, layout.embedder)
     if layout.positions:
         position = arrow_schema(
             [
-                Column("ra", pa.float64(), "Right ascension (ICRS), as the input says; null: it does not", "deg"),
-                Column("dec", pa.float64(), "Declination (ICRS), as the input says; null: it does not", "deg"),
+                Column(name, pa.float64(), f"{text} (ICRS), as the input says; null: it does not", "deg", word)
+                for name, text, word in (
+                    ("ra", "Right ascension", ucd.RIGHT_ASCENSION),
+                    ("dec", "Declination", ucd.DECLINATION),
+                )
             ]
         )
         schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
+    for at, field_ in enumerate(arrow_schema(layout.carried), 4 if layout.positions else 2):
+        schema = schema.insert(at, field_)
     return schema

@@ -4,8 +4,13 @@
 from .base import app, main
 
 from .predicting import merge, predict  # isort: skip
+from .cutting import cutouts  # isort: skip
+from .matching import match  # isort: skip
+from .sending import send  # isort: skip
 from .judging import classes, evaluate, lint  # isort: skip
 from .labelling import rank, select  # isort: skip
+from .teaching import label  # isort: skip
+from .finding import index, similar  # isort: skip
 from .scoring import score  # isort: skip
 from .learning import simulate, train  # isort: skip
 from .calibrating import calibrate  # isort: skip
@@ -14,7 +19,9 @@ from .studying import study_app  # isort: skip
 from .labour import labour  # isort: skip
 from .paper import paper  # isort: skip
 from .reporting import report  # isort: skip
+from .mapping import map  # isort: skip
 from .benching import bench  # isort: skip
+from .serving import serve  # isort: skip
 from .showing import demo, models  # isort: skip
 
 __all__ = [
@@ -22,12 +29,17 @@ __all__ = [
     "bench",
     "calibrate",
     "classes",
+    "cutouts",
     "demo",
     "domain",
     "evaluate",
+    "index",
+    "label",
     "labour",
     "lint",
     "main",
+    "map",
+    "match",
     "merge",
     "models",
     "paper",
@@ -36,6 +48,9 @@ __all__ = [
     "report",
     "score",
     "select",
+    "send",
+    "serve",
+    "similar",
     "simulate",
     "study_app",
     "train",

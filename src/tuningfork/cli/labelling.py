@@ -24,6 +24,10 @@ def rank(
     include: Annotated[
         bool, typer.Option("--out-of-domain", help="Keep galaxies that the predictions mark as out of domain.")
     ] = False,
+    features: Annotated[
+        bool,
+        typer.Option("--features/--no-features", help="Compare galaxies by embeddings where there are some, or never."),
+    ] = True,
     shortlist: Annotated[
         int, typer.Option(min=1, help="At most so many are compared with one another; of more, a weighted sample.")
     ] = 50_000,
@@ -37,11 +41,14 @@ def rank(
     """Order unlabelled galaxies by what a label would teach: uncertain ones, and none like those before it.
 
     Each next galaxy is drawn in proportion to the entropy of its predicted votes times its squared distance to the
-    nearest one that is labelled or chosen. --tree is for tables; a model brings its own.
+    nearest one that is labelled or chosen: by what the network sees, if the table has embeddings (`predict
+    --embeddings`) or the model gives them, else by the predicted votes. --tree is for tables; a model brings its own.
 
     Examples:
 
         tuningfork rank votes.parquet -o order.csv
+
+        tuningfork rank votes.parquet -o order.csv --no-features
 
         tuningfork rank votes.parquet -o order.csv -n 100 --labels training_solutions_rev1.csv
 
@@ -66,7 +73,9 @@ def rank(
             blocks, known_tree = blocks_of_table(paths[0]), load_tree(tree)
         else:
             opened = load(model, threads=threads)
-            blocks, known_tree = blocks_of_pictures(opened, paths, views=views, batch=batch), opened.tree
+            seeing = features and opened.feature_width > 0
+            blocks = blocks_of_pictures(opened, paths, views=views, batch=batch, embeddings=seeing)
+            known_tree = opened.tree
         with progress_bar("reading") as progress:
             done = 0
 
@@ -85,6 +94,7 @@ def rank(
                 count=count,
                 labelled=labelled_ids(labels, known_tree) if labels else frozenset(),
                 out_of_domain=include,
+                features=features,
                 shortlist=shortlist,
                 seed=seed,
             )
@@ -94,6 +104,7 @@ def rank(
             print_json({"output": str(output), "chosen": found.table.num_rows, **found.to_dict()})
         else:
             print(f"{output}: {counted(found.table.num_rows, 'galaxy', 'galaxies')} to label, of {found.rows}")
+            print(f"compared by {'what the network sees' if found.by_features else 'the predicted votes'}")
             if labels:
                 print(f"left out: {found.labelled} with labels")
             if found.domain_known:

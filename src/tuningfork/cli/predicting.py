@@ -22,10 +22,25 @@ from .base import (
     row_error,
     trouble,
 )
+from .cutting import (
+    SOURCE_HELP,
+    CacheOption,
+    CacheSizeOption,
+    LayerOption,
+    MirrorOption,
+    PixelsOption,
+    RadiusColumnOption,
+    RateOption,
+    Request,
+    SizeOption,
+    StretchOption,
+    cut_out,
+)
 
 __all__ = ["merge", "predict"]
 
-_SCALE, _TABLES = "At survey scale", "Catalogues"
+_SCALE, _SKY, _TABLES = "At survey scale", "Pictures by position", "Catalogues"
+_FITS = "FITS images"
 
 
 class Layout(StrEnum):
@@ -81,6 +96,10 @@ def predict(
     views: Annotated[
         int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
     ] = None,
+    embeddings: Annotated[
+        bool,
+        typer.Option("--embeddings", help="Also what the networks see, as a column of vectors: Parquet and FITS only."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     as_json: JsonOption = False,
     id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
@@ -92,6 +111,39 @@ def predict(
         str | None, typer.Option(help="Right ascension, degrees; written beside the votes.", rich_help_panel=_TABLES)
     ] = None,
     dec_column: Annotated[str | None, typer.Option(help="Declination, degrees.", rich_help_panel=_TABLES)] = None,
+    source: Annotated[
+        str | None, typer.Option(help=f"PATHS is a catalogue of positions. {SOURCE_HELP}", rich_help_panel=_SKY)
+    ] = None,
+    size: SizeOption = None,
+    radius_column: RadiusColumnOption = None,
+    pixels: PixelsOption = 424,
+    layer: LayerOption = None,
+    mirror: MirrorOption = None,
+    stretch: StretchOption = "auto",
+    rate: RateOption = 4.0,
+    cache: CacheOption = None,
+    cache_size: CacheSizeOption = 1.0,
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the pictures [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
+    ] = None,
+    hdu: Annotated[
+        str | None, typer.Option(help="The image, by number or name [default: the first].", rich_help_panel=_FITS)
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Images or planes that are blue, green, red: G,R,I or 0,1,2.", rich_help_panel=_FITS),
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="Image of bad pixels, by number or name: not 0.", rich_help_panel=_FITS)
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Measure the galaxy; show 8.48 petroR90, as trained on.", rich_help_panel=_FITS),
+    ] = False,
+    as_it_lies: Annotated[
+        bool, typer.Option("--as-it-lies", help="Do not turn north up by the WCS.", rich_help_panel=_FITS)
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
     ] = 0,
@@ -132,9 +184,19 @@ def predict(
 
         tuningfork predict cutouts/ -o votes.parquet --resume
 
+        tuningfork predict cutouts/ -o votes.parquet --embeddings
+
         tuningfork predict catalogue.parquet -o votes/ --path-column file_loc
 
         tuningfork predict s3://survey/cutouts/ -o votes/
+
+        tuningfork predict galaxy.fits --stretch sdss --size 40
+
+        tuningfork predict images/ -o votes.parquet --bands g,r,i --measure
+
+        tuningfork predict galaxies.csv --source legacy --size 60 -o votes.parquet
+
+        tuningfork predict cutouts/cutouts.parquet -o votes.parquet
 
         tuningfork predict images_test_rev1/ -o submission.csv --format kaggle
 
@@ -146,16 +208,40 @@ def predict(
     for given, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
         if output is None and given:
             raise typer.BadParameter("needs an --output", param_hint=option)
+    if embeddings:
+        _check_embeddings(output, layout, as_json)
     part = _shard(shard)
+    for given, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
+        if source is None and given is not None:
+            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
+    if source is not None:
+        request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
+        request.check()
+        folder = _cutouts_beside(output, cutouts, paths, part)
+    # Pictures by position are framed before they are predicted.
+    framing = _framing(
+        hdu, bands, mask, as_it_lies, measure, *(("auto", None) if source is not None else (stretch, size))
+    )
     with trouble("give the same command with --resume to go on" if output else ""):
+        from ..cutouts import CARRIED, TABLE, is_cutouts
         from ..inputs import Columns
         from ..model import load
         from ..predict import predict_files
 
-        columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column)
-        opened = load(model, threads=threads, precision=precision.value, device=device.value)
+        columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
+        opened = load(model, threads=threads, precision=precision.value, device=device.value, framing=framing)
+        if source is not None:
+            from ..predict import is_begun
+
+            # A run that is gone on with has listed the pictures; one that came only now would be another input.
+            if not (resume and output is not None and is_begun(output) and (folder / TABLE).exists()):
+                # What is there is always kept: a second prediction asks for nothing again.
+                cut_out(paths[0], folder, request, columns, resume=True)
+            paths = [str(folder / TABLE)]
+        if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
+            columns = Columns(error="error", carried=CARRIED)
         if output is None:
-            _predict_to_terminal(opened, paths, columns, views, batch, as_json)
+            _predict_to_terminal(opened, paths, columns, views, batch, as_json, embeddings)
             return
         with progress_bar("predicting") as progress:
             summary = predict_files(
@@ -163,6 +249,7 @@ def predict(
                 paths,
                 output,
                 kaggle=layout is Layout.kaggle,
+                embeddings=embeddings,
                 views=views,
                 batch=batch or None,
                 workers=workers,
@@ -186,6 +273,61 @@ def predict(
         report_rows(summary.errors, summary.failed)
 
 
+def _framing(
+    hdu: str | None,
+    bands: str | None,
+    mask: str | None,
+    as_it_lies: bool,
+    measure: bool,
+    stretch: str,
+    size: float | None,
+) -> Any:
+    """What the options say of FITS images; wrong usage (exit code 2) if they cannot be meant."""
+    from ..sky.framing import Framing, unit
+
+    try:
+        return Framing(
+            hdu=None if hdu is None else unit(hdu),
+            bands=tuple(unit(band) for band in bands.split(",")) if bands else (),
+            stretch=stretch,
+            size=size,
+            measure=measure,
+            orient=not as_it_lies,
+            mask=None if mask is None else unit(mask),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> None:
+    from ..catalog import FORMATS, VECTOR_FORMATS
+
+    if layout is Layout.kaggle:
+        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--embeddings")
+    if output is None and not as_json:
+        raise typer.BadParameter("needs an --output, or --json", param_hint="--embeddings")
+    if output and output.suffix and FORMATS.get(output.suffix.lower()) not in VECTOR_FORMATS:
+        raise typer.BadParameter(
+            f"{output.suffix} holds no vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
+        )
+
+
+def _cutouts_beside(
+    output: Path | None, cutouts: Path | None, paths: Sequence[str], shard: tuple[int, int] | None
+) -> Path:
+    """The folder for the pictures of positions; wrong usage (exit code 2) if there can be none."""
+    if len(paths) != 1:
+        raise typer.BadParameter("takes one catalogue of positions", param_hint="--source")
+    if shard is not None:
+        raise typer.BadParameter(
+            "shards would fetch the same pictures; make them with `tuningfork cutouts`, then predict its table",
+            param_hint="--shard",
+        )
+    if cutouts is None and output is None:
+        raise typer.BadParameter("the pictures need a place: give --output or --cutouts", param_hint="--source")
+    return cutouts or output.with_name(f"{output.stem}-cutouts")  # type: ignore[union-attr]
+
+
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -196,12 +338,19 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
 
 def _predict_to_terminal(
-    model: Any, paths: Sequence[str], columns: Any, views: int | None, batch: int, as_json: bool
+    model: Any,
+    paths: Sequence[str],
+    columns: Any,
+    views: int | None,
+    batch: int,
+    as_json: bool,
+    embeddings: bool,
 ) -> None:
     from ..predict import BATCH, predict_inputs
 
     errors = []
-    for part in predict_inputs(model, paths, views=views, batch=batch or BATCH, columns=columns):
+    options = {"views": views, "batch": batch or BATCH, "columns": columns, "embeddings": embeddings}
+    for part in predict_inputs(model, paths, **options):
         for row, values in enumerate(part.to_table().to_pylist()):
             if values["error"]:
                 errors.append(row_error(values["path"], values["error"]))

@@ -22,6 +22,7 @@ def report(
 ) -> None:
     """Put a training or a whole study on one page, beside the paper's numbers.
 
+    With `pip install 'tuningfork[similar]'` it has a map of the galaxies whose points show their pictures.
     The page needs nothing else: no network, no scripts. Every number on it is also in metrics.json. Runs that are not
     whole are named there and the rest goes on, with exit code 3.
 

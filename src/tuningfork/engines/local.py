@@ -9,6 +9,7 @@ from typing import Any
 from ..bundle import Bundle
 from ..inputs import Opening
 from ..model import Model
+from ..sky.framing import Framing
 from ..work import Layout, Part, Task, do_part
 from ..workers import Died, Worker, WorkerError, available_cores, work_through
 
@@ -37,10 +38,11 @@ class PartJob:
     readers: int
     #: How the networks are opened; see `Model`.
     running: Mapping[str, Any]
+    framing: Framing
 
     def open(self) -> Callable[[Task, Callable[[Any], None]], Part]:
         """Open the model; called in the worker."""
-        model, opening = Model(self.bundle, **self.running), Opening()
+        model, opening = Model(self.bundle, framing=self.framing, **self.running), Opening()
 
         def answer(task: Task, say: Callable[[Any], None]) -> Part:
             return do_part(
@@ -91,7 +93,8 @@ def predict_parts(
                     options = {"views": views, "batch": batch, "threads": readers, "done": done}
                     yield do_part(model, task, opening, layout, **options)
         return
-    job = PartJob(model.bundle, layout, views, batch, readers, {**model.running, "threads": threads})
+    running = {**model.running, "threads": threads}
+    job = PartJob(model.bundle, layout, views, batch, readers, running, model.framing)
     for answer in work_through(groups, [Worker(job) for _ in range(workers)], _drive):
         if isinstance(answer, Part):
             yield answer

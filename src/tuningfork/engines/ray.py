@@ -93,7 +93,7 @@ def predict_parts(
         while feed.more():
             why = "the stages ended before their work"
             try:
-                with closing(_epoch(model, feed, views, batch, workers)) as answers:
+                with closing(_epoch(model, feed, layout, views, batch, workers)) as answers:
                     for number, index, told, failure in answers:
                         if failure:
                             raise WorkerError(f"part {feed.part(number)}: {failure}")
@@ -116,7 +116,7 @@ class _Broken(Exception):
 
 
 def _epoch(
-    model: Model, feed: Feed, views: int | None, batch: int, workers: int
+    model: Model, feed: Feed, layout: Layout, views: int | None, batch: int, workers: int
 ) -> Iterator[tuple[int, int, Any, str | None]]:
     """Answers to slices, with as many actors as suit the cluster now, until it has changed or all is done.
 
@@ -145,7 +145,15 @@ def _epoch(
         book.fill(cpus)
         # A short run has no use for more.
         actors = min(crew.actors, len(feed.pending))
-        data = stages.dataset(model, ledger, replace(crew, actors=actors), running=running, views=views, batch=batch)
+        data = stages.dataset(
+            model,
+            ledger,
+            replace(crew, actors=actors),
+            running=running,
+            views=views,
+            batch=batch,
+            embeddings=layout.embedder is not None,
+        )
         watch = _Watch(model, crew, cpus, gpus)
         with stages.watched_by(watch), closing(_tables(data)) as tables:
             for table in tables:

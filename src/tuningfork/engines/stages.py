@@ -187,12 +187,19 @@ class Network:
     """The network's stage, one for each actor: slices that were read → their predictions."""
 
     def __init__(
-        self, bundle: Any, running: Mapping[str, Any], ledger: Any, views: int | None, batch: int, version: str
+        self,
+        bundle: Any,
+        running: Mapping[str, Any],
+        ledger: Any,
+        views: int | None,
+        batch: int,
+        embeddings: bool,
+        version: str,
     ) -> None:
         if version != __version__:
             raise RuntimeError(f"tuningfork {__version__} is installed on a node of the cluster, {version} here")
         self._model = Model(ray.get(bundle), **running)
-        self._ledger, self._views, self._batch = ledger, views, batch
+        self._ledger, self._views, self._batch, self._embeddings = ledger, views, batch, embeddings
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One slice, batch by batch."""
@@ -208,14 +215,21 @@ class Network:
         reads, together = pickle.loads(data.as_buffer()), max(self._batch, TOGETHER)
         # The very batches of the local engine, so that the rows are the same to the last bit.
         told = [
-            self._model.finish(reads[at : at + together], self._views, batch=self._batch)
+            self._model.finish(reads[at : at + together], self._views, batch=self._batch, embeddings=self._embeddings)
             for at in range(0, len(reads), together)
         ]
         return _row(number, index, pickle.dumps(told, protocol=5))
 
 
 def dataset(
-    model: Model, ledger: Any, crew: Crew, *, running: Mapping[str, Any], views: int | None, batch: int
+    model: Model,
+    ledger: Any,
+    crew: Crew,
+    *,
+    running: Mapping[str, Any],
+    views: int | None,
+    batch: int,
+    embeddings: bool,
 ) -> Dataset:
     """The three stages: tickets, readers (tasks), networks (actors).
 
@@ -245,7 +259,7 @@ def dataset(
                 Network,
                 batch_size=1,
                 batch_format="pyarrow",
-                fn_constructor_args=(ray.put(model.bundle), running, ledger, views, batch, __version__),
+                fn_constructor_args=(ray.put(model.bundle), running, ledger, views, batch, embeddings, __version__),
                 compute=ActorPoolStrategy(size=crew.actors, max_tasks_in_flight_per_actor=2),
                 num_cpus=ACTOR_CPUS,
                 num_gpus=crew.gpus,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from ..catalog import Column
 from .errors import InputError
 
-__all__ = ["Chosen", "Columns", "choose"]
+__all__ = ["Chosen", "Columns", "Placed", "choose", "choose_place"]
 
 #: By these names a column is known; spelled in any case. Surveys' and catalogues' own words, and those of the
 #: `datasets` library, whose column `image` is a struct of bytes and path.
@@ -40,6 +41,7 @@ OPTIONS = {
     "bytes": "--bytes-column",
     "right_ascension": "--ra-column",
     "declination": "--dec-column",
+    "radius": "--radius-column",
 }
 #: Names of columns that an error lists.
 LISTED = 40
@@ -55,6 +57,9 @@ class Columns:
     path : file or address of its picture, relative ones from the catalogue's folder
     bytes : the picture file's bytes themselves
     right_ascension, declination : degrees (ICRS)
+    radius : petroR90, arcsec, by which FITS images are framed; no column is taken for it unless it is named
+    error : why a row has no picture, or blank; no column is taken for it unless it is named
+    carried : columns that stand in the output too, each with what it is called there and means
     """
 
     id: str | None = None
@@ -62,6 +67,9 @@ class Columns:
     bytes: str | None = None
     right_ascension: str | None = None
     declination: str | None = None
+    radius: str | None = None
+    error: str | None = None
+    carried: tuple[tuple[str, Column], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,37 @@ class Chosen:
     id: str | None
     right_ascension: str | None
     declination: str | None
+    radius: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The columns of one table of positions; `id` and `radius` may be None."""
+
+    right_ascension: str
+    declination: str
+    id: str | None
+    radius: str | None
+
+
+def choose_place(columns: Columns, schema: pa.Schema, where: str) -> Placed:
+    """The columns of positions that a table named `where` offers.
+
+    Raises
+    ------
+    InputError
+        If a column that was named, or the position, is missing, or several could be meant.
+    """
+    ra = _find("right_ascension", columns.right_ascension, schema, where)
+    dec = _find("declination", columns.declination, schema, where)
+    if ra is None or dec is None:
+        role = "right_ascension" if ra is None else "declination"
+        raise InputError(
+            f"{where}: no column of positions ({', '.join(USUAL[role])}); name it with {OPTIONS[role]}. "
+            f"{_offer(schema)}"
+        )
+    radius = None if columns.radius is None else _find("radius", columns.radius, schema, where)
+    return Placed(ra, dec, _find("id", columns.id, schema, where), radius)
 
 
 def choose(columns: Columns, schema: pa.Schema, where: str) -> Chosen:
@@ -103,6 +142,7 @@ def choose(columns: Columns, schema: pa.Schema, where: str) -> Chosen:
         _find("id", columns.id, schema, where),
         _find("right_ascension", columns.right_ascension, schema, where),
         _find("declination", columns.declination, schema, where),
+        None if columns.radius is None else _find("radius", columns.radius, schema, where),
     )
 
 
@@ -182,6 +222,7 @@ _FITS = {
     "bytes": _is_bytes,
     "right_ascension": _is_angle,
     "declination": _is_angle,
+    "radius": _is_angle,
 }
 _NEEDED = {
     "id": "text or integers",
@@ -189,4 +230,5 @@ _NEEDED = {
     "bytes": "bytes",
     "right_ascension": "degrees",
     "declination": "degrees",
+    "radius": "arcseconds",
 }

@@ -38,8 +38,12 @@ class Entry:
         What changes when the bytes change: a time of modification, an ETag, a checksum.
     right_ascension, declination : float
         Degrees (ICRS); NaN if the input does not say.
+    radius : float
+        petroR90, arcsec; NaN if the input does not say.
     error : str
         Why it cannot be read, if that was found out while listing; "" else. It is a row all the same.
+    carried : str
+        Values of the columns that the output takes over (`Columns.carried`), a JSON list; "" if there are none.
     """
 
     id: str
@@ -52,12 +56,16 @@ class Entry:
     stamp: str = ""
     right_ascension: float = math.nan
     declination: float = math.nan
+    radius: float = math.nan
     error: str = ""
+    carried: str = ""
 
     @property
     def identity(self) -> bytes:
         """All that tells these bytes from others, for a digest; an address may be signed anew."""
-        told = (self.id, self.kind, public(self.location), self.member, self.offset, self.size, self.stamp)
+        told = [self.id, self.kind, public(self.location), self.member, self.offset, self.size, self.stamp]
+        if not math.isnan(self.radius):
+            told.append(self.radius)
         return "\0".join(map(str, told)).encode("utf-8", "surrogateescape")
 
 

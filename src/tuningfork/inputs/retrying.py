@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
 from ..images import PictureError
+from ..patience import GivenUp, Passing, tried
 from .source import CHANGED, Unreachable
 
 __all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "patiently", "timeout"]
 
 TRIES = 6
-#: Seconds before the second try; each next one is twice as long, and a random half of it is left out, so that
-#: those who failed together do not come back together.
+#: Seconds before the second try; see `patience.tried`.
 PAUSE = 0.25
 #: Seconds that one try may take in all; an object that stalls is given up then.
 TIMEOUT = 60.0
@@ -88,26 +85,25 @@ def patiently(attempt: Callable[[], T]) -> T:
     Unreachable
         If all tries failed, or another one is of no use; the message tells how each of them ended.
     """
-    ends: Counter[str] = Counter()
-    for number in range(1, TRIES + 1):
-        try:
-            return attempt()
-        except PictureError:
-            raise
-        except Exception as error:  # fsspec's stores raise what their libraries do
-            status = _status(error)
-            passes, told = _judged(error, status)
-            if status == 404:
-                raise NotThere(f"cannot be read: {told}") from None
-            if status in (412, 416):
-                raise PictureError(CHANGED) from None
-            if not passes:
-                raise Unreachable(f"cannot be read: {told}") from None
-            ends[told] += 1
-        if number < TRIES:
-            time.sleep(PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1))
-    told = ", ".join(f"{end} ({times} times)" if times > 1 and len(ends) > 1 else end for end, times in ends.items())
-    raise Unreachable(f"cannot be read after {TRIES} tries: {told}")
+    try:
+        return tried(attempt, _passing, tries=TRIES, pause=PAUSE)
+    except GivenUp as error:
+        raise Unreachable(f"cannot be read {error}") from None
+
+
+def _passing(error: Exception) -> Passing:
+    """What another try may mend; else raises what is told of it."""
+    if isinstance(error, PictureError):
+        raise error
+    status = _status(error)
+    passes, told = _judged(error, status)
+    if status == 404:
+        raise NotThere(f"cannot be read: {told}") from None
+    if status in (412, 416):
+        raise PictureError(CHANGED) from None
+    if not passes:
+        raise Unreachable(f"cannot be read: {told}") from None
+    return Passing(told)
 
 
 def _status(error: BaseException | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from .rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
 from .source import CHANGED, Ahead, Source, Unreachable, why
 from .stores import store_of
 
-__all__ = ["EXTENSIONS", "RowOpener", "table_entries"]
+__all__ = ["EXTENSIONS", "RowOpener", "open_rows", "row_id", "table_entries"]
 
 #: Extension → how its rows are read; FITS is told by content, see `fits`.
 EXTENSIONS = {
@@ -37,6 +38,33 @@ EXTENSIONS = {
 EXACT = 2**53
 #: Bytes of pictures that are decoded together.
 BATCH_BYTES = 8 * 2**20
+
+
+def open_rows(location: str) -> tuple[Rows, str]:
+    """A table's rows, a file's or an address', and its stamp.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    where = text(public(location))
+    kind = EXTENSIONS.get(Path(name_of(location)).suffix.lower())
+    if kind is None:
+        raise InputError(f"{where}: no catalogue by its extension; {', '.join(EXTENSIONS)} are read")
+    if kind == "whole":
+        if is_address(location):
+            raise InputError(
+                f"{where}: only Parquet and CSV are read from a store; copy it to this machine, or save it so"
+            )
+        return WholeRows(location), ""
+    try:
+        source = opened(location)
+    except Unreachable as error:
+        raise InputError(f"{where}: {error}") from None
+    if kind == "csv" and is_address(location):
+        source = Ahead(source)
+    return (ParquetRows(source, where) if kind == "parquet" else CsvRows(source, where)), source.stamp
 
 
 def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry]:
@@ -53,27 +81,13 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
         that they cannot hold.
     """
     where = text(public(location))
-    kind = EXTENSIONS[Path(name_of(location)).suffix.lower()]
-    if kind == "whole":
-        if is_address(location):
-            raise InputError(
-                f"{where}: only Parquet and CSV are read from a store; copy it to this machine, or save it so"
-            )
-        table: Rows = WholeRows(location)
-        stamp = ""
-    else:
-        try:
-            source = opened(location)
-        except Unreachable as error:
-            raise InputError(f"{where}: {error}") from None
-        if kind == "csv" and is_address(location):
-            source = Ahead(source)
-        table = ParquetRows(source, where) if kind == "parquet" else CsvRows(source, where)
-        stamp = source.stamp
+    table, stamp = open_rows(location)
     chosen = choose(columns, table.schema, where)
     make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
-    names = [chosen.id, chosen.right_ascension, chosen.declination, _told(table.schema, chosen)]
-    wanted = [name for name in names if name is not None]
+    carried = [name for name, _ in columns.carried]
+    picture = _told(table.schema, chosen)
+    names = [chosen.id, chosen.right_ascension, chosen.declination, chosen.radius, columns.error, picture]
+    wanted = [*(name for name in names if name is not None), *carried]
     number = 0
     for number, (values, problem) in enumerate(table.rows(wanted), 1):
         row = f"{where}#row{number}"
@@ -81,20 +95,33 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
             yield Entry(f"row {number}", row, "file", "", error=problem)
             continue
         found = iter(values)
-        id_, right_ascension, declination, told = (None if name is None else next(found) for name in names)
-        name = _id(id_, chosen.id, where, number)
+        cells = [None if name is None else next(found) for name in names]
+        id_, right_ascension, declination, radius, reason, told = cells
+        name = row_id(id_, chosen.id, where, number)
         if chosen.id is not None and not name:
             yield Entry(f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one")
             continue
-        if not chosen.is_bytes and not str(told or "").strip():
-            problem = f"no path in column {chosen.picture!r}"
-            yield Entry(name or f"row {number}", row, "file", "", error=problem)
-            continue
         position = _position(right_ascension, declination)
-        yield make(number, row, name, told, position)
+        beside = {"right_ascension": position[0], "declination": position[1], "carried": _carried(found)}
+        problem = str(reason or "")
+        if chosen.radius is not None:
+            beside["radius"] = _number(radius)
+            if not problem and not 0 < beside["radius"] < math.inf:
+                problem = f"column {chosen.radius!r}: {str(radius)[:40]!r} is no radius above 0, arcsec"
+        if not problem and not chosen.is_bytes and not str(told or "").strip():
+            problem = f"no path in column {chosen.picture!r}"
+        if problem:
+            yield Entry(name or f"row {number}", row, "file", "", error=text(problem), **beside)
+            continue
+        yield replace(make(number, row, name, told), **beside)
 
 
-_Make = Callable[[int, str, str, object, tuple[float, float]], Entry]
+_Make = Callable[[int, str, str, object], Entry]
+
+
+def _carried(values: Iterator[object]) -> str:
+    told = list(values)
+    return json.dumps(told, default=str) if told else ""
 
 
 def _told(schema: pa.Schema, chosen: Chosen) -> str | None:
@@ -109,9 +136,9 @@ def _told(schema: pa.Schema, chosen: Chosen) -> str | None:
 def _bytes_row(schema: pa.Schema, chosen: Chosen, location: str, where: str, stamp: str) -> _Make:
     member = chosen.picture
 
-    def make(number: int, row: str, name: str, told: object, position: tuple[float, float]) -> Entry:
+    def make(number: int, row: str, name: str, told: object) -> Entry:
         stem = Path(str(told)).stem if told else ""
-        return Entry(name or text(stem) or str(number), row, "row", location, member, number - 1, -1, stamp, *position)
+        return Entry(name or text(stem) or str(number), row, "row", location, member, number - 1, -1, stamp)
 
     return make
 
@@ -120,7 +147,7 @@ def _path_row(location: str, where: str) -> _Make:
     is_remote = is_address(location)
     folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
 
-    def make(number: int, row: str, name: str, told: object, position: tuple[float, float]) -> Entry:
+    def make(number: int, row: str, name: str, told: object) -> Entry:
         path = str(told)
         try:
             entry = _reached(path, folder)
@@ -131,7 +158,7 @@ def _path_row(location: str, where: str) -> _Make:
                 store_of(entry.location)
             except Unreachable as error:
                 raise InputError(f"{where}, row {number}: {error}") from None
-        return replace(entry, id=name or entry.id, right_ascension=position[0], declination=position[1])
+        return replace(entry, id=name or entry.id)
 
     return make
 
@@ -153,7 +180,8 @@ def _reached(path: str, folder: str | Path) -> Entry:
     return object_entry(join(folder, path))
 
 
-def _id(value: object, column: str | None, where: str, number: int) -> str:
+def row_id(value: object, column: str | None, where: str, number: int) -> str:
+    """A cell as an ID, "" if it is blank; InputError for a decimal number that cannot hold its digits."""
     if value is None or value != value:
         return ""
     if isinstance(value, float):
@@ -167,13 +195,13 @@ def _id(value: object, column: str | None, where: str, number: int) -> str:
 
 
 def _position(right_ascension: object, declination: object) -> tuple[float, float]:
-    ra, dec = _degrees(right_ascension), _degrees(declination)
+    ra, dec = _number(right_ascension), _number(declination)
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
         return math.nan, math.nan
     return ra % 360, dec
 
 
-def _degrees(value: object) -> float:
+def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -43,10 +43,13 @@ class Cutout:
     picture : (H, W, 3) uint8
         Red, green, blue in 0…255; north is up (row 0), east is left (column 0).
     provenance : Provenance
+    warning : str
+        What to tell beside the row's prediction, such as a share of the frame without data; "" if nothing.
     """
 
     picture: NDArray[np.uint8]
     provenance: Provenance
+    warning: str = ""
 
 
 class SkySource(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 from ..files import check_writable, write_text
 from . import gallery, sections
 from .inside import inside
+from .mapped import mapped
 from .numbers import gather
 from .page import Markup, whole_page
 from .records import RecordError, read_study
@@ -79,7 +80,9 @@ def write_report(
     say("looking into a network")
     look, seen = inside(numbers, study)
     numbers["look"] = seen
-    shown += [look, gallery.mosaics(numbers, study), gallery.tree(numbers, study), sections.runs_list(numbers)]
+    say("mapping the galaxies")
+    drawn, numbers["map"] = mapped(study)
+    shown += [look, drawn, gallery.mosaics(numbers, study), gallery.tree(numbers, study), sections.runs_list(numbers)]
     name = study.folder.resolve().name
     page = whole_page(f"Galaxy morphologies: {name}", sections.about(numbers), shown)
     numbers = _plain(numbers)

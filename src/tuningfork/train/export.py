@@ -14,20 +14,22 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .. import votes
 from ..bundle import Outputs
-from ..model import softmax
+from ..model import FEATURES, INPUT, OUTPUT, softmax
 from ..schema import Tree
 from .network import MorphologyNetwork
 
-__all__ = ["deviation", "halved", "to_onnx"]
+__all__ = ["deviation", "halved", "to_onnx", "with_features"]
 
-INPUT, OUTPUT = "pictures", "logits"
 #: Smaller tensors (biases, depthwise filters, early layers) keep 32 bits: they weigh little and reach far. Of a trained
 #: MobileNetV2 (256 galaxies) 10,000 moved a fraction by 1.7e-3 at 4.9 MB, 60,000 by 7.6e-4 at 6.0 MB.
 _LEAST = 60_000
 
 
 def to_onnx(network: MorphologyNetwork, size: int) -> bytes:
-    """ONNX bytes of a network: `pictures` (N, 3, size, size) float32 → `logits` (N, A + C) float32."""
+    """ONNX bytes of a network: `pictures` (N, 3, size, size) float32 → `logits` (N, A + C), `features` (N, D) float32.
+
+    Features are what the linear head stands on.
+    """
     network = network.eval().cpu().to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, 3, size, size)
     stream = io.BytesIO()
@@ -50,6 +52,40 @@ def to_onnx(network: MorphologyNetwork, size: int) -> bytes:
         # The exporter notes source lines of its own run; they tell nothing about the model.
         del node.metadata_props[:]
         node.doc_string = ""
+    return with_features(model.SerializeToString())
+
+
+def with_features(data: bytes) -> bytes:
+    """The same network with what its last layer stands on as a second output, `features`: a name, no computation.
+
+    Raises
+    ------
+    ValueError
+        If its logits do not come from a linear layer on (N, D) features.
+    """
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    if FEATURES in [output.name for output in graph.output]:
+        return data
+    head = next(node for node in graph.node if OUTPUT in node.output)
+    inner = head.input[0]
+    shapes = {
+        value.name: value.type.tensor_type.shape.dim
+        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    width = shapes[inner][-1].dim_value if head.op_type == "Gemm" and len(shapes.get(inner, ())) == 2 else 0
+    if not width:
+        raise ValueError(f"the logits come from {head.op_type}, not from a linear layer on pooled features")
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == inner:
+                    names[place] = FEATURES
+    # What the exporter noted of the tensor's shape under its former name.
+    for value in [value for value in graph.value_info if value.name == inner]:
+        graph.value_info.remove(value)
+    batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
+    graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [batch, width]))
     onnx.checker.check_model(model)
     return model.SerializeToString()
 

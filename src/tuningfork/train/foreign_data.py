@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from ..bundle import open_bundle
 from ..catalog import CatalogError, RowError, read_table
 from ..images import PictureError, load_picture
 from ..preprocess import Preprocess
@@ -207,12 +208,13 @@ def _read_source(
 
 
 def _plain(tell: Tell) -> dict[str, Any]:
-    """What decides a training, without the path of a model, whose predictions decide."""
-    return {
+    """What decides a training: of a model its content, wherever it lies."""
+    plain = {
         name: dict(value) if isinstance(value, Mapping) else value
         for name in Tell.__slots__
         if (value := getattr(tell, name)) and name != "model"
     }
+    return {**plain, **({"model_sha256": open_bundle(tell.model).sha256} if tell.model else {})}
 
 
 def _rows(source: Source, table: Any, tree: Tree, errors: list[RowError]) -> dict[str, int]:

@@ -49,7 +49,7 @@ def about_run(
         for key in ("foreign", *about):
             if before.get(key) != about.get(key):
                 what = {
-                    "foreign": "other foreign sources",
+                    "foreign": "other foreign sources or another teacher",
                     "recipe": "another recipe",
                     "start_sha256": "other weights",
                 }.get(key, f"other {key[:-7]}")

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .. import votes
-from ..catalog import Column, arrow_schema, table_writer
+from ..catalog import Column, arrow_schema, table_writer, ucd
 from ..files import write_text
 from ..model import Model
 from ..predict import predict_batches
@@ -85,11 +85,14 @@ def write_truth(path: Path, data: Data, tree: Tree) -> None:
     rows = _judged(data)
     known = data.cumulative[rows]
     columns = [
-        Column("id", pa.string(), "Identifier of the galaxy"),
-        Column("path", pa.string(), "Picture file"),
-        Column("part", pa.string(), "Part of the split: validation or test"),
-        *(Column(name, pa.float64(), f"Volunteers' cumulative fraction {name}; NaN: unknown") for name in tree.columns),
-        Column("class", pa.int8(), "Class by the clean-sample rules; -1 fits none, -2 undecided"),
+        Column("id", pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER),
+        Column("path", pa.string(), "Picture file", ucd=ucd.FILE),
+        Column("part", pa.string(), "Part of the split: validation or test", ucd=ucd.SAMPLE),
+        *(
+            Column(name, pa.float64(), f"Volunteers' cumulative fraction {name}; NaN: unknown", "", ucd.VOTES)
+            for name in tree.columns
+        ),
+        Column("class", pa.int8(), "Class by the clean-sample rules; -1 fits none, -2 undecided", ucd=ucd.CLASS),
     ]
     _write(
         path,
@@ -113,16 +116,25 @@ def write_predictions(path: Path, model: Model, data: Data, *, batch: int = 64) 
     told = concatenated(tree, list(predict_batches(model, [data.paths[i] for i in rows], batch=batch)))
     answers, classes = model.bundle.outputs.widths(tree)
     columns = [
-        Column("id", pa.string(), "Identifier of the galaxy"),
-        Column("part", pa.string(), "Part of the split: validation or test"),
+        Column("id", pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER),
+        Column("part", pa.string(), "Part of the split: validation or test", ucd=ucd.SAMPLE),
     ]
     values: list[Any] = [[data.ids[i] for i in rows], data.parts[rows].tolist()]
     if answers:
-        columns += [Column(name, pa.float64(), f"Predicted cumulative fraction {name}") for name in tree.columns]
+        columns += [
+            Column(name, pa.float64(), f"Predicted cumulative fraction {name}", "", ucd.FRACTION)
+            for name in tree.columns
+        ]
         values += list(told.cumulative.T)
     if classes:
         columns += [
-            Column(f"class_{number}_probability", pa.float64(), f"Probability of class {number}, {rule.name}")
+            Column(
+                f"class_{number}_probability",
+                pa.float64(),
+                f"Probability of class {number}, {rule.name}",
+                "",
+                ucd.CLASS_PROBABILITY,
+            )
             for number, rule in enumerate(tree.classes)
         ]
         values += list(told.class_probability.T)

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from ..bundle import Bundle
-from .export import INPUT, OUTPUT
+from ..model import INPUT, OUTPUT
 from .mobilenet import fold_into
 from .network import MorphologyNetwork
 

@@ -1,0 +1,91 @@
+"""The reference of commands, written from the command line's own definition whenever the documents are built."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from tuningfork.cli import app as command_line
+
+__all__ = ["all_commands", "reference", "setup"]
+
+HEAD = """# Commands
+
+Written from what each command says under `--help`. Exit codes of all: 0 all well, 1 failed, 2 wrong usage, 3 done but
+some rows failed, 130 interrupted.
+"""
+
+
+def all_commands() -> Iterator[tuple[str, Any]]:
+    """Each command with its whole name, such as ``study paper``, in the order of `--help`."""
+
+    def below(group: Any, before: str) -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from below(command, f"{before}{name} ")
+            else:
+                yield before + name, command
+
+    yield from below(typer.main.get_command(command_line), "")
+
+
+def reference() -> str:
+    """The page, in MyST."""
+    return HEAD + "".join(_section(name, command) for name, command in all_commands())
+
+
+def _section(name: str, command: Any) -> str:
+    said, _, examples = inspect.cleandoc(command.help).partition("Examples:")
+    lines = [line.strip() for line in examples.splitlines() if line.strip()]
+    parts = [f"\n## tuningfork {name}\n", said.strip() + "\n"]
+    if lines:
+        parts.append("```console\n" + "".join(f"$ {line}\n" for line in lines) + "```\n")
+    panels: dict[str, list[Any]] = {}
+    for parameter in command.params:
+        if parameter.name != "help":
+            is_argument = parameter.param_type_name == "argument"
+            panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
+            panels.setdefault(panel, []).append(parameter)
+    for panel, parameters in panels.items():
+        parts.append(f"| {panel} | |\n|---|---|\n" + "".join(map(_row, parameters)))
+    return "\n".join(parts)
+
+
+def _row(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        names = f"`{parameter.metavar or parameter.name}`"
+    else:
+        names = ", ".join(f"`{name}`" for name in sorted((*parameter.opts, *parameter.secondary_opts), key=len))
+    told, default = (parameter.help or "").strip(), parameter.default
+    if isinstance(default, Enum):
+        told += " One of " + ", ".join(f"`{choice.value}`" for choice in type(default)) + "."
+    if parameter.required:
+        told += " *Required.*"
+    elif "[default:" not in told and isinstance(default, str | int | float | Path) and default is not False:
+        told += f" Default: `{getattr(default, 'value', default)}`."
+    # A bar would end the table's cell; braces and brackets are none of Markdown's here.
+    return f"| {names} | {_plain(told)} |\n"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([|<>\[\]{}])(?=[^`]*(?:`[^`]*`[^`]*)*$)", r"\\\1", " ".join(text.split()))
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Sphinx calls this."""
+    app.connect("builder-inited", _write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _write(app: Any) -> None:
+    page = Path(app.srcdir) / "reference" / "commands.md"
+    text = reference()
+    # The same text is not touched, so that Sphinx need not read it again.
+    if not page.exists() or page.read_text("utf-8") != text:
+        page.write_text(text, encoding="utf-8")

@@ -1,0 +1,109 @@
+"""What a column means, as metadata of an Arrow schema: description, unit and UCD, whatever format it came from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from .formats import CatalogError
+
+__all__ = ["ABOUT_TABLE", "Column", "about", "about_table", "arrow_schema", "meaning", "plain_schema", "unit_text"]
+
+#: What the metadata of a table may say of all its rows, and every format keeps.
+ABOUT_TABLE = ("description", "creator", "model", "model_sha256", "views", "precision")
+_ABOUT_COLUMN = ("description", "unit", "ucd")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an output table.
+
+    Parameters
+    ----------
+    unit : VOUnit text, "" for a number without dimension, None where there is nothing to measure
+    ucd : words of UCD1+ (IVOA's unified content descriptors), "" for none
+    """
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str | None = None
+    ucd: str = ""
+
+
+def meaning(description: str | None = None, unit: str | None = None, ucd: str | None = None) -> dict[str, str]:
+    """A field's metadata; what is not known is left out."""
+    told = {"description": description or None, "unit": unit, "ucd": ucd or None}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def arrow_schema(columns: Iterable[Column], metadata: dict[str, str] | None = None) -> pa.Schema:
+    """An Arrow schema that carries every column's description, unit and UCD."""
+    fields = [pa.field(c.name, c.type, metadata=meaning(c.description, c.unit, c.ucd)) for c in columns]
+    return pa.schema(fields, metadata=metadata or {})
+
+
+def about(field: pa.Field) -> dict[str, str]:
+    """What a field's metadata says: any of `description`, `unit` and `ucd`."""
+    return _texts(field.metadata, _ABOUT_COLUMN)
+
+
+def about_table(schema: pa.Schema) -> dict[str, str]:
+    """What a schema's metadata says of the whole table, by the keys `ABOUT_TABLE`."""
+    return _texts(schema.metadata, ABOUT_TABLE)
+
+
+def _texts(metadata: Mapping[bytes, bytes] | None, keys: tuple[str, ...]) -> dict[str, str]:
+    found = metadata or {}
+    return {key: found[key.encode()].decode("utf-8", "replace") for key in keys if key.encode() in found}
+
+
+def plain_schema(schema: pa.Schema, kind: str, *, vectors: bool = True) -> pa.Schema:
+    """What to cast a table to before it is written as `kind`: truths, integers, floats, texts, vectors of floats.
+
+    Dates, times, decimals and unsigned integers of 64 bits become text, dictionaries their values.
+
+    Raises
+    ------
+    CatalogError
+        If a column is of a type that the format cannot hold.
+    """
+    return pa.schema(
+        [field.with_type(_plain(field.type, field.name, kind, vectors)) for field in schema], schema.metadata
+    )
+
+
+def _plain(type_: pa.DataType, name: str, kind: str, vectors: bool) -> pa.DataType:
+    is_ = pa.types
+    if is_.is_dictionary(type_):
+        return _plain(type_.value_type, name, kind, vectors)
+    if is_.is_float16(type_):
+        return pa.float32()
+    if is_.is_uint64(type_):
+        return pa.string()  # a number of FITS and VOTable has 63 bits
+    if is_.is_boolean(type_) or is_.is_integer(type_) or is_.is_floating(type_):
+        return type_
+    if is_.is_null(type_) or is_.is_string(type_) or is_.is_large_string(type_) or is_.is_string_view(type_):
+        return pa.string()
+    if (is_.is_temporal(type_) and not is_.is_duration(type_)) or is_.is_decimal(type_):
+        return pa.string()
+    if vectors and is_.is_fixed_size_list(type_) and is_.is_floating(type_.value_type):
+        return pa.list_(type_.value_type, type_.list_size)
+    raise CatalogError(f"column {name!r} is of type {type_}, which {kind} cannot hold; leave it out, or write .parquet")
+
+
+def unit_text(unit: Any) -> str | None:
+    """An astropy unit as VOUnit text; as it calls itself if VOUnit has no such unit."""
+    if unit is None:
+        return None
+    with warnings.catch_warnings():
+        # Units that the standard knows but does not like.
+        warnings.simplefilter("ignore")
+        try:
+            return str(unit.to_string("vounit"))
+        except (ValueError, TypeError, AttributeError):
+            return str(unit)

@@ -1,0 +1,17 @@
+// Elements from data; texts are only ever texts, whatever a file is called.
+
+/** An element with attributes (false and null are left out) and children, elements or texts. */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child != null && child !== false));
+  return made;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** 0.634 → "63 %" */
+export const percent = (share) => (share == null ? "–" : `${Math.round(share * 100)} %`);

@@ -1,0 +1,73 @@
+"""Embeddings as short unit vectors: centred, on their principal axes, of length 1, so that a product is a cosine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["COMPONENTS", "SAMPLE", "Axes", "fit_axes", "principal"]
+
+#: Of the 10 nearest among 4,050 real galaxies by all 2,560 numbers of `default`, 128 axes find 9.7, 64 find 9.5 and 256
+#: find 9.9 (`scripts/similar_libraries.py`).
+COMPONENTS = 128
+#: Embeddings that the axes are fitted on.
+SAMPLE = 4096
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Mean (D,) and K orthonormal axes (K, D), float32, of embeddings that were scaled to length 1."""
+
+    mean: Floats
+    axes: Floats
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.axes.shape[1]
+
+    @property
+    def components(self) -> int:
+        """K."""
+        return self.axes.shape[0]
+
+    def vectors(self, embeddings: ArrayLike) -> Floats:
+        """Embeddings (N, D) → unit vectors (N, K) float32; NaN where an embedding is not finite."""
+        values = np.asarray(embeddings, np.float32)
+        if values.ndim != 2 or values.shape[1] != self.width:
+            raise ValueError(f"embeddings of shape {values.shape}; (N, {self.width}) is expected")
+        # What is not finite must not spread to other rows through the product.
+        good = np.isfinite(values).all(1)
+        out = np.full((len(values), self.components), np.nan, np.float32)
+        out[good] = _of_length_1((_of_length_1(values[good]) - self.mean) @ self.axes.T)
+        return out
+
+
+def fit_axes(embeddings: ArrayLike, components: int = COMPONENTS) -> Axes:
+    """Principal axes of embeddings (N, D), all finite; fewer than `components` if N or D are smaller."""
+    mean, axes, _ = principal(_of_length_1(np.asarray(embeddings, np.float32)), components)
+    return Axes(mean, axes)
+
+
+def principal(values: Floats, components: int) -> tuple[Floats, Floats, Floats]:
+    """Mean (D,), principal axes (K, D) and variances (K,) of values (N, D), the largest first; K ≤ N and D."""
+    mean = values.mean(0)
+    away = values - mean
+    if len(away) < away.shape[1]:
+        _, singular, axes = np.linalg.svd(away, full_matrices=False)
+        variances = singular**2
+    else:
+        # In rising order; a fifth of the time of the singular values.
+        variances, axes = np.linalg.eigh(away.T @ away)
+        variances, axes = variances[::-1], axes.T[::-1]
+    return mean, np.ascontiguousarray(axes[:components]), np.maximum(variances[:components], 0) / len(away)
+
+
+def _of_length_1(values: Floats) -> Floats:
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    # A zero vector has no direction; it stays as it is, as far from all as what is at a right angle.
+    return values / np.where(lengths > 0, lengths, 1)

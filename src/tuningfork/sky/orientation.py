@@ -1,0 +1,173 @@
+"""Which way an image lies on the sky, and the image with north up and east left."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Orientation",
+    "celestial",
+    "laid_on",
+    "north_up",
+    "orientation",
+    "pixels_at",
+    "sky_at",
+    "straight_grid",
+]
+
+#: Degrees: an image that lies so straight is turned by whole quarters, and no pixel is interpolated. A network that
+#: was trained on galaxies in any direction cannot tell a degree, but interpolation smooths the noise that it sees.
+STRAIGHT = 1.0
+#: Arcseconds a pixel between which a WCS is believed.
+FINEST, COARSEST = 1e-4, 3600.0
+#: Flux that no pixel has; and the share of holes among its neighbours that makes an interpolated pixel one.
+ABSURD, MOST_HOLE = 1e30, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Orientation:
+    """The sky around one pixel.
+
+    Parameters
+    ----------
+    jacobian : (2, 2) float64
+        Degrees of the sky (east, north) for a step of one pixel (along columns' numbers, along rows' numbers).
+    """
+
+    jacobian: NDArray[np.float64]
+
+    @property
+    def pixel_scale(self) -> float:
+        """Arcseconds: the side of a square as large as the pixel."""
+        return 3600 * math.sqrt(abs(np.linalg.det(self.jacobian)))
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether east is on the right of north."""
+        return bool(np.linalg.det(self.jacobian) > 0)
+
+    @property
+    def position_angle(self) -> float:
+        """Degrees from the direction of growing rows to north, counter-clockwise as displayed, (−180, 180]."""
+        x, y = np.linalg.solve(self.jacobian, (0.0, 1.0))
+        return math.degrees(math.atan2(-x, y))
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """(2, 2) where a pixel's step to the west (first column) and to the north (second) leads, in pixels (x, y)."""
+        return np.linalg.inv(self.jacobian) @ np.diag((-1, 1)) * (self.pixel_scale / 3600)
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether quarter turns and a reflection put north up, but for `STRAIGHT` degrees."""
+        return bool(np.abs(self.steps - np.rint(self.steps)).max() <= math.radians(STRAIGHT))
+
+
+def celestial(header: Any) -> tuple[Any, str]:
+    """The WCS of an image's two axes of the sky, or None and why there is none that can be used."""
+    from astropy.wcs import WCS
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wcs = WCS(header).celestial
+            if wcs.naxis != 2 or not wcs.has_celestial:
+                return None, "no WCS"
+            # Whether its numbers lead anywhere is only found out by using them.
+            found = orientation(wcs, (wcs.wcs.crpix[0] - 1, wcs.wcs.crpix[1] - 1))
+    except Exception as error:  # wcslib and astropy raise many kinds
+        return None, f"broken WCS ({' '.join(str(error).split())[:120] or type(error).__name__})"
+    if found is None:
+        return None, "broken WCS (its pixels have no place or no size in the sky)"
+    return wcs, ""
+
+
+def orientation(wcs: Any, pixel: tuple[float, float]) -> Orientation | None:
+    """How the sky lies around a pixel (column, row), both from 0; None where the WCS has no sky or an absurd one."""
+    x, y = pixel
+    half = 0.5
+    with np.errstate(all="ignore"):
+        ra, dec = sky_at(wcs, np.array([x + half, x - half, x, x]), np.array([y, y, y + half, y - half]))
+        east = (ra[::2] - ra[1::2] + 180) % 360 - 180
+        jacobian = np.array([east * math.cos(math.radians(dec.mean())), dec[::2] - dec[1::2]])
+        if not np.isfinite(jacobian).all() or np.linalg.det(jacobian) == 0:
+            return None
+    found = Orientation(jacobian)
+    # A pixel that is ten times as long as wide is a mistake of the header.
+    return found if FINEST <= found.pixel_scale <= COARSEST and np.abs(found.steps).max() < 10 else None
+
+
+def sky_at(wcs: Any, columns: Any, rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """ICRS right ascension and declination, degrees, of pixels counted from 0."""
+    place = wcs.pixel_to_world(columns, rows).icrs
+    return np.asarray(place.ra.deg), np.asarray(place.dec.deg)
+
+
+def pixels_at(wcs: Any, ra: Any, dec: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns and rows, from 0, of ICRS positions in degrees; NaN where the projection does not reach."""
+    from astropy.coordinates import SkyCoord
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        columns, rows = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg"))
+    return np.asarray(columns), np.asarray(rows)
+
+
+def north_up(planes: NDArray[np.float32], found: Orientation) -> NDArray[np.float32]:
+    """Quarter turns and a reflection: (B, H, W), rows growing upwards → (B, H, W) or (B, W, H), north up, east left.
+
+    No number changes. North is then within `STRAIGHT` degrees if ``found.is_straight``, within 45° else.
+    """
+    west, north = found.steps.T
+    is_swapped = abs(north[0]) > abs(north[1])
+    if is_swapped:
+        planes = planes.swapaxes(1, 2)
+        west, north = west[::-1], north[::-1]
+    columns, rows = (1 if west[0] > 0 else -1), (1 if north[1] > 0 else -1)
+    return planes[:, ::rows, ::columns]
+
+
+def laid_on(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """One plane on another WCS; NaN where it has no pixel. (h, w) float32 → `shape` float32.
+
+    Cubic splines, which leave the noise nearly as it is: half a pixel off, a linear interpolation halves its
+    variance twice, and a network takes that for another survey. They would carry a NaN through the whole image;
+    so holes are filled, and cut out again after it.
+    """
+    from reproject import reproject_interp
+
+    def laid(values: NDArray[np.float32], order: str) -> NDArray[np.float32]:
+        return reproject_interp((values, wcs), target, shape_out=shape, order=order, return_footprint=False)
+
+    hole = ~(np.abs(plane) < ABSURD)
+    if hole.all():
+        return np.full(shape, np.nan, np.float32)
+    if hole.any():
+        plane = np.where(hole, np.median(plane[~hole]), plane)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found = np.asarray(laid(plane, "bicubic"), np.float32)
+        if hole.any():
+            # NaN is below nothing.
+            found[~(laid(hole.astype(np.float32), "bilinear") < MOST_HOLE)] = np.nan
+    return found
+
+
+def straight_grid(right_ascension: float, declination: float, scale: float, shape: tuple[int, int]) -> Any:
+    """A WCS with north up and east left: tangent plane, the position in the middle, `scale` arcsec a pixel."""
+    from astropy.wcs import WCS
+
+    grid = WCS(naxis=2)
+    grid.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    grid.wcs.cunit = ["deg", "deg"]
+    grid.wcs.crval = [right_ascension, declination]
+    grid.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+    grid.wcs.cdelt = [-scale / 3600, scale / 3600]
+    grid.wcs.set()
+    return grid

@@ -1,0 +1,215 @@
+"""The documents: every command they print is one, most are run, the reference lacks nothing, the pages are whole."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+from PIL import Image
+
+from tuningfork.cli import app
+from tuningfork.simulate import simulate
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "_ext"))
+
+import commands  # noqa: E402
+
+PAGES = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts and p.stem != "commands")]
+
+#: What a line begins with that is none of our commands → why no test runs it.
+OTHERS = {
+    "sh scripts/": "CI runs it itself",
+    "pip install": "CI installs all of it",
+    "curl": "tests of the service ask it in every way",
+    "job=$(sbatch": "tests/test_shards.py runs this script without Slurm",
+    "sbatch": "tests/test_shards.py runs this script without Slurm",
+    "SHARDS=50 sbatch": "tests/test_shards.py runs this script without Slurm",
+}
+#: Words in one of our commands → why it is checked, but not run, here.
+NOT_RUN = {
+    "--size 40": "needs a WCS; tests of FITS pictures have one",
+    "--source": "asks services or tiles; tests/test_cutouts.py does, on loopback",
+    "s3://": "needs a store; tests/test_inputs_remote.py has one on loopback",
+    "--engine ray": "starts a cluster; tests/test_ray.py does",
+    "--address auto": "needs a cluster",
+    "/project/": "paths of a cluster",
+    "--hats": "tests/test_hats.py runs it",
+    "tuningfork train": "trains; tests/test_train*.py do",
+    "tuningfork calibrate": "needs a training's split; tests/test_calibrate.py",
+    "tuningfork study": "many trainings; tests/test_study.py and others",
+    "tuningfork report": "needs a training's or a study's folder; tests/test_report.py",
+    "tuningfork domain": "needs a training's split; tests/test_domain.py",
+    "tuningfork bench": "minutes; tests/test_bench.py",
+    "--split": "needs a training's split; tests/test_cli.py",
+    "run/bundle": "needs a training; tests/test_train_finetune.py",
+    "calibrated": "needs a training; tests/test_calibrate.py",
+    "tuningfork serve": "does not end; tests of the service start it",
+    "tuningfork label": "does not end; tests of labelling start it",
+    "tuningfork send": "needs TOPCAT or Aladin; tests speak SAMP to a hub of their own",
+    "tuningfork match": "needs positions; tests/test_match.py",
+    "tuningfork similar": "tests of similar galaxies",
+    "tuningfork index": "tests of similar galaxies",
+    "tuningfork map": "tests of similar galaxies",
+    "gz_decals.csv": "volunteers' votes of another survey; tests/test_labels.py",
+    "tuningfork rank": "tests/test_ranking.py",
+}
+
+
+def _lines(text):
+    """The commands of all console blocks, continued lines joined, comments left out."""
+    for block in re.findall(r"^ *```console\n(.*?)^ *```", text, re.M | re.S):
+        joined = re.sub(r"\\\n\s*", "", block)
+        for line in re.findall(r"^\s*\$ (.*)$", joined, re.M):
+            yield re.sub(r"\s+#\s.*$", "", line).strip()
+
+
+def _commands():
+    return [(page, line) for page in PAGES for line in _lines(page.read_text("utf-8"))]
+
+
+COMMANDS = _commands()
+OURS = [(page, line) for page, line in COMMANDS if line.startswith("tuningfork ")]
+RUN = [(page, line) for page, line in OURS if not any(words in line for words in NOT_RUN)]
+
+
+def _name(case):
+    return str(case.relative_to(ROOT)) if isinstance(case, Path) else case
+
+
+def _parse(line):
+    """Let our command line judge options, values and arguments, and do nothing."""
+    words = shlex.split(line.split(" | ")[0].split(" > ")[0])[1:]
+    command, name = typer.main.get_command(app), "tuningfork"
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        assert name in command.commands, f"no command {name!r}"
+        command = command.commands[name]
+    command.make_context(name, words)
+
+
+@pytest.mark.parametrize(("page", "line"), OURS, ids=_name)
+def test_every_printed_command_is_one(page, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cutouts").mkdir()  # an argument that has to be a folder
+    _parse(line)
+
+
+@pytest.mark.parametrize("line", ["tuningfork predict a.jpg --nonsense", "tuningfork nothing", "tuningfork merge"])
+def test_a_wrong_command_would_be_found(line):
+    with pytest.raises(Exception, match=r"(?i)nonsense|no command|missing"):
+        _parse(line)
+
+
+def test_every_line_is_checked_or_listed_with_its_reason():
+    lines = {line for _, line in COMMANDS}
+    unknown = [line for line in lines if not line.startswith(("tuningfork ", *OTHERS))]
+    assert unknown == []
+    assert len(RUN) > 15
+    assert [words for words in NOT_RUN if not any(words in line for line in lines)] == []
+    assert [words for words in OTHERS if not any(line.startswith(words) for line in lines)] == []
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with all that the pages' commands name, of simulated galaxies."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path_factory.mktemp("desk")
+    simulate(folder / "sim", 6, seed=6, workers=1)
+    (folder / "sim/training_solutions_rev1.csv").rename(folder / "training_solutions_rev1.csv")
+    pictures = folder / "images_training_rev1"
+    (folder / "sim/images_training_rev1").rename(pictures)
+    names = sorted(pictures.iterdir())
+    for copy in ("cutouts", "images_test_rev1"):
+        (folder / copy).mkdir()
+        for picture in names:
+            (folder / copy / picture.name).write_bytes(picture.read_bytes())
+    (folder / "galaxy.jpg").write_bytes(names[0].read_bytes())
+    table = pa.table({"objid": [path.stem for path in names], "file_loc": [str(path) for path in names]})
+    parquet.write_table(table, folder / "catalogue.parquet")
+    (folder / "shards").mkdir()
+    subprocess.run(["tar", "-cf", folder / "shards/0.tar", "-C", pictures, *(p.name for p in names)], check=True)
+    if fits := _fits():
+        for name in ("vis.fits", "galaxy.fits"):
+            fits.writeto(folder / name, _grey(names[0]))
+    return folder
+
+
+def _fits():
+    try:
+        from astropy.io import fits
+    except ImportError:
+        return None
+    return fits
+
+
+def _grey(path):
+    import numpy as np
+
+    return np.asarray(Image.open(path).convert("L"), "f4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted({page for page, _ in RUN}), ids=_name)
+def test_printed_commands_do_what_they_say(page, desk, run, monkeypatch):
+    """Page by page in the order of the lines, since what one writes another reads."""
+    pytest.importorskip("astropy", reason="the extra `sky` is not installed")
+    monkeypatch.chdir(desk)
+    for line in (line for where, line in RUN if where == page):
+        given = shlex.split(line.split(" | ")[0])[1:]
+        words = [name for word in given for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
+        output = Path(words[words.index("-o") + 1]) if "-o" in words else None
+        if output and output.is_dir():
+            shutil.rmtree(output)
+        run(*words)
+        assert output is None or output.exists(), line
+
+
+# ------------------------------------------------------------------ the reference, the build
+
+
+def test_the_reference_has_every_command_option_and_its_words():
+    page = commands.reference()
+    for name, command in commands.all_commands():
+        _, _, rest = page.partition(f"## tuningfork {name}\n")
+        section = rest.split("\n## ")[0]
+        assert "```console\n$ tuningfork" in section or "$ " in section, f"{name} has no example"
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            assert parameter.help, f"{name}: {parameter.name} says nothing"
+            shown = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar or parameter.name]
+            assert all(f"`{option}`" in section for option in shown), f"{name}: {shown}"
+
+
+def test_every_page_is_in_the_list_of_pages():
+    index = (DOCS / "index.md").read_text("utf-8")
+    listed = set(re.findall(r"^[\w/-]+$", index, re.M))
+    sources = [*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")]
+    pages = {str(p.relative_to(DOCS).with_suffix("")) for p in sources if "_build" not in p.parts}
+    assert (pages | {"reference/commands"}) - listed == {"index"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_between_pages_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        if target != "reference/commands.md":  # written by the build
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_documents_build_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx", reason="the extra `docs` is not installed")
+    words = ["-q", "-W", "--keep-going", "-D", "notebooks_run=0", "-b", "html", str(DOCS), str(tmp_path / "html")]
+    done = subprocess.run([sys.executable, "-m", "sphinx", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for page in (tmp_path / "html").rglob("*.html"):
+        # Nothing is fetched from elsewhere when a page is opened.
+        fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text("utf-8"))
+        assert [address for address in fetched if "canonical" not in address] == []

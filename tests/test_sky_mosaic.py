@@ -11,7 +11,7 @@ import pytest
 
 from tuningfork.images import PictureError
 from tuningfork.sky.mosaic import MosaicError, MosaicSource
-from tuningfork.sky.positions import check_positions
+from tuningfork.sky.positions import degrees
 from tuningfork.sky.tiles import read_tiles
 
 fits = pytest.importorskip("astropy.io.fits")
@@ -187,31 +187,21 @@ def test_where_tiles_lie_is_kept_until_they_change(tmp_path: Path, monkeypatch: 
 # ---------------------------------------------------------------- positions
 
 
-def test_sexagesimal_positions_are_read() -> None:
-    found = check_positions(["12:34:56.7", "01h00m00s", " 185.5 "], ["-01:02:03", "+10d30m", 3])
-    assert found.ra == pytest.approx([15 * (12 + 34 / 60 + 56.7 / 3600), 15, 185.5])
-    assert found.dec == pytest.approx([-(1 + 2 / 60 + 3 / 3600), 10.5, 3])
-    assert found.errors == ("", "", "")
-    assert found.warning == ""
-
-
-@pytest.mark.parametrize(("ra", "dec", "reason"), [
-    (math.nan, 1, "column 'ra' is blank"), (None, 1, "column 'ra' is blank"), (1, "", "column 'dec' is blank"),
-    (361, 1, "361 is outside of 0…360"), (1, -91, "-91 is outside"), ("x", 1, "'x' is no angle"),
-    ("12:61:00", 1, "no angle"), (math.inf, 1, "outside"), (object(), 1, "no angle"),
+@pytest.mark.parametrize(("value", "is_ra", "number"), [
+    ("12:34:56.7", True, 15 * (12 + 34 / 60 + 56.7 / 3600)), ("01h00m00s", True, 15), (" 185.5 ", True, 185.5),
+    ("-01:02:03", False, -(1 + 2 / 60 + 3 / 3600)), ("+10d30m", False, 10.5), (3, False, 3),
+    ("−01 02 03", False, -(1 + 2 / 60 + 3 / 3600)),
 ])  # fmt: skip
-def test_a_wrong_position_is_a_reason(ra: object, dec: object, reason: str) -> None:
-    found = check_positions([ra, 5], [dec, 6])
-    assert reason in found.errors[0]
-    assert found.errors[1] == ""
-    assert np.isnan([found.ra[0], found.dec[0]]).all()
+def test_positions_are_read_as_people_write_them(value: object, is_ra: bool, number: float) -> None:
+    assert degrees(value, "x", is_ra=is_ra) == (pytest.approx(number), "")
 
 
-def test_hours_are_told() -> None:
-    rng = np.random.default_rng(0)
-    dec = rng.uniform(-60, 60, 50)
-    assert "column 'RAJ2000': all 50 right ascensions are below 24" in (
-        check_positions(rng.uniform(0, 24, 50), dec, ra_name="RAJ2000").warning
-    )
-    assert check_positions(rng.uniform(0, 360, 50), dec).warning == ""
-    assert check_positions(rng.uniform(10, 20, 50), dec / 10).warning == ""
+@pytest.mark.parametrize(("value", "is_ra", "reason"), [
+    (math.nan, True, "no position: column 'x' is empty"), (None, True, "is empty"), ("", False, "is empty"),
+    (361, True, "361 is outside of 0…360"), (-91, False, "-91 is outside"), ("x", True, "'x' is no number of degrees"),
+    ("12:61:00", True, "no angle"), (math.inf, True, "outside"), (object(), True, "no number"),
+])  # fmt: skip
+def test_a_wrong_position_is_a_reason(value: object, is_ra: bool, reason: str) -> None:
+    number, told = degrees(value, "x", is_ra=is_ra)
+    assert reason in told
+    assert math.isnan(number)

@@ -13,6 +13,7 @@ from ..inputs.columns import choose_place
 from ..inputs.tables import open_rows, row_id
 from ..reading import text
 from ..sky.framing import FRAME_RADII
+from ..sky.positions import degrees
 
 __all__ = ["PIXELS", "Frame", "Place", "Survey", "places", "survey"]
 
@@ -133,27 +134,15 @@ def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterat
         ra, dec, id_, radius = (None if name is None else next(found) for name in wanted)
         name = row_id(id_, chosen.id, where, number + 1)
         named = name or (f"row {number + 1}" if chosen.id else str(number + 1))
-        error = _problem(ra, chosen.right_ascension, 0, 360) or _problem(dec, chosen.declination, -90, 90)
+        right, error = degrees(ra, chosen.right_ascension, is_ra=True)
+        declination, other = degrees(dec, chosen.declination, is_ra=False)
+        error = error or other
         size = frame.side(radius)
         if not error and math.isnan(size):
             error = f"column {chosen.radius!r}: {_shown(radius)} is no radius above 0, arcsec"
         if chosen.id is not None and not name:
             error = f"no ID in column {chosen.id!r}; give the galaxy one"
-        yield Place(number, named, _number(ra), _number(dec), size, error)
-
-
-def _problem(value: object, column: str, least: float, most: float) -> str:
-    """Why this is no angle, "" if it is one."""
-    number = _number(value)
-    if math.isnan(number):
-        if value is None or str(value).strip().lower() in ("", "nan"):
-            return f"no position: column {column!r} is empty"
-        if isinstance(value, str) and (":" in value or len(value.split()) > 1 or "h" in value.lower()):
-            return f"column {column!r}: {_shown(value)} is sexagesimal; degrees are expected"
-        return f"column {column!r}: {_shown(value)} is no number of degrees"
-    if not least <= number <= most:
-        return f"column {column!r}: {number:g} is outside of {least:g}…{most:g} degrees"
-    return ""
+        yield Place(number, named, right, declination, size, error)
 
 
 def _number(value: object) -> float:

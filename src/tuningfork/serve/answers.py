@@ -143,7 +143,7 @@ class ModelCard(BaseModel):
 
 def galaxy_of(prediction: Prediction, level: float) -> Galaxy:
     """A prediction as the service tells it; NaN becomes null."""
-    galaxy = Galaxy(name=prediction.path, error=prediction.error)
+    galaxy = Galaxy(name=prediction.path, error=prediction.error, warning=prediction.warning)
     if prediction.error:
         return galaxy
     tree = prediction.tree

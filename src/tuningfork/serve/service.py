@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,7 +64,6 @@ class _Row:
     ra: float | None = None
     dec: float | None = None
     origin: str = ""
-    warning: str = ""
 
 
 class Service:
@@ -150,9 +149,8 @@ class Service:
             picture, warning = self._picture(content)
         except PictureError as error:
             return _Row(_unread(name, str(error)))
-        read = self.model.reading.read(picture, name=_named(name))
-        shown = data_address(modest(picture, PREVIEW)) if pictures else None
-        return _Row(read, shown, warning=warning)
+        read = replace(self.model.reading.read(picture, name=_named(name)), warning=warning)
+        return _Row(read, data_address(modest(picture, PREVIEW)) if pictures else None)
 
     def _picture(self, content: bytes) -> tuple[Picture, str]:
         """A picture out of a file's bytes, FITS with north up, and what to tell of it."""
@@ -171,18 +169,18 @@ class Service:
         except PictureError as error:
             return _Row(_unread(position.name, str(error)), None, position.ra, position.dec)
         read = self.model.reading.read(cutout.picture, name=_named(position.name))
+        read = replace(read, warning=cutout.warning)
         told = cutout.provenance
         origin = f"{told.source} {told.layer}, {told.pixel_scale:.3g}″ a pixel, {told.time}"
         # Exact, since the page sends it back to look into it.
         shown = data_address(cutout.picture, "PNG") if pictures else None
-        return _Row(read, shown, position.ra, position.dec, origin, cutout.warning)
+        return _Row(read, shown, position.ra, position.dec, origin)
 
     async def _results(self, rows: Sequence[_Row], result: str) -> Results:
         predictions = await self.batcher.predict([row.read for row in rows])
         galaxies = []
         for number, row in enumerate(rows):
             galaxy = galaxy_of(predictions[number], float(predictions.level[number]))
-            galaxy.warning = row.warning
             galaxy.picture, galaxy.ra, galaxy.dec, galaxy.origin = row.picture, row.ra, row.dec, row.origin
             galaxies.append(galaxy)
         failed = sum(bool(galaxy.error) for galaxy in galaxies)

@@ -53,10 +53,10 @@ def interrupted_after(count):
     """Ctrl-C when `count` pictures have been read; the block must pass it on."""
     numbers = itertools.count(1)
 
-    def failing(self, source, number=0, *, name=None):
+    def failing(self, *arguments, **options):
         if next(numbers) > count:
             raise KeyboardInterrupt
-        return READ(self, source, number, name=name)
+        return READ(self, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Reading, "read", failing)
@@ -182,10 +182,10 @@ def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypat
         most = max(most, held)
         return READ(self, source, number, name=name)
 
-    def counting_finish(rows, views, *, batch=None):
+    def counting_finish(rows, views, **options):
         nonlocal held
         held -= len(rows)
-        return finish(rows, views, batch=batch)
+        return finish(rows, views, **options)
 
     monkeypatch.setattr(Reading, "read", counting_read)
     monkeypatch.setattr(model, "finish", counting_finish)
@@ -288,10 +288,10 @@ def test_two_runs_do_not_write_one_output(model, pictures, tmp_path, monkeypatch
     pytest.importorskip("fcntl")
     finish = model.finish
 
-    def meanwhile(rows, views, *, batch=None):
+    def meanwhile(rows, views, **options):
         with pytest.raises(PredictError, match="another run"):
             predict_files(model, [pictures], tmp_path / "out.csv", resume=True)
-        return finish(rows, views, batch=batch)
+        return finish(rows, views, **options)
 
     monkeypatch.setattr(model, "finish", meanwhile)
     assert predict_files(model, [pictures], tmp_path / "out.csv", views=1).rows == 40

@@ -102,7 +102,7 @@ def predict_files(
     kaggle : bool
         Write GalaxyID and the cumulative columns in the campaign's order.
     embeddings : bool
-        Write what the networks see as a column too, in the same pass; only Parquet and FITS hold it.
+        Write what the networks see as a column too, in the same pass; CSV does not hold it.
     views : 1, 2, 4, 8 or None
         Rotated and reflected views to average; None: as the model asks.
     batch : int, optional
@@ -272,7 +272,7 @@ def _check_vectors(output: Path, kaggle: bool) -> None:
         raise PredictError("Kaggle's layout has no place for embeddings; leave one of them out")
     if output.suffix and table_format(output) not in VECTOR_FORMATS:
         raise PredictError(
-            f"{output}: embeddings are vectors, which Parquet and FITS hold; name it {output.stem}.parquet, or a folder"
+            f"{output}: embeddings are vectors, no column of CSV; name it {output.stem}.parquet, or a folder"
         )
 
 

@@ -98,7 +98,7 @@ def predict(
     ] = None,
     embeddings: Annotated[
         bool,
-        typer.Option("--embeddings", help="Also what the networks see, as a column of vectors: Parquet and FITS only."),
+        typer.Option("--embeddings", help="Also what the networks see, as a column of vectors; not in CSV."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     as_json: JsonOption = False,

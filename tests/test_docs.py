@@ -34,6 +34,8 @@ OTHERS = {
 #: Words in one of our commands → why it is checked, but not run, here.
 NOT_RUN = {
     "--size 40": "needs a WCS; tests of FITS pictures have one",
+    "--bands g,r,i": "needs files of three bands; tests/test_sky_predict.py has some",
+    "--mask DQ": "needs masks and radii; tests/test_sky_predict.py has some",
     "--source": "asks services or tiles; tests/test_cutouts.py does, on loopback",
     "s3://": "needs a store; tests/test_inputs_remote.py has one on loopback",
     "--engine ray": "starts a cluster; tests/test_ray.py does",

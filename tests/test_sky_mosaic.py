@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tuningfork.images import PictureError
 from tuningfork.sky.mosaic import MosaicError, MosaicSource
-from tuningfork.sky.positions import degrees
+from tuningfork.sky.positions import angle, degrees
 from tuningfork.sky.tiles import read_tiles
 
 fits = pytest.importorskip("astropy.io.fits")
 pytest.importorskip("reproject")
+from astropy.coordinates import Angle  # noqa: E402
 from astropy.wcs import WCS  # noqa: E402
 
 SIDE, STEP, SCALE = 240, 90, 0.5
@@ -194,6 +197,14 @@ def test_where_tiles_lie_is_kept_until_they_change(tmp_path: Path, monkeypatch: 
 ])  # fmt: skip
 def test_positions_are_read_as_people_write_them(value: object, is_ra: bool, number: float) -> None:
     assert degrees(value, "x", is_ra=is_ra) == (pytest.approx(number), "")
+
+
+@given(st.sampled_from(["", "-", "+"]), st.integers(0, 23), st.integers(0, 59), st.floats(0, 59.9), st.booleans())
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_sexagesimal_angles_are_astropys(sign: str, whole: int, minutes: int, seconds: float, hours: bool) -> None:
+    text = f"{sign}{whole:02d}:{minutes:02d}:{seconds:09.6f}"
+    expected = Angle(text, unit="hourangle" if hours else "deg").deg
+    assert angle(text, hours=hours) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("value", "is_ra", "reason"), [

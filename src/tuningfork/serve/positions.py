@@ -6,11 +6,11 @@ import math
 import re
 from dataclasses import dataclass
 
+from ..sky.positions import angle
 from .uploads import label
 
 __all__ = ["Position", "positions_in"]
 
-_SEXAGESIMAL = re.compile(r"[:hd°]", re.IGNORECASE)
 _HEADER = re.compile(r"\b(ra|dec|right|declination)\b", re.IGNORECASE)
 
 
@@ -44,21 +44,9 @@ def _position(line: str, number: int) -> Position:
     if len(cells) < 2:
         return Position(name, math.nan, math.nan, "a line has RA and Dec, such as 185.7289 15.8223")
     try:
-        ra, dec = _degrees(cells[-2], hours=True), _degrees(cells[-1], hours=False)
+        ra, dec = angle(cells[-2], hours=True), angle(cells[-1], hours=False)
     except ValueError:
         return Position(name, math.nan, math.nan, f"{' '.join(cells[-2:])[:60]!r} is no RA and Dec")
     if not 0 <= ra <= 360 or not -90 <= dec <= 90:
         return Position(name, math.nan, math.nan, f"RA {ra:g}, Dec {dec:g}: RA is in 0…360, Dec in −90…90 degrees")
     return Position(name, ra % 360, dec)
-
-
-def _degrees(text: str, hours: bool) -> float:
-    text = text.replace("−", "-")
-    if not _SEXAGESIMAL.search(text):
-        return float(text)
-    sign = -1 if text.startswith("-") else 1
-    parts = [float(part) for part in re.split(r"[:hdms°′″'\"]+", text.lstrip("+-").lower()) if part]
-    if not 1 <= len(parts) <= 3 or any(part < 0 or part >= 60 for part in parts[1:]):
-        raise ValueError(text)
-    value = sum(part / 60**power for power, part in enumerate(parts))
-    return sign * value * (15 if hours else 1)

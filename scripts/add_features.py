@@ -9,9 +9,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from tuningfork.bundle import open_bundle, write_bundle
-from tuningfork.card import model_card
-from tuningfork.train.export import with_features
+from tuningfork.model.bundle import open_bundle, write_bundle
+from tuningfork.model.card import model_card
+from tuningfork.training.export_onnx import with_features
 
 
 def main() -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tuningfork import metrics
-from tuningfork.files import write_text
-from tuningfork.images import find_pictures
-from tuningfork.model import load
-from tuningfork.train.fit import train
-from tuningfork.train.recipe import Recipe, load_recipe
-from tuningfork.train.start import adapted
+from tuningfork._utils.files import write_text
+from tuningfork.evaluation import metrics
+from tuningfork.images.read import find_pictures
+from tuningfork.model.model import load
+from tuningfork.training.initial.weights import adapted
+from tuningfork.training.recipe import Recipe, load_recipe
+from tuningfork.training.train import train
 
 TEST = 400
 SCRATCH_RATES = (1e-3, 4e-3)

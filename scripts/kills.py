@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tuningfork.images import find_pictures
-from tuningfork.manifest import read_run
-from tuningfork.merging import merge
+from tuningfork.images.read import find_pictures
+from tuningfork.pipeline.manifest import read_run
+from tuningfork.pipeline.merge import merge
 
 
 def linked(folder: Path, rows: int, into: Path) -> Path:

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tuningfork.teach.agreement import agreement
-from tuningfork.teach.store import Store
-from tuningfork.teach.tally import tally
+from tuningfork.labelling.agreement import agreement
+from tuningfork.labelling.campaign import Store
+from tuningfork.labelling.tally import tally
 
 PEOPLE = ("Ada", "Ben")
 

@@ -27,7 +27,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tuningfork.simulate import draw, render
+from tuningfork.simulation import draw, render
 
 MIB = 2**20
 PICTURES = 16

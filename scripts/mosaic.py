@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tuningfork.simulate import galaxies
+from tuningfork.simulation import galaxies
 
 COLUMNS, SIDE, GAP = 6, 160, 12
 

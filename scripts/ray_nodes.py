@@ -20,9 +20,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 import tuningfork
-from tuningfork.engines import ray as engine
-from tuningfork.images import find_pictures
-from tuningfork.predict import predict_files
+from tuningfork.images.read import find_pictures
+from tuningfork.pipeline.predict import predict_files
+from tuningfork.pipeline.ray import engine
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 import tuningfork
-from tuningfork.simulate import draw, render
+from tuningfork.simulation import draw, render
 
 INDICES = range(8)
 SIDE, TEXT, GAP, COLUMNS = 300, 150, 12, 4

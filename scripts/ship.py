@@ -12,8 +12,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tuningfork.bundle import open_bundle, write_bundle
-from tuningfork.card import model_card
+from tuningfork.model.bundle import open_bundle, write_bundle
+from tuningfork.model.card import model_card
 
 ABOUT = json.loads(Path(__file__).with_name("ship.json").read_text("utf-8"))
 

@@ -17,10 +17,10 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from tuningfork.arrow import vector_array, vectors
-from tuningfork.catalog import read_table
-from tuningfork.embedding import COLUMN
-from tuningfork.similar.axes import Axes, fit_axes
+from tuningfork.model.embeddings import COLUMN
+from tuningfork.similarity.pca import Axes, fit_axes
+from tuningfork.tables import read_table
+from tuningfork.tables.arrow import vector_array, vectors
 
 NEAREST, QUERIES = 10, 200
 

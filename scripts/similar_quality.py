@@ -12,17 +12,17 @@ import argparse
 import numpy as np
 from PIL import Image
 
-from tuningfork import votes
-from tuningfork.arrow import vectors
-from tuningfork.catalog import read_table
-from tuningfork.embedding import COLUMN, embedder_of
-from tuningfork.evaluate import read_split
-from tuningfork.images import load_picture
-from tuningfork.labeltable import read_votes
-from tuningfork.metrics import bootstrap
-from tuningfork.model import load
-from tuningfork.schema import load_tree
-from tuningfork.similar.axes import fit_axes
+from tuningfork.evaluation.evaluate import read_split
+from tuningfork.evaluation.metrics import bootstrap
+from tuningfork.images.read import load_picture
+from tuningfork.model.embeddings import COLUMN, embedder_of
+from tuningfork.model.model import load
+from tuningfork.similarity.pca import fit_axes
+from tuningfork.tables import read_table
+from tuningfork.tables.arrow import vectors
+from tuningfork.votes import fractions as votes
+from tuningfork.votes.label_table import read_votes
+from tuningfork.votes.tree import load_tree
 
 NEAREST = 10
 

@@ -19,11 +19,11 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 import tuningfork
-from tuningfork.catalog import table_writer
-from tuningfork.simulate import draw, light
-from tuningfork.simulate.light import CAMERA_PIXEL, COMPOSITE_QUALITY, SKY_LIGHT, SKY_NOISE, stretch
-from tuningfork.sky.framing import FRAME_RADII
-from tuningfork.sky.mosaic import MosaicSource
+from tuningfork.images.fits.framing import FRAME_RADII
+from tuningfork.simulation import draw, light
+from tuningfork.simulation.render import CAMERA_PIXEL, COMPOSITE_QUALITY, SKY_LIGHT, SKY_NOISE, stretch
+from tuningfork.surveys.mosaic import MosaicSource
+from tuningfork.tables import table_writer
 
 GALAXIES, COLUMNS, CELL, STEP, OVERLAP, BORDER = 24, 6, 230, 400, 40, 12
 SEED, NORTH = 5, 12

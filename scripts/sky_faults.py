@@ -9,11 +9,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from skyserver import FRAME, Fault, Source, picture, sky_server  # noqa: E402
 
-from tuningfork.cutouts import Frame, make_cutouts, places  # noqa: E402
-from tuningfork.images import load_picture  # noqa: E402
-from tuningfork.sky.client import Client  # noqa: E402
-from tuningfork.sky.opening import open_source  # noqa: E402
-from tuningfork.sky.source import Cutout  # noqa: E402
+from tuningfork.images.read import load_picture  # noqa: E402
+from tuningfork.surveys import Frame, make_cutouts, places  # noqa: E402
+from tuningfork.surveys.client import Client  # noqa: E402
+from tuningfork.surveys.cutout import Cutout  # noqa: E402
+from tuningfork.surveys.registry import open_source  # noqa: E402
 
 #: Fault, how often it strikes (0: always), in words.
 FAULTS = (

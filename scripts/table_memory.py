@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tuningfork.catalog import table_writer
-from tuningfork.predictions import output_schema
-from tuningfork.schema import load_tree
+from tuningfork.model.predictions import output_schema
+from tuningfork.tables import table_writer
+from tuningfork.votes.tree import load_tree
 
 #: Rows that are handed over together.
 TOGETHER = 10_000

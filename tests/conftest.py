@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tuningfork.cli import app
-from tuningfork.schema import Tree, load_tree
+from tuningfork.votes.tree import Tree, load_tree
 
 
 @pytest.fixture(scope="session")

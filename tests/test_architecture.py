@@ -1,120 +1,101 @@
-"""The house: imports run downward only, predicting needs no PyTorch, every module says what it is."""
+"""The architecture: imports run from upper to lower layers, predicting needs no PyTorch, modules are documented."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import tuningfork
 
 ROOT = Path(tuningfork.__file__).parent
-FLOOR = {
-    "addresses": 0,
-    "appearance": 0,
-    "arrow": 0,
-    "files": 0,
-    "notebook": 0,
-    "patience": 0,
-    "workers": 0,
-    "conformal": 0,
-    "schema": 0,
-    "temperature": 0,
-    "domain": 1,
-    "votes": 1,
-    "images": 2,
-    "preprocess": 2,
-    "catalog": 2,
-    "metrics": 2,
-    "intervals": 2,
-    "ranking": 2,
-    "selective": 2,
-    "classtable": 3,
-    "embedding": 3,
-    "reliability": 3,
-    "calibration": 3,
-    "runtime": 3,
-    "sky": 3,
-    "reading": 4,
-    "bundle": 4,
-    "labeltable": 4,
-    "inputs": 5,
-    "labels": 5,
-    "card": 5,
-    "predictions": 5,
-    "submission": 5,
-    "manifest": 6,
-    "evaluate": 6,
-    "model": 6,
-    "merging": 7,
-    "hats": 7,
-    "tuning": 7,
-    "similar": 7,
-    "simulate": 7,
-    "selecting": 7,
-    "occlusion": 7,
-    "cutouts": 7,
-    "work": 8,
-    "match": 8,
-    "samp": 8,
-    "engines": 9,
-    "predict": 10,
-    "outside": 11,
-    "labelling": 11,
-    "demo": 11,
-    "speed": 11,
-    "train": 11,
-    "calibrate": 12,
-    "bench": 12,
-    "web": 12,
-    "study": 13,
-    "teach": 13,
-    "serve": 13,
-    "cli": 14,
-    "__main__": 15,
-}
+#: The layers of docs/develop/architecture: a package imports only from packages of lower layers.
+LAYERS = (
+    {"_utils"},
+    {"images", "tables"},
+    {"votes", "inputs"},
+    {"display"},
+    {"model"},
+    {"simulation", "surveys", "similarity"},
+    {"pipeline"},
+    {"training", "evaluation"},
+    {"labelling"},
+    {"web", "experiments"},
+    {"cli"},
+)
+LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}
+#: What the root holds beside the packages.
+ROOT_FILES = {"__init__.py", "__main__.py", "py.typed"}
 MODULES = sorted(ROOT.rglob("*.py"))
 
 
-def _room(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return parts[0]
-
-
-def _imported_rooms(path):
+def _imported_modules(path):
+    """Dotted names inside of the package, as tuples, of what a module imports from it."""
     package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
             names = [node.module] if node.module else [alias.name for alias in node.names]
             for name in names:
-                yield (*base, *name.split("."))[0]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tuningfork"):
-            yield ([*node.module.split("."), "__init__"])[1]
+                yield (*base, *name.split("."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tuningfork":
+            yield tuple(node.module.split(".")[1:])
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_run_downward(path):
-    room = _room(path)
-    if room == "__init__":
-        return
-    for other in _imported_rooms(path):
-        if other not in (room, "__init__", "__version__"):
-            assert FLOOR[other] < FLOOR[room], f"{room} imports {other}"
+def _inside(path):
+    """Modules below the root's packages; the root itself may import from any."""
+    return len(path.relative_to(ROOT).parts) > 1
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_module_opens_with_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+def test_the_root_holds_packages_only():
+    assert {path.name for path in ROOT.iterdir() if path.is_file()} <= ROOT_FILES
+    packages = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert packages == set(LAYER)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_public_names_are_documented(path):
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), f"{path.name}: {node.name}"
+def test_imports_run_downward():
+    upward = []
+    for path in filter(_inside, MODULES):
+        package = path.relative_to(ROOT).parts[0]
+        for other, *_ in _imported_modules(path):
+            if other in LAYER and other != package and LAYER[other] >= LAYER.get(package, 99):
+                upward.append(f"{path.relative_to(ROOT)} imports {other}")
+    assert not upward, "\n".join(upward)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    names = {}
+    for path in MODULES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[parts[:-1] if parts[-1] == "__init__" else parts] = path
+    imports = {name: {other for other in _imported_modules(path) if other in names} for name, path in names.items()}
+    done, circles = set(), []
+
+    def visit(name, trail):
+        if name in trail:
+            circles.append(" → ".join(".".join(part) for part in [*trail[trail.index(name) :], name]))
+        elif name not in done:
+            for other in imports[name]:
+                if other != name:
+                    visit(other, [*trail, name])
+            done.add(name)
+
+    for name in names:
+        if name:  # the root's imports are lazy
+            visit(name, [])
+    assert not circles, "\n".join(circles)
+
+
+def test_every_module_and_public_name_is_documented():
+    bare = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text("utf-8"))
+        if not ast.get_docstring(tree):
+            bare.append(str(path.relative_to(ROOT)))
+        for node in tree.body:
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node):
+                bare.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert not bare, "\n".join(bare)
 
 
 HEAVY = ("torch", "timm", "lightning", "onnx", "scipy", "pandas", "matplotlib", "astropy", "optuna", "sqlalchemy")

@@ -12,13 +12,13 @@ import typer.main
 from PIL import Image
 
 from tuningfork.cli import app
-from tuningfork.simulate import simulate
+from tuningfork.simulation import simulate
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "_ext"))
 
-import commands  # noqa: E402
+import commands
 
 PAGES = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts and p.stem != "commands")]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import whole_file
+from .._utils.files import whole_file
 from . import ours
 from .fresh import fresh_process
 from .pictures import repeated, small, temporary_folder

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..images import load_picture
-from ..model import OUTPUT, Model, load
-from ..runtime import open_network
+from ..images.read import load_picture
+from ..model.model import OUTPUT, Model, load
+from ..model.runtime import open_network
 from .fresh import BenchError, begin, end, own_group
 
 __all__ = ["BATCHES", "Limits"]

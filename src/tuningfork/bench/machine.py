@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..workers import available_cores
+from .._utils.processes import available_cores
 
 __all__ = ["Others", "machine"]
 

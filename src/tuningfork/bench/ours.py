@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..model import load
-from ..predict import predict_files
+from ..model.model import load
+from ..pipeline.predict import predict_files
 
 __all__ = ["predict_folder"]
 

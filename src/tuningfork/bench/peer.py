@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ..bundle import open_bundle
-from ..train import _torchvision as _torchvision
+from ..model.bundle import open_bundle
+from ..training import _torchvision as _torchvision
 
 # isort: split
 import lightning
@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from ..images import find_pictures
-from ..workers import available_cores
+from .._utils.processes import available_cores
+from ..images.read import find_pictures
 
 __all__ = ["BATCH", "predict_folder"]
 

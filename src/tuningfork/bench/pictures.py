@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..images import PictureError, find_pictures, load_picture
-from ..preprocess import Preprocess
-from ..simulate import draw, render
+from ..images.preprocess import Preprocess
+from ..images.read import PictureError, find_pictures, load_picture
+from ..simulation import draw, render
 from .fresh import BenchError
 
 __all__ = ["repeated", "simulated", "small", "temporary_folder", "users"]

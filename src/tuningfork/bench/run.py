@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..bundle import open_bundle
-from ..workers import available_cores
+from .._utils.processes import available_cores
+from ..model.bundle import open_bundle
 from . import ours
 from .fresh import fresh_process
 from .limits import BATCHES, Limits

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..train import _torchvision as _torchvision
+from ..training import _torchvision as _torchvision
 
 # isort: split
 import timm
@@ -21,13 +21,13 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from ..preprocess import Preprocess
-from ..schema import Tree, load_tree
-from ..train.allocator import keep_freed_memory
-from ..train.cache import content_key, frame_side, pack
-from ..train.data import Galaxies, Targets, TimedLoader, loader
-from ..train.module import MorphologyModule
-from ..train.recipe import Recipe
+from ..images.preprocess import Preprocess
+from ..training.dataset import Galaxies, Targets, TimedLoader, loader
+from ..training.image_cache import content_key, frame_side, pack
+from ..training.lightning_module import MorphologyModule
+from ..training.malloc import keep_freed_memory
+from ..training.recipe import Recipe
+from ..votes.tree import Tree, load_tree
 
 __all__ = ["steps"]
 

@@ -114,7 +114,7 @@ def bench_training(
     RecipeError, BenchError
         If there is no such recipe or picture, or a variant fails.
     """
-    from ..train.recipe import load_recipe
+    from ..training.recipe import load_recipe
 
     chosen = load_recipe(recipe).changed(size=size, batch=batch)
     names = [name for name in VARIANTS if compiled or name != "ours, compiled"]

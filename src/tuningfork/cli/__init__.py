@@ -1,28 +1,28 @@
 """The command line: thin, and the only room that prints."""
 
 # The order of the imports is the order of the commands in --help.
-from .base import app, main
+from .options import app, main
 
-from .predicting import merge, predict  # isort: skip
-from .cutting import cutouts  # isort: skip
-from .matching import match  # isort: skip
-from .sending import send  # isort: skip
-from .judging import classes, evaluate, lint  # isort: skip
-from .labelling import rank, select  # isort: skip
-from .teaching import label  # isort: skip
-from .finding import index, similar  # isort: skip
-from .scoring import score  # isort: skip
-from .learning import simulate, train  # isort: skip
-from .calibrating import calibrate  # isort: skip
-from .guarding import domain  # isort: skip
-from .studying import study_app  # isort: skip
-from .labour import labour  # isort: skip
-from .paper import paper  # isort: skip
-from .reporting import report  # isort: skip
-from .mapping import map  # isort: skip
-from .benching import bench  # isort: skip
-from .serving import serve  # isort: skip
-from .showing import demo, models  # isort: skip
+from .predict import merge, predict  # isort: skip
+from .cutouts import cutouts  # isort: skip
+from .match import match  # isort: skip
+from .send import send  # isort: skip
+from .evaluate import classes, evaluate, lint  # isort: skip
+from .rank import rank, select  # isort: skip
+from .label import label  # isort: skip
+from .similar import index, similar  # isort: skip
+from .score import score  # isort: skip
+from .train import simulate, train  # isort: skip
+from .calibrate import calibrate  # isort: skip
+from .ood import domain  # isort: skip
+from .study import study_app  # isort: skip
+from .study_labels import labour  # isort: skip
+from .study_paper import paper  # isort: skip
+from .report import report  # isort: skip
+from .map import map  # isort: skip
+from .bench import bench  # isort: skip
+from .serve import serve  # isort: skip
+from .models import demo, models  # isort: skip
 
 __all__ = [
     "app",

@@ -1,10 +1,10 @@
 """What there is to predict: folders, catalogues, archives and stores as rows, and their pictures' bytes."""
 
-from .entry import Entry
-from .errors import InputError
-from .finding import Columns, find_entries
+from .._utils.errors import InputError
+from .find import Columns, find_entries
+from .item import Entry
 from .listing import Digest, read_listing, write_listing
-from .opening import Opening
+from .readers import Opening
 
 __all__ = [
     "Columns",

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from ..addresses import is_address, public
-from .errors import InputError
+from .._utils.errors import InputError
+from .._utils.urls import is_address, public
 
 __all__ = ["STORES", "check_address", "is_address", "join", "name_of", "public", "split"]
 

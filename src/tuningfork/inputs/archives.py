@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from ..images import EXTENSIONS as PICTURES
-from ..images import MAX_FILE_BYTES, PictureError
-from ..reading import text
+from .._utils.errors import InputError
+from ..images.read import EXTENSIONS as PICTURES
+from ..images.read import MAX_FILE_BYTES, PictureError
+from ..model.image_reader import text
 from .addresses import is_address, name_of, public
-from .entry import Entry
-from .errors import InputError
-from .remote import opened
-from .source import CHANGED, Ahead, Source
+from .byte_source import CHANGED, Ahead, Source
+from .item import Entry
+from .objects import opened
 from .tar import Damaged, TarMember, tar_members
 from .zip import read_member, zip_members
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ..files import whole_file
+from .._utils.files import whole_file
 from .addresses import public
-from .entry import SCHEMA, Entry, entries_of, table_of
+from .item import SCHEMA, Entry, entries_of, table_of
 
 __all__ = ["Digest", "read_listing", "write_listing"]
 

@@ -11,10 +11,10 @@ from html import unescape
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
-from ..images import MAX_FILE_BYTES, PictureError
+from ..images.read import MAX_FILE_BYTES, PictureError
 from .addresses import split
-from .retrying import HttpStatus, timeout
-from .source import CHANGED, Unreachable
+from .byte_source import CHANGED, Unreachable
+from .store_errors import HttpStatus, timeout
 
 __all__ = ["REMOTE_THREADS", "Found", "Store", "store_of"]
 

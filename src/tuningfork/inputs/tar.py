@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .source import Source
+from .byte_source import Source
 
 __all__ = ["Damaged", "TarMember", "tar_members"]
 

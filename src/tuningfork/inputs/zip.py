@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..images import MAX_FILE_BYTES, PictureError
-from .source import CHANGED, Source, why
+from ..images.read import MAX_FILE_BYTES, PictureError
+from .byte_source import CHANGED, Source, why
 from .tar import Damaged
 
 __all__ = ["ZipMember", "read_member", "zip_members"]

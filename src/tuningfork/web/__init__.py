@@ -4,7 +4,7 @@ An app of Starlette or FastAPI becomes a safe service in three steps::
 
     app = FastAPI(...)
     install_errors(app)                                     # every error is {"status": 404, "error": "why"}
-    app.mount("/static", StaticFolder("tuningfork.web", "tuningfork.teach"))
+    app.mount("/static", StaticFolder("tuningfork.web", "tuningfork.web.label"))
     serve(guarded(app, RequestLimits()), "127.0.0.1", 8000, ready=print)
 
 The guard reads a request's whole body before the app sees it, so a route may simply ``await request.json()``.
@@ -13,7 +13,7 @@ which the security headers forbid (``element.style.width = …`` from a module i
 """
 
 from .errors import answer_error, error_body, install_errors
-from .guard import guarded
+from .guards.guard import guarded
 from .limits import RequestLimits
 from .server import serve
 from .static import StaticFolder

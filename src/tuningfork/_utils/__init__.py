@@ -1,0 +1,1 @@
+"""Files, processes, retries and errors: what all packages share and none owns."""

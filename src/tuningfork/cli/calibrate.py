@@ -1,0 +1,119 @@
+"""`tuningfork calibrate`: what a model may promise, fitted on galaxies that its training did not see."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .evaluate import coverage_table
+from .options import (
+    SOME_ROWS_FAILED,
+    JsonOption,
+    app,
+    counted,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    screen,
+    trouble,
+)
+
+if TYPE_CHECKING:
+    from ..evaluation.calibrate import Calibrated
+
+__all__ = ["calibrate"]
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
+    images: Annotated[list[Path], typer.Option(help="Pictures, or folders of them, named by their galaxy's ID.")],
+    labels: Annotated[Path, typer.Option(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the calibrated model.")],
+    split: Annotated[Path | None, typer.Option(help="split.csv of the model's training; uses one part of it.")] = None,
+    part: Annotated[str, typer.Option(help="The part to fit on (with --split).")] = "validation",
+    level: Annotated[float, typer.Option(help="Share of galaxies that the intervals promise to hold.")] = 0.9,
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of galaxies that may be flagged as out of the model's domain.")
+    ] = 0.01,
+    allow_training: Annotated[
+        bool, typer.Option("--allow-training", help="Fit on galaxies of the training even so.")
+    ] = False,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures at a time.")] = 32,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a model intervals, calibrated class probabilities and an alarm for pictures unlike those that it knows.
+
+    Intervals and probabilities come from labelled galaxies that it was not trained on; the alarm from the pictures of
+    the training part too, whose labels do not matter.
+
+    A question that too few galaxies were asked gets no interval; the exit code is then 3.
+
+    Examples:
+
+        tuningfork calibrate run/bundle --images images --labels votes.csv --split run/split.csv -o calibrated
+
+        tuningfork calibrate default --images cutouts --labels votes.csv --level 0.95 -o mine
+    """
+    must_exist([*images, labels, *([split] if split else [])])
+    if not 0 < level < 1:
+        raise typer.BadParameter("a number between 0 and 1", param_hint="--level")
+    if not 0 < false_alarms < 1:
+        raise typer.BadParameter("a number between 0 and 1", param_hint="--false-alarms")
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output}: is a file; name a folder", param_hint="--output")
+    with trouble():
+        from ..evaluation.calibrate import calibrate as fit
+        from ..evaluation.evaluate import read_split
+        from ..model.bundle import open_bundle, write_bundle
+
+        bundle = open_bundle(model)
+        with progress_bar("predicting") as progress:
+            result = fit(
+                bundle,
+                images,
+                labels,
+                split=read_split(split) if split else None,
+                part=part,
+                level=level,
+                false_alarms=false_alarms,
+                allow_training=allow_training,
+                threads=threads,
+                batch=batch,
+                progress=progress,
+            )
+        write_bundle(result.bundle, output)
+        if as_json:
+            print_json({"output": str(output), **result.to_dict()})
+        else:
+            _print_calibration(result, output)
+        for reason in result.missing:
+            print(f"missing: {reason}", file=sys.stderr)
+        report_rows(result.errors)
+        if result.missing:
+            raise typer.Exit(SOME_ROWS_FAILED)
+
+
+def _print_calibration(result: Calibrated, output: Path) -> None:
+    figures, calibration = result.bundle.figures["calibration"], result.bundle.calibration
+    used = counted(figures["galaxies"], "galaxy", "galaxies")
+    print(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
+    if calibration and calibration.intervals:
+        title = f"on galaxies left out of the fit, a tenth at a time; promised: {calibration.intervals.level:.3g}"
+        screen().print(coverage_table(figures["left_out"], title))
+    if calibration and calibration.classes:
+        classes = calibration.classes
+        print(f"class probabilities: temperature {classes.temperature:.3g}, from {classes.galaxies} galaxies")
+        if classes.reason:
+            print(f"  {classes.reason}")
+    if calibration and calibration.domain:
+        domain = calibration.domain
+        print(
+            f"out of domain: fitted on {domain.fitted} pictures; the limit, for at most {100 * domain.rate:.3g} % of "
+            f"false alarms, on {domain.held_out} others"
+        )

@@ -1,0 +1,217 @@
+"""`tuningfork cutouts`: a catalogue of positions → a folder of pictures; and the options that `predict` shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import JsonOption, app, counted, must_exist, print_json, progress_bar, report_rows, say, trouble
+
+if TYPE_CHECKING:
+    from ..inputs import Columns
+    from ..surveys import Made
+
+__all__ = [
+    "CacheOption",
+    "CacheSizeOption",
+    "DecColumnOption",
+    "IdColumnOption",
+    "LayerOption",
+    "MirrorOption",
+    "PixelsOption",
+    "RaColumnOption",
+    "RadiusColumnOption",
+    "RateOption",
+    "Request",
+    "SizeOption",
+    "StretchOption",
+    "cut_out",
+    "cutouts",
+]
+
+_SKY, _TABLES = "Pictures by position", "Catalogues"
+GIBIBYTE = 2**30
+
+SOURCE_HELP = (
+    "Where pictures come from: legacy, sdss, hips:CDS/P/SDSS9/color, sia:https://…, an address with {ra} and {dec}, "
+    "a file or folder of FITS, or tiles/*-{band}.fits."
+)
+LayerOption = Annotated[
+    str | None,
+    typer.Option(help="Survey's layer or release; for SIA and FITS bands: g,r,z.", rich_help_panel=_SKY),
+]
+MirrorOption = Annotated[
+    str | None, typer.Option(help="The service's address, if it is not the usual one.", rich_help_panel=_SKY)
+]
+SizeOption = Annotated[
+    float | None, typer.Option(help="Arcseconds a side of the pictures, or of FITS images.", rich_help_panel=_SKY)
+]
+RadiusColumnOption = Annotated[
+    str | None,
+    typer.Option(help="Column of petroR90, arcsec: pictures are 8.48 radii wide, as trained on.", rich_help_panel=_SKY),
+]
+PixelsOption = Annotated[
+    int, typer.Option(min=16, max=4096, help="Pixels a side of the pictures.", rich_help_panel=_SKY)
+]
+RateOption = Annotated[
+    float, typer.Option(min=0.001, max=1000, help="Requests a second to one host.", rich_help_panel=_SKY)
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of answers that are kept [default: the user's].", rich_help_panel=_SKY),
+]
+CacheSizeOption = Annotated[
+    float, typer.Option(min=0, help="Most that it may hold, GiB; 0: nothing is kept.", rich_help_panel=_SKY)
+]
+IdColumnOption = Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)]
+RaColumnOption = Annotated[str | None, typer.Option(help="Right ascension, degrees.", rich_help_panel=_TABLES)]
+DecColumnOption = Annotated[str | None, typer.Option(help="Declination, degrees.", rich_help_panel=_TABLES)]
+
+
+StretchOption = Annotated[
+    str, typer.Option(help="How FITS images become colours: auto, or a survey's own.", rich_help_panel=_SKY)
+]
+
+
+class Format(StrEnum):
+    """Kinds of picture files."""
+
+    png = "png"
+    jpeg = "jpeg"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a source; see the options."""
+
+    source: str
+    layer: str | None
+    mirror: str | None
+    stretch: str
+    size: float | None
+    radius_column: str | None
+    pixels: int
+    rate: float
+    cache: Path | None
+    cache_size: float
+
+    def check(self) -> None:
+        """Wrong usage (exit code 2) if it is not told how large the pictures are."""
+        if (self.size is None) == (self.radius_column is None):
+            raise typer.BadParameter(
+                "how large are the pictures? Give --size ARCSEC, or --radius-column with the galaxies' petroR90 "
+                "(arcsec): the model knows galaxies in frames of 8.48 of them",
+                param_hint="--size",
+            )
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides a picture beside its place."""
+        from .._utils.urls import public
+
+        told = {"source": self.source, "layer": self.layer, "mirror": self.mirror, "stretch": self.stretch}
+        return {name: value and public(value) for name, value in told.items()}
+
+
+def cut_out(
+    catalogue: str,
+    folder: Path,
+    request: Request,
+    columns: Columns,
+    *,
+    format: str = "png",
+    quality: int | None = None,
+    resume: bool = False,
+) -> Made:
+    """Fetch the pictures of a catalogue's rows, with a bar and a word on what looks odd."""
+    from .._utils.files import default_cache
+    from ..surveys import Frame, make_cutouts, places, survey
+    from ..surveys.cache import Cache
+    from ..surveys.client import Client
+    from ..surveys.download import QUALITY
+    from ..surveys.registry import open_source
+
+    frame = Frame(request.size, request.radius_column, pixels=request.pixels)
+    cache = Cache(request.cache or default_cache() / "sky", int(request.cache_size * GIBIBYTE))
+    with Client(rate=request.rate, cache=cache if request.cache_size else None) as client:
+        options = {"layer": request.layer, "base": request.mirror, "stretch": request.stretch}
+        source = open_source(request.source, **options, client=client)
+        for path, reason in getattr(source, "skipped", ()):
+            say(f"warning: {path} is left out: {reason}")
+        seen = survey(places(catalogue, frame, columns))
+        if seen.warning:
+            say(f"warning: {catalogue}: {seen.warning}")
+        with progress_bar("cutting out") as progress:
+            return make_cutouts(
+                places(catalogue, frame, columns),
+                source,
+                folder,
+                pixels=frame.pixels,
+                identity=request.identity,
+                format=format,
+                quality=quality or QUALITY,
+                resume=resume,
+                progress=progress,
+                rows=seen.rows,
+            )
+
+
+@app.command()
+def cutouts(
+    catalogue: Annotated[str, typer.Argument(help="Table of positions: Parquet, CSV, ECSV, VOTable or FITS.")],
+    source: Annotated[str, typer.Option(help=SOURCE_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures and their table.")],
+    size: SizeOption = None,
+    radius_column: RadiusColumnOption = None,
+    pixels: PixelsOption = 424,
+    layer: LayerOption = None,
+    mirror: MirrorOption = None,
+    stretch: StretchOption = "auto",
+    format: Annotated[Format, typer.Option(help="png: as it is; jpeg: smaller.")] = Format.png,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG files.")] = 95,
+    rate: RateOption = 4.0,
+    cache: CacheOption = None,
+    cache_size: CacheSizeOption = 1.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on: what is there is kept, what failed is tried again.")
+    ] = False,
+    as_json: JsonOption = False,
+    id_column: IdColumnOption = None,
+    ra_column: RaColumnOption = None,
+    dec_column: DecColumnOption = None,
+) -> None:
+    """Fetch a picture for each position of a catalogue.
+
+    They are written as OUTPUT/00000/ID.png, a thousand rows a folder, with a table OUTPUT/cutouts.parquet that tells
+    where each comes from, or why there is none.
+
+    Examples:
+
+        tuningfork cutouts galaxies.csv --source legacy --size 60 -o cutouts
+
+        tuningfork cutouts galaxies.fits --source sdss --radius-column petroR90_r -o cutouts
+
+        tuningfork cutouts galaxies.csv --source hips:CDS/P/PanSTARRS/DR1/color-i-r-g --size 60 -o cutouts --resume
+
+        tuningfork cutouts galaxies.csv --source tiles/ --size 60 -o cutouts
+    """
+    must_exist([catalogue])
+    request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
+    request.check()
+    with trouble("give the same command with --resume to go on"):
+        from ..inputs import Columns
+
+        columns = Columns(id=id_column, right_ascension=ra_column, declination=dec_column)
+        made = cut_out(catalogue, output, request, columns, format=format.value, quality=quality, resume=resume)
+        if as_json:
+            told = {"rows": made.rows, "failed": made.failed, "resumed": made.resumed}
+            print_json({"output": str(output), "table": str(made.table), **told})
+        else:
+            again = f" ({made.resumed} of them were there)" if made.resumed else ""
+            print(f"{made.table}: {counted(made.rows, 'galaxy', 'galaxies')}{again}, {made.failed} without a picture")
+        report_rows(made.errors, made.failed)

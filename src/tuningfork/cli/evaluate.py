@@ -1,0 +1,239 @@
+"""`tuningfork evaluate`, `classes` and `lint`: what tables of votes are worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from .options import (
+    SHOWN_ERRORS,
+    SOME_ROWS_FAILED,
+    JsonOption,
+    LabelsArgument,
+    TreeOption,
+    app,
+    must_exist,
+    print_json,
+    report_rows,
+    rest,
+    screen,
+    trouble,
+)
+
+__all__ = ["classes", "coverage_table", "evaluate", "lint"]
+
+
+@app.command()
+def classes(
+    labels: LabelsArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Table to write: ID, class (0-6 or empty), status.")
+    ] = None,
+    tree: TreeOption = "gz2",
+    as_json: JsonOption = False,
+) -> None:
+    """Sort volunteers' votes into the clean-sample classes and count them.
+
+    Examples:
+
+        tuningfork classes training_solutions_rev1.csv
+
+        tuningfork classes training_solutions_rev1.csv -o classes.csv
+
+        tuningfork classes decals.parquet --tree gz_decals --json
+    """
+    must_exist([labels])
+    with trouble():
+        from .._utils.files import check_writable
+        from ..tables import table_writer
+        from ..votes.class_labels import read_tree
+        from ..votes.lint import class_counts
+
+        if output:
+            check_writable(output)
+        result = class_counts(labels, read_tree(labels, tree))
+        if output:
+            table = result.to_table()
+            with table_writer(output, table.schema) as write:
+                write(table)
+        if as_json:
+            print_json({"galaxies": len(result.ids), "counts": result.counts()})
+        else:
+            table = Table("class", "", "galaxies", title=f"{len(result.ids)} galaxies of {labels}")
+            table.columns[2].justify = "right"
+            named = len(result.tree.classes)
+            for number, (name, count) in enumerate(result.counts().items()):
+                table.add_row(str(number) if number < named else "", name, str(count))
+            screen().print(table)
+        report_rows(result.errors)
+
+
+@app.command()
+def lint(
+    labels: LabelsArgument,
+    tree: TreeOption = "gz2",
+    tolerance: Annotated[float, typer.Option(min=0, help="A sum off by more than this is broken.")] = 1e-3,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a label table: broken sums, bad cells, unknown columns, rows that fit two classes.
+
+    Examples:
+
+        tuningfork lint training_solutions_rev1.csv
+
+        tuningfork lint training_solutions_rev1.csv --tolerance 1e-5 --json
+    """
+    must_exist([labels])
+    with trouble():
+        from ..votes.class_labels import read_tree
+        from ..votes.lint import lint as judge
+
+        result = judge(labels, read_tree(labels, tree), tolerance)
+        told = result.to_dict()
+        if as_json:
+            print_json(told)
+        else:
+            print(f"{labels}: {told['rows']} rows, {told['complete_rows']} complete")
+            if result.unknown:
+                cells = sum(result.unknown.values())
+                print(f"unknown: {cells} cells in {len(result.unknown)} columns (allowed)")
+            if told["ignored_columns"]:
+                print(f"ignored columns: {', '.join(told['ignored_columns'])}")
+            print(f"broken sums: {len(result.broken)} (off by more than {tolerance:g})")
+            for entry in told["broken_sums"][:SHOWN_ERRORS]:
+                equal = entry["should_equal"]
+                print(f"  {entry['id']}: {entry['question']} should sum to {equal}, off by {entry['off_by']:+.6f}")
+            rest(len(result.broken))
+            print(f"rows that fit several classes: {len(result.several_classes)}")
+            for id_, names in list(result.several_classes.items())[:SHOWN_ERRORS]:
+                print(f"  {id_}: {', '.join(names)} (the first counts)")
+            rest(len(result.several_classes))
+        report_rows(result.table.errors)
+        if result.broken:
+            raise typer.Exit(SOME_ROWS_FAILED)
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`.")],
+    labels: LabelsArgument,
+    split: Annotated[
+        Path | None, typer.Option(help="split.csv of a training; scores one part, and adds baselines.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="The part to score: train, validation or test.")] = "test",
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Pictures, for the nearest-neighbour baseline (with --split).")
+    ] = None,
+    tree: TreeOption = "gz2",
+    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Score predictions against volunteers' votes, with bootstrap intervals.
+
+    Examples:
+
+        tuningfork evaluate votes.parquet training_solutions_rev1.csv
+
+        tuningfork evaluate votes.csv training_solutions_rev1.csv --split run/split.csv --images images_training_rev1
+
+        tuningfork evaluate votes.csv training_solutions_rev1.csv --json
+    """
+    must_exist([predictions, labels, *([split] if split else []), *(images or [])])
+    if images and not split:
+        raise typer.BadParameter("the baselines need --split, to know the training part", param_hint="--images")
+    with trouble():
+        from ..evaluation.evaluate import evaluate as score
+        from ..evaluation.evaluate import read_split
+        from ..votes.class_labels import read_tree
+
+        result = score(
+            predictions,
+            labels,
+            read_tree(labels, tree),
+            split=read_split(split) if split else None,
+            part=part,
+            images=images or (),
+            resamples=resamples,
+        )
+        if as_json:
+            print_json(result.report)
+        else:
+            _print_scores(result.report)
+        report_rows(result.errors)
+
+
+def _print_scores(report: dict[str, Any]) -> None:
+    print(f"{report['galaxies']} galaxies (part: {report['part']}), {report['complete_rows']} with complete votes")
+    if "rmse_per_question" in report:
+        _print_votes(report)
+    else:
+        print("no votes to score: these predictions tell classes only")
+    if "intervals" in report:
+        title = f"volunteers' fractions within their interval; promised: {report['intervals']['level']:.3g}"
+        screen().print(coverage_table(report["intervals"]["per_question"], title))
+    else:
+        print("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
+    if "classes" not in report:
+        print("no class to score: predictions in Kaggle's layout, or of votes only, have none")
+        return
+    _print_classes(report["classes"])
+
+
+def _print_votes(report: dict[str, Any]) -> None:
+    from ..model.card import interval_text as shown
+
+    console = screen()
+    table = Table("RMSE (95 % interval)", "complete rows", "known columns")
+    table.add_row("predictions", shown(report["rmse_complete_rows"]), shown(report["rmse_known_columns"]))
+    for name, scores in report.get("baselines", {}).items():
+        table.add_row(name.replace("_", " "), shown(scores["rmse_complete_rows"]), shown(scores["rmse_known_columns"]))
+    console.print(table)
+    table = Table("question", "RMSE")
+    for name, value in report["rmse_per_question"].items():
+        table.add_row(name, "-" if value is None else f"{value:.4f}")
+    console.print(table)
+    print(f"largest violation of a sum of the tree: {report['largest_sum_violation']:.2g}")
+
+
+def coverage_table(per_question: dict[str, Any], title: str) -> Table:
+    """How often intervals hold, as `reliability.coverage` tells it."""
+
+    def shown(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    columns = ("question", "galaxies", "coverage", "95 % interval", "mean width", "few asked", "many asked")
+    table = Table(*columns, title=title)
+    for name, each in per_question.items():
+        within = "–" if each["low"] is None else f"{each['low']:.3f}…{each['high']:.3f}"
+        halves = (shown(each[half] and each[half]["coverage"]) for half in ("small_reach", "large_reach"))
+        table.add_row(name, str(each["galaxies"]), shown(each["coverage"]), within, shown(each["mean_width"]), *halves)
+    return table
+
+
+def _print_classes(scores: dict[str, Any]) -> None:
+    from ..model.card import interval_text as shown
+
+    console = screen()
+    print(f"{scores['galaxies']} galaxies whose class the votes decide")
+    for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1"):
+        print(f"  {name.replace('_', ' ')}: {shown(scores[name])}")
+    if reliability := scores["reliability"]:
+        perfect = reliability["if_perfect"]
+        print(
+            f"  calibration error: {reliability['calibration_error']:.4f} (10 bins of equally many; a perfectly "
+            f"calibrated model would show {perfect['mean']:.4f} with so few, below {perfect['quantile_95']:.4f} "
+            "19 times of 20)"
+        )
+    names = scores["names"]
+    table = Table("class", "galaxies", "precision", "recall", "F1")
+    for number, values in enumerate(scores["per_class"].values()):
+        each = ["-" if values[k] is None else f"{values[k]:.3f}" for k in ("precision", "recall", "f1")]
+        table.add_row(f"{number} {names[number]}", str(values["galaxies"]), *each)
+    console.print(table)
+    table = Table("true \\ predicted", *map(str, range(len(names))), title="confusion matrix")
+    for number, row in enumerate(scores["confusion_matrix"]):
+        table.add_row(f"{number} {names[number]}", *map(str, row))
+    console.print(table)

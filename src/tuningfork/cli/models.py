@@ -1,0 +1,96 @@
+"""`tuningfork models` and `demo`: what there is to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from .options import JsonOption, app, print_json, screen, trouble
+
+__all__ = ["demo", "models"]
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model's whole card.")] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure how fast each predicts here, in seconds.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models that come with tuningfork, or show one's card.
+
+    Examples:
+
+        tuningfork models
+
+        tuningfork models default
+
+        tuningfork models --speed
+
+        tuningfork models --json
+    """
+    with trouble():
+        from ..model.bundle import builtin_models, open_bundle
+        from ..model.card import model_card, test_rmse
+
+        if speed:
+            from ..evaluation.speed import galaxies_per_second
+            from ..model.model import load
+
+        if name:
+            bundle = open_bundle(name)
+            if as_json:
+                print_json(bundle.to_dict())
+            else:
+                print(model_card(bundle))
+            return
+        bundles = {each: open_bundle(each) for each in builtin_models()}
+        rates = {each: galaxies_per_second(load(each)) for each in bundles} if speed else {}
+        if as_json:
+            told = {each: {"galaxies_per_second": rate} for each, rate in rates.items()}
+            print_json([{**bundle.to_dict(), **told.get(each, {})} for each, bundle in bundles.items()])
+            return
+        table = Table(
+            "model", "what it is", "RMSE", "MB", "networks", "views", *(["galaxies/s here"] if speed else []), "licence"
+        )
+        for each, bundle in bundles.items():
+            size = sum(len(network.onnx) for network in bundle.networks) / 1e6
+            table.add_row(
+                each,
+                bundle.title,
+                test_rmse(bundle),
+                f"{size:.1f}",
+                str(len(bundle.networks)),
+                str(bundle.views),
+                *([f"{rates[each]:.0f}"] if speed else []),
+                bundle.licence,
+            )
+        screen().print(table)
+        print("tuningfork models NAME shows a model's card")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("tuningfork-demo.html"),
+    n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many galaxies.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 23,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
+) -> None:
+    """Simulate a handful of galaxies, predict them, and write a page with pictures and votes.
+
+    Examples:
+
+        tuningfork demo
+
+        tuningfork demo --n 20 --seed 7 -o page.html
+    """
+    with trouble():
+        from .._utils.files import check_writable
+        from ..simulation.demo import write_demo
+
+        check_writable(output)
+        for line in write_demo(output, n=n, seed=seed, model=model):
+            print(line)
+        print(f"\n{output.resolve()}: open this page in a browser")

@@ -1,0 +1,214 @@
+"""What all commands share: the app, exit codes, how errors and progress are shown."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from ..tables import RowError
+
+__all__ = [
+    "app",
+    "cache_folder",
+    "counted",
+    "failed",
+    "libraries",
+    "main",
+    "must_exist",
+    "print_json",
+    "progress_bar",
+    "report_rows",
+    "rest",
+    "row_error",
+    "say",
+    "screen",
+    "trouble",
+]
+
+#: Exit codes; 2, wrong usage, is Typer's own.
+FAILED, SOME_ROWS_FAILED, INTERRUPTED = 1, 3, 130
+#: Row errors that are printed one by one; the rest is counted.
+SHOWN_ERRORS = 20
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tell the morphology of galaxies from their pictures.\n\n"
+    "Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 done but some rows failed.",
+)
+
+
+TreeOption = Annotated[
+    str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1, a TOML file, or a model's folder.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
+ImagesOption = Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")]
+LabelsOption = Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
+CacheOption = Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that read pictures.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")]
+LabelsArgument = Annotated[Path, typer.Argument(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
+
+
+def main() -> None:
+    """Entry point of the `tuningfork` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows only ASCII shows × as \\xd7 rather than nothing at all.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"tuningfork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def trouble(again: str = "") -> Iterator[None]:
+    """Turn what can go wrong into one clear line and an exit code; `again` says how to go on after it."""
+    again = f"; {again}" if again else ""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        print(f"interrupted{again}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno == errno.ENOSPC:
+            raise failed(f"{where}no space left on the disk; make room{again}") from None
+        raise failed(f"{where}{error.strerror or error}") from None
+    except ValueError as error:  # all of our own errors are ValueErrors with a message for people
+        raise failed(str(error)) from None
+
+
+def failed(message: str) -> typer.Exit:
+    """Say what went wrong; raise what this returns."""
+    print(f"error: {message}", file=sys.stderr)
+    return typer.Exit(FAILED)
+
+
+@contextmanager
+def libraries(what: str, extra: str) -> Iterator[None]:
+    """Around imports: if one fails, say which libraries `what` needs."""
+    try:
+        yield
+    except ImportError as error:
+        raise failed(f"{what} needs more libraries ({error.name}): pip install 'tuningfork[{extra}]'") from None
+
+
+def say(line: str) -> None:
+    """Tell a person how the work goes on."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
+    """Where pictures are packed: in the folder named, else in the user's; None: nowhere."""
+    from ..training.image_cache import default_folder
+
+    return None if no_cache else cache or default_folder()
+
+
+def must_exist(paths: Sequence[str | Path]) -> None:
+    """Wrong usage (exit code 2) if a path is not there; addresses are not asked."""
+    for path in paths:
+        if "://" not in str(path) and not Path(path).exists():
+            raise typer.BadParameter(f"{path}: no such file or folder")
+
+
+def row_error(path: str, reason: str) -> RowError:
+    """A file that failed, for `report_rows`."""
+    from ..tables import RowError
+
+    return RowError(path, 0, "", "", reason)
+
+
+def report_rows(errors: Sequence[RowError], total: int | None = None) -> None:
+    """Print the rows that failed, and leave with exit code 3 if there are any."""
+    if not errors:
+        return
+    for error in errors[:SHOWN_ERRORS]:
+        print(f"failed: {error}", file=sys.stderr)
+    rest(len(errors) if total is None else total, file=sys.stderr)
+    raise typer.Exit(SOME_ROWS_FAILED)
+
+
+def rest(total: int, file: Any = None) -> None:
+    """Say how many lines were not shown."""
+    if total > SHOWN_ERRORS:
+        print(f"  … and {total - SHOWN_ERRORS} more", file=file or sys.stdout)
+
+
+def print_json(value: Any, indent: int | None = 1) -> None:
+    """JSON on stdout; a number that JSON does not have is our mistake and raises."""
+    print(json.dumps(value, indent=indent, allow_nan=False))
+
+
+def screen() -> Console:
+    """Where tables are printed."""
+    # A pipe has no width of its own; rich would fold tables at 80 columns.
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on stderr, from the first call to that which says all is done; None where stderr is no terminal.
+
+    What is told after all was done begins another pass, with a bar of its own.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console)
+    task = bar.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        if done < total and not bar.live.is_started:
+            bar.reset(task)
+            bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            # At rest, so that what comes next may print lines of its own and start processes.
+            bar.stop()
+
+    try:
+        yield show
+    finally:
+        bar.stop()

@@ -1,0 +1,420 @@
+"""`tuningfork predict` and `tuningfork merge`: pictures to votes, and the parts of a run to one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .cutouts import (
+    SOURCE_HELP,
+    CacheOption,
+    CacheSizeOption,
+    LayerOption,
+    MirrorOption,
+    PixelsOption,
+    RadiusColumnOption,
+    RateOption,
+    Request,
+    SizeOption,
+    StretchOption,
+    cut_out,
+)
+from .options import (
+    JsonOption,
+    ThreadsOption,
+    app,
+    counted,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    row_error,
+    trouble,
+)
+
+__all__ = ["merge", "predict"]
+
+_SCALE, _SKY, _TABLES = "At survey scale", "Pictures by position", "Catalogues"
+_FITS = "FITS images"
+
+
+class Layout(StrEnum):
+    """Column layouts of a prediction table."""
+
+    words = "words"
+    kaggle = "kaggle"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the networks."""
+
+    f32 = "f32"
+    bf16 = "bf16"
+
+
+class Device(StrEnum):
+    """Where the networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Engine(StrEnum):
+    """Who does the work."""
+
+    local = "local"
+    ray = "ray"
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Pictures, folders, catalogues (a table of paths), .tar or .zip; also s3://, gs://, https://."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Table to write: .csv, .parquet, .fits, .vot or .ecsv. Without extension: a folder of Parquet parts.",
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
+    layout: Annotated[
+        Layout,
+        typer.Option("--format", help="words: named fractions and class; kaggle: GalaxyID and 37 cumulative columns."),
+    ] = Layout.words,
+    views: Annotated[
+        int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
+    ] = None,
+    embeddings: Annotated[
+        bool,
+        typer.Option("--embeddings", help="Also what the networks see, as a column of vectors; not in CSV."),
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    as_json: JsonOption = False,
+    id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
+    path_column: Annotated[str | None, typer.Option(help="Their pictures' files.", rich_help_panel=_TABLES)] = None,
+    bytes_column: Annotated[
+        str | None, typer.Option(help="Their pictures themselves, as bytes.", rich_help_panel=_TABLES)
+    ] = None,
+    ra_column: Annotated[
+        str | None, typer.Option(help="Right ascension, degrees; written beside the votes.", rich_help_panel=_TABLES)
+    ] = None,
+    dec_column: Annotated[str | None, typer.Option(help="Declination, degrees.", rich_help_panel=_TABLES)] = None,
+    source: Annotated[
+        str | None, typer.Option(help=f"PATHS is a catalogue of positions. {SOURCE_HELP}", rich_help_panel=_SKY)
+    ] = None,
+    size: SizeOption = None,
+    radius_column: RadiusColumnOption = None,
+    pixels: PixelsOption = 424,
+    layer: LayerOption = None,
+    mirror: MirrorOption = None,
+    stretch: StretchOption = "auto",
+    rate: RateOption = 4.0,
+    cache: CacheOption = None,
+    cache_size: CacheSizeOption = 1.0,
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the pictures [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
+    ] = None,
+    hdu: Annotated[
+        str | None, typer.Option(help="The image, by number or name [default: the first].", rich_help_panel=_FITS)
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Images or planes that are blue, green, red: G,R,I or 0,1,2.", rich_help_panel=_FITS),
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="Image of bad pixels, by number or name: not 0.", rich_help_panel=_FITS)
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Measure the galaxy; show 8.48 petroR90, as trained on.", rich_help_panel=_FITS),
+    ] = False,
+    as_it_lies: Annotated[
+        bool, typer.Option("--as-it-lies", help="Do not turn north up by the WCS.", rich_help_panel=_FITS)
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
+    ] = 0,
+    threads: ThreadsOption = 0,
+    batch: Annotated[
+        int, typer.Option(min=0, max=4096, help="Pictures at a time; 0: what is fast.", rich_help_panel=_SCALE)
+    ] = 0,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs tuningfork[openvino]).",
+            rich_help_panel=_SCALE,
+        ),
+    ] = Precision.f32,
+    device: Annotated[Device, typer.Option(help="auto: an NVIDIA GPU if there is one.", rich_help_panel=_SCALE)] = (
+        Device.auto
+    ),
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Do the I-th of N shares; all write one folder, at once.", rich_help_panel=_SCALE
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="local: this machine; ray: a cluster.", rich_help_panel=_SCALE)
+    ] = Engine.local,
+    address: Annotated[
+        str | None, typer.Option(help="Ray's cluster; none: one on this machine.", rich_help_panel=_SCALE)
+    ] = None,
+) -> None:
+    """Predict vote fractions and a class for each picture.
+
+    Examples:
+
+        tuningfork predict galaxy.jpg
+
+        tuningfork predict cutouts/ -o votes.parquet
+
+        tuningfork predict cutouts/ -o votes.parquet --resume
+
+        tuningfork predict cutouts/ -o votes.parquet --embeddings
+
+        tuningfork predict catalogue.parquet -o votes/ --path-column file_loc
+
+        tuningfork predict s3://survey/cutouts/ -o votes/
+
+        tuningfork predict galaxy.fits --stretch sdss --size 40
+
+        tuningfork predict images/ -o votes.parquet --bands g,r,i --measure
+
+        tuningfork predict galaxies.csv --source legacy --size 60 -o votes.parquet
+
+        tuningfork predict cutouts/cutouts.parquet -o votes.parquet
+
+        tuningfork predict images_test_rev1/ -o submission.csv --format kaggle
+
+        tuningfork predict galaxy.jpg --json | jq .class_name
+    """
+    if views not in (None, 1, 2, 4, 8):
+        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    must_exist(paths)
+    for given, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
+        if output is None and given:
+            raise typer.BadParameter("needs an --output", param_hint=option)
+    if embeddings:
+        _check_embeddings(output, layout, as_json)
+    part = _shard(shard)
+    for given, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
+        if source is None and given is not None:
+            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
+    if source is not None:
+        request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
+        request.check()
+        folder = _cutouts_beside(output, cutouts, paths, part)
+    # Pictures by position are framed before they are predicted.
+    framing = _framing(
+        hdu, bands, mask, as_it_lies, measure, *(("auto", None) if source is not None else (stretch, size))
+    )
+    with trouble("give the same command with --resume to go on" if output else ""):
+        from ..inputs import Columns
+        from ..model.model import load
+        from ..pipeline.predict import predict_files
+        from ..surveys import CARRIED, TABLE, is_cutouts
+
+        columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
+        opened = load(model, threads=threads, precision=precision.value, device=device.value, framing=framing)
+        if source is not None:
+            from ..pipeline.predict import is_begun
+
+            # A run that is gone on with has listed the pictures; one that came only now would be another input.
+            if not (resume and output is not None and is_begun(output) and (folder / TABLE).exists()):
+                # What is there is always kept: a second prediction asks for nothing again.
+                cut_out(paths[0], folder, request, columns, resume=True)
+            paths = [str(folder / TABLE)]
+        if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
+            columns = Columns(error="error", carried=CARRIED)
+        if output is None:
+            _predict_to_terminal(opened, paths, columns, views, batch, as_json, embeddings)
+            return
+        with progress_bar("predicting") as progress:
+            summary = predict_files(
+                opened,
+                paths,
+                output,
+                kaggle=layout is Layout.kaggle,
+                embeddings=embeddings,
+                views=views,
+                batch=batch or None,
+                workers=workers,
+                threads=threads or None,
+                engine=engine.value,
+                address=address,
+                shard=part,
+                columns=columns,
+                resume=resume,
+                progress=progress,
+            )
+        if as_json:
+            told = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
+            print_json({"output": str(output), **told, "complete": summary.complete})
+        else:
+            again = f" ({summary.resumed} of them from the interrupted run)" if summary.resumed else ""
+            flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
+            rest = "" if summary.complete else "; other shards have not ended yet"
+            galaxies = counted(summary.rows, "galaxy", "galaxies")
+            print(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{rest}")
+        report_rows(summary.errors, summary.failed)
+
+
+def _framing(
+    hdu: str | None,
+    bands: str | None,
+    mask: str | None,
+    as_it_lies: bool,
+    measure: bool,
+    stretch: str,
+    size: float | None,
+) -> Any:
+    """What the options say of FITS images; wrong usage (exit code 2) if they cannot be meant."""
+    from ..images.fits.framing import Framing, unit
+
+    try:
+        return Framing(
+            hdu=None if hdu is None else unit(hdu),
+            bands=tuple(unit(band) for band in bands.split(",")) if bands else (),
+            stretch=stretch,
+            size=size,
+            measure=measure,
+            orient=not as_it_lies,
+            mask=None if mask is None else unit(mask),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> None:
+    from ..tables import FORMATS, VECTOR_FORMATS
+
+    if layout is Layout.kaggle:
+        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--embeddings")
+    if output is None and not as_json:
+        raise typer.BadParameter("needs an --output, or --json", param_hint="--embeddings")
+    if output and output.suffix and FORMATS.get(output.suffix.lower()) not in VECTOR_FORMATS:
+        raise typer.BadParameter(
+            f"{output.suffix} holds no vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
+        )
+
+
+def _cutouts_beside(
+    output: Path | None, cutouts: Path | None, paths: Sequence[str], shard: tuple[int, int] | None
+) -> Path:
+    """The folder for the pictures of positions; wrong usage (exit code 2) if there can be none."""
+    if len(paths) != 1:
+        raise typer.BadParameter("takes one catalogue of positions", param_hint="--source")
+    if shard is not None:
+        raise typer.BadParameter(
+            "shards would fetch the same pictures; make them with `tuningfork cutouts`, then predict its table",
+            param_hint="--shard",
+        )
+    if cutouts is None and output is None:
+        raise typer.BadParameter("the pictures need a place: give --output or --cutouts", param_hint="--source")
+    return cutouts or output.with_name(f"{output.stem}-cutouts")  # type: ignore[union-attr]
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise typer.BadParameter("I/N with 1 ≤ I ≤ N, for example 3/8", param_hint="--shard")
+    return int(found[1]), int(found[2])
+
+
+def _predict_to_terminal(
+    model: Any,
+    paths: Sequence[str],
+    columns: Any,
+    views: int | None,
+    batch: int,
+    as_json: bool,
+    embeddings: bool,
+) -> None:
+    from ..pipeline.predict import BATCH, predict_inputs
+
+    errors = []
+    options = {"views": views, "batch": batch or BATCH, "columns": columns, "embeddings": embeddings}
+    for part in predict_inputs(model, paths, **options):
+        for row, values in enumerate(part.to_table().to_pylist()):
+            if values["error"]:
+                errors.append(row_error(values["path"], values["error"]))
+            if as_json:
+                print_json(values, indent=None)
+            elif not values["error"]:
+                print(part[row])
+    report_rows(errors)
+
+
+@app.command()
+def merge(
+    folder: Annotated[Path, typer.Argument(help="Folder of parts that `predict` wrote.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv; with --hats, a folder.")
+    ],
+    hats: Annotated[bool, typer.Option("--hats", help="Partition by place in the sky: a HATS catalogue.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Join the parts of a prediction into one table, after its last shard has ended.
+
+    Examples:
+
+        tuningfork merge votes/ -o votes.parquet
+
+        tuningfork merge votes/ -o sky --hats
+    """
+    must_exist([folder])
+    with trouble():
+        if hats:
+            _partition(folder, output, as_json)
+            return
+        from .._utils.files import check_writable
+        from ..pipeline.manifest import read_run
+        from ..pipeline.merge import merge as joined
+        from ..pipeline.merge import outcome_of
+
+        check_writable(output)
+        run = read_run(folder)
+        missing = sum(not run.is_whole(number) for number in range(run.parts))
+        if missing:
+            raise ValueError(
+                f"{folder} lacks {counted(missing, 'part', 'parts')} of {run.parts}; let its shards end, or go on "
+                "with predict --resume"
+            )
+        with progress_bar("joining") as progress:
+            joined(run, output, progress=progress)
+        outcome = outcome_of(run, range(run.parts))
+        if as_json:
+            print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
+        else:
+            print(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
+        report_rows(outcome.errors, outcome.failed)
+
+
+def _partition(folder: Path, output: Path, as_json: bool) -> None:
+    from ..pipeline.hats import partition
+    from ..pipeline.manifest import read_run
+
+    made = partition(read_run(folder), output)
+    if as_json:
+        print_json({"output": str(output), "rows": made.rows, "partitions": made.partitions})
+    else:
+        galaxies = counted(made.rows, "galaxy", "galaxies")
+        print(f"{output}: {galaxies} in {counted(made.partitions, 'partition', 'partitions')}")
+    if made.rest:
+        report_rows([row_error(str(made.rest), f"{made.without_position} rows have no position")])

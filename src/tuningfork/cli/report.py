@@ -1,0 +1,55 @@
+"""`tuningfork report`: a run or a study on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import SOME_ROWS_FAILED, JsonOption, app, libraries, must_exist, print_json, say, trouble
+
+__all__ = ["report"]
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a training, or of a study with runs/ in it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Page to write; metrics.json comes beside it.")],
+    part: Annotated[str, typer.Option(help="The part to judge: test or validation.")] = "test",
+    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a training or a whole study on one page, beside the paper's numbers.
+
+    With `pip install 'tuningfork[similar]'` it has a map of the galaxies whose points show their pictures.
+    The page needs nothing else: no network, no scripts. Every number on it is also in metrics.json. Runs that are not
+    whole are named there and the rest goes on, with exit code 3.
+
+    Examples:
+
+        tuningfork report study -o report.html
+
+        tuningfork report study/runs/fair-votes-efficientnet-b0/seed-0 -o seed-0.html --part validation
+
+        tuningfork report study -o report.html --json
+    """
+    must_exist([run])
+    if part not in ("test", "validation"):
+        raise typer.BadParameter(f"{part!r} is none of test, validation", param_hint="--part")
+    with trouble():
+        with libraries("the page", "report"):
+            import matplotlib  # noqa: F401  # found out before the work: figures are drawn last
+
+            from ..experiments.report.write import write_report
+
+        written = write_report(run, output, part=part, resamples=resamples, say=say)
+        if as_json:
+            print_json(written.numbers)
+        else:
+            size = output.stat().st_size / 1e6
+            print(f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}")
+        for name, reason in written.broken:
+            say(f"failed: {name}: {reason}")
+        if written.broken:
+            raise typer.Exit(SOME_ROWS_FAILED)

@@ -1,0 +1,45 @@
+"""`tuningfork send`: a table or a picture to the tools on the astronomer's desk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import FAILED, JsonOption, app, must_exist, print_json, say, trouble
+
+__all__ = ["send"]
+
+
+@app.command()
+def send(
+    path: Annotated[Path, typer.Argument(help="Table of any format, folder of a prediction, or FITS picture.")],
+    to: Annotated[str, typer.Option(help="topcat, aladin, ds9 or another tool's name; all: all that take it.")] = "all",
+    timeout: Annotated[int, typer.Option(min=1, max=3600, help="Seconds that each tool may take to load it.")] = 120,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a table or a FITS picture in TOPCAT, Aladin or DS9, which must be running (SAMP).
+
+    Examples:
+
+        tuningfork send votes.vot
+
+        tuningfork send joined.fits --to topcat
+
+        tuningfork send ngc4565.fits --to aladin
+    """
+    must_exist([path])
+    with trouble():
+        from ..tables.samp import send as sent
+
+        answers = sent(path, to, timeout=timeout)
+        if as_json:
+            print_json([{"tool": answer.tool, "problem": answer.problem} for answer in answers])
+        for answer in answers:
+            if answer.problem:
+                say(f"failed: {answer.tool}: {answer.problem}")
+            elif not as_json:
+                print(f"{path} → {answer.tool}")
+        if any(answer.problem for answer in answers):
+            raise typer.Exit(FAILED)

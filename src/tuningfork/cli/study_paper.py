@@ -1,0 +1,147 @@
+"""`tuningfork study paper`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from .options import (
+    SOME_ROWS_FAILED,
+    JsonOption,
+    ThreadsOption,
+    WorkersOption,
+    libraries,
+    must_exist,
+    print_json,
+    progress_bar,
+    say,
+    screen,
+    trouble,
+)
+from .study import study_app
+
+__all__ = ["paper"]
+
+
+class Settings(StrEnum):
+    """Whose schedule."""
+
+    paper = "paper"
+    fair = "fair"
+
+
+@study_app.command()
+def paper(
+    data: Annotated[Path, typer.Option("--data", help="Folder with the challenge's files, as they are unpacked.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the study.")],
+    settings: Annotated[
+        Settings, typer.Option(help="The paper's own settings, or one schedule for all networks.")
+    ] = Settings.paper,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Experiments by name or pattern, such as 'classes-*'; may be repeated.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Repeats of every training, on one split.")] = 1,
+    budget: Annotated[
+        float | None, typer.Option(min=0.1, help="Minutes for what is not yet done; trainings are cut to fit.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Does it all work? Few networks, 32 px, one epoch.")] = False,
+    size: Annotated[int | None, typer.Option(help="Input size in pixels for all, instead of the recipes'.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="For all, instead of the recipes'.")] = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="For all, instead of the recipes'.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures [default: OUTPUT/cache].")] = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 0,
+    submission: Annotated[
+        bool,
+        typer.Option("--submission/--no-submission", help="Write OUTPUT/submission.csv, if test pictures are there."),
+    ] = True,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write OUTPUT/report.html in the end.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out the paper on what data there are: trainings, ensembles, tables, report.
+
+    An interrupted study goes on when the same command is given again; what is done is not done twice.
+
+    Examples:
+
+        tuningfork study paper --data kaggle/ -o study
+
+        tuningfork study paper --data kaggle/ -o study --quick
+
+        tuningfork study paper --data kaggle/ -o study --settings fair --size 64 --epochs 24 --only 'classes-*'
+
+        tuningfork study paper --data kaggle/ -o study --only 'votes-efficientnet-b0' --seeds 3 --budget 120
+    """
+    must_exist([data])
+    with trouble("the same command goes on where it was"):
+        with libraries("a study", "study"):
+            from ..experiments.paper import find_data, paper_study, submit
+        files = find_data(data)
+        note = paper_study(
+            files,
+            output,
+            settings=settings.value,
+            only=only or (),
+            seeds=seeds,
+            budget=budget,
+            quick=quick,
+            size=size,
+            epochs=epochs,
+            batch=batch,
+            cache=cache,
+            workers=workers,
+            threads=threads,
+            say=say,
+        )
+        if submission and len(note["failures"]) < len(note["trainings"]):
+            with progress_bar("predicting") as progress:
+                print(submit(files, output, progress), file=sys.stderr)
+        numbers = None
+        if report and any(output.glob("*/*/seed-*/result.json")):
+            from ..experiments.report.write import write_report
+
+            numbers = write_report(output, output / "report.html").numbers
+        if as_json:
+            print_json({"study": note, "networks": numbers and numbers["networks"]})
+        else:
+            if numbers:
+                _print_networks(numbers["networks"])
+                print(f"{output / 'report.html'}: the whole on one page; numbers in metrics.json")
+            print(f"{output}: {len(note['trainings'])} trainings, {len(note['failures'])} failed, "
+                  f"{len(note['left_out'])} left out for want of time")  # fmt: skip
+        for folder, reason in note["failures"].items():
+            print(f"failed: {folder}: {reason}", file=sys.stderr)
+        if note["failures"]:
+            raise typer.Exit(SOME_ROWS_FAILED)
+
+
+def _print_networks(networks: dict[str, list[dict[str, Any]]]) -> None:
+    """Ours beside the paper's, which learned from 61,578 galaxies."""
+    shown = {"votes": ("rmse_complete_rows", "RMSE"), "classes": ("accuracy", "accuracy")}
+    for kind, (ours, title) in shown.items():
+        if not networks[kind]:
+            continue
+        table = Table("network", "px", "trained", "epochs", title, "95 % interval", "spread", "the paper's", title=kind)
+        for row in networks[kind]:
+            score = row["scores"][ours]
+            paper = row["paper"]["accuracy"] if isinstance(row["paper"], dict) else row["paper"]
+            table.add_row(
+                row["group"],
+                str(row["size"]),
+                row["trained"],
+                ", ".join(map(str, row["epochs"])),
+                _number(score["mean"]),
+                f"{_number(score['low'])}…{_number(score['high'])}",
+                _number(score["spread"]),
+                _number(paper),
+            )
+        screen().print(table)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,195 @@
+"""`tuningfork simulate` and `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    CacheOption,
+    ImagesOption,
+    JsonOption,
+    NoCacheOption,
+    ThreadsOption,
+    WorkersOption,
+    app,
+    cache_folder,
+    counted,
+    libraries,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    say,
+    trouble,
+)
+
+__all__ = ["simulate", "train"]
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Argument(help="Folder to fill, in the layout of Kaggle's challenge.")],
+    n: Annotated[int, typer.Option("--n", min=1, max=10_000_000, help="How many galaxies.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 0,
+    volunteers: Annotated[int, typer.Option(min=1, max=10_000, help="Votes for each galaxy.")] = 45,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: as many as cores.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make pictures of galaxies of known shape, and the votes that a crowd would give them.
+
+    An interrupted run goes on when the same command is given again.
+
+    Examples:
+
+        tuningfork simulate galaxies/ --n 1000 --seed 1
+
+        tuningfork train --images galaxies/images_training_rev1 --labels galaxies/training_solutions_rev1.csv -o run
+    """
+    with trouble("the same command goes on where it was"):
+        from ..simulation import simulate as make
+
+        with progress_bar("simulating") as progress:
+            make(output, n, seed, volunteers=volunteers, workers=workers or None, progress=progress)
+        if as_json:
+            print_json({"folder": str(output), "galaxies": n, "seed": seed})
+        else:
+            print(f"{output}: {counted(n, 'galaxy', 'galaxies')}; pictures in images_training_rev1, "
+                  "votes in training_solutions_rev1.csv, shapes in truth.csv")  # fmt: skip
+
+
+@app.command()
+def train(
+    images: ImagesOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: logs, checkpoints, bundle.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help="Table of votes, or of an ID and a `label`: CSV, Parquet, FITS, VOTable or ECSV. "
+            "Left out: each sub-folder of the pictures is a class.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A shipped recipe's name, or a TOML file.  [default: efficientnet_b0; from a model, finetune]"
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="What to begin with: a model's name or folder, or the recipe's file of weights.")
+    ] = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="TOML file of more galaxies to train on, each source with what it tells.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Model that teaches on the sources' pictures, instead of the one they name.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="Any network of timm, instead of the recipe's.")] = None,
+    size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
+    crop: Annotated[
+        float | None, typer.Option(help="Side of the central square that is seen, of the picture's; not the recipe's.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Cross-validation: deal all but the test part into so many.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="The fold that validates, counted from 0.")] = None,
+    tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
+    better: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One of our choices on top of the paper's: tree, adamw, cosine, ema, views; may be repeated."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="The model's name.")] = "model",
+    cache: CacheOption = None,
+    no_cache: NoCacheOption = False,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 0,
+    devices: Annotated[str, typer.Option(help="How many, or which: 2, or 0,1 (as in Lightning).")] = "auto",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines; start the command on each with torchrun.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu, auto (as in Lightning).")] = "auto",
+    strategy: Annotated[str, typer.Option(help="ddp, auto (as in Lightning).")] = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network on pictures and votes; blank columns cost nothing. Needs `tuningfork[train]`.
+
+    With --start and a model's name, that model is adapted to another tree, or to your own classes, from a few hundred
+    labels: a table of ID and label, or a folder for each class. `run/bundle` then tells them, as any other model does.
+
+    Examples:
+
+        tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run
+
+        tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run --resume
+
+        tuningfork train --images pictures --labels votes.csv -o run --recipe mobilenetv2 --start weights.tflite
+
+        tuningfork train --start default --images pictures --labels classes.csv -o run
+
+        tuningfork train --start default --images folder-of-class-folders -o run
+
+        tuningfork train --images pictures --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --better ema
+
+        tuningfork train --images pictures --labels votes.csv -o run --devices 4 --strategy ddp
+
+        tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
+    """
+    must_exist([*images, *([labels] if labels else []), *([sources] if sources else [])])
+    again = "give the same command with --resume to go on"
+    with trouble(again), progress_bar("reading pictures") as progress:
+        with libraries("training", "train"):
+            from ..training.initial.weights import adapted, is_model
+            from ..training.recipe import load_recipe
+            from ..training.train import train as fit
+        if start and not is_model(start):
+            must_exist([start])
+        chosen = (
+            adapted(load_recipe(recipe or ("finetune" if is_model(start) else "efficientnet_b0")), start)
+            .changed(
+                network=network, size=size, crop=crop, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold
+            )
+            .changed(tree=tree, least_steps=0 if epochs else None)
+            .better(better or ())
+        )
+        report = fit(
+            labels,
+            images,
+            output,
+            chosen,
+            name=name,
+            resume=resume,
+            start=start,
+            sources=sources,
+            teacher=teacher,
+            cache=cache_folder(cache, no_cache),
+            workers=workers,
+            threads=threads,
+            devices=devices,
+            nodes=nodes,
+            accelerator=accelerator,
+            strategy=strategy,
+            tensorboard=tensorboard,
+            say=say,
+            progress=progress,
+        )
+        if not report.first:  # of several processes one tells
+            return
+        if as_json:
+            print_json(
+                {"bundle": str(report.bundle), "best": report.best, "onnx_deviation": report.deviation,
+                 "left_out": len(report.errors), "seconds": report.seconds}
+            )  # fmt: skip
+        else:
+            shown = ", ".join(f"{key} {value:.4f}" for key, value in report.best.items() if key != "epoch")
+            print(f"{report.bundle}: best epoch {report.best_epoch}, {shown}")
+        report_rows(report.errors)

@@ -1,0 +1,1 @@
+"""How predictions look: cards, pages and plots in one style."""

@@ -1,0 +1,1 @@
+"""Metrics, baselines, reliability, calibration and out-of-domain tests."""

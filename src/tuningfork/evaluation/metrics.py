@@ -1,0 +1,193 @@
+"""Scores in NumPy: RMSE with unknown columns masked, classification figures, bootstrap intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..votes.tree import Tree
+
+__all__ = [
+    "Interval",
+    "accuracy",
+    "auroc",
+    "binomial_interval",
+    "bootstrap",
+    "calibration_error",
+    "confusion_matrix",
+    "macro",
+    "number_or_none",
+    "per_class",
+    "rmse",
+    "rmse_per_answer",
+    "rmse_per_question",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A score with the bounds that `level` of the bootstrap's resamples keep within."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+    @classmethod
+    def of(cls, value: float, drawn: Floats | Sequence[float], level: float = 0.95) -> Interval:
+        """Percentiles of a score's resamples `drawn` (R,); those that are not finite are left out.
+
+        The bounds are NaN where the score is not finite or no resample is.
+        """
+        finite = np.asarray(drawn, float)
+        finite = finite[np.isfinite(finite)]
+        if not math.isfinite(value) or not len(finite):
+            return cls(value, math.nan, math.nan, level)
+        low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+        return cls(value, float(low), float(high), level)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """`value`, `low` and `high` for JSON."""
+        return {name: number_or_none(getattr(self, name)) for name in ("value", "low", "high")}
+
+
+def number_or_none(value: float) -> float | None:
+    """For JSON, which has no NaN: None says that there was nothing to score."""
+    return value if math.isfinite(value) else None
+
+
+def rmse(predicted: Floats, known: Floats) -> float:
+    """Root of the mean squared error over all known cells; on complete rows, Kaggle's score.
+
+    Parameters
+    ----------
+    predicted, known : (N, A)
+        Cumulative fractions; NaN in `known` is left out. NaN in `predicted` where `known` is a
+        number gives NaN: a missing prediction is not a good one.
+    """
+    cells = ~np.isnan(known)
+    return float(np.sqrt(np.mean((predicted[cells] - known[cells]) ** 2))) if cells.any() else float("nan")
+
+
+def rmse_per_answer(predicted: Floats, known: Floats) -> Floats:
+    """RMSE of each column, (A,); NaN where a column is never known."""
+    return np.array([rmse(predicted[:, [a]], known[:, [a]]) for a in range(known.shape[1])])
+
+
+def rmse_per_question(predicted: Floats, known: Floats, tree: Tree) -> dict[str, float]:
+    """RMSE over the columns of each question, by the question's key."""
+    return {
+        question.key: rmse(predicted[:, part], known[:, part])
+        for question, part in zip(tree.questions, tree.slices, strict=True)
+    }
+
+
+def confusion_matrix(true: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
+    """Counts (C, C): row the true class, column the predicted one. Both inputs (N,) in 0…C−1, else ValueError."""
+    if np.any((true < 0) | (true >= classes) | (predicted < 0) | (predicted >= classes)):
+        raise ValueError(f"a class is not in 0…{classes - 1}; leave out galaxies without one")
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (true, predicted), 1)
+    return matrix
+
+
+def accuracy(matrix: NDArray[np.int64]) -> float:
+    """Share of the diagonal of a confusion matrix; NaN if it is empty."""
+    total = matrix.sum()
+    return float(np.trace(matrix) / total) if total else float("nan")
+
+
+def per_class(matrix: NDArray[np.int64]) -> dict[str, Floats]:
+    """Precision, recall, F1, each (C,).
+
+    A class that is never predicted has precision 0 (as in scikit-learn's default); one that never
+    occurs has recall NaN, and so has F1, and neither counts in an average.
+    """
+    hit = np.diag(matrix).astype(float)
+    occurs, told = matrix.sum(1).astype(float), matrix.sum(0).astype(float)
+    precision = np.divide(hit, told, out=np.zeros_like(hit), where=told > 0)
+    recall = np.divide(hit, occurs, out=np.full_like(hit, np.nan), where=occurs > 0)
+    f1 = np.divide(2 * hit, occurs + told, out=np.zeros_like(hit), where=occurs + told > 0)
+    absent = occurs == 0
+    return {
+        "precision": np.where(absent, np.nan, precision),
+        "recall": recall,
+        "f1": np.where(absent, np.nan, f1),
+    }
+
+
+def macro(matrix: NDArray[np.int64]) -> dict[str, float]:
+    """Unrounded means of `per_class` over the classes that occur."""
+    if not matrix.any():
+        return dict.fromkeys(("precision", "recall", "f1"), float("nan"))
+    return {name: float(np.nanmean(values)) for name, values in per_class(matrix).items()}
+
+
+def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error: how far mean probability and share right are apart, averaged over galaxies.
+
+    Guo et al. 2017 (arXiv:1706.04599), with bins of equally many galaxies. NaN without galaxies.
+
+    Parameters
+    ----------
+    probability : (N,) in [0, 1]
+        Of the answer that was given.
+    right : (N,) bool
+    """
+    if not len(probability):
+        return float("nan")
+    order = np.argsort(probability, kind="stable")
+    gaps = np.array_split((probability - right)[order], min(bins, len(order)))
+    return float(sum(abs(gap.sum()) for gap in gaps) / len(order))
+
+
+def binomial_interval(hits: float, count: int) -> tuple[float, float]:
+    """95 % interval of the share that `hits` of `count` estimates (Wilson 1927, J. Am. Stat. Assoc. 22, 209)."""
+    z = 1.959963984540054
+    share = hits / count
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    # Rounding must not put the share itself outside.
+    return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))
+
+
+def auroc(inside: Floats, outside: Floats) -> float:
+    """Area under the receiver operating characteristic of scores that should be higher outside; NaN if one is empty.
+
+    The probability that a score of `outside` (M,) is above one of `inside` (N,), ties counting a half: the
+    statistic of Mann & Whitney 1947 (Ann. Math. Statist. 18, 50) over N · M.
+    """
+    if not len(inside) or not len(outside):
+        return float("nan")
+    ordered = np.sort(inside)
+    below = np.searchsorted(ordered, outside, "left") + np.searchsorted(ordered, outside, "right")
+    return float(below.mean() / (2 * len(inside)))
+
+
+def bootstrap(
+    score: Callable[[NDArray[np.int64]], float],
+    count: int,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """A score of galaxies with its percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13).
+
+    Parameters
+    ----------
+    score : function of (N,) row numbers
+        Called with all rows once, then with `resamples` drawings of `count` rows with replacement.
+    """
+    rng = np.random.default_rng(seed)
+    value = score(np.arange(count))
+    if count == 0 or not math.isfinite(value):
+        resamples = 0
+    return Interval.of(value, [score(rng.integers(0, count, count)) for _ in range(resamples)], level)

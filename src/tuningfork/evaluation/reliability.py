@@ -1,0 +1,96 @@
+"""Whether intervals and probabilities keep their promise: coverage, calibration error, and what chance alone gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.intervals import reach
+from ..votes import fractions as votes
+from ..votes.tree import Tree
+from .metrics import binomial_interval, calibration_error
+
+__all__ = ["class_reliability", "coverage"]
+
+Floats = NDArray[np.float64]
+
+
+def coverage(low: Floats, high: Floats, predicted: Floats, known: Floats, tree: Tree) -> dict[str, dict[str, Any]]:
+    """How often the volunteers' conditional fraction lies within its interval, for each question.
+
+    Parameters
+    ----------
+    low, high : (N, A) in [0, 1], NaN where there is no interval
+    predicted, known : (N, A) cumulative fractions; NaN in `known` where unknown
+
+    Returns
+    -------
+    dict
+        By the question's key: `galaxies` that were asked it and have intervals, `coverage` of its fractions with
+        its 95 % interval `low`…`high` (`binomial_interval` of the galaxies, since the answers of one are
+        not independent), `mean_width`, and the same for the halves of `small_reach` and `large_reach`: by
+        the predicted share of volunteers who are asked; null for a question that all are asked.
+    """
+    true = votes.shares(known, tree)
+    out = {}
+    for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
+        rows = ~np.isnan(true[:, part] + low[:, part]).any(1)
+        within = (true[rows, part] >= low[rows, part]) & (true[rows, part] <= high[rows, part])
+        covered, width = within.mean(1), (high - low)[rows, part].mean(1)
+        asked = reach(predicted, tree, number)[rows]
+        halves: dict[str, Any] = {"small_reach": None, "large_reach": None}
+        if question.parent is not None and len(asked):
+            small = asked <= np.median(asked)
+            halves = {
+                "small_reach": _covered(covered[small], width[small]),
+                "large_reach": _covered(covered[~small], width[~small]),
+            }
+        out[question.key] = {**_covered(covered, width), **halves}
+    return out
+
+
+def _covered(covered: Floats, width: Floats) -> dict[str, Any]:
+    count = len(covered)
+    if not count:
+        return {"galaxies": 0, "coverage": None, "low": None, "high": None, "mean_width": None}
+    low, high = binomial_interval(float(covered.sum()), count)
+    value = float(covered.mean())
+    return {"galaxies": count, "coverage": value, "low": low, "high": high, "mean_width": float(width.mean())}
+
+
+def class_reliability(
+    probability: Floats, classes: NDArray[np.integer], *, simulations: int = 1000, seed: int = 0
+) -> dict[str, Any] | None:
+    """The calibration error of the most probable class, beside that of a perfectly calibrated model.
+
+    With few galaxies even perfect probabilities show an error, since a bin's share of right answers
+    scatters; its mean and 95 % quantile are simulated with the same probabilities.
+
+    Parameters
+    ----------
+    probability : (N, C), sums 1
+        NaN where it is not told; such galaxies are left out.
+    classes : (N,) int
+        The true ones.
+
+    Returns
+    -------
+    dict or None
+        None if nothing is left.
+    """
+    told = ~np.isnan(probability).any(1)
+    probability, classes = probability[told], classes[told]
+    if not len(classes):
+        return None
+    sure, right = probability.max(1), probability.argmax(1) == classes
+    rng = np.random.default_rng(seed)
+    perfect = [calibration_error(sure, rng.random(len(sure)) < sure) for _ in range(simulations)]
+    return {
+        "galaxies": len(sure),
+        "mean_probability": float(sure.mean()),
+        "share_right": float(right.mean()),
+        "calibration_error": calibration_error(sure, right),
+        "if_perfect": {"mean": float(np.mean(perfect)), "quantile_95": float(np.quantile(perfect, 0.95))},
+    }

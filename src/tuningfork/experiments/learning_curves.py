@@ -1,0 +1,313 @@
+"""How many labels a survey needs: error against number of labels, for random and for ranked orders.
+
+Labels are hidden and revealed in batches. A frozen network that never saw them gives features; on these a softmax in
+each question is fitted anew after each batch, and chooses the next one. All orders of one seed begin with the same
+random galaxies, so that orders are compared in pairs.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .._utils.files import whole_file, write_text
+from ..display.plots import learning_curves
+from ..evaluation import metrics
+from ..evaluation.evaluate import read_split
+from ..labelling import acquisition as ranking
+from ..training.join import Data, read_data
+from ..training.network import cumulative_from_logits
+from ..training.recipe import Recipe
+from ..votes.tree import Tree, load_tree
+from .features import backbone_features
+from .plan import StudyError
+
+__all__ = ["ORDERS", "SCORES", "Points", "fit_head", "labour", "learning_curve", "summary"]
+
+Floats = NDArray[np.float64]
+#: Principal components of the pool's features that the head sees. This and the prior were chosen once, with randomly
+#: drawn labels of Galaxy Zoo 2, and are the same for all orders and numbers of labels.
+COMPONENTS = 64
+#: Precision of the normal prior of the head's weights, at features of variance 1 on average and one vote a galaxy.
+PRIOR = 25.0
+SCORES = {"rmse_complete_rows": "RMSE, complete rows", "rmse_known_columns": "RMSE, all known columns"}
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """M galaxies as the head sees them: (M, V, D) features of V views, and their votes (M, A), NaN unknown."""
+
+    views: Floats
+    known: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """(M, D) over the views."""
+        return self.views.mean(1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """What an order may look at: the fitted head's predictions of the pool, never its hidden labels."""
+
+    pool: Points
+    chosen: NDArray[np.int64]
+    by_view: Floats
+    tree: Tree
+    seed: int
+
+    @property
+    def cumulative(self) -> Floats:
+        return self.by_view.mean(1)
+
+    @property
+    def entropy(self) -> Floats:
+        return ranking.question_entropies(self.cumulative, self.tree).sum(-1)
+
+
+def _highest(scores: Floats) -> NDArray[np.int64]:
+    return np.argsort(-scores, kind="stable")
+
+
+def _seeded(stage: _Stage, vectors: Floats, count: int) -> NDArray[np.int64]:
+    weights = stage.entropy
+    weights[stage.chosen] = 0
+    centres = vectors[stage.chosen]
+    return ranking.weighted_seeding(vectors, weights, count, centres=centres, seed=stage.seed).rows
+
+
+#: Orders by name: rows of the pool, the best first; what is chosen already is skipped.
+ORDERS: Mapping[str, Callable[[_Stage, int], NDArray[np.int64]]] = {
+    "random": lambda s, n: np.random.default_rng([s.seed, 1]).permutation(len(s.pool.known)),
+    "ranked": lambda s, n: _seeded(s, ranking.hellinger(s.cumulative), n),
+    "ranked, features": lambda s, n: _seeded(s, s.pool.mean, n),
+    "k-centre": lambda s, n: ranking.k_centre(s.pool.mean, n, centres=s.pool.mean[s.chosen]).rows,
+    "views disagree": lambda s, n: _highest(((s.by_view[:, 0] - s.by_view[:, 1]) ** 2).sum(-1)),
+    "entropy": lambda s, n: _highest(s.entropy),
+}
+
+
+def fit_head(
+    features: Floats, known: Floats, tree: Tree, *, prior: float = PRIOR, steps: int = 60
+) -> Callable[[Floats], Floats]:
+    """A softmax in each question on fixed features: the most probable weights under a normal prior.
+
+    The likelihood is that of one volunteer who answers as the known fractions say; it is convex, so that the
+    start and the seed do not matter.
+
+    Parameters
+    ----------
+    features : (N, D)
+    known : (N, A)
+        Cumulative fractions; NaN is left out.
+
+    Returns
+    -------
+    function of features (M, D) → cumulative fractions (M, A)
+    """
+    inputs = torch.from_numpy(_with_one(features))
+    target = torch.from_numpy(np.nan_to_num(known)).float()
+    weights = torch.zeros(inputs.shape[1], target.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=steps, history_size=10, line_search_fn="strong_wolfe")
+
+    def cost() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = inputs @ weights
+        logs = torch.cat([logits[:, part].log_softmax(-1) for part in tree.slices], -1)
+        total = -(target * logs).sum() + prior / 2 * weights[:-1].square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(cost)
+    fitted = weights.detach()
+
+    def predict(others: Floats) -> Floats:
+        return cumulative_from_logits(torch.from_numpy(_with_one(others)) @ fitted, tree).numpy().astype(np.float64)
+
+    return predict
+
+
+def learning_curve(
+    pool: Points, judge: Points, tree: Tree, order: str, numbers: Sequence[int], seed: int
+) -> list[dict[str, float]]:
+    """Scores on `judge` after each of `numbers` labels of `pool`, chosen in that order; one row a number."""
+    size = len(pool.known)
+    chosen = np.random.default_rng([seed, 0]).permutation(size)[: numbers[0]]
+    complete = ~np.isnan(judge.known).any(1)
+    rows = []
+    predict = None
+    for step, number in enumerate(numbers):
+        if predict is not None:
+            by_view = np.stack([predict(pool.views[:, v]) for v in range(pool.views.shape[1])], 1)
+            # Random order is one order, however it is cut into batches; a draw is another one each time.
+            stage = _Stage(pool, chosen, by_view, tree, seed if order == "random" else seed * 1000 + step)
+            wanted = ORDERS[order](stage, number - len(chosen))
+            fresh = wanted[~np.isin(wanted, chosen)][: number - len(chosen)]
+            chosen = np.concatenate([chosen, fresh])
+        predict = fit_head(pool.mean[chosen], pool.known[chosen], tree)
+        told = predict(judge.mean)
+        rows.append(
+            {
+                "labels": len(chosen),
+                "rmse_complete_rows": metrics.rmse(told[complete], judge.known[complete]),
+                "rmse_known_columns": metrics.rmse(told, judge.known),
+                "complete_share": float((~np.isnan(pool.known[chosen]).any(1)).mean()),
+            }
+        )
+    return rows
+
+
+def labour(
+    labels: Path,
+    images: Sequence[Path],
+    output: Path,
+    recipe: Recipe,
+    start: Path,
+    *,
+    split: Path | None = None,
+    numbers: Sequence[int] = (25, 50, 100, 200, 400, 800, 1600),
+    seeds: int = 5,
+    orders: Sequence[str] = tuple(ORDERS),
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[dict[str, Any], Data]:
+    """Measure the learning curves, and write ``curves.csv``, ``labour.json`` and ``labour.svg`` into `output`.
+
+    Parameters
+    ----------
+    start : Path
+        Weights that never saw these labels; see `backbone_features`.
+    split : Path, optional
+        ``id,part`` as `tuningfork train` writes it; else the recipe's own split. Labels are hidden in the
+        train part, errors are of the validation part; the test part is not touched.
+    numbers : rising
+        Labels after each batch; those beyond the train part are left out.
+
+    Raises
+    ------
+    StudyError
+        If there are too few galaxies, or the numbers do not rise.
+    """
+    tree = load_tree(recipe.tree)
+    if list(numbers) != sorted(set(numbers)) or not numbers or numbers[0] < 2:
+        raise StudyError(f"numbers of labels {', '.join(map(str, numbers))}: they must rise, and begin with 2 or more")
+    if unknown := set(orders) - set(ORDERS):
+        raise StudyError(f"no order {', '.join(sorted(unknown))}; there are {', '.join(ORDERS)}")
+    output.mkdir(parents=True, exist_ok=True)
+    data = read_data(labels, images, tree, recipe)
+    if split is not None:
+        parts = read_split(split)
+        data = replace(data, parts=np.array([parts.get(id_, "test") for id_ in data.ids]))
+    rows = {part: data.rows(part) for part in ("train", "validation")}
+    used = tuple(number for number in numbers if number <= len(rows["train"]))
+    if not used or not len(rows["validation"]):
+        raise StudyError(
+            f"{len(rows['train'])} galaxies to learn from and {len(rows['validation'])} to judge by are too few"
+        )
+    here = np.concatenate([rows["train"], rows["validation"]])
+    kept = replace(
+        data, ids=tuple(data.ids[i] for i in here), paths=tuple(data.paths[i] for i in here),
+        cumulative=data.cumulative[here], parts=data.parts[here], packed_rows=data.packed_rows[here],
+    )  # fmt: skip
+    pool, judge = _points(backbone_features(kept, recipe, start, output / "features.npz", say), kept)
+    curves = []
+    for order in orders:
+        for seed in range(seeds):
+            found = learning_curve(pool, judge, tree, order, used, seed)
+            curves += [{"order": order, "seed": seed, **row} for row in found]
+        last = [row["rmse_known_columns"] for row in curves if row["order"] == order and row["labels"] == used[-1]]
+        say(f"{order}: RMSE over known columns {np.mean(last):.4f} at {used[-1]} labels")
+    told = {
+        "labels": str(labels), "labels_sha256": data.labels_sha256, "start": start.name, "network": recipe.network,
+        "size": recipe.size, "pool": len(pool.known), "judged_on": len(judge.known),
+        "judged_complete_rows": int((~np.isnan(judge.known).any(1)).sum()), "seeds": seeds,
+        "orders": summary(curves),
+    }  # fmt: skip
+    _write(output, curves, told)
+    return told, data
+
+
+def summary(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """By order and number of labels: mean and standard deviation over the seeds, and the difference to random.
+
+    `gain` is random's score minus the order's of the same seed, with its standard error; `random_labels` are
+    those that random order needs for the order's mean, interpolated in the logarithm, null beyond its ends.
+    """
+    table: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
+    for row in sorted(curves, key=lambda row: row["seed"]):
+        table.setdefault(row["order"], {}).setdefault(row["labels"], []).append(row)
+    out: dict[str, list[dict[str, Any]]] = {order: [] for order in table}
+    for order, by_number in table.items():
+        for number, rows in by_number.items():
+            entry: dict[str, Any] = {"labels": number, "complete_share": _mean(rows, "complete_share")}
+            for name in SCORES:
+                values = np.array([row[name] for row in rows])
+                entry[name] = {"mean": _finite(values.mean()), "deviation": _finite(_deviation(values))}
+                if "random" in table:
+                    other = np.array([row[name] for row in table["random"][number]])
+                    gains = other - values
+                    curve = {n: _mean(each, name) for n, each in table["random"].items()}
+                    entry[name] |= {
+                        "gain": _finite(gains.mean()),
+                        "gain_error": _finite(_deviation(gains) / np.sqrt(len(gains))),
+                        "random_labels": _labels_for(float(values.mean()), curve),
+                    }
+            out[order].append(entry)
+    return out
+
+
+def _labels_for(score: float, curve: Mapping[int, float | None]) -> float | None:
+    """Where a curve that falls on the whole first reaches a score; None if it does not, or begins below it."""
+    points = [(number, value) for number, value in sorted(curve.items()) if value is not None]
+    for (n0, high), (n1, low) in pairwise(points):
+        if low <= score <= high:
+            part = 0.0 if high == low else (high - score) / (high - low)
+            return float(np.exp(np.log(n0) + part * (np.log(n1) - np.log(n0))))
+    return None
+
+
+def _points(features: NDArray[np.float32], data: Data) -> tuple[Points, Points]:
+    """Pool and judge on the pool's principal components, scaled to variance 1 on average."""
+    pool, judge = data.rows("train"), data.rows("validation")
+    mean = features[pool].mean((0, 1))
+    _, singular, axes = np.linalg.svd(features[pool].mean(1) - mean, full_matrices=False)
+    kept = min(COMPONENTS, len(singular))
+    scale = np.sqrt((singular[:kept] ** 2).mean() / len(pool)) or 1.0
+    seen = ((features - mean) @ axes[:kept].T / scale).astype(np.float64)
+    return Points(seen[pool], data.cumulative[pool]), Points(seen[judge], data.cumulative[judge])
+
+
+def _write(output: Path, curves: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(curves[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(curves)
+    write_text(output / "curves.csv", text.getvalue())
+    write_text(output / "labour.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
+    with whole_file(output / "labour.svg") as part:
+        part.write_bytes(learning_curves(told["orders"], SCORES))
+
+
+def _with_one(features: Floats) -> NDArray[np.float32]:
+    return np.concatenate([features, np.ones((len(features), 1))], 1).astype(np.float32)
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    return _finite(np.mean([row[name] for row in rows]))
+
+
+def _deviation(values: Floats) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

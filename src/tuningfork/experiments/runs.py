@@ -1,0 +1,295 @@
+"""What trainings left in their folders, read back: one run, or a study of many."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from ..votes.class_labels import OWN
+from ..votes.tree import SchemaError, Tree, load_tree
+
+__all__ = ["Broken", "RecordError", "Run", "Study", "read_run", "read_study"]
+
+Floats = NDArray[np.float64]
+#: A JSON file larger than this is refused before it is parsed.
+MAX_JSON_BYTES = 20_000_000
+_AGAIN = "train it again, or resume it"
+
+
+class RecordError(ValueError):
+    """A run that cannot be reported; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A run folder that is left out of a report, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A whole run, or an ensemble of runs, and its N judged galaxies.
+
+    Parameters
+    ----------
+    name, group : text
+        ``fair-votes-efficientnet-b0/seed-0``, and the recipe that its repeats share.
+    about : mapping
+        ``run.json``: recipe, hashes, what it began with. Empty for an ensemble.
+    result : mapping
+        ``result.json``.
+    curves : tuple of mappings
+        One an epoch; a figure that an epoch lacks is not in it.
+    ids, paths, parts : (N,) texts
+    known : (N, A) float64
+        Volunteers' cumulative fractions, NaN unknown.
+    classes : (N,) int64
+        By the clean-sample rules; below 0 none.
+    predicted : (N, A) float64, or None
+        None: it tells no votes.
+    probability : (N, C) float64, or None
+        None: it tells no classes.
+    """
+
+    name: str
+    group: str
+    folder: Path
+    tree: Tree
+    about: Mapping[str, Any]
+    result: Mapping[str, Any]
+    curves: tuple[dict[str, float], ...]
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    parts: NDArray[np.str_]
+    known: Floats
+    classes: NDArray[np.int64]
+    predicted: Floats | None
+    probability: Floats | None
+    members: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The recipe as plain values; empty for an ensemble."""
+        return self.about.get("recipe") or {}
+
+    @property
+    def network(self) -> str:
+        """timm's name of the network; of an ensemble all, joined with ``+``."""
+        return str(self.result.get("network") or self.recipe.get("network") or "").replace(" ", "")
+
+    @cached_property
+    def complete(self) -> NDArray[np.bool_]:
+        """(N,) whether all votes of a galaxy are known."""
+        return ~np.isnan(self.known).any(1)
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """The galaxies of a part."""
+        return np.flatnonzero(self.parts == part)
+
+    def class_rows(self, part: str) -> NDArray[np.int64]:
+        """Those of a part whose votes decide a class."""
+        return np.flatnonzero((self.parts == part) & (self.classes >= 0))
+
+
+@dataclass(frozen=True)
+class Study:
+    """All runs of a folder: whole ones, ensembles, and those that cannot be used; `about` is ``study.json``."""
+
+    folder: Path
+    tree: Tree
+    runs: tuple[Run, ...]
+    ensembles: tuple[Run, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def everything(self) -> tuple[Run, ...]:
+        """Runs, then ensembles."""
+        return self.runs + self.ensembles
+
+
+def read_study(folder: str | Path) -> Study:
+    """One run folder, or a study folder with ``runs/RECIPE/seed-K/`` and ``ensembles/NAME/``.
+
+    Raises
+    ------
+    RecordError
+        If it is neither, or holds no whole run.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RecordError(f"{folder}: no such folder; name a run's, or a study's")
+    if (folder / "result.json").exists() or (folder / "run.json").exists():
+        run = read_run(folder)
+        return Study(folder, run.tree, *(((), (run,)) if run.members else ((run,), ())))
+    found: dict[str, list[Run]] = {"runs": [], "ensembles": []}
+    broken: list[Broken] = []
+    for where, pattern in (("runs", "runs/*/*/"), ("ensembles", "ensembles/*/")):
+        for each in sorted(path for path in folder.glob(pattern) if path.is_dir()):
+            try:
+                found[where].append(read_run(each))
+            except RecordError as error:
+                broken.append(Broken(each.relative_to(folder / where).as_posix(), str(error)))
+    everything = [*found["runs"], *found["ensembles"]]
+    if not everything:
+        why = f"; {broken[0].name}: {broken[0].reason}" if broken else f"; none under {folder / 'runs'}"
+        raise RecordError(f"{folder}: no whole run to report{why}")
+    tree = everything[0].tree
+    for where, runs in found.items():
+        broken += [Broken(r.name, f"its tree {r.tree.name} is not {tree.name}") for r in runs if r.tree != tree]
+        found[where] = [run for run in runs if run.tree == tree]
+    about: dict[str, Any] = {}
+    if (folder / "study.json").exists():
+        try:
+            about = _json(folder / "study.json")
+        except RecordError as error:
+            broken.append(Broken("study.json", str(error)))
+    return Study(folder, tree, tuple(found["runs"]), tuple(found["ensembles"]), tuple(broken), about)
+
+
+def read_run(folder: str | Path) -> Run:
+    """A run folder as `tuningfork train` leaves it. Raises RecordError."""
+    folder = Path(folder)
+    result_file = folder / "result.json"
+    if not result_file.exists():
+        raise RecordError(f"{result_file} is not there: the training has not ended; {_AGAIN}")
+    result = _json(result_file)
+    _check(result, result_file)
+    about = _json(folder / "run.json") if (folder / "run.json").exists() else {}
+    tree = _tree(folder, about)
+    truth = _table(folder / "truth.parquet", ["id", "path", "part", "class", *tree.columns])
+    told = _table(folder / "predictions.parquet", ["id"])
+    ids = tuple(map(str, truth["id"].to_pylist()))
+    position = {id_: row for row, id_ in enumerate(map(str, told["id"].to_pylist()))}
+    missing = [id_ for id_ in ids if id_ not in position]
+    if missing:
+        raise RecordError(f"{folder / 'predictions.parquet'} lacks galaxy {missing[0]!r} of truth.parquet; {_AGAIN}")
+    order = np.array([position[id_] for id_ in ids], np.int64)
+    predicted = _columns(told, tree.columns, order, folder)
+    probability = _columns(told, [f"class_{c}_probability" for c in range(len(tree.classes))], order, folder)
+    if predicted is None and probability is None:
+        raise RecordError(f"{folder / 'predictions.parquet'} has neither votes nor classes; {_AGAIN}")
+    known = _columns(truth, tree.columns, np.arange(len(ids)), folder)
+    try:
+        classes = truth["class"].cast(pa.int64()).fill_null(-1).to_numpy().copy()
+    except pa.ArrowException as error:
+        raise RecordError(f"{folder / 'truth.parquet'}: a class is no number ({error}); {_AGAIN}") from None
+    if np.any(classes >= len(tree.classes)):
+        raise RecordError(f"{folder / 'truth.parquet'}: a class is not one of the {len(tree.classes)} of {tree.name}")
+    members = result.get("members") or ()
+    ensemble = bool(members) or folder.parent.name == "ensembles"
+    whole = folder.resolve()
+    seeded = whole.name.startswith("seed-")
+    assert known is not None
+    return Run(
+        name=f"{whole.parent.name}/{whole.name}" if seeded else whole.name,
+        group=whole.parent.name if seeded else re.sub(r"-seed-\d+$", "", whole.name),
+        folder=folder,
+        tree=tree,
+        about=about,
+        result=result,
+        curves=_curves(folder / "curves.csv"),
+        ids=ids,
+        paths=tuple("" if path is None else str(path) for path in truth["path"].to_pylist()),
+        parts=np.array([str(part) for part in truth["part"].to_pylist()], np.str_),
+        known=known,
+        classes=classes,
+        predicted=predicted,
+        probability=probability,
+        members=tuple(map(str, members)) or (("?",) if ensemble else ()),
+    )
+
+
+def _check(result: Mapping[str, Any], path: Path) -> None:
+    """The kinds of value that a report counts with. Raises RecordError."""
+    kinds: dict[str, Any] = {
+        **dict.fromkeys(("epochs", "epochs_planned", "best_epoch", "seed", "size", "parameters"), int),
+        **dict.fromkeys(("seconds", "galaxies_per_second", "peak_memory_mb"), int | float),
+        **dict.fromkeys(("counts", "versions"), dict),
+        **dict.fromkeys(("notes", "members"), list),
+    }
+    for key, kind in kinds.items():
+        if key in result and not isinstance(result[key], kind):
+            raise RecordError(f"{path}: {key} = {result[key]!r} is not as `tuningfork train` writes it; {_AGAIN}")
+    counts = result.get("counts", {})
+    for key in ("galaxies", "complete_rows"):
+        if not isinstance(counts.get(key, {}), dict):
+            raise RecordError(f"{path}: counts.{key} is not as `tuningfork train` writes it; {_AGAIN}")
+
+
+def _tree(folder: Path, about: Mapping[str, Any]) -> Tree:
+    recipe = about.get("recipe")
+    name = recipe.get("tree", "gz2") if isinstance(recipe, dict) else None
+    if name in (None, OWN):
+        # An ensemble has no recipe of its own, and a label table's classes no name; the bundle brings the tree.
+        bundle = folder / "bundle" / "bundle.json"
+        data = _json(bundle).get("tree") if bundle.exists() else None
+        try:
+            return Tree.from_dict(data) if isinstance(data, dict) else load_tree("gz2")
+        except SchemaError as error:
+            raise RecordError(f"{bundle}: {error}") from None
+    try:
+        return load_tree(str(name))
+    except SchemaError as error:
+        raise RecordError(f"{folder / 'run.json'}: {error}") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise RecordError(f"{path}: larger than {MAX_JSON_BYTES} bytes, not a record of ours")
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise RecordError(f"{path}: not valid JSON ({error}); {_AGAIN}") from None
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: an object is expected, not a {type(value).__name__}; {_AGAIN}")
+    return value
+
+
+def _table(path: Path, wanted: list[str]) -> pa.Table:
+    try:
+        table = pa.parquet.ParquetFile(path).read()
+    except FileNotFoundError:
+        raise RecordError(f"{path} is not there; {_AGAIN}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise RecordError(f"{path}: not a readable Parquet file ({error}); {_AGAIN}") from None
+    lacking = [name for name in wanted if name not in table.column_names]
+    if lacking:
+        raise RecordError(f"{path} has no column {lacking[0]!r}; {_AGAIN}")
+    return table
+
+
+def _columns(table: pa.Table, names: Any, order: NDArray[np.int64], folder: Path) -> Floats | None:
+    if not len(names) or not set(names) <= set(table.column_names):
+        return None
+    try:
+        arrays = [np.array(table[name].cast(pa.float64()).to_numpy(), np.float64) for name in names]
+    except pa.ArrowException as error:
+        raise RecordError(f"{folder}: a column of fractions is no number ({error}); {_AGAIN}") from None
+    return np.stack(arrays, 1)[order]
+
+
+def _curves(path: Path) -> tuple[dict[str, float], ...]:
+    if not path.exists():
+        return ()
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise RecordError(f"{path}: not a readable table of epochs ({error}); {_AGAIN}") from None
+    return tuple(row for row in rows if "epoch" in row)

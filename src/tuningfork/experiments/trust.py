@@ -1,0 +1,183 @@
+"""How far a model's intervals and probabilities hold: for all galaxies, and by their size and brightness."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.files import whole_file, write_text
+from ..display.plots import trust_panels
+from ..evaluation import metrics
+from ..evaluation.evaluate import check_part, read_predictions, read_split
+from ..images.preprocess import Preprocess
+from ..images.read import PictureError, find_pictures, load_picture
+from ..images.statistics import STATISTICS, appearance
+from ..tables import RowError
+from ..votes import fractions as votes
+from ..votes.label_table import read_votes
+from ..votes.tree import Tree
+from .plan import StudyError
+
+__all__ = ["groups_of", "reliability_bins", "trust", "trust_of"]
+
+Floats = NDArray[np.float64]
+#: As the shipped models see a picture; brightness and size are those of what the network sees.
+_SEEN = Preprocess(crop=0.5, size=128)
+BINS = 8
+
+
+def trust_of(
+    low: Floats,
+    high: Floats,
+    known: Floats,
+    probability: Floats | None,
+    groups: Sequence[NDArray[np.bool_]],
+    tree: Tree,
+) -> list[dict[str, Any]]:
+    """For each group of the N galaxies: coverage of all intervals together, and the class's calibration.
+
+    Parameters
+    ----------
+    low, high : (N, A) in [0, 1], NaN where there is no interval
+    known : (N, A) cumulative fractions, NaN unknown
+    probability : (N, C), or None
+    groups : sequence of (N,) bool
+
+    Returns
+    -------
+    list of dict
+        ``galaxies``; ``coverage`` with ``low`` and ``high`` (95 % Wilson interval of the galaxies, since the answers
+        of one are not independent), None without any; ``decided``, the galaxies with a class, its ``accuracy`` and the
+        mean ``probability`` of the class that was told, None without any.
+    """
+    true = votes.shares(known, tree)
+    there = ~np.isnan(true + low)
+    within = np.where(there, (true >= low) & (true <= high), False)
+    classes = votes.classify(known, tree) if tree.classes else np.full(len(known), -1)
+    told = []
+    for group in groups:
+        asked = group & there.any(1)
+        covered = within[asked].sum(1) / np.maximum(there[asked].sum(1), 1)
+        entry: dict[str, Any] = {"galaxies": int(group.sum()), "coverage": None, "low": None, "high": None}
+        if len(covered):
+            lowest, highest = metrics.binomial_interval(float(covered.sum()), len(covered))
+            entry |= {"coverage": float(covered.mean()), "low": lowest, "high": highest}
+        decided = group & (classes >= 0)
+        if probability is not None:
+            decided &= ~np.isnan(probability).any(1)
+        entry |= {"decided": int(decided.sum()), "accuracy": None, "probability": None}
+        if probability is not None and decided.any():
+            right = probability[decided].argmax(1) == classes[decided]
+            entry |= {"accuracy": float(right.mean()), "probability": float(probability[decided].max(1).mean())}
+        told.append(entry)
+    return told
+
+
+def reliability_bins(probability: Floats, classes: NDArray[np.integer], bins: int = BINS) -> list[dict[str, float]]:
+    """Bins of equally many galaxies by the told class's probability: its mean, the share that is right, 95 % interval.
+
+    `probability` (N, C) and true `classes` (N,), below 0 where undecided.
+    """
+    rows = (classes >= 0) & ~np.isnan(probability).any(1)
+    sure, right = probability[rows].max(1), probability[rows].argmax(1) == classes[rows]
+    parts = np.array_split(np.argsort(sure, kind="stable"), max(min(bins, len(sure)), 1))
+    told = []
+    for part in parts:
+        if len(part):
+            low, high = metrics.binomial_interval(int(right[part].sum()), len(part))
+            told.append({"probability": float(sure[part].mean()), "right": float(right[part].mean()),
+                         "low": low, "high": high, "galaxies": len(part)})  # fmt: skip
+    return told
+
+
+def groups_of(values: Floats, names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Equally many galaxies a group, by `values` (N,) from least to most; NaN is in none."""
+    known = np.flatnonzero(~np.isnan(values))
+    parts = np.array_split(known[np.argsort(values[known], kind="stable")], len(names))
+    return [(name, np.isin(np.arange(len(values)), part)) for name, part in zip(names, parts, strict=True)]
+
+
+def trust(
+    predictions: Path,
+    labels: Path,
+    images: Sequence[Path],
+    tree: Tree,
+    output: Path,
+    *,
+    split: Path | None = None,
+    part: str = "test",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, Any], tuple[RowError, ...]]:
+    """Write `output`/trust.json, trust.csv and trust.svg of a table of predictions; also the figures, and bad rows.
+
+    Brightness is the mean light above the sky in the central half of the frame, size the share of it outside of
+    that half's central quarter; both as in `appearance`. Thirds are of the galaxies judged.
+
+    Raises
+    ------
+    StudyError
+        If the predictions have no intervals, or no galaxy has labels, prediction and picture.
+    CatalogError
+        If a table cannot be used, or the split has no such part.
+    """
+    told, known = read_predictions(predictions, tree), read_votes(labels, tree)
+    if told.low is None or told.high is None:
+        raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
+    parts = read_split(split) if split else None
+    check_part(parts, part)
+    files = {path.stem: path for path in find_pictures(images)}
+    places = {id_: row for row, id_ in enumerate(told.ids)}
+    errors = [*told.errors, *known.errors]
+    rows, looks = [], []
+    judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
+    wanted = [row for row in judged if known.ids[row] in places]
+    errors += [
+        RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID")
+        for row in judged
+        if known.ids[row] not in places
+    ]
+    for done, row in enumerate(wanted, 1):
+        id_ = known.ids[row]
+        try:
+            looks.append(appearance(_SEEN.resized(load_picture(files[id_]))))
+            rows.append(row)
+        except KeyError:
+            errors.append(RowError(str(predictions), 0, id_, "", "no picture of this ID"))
+        except PictureError as error:
+            errors.append(RowError(str(files[id_]), 0, id_, "", str(error)))
+        if progress:
+            progress(done, len(wanted))
+    if not rows:
+        raise StudyError(
+            f"{predictions} and {labels} have no galaxy{f' of part {part}' if split else ''} with a picture"
+        )
+    at = [places[known.ids[row]] for row in rows]
+    values = votes.cumulative_from(known.values, tree)[rows]
+    look = dict(zip(STATISTICS, np.array(looks).T, strict=True))
+    groups = [("all", np.ones(len(rows), bool))]
+    groups += groups_of(look["light"], ("faint", "middling", "bright"))
+    groups += groups_of(-look["concentration"], ("compact", "medium", "extended"))
+    probability = None if told.probability is None else told.probability[at]
+    low, high = told.low[at], told.high[at]
+    entries = trust_of(low, high, values, probability, [group for _, group in groups], tree)
+    report = {
+        "level": told.level,
+        "galaxies": len(rows),
+        "groups": [{"group": name, **entry} for (name, _), entry in zip(groups, entries, strict=True)],
+        "reliability": [] if probability is None else reliability_bins(probability, votes.classify(values, tree)),
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / "trust.json", json.dumps(report, indent=1) + "\n")
+    with whole_file(output / "trust.csv") as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(report["groups"][0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(report["groups"])
+    with whole_file(output / "trust.svg") as beside:
+        beside.write_bytes(trust_panels(report))
+    return report, tuple(errors)

@@ -1,0 +1,1 @@
+"""Any image file, bytes or array to one (H, W, 3) uint8 image, and from there to the size a network takes."""

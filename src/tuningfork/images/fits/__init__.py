@@ -1,0 +1,1 @@
+"""FITS images: which image of a file, bands, orientation, framing and stretch."""

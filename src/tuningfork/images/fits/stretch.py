@@ -1,0 +1,152 @@
+"""Bands → colours: the asinh stretch of Lupton et al. 2004 with presets for surveys, and one for any image."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..read import PictureError, stretch_any
+
+__all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretched"]
+
+#: For images of unknown unit: levels are taken from the image itself, see `images.stretch_any`.
+AUTO = "auto"
+#: A normal distribution's standard deviation over its median absolute deviation.
+SIGMA = 1.4826
+#: Beyond so many times the noise all is white; larger numbers would overflow.
+BRIGHTEST = np.float32(1e12)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """The numbers of one survey's stretch; ``stretches.toml`` says what each means."""
+
+    title: str
+    bands: tuple[str, ...]
+    scales: tuple[float, ...]
+    unit: str
+    slope: float
+    softening: float
+    lift: float
+    saturation: float
+    dim: bool
+    pixel_scale: float | None = None
+    jpeg: int | None = None
+
+
+@cache
+def _presets() -> dict[str, Preset]:
+    told = tomllib.loads(Path(__file__).with_name("stretches.toml").read_text("utf-8"))
+    return {
+        name: Preset(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
+        for name, each in told.items()
+    }
+
+
+def preset_names() -> tuple[str, ...]:
+    """The presets of ``stretches.toml``, in its order."""
+    return tuple(_presets())
+
+
+def preset(name: str) -> Preset:
+    """A preset by its name; KeyError if there is none."""
+    return _presets()[name]
+
+
+def lupton(
+    planes: NDArray[np.float32],
+    *,
+    slope: float = 1.0,
+    softening: float = 8.0,
+    saturation: float = 1.0,
+    dim: bool = True,
+) -> NDArray[np.float32]:
+    """The asinh stretch of Lupton et al. 2004, equations 1 and 2, of bands that are scaled already.
+
+    Parameters
+    ----------
+    planes : (B, H, W) float32
+        Bands in any order; no NaN.
+    slope, softening : float
+        f(I) = asinh(slope × softening × I) / softening of the mean I of the bands.
+
+    Returns
+    -------
+    (B, H, W) float32 in [0, 1]
+    """
+    mean = planes.mean(0)
+    if saturation != 1:
+        planes = mean + np.float32(saturation) * (planes - mean)
+    mean = np.maximum(mean, np.float32(1e-6))
+    gain = np.arcsinh(np.float32(slope * softening) * mean) / (np.float32(softening) * mean)
+    bright = np.maximum(planes, 0) * gain
+    if dim:
+        bright = bright / np.maximum(bright.max(0), 1)
+    return np.clip(bright, 0, 1)
+
+
+def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None = None) -> NDArray[np.uint8]:
+    """Bands (B, H, W) by increasing wavelength → (H, W, 3) uint8, rows as they are.
+
+    NaN, infinite and absurd fluxes are black. Bytes under ``auto`` are a picture already: red, green, blue.
+
+    Parameters
+    ----------
+    pixel_scale : float, optional
+        Arcseconds a pixel, for presets in nanomaggies; None: the preset's own.
+
+    Raises
+    ------
+    PictureError
+        If no pixel is usable, or the preset is for another number of bands.
+    """
+    if name == AUTO:
+        grey_or_rgb = planes if planes.dtype == np.uint8 else stretch_any(planes.astype(np.float32))[::-1]
+        return np.ascontiguousarray(np.moveaxis(np.broadcast_to(grey_or_rgb, (3, *planes.shape[1:])), 0, 2))
+    chosen = preset(name)
+    if len(planes) != len(chosen.bands):
+        raise PictureError(
+            f"stretch {name} is for {', '.join(chosen.bands)}, and the image has {len(planes)} "
+            f"band{'s' * (len(planes) > 1)}; choose another --stretch, or name the --bands"
+        )
+    values = planes.astype(np.float32)
+    good = np.abs(values) < 1e30
+    if not good.any():
+        raise PictureError("no usable pixel: all are NaN, infinite or beyond 1e30")
+    values = np.where(good, values, 0)
+    if chosen.unit == "noise":
+        values = np.stack([_in_noise(plane, usable) for plane, usable in zip(values, good, strict=True)])
+    elif chosen.pixel_scale and pixel_scale:
+        values = values * np.float32((chosen.pixel_scale / pixel_scale) ** 2)
+    values = values * np.array(chosen.scales, np.float32)[:, None, None] + np.float32(chosen.lift)
+    values[~good] = 0
+    light = lupton(values, slope=chosen.slope, softening=chosen.softening, saturation=chosen.saturation, dim=chosen.dim)
+    bytes_ = (light * 255 + 0.5).astype(np.uint8)[::-1]
+    picture = np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
+    return picture if chosen.jpeg is None else _packed(picture, chosen.jpeg)
+
+
+def _packed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The picture as it looks after it was a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))
+
+
+def _in_noise(plane: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Flux above the median, in units of the sky's noise; a galaxy that fills the frame lifts both."""
+    if not usable.any():
+        return np.zeros_like(plane)
+    sky = np.median(plane[usable])
+    below = sky - plane[usable & (plane <= sky)]
+    # Only below the median: there is no light of galaxies there.
+    noise = SIGMA * float(np.median(below)) or float(np.abs(plane[usable] - sky).max()) / 100 or 1.0
+    with np.errstate(over="ignore"):
+        return np.clip((plane - sky) / np.float32(noise), -BRIGHTEST, BRIGHTEST)

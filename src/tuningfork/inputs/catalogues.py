@@ -1,0 +1,307 @@
+"""Catalogues: tables with a path, an address or the picture's bytes in every row."""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import pyarrow as pa
+
+from .._utils.errors import InputError
+from ..images.read import MAX_FILE_BYTES, PictureError
+from ..model.image_reader import text
+from ..tables.column_roles import Chosen, Columns, choose
+from .addresses import check_address, is_address, join, name_of, public
+from .byte_source import CHANGED, Ahead, Source, Unreachable, why
+from .files import file_entry
+from .item import Entry
+from .objects import object_entry, opened
+from .stores import store_of
+from .table_rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
+
+__all__ = ["EXTENSIONS", "RowOpener", "open_rows", "row_id", "table_entries"]
+
+#: Extension → how its rows are read; FITS is told by content, see `fits`.
+EXTENSIONS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    **dict.fromkeys((".ecsv", ".vot", ".vo", ".votable", ".xml", ".fits", ".fit", ".fts"), "whole"),
+}
+#: Beyond this not every integer is a decimal number.
+EXACT = 2**53
+#: Bytes of pictures that are decoded together.
+BATCH_BYTES = 8 * 2**20
+
+
+def open_rows(location: str) -> tuple[Rows, str]:
+    """A table's rows, a file's or an address', and its stamp.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    where = text(public(location))
+    kind = EXTENSIONS.get(Path(name_of(location)).suffix.lower())
+    if kind is None:
+        raise InputError(f"{where}: no catalogue by its extension; {', '.join(EXTENSIONS)} are read")
+    if kind == "whole":
+        if is_address(location):
+            raise InputError(
+                f"{where}: only Parquet and CSV are read from a store; copy it to this machine, or save it so"
+            )
+        return WholeRows(location), ""
+    try:
+        source = opened(location)
+    except Unreachable as error:
+        raise InputError(f"{where}: {error}") from None
+    if kind == "csv" and is_address(location):
+        source = Ahead(source)
+    return (ParquetRows(source, where) if kind == "parquet" else CsvRows(source, where)), source.stamp
+
+
+def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry]:
+    """The rows of a catalogue, a file or an address; every row is an entry.
+
+    A row without a picture or with a blank name is an entry with an error, called by its number (from 1). A
+    position outside of 0…360° or ±90°, or of which one half is missing, is left blank; the row stays. Names may
+    come more than once.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or it is not clear which columns are meant, or if decimal numbers stand for IDs
+        that they cannot hold.
+    """
+    where = text(public(location))
+    table, stamp = open_rows(location)
+    chosen = choose(columns, table.schema, where)
+    make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
+    carried = [name for name, _ in columns.carried]
+    picture = _told(table.schema, chosen)
+    names = [chosen.id, chosen.right_ascension, chosen.declination, chosen.radius, columns.error, picture]
+    wanted = [*(name for name in names if name is not None), *carried]
+    number = 0
+    for number, (values, problem) in enumerate(table.rows(wanted), 1):
+        row = f"{where}#row{number}"
+        if problem:
+            yield Entry(f"row {number}", row, "file", "", error=problem)
+            continue
+        found = iter(values)
+        cells = [None if name is None else next(found) for name in names]
+        id_, right_ascension, declination, radius, reason, told = cells
+        name = row_id(id_, chosen.id, where, number)
+        if chosen.id is not None and not name:
+            yield Entry(f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one")
+            continue
+        position = _position(right_ascension, declination)
+        beside = {"right_ascension": position[0], "declination": position[1], "carried": _carried(found)}
+        problem = str(reason or "")
+        if chosen.radius is not None:
+            beside["radius"] = _number(radius)
+            if not problem and not 0 < beside["radius"] < math.inf:
+                problem = f"column {chosen.radius!r}: {str(radius)[:40]!r} is no radius above 0, arcsec"
+        if not problem and not chosen.is_bytes and not str(told or "").strip():
+            problem = f"no path in column {chosen.picture!r}"
+        if problem:
+            yield Entry(name or f"row {number}", row, "file", "", error=text(problem), **beside)
+            continue
+        yield replace(make(number, row, name, told), **beside)
+
+
+_Make = Callable[[int, str, str, object], Entry]
+
+
+def _carried(values: Iterator[object]) -> str:
+    told = list(values)
+    return json.dumps(told, default=str) if told else ""
+
+
+def _told(schema: pa.Schema, chosen: Chosen) -> str | None:
+    """The column that the listing reads of the pictures: never the bytes."""
+    if not chosen.is_bytes:
+        return chosen.picture
+    kind = schema.field(chosen.picture).type
+    has_path = pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
+    return f"{chosen.picture}.path" if has_path and pa.types.is_string(kind.field("path").type) else None
+
+
+def _bytes_row(schema: pa.Schema, chosen: Chosen, location: str, where: str, stamp: str) -> _Make:
+    member = chosen.picture
+
+    def make(number: int, row: str, name: str, told: object) -> Entry:
+        stem = Path(str(told)).stem if told else ""
+        return Entry(name or text(stem) or str(number), row, "row", location, member, number - 1, -1, stamp)
+
+    return make
+
+
+def _path_row(location: str, where: str) -> _Make:
+    is_remote = is_address(location)
+    folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
+
+    def make(number: int, row: str, name: str, told: object) -> Entry:
+        path = str(told)
+        try:
+            entry = _reached(path, folder)
+        except InputError as error:
+            entry = Entry(name or f"row {number}", row, "file", "", error=str(error))
+        if entry.kind == "object":
+            try:
+                store_of(entry.location)
+            except Unreachable as error:
+                raise InputError(f"{where}, row {number}: {error}") from None
+        return replace(entry, id=name or entry.id)
+
+    return make
+
+
+def _reached(path: str, folder: str | Path) -> Entry:
+    if is_address(path) and not path.lower().startswith("file://"):
+        check_address(path)
+        return object_entry(path)
+    if isinstance(folder, Path):
+        if path.lower().startswith("file://"):
+            try:
+                path = url2pathname(urlsplit(path).path)
+            except ValueError as error:
+                raise InputError(f"{text(path)}: {error}") from None
+        return file_entry(folder / path)
+    # Whoever writes into a store shall not choose which files of this machine are opened.
+    if path.startswith("/") or is_address(path):
+        raise InputError(f"{text(path)}: a catalogue in a store names files beside it, or addresses")
+    return object_entry(join(folder, path))
+
+
+def row_id(value: object, column: str | None, where: str, number: int) -> str:
+    """A cell as an ID, "" if it is blank; InputError for a decimal number that cannot hold its digits."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float):
+        if abs(value) >= EXACT:
+            raise InputError(
+                f"{where}: row {number}, column {column!r}: the ID {value!r} is a decimal number, which has lost its "
+                "last digits; save the column as integers or as text"
+            )
+        return str(int(value)) if value.is_integer() else str(value)
+    return text(str(value).strip())
+
+
+def _position(right_ascension: object, declination: object) -> tuple[float, float]:
+    ra, dec = _number(right_ascension), _number(declination)
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        return math.nan, math.nan
+    return ra % 360, dec
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+class RowOpener:
+    """Reads bytes out of Parquet files, forward through them; see `opening.Opener`.
+
+    The bytes come with `prepare`, as a Parquet file is no place for several threads. What lies between two rows of
+    a row group is decoded and dropped; going back begins the row group again. At most `BATCH_BYTES` of an average
+    row group's pictures are held, or one picture.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str, str] | None = None
+        self._file: _Column | None = None
+
+    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+        """The row's bytes."""
+        key = (entry.location, entry.member, entry.stamp)
+        if key != self._key or self._file is None:
+            self._key, self._file = None, None
+            self._file = _Column(opened(entry.location, entry.stamp), entry.member)
+            self._key = key
+        data = self._file.cell(entry.offset)
+        if len(data) > MAX_FILE_BYTES:
+            raise PictureError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+        return lambda: data
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._key, self._file = None, None
+
+
+class _Column:
+    """One column of bytes of a Parquet file, with a position that moves forward."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        try:
+            self._file = parquet_file(source)
+        except PictureError:
+            raise
+        except Exception as error:  # damaged files raise many kinds
+            raise PictureError(f"the catalogue cannot be read: {why(error)}") from None
+        metadata = self._file.metadata
+        self._name = name
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        self._starts = [0]
+        for group in groups:
+            self._starts.append(self._starts[-1] + group.num_rows)
+        self._sizes = [_picture_bytes(group, name) for group in groups]
+        self._group = -1
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._values: pa.Array | None = None
+        self._first = 0
+        self._broken: tuple[int, int, str] | None = None
+
+    def cell(self, row: int) -> bytes:
+        """The bytes in a row, counted from 0; raises PictureError."""
+        if row >= self._starts[-1]:
+            raise PictureError(CHANGED)
+        group = bisect_right(self._starts, row) - 1
+        if self._broken is not None and self._broken[0] == group and row >= self._broken[1]:
+            raise PictureError(self._broken[2])
+        if group != self._group or row < self._first:
+            self._begin(group)
+        while self._values is None or row >= self._first + len(self._values):
+            self._next(group)
+        value = self._values[row - self._first].as_py()
+        if isinstance(value, dict):
+            value = value.get("bytes")
+        if not isinstance(value, bytes):
+            raise PictureError(f"no picture in column {self._name!r}")
+        return value
+
+    def _begin(self, group: int) -> None:
+        rows = max(1, min(1024, BATCH_BYTES // max(1, self._sizes[group])))
+        self._group, self._first, self._values = group, self._starts[group], None
+        self._batches = self._file.iter_batches(rows, row_groups=[group], columns=[self._name], use_threads=False)
+
+    def _next(self, group: int) -> None:
+        if self._values is not None:
+            self._first += len(self._values)
+            self._values = None
+        try:
+            self._values = next(self._batches).column(0)
+        except PictureError:
+            self._group = -1
+            raise
+        except Exception as error:  # damaged files raise many kinds
+            at = self._first
+            self._group = -1
+            self._broken = (group, at, f"the catalogue is damaged from row {at + 1} on: {why(error)}")
+            raise PictureError(self._broken[2]) from None
+
+
+def _picture_bytes(group: object, name: str) -> int:
+    """What a picture takes on the average."""
+    rows = max(1, group.num_rows)  # type: ignore[attr-defined]
+    columns = (group.column(number) for number in range(group.num_columns))  # type: ignore[attr-defined]
+    own = (c.total_uncompressed_size for c in columns if c.path_in_schema.partition(".")[0] == name)
+    return sum(own) // rows

@@ -1,0 +1,103 @@
+"""One picture to be: what it is called, and where its bytes are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pyarrow as pa
+
+from .._utils.errors import InputError
+from ..tables.arrow import number_array, text_array
+from .addresses import public
+
+__all__ = ["SCHEMA", "Entry", "InputError", "entries_of", "table_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the table to come, as it was listed.
+
+    Parameters
+    ----------
+    id, path : str
+        As the output table names them; text that any table can hold.
+    kind : str
+        Which opener reads it, a key of `opening.OPENERS`.
+    location : str
+        File or address that holds the bytes; on Linux, bytes that are no UTF-8 stand as surrogates.
+    member : str
+        Name inside of `location`, for archives.
+    offset : int
+        First byte, or row, inside of `location`.
+    size : int
+        Bytes; -1 if it is not known.
+    stamp : str
+        What changes when the bytes change: a time of modification, an ETag, a checksum.
+    right_ascension, declination : float
+        Degrees (ICRS); NaN if the input does not say.
+    radius : float
+        petroR90, arcsec; NaN if the input does not say.
+    error : str
+        Why it cannot be read, if that was found out while listing; "" else. It is a row all the same.
+    carried : str
+        Values of the columns that the output takes over (`Columns.carried`), a JSON list; "" if there are none.
+    """
+
+    id: str
+    path: str
+    kind: str
+    location: str
+    member: str = ""
+    offset: int = 0
+    size: int = -1
+    stamp: str = ""
+    right_ascension: float = math.nan
+    declination: float = math.nan
+    radius: float = math.nan
+    error: str = ""
+    carried: str = ""
+
+    @property
+    def identity(self) -> bytes:
+        """All that tells these bytes from others, for a digest; an address may be signed anew."""
+        told = [self.id, self.kind, public(self.location), self.member, self.offset, self.size, self.stamp]
+        if not math.isnan(self.radius):
+            told.append(self.radius)
+        return "\0".join(map(str, told)).encode("utf-8", "surrogateescape")
+
+
+#: Names of files are bytes on Linux and need not be UTF-8.
+_AS_BYTES = ("location", "member")
+_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
+_NUMBERS = {pa.int64(): np.int64, pa.float64(): np.float64}
+#: Columns of a listing.
+SCHEMA = pa.schema(
+    [(f.name, pa.binary() if f.name in _AS_BYTES else _TYPES[str(f.type)]) for f in fields(Entry)]  # type: ignore[misc]
+)
+
+
+def table_of(entries: Sequence[Entry]) -> pa.Table:
+    """Entries as an Arrow table with the columns of `SCHEMA`."""
+    columns = []
+    for field in SCHEMA:
+        values = [getattr(entry, field.name) for entry in entries]
+        if field.name in _AS_BYTES:
+            values = [str(value).encode("utf-8", "surrogateescape") for value in values]
+        if field.type in _NUMBERS:
+            dtype = _NUMBERS[field.type]
+            columns.append(number_array(np.array(values, dtype), dtype, np.ones(len(values), bool)))
+        else:
+            columns.append(text_array(values, field.type))
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def entries_of(table: pa.Table | pa.RecordBatch) -> Iterator[Entry]:
+    """What `table_of` wrote."""
+    columns = [table[name].to_pylist() for name in SCHEMA.names]
+    for name in _AS_BYTES:
+        at = SCHEMA.names.index(name)
+        columns[at] = [value.decode("utf-8", "surrogateescape") for value in columns[at]]
+    return (Entry(*values) for values in zip(*columns, strict=True))

@@ -1,0 +1,148 @@
+"""What a store fails at: what another try may mend, what not, and how it is told without an address' secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from .._utils.retry import GivenUp, Passing, tried
+from ..images.read import PictureError
+from .byte_source import CHANGED, Unreachable
+
+__all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "patiently", "timeout"]
+
+TRIES = 6
+#: Seconds before the second try; see `patience.tried`.
+PAUSE = 0.25
+#: Seconds that one try may take in all; an object that stalls is given up then.
+TIMEOUT = 60.0
+TIMEOUT_VARIABLE = "TUNINGFORK_REMOTE_TIMEOUT"
+_MEANING = {
+    401: "who asks is not known",
+    403: "no permission, or a signed address that has run out",
+    404: "not there",
+    410: "not there any more",
+    429: "too many requests",
+    503: "the store is busy",
+}
+#: Kinds of errors of aiohttp, botocore, requests and Google's client that may pass, by name: none is imported for it.
+_PASSING = {
+    *("OSError", "ClientError", "HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseParserError"),
+    *("TransportError", "RefreshError", "ChecksumError"),
+}
+_LASTING = {
+    "InvalidURL",
+    "NonHttpUrlClientError",
+    "UnsupportedProtocol",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+}
+
+T = TypeVar("T")
+
+
+class NotThere(Unreachable):
+    """The store answers that there is no such object."""
+
+
+class HttpStatus(Exception):
+    """An answer that is none."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Truncated(OSError):
+    """Fewer or more bytes than there should be."""
+
+    def __init__(self, got: int, expected: int) -> None:
+        super().__init__(f"{got} of {expected} bytes came")
+
+
+def timeout() -> float:
+    """Seconds for one try; raises Unreachable if the environment holds none."""
+    told = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        seconds = float(told or TIMEOUT)
+        if not 0 < seconds < 1e6:
+            raise ValueError
+    except ValueError:
+        raise Unreachable(f"{TIMEOUT_VARIABLE} is {told!r}; a number of seconds is expected") from None
+    return seconds
+
+
+def patiently(attempt: Callable[[], T]) -> T:
+    """What `attempt` gives, tried up to `TRIES` times while its failures are of a kind that passes.
+
+    Raises
+    ------
+    NotThere
+        If there is no such object.
+    PictureError
+        If it has changed.
+    Unreachable
+        If all tries failed, or another one is of no use; the message tells how each of them ended.
+    """
+    try:
+        return tried(attempt, _passing, tries=TRIES, pause=PAUSE)
+    except GivenUp as error:
+        raise Unreachable(f"cannot be read {error}") from None
+
+
+def _passing(error: Exception) -> Passing:
+    """What another try may mend; else raises what is told of it."""
+    if isinstance(error, PictureError):
+        raise error
+    status = _status(error)
+    passes, told = _judged(error, status)
+    if status == 404:
+        raise NotThere(f"cannot be read: {told}") from None
+    if status in (412, 416):
+        raise PictureError(CHANGED) from None
+    if not passes:
+        raise Unreachable(f"cannot be read: {told}") from None
+    return Passing(told)
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The status of HTTP that an error of any library tells."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        told = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+        # Google's client has its own word; aiohttp calls a cut body code 400.
+        coded = getattr(error, "code", None) if type(error).__name__ == "HttpError" else None
+        for value in (told, getattr(error, "status", None), coded):
+            if str(value).isdigit() and 100 <= int(value) < 600:
+                return int(value)
+        if isinstance(error, FileNotFoundError):
+            return 404
+        if isinstance(error, PermissionError):
+            return 403
+        error = error.__cause__
+    return None
+
+
+def _judged(error: Exception, status: int | None) -> tuple[bool, str]:
+    if status is not None:
+        told = f"HTTP {status}" + (f" ({_MEANING[status]})" if status in _MEANING else "")
+        return status >= 500 or status in (408, 429), told
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, Truncated):
+        return True, str(error)
+    if "FlexibleChecksumError" in kinds:
+        return True, "damaged or cut on the way, by its checksum"
+    if any("Timeout" in kind for kind in kinds):
+        return True, f"no whole answer within {timeout():g} s ({TIMEOUT_VARIABLE})"
+    if "NoCredentialsError" in kinds:
+        return False, "no credentials; for a public bucket set FSSPEC_S3_ANON=true"
+    # The messages of libraries hold addresses, with their signatures.
+    return bool(kinds & _PASSING) and not kinds & _LASTING, f"{_plain(error)} ({type(error).__name__})"
+
+
+def _plain(error: Exception) -> str:
+    strerror = getattr(error, "strerror", None)
+    if isinstance(error, OSError) and error.errno and isinstance(strerror, str) and "://" not in strerror:
+        return " ".join(strerror.split())[:100]
+    return "the connection failed" if isinstance(error, OSError) else "the store's library failed"

@@ -1,0 +1,1 @@
+"""What to label next (active learning), and labelling campaigns."""

@@ -1,0 +1,222 @@
+"""Which galaxies to label next: uncertainty and diversity as an order, in NumPy and in bounded memory.
+
+Galaxies whose votes are uncertain teach more, but a hundred copies of one of them teach no more than one. So the
+order is drawn as k-means++ draws its first centres (Arthur & Vassilvitskii 2007), each galaxy weighted by its
+uncertainty: the next one is drawn in proportion to weight × squared distance to the nearest one chosen before it.
+(BADGE, Ash et al. 2020, arXiv:1906.03671, does the same with gradients, whose length is the uncertainty.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..votes.tree import Tree
+
+__all__ = ["Order", "Shortlist", "entropy", "hellinger", "k_centre", "question_entropies", "weighted_seeding"]
+
+Floats = NDArray[np.float64]
+#: Rows compared with all centres at a time.
+_BLOCK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Rows in the order in which they are to be labelled.
+
+    Parameters
+    ----------
+    rows : (n,) int64
+        Positions in the vectors that were ordered, none twice.
+    distances : (n,) float64
+        To the nearest centre or row chosen before; infinite for the first one if there are no centres.
+    scores : (n,) float64
+        Weight × squared distance, what the choice went by; of a first row without centres, its weight.
+    """
+
+    rows: NDArray[np.int64]
+    distances: Floats
+    scores: Floats
+
+
+def question_entropies(cumulative: ArrayLike, tree: Tree) -> Floats:
+    """What each question adds to the entropy of one volunteer's answers: (N, A) in [0, 1] → (N, Q) in nats, ≥ 0.
+
+    The fraction that reaches the question times the entropy of its answers, by the chain rule; NaN stays NaN.
+    """
+    values = np.asarray(cumulative, np.float64)
+    columns = []
+    for part in tree.slices:
+        answers = values[..., part]
+        columns.append(_xlogx(answers.sum(-1)) - _xlogx(answers).sum(-1))
+    return np.maximum(np.stack(columns, -1), 0)
+
+
+def entropy(probability: ArrayLike) -> Floats:
+    """Entropy of probabilities over the last axis, in nats: (*, C) → (*,). NaN stays NaN."""
+    return -_xlogx(np.asarray(probability, np.float64)).sum(-1)
+
+
+def hellinger(fractions: ArrayLike) -> NDArray[np.float32]:
+    """Roots of fractions, (*, A) → (*, A): their Euclidean distances are Hellinger's, up to a factor of √2.
+
+    A difference of 0.1 then counts more between 0 and 0.1 than between 0.5 and 0.6, as it does in the
+    scatter of counted votes.
+    """
+    return np.sqrt(np.clip(np.asarray(fractions, np.float64), 0, None)).astype(np.float32)
+
+
+def weighted_seeding(
+    vectors: ArrayLike, weights: ArrayLike, count: int, *, centres: ArrayLike | None = None, seed: int = 0
+) -> Order:
+    """Draw an order in proportion to weight × squared distance to the nearest one before; the seed decides it.
+
+    Parameters
+    ----------
+    vectors : (N, D), finite
+    weights : (N,), ≥ 0 and finite
+        Rows of weight 0 come last.
+    count : int
+        Rows to choose, at most N.
+    centres : (M, D), optional
+        What is labelled already: rows near them teach little.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or the lengths differ.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(mass: Floats) -> int:
+        total = np.cumsum(mass)
+        row = int(np.searchsorted(total, rng.random() * total[-1], side="right"))
+        # Rounding may reach the end of the last row that has any mass.
+        return row if row < len(mass) else int(np.flatnonzero(mass)[-1])
+
+    return _spread(vectors, weights, count, centres, draw)
+
+
+def k_centre(vectors: ArrayLike, count: int, *, centres: ArrayLike | None = None) -> Order:
+    """The farthest row from all chosen before it, again and again (Gonzalez 1985): diversity alone.
+
+    Without centres it begins with the row that is farthest from the mean. Ties go to the first row.
+    """
+    vectors = np.asarray(vectors)
+    if centres is None and len(vectors):
+        away = ((vectors - vectors.mean(0)) ** 2).sum(1)
+        first = Order(np.array([away.argmax()]), np.array([np.inf]), np.array([away.max()]))
+        centres = vectors[first.rows]
+        rest = k_centre(vectors, min(count, len(vectors)), centres=centres)
+        keep = rest.rows != first.rows[0]
+        pairs = ((first.rows, rest.rows), (first.distances, rest.distances), (first.scores, rest.scores))
+        return Order(*(np.concatenate([a, b[keep]])[:count] for a, b in pairs))
+    return _spread(vectors, np.ones(len(vectors)), count, centres, lambda mass: int(mass.argmax()))
+
+
+def _spread(
+    vectors: ArrayLike, weights: ArrayLike, count: int, centres: ArrayLike | None, pick: Callable[[Floats], int]
+) -> Order:
+    points, weight = np.asarray(vectors), np.asarray(weights, np.float64)
+    if weight.shape != (len(points),):
+        raise ValueError(f"{len(points)} vectors and weights of the shape {weight.shape} do not belong together")
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise ValueError("a weight is negative or not finite")
+    known = np.empty((0, 0)) if centres is None else np.asarray(centres)
+    square = _nearest(points, known) if len(known) else np.full(len(points), np.inf)
+    free = np.ones(len(points), bool)
+    rows, distances, scores = [], [], []
+    for _ in range(min(count, len(points))):
+        mass = np.where(free, weight, 0.0)
+        if np.isfinite(square).all():
+            # Where only copies of what was chosen are left, their weights decide, and last those without weight.
+            far = mass * square
+            mass = far if far.any() else mass
+        row = pick(mass if mass.any() else free.astype(float))
+        rows.append(row)
+        distances.append(np.sqrt(square[row]))
+        scores.append(weight[row] * (square[row] if np.isfinite(square[row]) else 1))
+        free[row] = False
+        step = points - points[row]
+        square = np.minimum(square, np.einsum("ij,ij->i", step, step))
+    return Order(np.array(rows, np.int64), np.array(distances, float), np.array(scores, float))
+
+
+def _nearest(points: NDArray[Any], centres: NDArray[Any]) -> Floats:
+    """Squared distance of each point (N, D) to the nearest centre (M, D), in blocks of rows."""
+    out = np.full(len(points), np.inf)
+    for first in range(0, len(points), _BLOCK):
+        block = points[first : first + _BLOCK].astype(np.float64)
+        own = (block**2).sum(1)
+        for start in range(0, len(centres), _BLOCK):
+            other = centres[start : start + _BLOCK].astype(np.float64)
+            square = own - 2 * (other @ block.T) + (other**2).sum(1)[:, None]
+            out[first : first + _BLOCK] = np.minimum(out[first : first + _BLOCK], square.min(0))
+    return np.maximum(out, 0)
+
+
+class Shortlist:
+    """A weighted random sample of a stream of rows that never holds more than twice its size.
+
+    Each row gets a clock, an exponential random number over its weight, and the earliest stay (Efraimidis &
+    Spirakis 2006). `finish` divides each weight by the row's chance to stay (Cohen & Kaplan 2007), so that weighing
+    again by the result does not count an uncertain galaxy twice. A stream that fits is kept as it is.
+
+    Parameters
+    ----------
+    size : int
+        Rows to keep, at least 1.
+    seed : int
+        Decides the sample, together with the rows' order; in which blocks they come does not matter.
+    """
+
+    def __init__(self, size: int, seed: int = 0) -> None:
+        if size < 1:
+            raise ValueError(f"a shortlist of {size} rows; at least 1 is needed")
+        self.size = size
+        self.seen = 0
+        self._rng = np.random.default_rng(seed)
+        self._held: list[tuple[NDArray[Any], ...]] = []
+        self._count = 0
+        self._limit = np.inf
+
+    def add(self, weights: ArrayLike, *columns: NDArray[Any]) -> None:
+        """A block of rows: weights (n,) ≥ 0, and any arrays (n, *) that belong to them."""
+        weight = np.asarray(weights, np.float64)
+        with np.errstate(divide="ignore"):
+            clock = self._rng.standard_exponential(len(weight)) / weight
+        self._held.append((clock, weight, *columns))
+        self.seen += len(weight)
+        self._count += len(weight)
+        if self._count > 2 * self.size:
+            self._shorten()
+
+    def finish(self) -> tuple[Floats, tuple[NDArray[Any], ...]]:
+        """Weights (n,) corrected for the chance to be here, and the columns; in the order of the stream."""
+        if not self._held:
+            return np.empty(0), ()
+        self._shorten()
+        _, weight, *columns = self._held[0]
+        if np.isfinite(self._limit):
+            weight = np.divide(weight, -np.expm1(-weight * self._limit), out=np.zeros_like(weight), where=weight > 0)
+        return weight, tuple(columns)
+
+    def _shorten(self) -> None:
+        joined = tuple(np.concatenate(each) for each in zip(*self._held, strict=True))
+        clock = joined[0]
+        if len(clock) > self.size:
+            earliest = np.argsort(clock, kind="stable")
+            # The chance to stay is that of a clock before the first one that did not.
+            self._limit = min(self._limit, float(clock[earliest[self.size]]))
+            keep = np.sort(earliest[: self.size])
+            joined = tuple(each[keep] for each in joined)
+        self._held, self._count = [joined], len(joined[0])
+
+
+def _xlogx(values: Floats) -> Floats:
+    positive = np.where(values > 0, values, 1.0)
+    return np.where(np.isnan(values), np.nan, values * np.log(positive))

@@ -1,0 +1,101 @@
+"""Answers counted: how many people gave each, and the table of votes that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..tables import Column, RowError, arrow_schema
+from ..votes.class_labels import LABEL, OWN
+from ..votes.fractions import conditional_from_counts, cumulative_from_conditional
+from ..votes.tree import Tree
+from .campaign import Given
+
+__all__ = ["Tally", "tally", "votes_table"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Counted answers of N galaxies, in the order of their first answer.
+
+    Parameters
+    ----------
+    ids : (N,) texts
+    counts : (N, A) int64
+        How many people gave each answer of the tree.
+    people : (N,) int64
+        How many went through all their questions; only these are counted.
+    """
+
+    ids: tuple[str, ...]
+    counts: NDArray[np.int64]
+    people: NDArray[np.int64]
+
+
+def tally(given: Iterable[Given], tree: Tree) -> Tally:
+    """Count the answers that stand, of all who finished the galaxy."""
+    at = {
+        (question.key, answer.key): tree.columns.index(answer.column)
+        for question in tree.questions
+        for answer in question.answers
+    }
+    counts: dict[str, NDArray[np.int64]] = {}
+    people: dict[str, set[str]] = {}
+    for each in given:
+        if each.finished:
+            counts.setdefault(each.galaxy, np.zeros(len(tree.columns), np.int64))[at[each.question, each.answer]] += 1
+            people.setdefault(each.galaxy, set()).add(each.person)
+    return Tally(
+        tuple(counts),
+        np.array(list(counts.values()), np.int64).reshape(-1, len(tree.columns)),
+        np.array([len(people[id_]) for id_ in counts], np.int64),
+    )
+
+
+def votes_table(found: Tally, tree: Tree, source: str = "") -> tuple[pa.Table, list[RowError]]:
+    """The label table that `train`, `lint` and `evaluate` read, in the tree's own kind of numbers.
+
+    Cumulative fractions as in Galaxy Zoo 2's table: each question's shares of those asked, times the fraction that
+    reached it; 0 below an answer that nobody gave, blank where a question that everybody should reach was asked of
+    nobody. A tree of a user's own classes gives an ID and the `label` that most people chose instead.
+
+    Returns
+    -------
+    table : Arrow table
+    errors : list of RowError
+        Galaxies whose class is tied; they are left out.
+    """
+    ids = pa.array(found.ids, pa.string())
+    id_column = Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy: the picture file's name")
+    if tree.name == OWN:
+        return _class_table(found, tree, id_column, source)
+    conditional = conditional_from_counts(found.counts, tree)
+    numbers, what = {
+        "cumulative": (lambda: cumulative_from_conditional(conditional, tree), "Cumulative fraction of {}, 0 to 1"),
+        "conditional": (lambda: conditional, "Share of {} among those asked, 0 to 1"),
+        "counts": (lambda: found.counts.astype(np.float64), "People who answered {}"),
+    }[tree.values]
+    columns = [
+        Column(answer.column, pa.float64(), what.format(f'"{answer.text}" to "{question.text}"'))
+        for question in tree.questions
+        for answer in question.answers
+    ]
+    values = [pa.array(column, mask=np.isnan(column)) for column in numbers().T]
+    return pa.table([ids, *values], schema=arrow_schema([id_column, *columns])), []
+
+
+def _class_table(found: Tally, tree: Tree, id_column: Column, source: str) -> tuple[pa.Table, list[RowError]]:
+    rows, errors = [], []
+    for id_, counts in zip(found.ids, found.counts, strict=True):
+        most = np.flatnonzero(counts == counts.max())
+        names = [tree.columns[column] for column in most]
+        if len(names) == 1:
+            rows.append((id_, names[0]))
+        else:
+            errors.append(RowError(source, 0, id_, LABEL, f"a tie of {' and '.join(names)}; ask one more person"))
+    schema = arrow_schema([id_column, Column(LABEL, pa.string(), "The class that most people chose")])
+    return pa.table([[row[at] for row in rows] for at in (0, 1)], schema=schema), errors

@@ -1,0 +1,349 @@
+"""A trained model as files: networks in ONNX, everything else in one JSON; nothing is unpickled.
+
+A bundle is a folder with ``bundle.json`` and one or more ``*.onnx``. Several networks are an
+ensemble: their predictions are averaged. The JSON names each network's SHA-256 and its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .._utils.files import whole_file, write_text
+from ..images.preprocess import Preprocess
+from ..votes.tree import SchemaError, Tree
+from .calibration import Calibration
+
+__all__ = ["Bundle", "BundleError", "Network", "Outputs", "builtin_models", "open_bundle", "write_bundle"]
+
+FORMAT = "tuningfork-bundle"
+#: The newest form. A bundle is written in the oldest one that can say what it holds.
+VERSION = 3
+MAX_JSON_BYTES = 16 * 2**20
+MAX_NETWORK_BYTES = 2 * 2**30
+MAX_NETWORKS = 100
+
+_AGAIN = "copy the model again"
+_KINDS = {
+    "name": str,
+    "title": str,
+    "description": str,
+    "licence": str,
+    "attribution": list,
+    "tree": dict,
+    "networks": list,
+    "training": dict,
+    "figures": dict,
+    "versions": dict,
+}
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be trusted or understood; names the file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network: its ONNX bytes, the preprocessing that it was trained with, and timm's name for it."""
+
+    onnx: bytes = field(repr=False)
+    preprocess: Preprocess
+    architecture: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest of the ONNX bytes."""
+        return hashlib.sha256(self.onnx).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the numbers mean that a network gives.
+
+    Parameters
+    ----------
+    votes : "tree", "sigmoid" or ""
+        "tree": a softmax in each question times the fraction that reached it, so that the tree's sums
+        are exact; "sigmoid": each cumulative fraction by itself, as in Kalvankar et al. 2020, whose sums
+        hold as far as they were learned; "": the network tells no votes.
+    classes : bool
+        Whether the tree's classes follow, by a softmax.
+
+    Raises
+    ------
+    ValueError
+        If there would be nothing to tell, or the kind is none of the three.
+    """
+
+    votes: str = "tree"
+    classes: bool = True
+
+    def __post_init__(self) -> None:
+        if self.votes not in ("tree", "sigmoid", "") or type(self.classes) is not bool:
+            raise ValueError(f"outputs: votes {self.votes!r} and classes {self.classes!r} are not known")
+        if not self.votes and not self.classes:
+            raise ValueError("outputs: neither votes nor classes")
+
+    @classmethod
+    def of(cls, task: str, output: str) -> Outputs:
+        """Those of a network trained for `task` (both, votes or classes), its votes told as `output` says."""
+        return cls("" if task == "classes" else output, task != "votes")
+
+    @property
+    def task(self) -> str:
+        """The inverse: both, votes or classes."""
+        return "both" if self.votes and self.classes else "votes" if self.votes else "classes"
+
+    def widths(self, tree: Tree) -> tuple[int, int]:
+        """How many numbers of each kind: answers, then classes."""
+        return len(tree.columns) if self.votes else 0, len(tree.classes) if self.classes else 0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that predicting needs, and all that a reader should know before trusting it.
+
+    Parameters
+    ----------
+    name, title, description, licence : str
+    tree : Tree
+        What is asked of a galaxy.
+    networks : tuple of Network
+    outputs : Outputs
+        Of every network: logits of the tree's answers, then of its classes.
+    views : 1, 2, 4 or 8
+        Rotated and reflected views averaged unless the user asks for another number.
+    calibration : Calibration or None
+        None: not calibrated.
+    training, figures, versions : mappings
+        Data's hash and counts, recipe; measured scores; library versions.
+    limits, attribution : tuples of str
+        What the model is known to fail at; whom to credit.
+    """
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    tree: Tree
+    networks: tuple[Network, ...]
+    views: int = 1
+    calibration: Calibration | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    attribution: tuple[str, ...] = ()
+    outputs: Outputs = Outputs()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON's content, with its own digest."""
+        calibration = (self.calibration.to_dict() if self.calibration else {}) or None
+        version = 3 if calibration else 1 if self.outputs == Outputs() else 2
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "version": version,
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "licence": self.licence,
+            "limits": list(self.limits),
+            "attribution": list(self.attribution),
+            "tree": self.tree.to_dict(),
+            "networks": [
+                {
+                    "file": _file_name(number),
+                    "sha256": network.sha256,
+                    "bytes": len(network.onnx),
+                    "architecture": network.architecture,
+                    "preprocess": network.preprocess.to_dict(),
+                }
+                for number, network in enumerate(self.networks)
+            ],
+            **({} if version == 1 else {"outputs": asdict(self.outputs)}),
+            "views": self.views,
+            "calibration": calibration,
+            "training": dict(self.training),
+            "figures": dict(self.figures),
+            "versions": dict(self.versions),
+        }
+        return {**content, "sha256": _digest(content)}
+
+    @property
+    def sha256(self) -> str:
+        """One digest for networks and description together."""
+        return str(self.to_dict()["sha256"])
+
+
+def builtin_models() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    folder = resources.files("tuningfork.model") / "models"
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in folder.iterdir() if (entry / "bundle.json").is_file()))
+
+
+def open_bundle(name_or_path: str | Path = "default") -> Bundle:
+    """A model that comes with the package, by name, or one from a folder.
+
+    Raises
+    ------
+    BundleError
+        If it is not there, any byte of it differs from what was written, its format is newer than
+        this version, or it asks for something this version cannot do.
+    """
+    text = str(name_or_path)
+    if text in builtin_models():
+        folder = Path(str(resources.files("tuningfork.model") / "models" / text))
+    else:
+        folder = Path(name_or_path)
+        if not os.path.isfile(folder / "bundle.json"):  # Path.is_file raises on a name that is too long
+            raise BundleError(
+                f"{text}: neither a model that comes with tuningfork ({', '.join(builtin_models()) or 'none'}) "
+                f"nor a folder with a bundle.json"
+            )
+    description = folder / "bundle.json"
+    content = _json(description)
+    try:
+        networks = _networks(content, folder)
+        tree = Tree.from_dict(content["tree"])
+        bundle = Bundle(
+            name=content["name"],
+            title=content["title"],
+            description=content["description"],
+            licence=content["licence"],
+            limits=tuple(content["limits"]),
+            attribution=tuple(content["attribution"]),
+            tree=tree,
+            networks=networks,
+            views=content["views"],
+            calibration=_calibration(content, tree),
+            training=content["training"],
+            figures=content["figures"],
+            versions=content["versions"],
+            outputs=_outputs(content),
+        )
+    except BundleError:
+        raise
+    except KeyError as error:
+        raise BundleError(f"{description}: entry {error} is missing; {_AGAIN}") from None
+    except (TypeError, ValueError, SchemaError) as error:
+        raise BundleError(f"{description}: {error}; upgrade tuningfork, or {_AGAIN}") from None
+    if type(bundle.views) is not int or bundle.views not in (1, 2, 4, 8):
+        raise BundleError(f"{description}: views = {bundle.views!r} is none of 1, 2, 4, 8")
+    return bundle
+
+
+def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
+    """Write `bundle` into `folder`, networks first, so that a bundle.json always finds its networks."""
+    target = Path(folder)
+    # First of all, since figures that JSON cannot hold (NaN) raise here.
+    text = _as_written(bundle.to_dict())
+    if len(text.encode()) > MAX_JSON_BYTES:
+        raise BundleError(f"{target}: a description of more than {MAX_JSON_BYTES} bytes could not be opened again")
+    target.mkdir(parents=True, exist_ok=True)
+    for number, network in enumerate(bundle.networks):
+        with whole_file(target / _file_name(number)) as beside:
+            beside.write_bytes(network.onnx)
+    write_text(target / "bundle.json", text)
+    return target
+
+
+def _outputs(content: Mapping[str, Any]) -> Outputs:
+    if content["version"] == 1:
+        return Outputs()
+    entry = content["outputs"]
+    if not isinstance(entry, dict) or set(entry) - {"votes", "classes"}:
+        raise ValueError(f"outputs {entry!r} are not known to this version")
+    return Outputs(votes=entry["votes"], classes=entry["classes"])
+
+
+def _calibration(content: Mapping[str, Any], tree: Tree) -> Calibration | None:
+    told = content["calibration"]
+    if content["version"] < 3:
+        if told is not None:
+            raise ValueError("calibrated in a way that this version does not know")
+        return None
+    calibration = Calibration.from_dict(told)
+    calibration.check(tree)
+    return calibration
+
+
+def _file_name(number: int) -> str:
+    return f"network-{number}.onnx"
+
+
+def _as_written(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise BundleError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no model's description")
+    try:
+        text = path.read_text("utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: cannot be read as JSON: {error}; {_AGAIN}") from None
+    if not isinstance(content, dict):
+        raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
+    _check_format(content, text, path)
+    return content
+
+
+def _check_format(content: Mapping[str, Any], text: str, path: Path) -> None:
+    if content.get("format") != FORMAT:
+        raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
+    if content.get("version") not in range(1, VERSION + 1):
+        raise BundleError(
+            f"{path}: format version {content.get('version')!r}; this tuningfork reads versions 1…{VERSION}: "
+            "upgrade tuningfork, or train the model again"
+        )
+    told = content.get("sha256")
+    try:
+        found = _digest({key: value for key, value in content.items() if key != "sha256"})
+        # The text too: another spelling of the same content is not what was written.
+        whole = text == _as_written(content)
+    except (ValueError, RecursionError):  # NaN, half a surrogate pair: nothing that we wrote
+        found, whole = None, False
+    if not whole or told != found:
+        raise BundleError(f"{path}: its content differs from what was written (SHA-256); {_AGAIN}")
+    for key, kind in _KINDS.items():
+        if not isinstance(content.get(key), kind):
+            raise BundleError(f"{path}: entry {key!r} is missing or not a {kind.__name__}; {_AGAIN}")
+
+
+def _networks(content: Mapping[str, Any], folder: Path) -> tuple[Network, ...]:
+    entries: Sequence[Mapping[str, Any]] = content["networks"]
+    if not 1 <= len(entries) <= MAX_NETWORKS:
+        raise BundleError(f"{folder}: {len(entries)} networks; 1…{MAX_NETWORKS} are expected")
+    networks = []
+    for entry in entries:
+        name = entry["file"]
+        if Path(name).name != name or not name.endswith(".onnx"):
+            raise BundleError(f"{folder}: network file {name!r} is not a plain .onnx name")
+        path = folder / name
+        try:
+            if path.exists() and not path.is_file():
+                raise BundleError(f"{path}: not a regular file; {_AGAIN}")
+            if path.stat().st_size > MAX_NETWORK_BYTES:
+                raise BundleError(f"{path}: larger than {MAX_NETWORK_BYTES} bytes")
+            data = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read: {error.strerror}; {_AGAIN}") from None
+        network = Network(data, Preprocess.from_dict(entry["preprocess"]), str(entry["architecture"]))
+        if network.sha256 != entry["sha256"]:
+            raise BundleError(f"{path}: its bytes differ from what was written (SHA-256); {_AGAIN}")
+        networks.append(network)
+    return tuple(networks)

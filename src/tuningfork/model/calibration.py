@@ -1,0 +1,64 @@
+"""What a model learned about its own errors, on galaxies that its training did not see: part of its bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..votes.tree import Tree
+from .intervals import Intervals
+from .out_of_domain import Domain
+from .temperature import Temperature
+
+__all__ = ["Calibration"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The parts of a bundle's ``calibration``; one that is None was not fitted.
+
+    Parameters
+    ----------
+    intervals : Intervals or None
+        Of the vote fractions.
+    classes : Temperature or None
+        What makes the class probabilities calibrated.
+    domain : Domain or None
+        Which pictures are unlike all that the model knows.
+    """
+
+    intervals: Intervals | None = None
+    classes: Temperature | None = None
+    domain: Domain | None = None
+
+    def check(self, tree: Tree) -> None:
+        """Raise ValueError if a part is of another tree."""
+        if self.intervals:
+            self.intervals.check(tree)
+        if self.classes and not tree.classes:
+            raise ValueError(f"classes: tree {tree.name} has none")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The parts that there are, in plain types; `from_dict` reads them back."""
+        return {
+            **({"intervals": self.intervals.to_dict()} if self.intervals else {}),
+            **({"classes": self.classes.to_dict()} if self.classes else {}),
+            **({"domain": self.domain.to_dict()} if self.domain else {}),
+        }
+
+    @classmethod
+    def from_dict(cls, data: object) -> Calibration:
+        """A calibration from its plain form. Raises ValueError, also for a part that this version does not know."""
+        if not isinstance(data, dict) or not data:
+            raise ValueError(f"calibration {str(data)[:50]!r} has no parts")
+        unknown = set(data) - {part.name for part in fields(cls)}
+        if unknown:
+            raise ValueError(f"calibration: part {min(unknown)!r} is not known to this version")
+        try:
+            return cls(
+                Intervals.from_dict(data["intervals"]) if "intervals" in data else None,
+                Temperature.from_dict(data["classes"]) if "classes" in data else None,
+                Domain.from_dict(data["domain"]) if "domain" in data else None,
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"calibration: {error}") from None

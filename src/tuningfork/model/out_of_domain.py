@@ -1,0 +1,160 @@
+"""Which pictures are unlike all that a model knows: a distance, and a threshold with a stated rate of false alarms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images.statistics import STATISTICS
+from . import conformal
+
+__all__ = ["Domain", "DomainError", "fit_domain", "galaxies_needed"]
+
+Floats = NDArray[np.float64]
+
+#: Differences below this count for nothing, in the units of `appearance`: about 1 % of a level, 1 % of a share.
+RESOLUTION = 0.01
+#: Galaxies for each statistic, below which their covariance says little; the rate of false alarms holds even so.
+PER_STATISTIC = 4
+
+
+class DomainError(ValueError):
+    """Too few galaxies to promise a rate of false alarms; the message says how many are needed."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The pictures that a model knows, as the mean and covariance of their `appearance`.
+
+    A picture's score is its Mahalanobis distance from the mean, divided by the threshold: above 1 it is flagged.
+
+    Parameters
+    ----------
+    mean : tuple of D floats
+    covariance : tuple of D tuples of D floats
+    threshold : float above 0
+        Distance that at most `rate` of new galaxies of the same kind exceed.
+    rate : float in (0, 1)
+        The promised share of false alarms.
+    fitted, held_out : int
+        Galaxies that mean and covariance, and that the threshold, come from.
+    statistics : tuple of D texts
+        Names of what was measured: the keys of `appearance.STATISTICS`.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite or out of its range, the covariance is none, or this version measures
+        other statistics.
+    """
+
+    mean: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    threshold: float
+    rate: float
+    fitted: int
+    held_out: int
+    statistics: tuple[str, ...] = tuple(STATISTICS)
+
+    def __post_init__(self) -> None:
+        if self.statistics != tuple(STATISTICS):
+            raise ValueError("domain: measured in other statistics than this version's; upgrade, or calibrate again")
+        width = len(self.statistics)
+        if len(self.mean) != width or [len(row) for row in self.covariance] != [width] * width:
+            raise ValueError(f"domain: mean and covariance are not of {width} statistics")
+        numbers = (self.threshold, self.rate, *self.mean, *(x for row in self.covariance for x in row))
+        if not all(type(x) in (int, float) and math.isfinite(x) for x in numbers):
+            raise ValueError("domain: not all numbers are finite")
+        if self.threshold <= 0 or not 0 < self.rate < 1:
+            raise ValueError(f"domain: threshold {self.threshold} is not above 0, or rate {self.rate} not in (0, 1)")
+        if not all(type(n) is int and n > 0 for n in (self.fitted, self.held_out)):
+            raise ValueError(f"domain: {self.fitted!r} and {self.held_out!r} are not counts of galaxies")
+        matrix = np.array(self.covariance)
+        if not np.array_equal(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] <= 0:
+            raise ValueError("domain: the covariance is not symmetric and positive")
+
+    @cached_property
+    def _whitening(self) -> Floats:
+        return np.linalg.inv(np.linalg.cholesky(np.array(self.covariance)))
+
+    def scores(self, measured: Floats) -> Floats:
+        """Strangeness (N,) of pictures' statistics (N, D): 0 and above; above 1 is out of the domain."""
+        return _distances(measured, np.array(self.mean), self._whitening) / self.threshold
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types; `from_dict` reads them back."""
+        return {
+            "statistics": list(self.statistics),
+            "mean": list(self.mean),
+            "covariance": [list(row) for row in self.covariance],
+            "threshold": self.threshold,
+            "rate": self.rate,
+            "fitted": self.fitted,
+            "held_out": self.held_out,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Domain:
+        """From the plain form. Raises ValueError or TypeError if it is none."""
+        plain = dict(data)
+        lists = {key: tuple(plain.pop(key, ())) for key in ("statistics", "mean", "covariance")}
+        lists["covariance"] = tuple(tuple(row) for row in lists["covariance"])
+        return cls(**lists, **plain)
+
+
+def galaxies_needed(rate: float) -> int:
+    """How many galaxies `fit_domain` needs for this rate of false alarms: 198 for 1 %."""
+    return 2 * max(conformal.galaxies_needed(1 - rate), PER_STATISTIC * len(STATISTICS))
+
+
+def fit_domain(measured: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0) -> Domain:
+    """The domain of galaxies of known `appearance` (N, D).
+
+    Mean and covariance come from one half of the galaxies, chosen by chance; the threshold is the
+    ⌈(n + 1)(1 − rate)⌉-th smallest distance of the n others. A further galaxy of the same kind exceeds it with
+    a probability of at most `rate`, whatever the distances' distribution (Vovk, Gammerman & Shafer 2005; for
+    outliers: Bates et al. 2023, Ann. Statist. 51, 149). That is on average over such fits; the rate of
+    a single fit scatters by about √(rate / n).
+
+    Raises
+    ------
+    DomainError
+        If there are fewer than `galaxies_needed`.
+    ValueError
+        If the rate is not between 0 and 1, or a number is not finite.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"rate of false alarms {rate} is not between 0 and 1")
+    rows = np.asarray(measured, np.float64)
+    needed = galaxies_needed(rate)
+    if len(rows) < needed:
+        raise DomainError(
+            f"{len(rows)} galaxies; to promise at most {100 * rate:.3g} % of false alarms, {needed} are needed"
+        )
+    if not np.isfinite(rows).all():
+        raise ValueError("a statistic is not a finite number")
+    shuffled = np.random.default_rng(seed).permutation(len(rows))
+    fit, held_out = rows[shuffled[: len(rows) // 2]], rows[shuffled[len(rows) // 2 :]]
+    mean, covariance = fit.mean(0), np.cov(fit.T) + RESOLUTION**2 * np.eye(rows.shape[1])
+    covariance = (covariance + covariance.T) / 2
+    distances = _distances(held_out, mean, np.linalg.inv(np.linalg.cholesky(covariance)))
+    threshold = conformal.bound(distances, 1 - rate)
+    return Domain(
+        tuple(mean.tolist()),
+        tuple(map(tuple, covariance.tolist())),
+        float(threshold),
+        float(rate),
+        len(fit),
+        len(held_out),
+    )
+
+
+def _distances(rows: Floats, mean: Floats, whitening: Floats) -> Floats:
+    """Mahalanobis distances (N,) of (N, D) (Mahalanobis 1936, Proc. Nat. Inst. Sci. India 2, 49)."""
+    return np.sqrt((((rows - mean) @ whitening.T) ** 2).sum(1))

@@ -1,0 +1,1 @@
+"""Many images to one table: chunks, resume, local processes or a Ray cluster."""

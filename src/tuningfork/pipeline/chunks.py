@@ -1,0 +1,230 @@
+"""One part of a prediction: entries in, a Parquet file's bytes out; reading overlaps with the network."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..images.read import PictureError
+from ..inputs import Entry, Opening
+from ..model.embeddings import COLUMN, Embedder
+from ..model.image_reader import Read, Reading
+from ..model.model import Model
+from ..model.predictions import Predictions, concatenated, kaggle_schema, output_schema
+from ..tables import Column, arrow_schema, ucd
+from ..tables.arrow import number_arrays
+from ..votes.tree import Tree
+
+__all__ = ["Layout", "Part", "Task", "do_part", "part_of", "predictions_of", "read_entry", "table_schema"]
+
+#: Rows whose votes are reckoned together, whatever the network's batch: small arrays cost NumPy as much as large ones.
+TOGETHER = 64
+#: Lots of so many rows that are read ahead.
+AHEAD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the table looks like.
+
+    Parameters
+    ----------
+    kaggle : GalaxyID and the cumulative columns in the campaign's order, instead of columns in words
+    positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
+    embedder : whose embeddings are the last column; None: there is none
+    carried : columns of the catalogue behind these; see `inputs.Columns`
+    """
+
+    kaggle: bool = False
+    positions: bool = False
+    embedder: Embedder | None = None
+    carried: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One part to do.
+
+    Parameters
+    ----------
+    doomed : row → why it is not to be tried: reading it has ended a process before
+    one_by_one : whether to say each row's number before it is read
+    """
+
+    number: int
+    entries: Sequence[Entry]
+    doomed: Mapping[int, str] = field(default_factory=dict)
+    one_by_one: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part that is done: a Parquet file's bytes, and how many rows it has and how many of them failed."""
+
+    number: int
+    data: bytes
+    rows: int
+    failed: int
+
+
+def read_entry(reading: Reading, entry: Entry, fetch: Callable[[], bytes]) -> Read:
+    """Fetch, decode and resize one picture; whatever goes wrong becomes the row's error."""
+    name = (entry.id, entry.path)
+    try:
+        return reading.read(fetch(), name=name, radius=entry.radius)
+    except PictureError as error:
+        return Read(*name, None, str(error))
+    except Exception as error:  # one picture of a hundred million must not end the run
+        return Read(*name, None, f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def predictions_of(
+    model: Model,
+    entries: Sequence[Entry],
+    opening: Opening,
+    *,
+    views: int | None = None,
+    batch: int = 16,
+    threads: int = 1,
+    doomed: Mapping[int, str] | None = None,
+    embeddings: bool = False,
+) -> Iterator[Predictions]:
+    """Predictions of a few batches at a time; the next ones are read in `threads` threads while the network works.
+
+    At most ``AHEAD + 1`` times `TOGETHER` resized pictures are held, or as many batches, however many entries there
+    are.
+    """
+    together = max(batch, TOGETHER)
+    # A few pictures at a time are one errand for a thread.
+    errand = max(1, min(8, together // threads))
+
+    def prepared(row: int) -> tuple[Entry, Callable[[], bytes]]:
+        entry = entries[row]
+        if doomed and row in doomed:
+            entry = replace(entry, error=doomed[row])
+        return entry, opening.prepare(entry)
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        ahead: deque[list[Future[list[Read]]]] = deque()
+        starts = iter(range(0, len(entries), together))
+
+        def fill() -> None:
+            for start in islice(starts, AHEAD - len(ahead)):
+                rows = range(start, min(start + together, len(entries)))
+                lots = [[prepared(row) for row in rows[at : at + errand]] for at in range(0, len(rows), errand)]
+                ahead.append([pool.submit(_read_lot, model.reading, lot) for lot in lots])
+
+        try:
+            fill()
+            while ahead:
+                reads = [read for future in ahead.popleft() for read in future.result()]
+                fill()
+                yield model.finish(reads, views, batch=batch, embeddings=embeddings)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_lot(reading: Reading, lot: Sequence[tuple[Entry, Callable[[], bytes]]]) -> list[Read]:
+    return [read_entry(reading, entry, fetch) for entry, fetch in lot]
+
+
+def do_part(
+    model: Model,
+    task: Task,
+    opening: Opening,
+    layout: Layout,
+    *,
+    views: int | None = None,
+    batch: int = 16,
+    threads: int = 1,
+    done: Callable[[int], None] | None = None,
+    at: Callable[[int], None] | None = None,
+) -> Part:
+    """Predict one part.
+
+    Parameters
+    ----------
+    done : called with the number of rows that were predicted since
+    at : called with each row's number before it is read, if the task is to be done one by one
+    """
+    parts = []
+    embeddings = layout.embedder is not None
+    if task.one_by_one:
+        for row, entry in enumerate(task.entries):
+            if row not in task.doomed and at:
+                at(row)
+            doomed = {0: task.doomed[row]} if row in task.doomed else None
+            options = {"views": views, "batch": 1, "doomed": doomed, "embeddings": embeddings}
+            parts += predictions_of(model, [entry], opening, **options)
+    else:
+        options = {"views": views, "batch": batch, "threads": threads, "doomed": task.doomed, "embeddings": embeddings}
+        for predictions in predictions_of(model, task.entries, opening, **options):
+            parts.append(predictions)
+            if done:
+                done(len(predictions))
+    return part_of(task, concatenated(model.tree, parts), layout)
+
+
+def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
+    """The part's table as a Parquet file.
+
+    Reasons and flags travel in its metadata too, since Kaggle's layout has no columns for them: `errors`,
+    a JSON of row → path, ID, reason, and `out_of_domain`, a count.
+    """
+    schema = table_schema(predictions.tree, layout)
+    table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
+    for at, name, values in (
+        (2, "ra", [entry.right_ascension for entry in task.entries]),
+        (3, "dec", [entry.declination for entry in task.entries]),
+    ):
+        if name in schema.names:
+            column = number_arrays(np.array(values, np.float64)[:, None], np.float64)[0]
+            table = table.add_column(at, schema.field(name), column)
+    carried = [json.loads(entry.carried) if entry.carried else [None] * len(layout.carried) for entry in task.entries]
+    for number, about in enumerate(layout.carried):
+        column = pa.array([values[number] for values in carried], about.type)
+        table = table.add_column(schema.get_field_index(about.name), schema.field(about.name), column)
+    reasons = {
+        str(row): [predictions.paths[row], predictions.ids[row], reason]
+        for row, reason in enumerate(predictions.errors)
+        if reason
+    }
+    flagged = str(predictions.out_of_domain.sum())
+    metadata = {**(schema.metadata or {}), "errors": json.dumps(reasons), "out_of_domain": flagged}
+    buffer = io.BytesIO()
+    # No two embeddings share a number that a dictionary could save.
+    repeating = [name for name in table.column_names if name != COLUMN]
+    options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": repeating}
+    with pq.ParquetWriter(buffer, table.schema.with_metadata(metadata), **options) as writer:
+        writer.write_table(table.replace_schema_metadata(metadata))
+    return Part(task.number, buffer.getvalue(), len(table), len(reasons))
+
+
+def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
+    """The columns of the output table."""
+    if layout.kaggle:
+        return kaggle_schema(tree)
+    schema = output_schema(tree, layout.embedder)
+    if layout.positions:
+        position = arrow_schema(
+            [
+                Column(name, pa.float64(), f"{text} (ICRS), as the input says; null: it does not", "deg", word)
+                for name, text, word in (
+                    ("ra", "Right ascension", ucd.RIGHT_ASCENSION),
+                    ("dec", "Declination", ucd.DECLINATION),
+                )
+            ]
+        )
+        schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
+    for at, field_ in enumerate(arrow_schema(layout.carried), 4 if layout.positions else 2):
+        schema = schema.insert(at, field_)
+    return schema

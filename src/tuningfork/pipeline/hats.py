@@ -1,0 +1,148 @@
+"""A finished run with positions → a HATS catalogue: the sky in partitions of like size, by hats-import."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .._utils.files import check_writable
+from .._utils.processes import available_cores
+from ..tables import table_writer
+from .manifest import ManifestError, Run
+
+__all__ = ["HatsError", "Partitioned", "partition"]
+
+#: Rows of a partition at most, as hats-import's own default has it.
+ROWS = 1_000_000
+
+
+class HatsError(ValueError):
+    """A catalogue that cannot be partitioned; the message says why."""
+
+
+@dataclass(frozen=True)
+class Partitioned:
+    """A HATS catalogue: its folder, rows and partitions, and the rows that have no position, in a file of their own."""
+
+    output: Path
+    rows: int
+    partitions: int
+    without_position: int
+    rest: Path | None
+
+
+def partition(run: Run, output: str | os.PathLike[str], *, rows_of_a_partition: int = ROWS) -> Partitioned:
+    """Partition a run's rows by their place in the sky (HEALPix; Górski et al. 2005) in the HATS layout.
+
+    The folder `output` appears whole or not at all. Rows without a position cannot be in it; they are written to
+    ``OUTPUT-without-position.parquet``.
+
+    Raises
+    ------
+    HatsError
+        If a library or all positions are missing, or the folder exists already.
+    ManifestError
+        If a part is missing.
+    """
+    output = Path(os.path.abspath(output))
+    if output.exists():
+        raise HatsError(f"{output} exists already; delete it, or name another output")
+    check_writable(output)
+    if not run.has_positions:
+        raise HatsError(
+            f"{run.folder} has no positions: predict a catalogue with right ascension and declination (--ra-column, "
+            "--dec-column)"
+        )
+    _check_libraries()
+    parts = [run.part(number) for number in range(run.parts)]
+    for number, part in enumerate(parts):
+        if not run.is_whole(number):
+            raise ManifestError(f"{part} is missing or damaged; go on with --resume")
+    rest = output.with_name(f"{output.name}-without-position.parquet")
+    lost = _without_position(parts, rest)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+        _import(parts, Path(folder), output.name, rows_of_a_partition, run.rows - lost)
+        made = Path(folder) / output.name
+        partitions = len(list(made.glob("dataset/Norder=*/Dir=*/*.parquet")))
+        os.replace(made, output)
+    return Partitioned(output, run.rows - lost, partitions, lost, rest if lost else None)
+
+
+def _check_libraries() -> None:
+    try:
+        import dask.distributed  # noqa: F401
+        import hats_import  # noqa: F401
+    except ImportError as error:
+        raise HatsError(f"HATS needs more libraries ({error.name}): pip install 'tuningfork[hats]'") from None
+
+
+def _without_position(parts: list[Path], rest: Path) -> int:
+    lost = 0
+    schema = pq.read_schema(parts[0]).remove_metadata()
+    with table_writer(rest, schema) as write:
+        for part in parts:
+            table = pq.ParquetFile(part).read()
+            blank = table.filter(pc.invert(_has_position(table))).replace_schema_metadata()
+            lost += len(blank)
+            if len(blank):
+                write(blank.cast(schema))
+    if not lost:
+        rest.unlink()
+    return lost
+
+
+def _has_position(table: pa.Table) -> Any:
+    return pc.and_(pc.is_valid(table["ra"]), pc.is_valid(table["dec"]))
+
+
+def _import(parts: list[Path], folder: Path, name: str, rows: int, expected: int) -> None:
+    from dask.distributed import Client
+    from hats_import import pipeline_with_client
+    from hats_import.catalog.arguments import ImportArguments
+    from hats_import.catalog.file_readers.parquet import ParquetPyarrowReader
+
+    class WithPosition(ParquetPyarrowReader):
+        """Rows that have a place in the sky."""
+
+        def read(self, input_file: Any, read_columns: Any = None) -> Iterator[pa.Table]:
+            for table in super().read(input_file, read_columns):
+                yield table.filter(_has_position(table))
+
+    if not expected:
+        raise HatsError("no row has a position")
+    # What a part says of its own rows is not true of the whole; what its columns mean is.
+    schema = folder / "schema.parquet"
+    pq.write_table(pq.read_schema(parts[0]).remove_metadata().empty_table(), schema)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arguments = ImportArguments(
+            output_path=folder,
+            output_artifact_name=name,
+            input_file_list=[str(part) for part in parts],
+            file_reader=WithPosition(),
+            ra_column="ra",
+            dec_column="dec",
+            sort_columns="id",
+            use_schema_file=schema,
+            expected_total_rows=expected,
+            pixel_threshold=rows,
+            tmp_dir=folder,
+            progress_bar=False,
+            resume=False,
+        )
+        # Threads of this process: no script needs a guard, and the work is Arrow's.
+        with Client(
+            processes=False, n_workers=1, threads_per_worker=available_cores(), dashboard_address=None
+        ) as client:
+            pipeline_with_client(arguments, client)
+    shutil.rmtree(folder / "intermediate", ignore_errors=True)

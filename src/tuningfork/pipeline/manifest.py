@@ -1,0 +1,254 @@
+"""A run on disk: what it is, what it reads, which parts are written; so a killed one goes on, and none is mixed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .. import __version__
+from .._utils.files import write_text
+from .._utils.processes import available_cores
+from ..inputs import Digest, Entry, read_listing, write_listing
+
+__all__ = ["MANIFEST", "ManifestError", "Run", "open_run", "part_rows", "read_run"]
+
+MANIFEST = "_manifest.json"
+#: What begins with an underscore is passed over by those who read a folder as one data set, and what does not
+#: end with .parquet by those who read ``*.parquet``; it is Parquet all the same.
+LISTING = "_inputs"
+FORM = 1
+#: Rows of a part: what a crash can cost each worker. Runs of more than so many rows have larger parts, since
+#: millions of small files are a burden of their own.
+PART_ROWS = ((0, 512), (100_000, 2048), (10_000_000, 8192))
+LEAST_ROWS = 64
+#: Parts that each core does at least, so that none is long idle at the end.
+SHARES = 12
+
+
+class ManifestError(ValueError):
+    """A folder that cannot be written to, or gone on with; the message says what to do."""
+
+
+def part_rows(rows: int, workers: int = 1) -> int:
+    """How many rows a part of a run of so many rows has, so that so many workers end at about the same time."""
+    size = next(size for least, size in reversed(PART_ROWS) if rows >= least)
+    return min(size, max(LEAST_ROWS, -(-rows // (SHARES * workers))))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder: ``part-….parquet``, the listing of its input, and ``_manifest.json``.
+
+    Parameters
+    ----------
+    identity : what decides the rows beside the input: model, views, layout
+    rows, part_rows : rows in all, and of a part; the last one has what is left
+    has_positions : whether the input says where in the sky its galaxies are
+    shards : how many processes share the run's parts, each by its number; None: one takes all
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    rows: int
+    digest: str
+    part_rows: int
+    has_positions: bool
+    shards: int | None = None
+
+    @property
+    def parts(self) -> int:
+        """How many there are."""
+        return -(-self.rows // self.part_rows)
+
+    def part(self, number: int) -> Path:
+        """The file of a part, numbered from 0."""
+        return self.folder / f"part-{number:08d}.parquet"
+
+    def rows_of(self, number: int) -> int:
+        """How many rows a part has."""
+        return min(self.part_rows, self.rows - number * self.part_rows)
+
+    def is_whole(self, number: int) -> bool:
+        """Whether a part is there with all its rows; one that a crash has cut is not."""
+        try:
+            about = pq.read_metadata(self.part(number))
+        except (OSError, pa.ArrowException):
+            return False
+        return about.num_rows == self.rows_of(number) and b"errors" in (about.metadata or {})
+
+    def todo(self, numbers: Collection[int]) -> Iterator[tuple[int, list[Entry]]]:
+        """The parts of these numbers with their entries, streamed from the listing."""
+        wanted = set(numbers)
+        entries = read_listing(self.folder / LISTING)
+        for number in range(self.parts):
+            block = list(islice(entries, self.part_rows))
+            if number in wanted:
+                yield number, block
+
+    def finish(self) -> None:
+        """Write in the manifest that all parts are there, with their rows.
+
+        Raises
+        ------
+        ManifestError
+            If a part is missing.
+        """
+        parts = []
+        for number in range(self.parts):
+            if not self.is_whole(number):
+                raise ManifestError(f"{self.part(number)} is missing or damaged; go on with --resume")
+            rows, size = self.rows_of(number), self.part(number).stat().st_size
+            parts.append({"file": self.part(number).name, "rows": rows, "bytes": size})
+        _write(self, parts)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        for file in self.folder.glob("*part-*"):
+            file.unlink()
+        (self.folder / LISTING).unlink(missing_ok=True)
+        for file in self.folder.glob(".*.part"):
+            file.unlink()
+        # The manifest goes last: whatever is left after a kill here is still recognised as ours.
+        (self.folder / MANIFEST).unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+
+def open_run(
+    folder: Path,
+    identity: Mapping[str, Any],
+    entries: Callable[[], Iterable[Entry]],
+    *,
+    resume: bool = False,
+    shards: int | None = None,
+    rows_of_a_part: int | None = None,
+) -> Run:
+    """Begin a run in `folder`, or go on with the one that is there.
+
+    Parameters
+    ----------
+    entries : function without arguments
+        Lists the input. It is asked again at a resume, to see whether the input is still the same; not by
+        shards, which would each list all of it.
+    resume : bool
+        Whether to go on with a run that is there.
+    shards : int, optional
+        One of so many processes that share the folder; it goes on with the run that another one has begun.
+
+    Raises
+    ------
+    ManifestError
+        If another run is in the way, its input has changed, or what is there is not ours.
+    """
+    if (folder / MANIFEST).exists():
+        if not resume and shards is None:
+            raise ManifestError(
+                f"{folder} holds an interrupted or finished run: go on with --resume, or delete that folder"
+            )
+        return _resumed(folder, identity, entries, shards)
+    # Killed before the manifest was whole, we leave a listing or a hidden part of it.
+    if folder.exists() and any(not e.name.startswith(".") and e.name != LISTING for e in folder.iterdir()):
+        raise ManifestError(f"{folder} is in the way and not ours; move it or name another output")
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    try:
+        digest = write_listing(entries(), folder / LISTING)
+    except BaseException:
+        _undo(folder, made)
+        raise
+    rows = rows_of_a_part or part_rows(digest.rows, available_cores())
+    run = Run(folder, identity, digest.rows, digest.hexdigest(), rows, digest.has_positions, shards)
+    if not run.rows:
+        _undo(folder, made)
+        return run
+    _write(run)
+    return run
+
+
+def _undo(folder: Path, made: bool) -> None:
+    (folder / LISTING).unlink(missing_ok=True)
+    if made:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _resumed(
+    folder: Path, identity: Mapping[str, Any], entries: Callable[[], Iterable[Entry]], shards: int | None
+) -> Run:
+    run = read_run(folder)
+    for key in {**identity, **run.identity}:
+        before, wanted = run.identity.get(key), identity.get(key)
+        if before != wanted:
+            raise ManifestError(
+                f"{folder} is of a run with another {key} ({before!r}, not {wanted!r}); "
+                "delete that folder to begin anew"
+            )
+    if shards is not None:
+        if run.shards not in (None, shards):
+            raise ManifestError(
+                f"{folder} is being written by {run.shards} shards; go on with as many, or with --resume alone"
+            )
+        if run.shards is None:
+            run = Run(run.folder, run.identity, run.rows, run.digest, run.part_rows, run.has_positions, shards)
+            _write(run)
+        return run
+    digest = Digest()
+    for _ in digest.seen(entries()):
+        pass
+    if (digest.rows, digest.hexdigest()) != (run.rows, run.digest):
+        raise ManifestError(
+            f"{folder} is of a run with other pictures ({run.rows}, now {digest.rows}; or one has changed since); "
+            "delete that folder to begin anew"
+        )
+    return run
+
+
+def read_run(folder: Path) -> Run:
+    """The run that a folder holds. Raises ManifestError if it holds none that this version can read."""
+    file = folder / MANIFEST
+    try:
+        told = json.loads(file.read_text("utf-8"))
+        if told["form"] != FORM:
+            raise ManifestError(f"{file} is of another version of tuningfork ({told.get('tuningfork')})")
+        inputs = told["inputs"]
+        run = Run(
+            folder,
+            dict(told["run"]),
+            int(inputs["rows"]),
+            str(inputs["digest"]),
+            int(told["part_rows"]),
+            bool(inputs["has_positions"]),
+            None if told["shards"] is None else int(told["shards"]),
+        )
+    except ManifestError:
+        raise
+    except FileNotFoundError:
+        raise ManifestError(f"{file}: no such file; is it the folder of a prediction?") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise ManifestError(f"{file} cannot be read ({why}); delete {folder} to begin anew") from None
+    if run.rows < 1 or run.part_rows < 1:
+        raise ManifestError(f"{file} is of no rows; delete {folder} to begin anew")
+    return run
+
+
+def _write(run: Run, parts: list[dict[str, Any]] | None = None) -> None:
+    told = {
+        "tuningfork": __version__,
+        "form": FORM,
+        "run": dict(run.identity),
+        "inputs": {"rows": run.rows, "digest": run.digest, "has_positions": run.has_positions},
+        "part_rows": run.part_rows,
+        "shards": run.shards,
+        "complete": parts is not None,
+        "parts": parts or [],
+    }
+    write_text(run.folder / MANIFEST, json.dumps(told, indent=1) + "\n")

@@ -1,0 +1,118 @@
+"""The parts of a finished run → one table, streamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .. import __version__
+from ..tables import RowError, read_table, table_writer
+from .manifest import ManifestError, Run, read_run
+
+__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of", "table_of"]
+
+#: Reported by name; the table's `error` column has them all.
+MAX_REPORTED = 1000
+#: Rows that are written together: small row groups make slow readers.
+TOGETHER = 50_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run's rows: how many failed, the first of these by name, how many were flagged."""
+
+    failed: int
+    errors: tuple[RowError, ...]
+    out_of_domain: int
+
+
+def outcome_of(run: Run, numbers: Iterable[int]) -> Outcome:
+    """The outcome of the parts of these numbers, which must be whole."""
+    failed = flagged = 0
+    errors: list[RowError] = []
+    for number in numbers:
+        metadata = pq.read_metadata(run.part(number)).metadata
+        reasons = json.loads(metadata[b"errors"])
+        failed += len(reasons)
+        flagged += int(metadata[b"out_of_domain"])
+        for row, (path, id_, reason) in list(reasons.items())[: MAX_REPORTED - len(errors)]:
+            errors.append(RowError(path, number * run.part_rows + int(row) + 1, id_, "", reason))
+    return Outcome(failed, tuple(errors), flagged)
+
+
+def merge(
+    run: Run,
+    output: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write all parts of a run, in order, as one table of any format; at most `TOGETHER` rows and a part are held.
+
+    Raises
+    ------
+    ManifestError
+        If a part is missing or damaged.
+    """
+    output = Path(output)
+    schema = _schema(run)
+    with table_writer(output, schema) as write:
+        held: list[pa.Table] = []
+        for number in range(run.parts):
+            held.append(_read(run, number).cast(schema))
+            if sum(map(len, held)) >= TOGETHER or number == run.parts - 1:
+                write(pa.concat_tables(held).combine_chunks())
+                held.clear()
+            if progress:
+                progress(number + 1, run.parts)
+    return output
+
+
+def table_of(path: str | os.PathLike[str]) -> pa.Table:
+    """A table of any format, or the parts of a run's folder in order, in memory.
+
+    Raises
+    ------
+    CatalogError, ManifestError
+        If it cannot be read, is no run, or a part is missing or damaged.
+    """
+    if not Path(path).is_dir():
+        return read_table(path)
+    run = read_run(Path(path))
+    schema = _schema(run)
+    return pa.concat_tables(_read(run, number).cast(schema) for number in range(run.parts))
+
+
+def _schema(run: Run) -> pa.Schema:
+    schema = pq.read_schema(run.part(0)) if run.is_whole(0) else pa.schema([])
+    # What a part says of its own rows is not true of the whole.
+    return schema.with_metadata(_about(run))
+
+
+def _about(run: Run) -> dict[str, str]:
+    told = {
+        key: str(run.identity[key]) for key in ("model", "model_sha256", "views", "precision") if key in run.identity
+    }
+    about = "Morphology of galaxies, told from their pictures by a trained model"
+    return {"description": about, "creator": f"tuningfork {__version__}", **told}
+
+
+def _read(run: Run, number: int) -> pa.Table:
+    try:
+        table = pq.ParquetFile(run.part(number), page_checksum_verification=True).read()
+    except FileNotFoundError:
+        raise ManifestError(f"{run.part(number)} is missing; go on with --resume") from None
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise ManifestError(f"{run.part(number)} is damaged ({why}); delete it and go on with --resume") from None
+    if len(table) != run.rows_of(number):
+        raise ManifestError(
+            f"{run.part(number)} has {len(table)} rows instead of {run.rows_of(number)}; delete it and go on "
+            "with --resume"
+        )
+    return table

@@ -1,0 +1,360 @@
+"""Pictures → tables on disk: streamed, on all cores or a cluster, resumable after any interruption."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from .._utils.files import check_writable, lock, whole_file
+from .._utils.processes import Died, WorkerError, available_cores
+from ..inputs import Columns, Entry, Opening, find_entries
+from ..inputs.addresses import is_address
+from ..inputs.files import file_entry
+from ..inputs.stores import REMOTE_THREADS
+from ..model.batch_size import tuned
+from ..model.model import Model, load
+from ..model.predictions import Predictions
+from ..tables import VECTOR_FORMATS, RowError, check_format, table_format
+from . import local
+from .chunks import Layout, Part, Task, predictions_of
+from .manifest import MANIFEST, Run, open_run
+from .merge import MAX_REPORTED, Outcome, merge, outcome_of
+
+__all__ = [
+    "MAX_REPORTED",
+    "ENGINES",
+    "PredictError",
+    "Summary",
+    "is_begun",
+    "load",
+    "predict_batches",
+    "predict_files",
+    "predict_inputs",
+]
+
+ENGINES = ("local", "ray")
+#: Parts of one row group of a table that one worker takes, since it reads them on from where it stands.
+GROUP = 8
+#: Pictures at a time, in runs of fewer than `WORTH_TUNING`.
+BATCH = 8
+WORTH_TUNING = 10_000
+#: Entries that `predict_inputs` holds.
+TOGETHER = 1024
+
+
+class PredictError(ValueError):
+    """A prediction that cannot begin or go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a prediction ended: rows in the table, how many of them failed, the first of these by name.
+
+    `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
+    `complete` says whether the others are there too.
+    """
+
+    output: Path
+    rows: int
+    failed: int
+    resumed: int
+    errors: tuple[RowError, ...]
+    out_of_domain: int | None
+    complete: bool = True
+
+
+def predict_files(
+    model: Model,
+    paths: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    kaggle: bool = False,
+    embeddings: bool = False,
+    views: int | None = None,
+    batch: int | None = None,
+    workers: int = 0,
+    threads: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    shard: tuple[int, int] | None = None,
+    columns: Columns = Columns(),
+    rows_of_a_part: int | None = None,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Predict every picture that `paths` name into the table `output`, one row a picture.
+
+    `output` with an extension is one table; parts are kept in the folder ``OUTPUT.parts`` and joined at the end.
+    Without one it is a folder of Parquet parts, which readers open as one data set, with ``_manifest.json``. The
+    input is listed first, on disk. After an interruption `resume` goes on with the parts that are missing and
+    gives the same table, byte for byte, as an uninterrupted run with the same `batch` and threads on the same
+    machine, with however many workers.
+
+    Parameters
+    ----------
+    kaggle : bool
+        Write GalaxyID and the cumulative columns in the campaign's order.
+    embeddings : bool
+        Write what the networks see as a column too, in the same pass; CSV does not hold it.
+    views : 1, 2, 4, 8 or None
+        Rotated and reflected views to average; None: as the model asks.
+    batch : int, optional
+        Pictures at a time; None: what is fast.
+    workers : int
+        Processes; 0: one a core if there are enough pictures. 1: this process only.
+    threads : int, optional
+        Of the network in each worker; None: one, with several workers.
+    engine : "local" or "ray"
+        Who does the parts; `address` is Ray's, None: a cluster on this machine.
+    shard : (i, n), optional
+        Only the i-th of n shares of the parts, from 1; as many processes, on machines that share a file
+        system, write one folder.
+    columns : Columns
+        Of catalogues.
+    rows_of_a_part : int, optional
+        What a crash can cost each worker; None: 512, more in runs of 100 thousand rows and above.
+    progress : function of (rows done, rows in all)
+
+    Raises
+    ------
+    PredictError, ManifestError, InputError
+        If there is no picture, another run is in the way, or the input changed since.
+    OSError
+        If the output cannot be written (found out before the work begins).
+    """
+    output = Path(output)
+    one_table = bool(output.suffix)
+    _check(engine, shard, one_table)
+    if embeddings:
+        _check_vectors(output, kaggle)
+    embedder = model.embedder(views) if embeddings else None
+    if one_table:
+        check_format(output)
+        check_writable(output)
+    else:
+        check_writable(output / ".probe" if output.is_dir() else output)
+    folder = _run_folder(output)
+    given = list(paths)
+    identity = {
+        "model": model.bundle.name,
+        "model_sha256": model.bundle.sha256,
+        "views": views or model.views,
+        "precision": model.running["precision"],
+        "layout": "kaggle" if kaggle else "words and embeddings" if embeddings else "words",
+        **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
+        **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
+    }
+
+    def entries() -> Iterable[Entry]:
+        found = find_entries(given, columns)
+        return _of_one_name(found, lambda: find_entries(given, columns)) if kaggle else found
+
+    busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
+    beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))
+    with ExitStack() as held:
+        held.enter_context(lock(beside, busy, shared=shard is not None))
+        shards = shard[1] if shard else None
+        if shard:
+            held.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
+        with lock(listing):
+            size = rows_of_a_part
+            run = open_run(folder, identity, entries, resume=resume, shards=shards, rows_of_a_part=size)
+        if not run.rows:
+            raise _nothing(given)
+        mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
+        missing = [n for n in mine if not run.is_whole(n)]
+        total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
+        carried = tuple(column for _, column in columns.carried)
+        layout = Layout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
+        told = _Progress(progress, total - todo, total)
+        groups = _groups(run.todo(missing))
+        workers = workers or (local.workers_for(todo) if engine == "local" else 0)
+        batch = batch or _batch(model, views, threads or 1, todo)
+        if engine == "ray":
+            from .ray import engine as ray
+
+            parts = ray.predict_parts(
+                model, groups, layout, views=views, batch=batch, workers=workers, address=address, done=told
+            )
+        else:
+            parts = local.predict_parts(
+                model,
+                groups,
+                layout,
+                views=views,
+                batch=batch,
+                workers=workers,
+                threads=threads or 1,
+                readers=REMOTE_THREADS if any(map(_is_remote, given)) else available_cores() if workers == 1 else 1,
+                done=told,
+            )
+        _keep(run, parts)
+        outcome = outcome_of(run, mine)
+        complete = shard is None or all(run.is_whole(n) for n in range(run.parts))
+        if one_table:
+            merge(run, output)
+            run.remove()
+        elif complete:
+            # Two shards may end at the same moment.
+            with lock(listing):
+                run.finish()
+            # No other needs it any more.
+            beside.unlink(missing_ok=True)
+    return _summary(output, total, total - todo, outcome, model, complete)
+
+
+def is_begun(output: str | os.PathLike[str]) -> bool:
+    """Whether there is a run of this output to go on with."""
+    return (_run_folder(Path(output)) / MANIFEST).exists()
+
+
+def _run_folder(output: Path) -> Path:
+    return output.with_name(output.name + ".parts") if output.suffix else output
+
+
+def predict_inputs(
+    model: Model,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    views: int | None = None,
+    batch: int = BATCH,
+    columns: Columns = Columns(),
+    embeddings: bool = False,
+) -> Iterator[Predictions]:
+    """Predictions of all that `paths` name, batch by batch, in this process.
+
+    Raises
+    ------
+    PredictError
+        If there is no picture.
+    """
+    found = iter(find_entries(paths, columns))
+    empty = True
+    with Opening() as opening:
+        while entries := list(islice(found, TOGETHER)):
+            empty = False
+            options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
+            yield from predictions_of(model, entries, opening, **options)
+    if empty:
+        raise _nothing(paths)
+
+
+def predict_batches(
+    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32, embeddings: bool = False
+) -> Iterator[Predictions]:
+    """Predictions of files, batch by batch, in this process; see `work.predictions_of`."""
+    entries = [file_entry(Path(path)) for path in pictures]
+    with Opening() as opening:
+        options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
+        yield from predictions_of(model, entries, opening, **options)
+
+
+def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
+    if engine not in ENGINES:
+        raise PredictError(f"engine {engine!r} is none of {', '.join(ENGINES)}")
+    if shard is None:
+        return
+    if not 1 <= shard[0] <= shard[1]:
+        raise PredictError(f"shard {shard[0]}/{shard[1]}: the first number counts from 1 to the second")
+    if one_table:
+        raise PredictError("shards write one folder of parts: name an output without extension")
+
+
+def _check_vectors(output: Path, kaggle: bool) -> None:
+    if kaggle:
+        raise PredictError("Kaggle's layout has no place for embeddings; leave one of them out")
+    if output.suffix and table_format(output) not in VECTOR_FORMATS:
+        raise PredictError(
+            f"{output}: embeddings are vectors, no column of CSV; name it {output.stem}.parquet, or a folder"
+        )
+
+
+def _nothing(paths: Iterable[str | os.PathLike[str]]) -> PredictError:
+    return PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
+
+
+def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
+    """What is fast on this machine, for runs that are worth the seconds that it takes to find out."""
+    if rows < WORTH_TUNING:
+        return BATCH
+    try:
+        return tuned(model, views=views, threads=threads).batch
+    except (Died, WorkerError):
+        # It is slower, perhaps, and no reason not to predict.
+        return BATCH
+
+
+def _is_remote(path: str | os.PathLike[str]) -> bool:
+    return is_address(str(path))
+
+
+class _Progress:
+    """Counts rows; what is told never runs backwards, though a dead worker's rows are done again."""
+
+    def __init__(self, tell: Callable[[int, int], None] | None, done: int, total: int) -> None:
+        self._tell, self._done, self._total, self._told = tell, done, total, -1
+        self(0)
+
+    def __call__(self, rows: int) -> None:
+        self._done += rows
+        if self._tell and self._done > self._told:
+            self._told = self._done
+            self._tell(self._done, self._total)
+
+
+def _groups(parts: Iterable[tuple[int, list[Entry]]]) -> Iterator[list[Task]]:
+    """Tasks that one worker should do one after the other: those that read one row group of a table."""
+    group: list[Task] = []
+    place = None
+    for number, entries in parts:
+        first = entries[0]
+        here = (first.location, first.member) if first.kind == "row" else None
+        if group and (here is None or here != place or len(group) == GROUP):
+            yield group
+            group = []
+        group.append(Task(number, entries))
+        place = here
+    if group:
+        yield group
+
+
+def _keep(run: Run, parts: Iterator[Part]) -> None:
+    # This process alone writes, under its lock: what a killed run's workers still do reaches no file.
+    try:
+        for part in parts:
+            with whole_file(run.part(part.number)) as file:
+                file.write_bytes(part.data)
+    except WorkerError as error:
+        raise PredictError(f"{error}; the parts that are done are kept") from None
+
+
+def _of_one_name(entries: Iterable[Entry], again: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
+    """Hand entries through; PredictError at their end if two have one ID. Holds eight bytes of each."""
+    hashes = array("q")
+    for entry in entries:
+        hashes.append(hash(entry.id))
+        yield entry
+    values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True) if hashes else ((), np.zeros(0))
+    suspects = {int(value) for value in np.asarray(values)[counts > 1]} if (counts > 1).any() else ()
+    seen: dict[str, str] = {}
+    for entry in again() if suspects else ():
+        if hash(entry.id) not in suspects:
+            continue
+        if entry.id in seen:
+            raise PredictError(
+                f"{entry.path} and {seen[entry.id]} are both named {entry.id}, and Kaggle's layout has no path to "
+                "tell them apart; rename one, or leave it out"
+            )
+        seen[entry.id] = entry.path
+
+
+def _summary(output: Path, rows: int, resumed: int, outcome: Outcome, model: Model, complete: bool) -> Summary:
+    flagged = outcome.out_of_domain if model.calibration.domain else None
+    return Summary(output, rows, outcome.failed, resumed, outcome.errors, flagged, complete)

@@ -1,0 +1,43 @@
+"""How many actors run the network on a cluster, so that readers always have room beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..._utils.processes import WorkerError
+
+__all__ = ["ACTOR_CPUS", "READ_CPUS", "Crew"]
+
+#: What Ray accounts an actor and a reader; both run one thread. An actor for every CPU takes a quarter of the cluster,
+#: so that readers have room even after half of its nodes are gone: without any, Ray waits in silence.
+ACTOR_CPUS, READ_CPUS = 0.25, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """So many `actors`, each with so many `gpus`: 0 or 1."""
+
+    actors: int
+    gpus: int = 0
+
+    @classmethod
+    def of(cls, cpus: float, gpus: float = 0, workers: int = 0) -> Crew:
+        """The crew for a cluster: `workers` actors, 0: one a GPU, or one a CPU where there is no GPU.
+
+        At most one a GPU, or two a CPU; half of the CPUs, and room for one reader at least, are left.
+
+        Raises
+        ------
+        WorkerError
+            If the cluster has no room for one actor and one reader.
+        """
+        if cpus < ACTOR_CPUS + READ_CPUS:
+            raise WorkerError(f"Ray's cluster has {cpus:g} CPUs, and one at least is needed: add a node to it")
+        most = int(min(2 * cpus, (cpus - READ_CPUS) / ACTOR_CPUS))
+        if gpus >= 1:
+            return cls(min(workers or int(gpus), int(gpus), most), 1)
+        return cls(max(1, min(workers or int(cpus), most)))
+
+    def fits(self, cpus: float, gpus: float = 0) -> bool:
+        """Whether a cluster holds all its actors and one reader."""
+        return self.actors * ACTOR_CPUS + READ_CPUS <= cpus and self.actors * self.gpus <= gpus

@@ -1,0 +1,212 @@
+"""An index out of a stream of embeddings: of tables that `predict --embeddings` wrote, or as pictures are predicted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..model.embeddings import COLUMN, Embedder, EmbeddingError, embedder_of
+from ..model.predictions import Predictions
+from ..tables import RowError
+from ..tables.arrow import vectors
+from .index_file import SimilarError, read, writer
+from .pca import COMPONENTS, SAMPLE, Axes, fit_axes
+
+__all__ = ["MAX_REPORTED", "Block", "Built", "Tables", "blocks_of_predictions", "build"]
+
+#: Rows without an embedding that are reported by name.
+MAX_REPORTED = 1000
+#: Rows of a table that are held together: 10 MB of `default`.
+_BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """N galaxies: names, paths, embeddings (N, D) float32, NaN where there is none, and then why."""
+
+    ids: Sequence[str]
+    paths: Sequence[str]
+    embeddings: NDArray[np.float32]
+    errors: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was made: rows of the index, how many of them are new, and those that were left out, by name."""
+
+    rows: int
+    added: int
+    failed: int
+    errors: tuple[RowError, ...]
+
+
+class Tables:
+    """Parquet files that `predict --embeddings` wrote: one table, or a folder of parts.
+
+    Raises
+    ------
+    EmbeddingError
+        If one has no embeddings, or they are not of one model.
+    SimilarError
+        If there is no Parquet file, or one cannot be read.
+    """
+
+    def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
+        self._files = list(chain.from_iterable(_parquet_files(Path(path)) for path in paths))
+        embedders = []
+        for file in self._files:
+            with _reading(file):
+                schema = pq.read_schema(file)
+            embedders.append(embedder_of(schema, str(file)))
+            embedders[0].check(embedders[-1], str(file))
+        self.embedder = embedders[0]
+
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Their rows, a few at a time: the embeddings, and of the columns `names` those that there are."""
+        for file in self._files:
+            with _reading(file), pq.ParquetFile(file) as table:
+                there = [name for name in (*names, COLUMN) if name in table.schema_arrow.names]
+                yield from table.iter_batches(_BATCH, columns=there, use_threads=False)
+
+    def blocks(self) -> Iterator[Block]:
+        """Their galaxies, a few at a time."""
+        for batch in self.batches(("id", "path", "error")):
+            texts = [_texts(batch, name) for name in ("id", "path", "error")]
+            yield Block(texts[0], texts[1], vectors(batch.column(COLUMN)), texts[2])
+
+
+def blocks_of_predictions(stream: Iterable[Predictions]) -> Iterator[Block]:
+    """Predictions with embeddings, as they come."""
+    for told in stream:
+        if told.embeddings is None:
+            raise EmbeddingError("predictions without embeddings; ask for them with embeddings=True")
+        yield Block(told.ids, told.paths, told.embeddings, told.errors)
+
+
+def build(
+    blocks: Iterable[Block],
+    embedder: Embedder,
+    output: str | os.PathLike[str],
+    *,
+    onto: str | os.PathLike[str] | None = None,
+    components: int = COMPONENTS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Built:
+    """Write an index of all galaxies of `blocks`; it appears whole or not at all.
+
+    The axes are fitted on the first `SAMPLE` embeddings: these, and after them one block at a time, are all that is
+    held. A galaxy without an embedding is left out and reported.
+
+    Parameters
+    ----------
+    onto : an index, optional
+        Its galaxies come first, on its axes; it may be `output` itself.
+    components : int
+        K, numbers of a vector.
+    progress : function of (rows done, 0)
+
+    Raises
+    ------
+    EmbeddingError
+        If the embeddings are of another model than those of `onto`.
+    SimilarError
+        If there is none, or more than an index holds.
+    """
+    stream, old, first = _Checked(blocks), None, []
+    if onto is not None:
+        old = read(onto)
+        old.embedder.check(embedder, "what is to be added")
+        axes = old.axes
+    else:
+        first = _taken(stream, SAMPLE)
+        axes = _fitted(first, components, stream)
+    with writer(output, embedder, axes) as file:
+        for at in range(0, len(old.vectors) if old else 0, _BATCH):
+            rows = slice(at, at + _BATCH)
+            file.write(old.ids[rows].to_pylist(), old.paths[rows].to_pylist(), old.vectors[rows])
+        before = file.rows
+        for block in chain(_consumed(first), stream):
+            file.write(block.ids, block.paths, axes.vectors(block.embeddings))
+            if progress:
+                progress(file.rows, 0)
+        if file.rows == before:
+            raise SimilarError(f"no galaxy has an embedding ({stream.failed} rows failed); nothing to add")
+        return Built(file.rows, file.rows - before, stream.failed, tuple(stream.errors))
+
+
+class _Checked:
+    """Blocks without the rows that have no embedding, which are counted."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self._blocks = iter(blocks)
+        self.seen = self.failed = 0
+        self.errors: list[RowError] = []
+
+    def __iter__(self) -> Iterator[Block]:
+        for block in self._blocks:
+            good = np.isfinite(block.embeddings).all(1)
+            for row in np.flatnonzero(~good).tolist():
+                self.failed += 1
+                if len(self.errors) < MAX_REPORTED:
+                    reason = block.errors[row] or "it has no embedding"
+                    self.errors.append(RowError(block.paths[row], self.seen + row + 1, block.ids[row], "", reason))
+            self.seen += len(good)
+            rows = np.flatnonzero(good).tolist()
+            if rows:
+                texts = [[each[row] for row in rows] for each in (block.ids, block.paths, block.errors)]
+                yield Block(texts[0], texts[1], block.embeddings[good], texts[2])
+
+
+def _taken(stream: _Checked, rows: int) -> list[Block]:
+    taken: list[Block] = []
+    for block in stream:
+        taken.append(block)
+        if sum(len(each.ids) for each in taken) >= rows:
+            break
+    return taken
+
+
+def _fitted(first: Sequence[Block], components: int, stream: _Checked) -> Axes:
+    if not first:
+        raise SimilarError(f"no galaxy has an embedding ({stream.failed} rows failed); nothing to make an index of")
+    return fit_axes(np.concatenate([block.embeddings for block in first])[:SAMPLE], components)
+
+
+def _consumed(blocks: list[Block]) -> Iterator[Block]:
+    while blocks:
+        yield blocks.pop(0)
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise SimilarError(f"{file}: no such file; check its name") from None
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise SimilarError(f"{file}: cannot be read as Parquet: {why}; predict to .parquet, or to a folder") from None
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.glob("*.parquet") if not file.name.startswith((".", "_")))
+    if not files:
+        raise SimilarError(f"{path}: no Parquet file in it; is it the folder of a prediction?")
+    return files
+
+
+def _texts(batch: pa.RecordBatch, name: str) -> list[str]:
+    if name not in batch.schema.names:
+        return [""] * len(batch)
+    return ["" if value is None else str(value) for value in batch.column(name).to_pylist()]

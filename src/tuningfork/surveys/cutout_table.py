@@ -1,0 +1,82 @@
+"""The table beside the pictures: a catalogue that `predict` reads, with where each picture comes from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..tables import Column, arrow_schema, table_writer, ucd
+from .journal import Done
+
+__all__ = ["CARRIED", "TABLE", "cutouts_schema", "is_cutouts", "write_table"]
+
+TABLE = "cutouts.parquet"
+#: What tells such a table from others, whatever its name is: its metadata say so.
+KIND = {"tuningfork": "cutouts"}
+#: Rows that are held together.
+ROWS = 10_000
+
+_COLUMNS = [
+    Column("id", pa.string(), "Identifier of the galaxy, as the catalogue says", ucd=ucd.IDENTIFIER),
+    Column("ra", pa.float64(), "Right ascension (ICRS); null: none that can be read", "deg", ucd.RIGHT_ASCENSION),
+    Column("dec", pa.float64(), "Declination (ICRS); null: none that can be read", "deg", ucd.DECLINATION),
+    Column("path", pa.string(), "Picture, from this table's folder; null: there is none", ucd=ucd.FILE),
+    Column("source", pa.string(), "What gave the picture, such as legacy, hips, mosaic", ucd=ucd.ORIGIN),
+    Column("layer", pa.string(), "Survey, release or file that it comes from", ucd=ucd.SURVEY),
+    Column("pixel_scale", pa.float64(), "Side of a pixel of the picture", "arcsec", ucd.PIXEL_SCALE),
+    Column("size", pa.float64(), "Side of the picture on the sky", "arcsec", ucd.SIZE),
+    Column("time", pa.string(), "When it was made or fetched, UTC", ucd=ucd.WHEN),
+    Column("address", pa.string(), "Address that gave it, without secrets", ucd=ucd.ADDRESS),
+    Column("warning", pa.string(), "Empty, or what to know of the picture, such as a part without data", ucd=ucd.NOTE),
+    Column("error", pa.string(), "Empty, or why there is no picture", ucd=ucd.NOTE),
+]
+#: What a table of predictions takes over: the column here, and what it is called there.
+CARRIED = tuple(
+    (
+        column.name,
+        Column(
+            f"cutout_{column.name}", column.type, f"{column.description}; null: no picture", column.unit, column.ucd
+        ),
+    )
+    for column in _COLUMNS
+    if column.name in ("source", "layer", "pixel_scale", "time", "warning")
+)
+
+
+def cutouts_schema() -> pa.Schema:
+    """Columns of the table."""
+    return arrow_schema(_COLUMNS, KIND)
+
+
+def is_cutouts(path: str) -> bool:
+    """Whether a file is a table that `write_table` wrote."""
+    if Path(path).suffix != Path(TABLE).suffix or not Path(path).is_file():
+        return False
+    try:
+        about = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return all(about.get(key.encode()) == value.encode() for key, value in KIND.items())
+
+
+def write_table(done: Iterable[Done], file: Path) -> None:
+    """Write the rows in their order; the file appears whole."""
+    schema = cutouts_schema()
+    rows = iter(done)
+    with table_writer(file, schema) as write:
+        while block := list(islice(rows, ROWS)):
+            write(pa.table([_array(block, field) for field in schema], schema=schema))
+
+
+def _array(block: list[Done], field: pa.Field) -> pa.Array:
+    values = [getattr(done, field.name) for done in block]
+    if field.name in ("id", "warning", "error"):
+        return pa.array(values, field.type)
+    # Blank is what is not known; an error is empty where all is well.
+    blank = ("", None)
+    return pa.array([None if v in blank or (isinstance(v, float) and math.isnan(v)) else v for v in values], field.type)

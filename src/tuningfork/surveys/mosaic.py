@@ -1,0 +1,232 @@
+"""Mosaics and tiles on disk as a source of pictures by position, across the tiles' borders."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..images.fits.bands import Band, opened_bands
+from ..images.fits.framing import Framing, Unit
+from ..images.fits.measure import blank_warning
+from ..images.fits.orientation import celestial, laid_on, pixels_at, sky_at, straight_grid
+from ..images.fits.picture import pictured
+from ..images.fits.stretch import AUTO
+from ..images.read import MIN_SIDE, PictureError, check_size
+from .cutout import Cutout, Provenance
+from .tiles import Tile, find_files, read_tiles, unit_vectors
+
+__all__ = ["MosaicError", "MosaicSource", "on_grid"]
+
+#: Pixels that are read beyond the frame, for the interpolation.
+SPARE = 3
+#: Points of a frame's edge that are looked up in a tile, to find the tile's part of it.
+EDGE = 5
+#: Files that a provenance names.
+NAMED = 4
+
+
+class MosaicError(ValueError):
+    """A mosaic that cannot be used; the message says why."""
+
+
+class MosaicSource:
+    """Pictures by position from FITS files with a WCS, found by their footprints; see `source.SkySource`.
+
+    Where tiles overlap, their mean is taken, leaving out blank pixels: NaN, masked, or, in images of floats, exactly 0,
+    which surveys write where they have no data. Of each tile only the frame is read.
+
+    Parameters
+    ----------
+    paths : files, folders and patterns
+        ``{band}`` in a path stands for each of `bands`: ``tiles/*-{band}.fits``. Other files hold all bands, as planes
+        or as images of their own.
+    stretch : str
+        ``auto``, or a preset of `stretch`.
+    bands : sequence of str or int
+        By increasing wavelength; see `framing.Framing` for files that hold all bands.
+    hdu, mask, mask_bits : see `framing.Framing`
+
+    Attributes
+    ----------
+    skipped : tuple of (path, reason)
+        Files that cannot be used.
+
+    Raises
+    ------
+    MosaicError
+        If no file can be used.
+    FileNotFoundError
+        If a path, or a band of a pattern, has no file.
+    ValueError
+        If the stretch is not known, or the bands are neither one nor three.
+    """
+
+    def __init__(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        stretch: str = AUTO,
+        bands: Sequence[Unit] = (),
+        hdu: Unit | None = None,
+        mask: Unit | None = None,
+        mask_bits: int | None = None,
+    ) -> None:
+        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        files = list(find_files(given, [str(band) for band in bands]))
+        of_one_band = {bool(band) for _, band in files}
+        if len(of_one_band) > 1:
+            raise MosaicError("some files hold one band by their name, others all; name one kind")
+        self._by_name = of_one_band == {True}
+        Framing(bands=tuple(bands), stretch=stretch)
+        self._framing = Framing(
+            hdu=hdu,
+            bands=() if self._by_name else tuple(bands),
+            stretch=stretch,
+            mask=mask,
+            mask_bits=mask_bits,
+        )
+        tiles = read_tiles(files, self._framing)
+        self.skipped = tuple((tile.path, tile.problem) for tile in tiles if tile.problem)
+        self._names = [str(band) for band in bands] if self._by_name else [""]
+        self._tiles: dict[str, list[Tile]] = {name: [] for name in self._names}
+        for tile in tiles:
+            if not tile.problem:
+                self._tiles[tile.band].append(tile)
+        for name, good in self._tiles.items():
+            if not good:
+                path, reason = next((t.path, t.problem) for t in tiles if t.band == name)
+                of_band = f" of band {name}" if name else ""
+                raise MosaicError(f"no FITS file{of_band} can be used; {path}: {reason}")
+        self._middles = {
+            name: unit_vectors(np.array([t.ra for t in good]), np.array([t.dec for t in good]))
+            for name, good in self._tiles.items()
+        }
+
+    def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
+        """See `SkySource.cutout`. Resampled at the tiles' own pixel scale, coloured, then brought to `pixels`."""
+        _check_place(ra, dec, size)
+        check_size(pixels, pixels)
+        near = {name: self._near(name, ra, dec, size) for name in self._names}
+        nearest = next(iter(near.values()))
+        if not all(near.values()):
+            count = len({tile.path for tiles in self._tiles.values() for tile in tiles})
+            raise PictureError(f"outside of all tiles ({count}), or of those of one band")
+        finest = min(tile.pixel_scale for tile in nearest)
+        side = round(size / finest)
+        if side < MIN_SIDE:
+            raise PictureError(
+                f"{size:g} arcsec are {side} px of {finest:.3g} arcsec; at least {MIN_SIDE} px a side are needed"
+            )
+        check_size(side, side)
+        grid = straight_grid(ra, dec, size / side, (side, side))
+        layers, used, is_picture = [], [], True
+        for name in self._names:
+            planes, files, bytes_ = self._coadded(near[name], grid, side)
+            layers.append(planes)
+            used += files
+            is_picture &= bytes_
+        if not used:
+            raise PictureError("no data: the tiles are blank there, or end beside the frame")
+        planes = np.concatenate(layers)
+        warning = blank_warning(planes)
+        picture = pictured(planes, self._framing.stretch, size / side, is_picture=is_picture)
+        if side != pixels:
+            picture = np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS))
+        return Cutout(picture, _provenance(used, size / pixels), warning)
+
+    def _near(self, name: str, ra: float, dec: float, size: float) -> list[Tile]:
+        """The tiles whose circle meets that of the frame."""
+        place = unit_vectors(np.array([ra]), np.array([dec]))[0]
+        away = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(self._middles[name] - place, axis=1) / 2, 0, 1)))
+        reach = np.array([tile.radius for tile in self._tiles[name]]) + size / 3600 / math.sqrt(2)
+        return [self._tiles[name][at] for at in np.flatnonzero(away <= reach)]
+
+    def _coadded(self, tiles: Sequence[Tile], grid: Any, side: int) -> tuple[NDArray[np.float32], list[str], bool]:
+        """The tiles' mean on the grid, (B, side, side), the files that took part, and whether they are pictures."""
+        count = len(self._framing.bands) or 1
+        total, weight = np.zeros((count, side, side), np.float32), np.zeros((count, side, side), np.float32)
+        used, is_picture = [], True
+        for tile in tiles:
+            with opened_bands(tile.path, self._framing) as bands:
+                found = on_grid(bands, grid, side)
+                if found is None:
+                    continue
+                if len(found) != len(total):
+                    if used:
+                        raise PictureError(f"{Path(tile.path).name} has {len(found)} bands, others {len(total)}")
+                    total, weight = np.zeros_like(found), np.zeros_like(found)
+                is_picture &= all(band.is_bytes for band in bands)
+            good = np.isfinite(found)
+            total += np.where(good, found, 0)
+            weight += good
+            if good.any():
+                used.append(tile.path)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(weight > 0, total / weight, np.nan).astype(np.float32), used, is_picture
+
+
+def _check_place(ra: float, dec: float, size: float) -> None:
+    if not (math.isfinite(ra) and math.isfinite(dec)):
+        raise PictureError("no position: right ascension or declination is not a number")
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        raise PictureError(f"position {ra:g}, {dec:g} is outside of 0–360° and ±90°")
+    if not (math.isfinite(size) and size > 0):
+        raise PictureError(f"a frame of {size:g} arcsec; more than 0 is expected")
+
+
+def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] | None:
+    """The bands of one tile on the grid (B, side, side); None if the tile does not reach into it.
+
+    Raises
+    ------
+    PictureError
+        If a band has no WCS, or is damaged.
+    """
+    planes = []
+    for band in bands:
+        wcs, lacking = celestial(band.header)
+        if wcs is None:
+            raise PictureError(f"{lacking} in a tile; was it changed?")
+        window = _window(wcs, band.shape, grid, side)
+        if window is None:
+            return None
+        rows, columns = window
+        check_size(max(columns.stop - columns.start, MIN_SIDE), max(rows.stop - rows.start, MIN_SIDE))
+        plane = band.read(rows, columns)
+        if not band.is_bytes:
+            plane[plane == 0] = np.nan
+        planes.append(laid_on(plane, wcs[rows, columns], grid, (side, side)))
+    return np.stack(planes)
+
+
+def _window(wcs: Any, shape: tuple[int, int], grid: Any, side: int) -> tuple[slice, slice] | None:
+    """The part of a tile that the frame may touch: rows, columns; None if there is none."""
+    along = np.linspace(-0.5, side - 0.5, EDGE)
+    x, y = (axis.ravel() for axis in np.meshgrid(along, along))
+    columns, rows = pixels_at(wcs, *sky_at(grid, x, y))
+    good = np.isfinite(columns) & np.isfinite(rows)
+    if not good.any():
+        return None
+    found = []
+    for places, size in ((rows[good], shape[0]), (columns[good], shape[1])):
+        first = max(0, math.floor(places.min()) - SPARE)
+        last = min(size, math.ceil(places.max()) + SPARE + 1)
+        if last - first < 2:
+            return None
+        found.append(slice(first, last))
+    return found[0], found[1]
+
+
+def _provenance(files: Sequence[str], pixel_scale: float) -> Provenance:
+    names = list(dict.fromkeys(Path(file).name for file in files))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Provenance("mosaic", ", ".join(names[:NAMED]) + more, pixel_scale, now)

@@ -1,0 +1,260 @@
+"""Images of the Virtual Observatory by position: Simple Image Access, and SODA where cutouts are offered.
+
+Interface: IVOA SIA 2.0 (2015) and 1.0 (2009), DataLink 1.0 (2015), SODA 1.0 (2017). pyvo spells the queries and reads
+the answers; our own `client` asks, so that its rate, patience and limits hold here too.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from .._utils.urls import public
+from ..images.fits.bands import is_fits
+from ..images.fits.framing import Framing
+from ..images.read import PictureError
+from .client import Answer, Client, Spoiled
+from .cutout import Cutout, Provenance
+from .fits_cutout import gridded
+from .picture_service import check_place, stamp
+from .responses import checked
+
+__all__ = ["SiaService"]
+
+#: Records of one query that are looked at.
+MAX_RECORDS = 1000
+#: Characters of the images' titles that stand for the layer.
+LAYER = 100
+SODA = "ivo://ivoa.net/std/SODA#sync"
+#: Obscore has no column for a filter's name; services that have one call it so.
+_BAND_COLUMNS = ("filter", "filter_name", "band", "band_name", "bandpass", "bandpass_id", "bandpass_name")
+_WORD = re.compile(r"[A-Za-z0-9]+")
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A record of an answer: an image of one band.
+
+    Parameters
+    ----------
+    wavelength : float
+        Metres; NaN if the record does not say.
+    away : float
+        Degrees from its middle to the position.
+    """
+
+    address: str
+    is_datalink: bool
+    title: str
+    names: frozenset[str]
+    wavelength: float
+    away: float
+    record: Any
+
+
+class SiaService:
+    """Cutouts from the FITS images that a SIA service lists; see `source.SkySource`.
+
+    Parameters
+    ----------
+    version : 1 or 2
+        Of the protocol.
+    bands : sequence of str
+        Names of one or three filters by increasing wavelength, such as g, r, z; empty: the shortest, the middle and
+        the longest band of those that the service has there, or one, in grey, if they are fewer than three.
+    stretch : str
+        See `framing.Framing`.
+
+    Raises
+    ------
+    ValueError
+        If pyvo is not there, two bands are named, or the stretch is not known.
+    """
+
+    def __init__(
+        self, client: Client, base: str, *, version: int = 2, bands: Sequence[str] = (), stretch: str = "auto"
+    ) -> None:
+        try:
+            import pyvo  # noqa: F401
+        except ImportError:
+            raise ValueError("SIA needs pyvo: pip install 'tuningfork[sky]'") from None
+        if len(bands) not in (0, 1, 3):
+            raise ValueError(f"{len(bands)} bands; name one, or three by increasing wavelength: g,r,z")
+        self._client, self._base, self._version, self._bands = client, base, version, bands
+        self._framing = Framing(stretch=stretch)
+
+    def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
+        """See `SkySource.cutout`."""
+        check_place(ra, dec, size)
+        chosen = _chosen(self._images(ra, dec, size), self._bands)
+        answers = [self._fetched(image, ra, dec, size) for image in chosen]
+        picture, warning = gridded([answer.data for answer in answers], ra, dec, size, pixels, self._framing)
+        address = public(chosen[len(chosen) // 2].address)
+        layer = ", ".join(self._bands or [image.title for image in chosen])
+        time = stamp(max(answer.time for answer in answers))
+        told = Provenance("sia", layer[:LAYER], size / pixels, time, address)
+        return Cutout(checked(picture), told, warning)
+
+    def _images(self, ra: float, dec: float, size: float) -> list[_Image]:
+        from astropy import units
+        from astropy.coordinates import SkyCoord
+
+        place = SkyCoord(ra, dec, unit="deg")
+        with _told():
+            if self._version == 1:
+                from pyvo.dal.sia import SIAQuery as Query
+                from pyvo.dal.sia import SIAResults as Results
+
+                query = Query(self._base, pos=place, size=size / 3600 * units.deg, format="image/fits")
+            else:
+                from pyvo.dal.sia2 import SIA2Query as Query
+                from pyvo.dal.sia2 import SIA2Results as Results
+
+                # Half a diagonal: all that touches the frame.
+                query = Query(
+                    self._base, pos=(place, size / 3600 / math.sqrt(2) * units.deg), data_type="image",
+                    maxrec=MAX_RECORDS,
+                )  # fmt: skip
+        records = self._client.get(_address(query), lambda answer: _results(Results, answer, _address(query)))
+        found = [image for record in records if (image := _image(record, place)) is not None]
+        if not found:
+            raise PictureError("no image of this place")
+        return found
+
+    def _fetched(self, image: _Image, ra: float, dec: float, size: float) -> Answer:
+        return self._client.get(self._cut(image, ra, dec, size), _fits)
+
+    def _cut(self, image: _Image, ra: float, dec: float, size: float) -> str:
+        """The address of the image's part around a position, if SODA offers it, else of the whole."""
+        from pyvo.dal.adhoc import DatalinkResults, SodaQuery
+        from pyvo.dal.exceptions import DALServiceError
+
+        results, address, row = image.record._results, image.address, image.record
+        if image.is_datalink:
+            results = self._client.get(address, lambda answer: _results(DatalinkResults, answer, address))
+            with _told():
+                whole = next((link for link in results if link.semantics == "#this" and link.access_url), None)
+                row = whole if whole is not None else next(iter(results), None)
+                if row is None:
+                    raise PictureError("its datalink document names no file")
+                address = row.access_url or ""
+        with _told():
+            try:
+                service = results.get_adhocservice_by_ivoid(SODA)
+            except DALServiceError:
+                return _whole(address, image.address)
+            query = SodaQuery.from_resource([row], service)
+            # Beyond the frame's corners, so that none of its pixels is at the edge.
+            query["CIRCLE"] = f"{ra:.7f} {dec:.7f} {0.8 * size / 3600:.7f}"
+            return _address(query)
+
+
+def _whole(address: str, base: str) -> str:
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise PictureError(f"an image at {public(address)[:100]!r}, which is no web address")
+    return address
+
+
+def _address(query: Any) -> str:
+    """The address that a query of pyvo would ask."""
+    base = query.queryurl
+    joint = "" if base.endswith(("?", "&")) else "&" if "?" in base else "?"
+    return _whole(f"{base}{joint}{urlencode(dict(query), doseq=True)}", base)
+
+
+def _results(kind: Any, answer: Answer, address: str) -> Any:
+    from astropy.io.votable import parse
+    from pyvo.dal.exceptions import DALQueryError
+
+    if b"<VOTABLE" not in answer.data[: 2**16]:
+        raise PictureError(f"answered with no VOTable but {answer.kind or 'an unknown kind'}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return kind(parse(io.BytesIO(answer.data), verify="ignore"), url=address)
+        except DALQueryError as error:
+            raise PictureError(f"the service says: {' '.join(str(error.reason).split())[:200]}") from None
+        except Exception as error:  # damaged XML raises many kinds
+            raise Spoiled(f"a VOTable came damaged ({type(error).__name__})") from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Around pyvo, whose complaints of records are many."""
+    from pyvo.dal.exceptions import DALAccessError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (DALAccessError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise PictureError(f"a record that makes no sense ({type(error).__name__})") from None
+
+
+def _image(record: Any, place: Any) -> _Image | None:
+    """A record as an image; None if it is none that we read."""
+    with _told():
+        kind = str(record.getdataformat() or "").lower()
+        address = record.getdataurl()
+        is_datalink = "content=datalink" in kind
+        if not address or not ("fits" in kind or is_datalink):
+            return None
+        columns = [name for name in record if name.lower() in _BAND_COLUMNS]
+        names = frozenset(str(record[name]) for name in columns if record[name])
+        title = str(getattr(record, "obs_title", None) or getattr(record, "title", None) or "")
+        if hasattr(record, "em_min"):
+            ends = [quantity.si.value for quantity in (record.em_min, record.em_max) if quantity is not None]
+            wavelength = sum(ends) / len(ends) if ends else math.nan
+            away = _away(place, record.get("s_ra"), record.get("s_dec"))
+        else:
+            names |= {str(record.bandpass_id)} if record.bandpass_id else set()
+            reference = record.bandpass_refvalue
+            wavelength = float(reference.si.value) if reference is not None else math.nan
+            away = float(record.pos.separation(place).deg) if record.pos is not None else math.inf
+        return _Image(address, is_datalink, title, names or frozenset(_WORD.findall(title)), wavelength, away, record)
+
+
+def _away(place: Any, ra: Any, dec: Any) -> float:
+    from astropy.coordinates import SkyCoord
+
+    try:
+        return float(SkyCoord(float(ra), float(dec), unit="deg").separation(place).deg)
+    except (TypeError, ValueError):
+        return math.inf
+
+
+def _chosen(images: Sequence[_Image], bands: Sequence[str]) -> list[_Image]:
+    """One image of each band, by increasing wavelength: that whose middle is nearest."""
+    nearest = sorted(images, key=lambda image: (image.away, image.address))
+    if bands:
+        chosen = []
+        for band in bands:
+            named = [image for image in nearest if band.lower() in {name.lower() for name in image.names}]
+            if not named:
+                there = sorted({name for image in images for name in image.names})
+                raise PictureError(
+                    f"no image of band {band!r} here; there are {', '.join(there)[:150] or 'none named'}"
+                )
+            chosen.append(named[0])
+        return chosen
+    by_band: dict[float, _Image] = {}
+    for image in nearest:
+        if math.isfinite(image.wavelength):
+            by_band.setdefault(round(image.wavelength * 1e9), image)
+    ordered = [by_band[wavelength] for wavelength in sorted(by_band)]
+    if len(ordered) >= 3:
+        return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+    return [ordered[-1] if ordered else nearest[0]]
+
+
+def _fits(answer: Answer) -> Answer:
+    if not is_fits(answer.data):
+        raise PictureError(f"answered with no FITS but {answer.kind or 'an unknown kind'}")
+    return answer

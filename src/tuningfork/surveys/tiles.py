@@ -1,0 +1,180 @@
+"""Tiles of a mosaic on disk: which files there are, and where in the sky each lies, kept between runs."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.files import default_cache, write_text
+from ..images.fits.bands import opened_bands
+from ..images.fits.framing import Framing
+from ..images.fits.orientation import celestial, orientation, sky_at
+from ..images.read import PictureError
+
+__all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "unit_vectors"]
+
+ENDINGS = (".fits", ".fit", ".fts", ".fz", ".fits.gz", ".fit.gz", ".fts.gz")
+#: Stands in a file's name for the band's.
+GAP = "{band}"
+FORM = 1
+#: Points of each edge whose distance from the middle tells how far a tile reaches.
+EDGE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One file of a mosaic.
+
+    Parameters
+    ----------
+    path : str
+    band : str
+        The band that its name tells; "" if it holds all bands.
+    modified, size : int
+        When it was written, nanoseconds, and its bytes: what tells whether it is still the same.
+    ra, dec, radius : float
+        Middle (ICRS) and the circle around it that holds all its pixels, degrees.
+    pixel_scale : float
+        Arcseconds a pixel in its middle.
+    problem : str
+        Why it cannot be used; "" if it can.
+    """
+
+    path: str
+    band: str
+    modified: int
+    size: int
+    ra: float = 0.0
+    dec: float = 0.0
+    radius: float = 0.0
+    pixel_scale: float = 0.0
+    problem: str = ""
+
+
+def find_files(given: Iterable[str | os.PathLike[str]], bands: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Files and their bands; folders are walked, and ``{band}`` in a path stands for each of `bands`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path, or a band of a pattern, has no file.
+    """
+    for path in map(os.fspath, given):
+        if GAP in path:
+            yield from _of_pattern(path, bands)
+        elif Path(path).is_dir():
+            found = sorted(str(file) for file in Path(path).rglob("*") if _is_tile(file))
+            if not found:
+                raise FileNotFoundError(f"{path}: no FITS file in this folder")
+            yield from ((file, "") for file in found)
+        elif any(sign in path for sign in "*?[") and not Path(path).exists():
+            found = sorted(glob.glob(path))
+            if not found:
+                raise FileNotFoundError(f"{path}: no such files")
+            yield from ((file, "") for file in found)
+        elif Path(path).exists():
+            yield path, ""
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+
+
+def _is_tile(file: Path) -> bool:
+    return file.name.lower().endswith(ENDINGS) and not file.name.startswith(".") and file.is_file()
+
+
+def _of_pattern(pattern: str, bands: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if not bands:
+        raise FileNotFoundError(f"{pattern}: which bands? Name them by increasing wavelength, such as g, r, i")
+    for band in bands:
+        found = sorted(glob.glob(pattern.replace(GAP, glob.escape(band))))
+        if not found:
+            raise FileNotFoundError(f"{pattern}: no file of band {band}")
+        yield from ((file, band) for file in found)
+
+
+def read_tiles(files: Iterable[tuple[str, str]], framing: Framing) -> list[Tile]:
+    """Where each file lies; what was found out before is taken from the user's cache if the file is the same.
+
+    A file that cannot be used is a tile with a problem. The cache is JSON; one that cannot be read or written is
+    done without.
+    """
+    wanted = [(str(Path(path).resolve()), band) for path, band in files]
+    key = json.dumps([sorted(wanted), framing.to_dict()], sort_keys=True)
+    file = default_cache() / "tiles" / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
+    known = {(tile.path, tile.band): tile for tile in _kept(file)}
+    tiles, is_new = [], False
+    for path, band in wanted:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            tiles.append(Tile(path, band, 0, 0, problem=f"cannot be read: {error.strerror}"))
+            continue
+        before = known.get((path, band))
+        if before and (before.modified, before.size) == (status.st_mtime_ns, status.st_size):
+            tiles.append(before)
+            continue
+        is_new = True
+        tiles.append(_looked_at(path, band, status, framing))
+    if is_new:
+        _keep(file, tiles)
+    return tiles
+
+
+def _looked_at(path: str, band: str, status: os.stat_result, framing: Framing) -> Tile:
+    try:
+        with opened_bands(path, framing) as bands:
+            header, (height, width) = bands[0].header, bands[0].shape
+            wcs, lacking = celestial(header)
+    except PictureError as error:
+        return Tile(path, band, status.st_mtime_ns, status.st_size, problem=str(error))
+    if wcs is None:
+        return Tile(path, band, status.st_mtime_ns, status.st_size, problem=lacking)
+    middle = ((width - 1) / 2, (height - 1) / 2)
+    lies = orientation(wcs, middle)
+    x, y = np.linspace(-0.5, width - 0.5, EDGE), np.linspace(-0.5, height - 0.5, EDGE)
+    ends = (np.full(EDGE, end) for end in (x[0], x[-1], y[0], y[-1]))
+    left, right, low, high = ends
+    ra, dec = sky_at(
+        wcs,
+        np.concatenate([[middle[0]], x, x, left, right]),
+        np.concatenate([[middle[1]], low, high, y, y]),
+    )
+    if lies is None or not (np.isfinite(ra).all() and np.isfinite(dec).all()):
+        problem = "broken WCS (parts of it have no place in the sky)"
+        return Tile(path, band, status.st_mtime_ns, status.st_size, problem=problem)
+    points = unit_vectors(ra, dec)
+    away = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(points[1:] - points[0], axis=1) / 2, 0, 1)))
+    # Edges bend a little between the points.
+    reach = float(away.max()) * 1.01
+    place = float(ra[0]), float(dec[0])
+    return Tile(path, band, status.st_mtime_ns, status.st_size, *place, reach, lies.pixel_scale)
+
+
+def unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Degrees (N,), (N,) → (N, 3) points on the unit sphere."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1)
+
+
+def _kept(file: Path) -> list[Tile]:
+    try:
+        told = json.loads(file.read_text("utf-8"))
+        return [Tile(**tile) for tile in told["tiles"]] if told["form"] == FORM else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _keep(file: Path, tiles: Sequence[Tile]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps({"form": FORM, "tiles": [asdict(tile) for tile in tiles]}))
+    except (OSError, UnicodeError):  # a cache is worth no failure
+        pass

@@ -1,0 +1,139 @@
+"""VOTable: the Virtual Observatory's own format, version 1.4, written row by row."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from . import ucd
+from .columns import about, about_table, plain_schema
+from .formats import needs_astropy
+from .text_cells import Vector, rows_of_text
+
+__all__ = ["read_votable", "votable_header", "write_votable"]
+
+_NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"  # that of version 1.4 too
+_TYPES = {
+    pa.bool_(): "boolean",
+    pa.uint8(): "unsignedByte",
+    pa.int8(): "short",
+    pa.int16(): "short",
+    pa.uint16(): "int",
+    pa.int32(): "int",
+    pa.uint32(): "long",
+    pa.int64(): "long",
+    pa.float32(): "float",
+    pa.float64(): "double",
+}
+_WORDS = {"true": "T", "false": "F", "null": "", "nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
+_VECTOR = Vector("", " ", "", _WORDS)
+#: What no XML can hold, not even escaped.
+_FORBIDDEN = "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+
+
+def votable_header(schema: pa.Schema) -> str:
+    """A VOTable with all but the rows.
+
+    Raises
+    ------
+    CatalogError
+        If a column is of a type that a VOTable cannot hold.
+    """
+    schema = plain_schema(schema, "a VOTable")
+    document = ElementTree.Element("VOTABLE", version="1.4", xmlns=_NAMESPACE)
+    resource = ElementTree.SubElement(document, "RESOURCE", type="results")
+    told = about_table(schema)
+    description = told.pop("description", "")
+    for name, value in told.items():
+        ElementTree.SubElement(resource, "INFO", name=name, value=_allowed(value))
+    if any(map(_is_position, schema)):
+        ElementTree.SubElement(resource, "COOSYS", ID="ICRS", system="ICRS")
+    table = ElementTree.SubElement(resource, "TABLE")
+    if description:
+        ElementTree.SubElement(table, "DESCRIPTION").text = _allowed(description)
+    for field in schema:
+        _add_field(table, field)
+    ElementTree.indent(document, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(document, "unicode") + "\n"
+
+
+def _add_field(table: ElementTree.Element, field: pa.Field) -> None:
+    told = about(field)
+    attributes = {"name": _allowed(field.name), **_type(field)}
+    if "unit" in told:
+        attributes["unit"] = _allowed(told["unit"])
+    if "ucd" in told:
+        attributes["ucd"] = _allowed(told["ucd"])
+    if _is_position(field):
+        attributes["ref"] = "ICRS"
+    element = ElementTree.SubElement(table, "FIELD", attributes)
+    if "description" in told:
+        ElementTree.SubElement(element, "DESCRIPTION").text = _allowed(told["description"])
+
+
+def _is_position(field: pa.Field) -> bool:
+    # Positions that are not the main ones may be of another system.
+    return about(field).get("ucd") in (ucd.RIGHT_ASCENSION, ucd.DECLINATION)
+
+
+def _type(field: pa.Field) -> dict[str, str]:
+    kind = field.type
+    if pa.types.is_string(kind):
+        return {"datatype": "unicodeChar", "arraysize": "*"}
+    if pa.types.is_fixed_size_list(kind):
+        return {"datatype": _TYPES[kind.value_type], "arraysize": str(kind.list_size)}
+    return {"datatype": _TYPES[kind]}
+
+
+def _allowed(text: str) -> str:
+    return re.sub(_FORBIDDEN, "\N{REPLACEMENT CHARACTER}", text)
+
+
+@contextmanager
+def write_votable(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that appends Arrow tables to the file."""
+    plain = plain_schema(schema, "a VOTable")
+    head, end, tail = votable_header(schema).partition("</TABLE>")
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(head.rstrip() + "\n<DATA><TABLEDATA>\n")
+
+        def write(table: pa.Table) -> None:
+            rows = rows_of_text(table.cast(plain), _WORDS, _escaped, _VECTOR, "</TD><TD>")
+            file.writelines(f"<TR><TD>{row}</TD></TR>\n" for row in rows)
+
+        yield write
+        file.write("</TABLEDATA></DATA>\n" + end + tail)
+
+
+def _escaped(texts: pa.Array) -> pa.Array:
+    texts = pc.replace_substring_regex(texts, _FORBIDDEN, "\N{REPLACEMENT CHARACTER}")
+    for sign, escape in _ESCAPES.items():
+        texts = pc.replace_substring(texts, sign, escape)
+    return texts
+
+
+def read_votable(path: str | os.PathLike[str]) -> Any:
+    """The first table, as astropy's. Raises whatever astropy's reader does on damaged files."""
+    needs_astropy(path)
+    from astropy.io import votable
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        document = votable.parse(path)
+        first = document.get_first_table()
+        table = first.to_table(use_names_over_ids=True)
+        if first.description:
+            table.meta["description"] = " ".join(first.description.split())
+        for info in (info for resource in document.resources for info in resource.infos):
+            table.meta.setdefault(info.name, info.value)
+        return table

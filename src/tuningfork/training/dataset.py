@@ -1,0 +1,240 @@
+"""From pictures and votes on disk to batches: the predicting path with augmentation in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..images.preprocess import Preprocess
+from ..images.read import load_picture
+from ..votes import fractions as votes
+from ..votes.tree import Tree
+from .recipe import Augmentation
+
+__all__ = ["EpochSampler", "Galaxies", "Targets", "TimedLoader", "augmented", "loader"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is known of N galaxies.
+
+    Parameters
+    ----------
+    cumulative : (N, A) float32
+        Vote fractions, NaN where unknown.
+    candidates : (N, C) float32
+        1 for each class that the galaxy may have, given that it has one; a row of zeros says nothing.
+    """
+
+    cumulative: NDArray[np.float32]
+    candidates: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, cumulative: NDArray[np.float64], tree: Tree) -> Targets:
+        """Targets of a label table's votes (N, A)."""
+        fits = votes.class_fits(cumulative, tree)
+        decided = votes.classify(cumulative, tree)
+        candidates = np.zeros(fits.shape, np.float32)
+        rows = np.flatnonzero(decided >= 0)
+        candidates[rows, decided[rows]] = 1
+        # An undecided galaxy that has a class at all has one of those that its known columns leave open.
+        undecided = decided == votes.Status.UNDECIDED
+        candidates[undecided] = fits[undecided] == -1
+        return cls(cumulative.astype(np.float32), candidates)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Targets:
+        return Targets(self.cumulative[rows], self.candidates[rows])
+
+    def __len__(self) -> int:
+        return len(self.cumulative)
+
+
+def augmented(
+    picture: NDArray[np.uint8], preprocess: Preprocess, augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """A randomly turned, flipped, shifted, zoomed and lit view: (H, W, 3) → (size, size, 3) uint8.
+
+    The crop's corners are filled from the frame around it, which a prediction leaves out, so nothing
+    is invented; then the picture is shrunk as `Preprocess` does it.
+    """
+    left, top, side = preprocess.window(*picture.shape[:2])
+    angle = np.deg2rad(rng.uniform(*augmentation.rotation))
+    zoom = np.exp(rng.uniform(*np.log(augmentation.zoom)))
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * side
+    flip = rng.choice((-1, 1), 2) if augmentation.flip else np.ones(2)
+    light = rng.uniform(*augmentation.brightness)
+    pixels = max(round(side), 1)
+    # Pillow wants the map from output to source: about the centre, turn, flip and scale, then shift.
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn * flip * (side / pixels / zoom)
+    centre = np.array([left + side / 2, top + side / 2]) + shift
+    offset = centre - matrix @ np.full(2, pixels / 2)
+    view = Image.fromarray(picture).transform(
+        (pixels, pixels),
+        Image.Transform.AFFINE,
+        (*matrix[0], offset[0], *matrix[1], offset[1]),
+        Image.Resampling.BILINEAR,
+    )
+    view = view.point(np.clip(np.arange(256) * light + 0.5, 0, 255).astype(np.uint8).tolist() * 3)
+    return preprocess.shrunk(view, (0, 0, pixels, pixels))
+
+
+class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Pictures with their targets. An item is asked for by (epoch, row); each is random in its own right.
+
+    Items are (3, size, size) float32, (A,) float32, (C,) float32. With `packed`, the array's file and the
+    rows in it, pictures come from there; else their files are decoded each time.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        targets: Targets,
+        preprocess: Preprocess,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        packed: tuple[Path, NDArray[np.int64]] | None = None,
+    ) -> None:
+        self.paths = [str(path) for path in paths]
+        self.packed = packed
+        self._array: NDArray[np.uint8] | None = None
+        self.targets = targets
+        self.preprocess = preprocess
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        epoch, row = key
+        picture = self._picture(row)
+        if self.augmentation is None:
+            small = self.preprocess.resized(picture)
+        else:
+            # Seeded by what is asked for, not by who asks: a resumed training sees the same views.
+            rng = np.random.default_rng([self.seed, epoch, row])
+            small = augmented(picture, self.preprocess, self.augmentation, rng)
+        return (
+            torch.from_numpy(self.preprocess.scaled(small)),
+            torch.from_numpy(self.targets.cumulative[row]),
+            torch.from_numpy(self.targets.candidates[row]),
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_array": None}  # each worker maps the file for itself
+
+    def _picture(self, row: int) -> NDArray[np.uint8]:
+        if self.packed is None:
+            return load_picture(self.paths[row])
+        file, rows = self.packed
+        if self._array is None:
+            self._array = np.load(file, mmap_mode="r")
+        return np.asarray(self._array[rows[row]])
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """(epoch, row) of every row once; shuffled by seed and epoch if asked. Lightning calls `set_epoch`.
+
+    Of several processes each gets every `world`-th row, beginning with its `rank`: together they see the
+    very batches that one process would. A training (`batch` given) leaves out the last incomplete batch.
+    With `draw`, an epoch is so many rows, whatever their number: all come once before any comes again.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        batch: int = 0,
+        draw: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+        self.rank, self.world = rank, world
+        self.all, self.count = count, count
+        self.draw = draw
+        if draw:
+            self.count = draw
+        elif batch and count >= batch:
+            self.count = count // batch * batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the views of the next pass."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rows = np.arange(self.all)
+        if self.draw:
+            start, rest = divmod(self.epoch * self.draw, self.all)
+            passes = range(start, start + -(-(rest + self.draw) // self.all))
+            rows = np.concatenate([np.random.default_rng([self.seed, p]).permutation(self.all) for p in passes])[rest:]
+        elif self.shuffle:
+            rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.all)
+        return ((self.epoch, int(row)) for row in rows[: self.count][self.rank :: self.world])
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.count, self.world))
+
+
+class TimedLoader(DataLoader[tuple[torch.Tensor, ...]]):
+    """A DataLoader that counts in `waited` the seconds for which whoever asked for a batch had to wait."""
+
+    waited = 0.0
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:  # type: ignore[override]
+        started = time.perf_counter()
+        batches = super().__iter__()
+        self.waited += time.perf_counter() - started
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - started
+            yield batch
+
+
+def loader(
+    data: Dataset,
+    *,
+    batch: int,
+    shuffle: bool,
+    workers: int,
+    seed: int = 0,
+    steps: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> TimedLoader:
+    """Batches of `data`, `batch` galaxies over all processes; in training a last incomplete batch is left out.
+
+    With `steps`, an epoch has so many batches, whatever the number of galaxies.
+    """
+    return TimedLoader(
+        data,
+        batch_size=batch // world,
+        sampler=EpochSampler(
+            len(data),
+            shuffle=shuffle,
+            seed=seed,
+            batch=batch if shuffle else 0,
+            draw=steps * batch,
+            rank=rank,
+            world=world,
+        ),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )

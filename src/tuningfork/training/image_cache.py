@@ -1,0 +1,263 @@
+"""Pictures read once: all frames of a folder as one memory-mapped array, keyed by the files' content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import write_array_header_1_0
+from numpy.typing import NDArray
+
+from .._utils.files import default_cache as default_folder
+from .._utils.files import lock, whole_file, write_text
+from ..images.preprocess import Preprocess
+from ..images.read import PictureError, load_picture
+from .split import SIGNATURE, near_duplicates, signature
+
+__all__ = ["CacheError", "PackedPictures", "content_key", "default_folder", "frame_side", "pack", "remembered"]
+
+#: Sides of packed frames in pixels, so that recipes of like sizes share a cache: half of Galaxy Zoo's frame,
+#: the whole, and two larger ones.
+SIDES = (212, 424, 848, 1696)
+#: A turned view is interpolated from the frame: it wants this many of its pixels for one of the input's.
+_OVERSAMPLING = 1.25
+_VERSION = 1
+_BATCH = 256
+
+
+class CacheError(ValueError):
+    """A cache that cannot be made or used; says what to do."""
+
+
+@dataclass(frozen=True)
+class PackedPictures:
+    """N pictures as they were read, in the order of the paths given.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``pictures.npy`` (G, side, side, 3) uint8 of the G that could be read, and ``index.json``.
+    rows : (N,) int64
+        Where each picture stands in ``pictures.npy``; -1 if it could not be read.
+    reasons : (N,) texts
+        Empty, or why a picture could not be read.
+    groups : (N,) int64
+        Pictures of one galaxy share a number; -1 if it could not be read.
+    seconds : float
+        What packing took, once.
+    """
+
+    folder: Path
+    side: int
+    rows: NDArray[np.int64]
+    reasons: tuple[str, ...]
+    groups: NDArray[np.int64]
+    seconds: float
+
+    @property
+    def file(self) -> Path:
+        """The array's file."""
+        return self.folder / "pictures.npy"
+
+    @property
+    def bytes(self) -> int:
+        """Size of the array on the disk."""
+        return self.file.stat().st_size
+
+    @property
+    def rate(self) -> float:
+        """Pictures packed a second."""
+        return len(self.rows) / max(self.seconds, 1e-9)
+
+
+def content_key(ids: Sequence[str], paths: Sequence[Path], progress: Callable[[int, int], None] | None = None) -> str:
+    """SHA-256 over IDs and the bytes of their files; one that cannot be read counts by its ID alone."""
+
+    def digest(path: Path) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except OSError:
+            return b""
+
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (id_, part) in enumerate(zip(ids, pool.map(digest, paths), strict=True), 1):
+            whole.update(id_.encode("utf-8", "surrogateescape") + b"\0" + part)
+            if progress:
+                progress(done, len(ids))
+    return whole.hexdigest()
+
+
+def frame_side(size: int, crop: float, paths: Sequence[Path]) -> int:
+    """Side in pixels that packed frames need for inputs of `size` from the central `crop`.
+
+    One of `SIDES`, and never more than the largest of the first hundred good pictures has.
+    """
+    largest = max(islice(_sides(paths), 100), default=0)
+    wanted = math.ceil(size / crop * _OVERSAMPLING)
+    side = next((side for side in SIDES if side >= wanted), SIDES[-1])
+    return max(min(side, largest), 1)
+
+
+def _sides(paths: Sequence[Path]) -> Iterator[int]:
+    for path in paths:
+        with suppress(PictureError):
+            yield min(load_picture(path).shape[:2])
+
+
+def pack(
+    paths: Sequence[Path],
+    key: str,
+    side: int,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> PackedPictures:
+    """Open the cache of these pictures in `folder`, or make it: read each once, its central square at `side` px.
+
+    Parameters
+    ----------
+    key : str
+        `content_key` of the pictures; names the cache together with `side`.
+    progress : function of (pictures done, pictures in all)
+
+    Raises
+    ------
+    CacheError
+        If the disk has no room, or what is there is of other data.
+    """
+    target = folder / f"{key[:24]}-{side}"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Whoever starts two trainings at once packs but once.
+    with lock(folder / f".{target.name}.lock"):
+        if not target.exists():
+            _build(paths, key, side, target, progress)
+        return _open(target, key, side, len(paths))
+
+
+def _build(
+    paths: Sequence[Path], key: str, side: int, target: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    started = time.monotonic()
+    building = target.with_name(f".{target.name}.building")
+    shutil.rmtree(building, ignore_errors=True)  # of one that was killed; the lock says it is not at work
+    needed = len(paths) * side * side * 3
+    free = shutil.disk_usage(target.parent).free
+    if needed > 0.98 * free:
+        raise CacheError(
+            f"{target.parent}: packing {len(paths)} pictures at {side} px needs {needed / 1e9:.1f} GB and the disk has "
+            f"{free / 1e9:.1f}; make room, name another folder with --cache, or read the pictures each time with "
+            "--no-cache"
+        )
+    building.mkdir()
+    frame = Preprocess(crop=1.0, size=max(side, 8), filter="box")
+    rows = np.full(len(paths), -1, np.int64)
+    reasons = [""] * len(paths)
+    signatures = np.empty((len(paths), SIGNATURE), np.float32)
+
+    def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | str:
+        try:
+            picture = load_picture(path)
+        except PictureError as error:
+            return str(error)
+        return frame.resized(picture), signature(picture)
+
+    good = 0
+    try:
+        # Written from front to back, since pages of a map would count as this process's memory.
+        with open(building / "pictures.npy", "wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+            # As long as if all could be read.
+            shape = (max(len(paths), 1), frame.size, frame.size, 3)
+            write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            whole = file.tell() + math.prod(shape)
+            _reserve(file.fileno(), whole)
+            for start in range(0, len(paths), _BATCH):
+                for i, found in enumerate(pool.map(read, paths[start : start + _BATCH]), start):
+                    if isinstance(found, str):
+                        reasons[i] = found
+                        continue
+                    picture, signatures[good] = found
+                    file.write(picture.tobytes())
+                    rows[i] = good
+                    good += 1
+                if progress:
+                    progress(min(start + _BATCH, len(paths)), len(paths))
+            file.truncate(whole)
+            file.flush()
+            os.fsync(file.fileno())
+        groups = np.full(len(paths), -1, np.int64)
+        if good:
+            # Numbers of rows of the paths, which a reader can look up.
+            groups[rows >= 0] = np.flatnonzero(rows >= 0)[near_duplicates(signatures[:good])]
+        index = {
+            "version": _VERSION,
+            "key": key,
+            "side": side,
+            "bytes": (building / "pictures.npy").stat().st_size,
+            "rows": rows.tolist(),
+            "groups": groups.tolist(),
+            "reasons": {str(i): reason for i, reason in enumerate(reasons) if reason},
+            "seconds": time.monotonic() - started,
+        }
+        write_text(building / "index.json", json.dumps(index) + "\n")
+        os.rename(building, target)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the room now: a full disk is better found before the work than after it."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+
+
+def _open(target: Path, key: str, side: int, count: int) -> PackedPictures:
+    anew = "delete that folder to pack anew"
+    try:
+        index: dict[str, Any] = json.loads((target / "index.json").read_text("utf-8"))
+        size = (target / "pictures.npy").stat().st_size
+    except (OSError, ValueError) as error:
+        raise CacheError(f"{target}: not a whole cache ({error}); {anew}") from None
+    try:
+        if index["version"] != _VERSION:
+            raise CacheError(f"{target}: made by another version of tuningfork; {anew}")
+        if index["key"] != key or index["side"] != side or len(index["rows"]) != count:
+            raise CacheError(f"{target}: packed from other pictures (their hash differs); {anew}")
+        if index["bytes"] != size:
+            raise CacheError(f"{target}: pictures.npy has {size} bytes, {index['bytes']} were written; {anew}")
+        reasons = [""] * count
+        for i, reason in index["reasons"].items():
+            reasons[int(i)] = reason
+        rows, groups = (np.array(index[key], np.int64).reshape(count) for key in ("rows", "groups"))
+        return PackedPictures(target, side, rows, tuple(reasons), groups, float(index["seconds"]))
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        if isinstance(error, CacheError):
+            raise
+        raise CacheError(f"{target}: index.json is not as it was written ({error!r}); {anew}") from None
+
+
+def remembered(cache: Path | None, key: Sequence[Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """An array that is made once for all trainings with one cache; `key` is all that it depends on."""
+    if cache is None:
+        return make()
+    path = cache / f"{key[0]}-{hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24]}.npy"
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    array = make()
+    cache.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as beside, open(beside, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+    return array

@@ -1,0 +1,219 @@
+"""The weights that a training begins with: a trained model's, from a file, from timm's hub, or none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import constants
+from huggingface_hub.utils import get_session
+from safetensors.torch import load_file
+
+from ...images.preprocess import Preprocess
+from ...model.bundle import Outputs, builtin_models, open_bundle
+from ...votes.tree import Tree
+from ..join import TrainError
+from ..network import MorphologyNetwork
+from ..recipe import Recipe
+from .from_onnx import member, recovered
+from .tflite import load_mobilenet_v2, unfold_batch_norm
+
+__all__ = ["adapted", "begin", "check_start", "credit", "digest", "is_model"]
+
+#: In a recipe: begin with a trained model, whichever is named.
+MODEL = "model"
+
+#: Enough pictures for the statistics of every channel.
+_UNFOLDING_BATCHES = 16
+#: Seconds to wait for the hub's first answer.
+_PATIENCE = 5
+
+
+def is_model(start: str | Path | None) -> bool:
+    """Whether that names a trained model: one that comes with the package, or a bundle's folder."""
+    return start is not None and (str(start) in builtin_models() or Path(start).is_dir())
+
+
+def adapted(recipe: Recipe, start: str | Path | None) -> Recipe:
+    """The recipe with network, crop and size of the model that it begins with; any other recipe as it is.
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be opened.
+    TrainError
+        If it sees pictures in a way that no training does.
+    """
+    if recipe.start != MODEL or not is_model(start):
+        return recipe
+    bundle = open_bundle(str(start))
+    network, before = bundle.networks[0], member(bundle)
+    seen = network.preprocess
+    if seen != Preprocess(crop=seen.crop, size=seen.size):
+        raise TrainError(f"{start}: its pictures are scaled or resized in a way that no training here does")
+    return replace(
+        recipe,
+        network=network.architecture,
+        network_options=dict(before.get("network_options", {})),
+        hidden=before.get("hidden", 0),
+        least_size=before.get("least_size", recipe.least_size),
+        crop=seen.crop,
+        size=seen.size,
+    )
+
+
+def digest(start: str | Path | None) -> str:
+    """SHA-256 of what a training begins with: of a model, its own; of a file, its bytes; "" of nothing."""
+    if start is None:
+        return ""
+    return open_bundle(str(start)).sha256 if is_model(start) else hashlib.sha256(Path(start).read_bytes()).hexdigest()
+
+
+def credit(start: str | Path | None) -> dict[str, Any]:
+    """Licence and attribution of a model that a training begins with: its own model owes them too."""
+    if not is_model(start):
+        return {}
+    bundle = open_bundle(str(start))
+    return {"licence": bundle.licence, "attribution": list(bundle.attribution)}
+
+
+def check_start(recipe: Recipe, start: str | Path | None) -> None:
+    """Say before the pictures are read if `start` is not what the recipe begins with. Raises TrainError."""
+    if start is None:
+        if recipe.start == MODEL:
+            raise TrainError(
+                "the recipe begins with a trained model; name it with --start default, or a bundle's folder"
+            )
+        if recipe.start and recipe.start != "imagenet":
+            raise TrainError(f"the recipe begins with the weights of {recipe.start}; give that file with --start")
+        return
+    path = Path(start)
+    if is_model(start):
+        if recipe.start != MODEL:
+            begins = f"with the weights of {recipe.start}" if recipe.start else "from scratch"
+            raise TrainError(f"{start}: the recipe begins {begins}; to begin with a model take --recipe finetune")
+        if recipe.network != open_bundle(str(start)).networks[0].architecture:
+            raise TrainError(f"{start}: its network is not {recipe.network}; a model is adapted as it is")
+        return
+    if path.suffix not in (".safetensors", ".tflite"):
+        raise TrainError(
+            f"{start}: neither a model ({', '.join(builtin_models())}, a bundle's folder) nor a file of weights; "
+            "those are read from .safetensors and .tflite files, never from pickles"
+        )
+    if recipe.start not in ("imagenet", path.name):
+        begins = f"begins with {recipe.start}" if recipe.start else "begins from scratch"
+        raise TrainError(f"{start}: the recipe {begins}; other weights are another recipe")
+
+
+def begin(
+    network: MorphologyNetwork,
+    recipe: Recipe,
+    start: str | Path | None,
+    pictures: Iterable[tuple[torch.Tensor, ...]],
+    say: Callable[[str], None],
+    tree: Tree | None = None,
+) -> str:
+    """Put first weights into a new network; its head stays random, except a model's of the same `tree`.
+
+    A model's batch norms, which its export folded, are unfolded on some of the training's `pictures`. A .tflite file
+    is read as MobileNetV2 with folded batch norms, unfolded likewise; a .safetensors file as timm's own names. Without
+    a file, "imagenet" asks timm's hub, and where there is none says so.
+
+    Returns
+    -------
+    str
+        What it begins with: the model's or file's name, "imagenet", or "scratch".
+
+    Raises
+    ------
+    TrainError
+        If the file does not hold this network's weights, or the model's cannot be recovered.
+    """
+    if not recipe.start:
+        return "scratch"
+    if is_model(start):
+        return _from_model(network, recipe, str(start), pictures, say, tree)
+    if start is not None:
+        _from_file(network, recipe, Path(start), pictures)
+        say(f"{recipe.network} begins with the weights of {Path(start).name}")
+        return Path(start).name
+    try:
+        with _brief_hub():
+            source = timm.create_model(recipe.network, pretrained=True, num_classes=0, **recipe.network_options)
+    except Exception as error:  # the hub's, the net's, and timm's own where it knows no weights
+        reason = str(error).strip().splitlines()
+        say(f"no ImageNet weights of {recipe.network} ({reason[0][:200] if reason else type(error).__name__}): "
+            "it begins from scratch; --start FILE.safetensors names a local file")  # fmt: skip
+        return "scratch"
+    network.body.load_state_dict(source.state_dict(), strict=False)
+    say(f"{recipe.network} begins with timm's ImageNet weights")
+    return "imagenet"
+
+
+@contextmanager
+def _brief_hub() -> Iterator[None]:
+    """Where the hub does not answer, only copies on this machine: its client would try for a minute or more."""
+    before = constants.HF_HUB_OFFLINE
+    try:
+        if not before:
+            get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception:  # of whichever HTTP library it stands on
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _from_model(
+    network: MorphologyNetwork,
+    recipe: Recipe,
+    start: str,
+    pictures: Iterable[tuple[torch.Tensor, ...]],
+    say: Callable[[str], None],
+    tree: Tree | None,
+) -> str:
+    bundle = open_bundle(start)
+    try:
+        source = recovered(bundle)
+        unfold_batch_norm(source.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
+    except Exception as error:  # of onnx, its runtime and timm, each its own kind
+        raise TrainError(f"{start}: {error}") from None
+    network.body.load_state_dict(source.body.state_dict())
+    same = bundle.tree == tree and bundle.outputs == Outputs.of(recipe.task, recipe.output)
+    if same:
+        network.hidden.load_state_dict(source.hidden.state_dict())
+        network.head.load_state_dict(source.head.state_dict())
+    told = "the same questions, so its last layer too" if same else "another tree, so the last layer is new"
+    say(f"{recipe.network} begins with the model {bundle.name} ({told})")
+    return bundle.name
+
+
+def _from_file(
+    network: MorphologyNetwork, recipe: Recipe, path: Path, pictures: Iterable[tuple[torch.Tensor, ...]]
+) -> None:
+    try:
+        if path.suffix == ".tflite":
+            load_mobilenet_v2(network.body, path)
+            unfold_batch_norm(network.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
+        else:
+            # Not by timm, which leaves out in silence what does not fit.
+            found, wanted = load_file(path), network.body.state_dict()
+            missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
+            if missing:
+                raise ValueError(
+                    f"{len(missing)} of {len(wanted)} tensors of {recipe.network} are not in it, such as {missing[0]}; "
+                    "are these weights of this network, named as timm names them?"
+                )
+            network.body.load_state_dict({key: found.get(key, value) for key, value in wanted.items()})
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise TrainError(f"{path}: {error}") from None
+    except Exception as error:  # safetensors' own kind
+        raise TrainError(f"{path}: not a safetensors file of {recipe.network}: {error}") from None

@@ -1,0 +1,247 @@
+"""Joins a label table with its pictures, groups duplicates and splits."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.files import write_text
+from ..images.read import PictureError, find_pictures, load_picture
+from ..tables import RowError
+from ..votes import fractions as votes
+from ..votes.label_table import read_votes
+from ..votes.tree import Tree
+from .image_cache import PackedPictures, content_key, frame_side, pack
+from .recipe import Recipe
+from .split import PARTS, near_duplicates, signature, split
+
+__all__ = ["Data", "TrainError", "by_stem", "read_data", "write_split"]
+
+
+class TrainError(ValueError):
+    """A training that cannot begin or go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """N galaxies with pictures and votes, in the label table's order, each with its part of the split.
+
+    `cumulative` is (N, A) float64, NaN unknown; `parts` (N,) text; `duplicates` counts the pictures
+    that show a galaxy which another one shows too. The digests are of the label file's bytes and of
+    IDs and picture files, so that anyone can tell whether they hold the same data. `packed_rows` (N,)
+    are the galaxies' places in the array of `packed`, if there is one.
+    """
+
+    ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+    cumulative: NDArray[np.float64]
+    parts: NDArray[np.str_]
+    labels_sha256: str
+    pictures_sha256: str
+    duplicates: int
+    errors: tuple[RowError, ...]
+    packed: PackedPictures | None
+    packed_rows: NDArray[np.int64]
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """Positions of one part's galaxies."""
+        return np.flatnonzero(self.parts == part)
+
+    def with_classes(self, tree: Tree) -> Data:
+        """Only the galaxies whose votes decide a class; raises TrainError if a part is left without."""
+        keep = np.flatnonzero(votes.classify(self.cumulative, tree) >= 0)
+        for part in ("train", "validation"):
+            if not (self.parts[keep] == part).any():
+                raise TrainError(f"no galaxy of the {part} part has votes that decide a class; there is none to learn")
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in keep),
+            paths=tuple(self.paths[i] for i in keep),
+            cumulative=self.cumulative[keep],
+            parts=self.parts[keep],
+            packed_rows=self.packed_rows[keep],
+        )
+
+    def warnings(self, tree: Tree) -> list[str]:
+        """What a reader of the scores must know of the classes: empty ones, and parts that lack one."""
+        classes = votes.classify(self.cumulative, tree)
+        lines = []
+        for number, rule in enumerate(tree.classes):
+            here = self.parts[classes == number]
+            if not len(here):
+                lines.append(f"no galaxy has class {number} ({rule.name}): it is not learned, and its score is blank")
+                continue
+            if (here == "train").sum() == 1:
+                lines.append(f"class {number} ({rule.name}) has a single galaxy in the training part; label some more")
+            lacking = [part for part in PARTS if part in self.parts and part not in here]
+            if lacking:
+                lines.append(f"class {number} ({rule.name}), {len(here)} in all, is absent from: {', '.join(lacking)}")
+        return lines
+
+    def counts(self, tree: Tree) -> dict[str, Any]:
+        """Galaxies by part, complete rows by part, and by class: what a model card tells."""
+        complete = ~np.isnan(self.cumulative).any(1)
+        classes = votes.classify(self.cumulative, tree)
+        names = [rule.key for rule in tree.classes]
+        return {
+            "galaxies": {part: int((self.parts == part).sum()) for part in PARTS},
+            "complete_rows": {part: int((complete & (self.parts == part)).sum()) for part in PARTS},
+            "train_classes": {
+                **{name: int(((classes == c) & (self.parts == "train")).sum()) for c, name in enumerate(names)},
+                **{
+                    status.label: int(((classes == status) & (self.parts == "train")).sum())
+                    for status in (votes.Status.UNCLASSIFIED, votes.Status.UNDECIDED)
+                },
+            },
+            "near_duplicates": self.duplicates,
+        }
+
+
+def read_data(
+    labels: Path,
+    images: Sequence[Path],
+    tree: Tree,
+    recipe: Recipe,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Data:
+    """Join by file stem, look at every picture once, and split by class and completeness.
+
+    Rows without a picture, pictures without a row, and pictures that cannot be read are left out and
+    reported in `errors`. With `cache`, a folder, the pictures are packed there, or found packed.
+
+    Parameters
+    ----------
+    progress : function of (pictures done, pictures in all)
+        Goes from the first to the last once for their hashes, and again where they must be looked at or packed.
+
+    Raises
+    ------
+    TrainError
+        If nothing usable is left.
+    CacheError
+        If the pictures cannot be packed.
+    CatalogError, FileNotFoundError
+        If the table or a folder cannot be used at all.
+    """
+    table = read_votes(labels, tree)
+    files, errors = by_stem(images)
+    rows = [row for row, id_ in enumerate(table.ids) if id_ in files]
+    errors += [RowError(table.path, 0, id_, "", "no picture of this ID") for id_ in table.ids if id_ not in files]
+    known = set(table.ids) | {error.id for error in table.errors}
+    errors += [
+        RowError(str(path), 0, id_, "", "no row of this ID in the label table")
+        for id_, path in files.items()
+        if id_ not in known
+    ]
+    ids = [table.ids[row] for row in rows]
+    paths = [files[id_] for id_ in ids]
+    key = content_key(ids, paths, progress)
+    if cache is None:
+        packed, (groups, reasons) = None, _looked_at(paths, progress)
+    else:
+        found = pack(paths, key, frame_side(recipe.size, recipe.crop, paths), cache, progress)
+        packed, groups, reasons = found, found.groups, found.reasons
+    errors += [
+        RowError(str(path), 0, id_, "", reason) for id_, path, reason in zip(ids, paths, reasons, strict=True) if reason
+    ]
+    good = np.flatnonzero(groups >= 0)
+    if not len(good):
+        raise TrainError(f"no galaxy has both a row in {labels} and a picture; are the files named by their ID?")
+    cumulative = votes.cumulative_from(table.values, tree)[np.array(rows)[good]]
+    if np.isnan(cumulative).all():
+        raise TrainError(f"{table.path}: every vote is blank; there is nothing to learn")
+    data = Data(
+        ids=tuple(ids[i] for i in good),
+        paths=tuple(paths[i] for i in good),
+        cumulative=cumulative,
+        parts=_parts(cumulative, groups[good], tree, recipe),
+        labels_sha256=hashlib.sha256(Path(table.path).read_bytes()).hexdigest(),
+        pictures_sha256=key,
+        duplicates=sum(count for count in Counter(groups[good].tolist()).values() if count > 1),
+        errors=(*table.errors, *errors),
+        packed=packed,
+        packed_rows=packed.rows[good] if packed else np.arange(len(good)),
+    )
+    return data.with_classes(tree) if recipe.task == "classes" else data
+
+
+def _looked_at(
+    paths: Sequence[Path], progress: Callable[[int, int], None] | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Groups of duplicates, -1 for a picture that cannot be read, and why it cannot."""
+    groups = np.full(len(paths), -1, np.int64)
+    reasons = [""] * len(paths)
+    signatures = []
+    for i, path in enumerate(paths):
+        try:
+            signatures.append(signature(load_picture(path)))
+            groups[i] = i
+        except PictureError as error:
+            reasons[i] = str(error)
+        if progress:
+            progress(i + 1, len(paths))
+    good = np.flatnonzero(groups >= 0)
+    if len(good):
+        groups[good] = good[near_duplicates(np.stack(signatures))]
+    return groups, tuple(reasons)
+
+
+def _parts(cumulative: NDArray[np.float64], groups: NDArray[np.int64], tree: Tree, recipe: Recipe) -> NDArray[np.str_]:
+    classes = votes.classify(cumulative, tree)
+    unknown = np.isnan(cumulative).sum(1)
+    strata = list(zip(classes.tolist(), unknown.tolist(), strict=True))
+    published = {
+        str((number, 0)): tuple(recipe.published_split[rule.key])
+        for number, rule in enumerate(tree.classes)
+        if rule.key in recipe.published_split
+    }
+
+    def prescribed(stratum: str, galaxies: int) -> int | None:
+        total, test = published.get(stratum, (-1, 0))
+        return test if galaxies == total else None
+
+    parts = split(
+        strata,
+        groups,
+        validation=recipe.validation,
+        test=recipe.test,
+        seed=recipe.split_seed,
+        folds=recipe.folds,
+        fold=recipe.fold,
+        tests=prescribed,
+    )
+    for part in ("train", "validation"):
+        if not (parts == part).any():
+            raise TrainError(f"{len(parts)} galaxies are too few: the {part} part is empty")
+    return parts
+
+
+def by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
+    """Pictures of folders and files by their ID, the name without extension; those of an ID that came before."""
+    files: dict[str, Path] = {}
+    errors = []
+    for path in find_pictures(images):
+        if path.stem in files:
+            errors.append(RowError(str(path), 0, path.stem, "", f"same ID as {files[path.stem]}; the first is used"))
+        else:
+            files[path.stem] = path
+    return files, errors
+
+
+def write_split(data: Data, path: Path) -> None:
+    """A CSV of ``id,part``, which `tuningfork evaluate --split` reads."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "part"])
+    writer.writerows(zip(data.ids, data.parts.tolist(), strict=True))
+    write_text(path, text.getvalue())

@@ -1,0 +1,69 @@
+"""What makes a training the one that it is, noted in its run.json: only the same one is resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .._utils.files import write_text
+from .auxiliary.dataset import Foreign
+from .initial.weights import check_start, credit, digest
+from .join import Data, TrainError
+from .recipe import Recipe
+
+__all__ = ["about_run", "check_run", "claim_run"]
+
+
+def check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool) -> Path | None:
+    """The checkpoint to go on from, or None to begin; what is wrong is said before the pictures are read."""
+    if run.exists() and not run.is_dir():
+        raise TrainError(f"{run}: is a file; name a folder")
+    checkpoint = run / "last.ckpt"
+    if checkpoint.exists():
+        if not resume:
+            raise TrainError(f"{run} holds a training already; resume it, or name another folder")
+        return checkpoint
+    check_start(recipe, start)
+    return None
+
+
+def about_run(
+    run: Path, recipe: Recipe, data: Data, foreign: Foreign | None, start: str | Path | None, resumed: bool
+) -> dict[str, Any]:
+    """All that decides the training; a resumed one must have begun with the same."""
+    about: dict[str, Any] = {
+        "recipe": json.loads(json.dumps(recipe.to_dict())),
+        "labels_sha256": data.labels_sha256,
+        "pictures_sha256": data.pictures_sha256,
+        "start_sha256": digest(start),
+    }
+    if foreign:
+        about["foreign"] = json.loads(json.dumps(foreign.about))
+    owed = credit(start)
+    if resumed:
+        note = run / "run.json"
+        before = json.loads(note.read_text("utf-8")) if note.exists() else {}
+        if start is None:
+            about["start_sha256"] = before.get("start_sha256", "")
+        for key in ("foreign", *about):
+            if before.get(key) != about.get(key):
+                what = {
+                    "foreign": "other foreign sources or another teacher",
+                    "recipe": "another recipe",
+                    "start_sha256": "other weights",
+                }.get(key, f"other {key[:-7]}")
+                raise TrainError(f"{run} was begun with {what}; name another folder")
+        about["began_with"] = before.get("began_with", "")
+        owed = before.get("credit", {})
+    return {**about, **({"credit": owed} if owed else {})}
+
+
+def claim_run(run: Path, about: dict[str, Any], resumed: bool) -> None:
+    """Note in run.json all that decides the training, before it begins."""
+    run.mkdir(parents=True, exist_ok=True)
+    if not resumed:
+        # A run that died before its first checkpoint leaves nothing to go on from.
+        for left in ("curves.csv", "result.json"):
+            (run / left).unlink(missing_ok=True)
+        write_text(run / "run.json", json.dumps(about, indent=1) + "\n")

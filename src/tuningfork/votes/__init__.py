@@ -1,0 +1,1 @@
+"""Decision trees, vote fractions, label tables and clean-sample classes."""

@@ -1,0 +1,164 @@
+"""A user's own classes: a table of ID and `label`, or a folder for each class, as a tree of one question."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from .._utils.files import write_text
+from ..images.read import find_pictures
+from ..tables import CatalogError, read_table
+from .tree import Answer, ClassRule, Question, Tree, load_tree
+
+__all__ = ["LABEL", "OWN", "class_tree", "read_tree", "with_votes", "write_folder_labels"]
+
+#: The column that names a galaxy's class, and the key of the one question that it answers.
+LABEL = "label"
+#: In a recipe, the tree that the label table itself makes.
+OWN = "labels"
+ID_COLUMNS = ("id", "ID", "GalaxyID", "GalaxyId", "objid")
+#: More different labels than this are no classes.
+MAX_CLASSES = 100
+
+
+def class_tree(classes: Sequence[str]) -> Tree:
+    """One question whose answers are `classes`, in this order; each is also a class, won by most of the votes.
+
+    Raises SchemaError if two classes differ only in signs that no column's name can have.
+    """
+    keys = [re.sub(r"\W+", "_", name).strip("_") or "_" for name in classes]
+    return Tree(
+        name=OWN,
+        title="classes of the label table",
+        reference="",
+        questions=(
+            Question(
+                LABEL,
+                "Which class is it?",
+                tuple(Answer(key, name, name) for key, name in zip(keys, classes, strict=True)),
+            ),
+        ),
+        classes=tuple(ClassRule(key, name, ((name, 0.5),)) for key, name in zip(keys, classes, strict=True)),
+        id_columns=ID_COLUMNS,
+    )
+
+
+def read_tree(labels: str | os.PathLike[str], name: str | Path, *, learning: bool = False) -> Tree:
+    """The tree `name`; or, where a label table has none of its columns but one `label`, that of its classes.
+
+    A tree of classes that is named stays: a further table need not have galaxies of all of them. Classes are
+    in the order of their numbers if all are whole numbers, else of the alphabet.
+
+    Parameters
+    ----------
+    learning : bool
+        Whether the labels shall be learned: then a table with votes and `label` must not leave open which.
+
+    Raises
+    ------
+    SchemaError
+        If there is no such tree.
+    CatalogError
+        If the table cannot be read, or its labels are no classes: none, only one, or more than `MAX_CLASSES`.
+    """
+    tree = None if str(name) == OWN else load_tree(name)
+    if tree and _is_own(tree):
+        return tree
+    table = read_table(labels, text=True)
+    names = table.column_names
+    if LABEL not in names:
+        if tree is None:
+            raise CatalogError(f"{labels}: column {LABEL!r} is missing; it names the class of a galaxy")
+        return tree
+    voted = next((column for column in tree.columns if column in names), None) if tree else None
+    if tree and voted:
+        if learning:
+            raise CatalogError(
+                f"{labels}: has both votes ({voted}, …) and a column {LABEL!r}; which shall be learned? "
+                "Remove the other, or rename it"
+            )
+        return tree
+    found = {_text(cell) for cell in table[LABEL].to_pylist()} - {""}
+    if not found:
+        raise CatalogError(f"{labels}: every cell of column {LABEL!r} is empty; name the class of each galaxy")
+    if len(found) == 1:
+        raise CatalogError(f"{labels}: every label is {found.pop()!r}; at least two classes are needed to tell apart")
+    if len(found) > MAX_CLASSES:
+        raise CatalogError(f"{labels}: {len(found)} different labels; up to {MAX_CLASSES} classes can be learned")
+    return class_tree(sorted(found, key=int if all(re.fullmatch(r"[+-]?\d{1,18}", t) for t in found) else None))
+
+
+def with_votes(table: pa.Table, tree: Tree) -> pa.Table:
+    """A table of `label` with the columns of a tree of classes, 1 or 0, in its place; any other as it is.
+
+    A row without a label, with one that is no class of the tree, or of a galaxy that has another label too
+    is noted in the metadata `ragged`, as a row that cannot be read is.
+    """
+    names = table.column_names
+    if not _is_own(tree) or LABEL not in names or any(column in names for column in tree.columns if column != LABEL):
+        return table
+    told = [_text(cell) for cell in table[LABEL].to_pylist()]
+    metadata = table.schema.metadata or {}
+    bad = {int(row): reason for row, reason in json.loads(metadata.get(b"ragged", b"{}")).items()}
+    rows: dict[str, list[int]] = {}
+    id_column = next((name for name in tree.id_columns if name in names), None)
+    for row, id_ in enumerate(table[id_column].to_pylist() if id_column else ()):
+        rows.setdefault(_text(id_), []).append(row)
+    for row, label in enumerate(told):
+        if not label:
+            bad.setdefault(row, f"column {LABEL} is empty; name the galaxy's class, or remove the row")
+        elif label not in tree.columns:
+            bad.setdefault(row, f"column {LABEL}: {label!r} is none of {', '.join(tree.columns)}")
+    for id_, places in rows.items():
+        different = sorted({told[row] for row in places} - {""})
+        if id_ and len(different) > 1:
+            for row in places:
+                bad[row] = f"contradictory labels {' and '.join(different)}; all rows of this ID are left out"
+    votes = {name: pa.array([float(label == name) if label else None for label in told]) for name in tree.columns}
+    out = table.drop_columns([LABEL])
+    for name, values in votes.items():
+        out = out.append_column(name, values)
+    return out.replace_schema_metadata({**metadata, b"ragged": json.dumps(bad).encode()})
+
+
+def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:
+    """Write a table of ID and label from folders of pictures: the label is the sub-folder's name.
+
+    A picture that lies in no sub-folder gets no row.
+
+    Raises
+    ------
+    CatalogError
+        If no picture lies in a sub-folder.
+    """
+    rows = []
+    for folder in map(Path, images):
+        for picture in find_pictures([folder]):
+            inside = picture.relative_to(folder).parts if folder.is_dir() else ()
+            if len(inside) > 1:
+                rows.append((picture.stem, inside[0]))
+    if not rows:
+        where = ", ".join(map(str, images))
+        raise CatalogError(f"{where}: no sub-folders of pictures, each named by its class; or give a table of labels")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", LABEL])
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _is_own(tree: Tree) -> bool:
+    return len(tree.questions) == 1 and tree.questions[0].key == LABEL
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if cell is None or cell != cell else str(cell).strip()

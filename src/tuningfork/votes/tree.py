@@ -1,0 +1,301 @@
+"""Decision trees as data: the questions that volunteers were asked, frozen."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Answer", "ClassRule", "Question", "SchemaError", "Tree", "builtin_trees", "load_tree"]
+
+#: What the columns of a campaign's label table hold.
+VALUES = ("cumulative", "conditional", "counts")
+#: A tree file larger than this is refused before it is parsed.
+MAX_TREE_BYTES = 1_000_000
+MAX_ANSWERS = 1_000
+#: The description of a model's folder, which holds its tree, and how large it may be.
+_MODEL, _MAX_MODEL_BYTES = "bundle.json", 16 * 2**20
+
+
+class SchemaError(ValueError):
+    """A tree description that cannot be used; the message names the entry and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: `column` is its name in the campaign's label table, `next` the question it leads to."""
+
+    key: str
+    text: str
+    column: str
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question. Its answers' *cumulative* fractions sum to that of the column `parent`, or to 1."""
+
+    key: str
+    text: str
+    answers: tuple[Answer, ...]
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRule:
+    """A clean-sample rule on cumulative columns: every threshold of `all_of`, and one of `any_of` if given."""
+
+    key: str
+    name: str
+    all_of: tuple[tuple[str, float], ...]
+    any_of: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A campaign's decision tree. Answer axes everywhere follow `columns`, in this order.
+
+    Raises
+    ------
+    SchemaError
+        If keys or columns repeat, a reference points nowhere, a parent does not come before its
+        question, or the flow of questions runs in a circle.
+    """
+
+    name: str
+    title: str
+    reference: str
+    questions: tuple[Question, ...]
+    classes: tuple[ClassRule, ...] = ()
+    values: str = "cumulative"
+    id_columns: tuple[str, ...] = ("GalaxyID", "GalaxyId")
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @cached_property
+    def answers(self) -> tuple[Answer, ...]:
+        """All answers of all questions, in column order."""
+        return tuple(answer for question in self.questions for answer in question.answers)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The label table's column names, in order."""
+        return tuple(answer.column for answer in self.answers)
+
+    @cached_property
+    def fraction_names(self) -> tuple[str, ...]:
+        """Names in words of the conditional fractions, such as ``bar_yes_fraction``."""
+        return tuple(
+            f"{question.key}_{answer.key}_fraction" for question in self.questions for answer in question.answers
+        )
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """For each question, where its answers stand on the answer axis."""
+        out, start = [], 0
+        for question in self.questions:
+            out.append(slice(start, start + len(question.answers)))
+            start = out[-1].stop
+        return tuple(out)
+
+    @cached_property
+    def parents(self) -> tuple[int | None, ...]:
+        """For each question, the position of its parent column on the answer axis, or None."""
+        return tuple(
+            None if question.parent is None else self.columns.index(question.parent) for question in self.questions
+        )
+
+    def question(self, key: str) -> Question:
+        """The question of that key; raises KeyError."""
+        for question in self.questions:
+            if question.key == key:
+                return question
+        raise KeyError(key)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and dicts, the same form as a tree's TOML file; `from_dict` reads it back."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "reference": self.reference,
+            "values": self.values,
+            "id_columns": list(self.id_columns),
+            "questions": [
+                {
+                    "key": question.key,
+                    "text": question.text,
+                    **({"parent": question.parent} if question.parent else {}),
+                    "answers": [
+                        {
+                            "key": answer.key,
+                            "text": answer.text,
+                            "column": answer.column,
+                            **({"next": answer.next} if answer.next else {}),
+                        }
+                        for answer in question.answers
+                    ],
+                }
+                for question in self.questions
+            ],
+            "classes": [
+                {
+                    "key": rule.key,
+                    "name": rule.name,
+                    "all_of": dict(rule.all_of),
+                    "any_of": dict(rule.any_of),
+                }
+                for rule in self.classes
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Tree:
+        """A tree from its plain form. Raises SchemaError, naming the entry."""
+        try:
+            return cls(
+                name=_text(data, "name"),
+                title=_text(data, "title"),
+                reference=str(data.get("reference", "")),
+                values=str(data.get("values", "cumulative")),
+                id_columns=tuple(str(c) for c in data.get("id_columns", ("GalaxyID", "GalaxyId"))),
+                questions=tuple(_question(entry) for entry in data["questions"]),
+                classes=tuple(_rule(entry) for entry in data.get("classes", ())),
+            )
+        except KeyError as error:
+            raise SchemaError(f"tree: entry {error} is missing") from None
+        except (TypeError, AttributeError) as error:
+            raise SchemaError(f"tree: an entry has the wrong form ({error})") from None
+
+
+def builtin_trees() -> tuple[str, ...]:
+    """Names of the trees that come with the package."""
+    folder = resources.files("tuningfork.votes") / "trees"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load_tree(name_or_path: str | Path = "gz2") -> Tree:
+    """A tree that comes with the package, by name, one from a TOML file, or that of a model's folder.
+
+    Raises
+    ------
+    SchemaError
+        If there is no such tree or file, or it is not a valid tree.
+    """
+    text = str(name_or_path)
+    if text in builtin_trees():
+        raw = (resources.files("tuningfork.votes") / "trees" / f"{text}.toml").read_bytes()
+    else:
+        path = Path(name_or_path)
+        if (path / _MODEL).is_file():
+            path /= _MODEL
+        most = _MAX_MODEL_BYTES if path.name == _MODEL else MAX_TREE_BYTES
+        try:
+            if path.stat().st_size > most:
+                raise SchemaError(f"{path}: larger than {most} bytes, not a tree description")
+            raw = path.read_bytes()
+        except OSError as error:
+            raise SchemaError(
+                f"{text}: neither a tree that comes with tuningfork ({', '.join(builtin_trees())}) "
+                f"nor a readable TOML file, nor a model's folder ({error.strerror})"
+            ) from None
+        if path.name == _MODEL:
+            return _tree_of_model(raw, path)
+    try:
+        return Tree.from_dict(tomllib.loads(raw.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SchemaError(f"{text}: not valid TOML: {error}") from None
+    except SchemaError as error:
+        raise SchemaError(f"{text}: {error}") from None
+
+
+def _tree_of_model(raw: bytes, path: Path) -> Tree:
+    try:
+        return Tree.from_dict(json.loads(raw)["tree"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SchemaError(f"{path}: holds no tree: {error}; copy the model again") from None
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry[key]
+    if not isinstance(value, str) or not value:
+        raise SchemaError(f"tree: {key!r} must be a text that is not empty, not {value!r}")
+    return value
+
+
+def _question(entry: Mapping[str, Any]) -> Question:
+    return Question(
+        key=_text(entry, "key"),
+        text=_text(entry, "text"),
+        parent=entry.get("parent"),
+        answers=tuple(
+            Answer(_text(a, "key"), _text(a, "text"), _text(a, "column"), a.get("next")) for a in entry["answers"]
+        ),
+    )
+
+
+def _rule(entry: Mapping[str, Any]) -> ClassRule:
+    def thresholds(part: str) -> tuple[tuple[str, float], ...]:
+        return tuple((str(column), float(least)) for column, least in entry.get(part, {}).items())
+
+    return ClassRule(_text(entry, "key"), _text(entry, "name"), thresholds("all_of"), thresholds("any_of"))
+
+
+def _check(tree: Tree) -> None:
+    if tree.values not in VALUES:
+        raise SchemaError(f"tree {tree.name}: values must be one of {', '.join(VALUES)}, not {tree.values!r}")
+    if not 0 < len(tree.answers) <= MAX_ANSWERS:
+        raise SchemaError(f"tree {tree.name}: {len(tree.answers)} answers; between 1 and {MAX_ANSWERS} are allowed")
+    for what, names in (
+        ("question", [question.key for question in tree.questions]),
+        ("column", list(tree.columns)),
+        ("fraction", list(tree.fraction_names)),
+        ("class", [rule.key for rule in tree.classes]),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise SchemaError(f"tree {tree.name}: {what} {twice[0]!r} appears twice")
+    seen: set[str] = set()
+    keys = {question.key for question in tree.questions}
+    for question in tree.questions:
+        if not question.answers:
+            raise SchemaError(f"question {question.key!r} has no answers")
+        if question.parent is not None and question.parent not in seen:
+            raise SchemaError(
+                f"question {question.key!r}: parent {question.parent!r} is not a column of an earlier question"
+            )
+        for answer in question.answers:
+            seen.add(answer.column)
+            if answer.next is not None and answer.next not in keys:
+                raise SchemaError(f"{question.key}/{answer.key}: next question {answer.next!r} does not exist")
+    for rule in tree.classes:
+        for column, _ in (*rule.all_of, *rule.any_of):
+            if column not in seen:
+                raise SchemaError(f"class {rule.key!r}: column {column!r} does not exist")
+        if not rule.all_of and not rule.any_of:
+            raise SchemaError(f"class {rule.key!r} has no threshold, so every galaxy would fit it")
+    _check_flow(tree)
+
+
+def _check_flow(tree: Tree) -> None:
+    """Walk the questions in the order asked; a circle would ask a volunteer for ever."""
+    state: dict[str, int] = {}
+
+    def visit(key: str) -> None:
+        if state.get(key) == 1:
+            raise SchemaError(f"question {key!r} leads back to itself")
+        if state.get(key) == 2:
+            return
+        state[key] = 1
+        for answer in tree.question(key).answers:
+            if answer.next is not None:
+                visit(answer.next)
+        state[key] = 2
+
+    for question in tree.questions:
+        visit(question.key)

@@ -1,0 +1,1 @@
+"""Guards around a web application: origin, size, time and number of requests."""

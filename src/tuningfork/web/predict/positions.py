@@ -1,0 +1,52 @@
+"""Places in the sky as people paste them: lines of RA and Dec, perhaps with a name."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from ...tables.angles import angle
+from .uploads import label
+
+__all__ = ["Position", "positions_in"]
+
+_HEADER = re.compile(r"\b(ra|dec|right|declination)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A line: a label and degrees (ICRS), or why there is no position; NaN then."""
+
+    name: str
+    ra: float
+    dec: float
+    error: str = ""
+
+
+def positions_in(text: str) -> list[Position]:
+    """A position a line: ``RA Dec`` or ``name RA Dec``, between blanks, commas, semicolons or tabs.
+
+    Decimal numbers are degrees. With colons or letters (``12:22:54.9 +15:49:21``, ``12h22m54.9s +15d49m21s``)
+    RA is in hours, as everywhere. Empty lines, comments (#) and a first line of column names are left out.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if lines and _HEADER.search(lines[0]) and not re.search(r"\d", lines[0]):
+        lines = lines[1:]
+    return [_position(line, number) for number, line in enumerate(lines, 1)]
+
+
+def _position(line: str, number: int) -> Position:
+    separator = next((sign for sign in "\t,;" if sign in line), None)
+    cells = [cell for cell in (part.strip() for part in line.split(separator)) if cell]
+    name = label(" ".join(cells[:-2]) or line, number)
+    if len(cells) < 2:
+        return Position(name, math.nan, math.nan, "a line has RA and Dec, such as 185.7289 15.8223")
+    try:
+        ra, dec = angle(cells[-2], hours=True), angle(cells[-1], hours=False)
+    except ValueError:
+        return Position(name, math.nan, math.nan, f"{' '.join(cells[-2:])[:60]!r} is no RA and Dec")
+    if not 0 <= ra <= 360 or not -90 <= dec <= 90:
+        return Position(name, math.nan, math.nan, f"RA {ra:g}, Dec {dec:g}: RA is in 0…360, Dec in −90…90 degrees")
+    return Position(name, ra % 360, dec)

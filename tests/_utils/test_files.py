@@ -1,0 +1,316 @@
+"""Files appear whole or not at all, and one process at a time holds a lock."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tuningfork._utils import files
+from tuningfork._utils.files import beside, check_writable, lock, whole_file, write_text
+
+needs_locks = pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
+needs_root_limits = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
+
+
+def fail(code: int) -> object:
+    def call(*args: object, **kwargs: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with whole_file(path) as part:
+        part.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_the_part_lies_hidden_beside_the_file(tmp_path: Path) -> None:
+    assert beside(tmp_path / "a.txt") == tmp_path / ".a.txt.part"
+    with whole_file(tmp_path / "a.txt") as part:
+        part.touch()
+        assert part == tmp_path / ".a.txt.part"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(1), OSError(errno.ENOSPC, "full")]
+)
+@pytest.mark.parametrize("sync", [True, False])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException, sync: bool) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), whole_file(path, sync=sync) as part:  # noqa: PT012
+        part.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_an_error_before_anything_is_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="early"), whole_file(tmp_path / "a.txt"):
+        raise ValueError("early")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_an_old_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a long old text")
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
+    beside(tmp_path / "a.txt").write_text("half of a long old text")
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_relative_paths_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_writable(kind("a.txt"))
+    write_text(kind("a.txt"), "here")
+    (tmp_path / "sub").mkdir()
+    write_text(kind("sub/../b.txt"), "there")
+    assert sorted(os.listdir()) == ["a.txt", "b.txt", "sub"]
+
+
+def test_text_is_utf8_with_the_newlines_it_has(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "größer\r\n×\n")
+    assert (tmp_path / "a.txt").read_bytes() == "größer\r\n×\n".encode()
+
+
+def test_a_text_that_has_no_utf8_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.txt", "\udcff")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+# ---------------------------------------------------------------- trouble
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_a_full_or_broken_disk_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with monkeypatch.context() as broken:
+        broken.setattr(files.os, call, fail(code))
+        with pytest.raises(OSError, match=os.strerror(code)):
+            write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_disk_that_fills_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    beside(tmp_path / "a.txt").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_text(tmp_path / "a.txt", "new")
+    assert caught.value.errno == errno.ENOSPC
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
+def test_a_file_size_limit_leaves_the_old_file(tmp_path: Path) -> None:
+    import resource
+    import signal
+
+    write_text(tmp_path / "a.txt", "old")
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_text(tmp_path / "a.txt", "x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX opens folders")
+def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_bytes_and_folder_are_synced_in_this_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool) -> None:
+    calls: list[str] = []
+    real = {name: getattr(os, name) for name in ("fsync", "replace")}
+    for name, function in real.items():
+        monkeypatch.setattr(files.os, name, lambda *a, n=name, f=function: (calls.append(n), f(*a))[1])
+    with whole_file(tmp_path / "a.txt", sync=sync) as part:
+        part.touch()
+    assert calls[: 1 + sync] == (["fsync", "replace"] if sync else ["replace"])
+    assert ("fsync" in calls) == sync
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for act in (check_writable, lambda path: write_text(path, "x")):
+        with pytest.raises(OSError, match="pipe: is a device or a pipe; name a file"):
+            act(tmp_path / "pipe")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="the system has no /dev/null")
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to("/dev/null")
+    with pytest.raises(OSError, match="is a device or a pipe"):
+        write_text(tmp_path / "null", "x")
+    assert (tmp_path / "null").is_symlink()
+
+
+# ---------------------------------------------------------------- found out before the work
+
+
+def test_a_writable_place_is_left_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a.txt")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "a.txt").write_text("old")
+    check_writable(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        check_writable(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none: no such folder; make it first"):
+        check_writable(tmp_path / "none" / "a.txt")
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match="file: no such folder"):
+        check_writable(tmp_path / "file" / "a.txt")
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot be written: File name too long"):
+        check_writable(tmp_path / ("x" * 254))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_the_reason_and_its_number_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setattr(Path, "touch", fail(code))
+    with pytest.raises(OSError, match=f"a.csv: cannot be written: {os.strerror(code)}") as caught:
+        check_writable(tmp_path / "a.csv")
+    assert caught.value.errno == code
+
+
+@needs_root_limits
+def test_a_forbidden_folder_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="cannot be written: Permission denied"):
+        check_writable(folder / "a.txt")
+    with pytest.raises(PermissionError):
+        write_text(folder / "a.txt", "x")
+    assert os.listdir(folder) == []
+
+
+# ---------------------------------------------------------------- one process alone
+
+
+@needs_locks
+def test_who_comes_second_is_told_and_the_first_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with lock(path, ValueError("busy")):
+        with pytest.raises(ValueError, match="second"), lock(path, ValueError("second")):
+            pytest.fail("both are in")
+        # The refused one has not let the first one's lock go.
+        with pytest.raises(ValueError, match="third"), lock(path, ValueError("third")):
+            pytest.fail("both are in")
+    assert os.listdir(tmp_path) == []
+    with lock(path, ValueError("busy")):
+        pass
+
+
+@pytest.mark.parametrize("error", [BlockingIOError("of the work"), KeyboardInterrupt()])
+def test_an_error_of_the_work_passes_and_lets_go(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, lock(tmp_path / ".lock", ValueError("busy")):
+        raise error
+    assert caught.value is error
+    assert os.listdir(tmp_path) == []
+
+
+@needs_locks
+def test_of_many_that_wait_one_is_in_at_a_time(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most = []
+
+    def work(number: int) -> None:
+        with lock(tmp_path / ".lock"):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.001)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(200)))
+    assert most == [1] * 200
+    assert os.listdir(tmp_path) == []
+
+
+@needs_locks
+def test_the_lock_of_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
+    code = (
+        f"from tuningfork._utils.files import lock\nwith lock({str(tmp_path / '.lock')!r}): print(flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(ValueError, match="busy"), lock(tmp_path / ".lock", ValueError("busy")):
+            pytest.fail("both are in")
+        process.kill()
+        process.wait()
+    assert os.listdir(tmp_path) == [".lock"]
+    with lock(tmp_path / ".lock", ValueError("busy")):
+        pass
+
+
+def test_without_locks_the_work_is_done_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    with lock(tmp_path / ".lock", ValueError("busy")), lock(tmp_path / ".lock", ValueError("busy")):
+        assert os.listdir(tmp_path) == []

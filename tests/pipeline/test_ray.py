@@ -1,0 +1,397 @@
+"""Prediction on a Ray cluster: the same bytes as on this machine, whatever dies, comes or goes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import tuningfork
+from tuningfork._utils.processes import WorkerError
+from tuningfork.inputs import Entry
+from tuningfork.pipeline.chunks import Task
+from tuningfork.pipeline.predict import PredictError, predict_files
+from tuningfork.pipeline.ray import engine
+from tuningfork.pipeline.ray import queue as tickets
+from tuningfork.pipeline.ray.queue import Feed
+from tuningfork.pipeline.ray.resources import ACTOR_CPUS, READ_CPUS, Crew
+from tuningfork.simulation import draw, render
+
+# Ray leaves files and sockets to the garbage collector, and warns of its own future.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
+]
+
+# ---------------------------------------------------------------- without a cluster
+
+
+@given(st.integers(3, 40_000).map(lambda quarters: quarters / 4), st.integers(0, 5000), st.integers(0, 64))
+def test_readers_always_have_room(cpus, workers, gpus):
+    crew = Crew.of(cpus, gpus, workers)
+    assert crew.actors >= 1
+    assert crew.fits(cpus, gpus)
+    assert crew.actors * ACTOR_CPUS + READ_CPUS <= cpus
+    assert crew.actors <= max(1, 2 * cpus)
+    assert not workers or crew.actors <= workers
+    assert crew.gpus * crew.actors <= gpus
+
+
+@given(st.integers(2, 10_000))
+def test_half_of_the_nodes_may_go(cpus):
+    assert Crew.of(cpus).actors == cpus
+    assert Crew.of(cpus).fits(cpus / 2)
+
+
+def test_actors_go_where_the_gpus_are():
+    assert Crew.of(64, 4) == Crew(4, 1)
+    assert Crew.of(64, 4, workers=2) == Crew(2, 1)
+    assert Crew.of(64, 0) == Crew(64)
+    assert not Crew.of(64, 4).fits(64, 3)
+
+
+@pytest.mark.parametrize("cpus", [0, 0.5])
+def test_a_cluster_without_room_is_told(cpus):
+    with pytest.raises(WorkerError, match="add a node"):
+        Crew.of(cpus)
+
+
+def test_without_ray_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(engine.MissingRay, match=r"pip install 'tuningfork\[ray\]'"):
+        engine.check()
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("10.9.8.7:6379", "no Ray cluster at 10.9.8.7:6379"), (None, "on this machine")]
+)
+def test_a_cluster_that_is_not_there_is_told(address, told, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+
+    def refuse(**options):
+        raise ConnectionError("Ray is not reachable.\n\nNobody answers.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    Image.fromarray(render(draw(4, 0))).save(tmp_path / "a.jpg")
+    with pytest.raises(PredictError, match=f"{told}.*Nobody answers"):
+        predict_files(tuningfork.load("fast"), [tmp_path / "a.jpg"], tmp_path / "out", engine="ray", address=address)
+
+
+def _task(number, rows, kind="file"):
+    return Task(number, [Entry(f"{number}-{row}", f"{number}-{row}", kind, "x") for row in range(rows)])
+
+
+class _Told:
+    """Stands for the predictions of some entries."""
+
+    def __init__(self, entries):
+        self.ids = [entry.id for entry in entries]
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=4), max_size=12),
+    st.integers(1, 16),
+    st.sampled_from(["file", "row"]),
+    st.randoms(use_true_random=False),
+)
+def test_every_row_goes_out_once_and_comes_back_in_order(groups, size, kind, chance):
+    numbers = iter(range(1000))
+    tasks = [[_task(next(numbers), rows, kind) for rows in group] for group in groups]
+    feed = Feed(iter(tasks), size)
+    whole, given_out = {}, []
+    while feed.more():
+        given_out += [(ticket.number, i, part) for ticket in feed.tickets(0.01) for i, part in ticket.slices.items()]
+        number, index, part = given_out.pop(chance.randrange(len(given_out)))
+        assert len(part.entries) <= size
+        rows, done = feed.settle(number, index, [_Told(part.entries)])
+        assert rows == len(part.entries)
+        assert feed.settle(number, index, [_Told(part.entries)]) == (0, None)
+        if done:
+            whole[done.task.number] = [name for told in done.predictions() for name in told.ids]
+    assert whole == {task.number: [entry.id for entry in task.entries] for group in tasks for task in group}
+
+
+def test_few_parts_are_under_way_however_many_there_are():
+    drawn = 0
+
+    def groups():
+        nonlocal drawn
+        for number in range(10_000):
+            drawn += 1
+            yield [_task(number, 64)]
+
+    feed = Feed(groups(), 64)
+    out = list(feed.tickets(2))
+    assert sum(len(part.entries) for ticket in out for part in ticket.slices.values()) == 2 * tickets.ROWS_PER_CPU
+    assert drawn <= 2 * tickets.ROWS_PER_CPU / 64 + 1
+    assert list(feed.tickets(2)) == []
+    feed.settle(out[0].number, 0, [])
+    assert len(list(feed.tickets(2))) == 1
+
+
+def test_rows_of_one_table_stay_together():
+    tickets_ = list(Feed(iter([[_task(0, 20, "row"), _task(1, 20, "row")], [_task(2, 20)]]), 8).tickets(4))
+    assert [[part.part for part in ticket.slices.values()] for ticket in tickets_] == [
+        [0, 0, 0, 1, 1, 1],
+        [2],
+        [2],
+        [2],
+    ]
+
+
+def test_the_ledger_knows_what_was_begun_and_which_row_killed():
+    stages = pytest.importorskip("tuningfork.pipeline.ray.stages")
+
+    async def story():
+        ledger = stages.Ledger()
+        waiting = asyncio.ensure_future(ledger.number(0))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await ledger.add(list(Feed(iter([[_task(0, 4)]]), 4).tickets(1)))
+        assert await waiting == 0
+        assert (await ledger.begin(0))[1:] == ({}, 0)
+        assert (await ledger.begin(0))[1:] == ({}, 1)
+        await ledger.at(0, (0, 2))
+        _, doomed, before = await ledger.begin(0)
+        assert before == 2
+        assert list(doomed) == [(0, 2)]
+        await ledger.forget(0)
+        assert await ledger.begin(0) is None
+        late = asyncio.ensure_future(ledger.number(1))
+        await ledger.end(2)
+        assert await ledger.number(2) is None
+        assert not late.done()
+        await ledger.add(list(Feed(iter([[_task(0, 4)]]), 4).tickets(1)))
+        assert await late == 0
+
+    asyncio.run(story())
+
+
+# ---------------------------------------------------------------- on clusters of this machine
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tuningfork.load("fast", threads=1)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(40):
+        Image.fromarray(render(draw(4, index))).resize((160, 160)).save(folder / f"{index:03d}.jpg", quality=90)
+    (folder / "017.jpg").write_bytes(b"\xff\xd8\xff broken")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def many(pictures, tmp_path_factory):
+    """480 files."""
+    folder = tmp_path_factory.mktemp("many")
+    for copy in range(12):
+        for picture in pictures.iterdir():
+            os.link(picture, folder / f"{copy:02d}-{picture.name}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(model, many, tmp_path_factory):
+    file = tmp_path_factory.mktemp("whole") / "whole.parquet"
+    predict_files(model, [many], file, rows_of_a_part=100, workers=1)
+    return file.read_bytes()
+
+
+def _slow_and_deadly():
+    """What to run in each of the cluster's processes when it starts; goes there by value."""
+
+    def patch():
+        import os
+        import signal
+
+        from tuningfork.pipeline.ray import stages
+
+        read_entry = stages.read_entry
+
+        def deadly(reading, entry, fetch):
+            time.sleep(0.02)
+            if entry.location.endswith("kills.jpg") and not entry.error:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return read_entry(reading, entry, fetch)
+
+        stages.read_entry = deadly
+
+    return patch
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    engine.check()
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        made.add_node(num_cpus=1)
+        hook = {"worker_process_setup_hook": _slow_and_deadly()}
+        ray.init(address=made.address, log_to_driver=False, logging_level="error", runtime_env=hook)
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Slices of 64 rows, of which few are under way, and a close watch on the cluster."""
+    monkeypatch.setattr(engine, "SLICE", 64)
+    monkeypatch.setattr(engine, "LOOK", 0.2)
+    monkeypatch.setattr(tickets, "ROWS_PER_CPU", 64)
+    monkeypatch.setattr(tickets, "TICKETS_PER_CPU", 2)
+
+
+def _processes(title):
+    """Processes of Ray with that title, of the clusters that this process has started."""
+    return [pid for pid in _descendants(os.getpid()) if _command(pid).startswith(f"ray::{title}")]
+
+
+def _command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _descendants(pid):
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = [pid]
+    for parent in found:
+        found += [child for child, of in parents.items() if of == parent]
+    return found[1:]
+
+
+@pytest.mark.slow
+def test_killed_workers_cost_no_row(model, many, whole, tmp_path, cluster, small):
+    """SIGKILL of an actor and of a reader in mid-run; the bytes are those of a quiet run on one machine."""
+    left = ["MapWorker(MapBatches(Network)", "MapBatches(read)"]
+
+    def kill(done, total):
+        if done and left and (found := _processes(left[0])):
+            os.kill(found[0], signal.SIGKILL)
+            left.pop(0)
+
+    summary = predict_files(model, [many], tmp_path / "out.parquet", rows_of_a_part=100, engine="ray", progress=kill)
+    assert not left
+    assert (summary.rows, summary.failed) == (480, 12)
+    assert (tmp_path / "out.parquet").read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_the_row_that_kills_is_found_and_reported(model, pictures, tmp_path, cluster, small):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(10):
+        os.link(pictures / f"{index:03d}.jpg", folder / f"{index:03d}.jpg")
+    os.link(pictures / "000.jpg", folder / "005-kills.jpg")
+    summary = predict_files(model, [folder], tmp_path / "out.parquet", engine="ray")
+    assert (summary.rows, summary.failed) == (11, 1)
+    assert summary.errors[0].id == "005-kills"
+    assert "process that read it ended" in summary.errors[0].reason
+
+
+@pytest.mark.slow
+def test_nodes_come_and_go(model, many, whole, tmp_path, cluster, small):
+    """A node is added in mid-run, and used; then all but the first are lost."""
+    first, second = cluster.head_node, next(node for node in cluster.list_all_nodes() if node != cluster.head_node)
+    third, actors, left = None, set(), [32, 288]
+
+    def change(done, total):
+        nonlocal third
+        actors.update(_processes("MapWorker(MapBatches(Network)"))
+        if left and done >= left[0]:
+            left.pop(0)
+            if third is None:
+                third = cluster.add_node(num_cpus=2)
+                actors.clear()
+            else:
+                cluster.remove_node(third, allow_graceful=False)
+                cluster.remove_node(second, allow_graceful=False)
+
+    try:
+        predict_files(model, [many], tmp_path / "out.parquet", rows_of_a_part=100, engine="ray", progress=change)
+    finally:
+        for node in [node for node in cluster.list_all_nodes() if node != first]:
+            cluster.remove_node(node, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+    assert not left
+    assert len(actors) >= 4
+    assert (tmp_path / "out.parquet").read_bytes() == whole
+
+
+_ALONE = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_ray import _processes
+from tuningfork.pipeline.predict import load, predict_files
+from tuningfork.pipeline.ray import engine as ray
+killed = []
+
+def kill_one(done, total):
+    if done and not killed:
+        killed.extend(_processes("MapWorker(MapBatches(Network)")[:1])
+        os.kill(killed[0], signal.SIGKILL)
+
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, model, tmp_path):
+    """With relative paths and an actor that is killed; then another one, interrupted at its first rows."""
+    pytest.importorskip("ray")
+    os.symlink(pictures, tmp_path / "in")
+    predict_files(model, [tmp_path / "in"], tmp_path / "local.parquet", workers=1, rows_of_a_part=16)
+    run = "predict_files(load('fast'), ['in'], 'out.parquet', engine='ray', rows_of_a_part=16, progress=progress)"
+    command = [sys.executable, "-c", _ALONE + run.replace("progress)", "kill_one)"), str(Path(__file__).parent)]
+    home = str(Path(tuningfork.__file__).parents[1])
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": home}, "text": True}
+    done = subprocess.run(command, capture_output=True, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr) == ("", "")
+    ours, local = (pq.read_table(tmp_path / name) for name in ("out.parquet", "local.parquet"))
+    assert ours.drop_columns("path").equals(local.drop_columns("path"))
+
+    stopped = run.replace("out.parquet", "stopped").replace("progress)", "lambda done, total: print(done, flush=True))")
+    with subprocess.Popen(
+        [sys.executable, "-c", _ALONE + stopped, command[-1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    ) as process:
+        assert process.stdout
+        assert next(process.stdout) == "0\n"
+        assert next(process.stdout)
+        mine = _descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert mine
+    assert not [pid for pid in mine if _alive(pid)]
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

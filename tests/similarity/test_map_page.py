@@ -1,0 +1,293 @@
+"""The map: galaxies that are alike lie together, points show their pictures, and the page runs nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tuningfork.display.html import section, whole_page
+from tuningfork.model.bundle import write_bundle
+from tuningfork.model.embeddings import Embedder
+from tuningfork.model.model import load
+from tuningfork.similarity import map_page as drawing
+from tuningfork.similarity.map_page import Sample, galaxy_map, sampled
+from tuningfork.similarity.projection import LEAST, MapError, plane
+from tuningfork.simulation import simulate
+from tuningfork.tables.arrow import text_array, vector_array
+
+EMBEDDER = Embedder("small", "ab" * 32, 4, 6)
+HOSTILE = "<script>alert('1')</script>"
+
+
+def batches_of(count, size=7, missing=()):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(count, 6)).astype(np.float32)
+    values[list(missing)] = np.nan
+    columns = [text_array([f"g{n}" for n in range(count)]), text_array([f"{n}.jpg" for n in range(count)])]
+    schema = pa.schema([("id", pa.string()), ("path", pa.string()), EMBEDDER.field])
+    table = pa.Table.from_arrays([*columns, vector_array(values)], schema=schema)
+    return table.to_batches(max_chunksize=size), values
+
+
+# ------------------------------------------------------------------ which galaxies
+
+
+def test_few_galaxies_are_all_on_the_map_in_their_order():
+    batches, values = batches_of(30, missing=(4, 11))
+    sample = sampled(batches, 40)
+    good = [n for n in range(30) if n not in (4, 11)]
+    assert sample.ids == tuple(f"g{n}" for n in good)
+    assert sample.paths == tuple(f"{n}.jpg" for n in good)
+    assert set(sample.kinds) == {""}
+    assert (sample.seen, sample.failed) == (28, 2)
+    np.testing.assert_array_equal(sample.embeddings, values[good])
+
+
+def test_of_many_galaxies_a_seeded_sample_is_drawn_each_as_likely():
+    batches, _ = batches_of(200)
+    assert sampled(batches, 50, 3).ids == sampled(batches, 50, 3).ids
+    drawn = [set(sampled(batches, 50, seed).ids) for seed in range(60)]
+    assert {len(each) for each in drawn} == {50}
+    counts = np.array([sum(f"g{n}" in each for each in drawn) for n in range(200)])
+    # Each a binomial of 60 and 1/4: mean 15, standard deviation 3.4.
+    assert counts.min() > 1
+    assert counts.max() < 32
+    assert abs(counts[:100].mean() - 15) < 2
+
+
+def test_of_nothing_the_sample_is_empty():
+    batches, _ = batches_of(3, missing=(0, 1, 2))
+    assert sampled(batches).seen == sampled([]).seen == 0
+
+
+# ------------------------------------------------------------------ where they lie
+
+
+def test_too_few_galaxies_make_no_map():
+    with pytest.raises(MapError, match="at least 20"):
+        plane(np.eye(LEAST - 1))
+
+
+def test_without_umap_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(MapError, match=r"pip install 'tuningfork\[similar\]'"):
+        plane(np.random.default_rng(0).normal(size=(LEAST, 5)))
+
+
+@pytest.mark.slow
+def test_umap_puts_together_what_is_alike_and_the_seed_decides_it():
+    pytest.importorskip("umap")
+    rng = np.random.default_rng(1)
+    kinds = np.repeat(np.arange(3), 40)
+    values = 5 * np.eye(3, 12)[kinds] + rng.normal(0, 0.4, (120, 12))
+    places = plane(values, 7)
+    np.testing.assert_array_equal(places, plane(values, 7))
+    assert places.min() >= 0
+    assert places.max() <= 1
+    apart = np.linalg.norm(places[:, None] - places, axis=-1) + np.eye(120) * 9
+    near = np.argsort(apart, 1)[:, :5]
+    assert (kinds[near] == kinds[:, None]).mean() > 0.98
+
+
+# ------------------------------------------------------------------ how it looks
+
+
+class _Page(HTMLParser):
+    """Tags, addresses, and the labels of what can be chosen."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.addresses, self.inputs = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        about = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [about[key] for key in ("src", "href") if key in about]
+        if tag == "input":
+            self.inputs.append(about)
+
+
+@pytest.fixture(scope="module")
+def galaxies(tmp_path_factory):
+    return simulate(tmp_path_factory.mktemp("map") / "sim", 24, seed=2, workers=1) / "images_training_rev1"
+
+
+@pytest.fixture
+def flat(monkeypatch):
+    """The map without UMAP: embeddings lie where their first two numbers say."""
+    monkeypatch.setattr(drawing, "plane", lambda embeddings, seed: embeddings[:, :2])
+
+
+def sample_of(galaxies, count=24):
+    paths = [str(path) for path in sorted(galaxies.iterdir())[:count]]
+    places = np.random.default_rng(0).random((count, 6)).astype(np.float32)
+    kinds = tuple(("spiral", "round & smooth", "")[n % 3] for n in range(count))
+    return Sample(tuple(f"g{n}" for n in range(count)), tuple(paths), kinds, places, 100, 0)
+
+
+def test_each_galaxy_is_a_point_that_can_be_reached_by_keyboard(galaxies, flat):
+    sample = sample_of(galaxies)
+    html = galaxy_map(sample)
+    page = _Page(html)
+    points = [about for about in page.inputs if "aria-label" in about]
+    assert {about["type"] for about in points} == {"radio"}
+    assert {about["name"] for about in points} == {"galaxy"}
+    assert sorted(about["aria-label"] for about in points) == sorted(
+        f"{name}, {kind}" if kind else name for name, kind in zip(sample.ids, sample.kinds, strict=True)
+    )
+    assert "24 galaxies, drawn at random from 100" in html
+    assert {"script", "img", "iframe", "link"}.isdisjoint(page.tags)
+    assert "http" not in html
+    # One box for each kind, with its number of galaxies.
+    assert sum(about["type"] == "checkbox" for about in page.inputs) == 3
+    for words in ("spiral (8)", "round &amp; smooth (8)", "no class (8)"):
+        assert words in html
+
+
+def test_a_point_shows_its_own_picture(galaxies, flat):
+    import base64
+    import io
+
+    from PIL import Image
+
+    from tuningfork.experiments.report.galaxies import thumbnail
+
+    sample = sample_of(galaxies)
+    html = galaxy_map(sample)
+    sheet = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^)]*)\)", html)[1])))
+    assert sheet.size == (5 * 64, 5 * 64)
+    pixels = np.asarray(sheet).astype(float)
+    found = re.findall(r'left:([\d.]+)%;top:([\d.]+)%;--c:(\d+);--r:(\d+)"><input[^>]*aria-label="g(\d+)', html)
+    assert len(found) == 24
+    for x, y, column, row, name in found:
+        np.testing.assert_allclose((float(x), float(y)), 2 + 96 * sample.embeddings[int(name), :2], atol=0.01)
+        own = thumbnail(sample.paths[int(name)], 0.5, 64).astype(float)
+        cell = pixels[int(row) * 64 :, int(column) * 64 :][:64, :64]
+        assert np.abs(cell - own).mean() < 8
+
+
+def test_the_arrow_keys_go_to_a_near_point():
+    places = np.random.default_rng(4).random((400, 2)).astype(np.float32)
+    order = drawing._to_and_fro(places)
+    assert sorted(order.tolist()) == list(range(400))
+    steps = np.linalg.norm(np.diff(places[order], axis=0), axis=1)
+    assert np.median(steps) < 0.1
+    assert steps.max() < 0.5
+
+
+def test_names_are_text_and_lost_pictures_are_told(flat):
+    names = (HOSTILE,) * 20
+    sample = Sample(names, ("/nowhere/x.jpg",) * 20, names, np.random.default_rng(0).random((20, 6)), 20, 0)
+    html = galaxy_map(sample)
+    assert HOSTILE not in html
+    assert "script" not in _Page(html).tags
+    assert "20 pictures are not where they were" in html
+
+
+@pytest.mark.slow
+def test_points_answer_to_pointer_keys_and_boxes_in_a_browser(galaxies, flat, tmp_path):
+    api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    page = tmp_path / "map.html"
+    page.write_text(whole_page("Map", [], [section("map", "Map", galaxy_map(sample_of(galaxies)))]), "utf-8")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        screen = browser.new_page(viewport={"width": 390, "height": 800})
+        said = []
+        screen.on("console", lambda message: said.append(message.text))
+        screen.on("pageerror", lambda error: said.append(str(error)))
+        screen.goto(page.as_uri())
+        points, cards = screen.locator(".map .p input"), screen.locator(".map .p b")
+
+        def shown():
+            return [row for row in range(24) if cards.nth(row).is_visible()]
+
+        assert shown() == []
+        points.nth(4).hover()
+        assert shown() == [4]
+        points.nth(9).focus()
+        screen.keyboard.press("ArrowRight")
+        assert points.nth(10).is_checked()
+        assert 10 in shown()
+        screen.get_by_label("close the picture").check()
+        assert 10 not in shown()
+        screen.get_by_label("spiral (8)").uncheck()
+        assert sum(points.nth(row).is_visible() for row in range(24)) == 16
+        width = screen.locator(".plane").bounding_box()["width"]
+        screen.get_by_label("4×").check()
+        assert screen.locator(".plane").bounding_box()["width"] == pytest.approx(4 * width, rel=0.01)
+        assert screen.evaluate("document.documentElement.scrollWidth") <= 390
+        assert said == []
+        browser.close()
+
+
+@pytest.mark.slow
+def test_the_command_draws_tables_and_pictures(run, galaxies, tmp_path):
+    pytest.importorskip("umap")
+    (tmp_path / "moved").mkdir()
+    for path in galaxies.iterdir():
+        shutil.copy(path, tmp_path / "moved")
+    run("predict", tmp_path / "moved", "-o", tmp_path / "votes.parquet", "--embeddings", "--model", "fast")
+    shutil.move(tmp_path / "moved", tmp_path / "elsewhere")
+    said = run("map", tmp_path / "votes.parquet", "-o", tmp_path / "a.html", "--images", tmp_path / "elsewhere").stdout
+    assert "24 of 24 galaxies" in said
+    assert "not where they were" not in (tmp_path / "a.html").read_text("utf-8")
+    run("map", galaxies, "-o", tmp_path / "b.html", "--model", "fast", "--points", "20")
+    page = (tmp_path / "b.html").read_text("utf-8")
+    assert "default-src 'none'" in page
+    assert sum("aria-label" in about for about in _Page(page).inputs) == 20
+
+
+def test_the_command_says_what_is_missing(run, galaxies, tmp_path):
+    run("predict", galaxies, "-o", tmp_path / "votes.parquet", "--model", "fast")
+    assert "--embeddings" in run("map", tmp_path / "votes.parquet", "-o", tmp_path / "a.html", code=1).stderr
+    some = sorted(galaxies.iterdir())[:3]
+    assert "at least 20" in run("map", *some, "-o", tmp_path / "a.html", "--model", "fast", code=1).stderr
+    assert not (tmp_path / "a.html").exists()
+
+
+# ------------------------------------------------------------------ in a report
+
+
+def study_of(galaxies, tree, folder=None):
+    from types import SimpleNamespace
+
+    paths = tuple(str(path) for path in sorted(galaxies.iterdir()))
+    run = SimpleNamespace(
+        name="small/seed-0", network="mobilenetv2_100", folder=folder, ids=tuple(map(str, range(24))), paths=paths,
+        classes=np.arange(24) % 8 - 1, tree=tree, recipe={"crop": 0.5}, predicted=None, parts=np.array(["test"] * 24),
+        probability=np.full((24, 7), 1 / 7),
+    )  # fmt: skip
+    return SimpleNamespace(runs=[run])
+
+
+def test_a_report_maps_its_galaxies_by_its_best_run(galaxies, flat, gz2, tmp_path, monkeypatch):
+    from tuningfork.experiments.report import map_section as module
+
+    write_bundle(load("fast").bundle, tmp_path / "bundle")
+    study = study_of(galaxies, gz2, tmp_path)
+    monkeypatch.setattr(module, "best_run", lambda runs, kind: runs[0] if runs else None)
+    (name, _, html), seen = module.mapped(study)
+    assert name == "map"
+    assert seen == {"run": "small/seed-0", "galaxies": 24, "of": 24, "without_picture": 0}
+    assert sum("aria-label" in about for about in _Page(html).inputs) == 24
+    assert "no class (3)" in html
+    (_, _, html), seen = module.mapped(study, points=21)
+    assert (seen["galaxies"], seen["of"]) == (21, 24)
+
+
+def test_a_report_without_a_model_says_so(galaxies, gz2, tmp_path):
+    from tuningfork.experiments.report.map_section import mapped
+
+    (_, _, html), seen = mapped(study_of(galaxies, gz2, tmp_path))
+    assert seen == {"absent": "No run has its bundle any more"}
+    assert "No run has its bundle any more." in html

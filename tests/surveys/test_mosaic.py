@@ -1,0 +1,218 @@
+"""Mosaics and tiles as a source of pictures by position."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuningfork.images.read import PictureError
+from tuningfork.surveys.mosaic import MosaicError, MosaicSource
+from tuningfork.surveys.tiles import read_tiles
+from tuningfork.tables.angles import angle, degrees
+
+fits = pytest.importorskip("astropy.io.fits")
+pytest.importorskip("reproject")
+from astropy.coordinates import Angle
+from astropy.wcs import WCS
+
+SIDE, STEP, SCALE = 240, 90, 0.5
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def camera(angle: float = 0, mirrored: bool = False, ra: float = 150.0) -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [ra, 30]
+    wcs.wcs.crpix = [(SIDE + 1) / 2] * 2
+    turn = math.radians(angle)
+    turned = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    wcs.wcs.cd = np.diag([-1, 1]) @ turned @ np.diag([-1 if mirrored else 1, 1]) * SCALE / 3600
+    return wcs
+
+
+def seen(wcs: WCS, places: np.ndarray, brightness: tuple[float, ...] = (100.0,)) -> np.ndarray:
+    """Point sources at places (N, 2), degrees: (B, SIDE, SIDE)."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    image = np.full((SIDE, SIDE), 1e-3)
+    for column, row in wcs.all_world2pix(places, 0):
+        image += np.exp(-((x - column) ** 2 + (y - row) ** 2) / 4.5)
+    return (image * np.array(brightness)[:, None, None]).astype(np.float32)
+
+
+def tiled(folder: Path, image: np.ndarray, wcs: WCS, *, border: int = 5, band: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    for row in range(0, SIDE, STEP):
+        for column in range(0, SIDE, STEP):
+            rows, columns = (slice(max(0, n - 12), min(SIDE, n + STEP + 12)) for n in (row, column))
+            tile = image[..., rows, columns].copy()
+            for edge in (np.s_[..., :border, :], np.s_[..., -border:, :], np.s_[..., :border], np.s_[..., -border:]):
+                tile[edge] = np.nan
+            name = f"t{row}-{column}{band and f'-{band}'}.fits"
+            fits.writeto(folder / name, np.squeeze(tile), wcs[rows, columns].to_header())
+    return folder
+
+
+#: Two in the middle of tiles, two at their borders.
+PLACES = np.array([[150.0, 30.0], [150.008, 30.0055], [149.993, 29.9935], [150.0035, 29.996]])
+
+
+@pytest.mark.parametrize(("angle", "mirrored"), [(0, False), (90, True), (33, False), (210, True)])
+def test_positions_are_in_the_middle_and_north_is_up(tmp_path: Path, angle: float, mirrored: bool) -> None:
+    wcs = camera(angle, mirrored)
+    beside = PLACES + np.array([0, 6 / 3600])
+    image = seen(wcs, np.concatenate([PLACES, beside]))
+    source = MosaicSource(tiled(tmp_path / "tiles", image, wcs))
+    for ra, dec in PLACES:
+        cutout = source.cutout(ra, dec, 24.0, 97)
+        light = cutout.picture.astype(float).mean(2) ** 3
+        scale = 24 / 97
+        for north in (0, 6):
+            row = round(48 - north / scale)
+            part = light[row - 6 : row + 7, 42:55]
+            y, x = np.mgrid[row - 6 : row + 7, 42:55]
+            assert abs((part * x).sum() / part.sum() - 48) * scale < 0.05
+            assert abs((part * y).sum() / part.sum() - (48 - north / scale)) * scale < 0.05
+        assert cutout.provenance.source == "mosaic"
+        assert cutout.provenance.pixel_scale == pytest.approx(scale)
+        assert cutout.provenance.layer.startswith("t")
+
+
+@pytest.mark.parametrize("ra", [0.0, 359.9999])
+def test_right_ascension_goes_round(tmp_path: Path, ra: float) -> None:
+    wcs = camera(ra=ra)
+    place = np.array([[(ra + 0.004) % 360, 30.0]])
+    source = MosaicSource(tiled(tmp_path / "tiles", seen(wcs, place), wcs))
+    picture = source.cutout(*place[0], 16.0, 33).picture
+    assert np.unravel_index(picture.mean(2).argmax(), (33, 33)) == (16, 16)
+
+
+def test_bands_come_from_files_planes_or_units(tmp_path: Path) -> None:
+    wcs = camera()
+    image = seen(wcs, PLACES, (1.0, 2.0, 3.0))
+    for band, plane in zip("gri", image, strict=True):
+        tiled(tmp_path / "apart", plane, wcs, band=band)
+    tiled(tmp_path / "cubes", image, wcs)
+    apart = MosaicSource(tmp_path / "apart" / "t*-{band}.fits", bands="gri", stretch="hst")
+    cubes = MosaicSource(tmp_path / "cubes", stretch="hst")
+    grey = MosaicSource(tmp_path / "cubes", bands=[1])
+    one, other = (source.cutout(150, 30, 20, 40).picture for source in (apart, cubes))
+    assert np.array_equal(one, other)
+    assert np.ptp(grey.cutout(150, 30, 20, 40).picture.astype(int), axis=2).max() == 0
+    with pytest.raises(FileNotFoundError, match="no file of band z"):
+        MosaicSource(tmp_path / "apart" / "t*-{band}.fits", bands="grz")
+    with pytest.raises(FileNotFoundError, match="which bands"):
+        MosaicSource(tmp_path / "apart" / "t*-{band}.fits")
+
+
+def test_outside_blank_and_impossible_places_are_reasons(tmp_path: Path) -> None:
+    wcs = camera()
+    image = seen(wcs, PLACES)
+    image[:, 100:140, 60:80] = np.nan
+    image[:, :60, :60] = 0
+    fits.writeto(tmp_path / "one.fits", image, wcs.to_header())
+    source = MosaicSource(tmp_path / "one.fits")
+
+    def place(column: float, row: float) -> tuple[float, float]:
+        return tuple(map(float, wcs.all_pix2world([[column, row]], 0)[0]))
+
+    hole = place(70, 120)
+    for where, reason in (
+        ((10.0, -30.0), r"outside of all tiles \(1\)"),
+        (hole, "middle of the frame has no data"),
+        (place(SIDE + 14, 120), "has no data, more than half"),
+        (place(28, 28), "no data: the tiles are blank there"),
+        ((math.nan, 30.0), "no position"),
+        ((400.0, 30.0), "outside of 0–360"),
+    ):
+        with pytest.raises(PictureError, match=reason):
+            source.cutout(*where, 35.0 if where == hole else 20.0, 40)
+    for size in (0.0, math.nan, 1.0, 1e9):
+        with pytest.raises(PictureError, match=r"arcsec|px"):
+            source.cutout(150, 30, size, 40)
+    assert "of the frame has no data" in source.cutout(*place(95, 120), 30.0, 60).warning
+    assert source.cutout(150, 30, 30.0, 60).warning == ""
+
+
+def test_files_that_cannot_be_used_are_skipped_by_name(tmp_path: Path) -> None:
+    folder = tiled(tmp_path / "tiles", seen(camera(), PLACES), camera())
+    (folder / "broken.fits").write_bytes(b"SIMPLE  =  no")
+    fits.writeto(folder / "nowhere.fits", np.zeros((20, 20), np.float32))
+    source = MosaicSource(folder)
+    assert {Path(path).name: reason for path, reason in source.skipped}["nowhere.fits"] == "no WCS"
+    assert len(source.skipped) == 2
+    assert source.cutout(150, 30, 20, 40).picture.max() > 200
+    with pytest.raises(MosaicError, match=r"nowhere\.fits: no WCS"):
+        MosaicSource(folder / "nowhere.fits")
+    with pytest.raises(FileNotFoundError, match="no FITS file"):
+        MosaicSource(_empty(tmp_path))
+
+
+def _empty(tmp_path: Path) -> Path:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+def test_where_tiles_lie_is_kept_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiled(tmp_path / "tiles", seen(camera(), PLACES), camera())
+    looked: list[str] = []
+
+    def counted(path: str, *rest: object) -> object:
+        looked.append(path)
+        return original(path, *rest)
+
+    original: Callable[..., object] = read_tiles.__globals__["_looked_at"]
+    monkeypatch.setattr("tuningfork.surveys.tiles._looked_at", counted)
+    MosaicSource(folder)
+    assert len(looked) == 9
+    MosaicSource(folder)
+    assert len(looked) == 9
+    first = sorted(folder.iterdir())[0]
+    first.write_bytes(first.read_bytes() + bytes(2880))
+    MosaicSource(folder)
+    assert looked[9:] == [str(first)]
+    for file in (tmp_path / "cache").rglob("*.json"):
+        file.write_text("{")
+    MosaicSource(folder)
+    assert len(looked) == 19
+
+
+# ---------------------------------------------------------------- positions
+
+
+@pytest.mark.parametrize(("value", "is_ra", "number"), [
+    ("12:34:56.7", True, 15 * (12 + 34 / 60 + 56.7 / 3600)), ("01h00m00s", True, 15), (" 185.5 ", True, 185.5),
+    ("-01:02:03", False, -(1 + 2 / 60 + 3 / 3600)), ("+10d30m", False, 10.5), (3, False, 3),
+    ("−01 02 03", False, -(1 + 2 / 60 + 3 / 3600)),
+])  # fmt: skip
+def test_positions_are_read_as_people_write_them(value: object, is_ra: bool, number: float) -> None:
+    assert degrees(value, "x", is_ra=is_ra) == (pytest.approx(number), "")
+
+
+@given(st.sampled_from(["", "-", "+"]), st.integers(0, 23), st.integers(0, 59), st.floats(0, 59.9), st.booleans())
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_sexagesimal_angles_are_astropys(sign: str, whole: int, minutes: int, seconds: float, hours: bool) -> None:
+    text = f"{sign}{whole:02d}:{minutes:02d}:{seconds:09.6f}"
+    expected = Angle(text, unit="hourangle" if hours else "deg").deg
+    assert angle(text, hours=hours) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("value", "is_ra", "reason"), [
+    (math.nan, True, "no position: column 'x' is empty"), (None, True, "is empty"), ("", False, "is empty"),
+    (361, True, "361 is outside of 0…360"), (-91, False, "-91 is outside"), ("x", True, "'x' is no number of degrees"),
+    ("12:61:00", True, "no angle"), (math.inf, True, "outside"), (object(), True, "no number"),
+])  # fmt: skip
+def test_a_wrong_position_is_a_reason(value: object, is_ra: bool, reason: str) -> None:
+    number, told = degrees(value, "x", is_ra=is_ra)
+    assert reason in told
+    assert math.isnan(number)

@@ -1,0 +1,344 @@
+"""Tables keep their values, nulls, units and descriptions in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuningfork.model.predictions import kaggle_schema, output_schema
+from tuningfork.tables import FORMATS, CatalogError, Column, arrow_schema, read_table, table_format, table_writer
+from tuningfork.votes.label_table import read_votes
+from tuningfork.votes.tree import load_tree
+
+fits = pytest.importorskip("astropy.io.fits")
+votable = pytest.importorskip("astropy.io.votable")
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+TREE = load_tree("gz2")
+ENDINGS = [".csv", ".parquet", ".fits", ".vot", ".ecsv"]
+QUICK = settings(max_examples=50, deadline=None, derandomize=True)
+IDS = ["100008", "ζ Reticuli", 'with "quotes", commas', "two\nlines"]
+REASON = "damaged or truncated file: größer “als” 2 × 3, schade"
+
+
+def prediction_schema() -> pa.Schema:
+    radius = arrow_schema([Column("petro_r90", pa.float64(), "Petrosian radius (90 % of the light)", "arcsec")])
+    return pa.schema([*output_schema(TREE), *radius])
+
+
+def predictions(schema: pa.Schema) -> pa.Table:
+    """Four rows; the last has no prediction, the third a question that nobody was asked."""
+    rng = np.random.default_rng(0)
+    columns = {}
+    for field in schema:
+        if pa.types.is_floating(field.type):
+            values = rng.random(4).astype(field.type.to_pandas_dtype())
+            if field.name.startswith("bulge_shape"):
+                values[2] = np.nan
+            columns[field.name] = pa.array(values, mask=np.array([False, False, False, True]))
+    columns |= {
+        "id": pa.array(IDS),
+        "path": pa.array(["a.jpg", "ö/b.jpg", "c.jpg", "d.jpg"]),
+        "warning": pa.array(["", "a part without data", "", ""]),
+        "error": pa.array(["", "", "", REASON]),
+        "class": pa.array([0, 6, 3, None], pa.int8()),
+        "class_name": pa.array(["completely round", "irregular", "lenticular", ""]),
+        "clean": pa.array([True, False, True, False]),
+        "out_of_domain": pa.array([False, True, False, None]),
+    }
+    return pa.table([columns[field.name] for field in schema], schema=schema)
+
+
+def written(path: Path, *tables: pa.Table, schema: pa.Schema | None = None) -> Path:
+    with table_writer(path, schema or tables[0].schema) as write:
+        for table in tables:
+            write(table)
+    return path
+
+
+def described(schema: pa.Schema) -> dict[str, tuple[str, str]]:
+    return {
+        field.name: (field.metadata[b"description"].decode(), field.metadata.get(b"unit", b"").decode())
+        for field in schema
+    }
+
+
+def same(got: Iterable[object], expected: Iterable[object]) -> bool:
+    """Equal, where a missing text is the empty one and a missing number is not a number."""
+
+    def plain(value: object) -> object:
+        if value is None or value is np.ma.masked or (isinstance(value, float | np.floating) and math.isnan(value)):
+            return ""
+        return value.decode() if isinstance(value, bytes) else value
+
+    return [plain(v) for v in got] == [plain(v) for v in expected]
+
+
+# ---------------------------------------------------------------- out and in again
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_predictions_come_back_as_they_were(tmp_path: Path, ending: str) -> None:
+    table = predictions(prediction_schema())
+    again = read_table(written(tmp_path / f"t{ending}", table))
+    assert again.column_names == table.column_names
+    for name in table.column_names:
+        got, expected = again[name].to_pylist(), table[name].to_pylist()
+        if pa.types.is_floating(table.schema.field(name).type):
+            expected = [math.nan if value is None else value for value in expected]
+            got = [math.nan if value is None else value for value in got]
+            # A CSV's shortest decimals of a float32 are read as a float64.
+            np.testing.assert_allclose(got, expected, rtol=1e-7 if ending == ".csv" else 0)
+        else:
+            assert same(got, expected), name
+    assert again["class"].null_count == 1
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_tables_are_written_in_parts(tmp_path: Path, ending: str) -> None:
+    table = predictions(prediction_schema())
+    path = written(tmp_path / f"t{ending}", table, table.slice(0, 0), table.slice(1, 2))
+    assert same(read_table(path)["id"].to_pylist(), [*IDS, *IDS[1:3]])
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_table_without_rows_keeps_its_columns(tmp_path: Path, ending: str) -> None:
+    schema = prediction_schema()
+    again = read_table(written(tmp_path / f"t{ending}", schema=schema))
+    assert again.num_rows == 0
+    assert again.column_names == schema.names
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_error_leaves_the_old_table_and_nothing_else(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"t{ending}"
+    path.write_text("old")
+    table = predictions(prediction_schema())
+    with pytest.raises(RuntimeError), table_writer(path, table.schema) as write:  # noqa: PT012
+        write(table)
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whole_numbers_of_every_width_come_back(tmp_path: Path, ending: str) -> None:
+    values = {
+        "int8": [-128, 127, -1, None],
+        "uint8": [0, 255, 1, None],
+        "int16": [-32768, 32767, -1, None],
+        "int32": [-(2**31), 2**31 - 1, -1, None],
+        "uint32": [0, 2**32 - 1, 1, None],
+        "int64": [-(2**62), 2**62, -1, None],
+    }
+    schema = arrow_schema([Column(name, getattr(pa, name)(), "a count") for name in values])
+    again = read_table(written(tmp_path / f"t{ending}", pa.table(values, schema=schema)))
+    assert again.to_pydict() == values
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8).map(str.strip), min_size=1, max_size=4)
+)
+@settings(QUICK, max_examples=15)
+def test_any_text_comes_back_from_every_format(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("texts")
+    schema = arrow_schema([Column("n", pa.int8(), "a number"), Column("text", pa.string(), "a text")])
+    table = pa.table({"n": [1] * len(texts), "text": texts}, schema=schema)
+    for ending in ENDINGS:
+        again = read_table(written(folder / f"t{ending}", table), text=True)["text"].to_pylist()
+        assert same(again, texts), ending
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_any_description_unit_and_name_can_be_written(tmp_path: Path, ending: str) -> None:
+    schema = arrow_schema([
+        Column("größe", pa.float64(), "Größe\nin zwei Zeilen – 2 × 3 " + "und weiter " * 30, "arcsec"),
+        Column("flux", pa.float64(), "Flux", "nanomaggy"),
+        Column("odd", pa.float64(), "", "furlong per fortnight!"),
+    ])  # fmt: skip
+    path = written(tmp_path / f"t{ending}", pa.table([[1.5, 2.5]] * 3, schema=schema))
+    again = read_table(path)
+    assert [column.to_pylist() for column in again.columns] == [[1.5, 2.5]] * 3
+    assert again.column_names[1:] == ["flux", "odd"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_campaigns_own_layout_can_be_read_as_votes(tmp_path: Path, ending: str) -> None:
+    values = np.random.default_rng(1).random((3, 37))
+    arrays = [pa.array(["1", "2", "3"]), *(pa.array(v, mask=np.array([False, False, True])) for v in values.T)]
+    path = written(tmp_path / f"t{ending}", pa.table(arrays, schema=kaggle_schema(TREE)))
+    read = read_votes(path, TREE)
+    assert read.ids == ("1", "2", "3")
+    assert not read.errors
+    assert np.array_equal(read.values[:2], values[:2])
+    assert np.isnan(read.values[2]).all()
+
+
+# ---------------------------------------------------------------- what other readers see
+
+
+def test_parquet_fields_carry_description_and_unit(tmp_path: Path) -> None:
+    table = predictions(prediction_schema())
+    path = written(tmp_path / "t.parquet", table)
+    assert described(pyarrow.parquet.read_schema(path)) == described(table.schema)
+    frame = pandas.read_parquet(path)
+    assert list(frame.columns) == table.column_names
+    assert same(frame["id"], IDS)
+    assert frame["class"].isna().tolist() == [False, False, False, True]
+    assert np.array_equal(frame["bar_yes_fraction"], table["bar_yes_fraction"].to_pandas(), equal_nan=True)
+
+
+def test_csv_is_plain_for_pandas_and_for_csv(tmp_path: Path) -> None:
+    table = predictions(prediction_schema())
+    path = written(tmp_path / "t.csv", table)
+    frame = pandas.read_csv(path, keep_default_na=False, na_values={"class": [""], "bar_yes_fraction": [""]})
+    assert frame["id"].tolist() == IDS
+    assert frame["error"].tolist() == ["", "", "", REASON]
+    assert frame["class"].isna().tolist() == [False, False, False, True]
+    np.testing.assert_allclose(frame["bar_yes_fraction"], table["bar_yes_fraction"].to_pandas(), rtol=1e-7)
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == IDS
+    assert [row["clean"] for row in rows] == ["true", "false", "true", "false"]
+    assert rows[3]["class"] == ""
+
+
+def test_fits_headers_carry_name_unit_and_comment(tmp_path: Path) -> None:
+    table = predictions(prediction_schema())
+    path = written(tmp_path / "t.fits", table)
+    with fits.open(path) as hdus:
+        header, data = hdus[1].header, hdus[1].data
+        assert header["TFIELDS"] == len(table.column_names)
+        for number, (name, (text, unit)) in enumerate(described(table.schema).items(), 1):
+            assert header[f"TTYPE{number}"] == name
+            assert header[f"TCOMM{number}"] == text
+            assert header.get(f"TUNIT{number}", "") == unit
+        column = table.column_names.index("class") + 1
+        assert data["class"].tolist() == [0, 6, 3, header[f"TNULL{column}"]]
+        assert np.array_equal(data["petro_r90"][:3], table["petro_r90"].to_numpy()[:3])
+        assert np.isnan(data["petro_r90"][3])
+        assert data["clean"].tolist() == [True, False, True, False]
+        hdus.verify("exception")
+    with fits.open(path, logical_as_bytes=True) as hdus:
+        assert hdus[1].data["out_of_domain"].tobytes() == b"FTF\0"
+    with pytest.warns(AstropyUserWarning, match="NULL"):  # astropy's own reader knows no unknown truth
+        seen = Table.read(path)
+    assert same(seen["id"], IDS)
+    assert same(seen["error"], ["", "", "", REASON])
+    assert seen["class"].mask.tolist() == [False, False, False, True]
+    assert str(seen["petro_r90"].unit) == "arcsec"
+
+
+def test_votable_fields_carry_description_and_unit(tmp_path: Path) -> None:
+    table = predictions(prediction_schema())
+    path = written(tmp_path / "t.vot", table)
+    assert votable.validate(path, io.StringIO())
+    seen = votable.parse_single_table(path)
+    for field, (name, (text, unit)) in zip(seen.fields, described(table.schema).items(), strict=True):
+        # XML breaks long lines, at hyphens too.
+        assert (field.name, "".join(field.description.split())) == (name, "".join(text.split()))
+        assert str(field.unit or "") == unit
+    assert same(seen.array["id"], IDS)
+    assert same(seen.array["error"], ["", "", "", REASON])
+    assert seen.array["class"].mask.tolist() == [False, False, False, True]
+    assert seen.array["clean"].tolist() == [True, False, True, False]
+
+
+def test_ecsv_header_carries_description_and_unit(tmp_path: Path) -> None:
+    table = predictions(prediction_schema())
+    path = written(tmp_path / "t.ecsv", table)
+    assert path.read_text("utf-8").startswith("# %ECSV")
+    seen = Table.read(path, format="ascii.ecsv")
+    found = {name: (seen[name].description or "", str(seen[name].unit or "")) for name in seen.colnames}
+    assert found == described(table.schema)
+    assert same(seen["id"], IDS)
+    assert same(seen["class"], [0, 6, 3, None])
+
+
+def test_output_columns_are_all_described() -> None:
+    for schema in (output_schema(TREE), kaggle_schema(TREE)):
+        assert all(len(text) > 10 for text, _ in described(schema).values())
+
+
+def test_without_astropy_its_formats_name_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "astropy.table", None)
+    for ending in (".fits", ".ecsv"):
+        with pytest.raises(CatalogError, match=r"pip install 'tuningfork\[sky\]'"), \
+             table_writer(tmp_path / f"t{ending}", prediction_schema()):  # fmt: skip
+            pytest.fail("the work began")
+    assert os.listdir(tmp_path) == []
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_extensions_are_told_apart_in_either_case(ending: str) -> None:
+    assert table_format(f"a{ending}") == table_format(Path(f"b{ending.upper()}")) == FORMATS[ending]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.csv.gz", "a.xlsx", ".csv"])
+def test_another_extension_is_refused_with_the_list(tmp_path: Path, name: str) -> None:
+    for act in (table_format, read_table, lambda path: read_votes(path, TREE)):
+        with pytest.raises(CatalogError, match=r"is none of \.csv, \.parquet") as caught:
+            act(tmp_path / name)
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_missing_file_is_named(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(CatalogError, match=f"none{ending}: no such file; check its name"):
+        read_table(tmp_path / f"none{ending}")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"nonsense\n1\n", bytes(range(256)) * 20, b"\xff\xfe" + bytes(99)])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_damaged_file_is_named_with_a_remedy(tmp_path: Path, ending: str, content: bytes) -> None:
+    path = tmp_path / f"t{ending}"
+    path.write_bytes(content)
+    with pytest.raises(CatalogError) as caught:
+        read_votes(path, TREE)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert ";" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("ending", ENDINGS[1:])
+def test_a_truncated_table_is_refused(tmp_path: Path, ending: str) -> None:
+    path = written(tmp_path / f"t{ending}", predictions(prediction_schema()))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    with pytest.raises(CatalogError, match="cannot be read as"):
+        read_table(path)
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(CatalogError, match="cannot be read as csv"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_column_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    Table({"id": [1, 2], "spectrum": [[[1.0, 2.0]], [[3.0, 4.0]]]}).write(tmp_path / "t.fits")
+    with pytest.raises(CatalogError, match=r"column 'spectrum' cannot be read.*; leave it out"):
+        read_table(tmp_path / "t.fits")
+
+
+def test_units_that_fits_does_not_know_are_no_trouble(tmp_path: Path) -> None:
+    column = fits.Column(name="a", format="E", unit="furlong", array=[1.0, 2.0])
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column])]).writeto(tmp_path / "t.fits")
+    assert read_table(tmp_path / "t.fits")["a"].to_pylist() == [1, 2]

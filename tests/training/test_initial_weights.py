@@ -1,0 +1,211 @@
+"""First weights: from a file, from timm's hub, or none; said, checked, and never from a pickle."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvision
+
+import timm
+from huggingface_hub import constants
+from safetensors.torch import save_file
+
+from tuningfork.simulation import simulate
+from tuningfork.training.initial import weights as start_module
+from tuningfork.training.initial.weights import begin, check_start
+from tuningfork.training.join import TrainError
+from tuningfork.training.network import MorphologyNetwork
+from tuningfork.training.recipe import Recipe
+from tuningfork.training.train import train
+
+NAME = "mobilenetv3_small_050"
+RECIPE = Recipe(network=NAME, start="imagenet", size=32, epochs=1, batch=16, views=1, validation=0.2)
+
+
+def weights(name=NAME, seed=1, **options):
+    torch.manual_seed(seed)
+    return {key: value.contiguous() for key, value in timm.create_model(name, **options).state_dict().items()}
+
+
+@pytest.fixture
+def file(tmp_path):
+    save_file(weights(), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+@pytest.fixture
+def network(gz2):
+    torch.manual_seed(0)
+    return MorphologyNetwork(NAME, gz2, hidden=8)
+
+
+class Hub:
+    """Stands for the HTTP client of the hub."""
+
+    def __init__(self, error=None):
+        self.error, self.asked = error, []
+
+    def head(self, address, timeout):
+        self.asked.append((address, timeout))
+        if self.error:
+            raise self.error
+
+
+# ------------------------------------------------------------------ from a file
+
+
+@pytest.mark.parametrize("options", [{}, {"num_classes": 0}, {"num_classes": 10}])
+def test_a_file_of_weights_becomes_the_body(network, tmp_path, options):
+    expected = weights(**options)
+    path = tmp_path / "w.safetensors"
+    save_file(expected, path)
+    head = {key: value.clone() for key, value in network.head.state_dict().items()}
+    said = []
+    assert begin(network, RECIPE, path, [], said.append) == "w.safetensors"
+    assert said == [f"{NAME} begins with the weights of w.safetensors"]
+    for key, value in network.body.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+    for key, value in network.head.state_dict().items():
+        assert torch.equal(value, head[key])
+
+
+@pytest.mark.slow
+def test_the_head_of_a_vgg_is_left_out(gz2, tmp_path):
+    """Its two wide layers are not ours; all that is, is loaded."""
+    network = MorphologyNetwork("vgg11", gz2, task="votes")
+    everything = weights("vgg11")
+    expected = {key: value for key, value in everything.items() if key.startswith("features")}
+    save_file(everything, tmp_path / "w.safetensors")
+    begin(network, Recipe(network="vgg11", start="imagenet"), tmp_path / "w.safetensors", [], print)
+    found = network.body.state_dict()
+    assert set(found) == set(expected)
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".ckpt", ".pkl", ""])
+def test_pickles_are_refused_by_name(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(b"")
+    with pytest.raises(TrainError, match="never from pickles"):
+        check_start(RECIPE, path)
+
+
+def test_other_weights_than_the_recipes_are_refused(tmp_path):
+    check_start(RECIPE, tmp_path / "any.safetensors")
+    check_start(RECIPE, None)
+    with pytest.raises(TrainError, match=r"begins with a\.tflite"):
+        check_start(RECIPE.changed(start="a.tflite"), tmp_path / "b.tflite")
+    with pytest.raises(TrainError, match="begins from scratch"):
+        check_start(Recipe(), tmp_path / "b.safetensors")
+    with pytest.raises(TrainError, match="give that file with --start"):
+        check_start(RECIPE.changed(start="a.tflite"), None)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"\xff" * 100, (8).to_bytes(8, "little") + b'{"a": 1}', b"\x80\x04\x95pickle"]
+)
+def test_a_file_that_holds_no_weights_is_told(network, tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(TrainError, match=rf"^{path}: "):
+        begin(network, RECIPE, path, [], print)
+
+
+def test_weights_of_another_network_are_told(network, tmp_path):
+    path = tmp_path / "w.safetensors"
+    for others in (weights("convnext_atto"), weights("mobilenetv3_small_075")):
+        save_file(others, path)
+        before = {key: value.clone() for key, value in network.state_dict().items()}
+        with pytest.raises(TrainError, match=rf"^{path}: "):
+            begin(network, RECIPE, path, [], print)
+        assert others.keys() == weights().keys() or all(
+            torch.equal(value, before[key]) for key, value in network.state_dict().items()
+        )
+
+
+def test_half_a_file_is_told(network, file):
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(TrainError, match=rf"^{file}: "):
+        begin(network, RECIPE, file, [], print)
+
+
+# ------------------------------------------------------------------ from the hub, or none
+
+
+def test_nothing_is_asked_for_from_scratch(network, monkeypatch):
+    monkeypatch.setattr(start_module, "get_session", None)
+    said = []
+    assert begin(network, Recipe(network=NAME), None, [], said.append) == "scratch"
+    assert said == []
+
+
+def test_without_a_net_it_says_so_soon_and_begins_from_scratch(network, monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub = Hub(ConnectionError("no net"))
+    monkeypatch.setattr(start_module, "get_session", lambda: hub)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    said, started = [], time.monotonic()
+    assert begin(network, RECIPE, None, [], said.append) == "scratch"
+    assert time.monotonic() - started < 10
+    assert len(said) == 1
+    assert said[0].startswith(f"no ImageNet weights of {NAME} (")
+    assert said[0].endswith("it begins from scratch; --start FILE.safetensors names a local file")
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert [timeout <= 10 for _, timeout in hub.asked] == [True]
+    assert constants.HF_HUB_OFFLINE is False  # as it was
+
+
+def test_an_offline_machine_is_not_even_asked(network, monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(start_module, "get_session", None)
+    assert begin(network, RECIPE, None, [], lambda line: None) == "scratch"
+    assert constants.HF_HUB_OFFLINE is True
+
+
+def test_weights_of_the_hub_become_the_body(network, monkeypatch):
+    monkeypatch.setattr(start_module, "get_session", lambda: Hub())
+    torch.manual_seed(5)
+    source = timm.create_model(NAME, num_classes=0)
+    monkeypatch.setattr(start_module.timm, "create_model", lambda *a, **k: source)
+    said = []
+    assert begin(network, RECIPE, None, [], said.append) == "imagenet"
+    assert said == [f"{NAME} begins with timm's ImageNet weights"]
+    expected = source.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in network.body.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["dai_tong", "galaxy_se_resnet"])
+def test_a_network_without_published_weights_says_so(gz2, monkeypatch, name):
+    monkeypatch.setattr(start_module, "get_session", lambda: Hub())
+    said = []
+    network = MorphologyNetwork(name, gz2)
+    assert begin(network, Recipe(network=name, start="imagenet"), None, [], said.append) == "scratch"
+    assert "no published weights" in said[0]
+
+
+# ------------------------------------------------------------------ in a training
+
+
+@pytest.mark.slow
+def test_a_training_begins_with_the_file_and_notes_it(tmp_path, file):
+    import hashlib
+    import json
+
+    galaxies = simulate(tmp_path / "sim", 40, seed=4, workers=1)
+    place = galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"]
+    train(*place, tmp_path / "run", RECIPE, workers=0, start=file)
+    told = json.loads((tmp_path / "run/run.json").read_text())
+    assert told["start_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert told["began_with"] == "weights.safetensors"
+    assert json.loads((tmp_path / "run/result.json").read_text())["began_with"] == "weights.safetensors"
+    # To go on needs no weights, but other ones are refused.
+    train(*place, tmp_path / "run", RECIPE, workers=0, resume=True)
+    save_file({"x": torch.from_numpy(np.zeros(1))}, file)
+    with pytest.raises(TrainError, match="was begun with other weights"):
+        train(*place, tmp_path / "run", RECIPE, workers=0, resume=True, start=file)

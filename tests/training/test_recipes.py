@@ -1,0 +1,331 @@
+"""The shipped recipes: what they say, what they change, and that each really trains."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, fields, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvision
+
+import lightning
+import timm
+
+from tuningfork.training.lightning_module import MorphologyModule
+from tuningfork.training.network import MorphologyNetwork
+from tuningfork.training.recipe import BETTER, Augmentation, Recipe, RecipeError, builtin_recipes, load_recipe
+from tuningfork.votes.tree import load_tree
+
+NAMES = builtin_recipes()
+BASES = ("fair/classes", "fair/votes", "paper/classes", "paper/votes")
+PAPER = [name for name in NAMES if name.startswith("paper/")]
+FAIR = [name for name in NAMES if name.startswith("fair/")]
+NETWORKS = ("dai-tong", *(f"efficientnet-b{k}" for k in range(8)), "inception-v3", "resnet-50", "se-resnet", "vgg-16",
+            "vgg-19")  # fmt: skip
+#: Of the issue: what must be there.
+ASKED = {f"{kind}/classes-{network}" for kind in ("paper", "fair") for network in NETWORKS} | {
+    f"{kind}/votes-efficientnet-b{k}" for kind in ("paper", "fair") for k in range(8)
+}
+#: Networks that take a step in less than a second, and build as fast.
+SMALL = ("efficientnet_b0", "galaxy_se_resnet", "mobilenetv2_100")
+
+
+def header(name):
+    """The comment on top of a recipe's file, as one line."""
+    text = resources.files("tuningfork.training").joinpath(f"recipes/{name}.toml").read_text("utf-8")
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").removesuffix("\\").strip())
+    return " ".join(lines)
+
+
+# ------------------------------------------------------------------ what is shipped
+
+
+def test_every_network_of_the_paper_has_its_recipes():
+    assert set(NAMES) >= ASKED | set(BASES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_loads_and_names_a_network_that_timm_knows(name):
+    recipe = load_recipe(name)
+    assert timm.is_model(recipe.network)
+    assert recipe.size >= recipe.least_size
+    assert load_tree(recipe.tree).name == "gz2"
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_says_command_hardware_time_and_score_on_top(name):
+    told = header(name)
+    if name in BASES:
+        assert "Hardware" in told
+    else:
+        begins = load_recipe(name).start
+        start = " --start default" if begins == "model" else " --start" if begins.endswith(".tflite") else ""
+        assert told.startswith(f"tuningfork train --recipe {name}{start} ")
+        for option in ("--images images_training_rev1", "--labels training_solutions_rev1.csv", "-o run"):
+            assert option in told
+    for word in ("hardware", "time" if name not in BASES or name.startswith("fair") else "hours", "score"):
+        assert word in told.lower()
+
+
+@pytest.mark.parametrize("name", sorted(ASKED))
+def test_the_name_is_of_the_network(name):
+    task, network = name.split("/")[1].split("-", 1)
+    recipe = load_recipe(name)
+    assert recipe.task == task
+    spelled = {"se-resnet": "galaxy_se_resnet", "resnet-50": "resnet50", "vgg-16": "vgg16", "vgg-19": "vgg19"}
+    assert recipe.network == spelled.get(network, network.replace("-", "_"))
+
+
+# ------------------------------------------------------------------ the paper's settings
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_settings(name):
+    """Kalvankar et al. 2020, sections 3 and 4, as PAPER.md of the project sums them up."""
+    recipe = load_recipe(name)
+    large = recipe.network in {f"efficientnet_b{k}" for k in range(4, 8)}
+    assert recipe.size == (256 if large or recipe.task == "classes" else 224)
+    assert recipe.crop == 0.5
+    assert (recipe.batch, recipe.epochs, recipe.patience) == (64, 50, 9)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.weight_decay) == ("adam", 1.5e-4, 0)
+    assert (recipe.schedule, recipe.plateau_factor, recipe.plateau_patience) == ("plateau", 0.2, 4)
+    assert (recipe.hidden, recipe.dropout) == (64, 0.5)
+    assert recipe.augmentation == Augmentation(
+        rotation=(0, 90), flip=True, shift=0.1, zoom=(1, 1), brightness=(0.9, 1.2)
+    )
+    assert (recipe.average, recipe.views) == (0, 1)
+    assert recipe.start == ("" if recipe.network in ("dai_tong", "galaxy_se_resnet") else "imagenet")
+    assert recipe.precision == "32-true"
+    if recipe.task == "votes":
+        assert (recipe.output, recipe.loss, recipe.monitor) == ("sigmoid", "rmse", "val_rmse")
+    else:
+        assert recipe.monitor == "val_loss"
+    counts = {key: tuple(value) for key, value in recipe.published_split.items()}
+    assert sum(total for total, _ in counts.values()) == 25_941
+    assert sum(test for _, test in counts.values()) == 2_589
+    assert list(counts) == [rule.key for rule in load_tree("gz2").classes]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_recipes_differ_in_little(name):
+    recipe = load_recipe(name)
+    same = load_recipe(f"paper/{recipe.task}")
+    free = ("network", "drop_path", "start", "size", "least_size")
+    assert replace(same, **{key: getattr(recipe, key) for key in free}) == recipe
+
+
+@pytest.mark.parametrize("name", FAIR)
+def test_the_fair_recipes_are_alike_for_every_network(name):
+    recipe, same = load_recipe(name), load_recipe("fair/votes")
+    free = ("network", "precision", "drop_path", "task", "least_size")
+    assert replace(same, **{key: getattr(recipe, key) for key in free}) == recipe
+    assert recipe.start == ""
+    assert recipe.patience >= recipe.epochs  # every network has the whole schedule
+
+
+# ------------------------------------------------------------------ better choices
+
+
+@pytest.mark.parametrize("name", ["paper/votes-efficientnet-b0", "paper/classes-vgg-16"])
+@pytest.mark.parametrize("choice", BETTER)
+def test_one_better_choice_changes_its_keys_alone(name, choice):
+    before = load_recipe(name)
+    after = before.better([choice])
+    changed = {f.name for f in fields(Recipe) if getattr(before, f.name) != getattr(after, f.name)}
+    assert changed == {key for key, value in BETTER[choice].items() if getattr(before, key) != value}
+    assert changed or (choice, before.task) == ("tree", "classes")
+    assert {key: getattr(after, key) for key in BETTER[choice]} == BETTER[choice]
+
+
+def test_all_better_choices_together_and_none():
+    recipe = load_recipe("paper/votes")
+    assert recipe.better([]) == recipe
+    every = recipe.better(BETTER)
+    assert (every.output, every.optimizer, every.schedule, every.average > 0, every.views) == (
+        "tree", "adamw", "cosine", True, 8,
+    )  # fmt: skip
+    assert recipe.better(["ema", "ema"]) == recipe.better(["ema"])
+
+
+def test_a_choice_that_is_none_of_ours_is_refused():
+    with pytest.raises(RecipeError, match=r"'eam' is none of our better choices: tree, adamw, cosine, ema, views"):
+        load_recipe("paper/votes").better(["tree", "eam"])
+
+
+# ------------------------------------------------------------------ recipes that stand on others
+
+
+def write(path, text):
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_what_a_recipe_does_not_say_is_as_in_its_base(tmp_path):
+    file = write(tmp_path / "mine.toml", 'base = "paper/votes"\nsize = 64\n[augmentation]\nshift = 0.2\n')
+    expected = load_recipe("paper/votes")
+    assert load_recipe(file) == replace(expected, size=64, augmentation=replace(expected.augmentation, shift=0.2))
+    above = write(tmp_path / "above.toml", f'base = "{file.as_posix()}"\nepochs = 3\n')
+    assert load_recipe(above) == replace(load_recipe(file), epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("learning_rat = 0.1", "learning_rate"),
+        ("droput = 0.1", "dropout"),
+        ("plateau_factr = 0.1", "plateau_factor"),
+        ("[augmentation]\nrotatoin = [0, 1]", "rotation"),
+        ("[augmentation]\nbrightnes = [0.9, 1]", "brightness"),
+    ],
+)
+@pytest.mark.parametrize("base", ["", 'base = "paper/votes-efficientnet-b0"\n', 'base = "{below}"\n'])
+def test_an_unknown_key_is_told_with_the_nearest(tmp_path, text, near, base):
+    below = write(tmp_path / "below.toml", text if "{below}" in base else "size = 64")
+    file = write(tmp_path / "r.toml", base.format(below=below.as_posix()) + ("" if "{below}" in base else text))
+    with pytest.raises(RecipeError, match=rf"^{file}: unknown key .*is '{near}' meant\?$"):
+        load_recipe(file)
+
+
+def test_a_key_like_nothing_is_told_without_a_guess(tmp_path):
+    with pytest.raises(RecipeError, match=r"unknown key 'qqqqq'$"):
+        load_recipe(write(tmp_path / "r.toml", "qqqqq = 1"))
+
+
+def test_a_circle_of_bases_is_refused(tmp_path):
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    write(one, f'base = "{two.as_posix()}"')
+    write(two, f'base = "{one.as_posix()}"')
+    with pytest.raises(RecipeError, match="do they stand in a circle"):
+        load_recipe(one)
+    with pytest.raises(RecipeError, match="do they stand in a circle"):
+        load_recipe(write(one, f'base = "{one.as_posix()}"'))
+
+
+@pytest.mark.parametrize("base", ["1", "true", '["paper/votes"]', "{}"])
+def test_a_base_that_is_no_name_is_refused(tmp_path, base):
+    with pytest.raises(RecipeError, match="base = "):
+        load_recipe(write(tmp_path / "r.toml", f"base = {base}"))
+
+
+def test_a_base_that_is_not_there_is_named(tmp_path):
+    file = write(tmp_path / "r.toml", 'base = "paper/votse"')
+    with pytest.raises(RecipeError, match="paper/votse"):
+        load_recipe(file)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'task = "vote"', 'output = "softmax"', 'loss = "mse"', 'optimizer = "sgd"', 'schedule = "step"',
+        'precision = "8-true"', "hidden = -1", "plateau_factor = 1.0", "validation = 0.9\ntest = 0.2", "size = 8",
+        "least_size = 75\nsize = 64", 'network = 5', "network_options = 3", "augmentation = 3", "published_split = 5",
+        "learning_rate = 0", "learning_rate = nan",
+        "published_split = {round = 5}", "published_split = {round = [5, true]}", "augmentation = {rotation = 5}",
+        "augmentation = {zoom = [1.2, 1.0]}", 'augmentation = {zoom = ["a", "b"]}', "augmentation = {zoom = [1]}",
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_is_refused(tmp_path, line):
+    file = write(tmp_path / "r.toml", line)
+    with pytest.raises(RecipeError, match=str(file)):
+        load_recipe(file)
+
+
+# ------------------------------------------------------------------ every network
+
+
+def steps(recipe: Recipe, *, batch: int = 2, count: int = 2) -> dict[str, float]:
+    """Some training steps and one of validation on noise, as the recipe has them."""
+    tree = load_tree(recipe.tree)
+    rng = np.random.default_rng(0)
+    pictures = rng.uniform(-1, 1, (batch * count, 3, recipe.size, recipe.size)).astype(np.float32)
+    known = rng.uniform(0, 1, (batch * count, len(tree.columns))).astype(np.float32)
+    candidates = np.eye(len(tree.classes), dtype=np.float32)[rng.integers(0, 7, batch * count)]
+    data = torch.utils.data.TensorDataset(*map(torch.from_numpy, (pictures, known, candidates)))
+    lightning.seed_everything(0, verbose=False)
+    module = MorphologyModule(recipe, tree)
+    before = module.network.head.weight.detach().clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            max_epochs=1, limit_val_batches=1, num_sanity_val_steps=0, accelerator="cpu", devices=1, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            precision=recipe.precision,
+        )  # fmt: skip
+        trainer.fit(module, *(torch.utils.data.DataLoader(data, batch_size=batch) for _ in range(2)))
+    assert trainer.global_step == count
+    assert not torch.equal(module.network.head.weight, before)
+    return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def _cases(names):
+    """The small networks of some recipes once for each task, the large ones once and marked slow."""
+    seen, cases = set(), []
+    for name in names:
+        recipe = load_recipe(name)
+        small = recipe.network in SMALL
+        key = (recipe.network, recipe.task if small else "")
+        if key not in seen:
+            seen.add(key)
+            cases.append(pytest.param(name, id="-".join(key), marks=() if small else (pytest.mark.slow,)))
+    return cases
+
+
+@pytest.mark.parametrize("name", _cases(NAMES))
+def test_the_network_builds_and_tells_what_it_should(name, gz2):
+    recipe = load_recipe(name)
+    recipe = replace(recipe, size=max(32, recipe.least_size))
+    network = MorphologyNetwork(
+        recipe.network, gz2, task=recipe.task, hidden=recipe.hidden, dropout=recipe.dropout,
+        drop_path=recipe.drop_path, options=recipe.network_options,
+    ).eval()  # fmt: skip
+    width = {"votes": 37, "classes": 7, "both": 44}[recipe.task]
+    with torch.no_grad():
+        logits = network(torch.zeros(2, 3, recipe.size, recipe.size))
+    assert logits.shape == (2, width)
+    assert network.answers == (0 if recipe.task == "classes" else 37)
+    assert logits.isfinite().all()
+    hidden = [layer for layer in network.hidden.modules() if isinstance(layer, torch.nn.Linear)]
+    assert [layer.out_features for layer in hidden] == ([recipe.hidden] if recipe.hidden else [])
+
+
+@pytest.mark.parametrize("name", ["paper/votes-efficientnet-b0", "fair/classes-se-resnet", "paper/classes-se-resnet"])
+def test_small_networks_take_two_steps_at_a_small_size(name):
+    recipe = replace(load_recipe(name), size=32)
+    figures = steps(recipe, batch=4)
+    assert all(np.isfinite(value) for value in figures.values())
+    assert recipe.monitor in figures
+
+
+def _each_network_once(names):
+    """Each network at the largest size that it is trained at."""
+    largest = {}
+    for name in names:
+        recipe = load_recipe(name)
+        if name not in BASES and recipe.size > largest.get(recipe.network, ("", 0))[1]:
+            largest[recipe.network] = (name, recipe.size)
+    return [name for name, _ in largest.values()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _each_network_once(PAPER))
+def test_the_papers_recipes_train_at_full_size(name):
+    recipe = load_recipe(name)
+    figures = steps(recipe, count=2 if recipe.network in SMALL else 1)
+    assert all(np.isfinite(value) for value in figures.values())
+    assert figures[recipe.monitor] > 0
+
+
+def test_recipes_travel_with_the_package():
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    assert "recipes/*/*.toml" in project.read_text("utf-8")
+    assert asdict(load_recipe("fair/votes"))["network"] == "efficientnet_b0"

@@ -1,0 +1,117 @@
+"""Trees as data: what ships is right, and what is wrong is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tuningfork.votes.tree import SchemaError, Tree, builtin_trees, load_tree
+
+
+@pytest.fixture(params=builtin_trees())
+def tree(request):
+    return load_tree(request.param)
+
+
+def test_gz2_has_kaggles_columns_in_kaggles_order(gz2):
+    answers = [3, 2, 2, 2, 4, 2, 3, 7, 3, 3, 6]
+    assert gz2.columns == tuple(f"Class{q}.{a}" for q, n in enumerate(answers, 1) for a in range(1, n + 1))
+    assert len(gz2.columns) == 37
+    assert len(gz2.classes) == 7
+
+
+def test_gz2_leads_as_willett_et_al_2013_say(gz2):
+    number = {question.key: n for n, question in enumerate(gz2.questions, 1)}
+    leads = [[number.get(answer.next, "end") for answer in question.answers] for question in gz2.questions]
+    assert leads == [
+        [7, 2, "end"],
+        [9, 3],
+        [4, 4],
+        [10, 5],
+        [6] * 4,
+        [8, "end"],
+        [6] * 3,
+        ["end"] * 7,
+        [6] * 3,
+        [11] * 3,
+        [5] * 6,
+    ]
+
+
+def test_another_campaign_is_only_another_file():
+    decals = load_tree("gz_decals")
+    assert len(decals.columns) == 34
+    assert decals.values == "conditional"
+    assert "bar_strong_fraction" in decals.fraction_names
+
+
+def test_names_in_words_are_unique_and_plain(tree):
+    assert len(set(tree.fraction_names)) == len(tree.columns)
+    assert all(name.isidentifier() or name[0].isdigit() for name in tree.fraction_names)
+
+
+def test_every_question_but_the_first_is_reached(tree):
+    reached = {answer.next for answer in tree.answers}
+    assert all(question.key in reached for question in tree.questions[1:])
+
+
+def test_a_tree_survives_json(tree):
+    assert Tree.from_dict(json.loads(json.dumps(tree.to_dict()))) == tree
+
+
+def test_a_tree_can_be_read_from_a_file(tree, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'name = "mine"\ntitle = "Mine"\n[[questions]]\nkey = "q"\ntext = "Smooth?"\n'
+        'answers = [{key="yes", text="yes", column="Y"}, {key="no", text="no", column="N"}]\n'
+    )
+    assert load_tree(file).fraction_names == ("q_yes_fraction", "q_no_fraction")
+
+
+def _edited(tree, edit):
+    data = tree.to_dict()
+    edit(data)
+    return Tree.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda d: d["questions"][0]["answers"][0].update(next="nowhere"), "nowhere"),
+        (lambda d: d["questions"][1].update(parent="Class11.1"), "not a column of an earlier question"),
+        (lambda d: d["questions"][1].update(key="smooth_or_features"), "appears twice"),
+        (lambda d: d["questions"][1]["answers"][0].update(column="Class1.1"), "appears twice"),
+        (lambda d: d["questions"][5]["answers"][1].update(next="smooth_or_features"), "leads back to itself"),
+        (lambda d: d["questions"][2].update(answers=[]), "no answers"),
+        (lambda d: d["classes"][0].update(all_of={"Class99.1": 0.5}), "Class99.1"),
+        (lambda d: d["classes"][0].update(all_of={}), "no threshold"),
+        (lambda d: d.update(values="votes"), "values"),
+        (lambda d: d.pop("questions"), "questions"),
+        (lambda d: d["questions"][0].pop("text"), "text"),
+        (lambda d: d.update(questions=3), "wrong form"),
+    ],
+)
+def test_a_wrong_tree_is_refused_by_name(gz2, edit, told):
+    with pytest.raises(SchemaError, match=told):
+        _edited(gz2, edit)
+
+
+def test_a_missing_tree_names_those_there_are():
+    with pytest.raises(SchemaError, match="gz2"):
+        load_tree("gz3")
+
+
+def test_a_file_that_is_no_tree_is_refused(tmp_path):
+    file = tmp_path / "tree.toml"
+    file.write_text("name = [")
+    with pytest.raises(SchemaError, match="TOML"):
+        load_tree(file)
+    file.write_bytes(b"x" * 1_000_001)
+    with pytest.raises(SchemaError, match="larger"):
+        load_tree(file)
+
+
+def test_too_many_answers_are_refused(gz2):
+    many = tuple(replace(gz2.questions[0].answers[0], key=f"a{i}", column=f"c{i}", next=None) for i in range(1001))
+    with pytest.raises(SchemaError, match="1001 answers"):
+        replace(gz2, questions=(replace(gz2.questions[0], answers=many),), classes=())

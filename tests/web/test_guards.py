@@ -1,0 +1,308 @@
+"""What pages and services share: guards, errors, static files, the server on a real socket."""
+
+import asyncio
+import re
+import socket
+
+import pytest
+
+pytest.importorskip("fastapi")
+httpx = pytest.importorskip("httpx")
+uvicorn = pytest.importorskip("uvicorn")
+
+from fastapi import FastAPI, Request
+from served import served
+from starlette.responses import PlainTextResponse
+
+from tuningfork.web import RequestLimits, StaticFolder, guarded, install_errors
+from tuningfork.web import server as server_module
+from tuningfork.web.guards.headers import SECURITY_HEADERS
+
+SMALL = RequestLimits(
+    body_bytes=1000, held_bytes=3000, idle_seconds=0.3, body_seconds=0.6, seconds=0.5, at_once=1, waiting=1
+)
+
+
+def app_of(limits=SMALL, **routes):
+    app = FastAPI()
+    install_errors(app)
+
+    @app.post("/echo")
+    async def echo(request: Request):
+        return PlainTextResponse(await request.body())
+
+    @app.get("/number/{value}")
+    def number(value: int):
+        return {"value": value}
+
+    @app.get("/broken")
+    def broken():
+        raise ZeroDivisionError
+
+    for name, route in routes.items():
+        app.post(f"/{name}")(route)
+    app.mount("/static", StaticFolder("tuningfork.web"))
+    return guarded(app, limits, ["galaxies.example"])
+
+
+def ask(app, *requests, base="http://127.0.0.1"):
+    """Send requests (method, path, options) at once; gives the answers."""
+
+    async def all_of():
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=base) as client:
+            return await asyncio.gather(
+                *(client.request(method, path, **options) for method, path, options in requests)
+            )
+
+    return asyncio.run(all_of())
+
+
+def one(app, method, path, base="http://127.0.0.1", **options):
+    return ask(app, (method, path, options), base=base)[0]
+
+
+def pieces(*sizes, pause=0.0):
+    async def stream():
+        for size in sizes:
+            await asyncio.sleep(pause)
+            yield b"x" * size
+
+    return stream()
+
+
+def test_a_body_arrives_whole():
+    answer = one(app_of(RequestLimits()), "POST", "/echo", content=bytes(range(256)) * 10_000)
+    assert answer.content == bytes(range(256)) * 10_000
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000])
+def test_bodies_up_to_the_limit(size):
+    assert one(app_of(), "POST", "/echo", content=b"x" * size).text == "x" * size
+
+
+@pytest.mark.parametrize("content", [b"x" * 1001, None])
+def test_too_large_a_body_is_refused_told_or_not(content):
+    answer = one(app_of(), "POST", "/echo", content=content or pieces(*[100] * 50))
+    assert answer.status_code == 413
+    assert answer.json()["status"] == 413
+    assert "MiB" in answer.json()["error"]
+
+
+def test_json_is_kept_shorter_than_files():
+    limits = RequestLimits(body_bytes=1000, json_bytes=100)
+    for kind, status in (("application/json", 413), ("application/problem+json; a=b", 413), ("image/png", 200)):
+        answer = one(app_of(limits), "POST", "/echo", content=b"x" * 101, headers={"content-type": kind})
+        assert answer.status_code == status
+
+
+def test_a_client_that_falls_silent_or_dribbles_is_refused():
+    for sizes, pause in (((10, 10), 0.4), ((1,) * 20, 0.1)):
+        answer = one(app_of(), "POST", "/echo", content=pieces(*sizes, pause=pause))
+        assert answer.status_code == 408
+
+
+def test_all_bodies_together_have_a_limit():
+    answers = ask(app_of(), *[("POST", "/echo", {"content": pieces(450, 450, 0, pause=0.05)}) for _ in range(5)])
+    told = sorted(answer.status_code for answer in answers)
+    assert 503 in told
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert int(refused.headers["retry-after"]) > 0
+
+
+def test_so_many_work_so_many_wait_the_rest_comes_again():
+    at_work = []
+
+    async def work():
+        at_work.append(+1)
+        await asyncio.sleep(0.1)
+        at_work.append(-1)
+        return {}
+
+    answers = ask(app_of(work=work), *[("POST", "/work", {})] * 5)
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503, 503]
+    assert at_work == [1, -1, 1, -1]
+
+
+def test_reading_is_never_kept_waiting():
+    async def work():
+        await asyncio.sleep(0.2)
+        return {}
+
+    app = app_of(work=work)
+    answers = ask(app, ("POST", "/work", {}), ("POST", "/work", {}), ("GET", "/number/3", {}))
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+
+
+def test_what_takes_too_long_is_ended_and_its_place_is_free_again():
+    async def work():
+        await asyncio.sleep(9)
+
+    app = app_of(work=work)
+    assert one(app, "POST", "/work").status_code == 504
+    assert one(app, "POST", "/echo", content=b"a").text == "a"
+
+
+def test_a_route_that_gives_up_is_our_mistake_not_the_clients():
+    async def work():
+        raise TimeoutError
+
+    app = app_of(work=work)
+    assert one(app, "POST", "/work").status_code == 500
+    assert one(app, "POST", "/echo", content=b"a").text == "a"
+
+
+def test_what_was_received_is_let_go():
+    limits = RequestLimits(body_bytes=1000, held_bytes=1500, idle_seconds=0.2)
+    app = app_of(limits)
+    for _ in range(5):
+        assert one(app, "POST", "/echo", content=b"x" * 900).status_code == 200
+        assert one(app, "POST", "/echo", content=b"x" * 1001).status_code == 413
+    assert one(app, "POST", "/echo", content=pieces(900, 0, pause=0.25)).status_code == 408
+    assert one(app, "POST", "/echo", content=b"x" * 1000).status_code == 200
+
+
+def test_every_answer_has_the_security_headers_and_errors_one_form():
+    app = app_of()
+    for path, status in (
+        ("/number/4", 200),
+        ("/number/x", 422),
+        ("/nowhere", 404),
+        ("/broken", 500),
+        ("/static/nothing.css", 404),
+    ):
+        answer = one(app, "GET", path)
+        assert answer.status_code == status
+        for name, value in SECURITY_HEADERS.items():
+            assert answer.headers[name] == value
+        assert answer.headers["cache-control"] == "no-store"
+        if status != 200:
+            assert answer.json()["status"] == status
+            assert answer.json()["error"]
+    assert "ZeroDivision" not in one(app, "GET", "/broken").text
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("localhost", 200),
+        ("LOCALHOST:1", 200),
+        ("galaxies.example", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+        ("[::1", 421),
+    ],
+)
+def test_only_our_own_names_are_answered(host, status):
+    assert one(app_of(), "GET", "/number/1", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://127.0.0.1"}, 200),
+        ({"origin": "https://127.0.0.1"}, 200),
+        ({"origin": "http://127.0.0.1:99"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+    ],
+)
+def test_pages_of_others_cannot_send(headers, status):
+    assert one(app_of(), "POST", "/echo", headers=headers).status_code == status
+
+
+def test_static_files_have_their_types_and_are_not_sent_twice():
+    app = app_of()
+    answer = one(app, "GET", "/static/base.css")
+    assert answer.headers["content-type"] == "text/css; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+    again = one(app, "GET", "/static/base.css", headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for path in ("/static/", "/static/../limits.py", "/static/%2e%2e/limits.py", "/static/base.css/../../limits.py"):
+        assert one(app, "GET", path).status_code == 404
+
+
+def test_the_style_loads_nothing():
+    style = one(app_of(), "GET", "/static/base.css").text
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def contrast(one, other):
+    """Contrast of two colours such as #fff, after WCAG 2.2."""
+
+    def luminance(colour):
+        digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_told_apart(scheme):
+    style = one(app_of(), "GET", "/static/base.css").text
+    blocks = re.findall(r":root \{(.+?)\}", style, re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})\b", blocks[scheme == "dark"]))
+    for text, ground in (
+        ("ink", "paper"),
+        ("ink", "card"),
+        ("soft", "paper"),
+        ("soft", "card"),
+        ("accent", "card"),
+        ("accent", "paper"),
+        ("accent", "faint"),
+        ("on-accent", "accent"),
+        ("warn", "warn-paper"),
+        ("bad", "bad-paper"),
+        ("bad", "card"),
+        ("warn", "card"),
+        ("good", "card"),
+    ):
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    assert contrast(colours["bar"], colours["faint"]) >= 3
+
+
+def test_a_limit_must_be_above_zero():
+    with pytest.raises(ValueError, match="waiting = 0"):
+        RequestLimits(waiting=0)
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """The address of a server on a free port of loopback."""
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.3)
+    with served(app_of()) as told:
+        yield told
+
+
+def test_the_server_answers_at_the_address_it_tells_and_hangs_up_on_the_silent(address):
+    assert httpx.get(f"{address}number/7").json() == {"value": 7}
+    host, _, port = address.removeprefix("http://").strip("/").partition(":")
+    for words in (b"", b"GET / HTTP/1.1\r\nHost: local", b"GET /number/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        with socket.create_connection((host, int(port)), timeout=10) as line:
+            line.sendall(words)
+            told = b""
+            while piece := line.recv(1000):
+                told += piece
+        assert told.startswith(b"HTTP/1.1 200") == words.endswith(b"\r\n\r\n")
+
+
+def test_too_large_a_body_is_told_on_a_socket_before_it_is_cut_off(address):
+    answer = httpx.post(f"{address}echo", content=b"x" * 5_000_000)
+    assert answer.status_code == 413
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="take another --port"):
+        server_module.serve(app_of(), "127.0.0.1", taken.getsockname()[1], print)

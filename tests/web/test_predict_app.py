@@ -1,0 +1,595 @@
+"""The service: predictions over HTTP like those of the library, bad input as rows, limits, downloads, figures."""
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import re
+import struct
+import zlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+pytest.importorskip("fastapi")
+httpx = pytest.importorskip("httpx")
+
+import tuningfork
+from tuningfork.images.read import PictureError
+from tuningfork.simulation import draw, render
+from tuningfork.surveys.cutout import Cutout, Provenance
+from tuningfork.web.predict import Limits, create_app
+from tuningfork.web.predict.batcher import Batcher
+from tuningfork.web.predict.positions import positions_in
+from tuningfork.web.predict.results import KeptResults
+from tuningfork.web.predict.uploads import MAX_NAME, label
+
+BASE = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tuningfork.load("fast", threads=1)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return [render(draw(23, index)) for index in range(3)]
+
+
+@pytest.fixture(scope="module")
+def files(pictures):
+    return [png(picture) for picture in pictures]
+
+
+def png(picture):
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+@asynccontextmanager
+async def client_of(app):
+    inner = app
+    while not hasattr(inner, "router"):
+        inner = inner.app
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with inner.router.lifespan_context(inner), httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+        yield client
+
+
+def talk(app, conversation):
+    """Run a conversation with a client of the app; gives what it returns."""
+
+    async def all_of_it():
+        async with client_of(app) as client:
+            return await conversation(client)
+
+    return asyncio.run(all_of_it())
+
+
+def form(*named):
+    return [("files", (name, content)) for name, content in named]
+
+
+@dataclass
+class Sky:
+    """A sky of one galaxy in the north and nothing in the south."""
+
+    picture: np.ndarray
+
+    def cutout(self, ra, dec, size, pixels):
+        if dec < 0:
+            raise PictureError(f"no picture at RA {ra:g}, Dec {dec:g}")
+        place = Provenance("mosaic", "north.fits", size / pixels, "2026-11-24T08:00:00Z")
+        return Cutout(self.picture, place, "a tenth has no data" if ra > 5 else "")
+
+
+# ------------------------------------------------------------------ predictions
+
+
+def test_the_service_says_what_the_library_says(model, pictures, files):
+    async def conversation(client):
+        return await client.post("/api/predict", files=form(*((f"g{i}.png", f) for i, f in enumerate(files))))
+
+    told = talk(create_app(model), conversation).json()
+    ours = model.predict(pictures)
+    assert told["failed"] == 0
+    assert told["model"] == "fast"
+    for number, row in enumerate(told["rows"]):
+        mine = ours[number]
+        assert row["name"] == f"g{number}.png"
+        assert row["class_name"] == mine.class_name
+        shares = {a["name"]: a["fraction"] for q in row["questions"] for a in q["answers"]}
+        for name, share in mine.fractions.items():
+            assert np.isnan(share) if shares[name] is None else shares[name] == pytest.approx(share, abs=1e-6)
+        way = [
+            (q["key"], a["text"])
+            for q in row["questions"]
+            if q["step"] is not None
+            for a in q["answers"]
+            if a["chosen"]
+        ]
+        assert way == [(key, text) for key, text, _ in mine.steps()]
+        assert [q["step"] for q in row["questions"]][: len(way)] == list(range(1, len(way) + 1))
+        assert sum(each["probability"] for each in row["classes"]) == pytest.approx(1)
+        assert row["domain_score"] == pytest.approx(mine.domain_score)
+        assert row["picture"] is None
+
+
+def test_one_picture_may_be_the_body_and_comes_back_if_asked(model, files):
+    async def conversation(client):
+        headers = {"content-type": "image/png"}
+        return await client.post("/api/predict?pictures=true&name=ngc.png", content=files[0], headers=headers)
+
+    (row,) = talk(create_app(model), conversation).json()["rows"]
+    assert row["name"] == "ngc.png"
+    assert row["picture"].startswith("data:image/jpeg;base64,")
+
+
+def test_fits_is_shown_with_north_up_and_told_of_if_it_does_not_say_where_that_is(model):
+    fits = pytest.importorskip("astropy.io.fits")
+    light = np.full((100, 100), 1.0, np.float32)
+    light[60:80, 45:55] = 1000  # towards higher rows, which FITS shows above
+
+    def file(**cards):
+        stream = io.BytesIO()
+        hdu = fits.PrimaryHDU(light)
+        hdu.header.update(cards)
+        hdu.writeto(stream)
+        return stream.getvalue()
+
+    wcs = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 50.5, "CRPIX2": 50.5}
+    upright = file(**wcs, CDELT1=-1e-4, CDELT2=1e-4)
+    south_up = file(**wcs, CDELT1=1e-4, CDELT2=-1e-4)
+
+    async def conversation(client):
+        named = form(("upright.fits", upright), ("south.fits", south_up), ("unknown.fits", file()))
+        return await client.post("/api/predict?pictures=true", files=named)
+
+    rows = talk(create_app(model), conversation).json()["rows"]
+    assert [row["error"] for row in rows] == ["", "", ""]
+    assert "direction and pixel scale are not known" in rows[2]["warning"]
+    assert "direction" not in rows[0]["warning"]
+    above = []
+    for row in rows:
+        shown = Image.open(io.BytesIO(base64.b64decode(row["picture"].partition(",")[2]))).convert("L")
+        above.append(np.asarray(shown)[:50].mean() > np.asarray(shown)[50:].mean())
+    assert above == [True, False, True]
+
+
+def bomb():
+    """A PNG of a kilobyte that claims 60,000 × 60,000 pixels."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+BAD = {
+    "drawing.jpg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not a picture"),
+    "page.jpg": (b"<!doctype html><script>alert(1)</script>", "not a picture"),
+    "empty.png": (b"", "empty file"),
+    "bomb.png": (bomb(), "pixels"),
+    "half.png": (None, "damaged|truncated"),
+    "pickle.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,)}" + b" " * 60, "npy"),
+    "zip.fits": (b"PK\x03\x04" + bytes(100), "not a picture"),
+    "header.fits": (b"SIMPLE  =                    T" + bytes(3000), "FITS"),
+    "large.png": (bytes(200_000), "at most"),
+}
+
+
+def test_each_bad_picture_is_a_row_with_its_reason_and_the_rest_goes_on(model, files):
+    named = [(name, content if content is not None else files[1][:900]) for name, (content, _) in BAD.items()]
+    app = create_app(model, Limits(picture_bytes=len(files[0]) + 1000))
+
+    async def conversation(client):
+        answer = await client.post("/api/predict", files=form(("first.png", files[0]), *named, ("last.png", files[0])))
+        table = await client.get(f"/api/results/{answer.json()['result']}.csv")
+        return answer.json(), table.text, (await client.get("/metrics")).text
+
+    big = ("large.png", bytes(len(files[0]) + 2000))
+    named = [big if name == "large.png" else (name, content) for name, content in named]
+    told, table, metrics = talk(app, conversation)
+    first, *rows, last = told["rows"]
+    assert first["error"] == last["error"] == ""
+    assert first["class_name"] == last["class_name"]
+    assert told["failed"] == len(BAD)
+    for row, (name, (_, reason)) in zip(rows, BAD.items(), strict=True):
+        assert row["name"] == name
+        assert re.search(reason, row["error"], re.IGNORECASE), row["error"]
+        assert row["questions"] == []
+    lines = list(csv.DictReader(io.StringIO(table)))
+    assert [line["error"] for line in lines] == [row["error"] for row in told["rows"]]
+    assert f'tuningfork_pictures_total{{outcome="failed"}} {len(BAD)}\n' in metrics
+    assert 'tuningfork_pictures_total{outcome="predicted"} 2\n' in metrics
+
+
+def test_a_body_that_is_too_large_for_a_picture_is_a_row(model):
+    async def conversation(client):
+        return await client.post("/api/predict?name=sky.fits", content=bytes(3_000_000))
+
+    (row,) = talk(create_app(model, Limits(picture_bytes=1_000_000)), conversation).json()["rows"]
+    assert row["name"] == "sky.fits"
+    assert "file of 2.86 MiB" in row["error"]
+
+
+def test_too_many_pixels_is_a_row(model, files):
+    async def conversation(client):
+        return await client.post("/api/predict", files=form(("a.png", files[0])))
+
+    (row,) = talk(create_app(model, Limits(pixels=1000)), conversation).json()["rows"]
+    assert "at most 1000 pixels" in row["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        ({"files": [("files", (f"{i}.png", b"x")) for i in range(4)]}, 413, "more than 3 pictures"),
+        ({"files": [("files", (f"{i}.png", b"x")) for i in range(10_000)]}, 413, "more than|MiB"),
+        ({"content": b""}, 400, "no picture"),
+        ({"data": {"name": "value"}, "files": {}}, 400, "picture|kind"),
+        ({"content": b"--nonsense", "headers": {"content-type": "multipart/form-data"}}, 400, "form"),
+        ({"content": b"abc", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, "form|picture"),
+        ({"content": bytes(2_000_000)}, 413, "MiB"),
+    ],
+)
+def test_requests_that_are_refused_as_a_whole(model, options, status, reason):
+    async def conversation(client):
+        return await client.post("/api/predict", **options)
+
+    answer = talk(create_app(model, Limits(pictures=3, body_bytes=1_000_000)), conversation)
+    if answer.status_code == 200:  # a body that is no form is a picture, though a bad one
+        assert answer.json()["failed"] == 1
+        return
+    assert answer.status_code == status
+    assert re.search(reason, answer.json()["error"])
+
+
+def test_many_clients_at_once_all_get_their_own(model, files):
+    async def conversation(client):
+        async def one(number):
+            return await client.post("/api/predict", files=form((f"{number}.png", files[number % 3])))
+
+        return await asyncio.gather(*(one(number) for number in range(24)))
+
+    answers = talk(create_app(model), conversation)
+    assert {answer.status_code for answer in answers} == {200}
+    classes = [answer.json()["rows"][0]["summary"].partition(": ")[2] for answer in answers]
+    assert [answer.json()["rows"][0]["name"] for answer in answers] == [f"{n}.png" for n in range(24)]
+    assert all(told == classes[number % 3] for number, told in enumerate(classes))
+
+
+def test_a_batch_holds_what_came_together_and_no_more_than_it_may(model, pictures):
+    sizes = []
+
+    class Noted:
+        tree = model.tree
+
+        def finish(self, reads, *, batch):
+            sizes.append(len(reads))
+            return model.finish(reads, batch=batch)
+
+    async def conversation():
+        async with Batcher(Noted(), batch=4) as batcher:
+            reads = [model.read(picture, number) for number, picture in enumerate(pictures)]
+            told = await asyncio.gather(
+                *(batcher.predict(reads[: 1 + n % 3]) for n in range(8)), batcher.predict(reads * 4)
+            )
+            assert batcher.waiting == 0
+            return told
+
+    told = asyncio.run(conversation())
+    assert [len(each) for each in told] == [1 + n % 3 for n in range(8)] + [12]
+    assert told[-1].ids == ("0", "1", "2") * 4
+    assert max(sizes) <= 4
+    assert len(sizes) < 12
+
+
+def test_a_mistake_in_the_network_is_told_to_its_requests_and_ends_nothing(model, files, monkeypatch):
+    async def conversation(client):
+        with monkeypatch.context() as broken:
+            broken.setattr(model, "finish", lambda *_, **__: 1 / 0)
+            first = await client.post("/api/predict", files=form(("a.png", files[0])))
+        return first, await client.post("/api/predict", files=form(("a.png", files[0])))
+
+    first, second = talk(create_app(model), conversation)
+    assert first.status_code == 500
+    assert first.json()["status"] == 500
+    assert second.status_code == 200
+
+
+# ------------------------------------------------------------------ names
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\ngc 1300.jpg", "ngc 1300.jpg"),
+        ("a\x00b\n.jpg", "ab.jpg"),
+        ("\u202egpj.exe", "gpj.exe"),
+        ("=HYPERLINK(1).jpg", "_HYPERLINK(1).jpg"),
+        ("", "picture 7"),
+        ("..", "picture 7"),
+        ("folder/", "picture 7"),
+        ("<img src=x onerror=alert(1)>.jpg", "<img src=x onerror=alert(1)>.jpg"),
+        ("x" * 500 + ".fits", None),
+    ],
+)
+def test_names_are_only_labels(given, shown):
+    told = label(given, 7)
+    assert told == shown or (shown is None and len(told) == MAX_NAME and told.endswith(".fits"))
+
+
+@given(st.text())
+def test_any_name_gives_a_label_that_is_safe(name):
+    told = label(name, 1)
+    assert 0 < len(told) <= MAX_NAME
+    assert not set(told) & set("/\\\n\r\t\0")
+    assert told[0] not in "=+-@"
+    assert told.strip(". ")
+
+
+# ------------------------------------------------------------------ positions
+
+
+@pytest.mark.parametrize(
+    ("line", "ra", "dec", "name"),
+    [
+        ("185.7289 15.8223", 185.7289, 15.8223, "185.7289 15.8223"),
+        ("M100, 185.7289, +15.8223", 185.7289, 15.8223, "M100"),
+        ("NGC 4321\t185.7289\t15.8223", 185.7289, 15.8223, "NGC 4321"),
+        ("12:22:54.9 +15:49:21", 185.72875, 15.8225, "12:22:54.9 +15:49:21"),
+        ("12h22m54.9s −00d30m00s", 185.72875, -0.5, "12h22m54.9s −00d30m00s"),
+        ("360 -90", 0, -90, "360 -90"),
+    ],
+)
+def test_positions_as_people_write_them(line, ra, dec, name):
+    (told,) = positions_in(line)
+    assert (told.name, told.error) == (name, "")
+    assert (told.ra, told.dec) == (pytest.approx(ra), pytest.approx(dec))
+
+
+@pytest.mark.parametrize(
+    "line", ["hello", "M31", "1 91", "400 0", "-1 0", "nan 1", "inf 0", "a b", "12:99:00 1", "1e999 0"]
+)
+def test_lines_that_are_no_position_say_so(line):
+    (told,) = positions_in(line)
+    assert told.error
+
+
+def test_headings_comments_and_empty_lines_are_left_out():
+    assert [p.name for p in positions_in("ra,dec\n\n# mine\na,1,2\nb,3,4\n")] == ["a", "b"]
+
+
+@settings(deadline=None)
+@given(st.floats(0, 359.999), st.floats(-90, 90))
+def test_sexagesimal_agrees_with_astropy(ra, dec):
+    coordinates = pytest.importorskip("astropy.coordinates")
+    units = pytest.importorskip("astropy.units")
+    place = coordinates.SkyCoord(ra, dec, unit="deg")
+    told = positions_in(
+        f"{place.ra.to_string(unit=units.hour, sep=':', precision=6)} {place.dec.to_string(sep=':', precision=6)}"
+    )[0]
+    # Six places of a second, of time for RA.
+    assert told.ra % 360 == pytest.approx(ra, abs=1e-8) or told.ra % 360 == pytest.approx(ra - 360, abs=1e-8)
+    assert told.dec == pytest.approx(dec, abs=1e-8)
+
+
+def test_positions_are_predicted_and_those_without_picture_say_so(model, pictures):
+    app = create_app(model, source=Sky(pictures[1]), source_name="mosaics")
+
+    async def conversation(client):
+        body = {
+            "text": "north 10 20\nsouth 10 -20\nnonsense",
+            "positions": [{"ra": 1, "dec": 2, "name": "../n"}],
+            "size": 60,
+        }
+        answer = await client.post("/api/predict/positions?pictures=true", json=body)
+        table = await client.get(f"/api/results/{answer.json()['result']}.csv")
+        looked = await client.get("/api/about")
+        return answer.json(), table.text, looked.json()
+
+    told, table, about = talk(app, conversation)
+    first, north, south, nonsense = told["rows"]
+    assert about["sky"] == "mosaics"
+    assert first["class_name"] == north["class_name"] == model.predict(pictures[1]).class_name
+    assert (first["name"], north["ra"], north["dec"]) == ("n", 10, 20)
+    assert "mosaic north.fits" in north["origin"]
+    assert (first["warning"], north["warning"]) == ("", "a tenth has no data")
+    assert north["picture"].startswith("data:image/png")
+    assert south["error"] == "no picture at RA 10, Dec -20"
+    assert "RA and Dec" in nonsense["error"]
+    lines = list(csv.DictReader(io.StringIO(table)))
+    assert [(line["ra"], line["dec"]) for line in lines] == [("1", "2"), ("10", "20"), ("10", "-20"), ("", "")]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"text": ""}, 400),
+        ({"text": "1 2\n" * 201}, 413),
+        ({"positions": [{"ra": 361, "dec": 0}]}, 422),
+        ({"positions": [{"ra": 1, "dec": 0}], "size": 0}, 422),
+        ([], 422),
+    ],
+)
+def test_positions_that_are_refused_as_a_whole(model, pictures, body, status):
+    async def conversation(client):
+        return await client.post("/api/predict/positions", json=body)
+
+    answer = talk(create_app(model, source=Sky(pictures[0])), conversation)
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+
+
+# ------------------------------------------------------------------ look, similar, downloads, figures
+
+
+def test_where_the_network_looked(model, files):
+    async def conversation(client):
+        whole = await client.post("/api/look", content=files[2])
+        bar = await client.post("/api/look?about=bar_yes_fraction", content=files[2])
+        unknown = await client.post("/api/look?about=colour", content=files[2])
+        broken = await client.post("/api/look", content=b"nothing")
+        two = await client.post("/api/look", files=form(("a", files[0]), ("b", files[1])))
+        return whole.json(), bar.json(), unknown, broken, two
+
+    whole, bar, unknown, broken, two = talk(create_app(model), conversation)
+    assert whole["about"] == model.predict(files[2]).class_name
+    assert "bar" in bar["about"]
+    assert np.shape(whole["fall"]) == (12, 12)
+    assert (whole["left"], whole["width"]) == (0.25, 0.5)  # the central half, as the model's preprocessing says
+    assert 0.25 < whole["x"] < 0.75
+    assert [unknown.status_code, broken.status_code, two.status_code] == [422, 422, 400]
+
+
+def test_without_sky_and_index_the_service_says_so(model, files):
+    async def conversation(client):
+        return (
+            await client.post("/api/predict/positions", json={"text": "1 2"}),
+            await client.post("/api/similar", content=files[0]),
+        )
+
+    for answer, word in zip(talk(create_app(model), conversation), ("--source", "--index"), strict=True):
+        assert answer.status_code == 501
+        assert word in answer.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def index(model, tmp_path_factory):
+    """An index of eight galaxies; the last one's file is gone."""
+    pytest.importorskip("faiss")
+    from tuningfork.similarity import Index, blocks_of_predictions, build
+
+    tmp_path, paths = tmp_path_factory.mktemp("known"), []
+    for number in range(8):
+        paths.append(tmp_path / f"known {number}.png")
+        Image.fromarray(render(draw(23, number))).save(paths[-1])
+    build(blocks_of_predictions([model.predict(paths, embeddings=True)]), model.embedder(), tmp_path / "known.index")
+    paths[-1].unlink()
+    return Index.open(tmp_path / "known.index")
+
+
+def test_the_galaxy_that_is_most_alike_is_itself(model, files, index):
+    async def conversation(client):
+        about = (await client.get("/api/about")).json()
+        return (
+            about,
+            await client.post("/api/similar?k=8", content=files[2]),
+            await client.post("/api/similar", content=b"nothing"),
+        )
+
+    about, answer, broken = talk(create_app(model, index=index), conversation)
+    assert about["similar"]
+    near = answer.json()["neighbours"]
+    assert near[0]["id"] == "known 2"
+    assert near[0]["distance"] < 0.01
+    assert [each["distance"] for each in near] == sorted(each["distance"] for each in near)
+    assert {each["id"] for each in near if not each["picture"]} == {"known 7"}
+    assert broken.status_code == 422
+
+
+def test_an_index_of_another_model_is_refused(index):
+    from tuningfork.model.embeddings import EmbeddingError
+
+    with pytest.raises(EmbeddingError, match="another model"):
+        create_app(tuningfork.load("default"), index=index)
+
+
+@pytest.mark.parametrize("extension", ["csv", "vot", "parquet", "fits", "ecsv"])
+def test_rows_of_several_requests_download_as_one_table(model, files, tmp_path, extension):
+    pytest.importorskip("astropy")
+    from tuningfork.tables import read_table
+
+    async def conversation(client):
+        first = await client.post("/api/predict", files=form(("a.png", files[0]), ("b.png", b"x")))
+        name = first.json()["result"]
+        second = await client.post(f"/api/predict?result={name}", files=form(("c.png", files[2])))
+        assert second.json()["result"] == name
+        return await client.get(f"/api/results/{name}.{extension}")
+
+    answer = talk(create_app(model), conversation)
+    assert answer.headers["content-disposition"] == f'attachment; filename="tuningfork.{extension}"'
+    (tmp_path / f"t.{extension}").write_bytes(answer.content)
+    table = read_table(tmp_path / f"t.{extension}")
+    assert table["id"].to_pylist() == ["a", "b", "c"]
+    assert [bool(error) for error in table["error"].to_pylist()] == [False, True, False]
+
+
+def test_results_that_nobody_keeps_and_formats_that_nobody_knows(model):
+    async def conversation(client):
+        return [await client.get(f"/api/results/{name}") for name in ("nothing.csv", "nothing.exe", "../../x.csv")]
+
+    assert [answer.status_code for answer in talk(create_app(model), conversation)] == [404, 404, 404]
+
+
+def test_the_oldest_rows_go_first(model, pictures):
+    table = model.predict(pictures[:2]).to_table()
+    kept = KeptResults(5)
+    names = [kept.keep(table) for _ in range(3)]
+    assert len(set(names)) == 3
+    with pytest.raises(KeyError):
+        kept.table(names[0])
+    kept.keep(table, names[1])
+    with pytest.raises(KeyError):
+        kept.table(names[2])
+    assert kept.table(names[1]).num_rows == 4
+    for _ in range(5):
+        kept.keep(table, names[1])
+    assert kept.table(names[1]).num_rows == 4
+
+
+def test_figures_are_what_prometheus_reads(model, files):
+    async def conversation(client):
+        await client.post("/api/predict", files=form(("a.png", files[0])))
+        for _ in range(3):
+            await client.get("/nowhere")
+        await client.request("BREW", "/health")
+        return (await client.get("/metrics")).text
+
+    told = talk(create_app(model), conversation)
+    sample = re.compile(r'^tuningfork_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e+-]+$')
+    for line in told.splitlines():
+        assert line.startswith("# ") or sample.match(line), line
+    assert 'tuningfork_requests_total{route="none",method="GET",status="404"} 3' in told
+    assert 'tuningfork_requests_total{route="/api/predict",method="POST",status="200"} 1' in told
+    assert 'tuningfork_request_seconds_bucket{route="/api/predict",le="+Inf"} 1' in told
+    buckets = [int(n) for n in re.findall(r'bucket\{route="/api/predict",le=".+"\} (\d+)', told)]
+    assert buckets == sorted(buckets)
+
+
+def test_pages_and_descriptions_name_no_other_host(model):
+    async def conversation(client):
+        paths = [
+            "/",
+            "/docs",
+            *(f"/static/{name}" for name in ("serve.js", "serve.css", "base.css", "docs.js", "tree.js")),
+        ]
+        pages = [await client.get(path) for path in paths]
+        return pages, (await client.get("/openapi.json")).json(), (await client.get("/api/models")).json()
+
+    pages, api, models = talk(create_app(model), conversation)
+    for page in pages:
+        assert page.status_code == 200
+        assert [host for host in re.findall(r"https?://[^\s\"'<]+", page.text) if "127.0.0.1" not in host] == []
+    assert set(api["paths"]) >= {"/api/predict", "/api/predict/positions", "/api/look", "/health", "/metrics"}
+    assert [each["name"] for each in models if each["served"]] == ["fast"]
+    assert {each["name"] for each in models} >= {"default", "fast"}
+    assert json.dumps(api)
+
+
+def test_limits_hold_together():
+    with pytest.raises(ValueError, match="pictures = 0"):
+        Limits(pictures=0)
+    with pytest.raises(ValueError, match="at most"):
+        Limits(pixels=10**9)

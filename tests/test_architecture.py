@@ -19,7 +19,7 @@ LAYERS = (
     {"pipeline"},
     {"training", "evaluation"},
     {"labelling"},
-    {"web", "experiments"},
+    {"web", "experiments", "bench"},
     {"cli"},
 )
 LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}

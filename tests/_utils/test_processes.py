@@ -146,7 +146,7 @@ def test_leaving_in_the_middle_ends_the_processes(crew):
 def test_when_the_parent_is_killed_its_workers_end(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from test_workers import Squares, Worker\n"
+        "from test_processes import Squares, Worker\n"
         "worker = Worker(Squares())\n"
         "print(worker.do('pid', print), flush=True)\n"
         "import time; time.sleep(60)"

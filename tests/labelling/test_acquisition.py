@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tuningfork._utils.sampling import Shortlist
 from tuningfork.labelling.acquisition import (
-    Shortlist,
     entropy,
     hellinger,
     k_centre,

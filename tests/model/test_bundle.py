@@ -457,7 +457,7 @@ UNPICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "
 
 
 #: Messages between processes that we started ourselves, over private pipes or a cluster's own store; never a file.
-OWN_PROCESSES = {"workers.py", "engines/stages.py"}
+OWN_PROCESSES = {"_utils/processes.py", "pipeline/ray/stages.py"}
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())

@@ -157,7 +157,7 @@ def test_a_point_shows_its_own_picture(galaxies, flat):
 
     from PIL import Image
 
-    from tuningfork.experiments.report.galaxies import thumbnail
+    from tuningfork.images.encode import thumbnail
 
     sample = sample_of(galaxies)
     html = galaxy_map(sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import sys
 import weakref
@@ -19,12 +20,12 @@ from PIL import Image
 import tuningfork
 from tuningfork.model.embeddings import Embedder, EmbeddingError
 from tuningfork.similarity import Block, Index, SimilarError, Tables, build
-from tuningfork.similarity import build as building
 from tuningfork.similarity import index_file as file
 from tuningfork.similarity.pca import fit_axes
 from tuningfork.simulation import simulate
 from tuningfork.tables.arrow import text_array, vector_array
 
+build_module = importlib.import_module("tuningfork.similarity.build")
 pytest.importorskip("faiss", reason="the extra `similar` is not installed")
 
 QUICK = settings(max_examples=25, deadline=None, derandomize=True)
@@ -229,7 +230,7 @@ def test_too_many_galaxies_are_refused(tmp_path, monkeypatch):
 
 
 def test_no_more_than_a_sample_is_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "SAMPLE", 50)
+    monkeypatch.setattr(build_module, "SAMPLE", 50)
     born, most = [], 0
 
     class Watched(np.ndarray):

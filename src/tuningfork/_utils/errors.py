@@ -1,9 +1,13 @@
-"""What is wrong with an input as a whole."""
+"""The root of all errors that the package raises, and errors of inputs as a whole."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "TuningforkError"]
 
 
-class InputError(ValueError):
-    """An input that cannot be used as a whole; the message names it and the remedy."""
+class TuningforkError(Exception):
+    """The base of every error that tuningfork raises; its message says what to do."""
+
+
+class InputError(TuningforkError, ValueError):
+    """An input that cannot be used as a whole."""

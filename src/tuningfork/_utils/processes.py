@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from .errors import TuningforkError
+
 __all__ = ["Died", "Job", "WorkerError", "Worker", "available_cores", "work_through"]
 
 #: Libraries that would each start a thread for every core, in every process.
@@ -21,11 +23,11 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LENGTH = struct.Struct("<Q")
 
 
-class WorkerError(RuntimeError):
+class WorkerError(TuningforkError, RuntimeError):
     """A worker met what it could not handle; the message is its own account."""
 
 
-class Died(Exception):
+class Died(TuningforkError):
     """A worker's process ended without an answer. `exit_code` is negative for a signal."""
 
     def __init__(self, exit_code: int | None, said: Any) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .errors import TuningforkError
+
 __all__ = ["GivenUp", "Passing", "tried"]
 
 T = TypeVar("T")
 
 
-class GivenUp(Exception):
+class GivenUp(TuningforkError):
     """All tries failed; the message tells how many there were and how each of them ended."""
 
 

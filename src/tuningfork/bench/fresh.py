@@ -14,12 +14,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from .._utils.errors import TuningforkError
 from .memory import PeakMemory, family
 
 __all__ = ["BenchError", "Done", "begin", "end", "fresh_process", "own_group"]
 
 
-class BenchError(ValueError):
+class BenchError(TuningforkError, ValueError):
     """A measurement that cannot be made; the message says what to do."""
 
 

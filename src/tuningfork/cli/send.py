@@ -31,9 +31,10 @@ def send(
     """
     must_exist([path])
     with trouble():
+        from ..pipeline.merge import table_of
         from ..tables.samp import send as sent
 
-        answers = sent(path, to, timeout=timeout)
+        answers = sent(path, to, timeout=timeout, read=table_of)
         if as_json:
             print_json([{"tool": answer.tool, "problem": answer.problem} for answer in answers])
         for answer in answers:

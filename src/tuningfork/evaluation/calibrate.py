@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from ..images.read import find_pictures
 from ..model.bundle import Bundle
 from ..model.calibration import Calibration
@@ -35,7 +36,7 @@ Floats = NDArray[np.float64]
 FOLDS = 10
 
 
-class CalibrationError(ValueError):
+class CalibrationError(TuningforkError, ValueError):
     """A calibration that would promise what it cannot hold; the message says what to do."""
 
 

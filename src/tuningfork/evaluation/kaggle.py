@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
 from ..votes.tree import Tree
@@ -30,7 +31,7 @@ MAX_LINE = 100_000
 SHOWN = 40
 
 
-class SubmissionError(ValueError):
+class SubmissionError(TuningforkError, ValueError):
     """A submission or solution that cannot be scored; names the first bad line, and what to do about it."""
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .._utils.errors import TuningforkError
 from ..images.preprocess import Preprocess
 from ..training.network import MorphologyNetwork
 from ..training.recipe import Recipe, RecipeError
@@ -26,7 +27,7 @@ Floats = NDArray[np.float32]
 LEAST_CELLS = 4
 
 
-class LookError(ValueError):
+class LookError(TuningforkError, ValueError):
     """There is no network to look into; the message says why."""
 
 

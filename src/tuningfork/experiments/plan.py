@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import resources
 
+from .._utils.errors import TuningforkError
 from ..training.recipe import Recipe, load_recipe
 
 __all__ = ["ENSEMBLES", "Planned", "StudyError", "allotted", "ensemble_members", "experiments", "plan"]
@@ -42,7 +43,7 @@ _QUICK = ("votes-efficientnet-b0", "votes-efficientnet-b2", "classes-efficientne
 QUICK_SIZE, QUICK_EPOCHS = 32, 1
 
 
-class StudyError(ValueError):
+class StudyError(TuningforkError, ValueError):
     """A study that cannot be planned or go on; says what to do."""
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from ..votes.class_labels import OWN
 from ..votes.tree import SchemaError, Tree, load_tree
 
@@ -27,7 +28,7 @@ MAX_JSON_BYTES = 20_000_000
 _AGAIN = "train it again, or resume it"
 
 
-class RecordError(ValueError):
+class RecordError(TuningforkError, ValueError):
     """A run that cannot be reported; the message names the file and the remedy."""
 
 

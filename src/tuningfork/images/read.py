@@ -17,6 +17,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from .._utils.errors import TuningforkError
+
 __all__ = [
     "EXTENSIONS",
     "PictureError",
@@ -48,7 +50,7 @@ MIN_SIDE = 8
 _ENDLESS = [re.compile(key + rb" *= *\+?0*[1-9]\d{3}") for key in (b"NAXIS", b"TFIELDS")]
 
 
-class PictureError(ValueError):
+class PictureError(TuningforkError, ValueError):
     """This row has no picture; the message is the reason, without the file's name."""
 
 

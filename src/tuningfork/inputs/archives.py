@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from .._utils.errors import InputError
+from .._utils.text import text
 from ..images.read import EXTENSIONS as PICTURES
 from ..images.read import MAX_FILE_BYTES, PictureError
-from ..model.image_reader import text
 from .addresses import is_address, name_of, public
 from .byte_source import CHANGED, Ahead, Source
 from .item import Entry

@@ -14,8 +14,8 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from .._utils.errors import InputError
+from .._utils.text import text
 from ..images.read import MAX_FILE_BYTES, PictureError
-from ..model.image_reader import text
 from ..tables.column_roles import Chosen, Columns, choose
 from .addresses import check_address, is_address, join, name_of, public
 from .byte_source import CHANGED, Ahead, Source, Unreachable, why

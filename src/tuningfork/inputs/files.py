@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .._utils.text import text
 from ..images.read import MAX_FILE_BYTES, PictureError, find_pictures
-from ..model.image_reader import text
 from .byte_source import CHANGED, open_regular
 from .item import Entry
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from .._utils.errors import InputError
+from .._utils.text import text
 from ..images.read import EXTENSIONS as PICTURES
 from ..images.read import MAX_FILE_BYTES, PictureError
-from ..model.image_reader import text
 from .addresses import check_address, is_address, name_of, public
 from .byte_source import LocalSource, Source, Unreachable
 from .item import Entry

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from .._utils.errors import TuningforkError
 from .._utils.retry import GivenUp, Passing, tried
 from ..images.read import PictureError
 from .byte_source import CHANGED, Unreachable
@@ -46,7 +47,7 @@ class NotThere(Unreachable):
     """The store answers that there is no such object."""
 
 
-class HttpStatus(Exception):
+class HttpStatus(TuningforkError):
     """An answer that is none."""
 
     def __init__(self, status: int) -> None:
@@ -54,7 +55,7 @@ class HttpStatus(Exception):
         self.status = status
 
 
-class Truncated(OSError):
+class Truncated(TuningforkError, OSError):
     """Fewer or more bytes than there should be."""
 
     def __init__(self, got: int, expected: int) -> None:

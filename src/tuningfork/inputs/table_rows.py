@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .._utils.errors import InputError
-from ..model.image_reader import text
+from .._utils.text import text
 from ..tables import CatalogError, read_table
 from .byte_source import Source, Stream, Unreachable, why
 

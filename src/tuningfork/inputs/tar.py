@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .._utils.errors import TuningforkError
 from .byte_source import Source
 
 __all__ = ["Damaged", "TarMember", "tar_members"]
@@ -21,7 +22,7 @@ _EMPTY = (b"1", b"2", b"3", b"4", b"5", b"6")
 _SETTING = re.compile(rb"(\d{1,9}) ([^=]+)=")
 
 
-class Damaged(ValueError):
+class Damaged(TuningforkError, ValueError):
     """The archive ends, or makes no sense, from here on; the message says where."""
 
 

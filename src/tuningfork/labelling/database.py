@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 
+from .._utils.errors import TuningforkError
 from ..votes.tree import SchemaError, Tree
 
 __all__ = ["TeachError", "connect", "tree_digest"]
@@ -62,7 +63,7 @@ CREATE INDEX answers_by_person ON answers (person, number);
 """
 
 
-class TeachError(ValueError):
+class TeachError(TuningforkError, ValueError):
     """A labelling that cannot go on as asked; the message names the file and the remedy."""
 
 

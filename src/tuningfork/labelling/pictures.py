@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .._utils.text import text
 from ..images.read import PictureError, find_pictures, load_picture
-from ..model.image_reader import text
 from ..tables import RowError
 from .campaign import Look, Store
 from .database import TeachError

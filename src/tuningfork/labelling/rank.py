@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from .._utils.sampling import Shortlist
 from ..evaluation.evaluate import predictions_from_table
 from ..images.read import find_pictures
 from ..model.embeddings import COLUMN
 from ..model.model import Model
-from ..pipeline.predict import MAX_REPORTED, PredictError, predict_batches
+from ..pipeline.predict import PredictError, predict_batches
 from ..similarity.pca import principal
-from ..tables import CatalogError, Column, RowError, arrow_schema, read_table, table_format, ucd
+from ..tables import MAX_REPORTED, CatalogError, Column, RowError, arrow_schema, read_table, table_format, ucd
 from ..tables.arrow import vectors as embeddings_of
 from ..votes.tree import Tree
 from . import acquisition as ranking
@@ -184,7 +185,7 @@ def rank(
     CatalogError
         If a table cannot be used, or no galaxy is left to label.
     """
-    kept = ranking.Shortlist(shortlist, seed)
+    kept = Shortlist(shortlist, seed)
     centres: list[NDArray[np.float32]] = []
     errors: list[RowError] = []
     rows = known = outside = failed = 0

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from .._utils.errors import TuningforkError
 from .._utils.files import whole_file, write_text
 from ..images.preprocess import Preprocess
 from ..votes.tree import SchemaError, Tree
@@ -44,7 +45,7 @@ _KINDS = {
 }
 
 
-class BundleError(ValueError):
+class BundleError(TuningforkError, ValueError):
     """A bundle that cannot be trusted or understood; names the file and the remedy."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from .._utils.errors import TuningforkError
 from ..tables import Column, arrow_schema, ucd
 
 __all__ = ["COLUMN", "Embedder", "EmbeddingError", "embedder_of"]
@@ -14,7 +15,7 @@ __all__ = ["COLUMN", "Embedder", "EmbeddingError", "embedder_of"]
 COLUMN = "embedding"
 
 
-class EmbeddingError(ValueError):
+class EmbeddingError(TuningforkError, ValueError):
     """Embeddings that are missing, damaged, or of another model; the message says what to do."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.text import text
 from ..images.fits.bands import is_fits
 from ..images.fits.framing import Framing
 from ..images.fits.picture import fits_picture
@@ -19,7 +20,7 @@ from ..images.read import PictureError, file_bytes, load_picture, picture_from_a
 from ..images.statistics import appearance
 from .out_of_domain import Domain
 
-__all__ = ["Read", "Reading", "Source", "text"]
+__all__ = ["Read", "Reading", "Source"]
 
 Source = str | os.PathLike[str] | bytes | NDArray[Any]
 
@@ -93,8 +94,3 @@ class Reading:
             return fits_picture(data, self.framing, radius=radius)
         unscaled = "its pixel scale is not known: shown whole" if self.framing.side(radius) is not None else ""
         return load_picture(data), unscaled
-
-
-def text(name: str) -> str:
-    """A file's name as tables can hold it: bytes that are no UTF-8 are written out."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

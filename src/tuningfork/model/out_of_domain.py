@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from ..images.statistics import STATISTICS
 from . import conformal
 
@@ -24,7 +25,7 @@ RESOLUTION = 0.01
 PER_STATISTIC = 4
 
 
-class DomainError(ValueError):
+class DomainError(TuningforkError, ValueError):
     """Too few galaxies to promise a rate of false alarms; the message says how many are needed."""
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
+
 __all__ = ["DEVICES", "ENGINES", "PRECISIONS", "NetworkError", "Runtime", "RuntimeUnavailable", "open_network"]
 
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
@@ -24,11 +26,11 @@ Shape = tuple[int | None, ...]
 Floats = NDArray[np.float32]
 
 
-class RuntimeUnavailable(ValueError):
+class RuntimeUnavailable(TuningforkError, ValueError):
     """What was asked for cannot run here; the message says what is missing."""
 
 
-class NetworkError(ValueError):
+class NetworkError(TuningforkError, ValueError):
     """A network that cannot be opened; the message is the library's complaint."""
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from .._utils.errors import TuningforkError
 from .._utils.files import check_writable
 from .._utils.processes import available_cores
 from ..tables import table_writer
@@ -26,7 +27,7 @@ __all__ = ["HatsError", "Partitioned", "partition"]
 ROWS = 1_000_000
 
 
-class HatsError(ValueError):
+class HatsError(TuningforkError, ValueError):
     """A catalogue that cannot be partitioned; the message says why."""
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
+from .._utils.errors import TuningforkError
 from .._utils.files import write_text
 from .._utils.processes import available_cores
 from ..inputs import Digest, Entry, read_listing, write_listing
@@ -33,7 +34,7 @@ LEAST_ROWS = 64
 SHARES = 12
 
 
-class ManifestError(ValueError):
+class ManifestError(TuningforkError, ValueError):
     """A folder that cannot be written to, or gone on with; the message says what to do."""
 
 

@@ -12,13 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
-from ..tables import RowError, read_table, table_writer
+from ..tables import MAX_REPORTED, RowError, read_table, table_writer
 from .manifest import ManifestError, Run, read_run
 
-__all__ = ["MAX_REPORTED", "Outcome", "merge", "outcome_of", "table_of"]
+__all__ = ["Outcome", "merge", "outcome_of", "table_of"]
 
-#: Reported by name; the table's `error` column has them all.
-MAX_REPORTED = 1000
 #: Rows that are written together: small row groups make slow readers.
 TOGETHER = 50_000
 

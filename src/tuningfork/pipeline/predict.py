@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._utils.errors import TuningforkError
 from .._utils.files import check_writable, lock, whole_file
 from .._utils.processes import Died, WorkerError, available_cores
 from ..inputs import Columns, Entry, Opening, find_entries
@@ -25,10 +26,9 @@ from ..tables import VECTOR_FORMATS, RowError, check_format, table_format
 from . import local
 from .chunks import Layout, Part, Task, predictions_of
 from .manifest import MANIFEST, Run, open_run
-from .merge import MAX_REPORTED, Outcome, merge, outcome_of
+from .merge import Outcome, merge, outcome_of
 
 __all__ = [
-    "MAX_REPORTED",
     "ENGINES",
     "PredictError",
     "Summary",
@@ -49,7 +49,7 @@ WORTH_TUNING = 10_000
 TOGETHER = 1024
 
 
-class PredictError(ValueError):
+class PredictError(TuningforkError, ValueError):
     """A prediction that cannot begin or go on; the message says what to do."""
 
 

@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 
 from ..model.embeddings import COLUMN, Embedder, EmbeddingError, embedder_of
 from ..model.predictions import Predictions
-from ..tables import RowError
+from ..tables import MAX_REPORTED, RowError
 from ..tables.arrow import vectors
 from .index_file import SimilarError, read, writer
 from .pca import COMPONENTS, SAMPLE, Axes, fit_axes
 
-__all__ = ["MAX_REPORTED", "Block", "Built", "Tables", "blocks_of_predictions", "build"]
+__all__ = ["Block", "Built", "Tables", "blocks_of_predictions", "build"]
 
-#: Rows without an embedding that are reported by name.
-MAX_REPORTED = 1000
 #: Rows of a table that are held together: 10 MB of `default`.
 _BATCH = 1024
 

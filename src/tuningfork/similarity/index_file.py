@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from .._utils.files import check_writable, whole_file
 from ..model.embeddings import Embedder
 from ..tables import Column, arrow_schema
@@ -43,7 +44,7 @@ _HEADER, _MEAN, _AXES, _DIGEST = b"tuningfork", b"mean", b"axes", b"sha256"
 _AGAIN = "make it again with tuningfork index"
 
 
-class SimilarError(ValueError):
+class SimilarError(TuningforkError, ValueError):
     """An index that cannot be made, trusted or asked; the message says what to do."""
 
 

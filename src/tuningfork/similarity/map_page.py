@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .._utils.sampling import Shortlist
 from ..display.html import Markup, data_url, integer, paragraph, text
-from ..experiments.report.galaxies import jpeg, thumbnail
-from ..labelling import acquisition as ranking
+from ..images.encode import jpeg, thumbnail
 from ..model.embeddings import COLUMN
 from ..tables.arrow import vectors
 from .neighbours_page import find_picture
@@ -77,7 +77,7 @@ class Sample:
 
 def sampled(batches: Iterable[pa.RecordBatch], size: int = MAX_POINTS, seed: int = 0) -> Sample:
     """At most `size` galaxies of prediction tables with embeddings, each as likely as the other; in their order."""
-    kept, failed = ranking.Shortlist(size, seed), 0
+    kept, failed = Shortlist(size, seed), 0
     for batch in batches:
         values = vectors(batch.column(COLUMN))
         good = np.isfinite(values).all(1)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from .._utils.files import whole_file, write_text
 from ..display.html import Markup, figure, grid, paragraph, section, text, whole_page
-from ..experiments.report.galaxies import jpeg, thumbnail
+from ..images.encode import jpeg, thumbnail
 from ..model.embeddings import Embedder
 from . import Found
 

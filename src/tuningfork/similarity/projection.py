@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._utils.errors import TuningforkError
 from .pca import fit_axes
 
 __all__ = ["LEAST", "MapError", "plane"]
@@ -19,7 +20,7 @@ _NEIGHBOURS, _CLOSEST = 15, 0.1
 _COMPONENTS = 64
 
 
-class MapError(ValueError):
+class MapError(TuningforkError, ValueError):
     """No map can be drawn; the message says why."""
 
 

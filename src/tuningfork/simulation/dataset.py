@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._utils.errors import TuningforkError
 from .._utils.files import beside, whole_file, write_text
 from .galaxy import Galaxy, draw
 from .render import render
@@ -35,7 +36,7 @@ JPEG_QUALITY = 92
 PIECE = 32
 
 
-class SimulationError(ValueError):
+class SimulationError(TuningforkError, ValueError):
     """A folder or a number that galaxies cannot be simulated with; the message says the remedy."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .. import __version__
+from .._utils.errors import TuningforkError
 from .._utils.retry import GivenUp, Passing, tried
 from .._utils.urls import public
 from ..images.read import PictureError
@@ -45,7 +46,7 @@ _TAG = re.compile(r"<[^>]*>")
 T = TypeVar("T")
 
 
-class Spoiled(Exception):
+class Spoiled(TuningforkError):
     """An answer that came damaged; another try may mend it."""
 
 

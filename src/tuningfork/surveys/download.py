@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from .._utils.errors import TuningforkError
 from .._utils.files import lock, whole_file
 from .._utils.threads import at_once
 from ..images.read import PictureError
@@ -38,7 +39,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 NAME = 100
 
 
-class CutoutError(ValueError):
+class CutoutError(TuningforkError, ValueError):
     """A folder that cannot be written to, or gone on with; the message says what to do."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._utils.errors import TuningforkError
 from ..images.fits.bands import Band, opened_bands
 from ..images.fits.framing import Framing, Unit
 from ..images.fits.measure import blank_warning
@@ -33,7 +34,7 @@ EDGE = 5
 NAMED = 4
 
 
-class MosaicError(ValueError):
+class MosaicError(TuningforkError, ValueError):
     """A mosaic that cannot be used; the message says why."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .._utils.errors import TuningforkError
 from .._utils.urls import is_address, public
 from .client import Client
 from .cutout import SkySource
@@ -17,7 +18,7 @@ SOURCES = (
 )
 
 
-class SourceError(ValueError):
+class SourceError(TuningforkError, ValueError):
     """A source that cannot be used; the message says what can."""
 
 

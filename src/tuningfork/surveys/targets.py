@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
+from .._utils.text import text
 from .._utils.urls import public
 from ..images.fits.framing import FRAME_RADII
 from ..inputs import Columns
 from ..inputs.catalogues import open_rows, row_id
-from ..model.image_reader import text
 from ..tables.angles import degrees
 from ..tables.column_roles import choose_place
 

@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..inputs import Columns
-from ..pipeline.merge import MAX_REPORTED
-from . import Column, RowError, about, arrow_schema, ucd
-from .column_roles import choose_place
+from .._utils.errors import TuningforkError
+from . import MAX_REPORTED, Column, RowError, about, arrow_schema, ucd
+from .column_roles import Columns, choose_place
 
 __all__ = ["JOINS", "Catalogue", "MatchError", "Matched", "match", "radius_of"]
 
@@ -28,7 +27,7 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
-class MatchError(ValueError):
+class MatchError(TuningforkError, ValueError):
     """Catalogues that cannot be matched; the message says what to do."""
 
 

@@ -6,7 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._utils.errors import TuningforkError
+
 __all__ = [
+    "MAX_REPORTED",
     "FORMATS",
     "VECTOR_FORMATS",
     "CatalogError",
@@ -16,6 +19,9 @@ __all__ = [
     "table_format",
     "unreadable",
 ]
+
+#: Row errors that are kept one by one; further ones are counted.
+MAX_REPORTED = 1000
 
 #: Extension → format.
 FORMATS = {
@@ -34,7 +40,7 @@ FORMATS = {
 VECTOR_FORMATS = ("parquet", "fits", "votable", "ecsv")
 
 
-class CatalogError(ValueError):
+class CatalogError(TuningforkError, ValueError):
     """A table that cannot be used as a whole; names the file, the column and the remedy."""
 
 

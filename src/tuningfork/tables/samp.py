@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,10 @@ from queue import Empty, Queue
 from typing import Any
 from xmlrpc.client import Error
 
-from ..pipeline.merge import table_of
-from . import table_writer
+import pyarrow as pa
+
+from .._utils.errors import TuningforkError
+from . import read_table, table_writer
 
 __all__ = ["ALL", "Answer", "SampError", "send"]
 
@@ -27,7 +29,7 @@ _TAG = "tuningfork"
 _VOTABLE = (".vot", ".vo", ".votable", ".xml")
 
 
-class SampError(ValueError):
+class SampError(TuningforkError, ValueError):
     """Nothing can be sent; the message says what to do."""
 
 
@@ -39,7 +41,9 @@ class Answer:
     problem: str = ""
 
 
-def send(path: Path, to: str = ALL, *, timeout: int = TIMEOUT) -> list[Answer]:
+def send(
+    path: Path, to: str = ALL, *, timeout: int = TIMEOUT, read: Callable[[Path], pa.Table] = read_table
+) -> list[Answer]:
     """Have a table or a FITS picture loaded by the tools that are connected to this user's SAMP hub.
 
     VOTable and FITS are sent as they are; other tables, and the folder of a prediction, as a VOTable that is there
@@ -51,6 +55,8 @@ def send(path: Path, to: str = ALL, *, timeout: int = TIMEOUT) -> list[Answer]:
         Part of a tool's name, in any case, such as "topcat"; `ALL`: every one that takes it.
     timeout : int
         Seconds that they may take.
+    read : function of a path
+        Reads tables that are neither VOTable nor FITS.
 
     Raises
     ------
@@ -59,7 +65,7 @@ def send(path: Path, to: str = ALL, *, timeout: int = TIMEOUT) -> list[Answer]:
     CatalogError, ManifestError
         If the table cannot be read.
     """
-    with _connected() as client, _loadable(path) as (message, file):
+    with _connected() as client, _loadable(path, read) as (message, file):
         tools = _tools(client, message, to)
         content = {"url": file.absolute().as_uri(), "name": path.name}
         if message.startswith("table"):
@@ -90,7 +96,7 @@ def _connected() -> Iterator[Any]:
 
 
 @contextmanager
-def _loadable(path: Path) -> Iterator[tuple[str, Path]]:
+def _loadable(path: Path, read: Callable[[Path], pa.Table]) -> Iterator[tuple[str, Path]]:
     """What to ask the tools to do, and with which file."""
     name = path.name.lower()
     if name.endswith(_FITS):
@@ -98,7 +104,7 @@ def _loadable(path: Path) -> Iterator[tuple[str, Path]]:
     elif name.endswith(_VOTABLE):
         yield "table.load.votable", path
     else:
-        table = table_of(path)
+        table = read(path)
         with tempfile.TemporaryDirectory(prefix="tuningfork-") as folder:
             file = Path(folder) / f"{path.stem}.vot"
             with table_writer(file, table.schema) as write:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from .._utils.files import default_cache as default_folder
 from .._utils.files import lock, whole_file, write_text
 from ..images.preprocess import Preprocess
@@ -37,7 +38,7 @@ _VERSION = 1
 _BATCH = 256
 
 
-class CacheError(ValueError):
+class CacheError(TuningforkError, ValueError):
     """A cache that cannot be made or used; says what to do."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from .._utils.files import write_text
 from ..images.read import PictureError, find_pictures, load_picture
 from ..tables import RowError
@@ -27,7 +28,7 @@ from .split import PARTS, near_duplicates, signature, split
 __all__ = ["Data", "TrainError", "by_stem", "read_data", "write_split"]
 
 
-class TrainError(ValueError):
+class TrainError(TuningforkError, ValueError):
     """A training that cannot begin or go on; the message says what to do."""
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..votes.tree import Tree
+from . import architectures as architectures  # registers the networks that timm lacks
 
 __all__ = ["MorphologyNetwork", "cumulative_from_logits"]
 

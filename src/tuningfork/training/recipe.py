@@ -12,6 +12,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from .._utils.errors import TuningforkError
+
 __all__ = ["BETTER", "Augmentation", "Recipe", "RecipeError", "builtin_recipes", "load_recipe"]
 
 #: What we do better than Kalvankar et al. 2020, each a change of a recipe that can be made alone.
@@ -26,7 +28,7 @@ BETTER: dict[str, dict[str, Any]] = {
 _DEEPEST = 5
 
 
-class RecipeError(ValueError):
+class RecipeError(TuningforkError, ValueError):
     """A recipe that cannot be used; names the key and the remedy."""
 
 

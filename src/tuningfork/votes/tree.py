@@ -11,6 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from .._utils.errors import TuningforkError
+
 __all__ = ["Answer", "ClassRule", "Question", "SchemaError", "Tree", "builtin_trees", "load_tree"]
 
 #: What the columns of a campaign's label table hold.
@@ -22,7 +24,7 @@ MAX_ANSWERS = 1_000
 _MODEL, _MAX_MODEL_BYTES = "bundle.json", 16 * 2**20
 
 
-class SchemaError(ValueError):
+class SchemaError(TuningforkError, ValueError):
     """A tree description that cannot be used; the message names the entry and the remedy."""
 
 

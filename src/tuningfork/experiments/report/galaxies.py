@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ...images.preprocess import Preprocess
-from ...images.read import PictureError, load_picture
 from ..runs import Run
 
-__all__ = ["class_examples", "jpeg", "remarkable_classes", "remarkable_votes", "thumbnail"]
+__all__ = ["class_examples", "remarkable_classes", "remarkable_votes"]
 
 Floats = NDArray[np.float64]
 
@@ -113,21 +108,6 @@ def remarkable_votes(run: Run, others: Sequence[Run], part: str, count: int = 8)
         "worst": entries(order[::-1]),
         "uncertain": entries(np.argsort(-spread, kind="stable")),
     }
-
-
-def thumbnail(path: str, crop: float = 0.5, side: int = 112) -> NDArray[np.uint8] | None:
-    """The crop that a model sees, small: (side, side, 3) uint8; None if the picture cannot be had."""
-    try:
-        return Preprocess(crop=crop, size=side).resized(load_picture(Path(path)))
-    except (PictureError, OSError, ValueError):
-        return None
-
-
-def jpeg(picture: NDArray[np.uint8], quality: int = 82) -> bytes:
-    """A picture (H, W, 3) uint8 as the bytes of a JPEG file."""
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=quality, optimize=True)
-    return stream.getvalue()
 
 
 def _spread(run: Run, others: Sequence[Run], rows: NDArray[np.int64]) -> Floats | None:

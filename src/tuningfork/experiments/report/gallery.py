@@ -7,8 +7,8 @@ from typing import Any
 
 from ...display import plots as figures
 from ...display.html import Markup, figure, grid, integer, number, paragraph, section, text
+from ...images.encode import jpeg, thumbnail
 from ..runs import Run, Study
-from .galaxies import jpeg, thumbnail
 
 __all__ = [
     "confusions",

@@ -12,10 +12,10 @@ from PIL import Image
 
 from ...display import plots as figures
 from ...display.html import Markup, figure, grid, paragraph, section
+from ...images.encode import jpeg
 from ...images.read import PictureError, load_picture
 from ..runs import Study
 from ..scores import best_run
-from .galaxies import jpeg
 
 __all__ = ["inside"]
 

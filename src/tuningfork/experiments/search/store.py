@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 
+from ..._utils.errors import TuningforkError
 from ...training.join import Data
 from ...training.recipe import Recipe
 from .space import Dimension
@@ -24,7 +25,7 @@ _MEDIAN_TRIALS, _FIRST_PRUNED = 5, 2
 _STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
-class SearchError(ValueError):
+class SearchError(TuningforkError, ValueError):
     """A search that cannot begin or go on; the message says what to do."""
 
 

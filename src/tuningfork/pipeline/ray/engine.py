@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ... import __version__
+from ..._utils.errors import TuningforkError
 from ..._utils.processes import WorkerError, available_cores
 from ...model.model import Model
 from ...model.predictions import concatenated
@@ -39,7 +40,7 @@ _SETTINGS = {
 }
 
 
-class MissingRay(ValueError):
+class MissingRay(TuningforkError, ValueError):
     """Ray is not installed."""
 
 

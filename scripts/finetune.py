@@ -18,7 +18,7 @@ import numpy as np
 
 from tuningfork._utils.files import write_text
 from tuningfork.evaluation import metrics
-from tuningfork.images.read import find_pictures
+from tuningfork.images.find import find_images
 from tuningfork.model.model import load
 from tuningfork.training.initial.weights import adapted
 from tuningfork.training.recipe import Recipe, load_recipe
@@ -55,7 +55,7 @@ def main() -> None:
 
 def drawn(folder: Path) -> tuple[list[Path], list[Path]]:
     """The pictures that are tested on, of all classes alike, and the rest."""
-    order = alternating(list(find_pictures([folder])), seed=0)
+    order = alternating(list(find_images([folder])), seed=0)
     return order[:TEST], order[TEST:]
 
 

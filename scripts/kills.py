@@ -20,14 +20,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tuningfork.images.read import find_pictures
+from tuningfork.images.find import find_images
 from tuningfork.pipeline.manifest import read_run
 from tuningfork.pipeline.merge import merge
 
 
 def linked(folder: Path, rows: int, into: Path) -> Path:
     """A folder of so many names for the pictures of another."""
-    pictures = list(find_pictures([folder]))
+    pictures = list(find_images([folder]))
     into.mkdir()
     for row in range(rows):
         picture = pictures[row % len(pictures)]

@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 import tuningfork
-from tuningfork.images.read import find_pictures
+from tuningfork.images.find import find_images
 from tuningfork.pipeline.predict import predict_files
 from tuningfork.pipeline.ray import engine
 
@@ -36,7 +36,7 @@ def main() -> None:
     import ray
     from ray.cluster_utils import Cluster
 
-    pictures = sorted(find_pictures([args.folder]))[: args.rows]
+    pictures = sorted(find_images([args.folder]))[: args.rows]
     model = tuningfork.load(args.model, threads=1)
     started = time.perf_counter()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

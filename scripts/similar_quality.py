@@ -14,7 +14,7 @@ from PIL import Image
 
 from tuningfork.evaluation.evaluate import read_split
 from tuningfork.evaluation.metrics import bootstrap
-from tuningfork.images.read import load_picture
+from tuningfork.images.read import read_image
 from tuningfork.model.embeddings import COLUMN, embedder_of
 from tuningfork.model.model import load
 from tuningfork.similarity.pca import fit_axes
@@ -83,7 +83,7 @@ def turned(unit, axes, table, rows, model, views):
     paths = [table["path"][int(row)].as_py() for row in rows]
     for name, kept in (("by quarters", 90 * np.round(angles / 90)), ("by any angle", angles)):
         pictures = [
-            np.asarray(Image.fromarray(load_picture(path)).rotate(angle, Image.Resampling.BICUBIC))
+            np.asarray(Image.fromarray(read_image(path).rgb).rotate(angle, Image.Resampling.BICUBIC))
             for path, angle in zip(paths, kept, strict=True)
         ]
         told = axes.vectors(model.predict(pictures, views=views, embeddings=True).embeddings)

@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from skyserver import FRAME, Fault, Source, picture, sky_server  # noqa: E402
 
-from tuningfork.images.read import load_picture  # noqa: E402
+from tuningfork.images.read import read_image  # noqa: E402
 from tuningfork.surveys import Frame, make_cutouts, places  # noqa: E402
 from tuningfork.surveys.client import Client  # noqa: E402
 from tuningfork.surveys.cutout import Cutout  # noqa: E402
@@ -80,7 +80,7 @@ def main() -> None:
         for told, id_, asked in shown:
             file = folder / "out" / "00000" / f"{id_}.png"
             if id_ not in reasons:
-                assert load_picture(file).shape == (64, 64, 3)
+                assert read_image(file).rgb.shape == (64, 64, 3)
             else:
                 assert not file.exists()
             print(f"| {told} | {reasons.get(id_, '– (picture good)')} | {asked} |")

@@ -23,7 +23,8 @@ from tuningfork.bench.pictures import repeated, simulated, small, temporary_fold
 from tuningfork.bench.report import SURVEYS, Pass, Repeat, Report, Spread, bound, cost, one_pass
 from tuningfork.bench.start_up import costly_imports
 from tuningfork.bench.training import Steps, TrainReport
-from tuningfork.images.read import find_pictures, load_picture
+from tuningfork.images.find import find_images
+from tuningfork.images.read import read_image
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="only Linux tells")
 RATES = st.floats(1e-2, 1e6)
@@ -315,7 +316,7 @@ def test_pictures_are_repeated_as_links(tmp_path, monkeypatch, links):
             raise OSError("another device")
 
         monkeypatch.setattr(os, "link", refuse)
-    found = list(find_pictures([repeated(pictures, 8, tmp_path / "files")]))
+    found = list(find_images([repeated(pictures, 8, tmp_path / "files")]))
     assert len(found) == len({path.name for path in found}) == 8
     for row, path in enumerate(found):
         assert path.samefile(pictures[row % 3])
@@ -325,7 +326,7 @@ def test_pictures_are_repeated_as_links(tmp_path, monkeypatch, links):
 def test_small_pictures_are_distinct(tmp_path):
     paths = small(tmp_path / "small", 2, 32)
     assert len({path.read_bytes() for path in paths}) == len(paths) == 16
-    assert {load_picture(path).shape for path in paths} == {(32, 32, 3)}
+    assert {read_image(path).rgb.shape for path in paths} == {(32, 32, 3)}
 
 
 def test_only_good_pictures_of_a_user_are_taken(tmp_path):
@@ -391,7 +392,7 @@ def test_memory_is_measured_and_drawn(run, tmp_path):
 def test_a_plot_of_unknown_memory_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     draw_memory([Point(10, 1.0, None), Point(100, 2.0, None)], tmp_path / "memory.png")
-    assert load_picture(tmp_path / "memory.png").shape[2] == 3
+    assert read_image(tmp_path / "memory.png").rgb.shape[2] == 3
 
 
 @pytest.mark.parametrize(

@@ -388,7 +388,7 @@ def test_everything_is_escaped_but_markup():
 def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, gz2):
     torch = pytest.importorskip("torch")
     from tuningfork.experiments import grad_cam as look
-    from tuningfork.images.read import load_picture
+    from tuningfork.images.read import read_image
     from tuningfork.training.network import MorphologyNetwork
 
     folder = put(tmp_path / "run")
@@ -402,7 +402,7 @@ def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, g
     opened, preprocess = look.network_of(run)
     assert preprocess.size == 32
     torch.testing.assert_close(opened.head.weight, network.head.weight)
-    picture = load_picture(run.paths[1])
+    picture = read_image(run.paths[1]).rgb
     maps = look.feature_maps(opened, preprocess(picture)[None], channels=4)
     assert [each.maps.shape[-1] for each in maps] == sorted((e.maps.shape[-1] for e in maps), reverse=True)
     (overlay,) = look.grad_cam(run, opened, preprocess, [picture])

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from tuningfork.images.fits.bands import is_fits, opened_bands
 from tuningfork.images.fits.framing import Framing, unit
 from tuningfork.images.fits.measure import FRAME_RADII, blank_warning, cut, petrosian_r90, scale_warning
-from tuningfork.images.fits.picture import fits_picture
+from tuningfork.images.fits.render import render_fits
 from tuningfork.images.fits.stretch import lupton, preset, preset_names, stretched
-from tuningfork.images.read import PictureError, load_picture
+from tuningfork.images.image import ImageError
+from tuningfork.images.read import read_image
 from tuningfork.simulation import draw, light
 from tuningfork.simulation.render import SKY_LIGHT, SKY_NOISE
 
@@ -77,11 +78,11 @@ def test_an_image_is_named_by_number_or_name() -> None:
     assert np.array_equal(planes_of(data)[0], FLUX[0])
     assert np.array_equal(planes_of(data, Framing(hdu=2))[0], FLUX[1])
     assert np.array_equal(planes_of(data, Framing(hdu="sci"))[0], FLUX[1])
-    with pytest.raises(PictureError, match=r"no unit 'g' .* it has 0 PRIMARY, 1 A, 2 SCI"):
+    with pytest.raises(ImageError, match=r"no unit 'g' .* it has 0 PRIMARY, 1 A, 2 SCI"):
         planes_of(data, Framing(hdu="g"))
-    with pytest.raises(PictureError, match="no unit 9"):
+    with pytest.raises(ImageError, match="no unit 9"):
         planes_of(data, Framing(hdu=9))
-    with pytest.raises(PictureError, match="is no image"):
+    with pytest.raises(ImageError, match="is no image"):
         planes_of(data, Framing(hdu=0))
 
 
@@ -92,16 +93,16 @@ def test_bands_are_units_planes_or_files(tmp_path: Path) -> None:
     assert np.array_equal(planes_of(several, Framing(bands=(2, 3, 1))), FLUX[[1, 2, 0]])
     cube = file_of(fits.PrimaryHDU(np.concatenate([FLUX, FLUX[::-1]])))
     assert np.array_equal(planes_of(cube, Framing(bands=(5, 1, 0))), FLUX[[0, 1, 0]])
-    with pytest.raises(PictureError, match=r"6 planes; 1 or 3 are expected, or --bands"):
+    with pytest.raises(ImageError, match=r"6 planes; 1 or 3 are expected, or --bands"):
         planes_of(cube)
-    with pytest.raises(PictureError, match="no plane 6 in the cube; it has 0 to 5"):
+    with pytest.raises(ImageError, match="no plane 6 in the cube; it has 0 to 5"):
         planes_of(cube, Framing(bands=(0, 1, 6)))
     files = []
     for number, plane in enumerate(FLUX):
         files.append(tmp_path / f"{number}.fits")
         fits.writeto(files[-1], plane)
     assert np.array_equal(planes_of(files), FLUX)
-    with pytest.raises(PictureError, match="2 files as bands"):
+    with pytest.raises(ImageError, match="2 files as bands"):
         planes_of(files[:2])
 
 
@@ -117,7 +118,7 @@ def test_masked_pixels_are_nan(kind: str) -> None:
         assert np.isnan(planes_of(data, Framing(mask=1, mask_bits=5 - 1))).sum() == 3
         alone = file_of(fits.PrimaryHDU(given))
         assert np.isnan(planes_of(file_of(fits.PrimaryHDU(FLUX)), mask=alone)).sum() == 6
-    with pytest.raises(PictureError, match="mask of shape"):
+    with pytest.raises(ImageError, match="mask of shape"):
         planes_of(file_of(fits.PrimaryHDU(FLUX), fits.ImageHDU(mask[1:])), Framing(mask=1))
 
 
@@ -143,7 +144,7 @@ def test_packed_and_scaled_numbers(how: str, tmp_path: Path) -> None:
 
 def test_a_bomb_in_gzip_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuningfork.images.fits.bands.MAX_FILE_BYTES", 10_000)
-    with pytest.raises(PictureError, match="unpacks to more than 10000 bytes"):
+    with pytest.raises(ImageError, match="unpacks to more than 10000 bytes"):
         planes_of(gzip.compress(file_of(fits.PrimaryHDU(0 * FLUX))))
 
 
@@ -160,8 +161,8 @@ TABLE = fits.BinTableHDU.from_columns([fits.Column(name="a", format="E", array=[
     (file_of(fits.PrimaryHDU(np.zeros((4, 4)))), "at least 8 px"),
 ])  # fmt: skip
 def test_what_shows_nothing_is_a_reason(data: bytes, reason: str) -> None:
-    with pytest.raises(PictureError, match=reason):
-        fits_picture(data)
+    with pytest.raises(ImageError, match=reason):
+        render_fits(data)
 
 
 def test_a_sparse_mosaic_costs_only_its_section(tmp_path: Path) -> None:
@@ -185,11 +186,11 @@ def test_a_sparse_mosaic_costs_only_its_section(tmp_path: Path) -> None:
     code = (
         "import resource, sys\n"
         "from tuningfork.surveys.mosaic import MosaicSource\n"
-        "from tuningfork.images.fits.picture import fits_picture, Framing\n"
+        "from tuningfork.images.fits.render import render_fits, Framing\n"
         "import numpy, astropy.io.fits, reproject, scipy.ndimage\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "cutout = MosaicSource(sys.argv[1]).cutout(150, 40, 20, 64)\n"
-        "picture, _ = fits_picture(sys.argv[1], Framing(size=20))\n"
+        "picture = render_fits(sys.argv[1], Framing(size=20)).rgb\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, cutout.picture.max(), picture.max())\n"
     )
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
@@ -230,7 +231,7 @@ def test_presets_keep_order_and_rise(name: str) -> None:
         blue = np.zeros((3, 16, 16), np.float32)
         blue[0, 4:8, 4:8] = 1
         assert stretched(blue, name)[5, 5].argmax() == 2
-        with pytest.raises(PictureError, match=f"stretch {name} is for .* has 1 band;"):
+        with pytest.raises(ImageError, match=f"stretch {name} is for .* has 1 band;"):
             stretched(blue[:1], name)
 
 
@@ -241,7 +242,7 @@ def test_any_flux_is_a_picture_or_a_reason(values: list[float], name: str) -> No
     if (np.abs(planes) < 1e30).any():
         assert stretched(planes, name).shape == (9, 9, 3)
     else:
-        with pytest.raises(PictureError, match="no usable pixel"):
+        with pytest.raises(ImageError, match="no usable pixel"):
             stretched(planes, name)
 
 
@@ -278,7 +279,7 @@ def scene(angle: float, mirrored: bool) -> bytes:
 @pytest.mark.parametrize("angle", [0, 0.7, 33, 90, -100, 180, 225, 270])
 def test_north_is_up_and_east_is_left(angle: float, mirrored: bool) -> None:
     data = scene(angle, mirrored)
-    east, north = quadrant(fits_picture(data)[0])
+    east, north = quadrant(render_fits(data).rgb)
     assert abs(east - 5) < 1.1 * SCALE
     assert abs(north - 7) < 1.1 * SCALE
     found = orientation(WCS(header(angle, mirrored)), (20.0, 40.0))
@@ -292,7 +293,7 @@ def test_north_is_up_and_east_is_left(angle: float, mirrored: bool) -> None:
 @settings(deadline=None, max_examples=20)
 def test_a_straight_image_keeps_its_very_pixels(angle: int, mirrored: bool, height: int, width: int) -> None:
     bytes_ = np.random.default_rng(height * width).integers(0, 256, (3, height, width)).astype(np.uint8)
-    picture, _ = fits_picture(file_of(fits.PrimaryHDU(bytes_, header(angle, mirrored))))
+    picture = render_fits(file_of(fits.PrimaryHDU(bytes_, header(angle, mirrored)))).rgb
     expected = np.moveaxis(bytes_, 0, 2)[::-1]
     # The header turns the sky clockwise against the pixels.
     sides = [np.rot90(m, k) for m in (expected, expected[:, ::-1]) for k in range(4)]
@@ -301,15 +302,17 @@ def test_a_straight_image_keeps_its_very_pixels(angle: int, mirrored: bool, heig
 
 def test_as_it_lies_nothing_is_turned() -> None:
     data = scene(90, True)
-    assert np.array_equal(fits_picture(data, Framing(orient=False))[0], load_picture(data))
+    without_wcs = file_of(fits.PrimaryHDU(fits.getdata(io.BytesIO(data))))
+    assert np.array_equal(read_image(data, Framing(orient=False)).rgb, read_image(without_wcs).rgb)
 
 
 def test_without_a_wcs_it_is_the_picture_that_training_sees() -> None:
     data = file_of(fits.PrimaryHDU(FLUX))
-    picture, warning = fits_picture(data)
-    assert np.array_equal(picture, load_picture(data))
+    image = render_fits(data)
+    picture, warning = image.rgb, image.warning
+    assert np.array_equal(picture, read_image(data).rgb)
     assert "no WCS: taken as it lies" in warning
-    assert "size in arcsec needs a WCS" in fits_picture(data, Framing(size=10))[1]
+    assert "size in arcsec needs a WCS" in render_fits(data, Framing(size=10)).warning
 
 
 @pytest.mark.parametrize("cards", [
@@ -326,10 +329,11 @@ def test_a_broken_wcs_is_told_and_no_more(cards: dict[str, object]) -> None:
     about = header()
     about.update(cards)
     data = file_of(fits.PrimaryHDU(FLUX[0], about))
-    picture, warning = fits_picture(data)
+    image = render_fits(data)
+    picture, warning = image.rgb, image.warning
     assert "WCS" in warning
     assert "taken as it lies" in warning
-    assert np.array_equal(picture, load_picture(data))
+    assert np.array_equal(picture, read_image(data).rgb)
     assert celestial(about)[0] is None
 
 
@@ -340,7 +344,7 @@ def test_bands_that_lie_elsewhere_are_laid_on_the_first(tmp_path: Path) -> None:
     fits.writeto(tmp_path / "g.fits", spot, header())
     fits.writeto(tmp_path / "r.fits", np.roll(spot, 7, 1), moved)
     fits.writeto(tmp_path / "i.fits", np.roll(spot, 7, 1)[:, :-3], moved)
-    picture, _ = fits_picture([tmp_path / f"{band}.fits" for band in "gri"], Framing(stretch="hst", size=16))
+    picture = render_fits([tmp_path / f"{band}.fits" for band in "gri"], Framing(stretch="hst", size=16)).rgb
     middle = len(picture) // 2
     assert picture[middle, middle].min() > 60
     assert np.ptp(picture[middle, middle].astype(int)) <= 12
@@ -360,11 +364,11 @@ def test_cut_is_a_window_with_nan_beyond_the_edge(column: int, row: int, height:
 
 
 def test_a_size_is_arcseconds() -> None:
-    picture, _ = fits_picture(file_of(fits.PrimaryHDU(FLUX, header())), Framing(size=12.0))
+    picture = render_fits(file_of(fits.PrimaryHDU(FLUX, header())), Framing(size=12.0)).rgb
     assert picture.shape == (30, 30, 3)
-    picture, _ = fits_picture(file_of(fits.PrimaryHDU(FLUX, header(33))), radius=12 / FRAME_RADII)
+    picture = render_fits(file_of(fits.PrimaryHDU(FLUX, header(33))), radius=12 / FRAME_RADII).rgb
     assert picture.shape == (30, 30, 3)
-    picture, _ = fits_picture(file_of(fits.PrimaryHDU(FLUX, header())), Framing(radii=4.0), radius=3.0)
+    picture = render_fits(file_of(fits.PrimaryHDU(FLUX, header())), Framing(radii=4.0), radius=3.0).rgb
     assert picture.shape == (30, 30, 3)
 
 
@@ -374,11 +378,11 @@ def test_blank_parts_are_told_and_too_much_of_them_refused() -> None:
     planes[1, :10] = np.nan
     assert "20% of the frame has no data" in blank_warning(planes)
     planes[:, :24] = np.nan
-    with pytest.raises(PictureError, match="more than half"):
+    with pytest.raises(ImageError, match="more than half"):
         blank_warning(planes)
     planes[:] = 1
     planes[0, 18:22, 18:22] = np.nan
-    with pytest.raises(PictureError, match="the middle"):
+    with pytest.raises(ImageError, match="the middle"):
         blank_warning(planes)
 
 
@@ -420,8 +424,9 @@ def test_measured_frames_are_those_of_the_training() -> None:
     wide = np.pad(image, ((0, 0), (side, side), (side, side)))
     wide += np.random.default_rng(1).normal(0, 0.03, wide.shape)
     data = file_of(fits.PrimaryHDU(wide.astype(np.float32), header(side=3 * side)))
-    assert "frame of" in fits_picture(data, Framing(stretch="sdss"))[1]
-    picture, warning = fits_picture(data, Framing(stretch="sdss", measure=True))
+    assert "frame of" in render_fits(data, Framing(stretch="sdss")).warning
+    image = render_fits(data, Framing(stretch="sdss", measure=True))
+    picture, warning = image.rgb, image.warning
     assert warning == ""
     assert len(picture) == pytest.approx(side, rel=0.3)
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.inputs import InputError, Opening, archives, find_entries, read_listing, tar, write_listing, zip
 from tuningfork.inputs.byte_source import Ahead
 
@@ -38,7 +38,7 @@ def opened(entries):
         for entry in entries:
             try:
                 out.append(opening.prepare(entry)())
-            except PictureError as error:
+            except ImageError as error:
                 out.append(str(error))
     return out
 
@@ -296,7 +296,7 @@ def test_an_archive_that_changed_is_not_read(tmp_path):
         with Opening() as opening:
             call = opening.prepare(found[0])
             write(file, [("a.jpg", b"newer")])
-            with pytest.raises(PictureError, match="changed since"):
+            with pytest.raises(ImageError, match="changed since"):
                 call()
         assert opened(found) == ["changed since it was listed; predict it again"]
 

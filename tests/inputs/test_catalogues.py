@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.inputs import Columns, InputError, Opening, find_entries, read_listing, write_listing
 from tuningfork.inputs import catalogues as tables
 from tuningfork.inputs import table_rows as rows
@@ -33,7 +33,7 @@ def opened(entries):
         for entry in entries:
             try:
                 out.append(opening.prepare(entry)())
-            except PictureError as error:
+            except ImageError as error:
                 out.append(str(error))
     return out
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuningfork.images import read as images
-from tuningfork.images.read import PictureError
+from tuningfork.images import find as images
+from tuningfork.images.image import ImageError
 from tuningfork.inputs import Digest, Entry, Opening, find_entries, read_listing, write_listing
 from tuningfork.inputs import listing as listing_room
 
@@ -100,17 +100,17 @@ def test_a_file_is_read_as_it_was_listed(tmp_path):
     with Opening() as opening:
         assert opening.prepare(entry)() == b"first"
         file.write_bytes(b"longer")
-        with pytest.raises(PictureError, match="changed since"):
+        with pytest.raises(ImageError, match="changed since"):
             opening.prepare(entry)()
         file.unlink()
-        with pytest.raises(PictureError, match="cannot be read"):
+        with pytest.raises(ImageError, match="cannot be read"):
             opening.prepare(entry)()
 
 
 def test_an_error_of_the_listing_comes_with_the_bytes():
     with Opening() as opening:
         call = opening.prepare(Entry("a", "", "file", "x", error="no path"))
-        with pytest.raises(PictureError, match="no path"):
+        with pytest.raises(ImageError, match="no path"):
             call()
 
 
@@ -118,7 +118,7 @@ def test_an_error_of_the_listing_comes_with_the_bytes():
 def test_pipes_do_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (entry,) = find_entries([tmp_path])
-    with Opening() as opening, pytest.raises(PictureError, match="not a regular file"):
+    with Opening() as opening, pytest.raises(ImageError, match="not a regular file"):
         opening.prepare(entry)()
 
 

@@ -28,7 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.inputs import Digest, InputError, Opening, addresses, find_entries, stores, write_listing
 from tuningfork.inputs import objects as remote
 from tuningfork.inputs import store_errors as retrying
@@ -53,7 +53,7 @@ def read(entries, threads=remote.REMOTE_THREADS):
     def get(call):
         try:
             return call()
-        except PictureError as error:
+        except ImageError as error:
             return str(error)
 
     with Opening() as opening, ThreadPoolExecutor(threads) as pool:
@@ -240,7 +240,7 @@ def test_what_is_not_there_is_said(monkeypatch):
         list(find_entries(["memory://set/t.tar.gz"]))
     assert not list(find_entries(["memory://other/"]))
     monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "soon")
-    with pytest.raises(PictureError, match="a number of seconds is expected"):
+    with pytest.raises(ImageError, match="a number of seconds is expected"):
         retrying.timeout()
 
 
@@ -271,14 +271,12 @@ def test_a_failure_that_passes_is_tried_again_and_all_of_them_are_told(monkeypat
     assert retrying.patiently(attempt) == b"good"
     assert len(waits) == 2
     ends[:] = [retrying.HttpStatus(503), TimeoutError()] * 3
-    with pytest.raises(
-        PictureError, match=r"after 6 tries: HTTP 503 \(the store is busy\) \(3 times\), no whole answer"
-    ):
+    with pytest.raises(ImageError, match=r"after 6 tries: HTTP 503 \(the store is busy\) \(3 times\), no whole answer"):
         retrying.patiently(attempt)
     assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[2:]))
     for end in (retrying.HttpStatus(403), FileNotFoundError("x"), PermissionError("x"), ValueError("https://x?sig=1")):
         ends[:] = [end]
-        with pytest.raises(PictureError, match="cannot be read: ") as told:
+        with pytest.raises(ImageError, match="cannot be read: ") as told:
             retrying.patiently(attempt)
         assert "sig=" not in str(told.value)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tuningfork
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.model.bundle import Bundle, BundleError, Network, open_bundle
 from tuningfork.model.model import Model
 from tuningfork.model.predictions import Prediction, Predictions
@@ -236,7 +236,7 @@ def test_a_bad_row_is_named_and_the_rest_goes_on(model, pictures, folder):
 
 def test_a_single_bad_picture_raises(model, tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"")
-    with pytest.raises(PictureError, match="empty"):
+    with pytest.raises(ImageError, match="empty"):
         model.predict(tmp_path / "x.jpg")
     with pytest.raises(FileNotFoundError):
         model.predict(tmp_path / "y.jpg")

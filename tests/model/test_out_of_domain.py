@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from tuningfork.cli import app
 from tuningfork.evaluation.ood_evaluation import judge, measured
-from tuningfork.images.read import find_pictures, load_picture
+from tuningfork.images.find import find_images
+from tuningfork.images.read import read_image
 from tuningfork.images.statistics import STATISTICS, appearance
 from tuningfork.model import out_of_domain as room
 from tuningfork.model.bundle import open_bundle, write_bundle
@@ -222,7 +223,7 @@ def test_few_galaxies_are_flagged(model, folder):
 
 
 def test_the_table_says_it_and_the_text_warns(model, folder):
-    galaxy = load_picture(folder / "301.png")
+    galaxy = read_image(folder / "301.png").rgb
     told = model.predict([galaxy, np.zeros_like(galaxy), b"no picture"])
     table = told.to_table()
     assert table["out_of_domain"].to_pylist() == [False, True, None]
@@ -324,7 +325,7 @@ def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
 
 @pytest.mark.slow
 def test_another_survey_is_told_from_galaxy_zoo_2(shared):
-    inside = list(find_pictures([shared / "data/gz2_hart16/images"]))
+    inside = list(find_images([shared / "data/gz2_hart16/images"]))
     plain = open_bundle()
     rows, _ = measured(plain, inside[:800])
     fitted = replace(plain, calibration=Calibration(domain=fit_domain(rows)))

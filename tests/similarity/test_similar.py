@@ -519,7 +519,7 @@ def test_a_page_shows_pictures_and_needs_nothing_else(run, galaxies, index_file,
     html = page.read_text("utf-8")
     assert html.count("<img") == 16 * 4
     assert 'src="http' not in html
-    assert "not a picture of a known kind" in html
+    assert "not an image of a known kind" in html
 
 
 def test_a_montage_has_a_row_for_each_picture(run, galaxies, index_file, tmp_path):

@@ -22,7 +22,8 @@ pytest.importorskip("requests")
 from skyserver import FRAME, RADIUS, Fault, Source, picture, sky_server
 
 from tuningfork._utils.threads import at_once
-from tuningfork.images.read import PictureError, load_picture
+from tuningfork.images.image import ImageError
+from tuningfork.images.read import read_image
 from tuningfork.inputs import Columns, InputError
 from tuningfork.surveys import TABLE, CutoutError, Frame, Place, make_cutouts, places, survey
 from tuningfork.surveys.cutout import Cutout, Provenance
@@ -58,7 +59,7 @@ class Painted:
             self.asked.append(ra)
         time.sleep(0.001 * (hash(ra) % 5))
         if ra in self.faults:
-            raise PictureError("clouds")
+            raise ImageError("clouds")
         image = np.zeros((pixels, pixels, 3), np.uint8)
         image[0], image[1:] = 255, int(ra) % 256
         return Cutout(image, Provenance("painted", "one", size / pixels, "2026-11-24T08:00:00Z"))
@@ -183,7 +184,7 @@ def test_every_row_is_in_the_table_in_the_catalogue_s_order(tmp_path):
             assert row["path"] is None
             assert row["source"] is None
             continue
-        image = load_picture(tmp_path / "out" / row["path"])
+        image = read_image(tmp_path / "out" / row["path"]).rgb
         assert image[5, 5, 0] == int(row["ra"])
         assert image[0, 0, 0] == 255
         assert (row["source"], row["layer"], row["size"]) == ("painted", "one", 40)
@@ -208,7 +209,7 @@ def test_names_are_safe_and_differ_whatever_the_ids_are(tmp_path):
         if row["path"]:
             file = (tmp_path / "out" / row["path"]).resolve()
             assert file.parent == (tmp_path / "out" / "00000").resolve()
-            assert load_picture(file)[5, 5, 0] == int(row["ra"])
+            assert read_image(file).rgb[5, 5, 0] == int(row["ra"])
     assert rows[0]["path"] == "00000/a.png"
     assert rows[6]["path"] == "00000/x_y.png"
 
@@ -229,7 +230,7 @@ def test_a_thousand_rows_share_a_folder(tmp_path):
     class Quick(Painted):
         def cutout(self, ra, dec, size, pixels):
             if dec > -10 and dec < 10:
-                raise PictureError("not wanted")
+                raise ImageError("not wanted")
             return super().cutout(ra, dec, size, pixels)
 
     make(tmp_path / "places.parquet", tmp_path / "out", Quick())
@@ -267,7 +268,7 @@ def test_a_catalogue_that_has_changed_costs_only_what_is_new(tmp_path):
     assert pq.read_table(made.table)["id"].to_pylist() == ["a", "b", "e"]
     # No picture stays of rows that are gone.
     assert files_of(tmp_path / "out") == ["00000/a.png", "00000/b.png", "00000/e.png"]
-    assert load_picture(tmp_path / "out/00000/b.png")[5, 5, 0] == 7
+    assert read_image(tmp_path / "out/00000/b.png").rgb[5, 5, 0] == 7
 
 
 def test_another_request_is_not_mixed_in(tmp_path):
@@ -328,7 +329,7 @@ def test_jpeg_is_smaller_and_as_good_as_asked(tmp_path):
         made = make(file, tmp_path / str(n), Drawn(), **more)
         path = made.table.parent / pq.read_table(made.table)["path"][0].as_py()
         assert path.suffix == (".jpg" if more else ".png")
-        assert np.abs(load_picture(path).astype(int) - picture(0)).mean() < 4
+        assert np.abs(read_image(path).rgb.astype(int) - picture(0)).mean() < 4
         sizes.append(path.stat().st_size)
     assert sizes[0] > sizes[1] > 2 * sizes[2]
 
@@ -386,7 +387,7 @@ def test_the_command_gives_the_pictures_of_the_sky(sky, catalogue, tmp_path, run
     out = run(*command(sky, catalogue, tmp_path / "out")).stdout
     assert out == f"{tmp_path / 'out' / TABLE}: 6 galaxies, 0 without a picture\n"
     for number, row in enumerate(pq.read_table(tmp_path / "out" / TABLE).to_pylist()):
-        image = load_picture(tmp_path / "out" / row["path"])
+        image = read_image(tmp_path / "out" / row["path"]).rgb
         assert image.shape == (424, 424, 3)
         assert np.median(np.abs(image.astype(int) - picture(number))) <= 4
         assert row["pixel_scale"] == pytest.approx(0.02 * RADIUS)
@@ -449,7 +450,7 @@ def test_killed_at_any_moment_it_goes_on_without_asking_twice(sky, tmp_path):
             process.send_signal(signal.SIGKILL)
         for name in files_of(tmp_path / "out"):
             if not os.path.basename(name).startswith("."):
-                assert load_picture(tmp_path / "out" / name).shape == (64, 64, 3)
+                assert read_image(tmp_path / "out" / name).rgb.shape == (64, 64, 3)
         assert not (tmp_path / "out" / TABLE).exists()
     done = subprocess.run([*words, "--resume"], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ pytest.importorskip("reproject")
 import skytiles
 from skyserver import FRAME, Source
 
-from tuningfork.images.read import load_picture
+from tuningfork.images.read import read_image
 
 PLACES = [Source(0, 150.1, 2.2), Source(1, 0.001, 40.0)]
 
@@ -43,7 +43,7 @@ def test_cutouts_of_tiles_lie_north_up_and_a_broken_tile_is_named(tiles, catalog
     rows = pq.read_table(tmp_path / "out" / "cutouts.parquet").to_pylist()
     assert "outside of all tiles" in rows[2]["error"]
     for row in rows[:2]:
-        image = load_picture(tmp_path / "out" / row["path"]).astype(int)
+        image = read_image(tmp_path / "out" / row["path"]).rgb.astype(int)
         north, east = image[14, 106], image[106, 14]
         assert north[0] > 2 * north[2]
         assert east[2] > 2 * east[0]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.surveys.mosaic import MosaicError, MosaicSource
 from tuningfork.surveys.tiles import read_tiles
 from tuningfork.tables.angles import angle, degrees
@@ -134,10 +134,10 @@ def test_outside_blank_and_impossible_places_are_reasons(tmp_path: Path) -> None
         ((math.nan, 30.0), "no position"),
         ((400.0, 30.0), "outside of 0–360"),
     ):
-        with pytest.raises(PictureError, match=reason):
+        with pytest.raises(ImageError, match=reason):
             source.cutout(*where, 35.0 if where == hole else 20.0, 40)
     for size in (0.0, math.nan, 1.0, 1e9):
-        with pytest.raises(PictureError, match=r"arcsec|px"):
+        with pytest.raises(ImageError, match=r"arcsec|px"):
             source.cutout(150, 30, size, 40)
     assert "of the frame has no data" in source.cutout(*place(95, 120), 30.0, 60).warning
     assert source.cutout(150, 30, 30.0, 60).warning == ""

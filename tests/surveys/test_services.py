@@ -12,7 +12,7 @@ pytest.importorskip("requests")
 
 from skyserver import FRAME, Fault, SkyServer, Source, picture, sky_server
 
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.surveys.cache import Cache
 from tuningfork.surveys.client import Client
 from tuningfork.surveys.registry import SourceError, open_source
@@ -111,7 +111,7 @@ FAULTS = {
 def test_each_fault_is_told_and_tried_as_often_as_it_is_worth(sky, client, fault):
     sky.faults[150.1] = Fault(fault)
     told, asked = FAULTS[fault]
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         sources(sky, client)["legacy"].cutout(150.1, 2.2, 6.4, 64)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
@@ -123,7 +123,7 @@ def test_who_does_not_end_is_given_up(sky, fault):
     sky.faults[150.1] = Fault(fault)
     with Client(rate=1000, tries=2, pause=0.01, timeout=0.5, silence=0.3) as client:
         source = open_source("legacy", base=sky.viewer, client=client)
-        with pytest.raises(PictureError, match="after 2 tries: no whole answer within"):
+        with pytest.raises(ImageError, match="after 2 tries: no whole answer within"):
             source.cutout(150.1, 2.2, 6.4, 64)
     assert sky.asked_of[150.1] == 2
 
@@ -154,7 +154,7 @@ def test_a_server_that_asks_for_an_hour_is_left_alone_for_it(sky, client, fault)
     sky.faults[150.1] = Fault(fault, times=1)
     source = sources(sky, client)["legacy"]
     for _ in range(3):
-        with pytest.raises(PictureError, match=r"asks to wait 3[56][0-9][0-9] s; try it later"):
+        with pytest.raises(ImageError, match=r"asks to wait 3[56][0-9][0-9] s; try it later"):
             source.cutout(150.1, 2.2, 6.4, 64)
     assert sky.asked_of[150.1] == 1
 
@@ -169,15 +169,15 @@ def test_no_more_requests_a_second_than_the_rate(sky):
 
 def test_blank_south_of_the_survey(sky, client):
     for name, source in sources(sky, client).items():
-        with pytest.raises(PictureError, match="blank: outside of the survey's footprint"):
+        with pytest.raises(ImageError, match="blank: outside of the survey's footprint"):
             source.cutout(10.0, -50.0, FRAME, 64)
         assert name
 
 
 def test_an_unknown_layer_or_survey_is_told_in_the_service_s_own_words(sky, client):
-    with pytest.raises(PictureError, match="web page instead of a picture: no such layer"):
+    with pytest.raises(ImageError, match="web page instead of a picture: no such layer"):
         open_source("legacy", layer="nothing", base=sky.viewer, client=client).cutout(10.0, 2.0, FRAME, 64)
-    with pytest.raises(PictureError, match=r"refused .HTTP 400: Bad request: no HiPS matches nothing/here"):
+    with pytest.raises(ImageError, match=r"refused .HTTP 400: Bad request: no HiPS matches nothing/here"):
         open_source("hips:nothing/here", base=sky.hips2fits, client=client).cutout(10.0, 2.0, FRAME, 64)
 
 
@@ -194,14 +194,14 @@ def test_an_unknown_layer_or_survey_is_told_in_the_service_s_own_words(sky, clie
     ],
 )
 def test_what_is_no_place_is_not_asked_for(sky, client, ra, dec, size, pixels, told):
-    with pytest.raises(PictureError, match=told):
+    with pytest.raises(ImageError, match=told):
         open_source("legacy", base=sky.viewer, client=client).cutout(ra, dec, size, pixels)
     assert not sky.asked
 
 
 def test_nobody_there_is_the_row_s_error(client):
     source = open_source("legacy", base="http://127.0.0.1:9/viewer", client=client)
-    with pytest.raises(PictureError, match=r"127\.0\.0\.1:9: no picture after 3 tries: the connection failed"):
+    with pytest.raises(ImageError, match=r"127\.0\.0\.1:9: no picture after 3 tries: the connection failed"):
         source.cutout(10.0, 2.0, 40, 64)
 
 
@@ -211,7 +211,7 @@ def test_secrets_of_an_address_are_not_shown(sky, client):
     assert "hush" not in told.address
     assert any("hush" in path for _, path in sky.asked)
     sky.faults[150.1] = Fault("403")
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         source.cutout(150.1, 2.2, FRAME, 32)
     assert "hush" not in str(error.value)
 
@@ -253,7 +253,7 @@ def test_faults_are_not_kept(sky, tmp_path):
         source = open_source("legacy", base=sky.viewer, client=client)
         for fault in ("page", "blank", "cut picture"):
             sky.faults[150.1] = Fault(fault, times=1)
-            with pytest.raises(PictureError):
+            with pytest.raises(ImageError):
                 source.cutout(150.1, 2.2, FRAME, 64)
         assert source.cutout(150.1, 2.2, FRAME, 64).picture.shape == (64, 64, 3)
 

@@ -10,7 +10,7 @@ pytest.importorskip("reproject")
 
 from skyserver import FRAME, Fault, Source, picture, sky_server
 
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.surveys.client import Client
 from tuningfork.surveys.registry import SourceError, open_source
 
@@ -67,16 +67,16 @@ def test_one_band_is_grey_and_bands_are_known_by_name(sky, client):
     assert (cutout.picture == cutout.picture[..., :1]).all()
     assert cutout.provenance.layer == "r"
     assert [path for _, path in sky.asked][1:] == ["/vo/tile?ID=0-r"]
-    with pytest.raises(PictureError, match="no image of band 'y' here; there are "):
+    with pytest.raises(ImageError, match="no image of band 'y' here; there are "):
         open_source(f"sia:{sky.address}/vo/sia2", layer="y", client=client).cutout(150.1, 2.2, FRAME, 64)
 
 
 def test_a_place_at_the_edge_of_a_tile_says_so_and_one_beyond_is_an_error(sky, client):
     source = open_source(f"sia:{sky.address}/vo/sia2", layer="r", client=client)
     assert "of the frame has no data" in source.cutout(0.001, 40.0 + 25 / 3600, FRAME, 64).warning
-    with pytest.raises(PictureError, match=r"no data|no usable pixel"):
+    with pytest.raises(ImageError, match=r"no data|no usable pixel"):
         source.cutout(0.001, 40.0 + 50 / 3600, FRAME, 64)
-    with pytest.raises(PictureError, match="no image of this place"):
+    with pytest.raises(ImageError, match="no image of this place"):
         source.cutout(20.0, 20.0, FRAME, 64)
 
 
@@ -90,7 +90,7 @@ def test_a_place_at_the_edge_of_a_tile_says_so_and_one_beyond_is_an_error(sky, c
     ],
 )
 def test_what_an_archive_gets_wrong_is_the_row_s_error(sky, client, path, told):
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         open_source(f"sia:{sky.address}/{path}", client=client).cutout(150.1, 2.2, FRAME, 64)
     assert told in str(error.value)
 
@@ -98,7 +98,7 @@ def test_what_an_archive_gets_wrong_is_the_row_s_error(sky, client, path, told):
 def test_a_page_in_place_of_a_votable(sky, client):
     sky.faults[1.0] = Fault("page")
     base = f"{sky.address}/own?ra=1&dec=2&fov=40&pixels=8"
-    with pytest.raises(PictureError, match="web page instead of a picture: Down for maintenance"):
+    with pytest.raises(ImageError, match="web page instead of a picture: Down for maintenance"):
         open_source(f"sia:{base}", client=client).cutout(150.1, 2.2, FRAME, 64)
 
 

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 pytest.importorskip("tuningfork.training")
 
 import tuningfork
-from tuningfork.images.read import load_picture
+from tuningfork.images.read import read_image
 from tuningfork.simulation import simulate
 from tuningfork.training.auxiliary.config import SourceError, Tell, load_sources
 from tuningfork.training.auxiliary.dataset import SAME_AT_ANY_SCALE, read_foreign
@@ -151,7 +151,7 @@ def test_a_judged_galaxy_teaches_nothing(galaxies, data, tmp_path):
     """By ID, by a column that names the same galaxy, by a near-identical picture, by one on another scale."""
     own = images_of(galaxies / "own")
     judged = [data.ids[row] for row in np.flatnonzero(data.parts != "train")]
-    known = np.stack([signature(load_picture(path)) for path in data.paths])
+    known = np.stack([signature(read_image(path).rgb) for path in data.paths])
     known = known @ known.T  # two simulated galaxies may well be alike
     trained = [data.ids[row] for row in data.rows("train") if known[row][data.parts != "train"].max() < 0.9]
     folder = tmp_path / "images"
@@ -184,7 +184,7 @@ def test_a_judged_galaxy_teaches_nothing(galaxies, data, tmp_path):
 
 def test_scaled_copies_are_told_from_other_galaxies(data):
     """The published threshold separates on simulated galaxies as it does on real ones."""
-    pictures = [load_picture(path) for path in data.paths[:12]]
+    pictures = [read_image(path).rgb for path in data.paths[:12]]
     known = np.stack([signature(picture) for picture in pictures])
     parts = np.geomspace(0.3, 1.0, 32)
     for row, picture in enumerate(pictures):

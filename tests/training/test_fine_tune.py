@@ -130,12 +130,12 @@ def test_a_recovered_network_gives_the_bundles_logits(gz2, name):
 
 
 def test_the_shipped_models_network_is_recovered_on_real_galaxies(shared):
-    from tuningfork.images.read import load_picture
+    from tuningfork.images.read import read_image
 
     bundle = open_bundle("default")
     entry = bundle.networks[0]
     files = sorted((shared / "data/gz2_kaggle/images_training_rev1").glob("*.jpg"))[:8]
-    batch = torch.from_numpy(np.stack([entry.preprocess(load_picture(file)) for file in files]))
+    batch = torch.from_numpy(np.stack([entry.preprocess(read_image(file).rgb) for file in files]))
     with torch.no_grad():
         np.testing.assert_allclose(recovered(bundle)(batch).numpy(), told(bundle, batch), rtol=EXACT, atol=EXACT)
 

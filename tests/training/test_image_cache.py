@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvision
 
 from tuningfork.images.preprocess import Preprocess
-from tuningfork.images.read import load_picture
+from tuningfork.images.read import read_image
 from tuningfork.simulation import draw, render, simulate
 from tuningfork.training import image_cache as cache_module
 from tuningfork.training import join as sources
@@ -80,7 +80,7 @@ def test_a_packed_row_is_the_picture_at_that_side(paths, tmp_path, side):
     assert frames(found).dtype == np.uint8
     assert found.rows.tolist() == list(range(len(paths)))
     for path, row in zip(paths, found.rows, strict=True):
-        np.testing.assert_array_equal(frames(found)[row], frame.resized(load_picture(path)))
+        np.testing.assert_array_equal(frames(found)[row], frame.resized(read_image(path).rgb))
     assert found.bytes == found.file.stat().st_size >= len(paths) * side * side * 3
     assert found.rate > 0
 
@@ -92,7 +92,7 @@ def test_the_second_opening_reads_no_picture(paths, tmp_path, monkeypatch):
     def never(path):
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr(cache_module, "load_picture", never)
+    monkeypatch.setattr(cache_module, "read_image", never)
     second = packed(paths, tmp_path / "cache")
     assert {path: path.stat().st_mtime_ns for path in second.folder.iterdir()} == before
     for name in ("rows", "groups"):
@@ -120,7 +120,7 @@ def test_a_bad_picture_has_its_reason_and_the_rest_goes_on(paths, tmp_path):
     assert (found.groups[bad] == -1).all()
     frame = Preprocess(crop=1, size=32, filter="box")
     for i in set(range(6)) - set(bad):
-        np.testing.assert_array_equal(frames(found)[found.rows[i]], frame.resized(load_picture(listed[i])))
+        np.testing.assert_array_equal(frames(found)[found.rows[i]], frame.resized(read_image(listed[i]).rgb))
     again = packed(listed, tmp_path / "cache")
     assert again.reasons == found.reasons
 
@@ -142,7 +142,7 @@ def test_duplicates_are_grouped_by_the_first_of_them(tmp_path_factory, kinds):
         Image.fromarray(noise(kind)).save(paths[-1])
     found = packed(paths, folder / "cache", 16)
     assert found.groups.tolist() == [kinds.index(kind) for kind in kinds]
-    signatures = np.stack([signature(load_picture(path)) for path in paths])
+    signatures = np.stack([signature(read_image(path).rgb) for path in paths])
     np.testing.assert_array_equal(found.groups, near_duplicates(signatures))
 
 
@@ -175,7 +175,7 @@ def test_the_key_tells_how_far_it_is(paths):
 def test_the_same_pictures_elsewhere_are_found_packed(paths, tmp_path, monkeypatch):
     first = packed(paths, tmp_path / "cache")
     elsewhere = sorted(shutil.copytree(paths[0].parent, tmp_path / "elsewhere").iterdir())
-    monkeypatch.setattr(cache_module, "load_picture", None)
+    monkeypatch.setattr(cache_module, "read_image", None)
     assert packed(elsewhere, tmp_path / "cache").folder == first.folder
 
 
@@ -297,9 +297,9 @@ def test_an_interrupted_build_leaves_nothing(paths, tmp_path, monkeypatch, error
         seen.append(path)
         if len(seen) == 4:
             raise error
-        return load_picture(path)
+        return read_image(path)
 
-    monkeypatch.setattr(cache_module, "load_picture", interrupted)
+    monkeypatch.setattr(cache_module, "read_image", interrupted)
     with pytest.raises(error):
         packed(paths, tmp_path / "cache")
     assert [path for path in (tmp_path / "cache").iterdir() if not path.name.endswith(".lock")] == []
@@ -313,13 +313,13 @@ from pathlib import Path
 from tuningfork.training import image_cache as cache
 folder, target, wait = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 paths = sorted(folder.iterdir())
-whole, cache._BATCH = cache.load_picture, 2
+whole, cache._BATCH = cache.read_image, 2
 built = []
 def slow(path):
     time.sleep(wait)
     built.append(path)
     return whole(path)
-cache.load_picture = slow
+cache.read_image = slow
 found = cache.pack(paths, cache.content_key([p.stem for p in paths], paths), 32, target)
 print(len(built), found.folder, (found.rows >= 0).sum())
 """
@@ -346,7 +346,7 @@ def test_a_killed_build_is_not_taken_for_whole(paths, tmp_path):
     found = packed(paths, target)
     frame = Preprocess(crop=1, size=32, filter="box")
     for path, row in zip(paths, found.rows, strict=True):
-        np.testing.assert_array_equal(frames(found)[row], frame.resized(load_picture(path)))
+        np.testing.assert_array_equal(frames(found)[row], frame.resized(read_image(path).rgb))
     assert not list(target.glob(".*.building"))
 
 
@@ -442,7 +442,7 @@ def test_the_classes_alone_keep_their_pictures(galaxies, tmp_path, gz2):
     data = _data(galaxies, recipe, gz2, tmp_path)
     assert 0 < len(data.ids) < 30
     for path, row in zip(data.paths, data.packed_rows, strict=True):
-        np.testing.assert_array_equal(np.load(data.packed.file, mmap_mode="r")[row], load_picture(path))
+        np.testing.assert_array_equal(np.load(data.packed.file, mmap_mode="r")[row], read_image(path).rgb)
 
 
 def test_progress_is_told(paths, tmp_path):

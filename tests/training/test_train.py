@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 from tuningfork.images.preprocess import Preprocess
-from tuningfork.images.read import load_picture
+from tuningfork.images.read import read_image
 from tuningfork.model.bundle import open_bundle
 from tuningfork.model.model import Model
 from tuningfork.simulation import draw, render, simulate
@@ -271,7 +271,7 @@ def test_another_tree_trains_and_predicts_alike(galaxies, tmp_path, recipe):
     labels.write_text("\n".join(lines))
     report = train(labels, [galaxies / "images_training_rev1"], tmp_path / "run", recipe.changed(tree="gz1"), workers=0)
     model = Model(open_bundle(report.bundle))
-    prediction = model.predict(load_picture(galaxies / "images_training_rev1" / f"{ids[0]}.jpg"))
+    prediction = model.predict(read_image(galaxies / "images_training_rev1" / f"{ids[0]}.jpg").rgb)
     assert sum(prediction.fractions.values()) == pytest.approx(1)
     assert len(prediction.class_probability) == 3
 

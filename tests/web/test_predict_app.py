@@ -21,7 +21,7 @@ pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
 
 import tuningfork
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.simulation import draw, render
 from tuningfork.surveys.cutout import Cutout, Provenance
 from tuningfork.web.predict import Limits, create_app
@@ -86,7 +86,7 @@ class Sky:
 
     def cutout(self, ra, dec, size, pixels):
         if dec < 0:
-            raise PictureError(f"no picture at RA {ra:g}, Dec {dec:g}")
+            raise ImageError(f"no picture at RA {ra:g}, Dec {dec:g}")
         place = Provenance("mosaic", "north.fits", size / pixels, "2026-11-24T08:00:00Z")
         return Cutout(self.picture, place, "a tenth has no data" if ra > 5 else "")
 

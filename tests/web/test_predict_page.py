@@ -15,7 +15,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 from served import served
 
 import tuningfork
-from tuningfork.images.read import PictureError
+from tuningfork.images.image import ImageError
 from tuningfork.simulation import draw, render
 from tuningfork.surveys.cutout import Cutout, Provenance
 from tuningfork.web.predict import create_app
@@ -44,7 +44,7 @@ class Sky:
 
     def cutout(self, ra, dec, size, pixels):
         if dec < 0:
-            raise PictureError("nothing there")
+            raise ImageError("nothing there")
         return Cutout(self.picture, Provenance("mosaic", "north.fits", size / pixels, "2026-11-24T08:00:00Z"))
 
 
@@ -208,7 +208,7 @@ def test_bad_files_are_told_by_name_and_do_no_harm(open_page, pictures):
     rows.nth(2).click()
     shown = page.locator("#detail").inner_text()
     assert HOSTILE in shown
-    assert "not a picture of a known kind" in shown
+    assert "not an image of a known kind" in shown
     assert page.locator("img[onerror]").count() == 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..images.read import load_picture
+from ..images.read import read_image
 from ..model.model import OUTPUT, Model, load
 from ..model.runtime import open_network
 from .fresh import BenchError, begin, end, own_group
@@ -155,7 +155,7 @@ def _decoding(model: Model, pictures: Sequence[Path]) -> Callable[[int], None]:
 
 
 def _predicting(model: Model, pictures: Sequence[Path], views: int) -> Callable[[int], None]:
-    picture = load_picture(pictures[0])
+    picture = read_image(pictures[0]).rgb
     networks = model.bundle.networks
     ready = [(open_network(each.onnx, **model.running), each.preprocess(picture)) for each in networks]
     inputs: dict[int, list[Any]] = {}

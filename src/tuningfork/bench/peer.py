@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from .._utils.processes import available_cores
-from ..images.read import find_pictures
+from ..images.find import find_images
 
 __all__ = ["BATCH", "predict_folder"]
 
@@ -73,7 +73,7 @@ def predict_folder(model: str, folder: str, output: str, views: int | None) -> d
     """
     bundle = open_bundle(model)
     preprocess = bundle.networks[0].preprocess
-    paths = list(find_pictures([folder]))
+    paths = list(find_images([folder]))
     transform = v2.Compose(
         [
             v2.CenterCrop(round(preprocess.crop * _shorter_side(paths[0]))),

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..images.find import find_images
+from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import PictureError, find_pictures, load_picture
+from ..images.read import read_image
 from ..simulation import draw, render
 from .fresh import BenchError
 
@@ -36,7 +38,7 @@ def temporary_folder() -> Iterator[Path]:
 
 def users(folder: Path) -> list[Path]:
     """The first 512 good pictures of a user's folder. Raises BenchError if there is none."""
-    found = [path.absolute() for path in islice(filter(_is_good, find_pictures([folder])), _MOST)]
+    found = [path.absolute() for path in islice(filter(_is_good, find_images([folder])), _MOST)]
     if not found:
         raise BenchError(f"no picture that can be read in {folder}; is it the right folder?")
     return found
@@ -44,8 +46,8 @@ def users(folder: Path) -> list[Path]:
 
 def _is_good(path: Path) -> bool:
     try:
-        load_picture(path)
-    except PictureError:
+        read_image(path)
+    except ImageError:
         return False
     return True
 

@@ -42,12 +42,12 @@ def domain(
     with trouble():
         from ..evaluation.evaluate import read_split
         from ..evaluation.ood_evaluation import judge
-        from ..images.read import find_pictures
+        from ..images.find import find_images
         from ..model.bundle import open_bundle
         from ..model.out_of_domain import DomainError
 
         parts = read_split(split) if split else {}
-        pictures = [path for path in find_pictures(inside) if not split or parts.get(path.stem) == part]
+        pictures = [path for path in find_images(inside) if not split or parts.get(path.stem) == part]
         if not pictures:
             raise DomainError(f"no picture of the part {part!r} inside; are the files named by their galaxy's ID?")
         with progress_bar("measuring") as progress:

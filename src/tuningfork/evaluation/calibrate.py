@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
-from ..images.read import find_pictures
+from ..images.find import find_images
 from ..model.bundle import Bundle
 from ..model.calibration import Calibration
 from ..model.intervals import fit_intervals
@@ -101,7 +101,7 @@ def calibrate(
     if not allow_training:
         _refuse_training(bundle, digest, split, part, labels)
     known = read_votes(labels, tree)
-    found = list(find_pictures(images))
+    found = list(find_images(images))
     rows, pictures, errors = _matched(known, found, split, part)
     if not rows:
         what = f" of the {part} part" if split is not None else ""

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..images.find import find_images
+from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import PictureError, find_pictures, load_picture
+from ..images.read import read_image
 from ..model.predictions import bound_name
 from ..tables import CatalogError, RowError, read_table
 from ..votes import fractions as votes
@@ -355,7 +357,7 @@ def _baselines(
     out = {"mean_of_training_votes": scores(np.tile(mean, (len(here), 1)), here)}
     errors: list[RowError] = []
     if images:
-        files = {path.stem: path for path in find_pictures(images)}
+        files = {path.stem: path for path in find_images(images)}
 
         def pixels(rows: list[int]) -> tuple[list[int], NDArray[np.float32]]:
             good, found = [], []
@@ -363,10 +365,10 @@ def _baselines(
                 id_ = known.ids[row]
                 try:
                     if id_ not in files:
-                        raise PictureError("no picture of this ID")
-                    found.append(_PIXELS(load_picture(files[id_])).ravel())
+                        raise ImageError("no picture of this ID")
+                    found.append(_PIXELS(read_image(files[id_]).rgb).ravel())
                     good.append(row)
-                except PictureError as error:
+                except ImageError as error:
                     errors.append(RowError(str(files.get(id_, "")) or known.path, 0, id_, "", str(error)))
             return good, np.array(found, np.float32)
 

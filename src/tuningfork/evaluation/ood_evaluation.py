@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images.find import find_images
+from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import PictureError, find_pictures, load_picture
+from ..images.read import read_image
 from ..images.statistics import STATISTICS, appearance
 from ..model.bundle import Bundle
 from ..model.out_of_domain import DomainError
@@ -76,7 +78,7 @@ def judge(
         raise DomainError(f"model {bundle.name} has no domain: it gets one by tuningfork calibrate")
     domain, preprocess = bundle.calibration.domain, bundle.networks[0].preprocess
     wanted: dict[str, list[tuple[Path, Change | None]]] = {"": [(path, None) for path in inside]}
-    wanted |= {kind: [(path, None) for path in find_pictures(paths)] for kind, paths in outside.items()}
+    wanted |= {kind: [(path, None) for path in find_images(paths)] for kind, paths in outside.items()}
     for kind in CONTAMINANTS if made else ():
         wanted[f"made: {kind}"] = [
             (path, partial(contaminated, kind=kind, seed=seed, index=i, crop=preprocess.crop))
@@ -121,8 +123,8 @@ def _measured(
     def measure(each: tuple[Path, Change | None]) -> Floats | RowError:
         path, change = each
         try:
-            picture = load_picture(path)
-        except PictureError as error:
+            picture = read_image(path).rgb
+        except ImageError as error:
             return RowError(str(path), 0, path.stem, "", str(error))
         return appearance(preprocess.resized(change(picture) if change else picture))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._utils.files import whole_file
 from ..images.preprocess import Preprocess
-from ..images.read import load_picture
+from ..images.read import read_image
 from ..labelling.acquisition import hellinger
 from ..model.bundle import open_bundle
 from ..model.model import Model
@@ -90,7 +90,7 @@ def _of_network(data: Data, recipe: Recipe, start: Path, say: Callable[[str], No
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
 
     def views(first: int) -> NDArray[np.float32]:
-        stack = np.stack([preprocess.resized(load_picture(path)) for path in data.paths[first : first + _BATCH]])
+        stack = np.stack([preprocess.resized(read_image(path).rgb) for path in data.paths[first : first + _BATCH]])
         turned = np.concatenate([np.rot90(stack, quarter, axes=(1, 2)) for quarter in VIEWS])
         return preprocess.scaled(turned)
 
@@ -104,7 +104,7 @@ def _of_network(data: Data, recipe: Recipe, start: Path, say: Callable[[str], No
 
 def _of_bundle(data: Data, model: Model) -> Iterator[NDArray[np.float32]]:
     for first in range(0, len(data.paths), _BATCH):
-        pictures = [load_picture(path) for path in data.paths[first : first + _BATCH]]
+        pictures = [read_image(path).rgb for path in data.paths[first : first + _BATCH]]
         turned = []
         for quarter in VIEWS:
             inputs = [model.inputs(np.rot90(picture, quarter)) for picture in pictures]

@@ -15,8 +15,10 @@ from .._utils.files import whole_file, write_text
 from ..display.plots import trust_panels
 from ..evaluation import metrics
 from ..evaluation.evaluate import check_part, read_predictions, read_split
+from ..images.find import find_images
+from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import PictureError, find_pictures, load_picture
+from ..images.read import read_image
 from ..images.statistics import STATISTICS, appearance
 from ..tables import RowError
 from ..votes import fractions as votes
@@ -131,7 +133,7 @@ def trust(
         raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
     parts = read_split(split) if split else None
     check_part(parts, part)
-    files = {path.stem: path for path in find_pictures(images)}
+    files = {path.stem: path for path in find_images(images)}
     places = {id_: row for row, id_ in enumerate(told.ids)}
     errors = [*told.errors, *known.errors]
     rows, looks = [], []
@@ -145,11 +147,11 @@ def trust(
     for done, row in enumerate(wanted, 1):
         id_ = known.ids[row]
         try:
-            looks.append(appearance(_SEEN.resized(load_picture(files[id_]))))
+            looks.append(appearance(_SEEN.resized(read_image(files[id_]).rgb)))
             rows.append(row)
         except KeyError:
             errors.append(RowError(str(predictions), 0, id_, "", "no picture of this ID"))
-        except PictureError as error:
+        except ImageError as error:
             errors.append(RowError(str(files[id_]), 0, id_, "", str(error)))
         if progress:
             progress(done, len(wanted))

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .image import ImageError
 from .preprocess import Preprocess
-from .read import PictureError, load_picture
+from .read import read_image
 
 __all__ = ["jpeg", "thumbnail"]
 
@@ -18,8 +19,8 @@ __all__ = ["jpeg", "thumbnail"]
 def thumbnail(path: str, crop: float = 0.5, side: int = 112) -> NDArray[np.uint8] | None:
     """The crop that a model sees, small: (side, side, 3) uint8; None if the picture cannot be had."""
     try:
-        return Preprocess(crop=crop, size=side).resized(load_picture(Path(path)))
-    except (PictureError, OSError, ValueError):
+        return Preprocess(crop=crop, size=side).resized(read_image(Path(path)).rgb)
+    except (ImageError, OSError, ValueError):
         return None
 
 

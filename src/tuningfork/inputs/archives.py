@@ -10,8 +10,8 @@ from pathlib import Path
 
 from .._utils.errors import InputError
 from .._utils.text import text
-from ..images.read import EXTENSIONS as PICTURES
-from ..images.read import MAX_FILE_BYTES, PictureError
+from ..images.find import EXTENSIONS as PICTURES
+from ..images.image import MAX_FILE_BYTES, ImageError
 from .addresses import is_address, name_of, public
 from .byte_source import CHANGED, Ahead, Source
 from .item import Entry
@@ -69,7 +69,7 @@ def archive_entries(location: str) -> Iterator[Entry]:
         except Damaged as error:
             name = text(posixpath.splitext(name_of(location))[0])
             yield Entry(name, where, kind, location, stamp=source.stamp, error=str(error))
-    except PictureError as error:
+    except ImageError as error:
         raise InputError(f"{where}: {error}") from None
 
 
@@ -125,7 +125,7 @@ class _Archives:
         self._sources: OrderedDict[tuple[str, str], Source] = OrderedDict()
 
     def source(self, location: str, stamp: str) -> Source:
-        """The open archive; raises PictureError if it cannot be opened, or has changed since it was listed."""
+        """The open archive; raises ImageError if it cannot be opened, or has changed since it was listed."""
         key = (location, stamp)
         if key not in self._sources:
             self._sources[key] = opened(location, stamp)
@@ -150,7 +150,7 @@ class TarOpener(_Archives):
 def _read_tar(source: Source, entry: Entry) -> bytes:
     data = source.read(entry.offset, entry.size)
     if len(data) < entry.size:
-        raise PictureError(CHANGED)
+        raise ImageError(CHANGED)
     return data
 
 

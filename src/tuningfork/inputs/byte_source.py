@@ -8,7 +8,7 @@ import stat
 import threading
 from typing import Any, Protocol
 
-from ..images.read import PictureError
+from ..images.image import ImageError
 
 __all__ = ["Ahead", "CHANGED", "LocalSource", "Source", "Stream", "Unreachable", "open_regular", "why"]
 
@@ -16,7 +16,7 @@ __all__ = ["Ahead", "CHANGED", "LocalSource", "Source", "Stream", "Unreachable",
 CHANGED = "changed since it was listed; predict it again"
 
 
-class Unreachable(PictureError):
+class Unreachable(ImageError):
     """The bytes may be good, but cannot be had now: no permission, a broken disk, a store that does not answer."""
 
 
@@ -48,7 +48,7 @@ class Source(Protocol):
         ------
         Unreachable
             If they cannot be had.
-        PictureError
+        ImageError
             If the file has changed since it was opened.
         """
 
@@ -83,7 +83,7 @@ class LocalSource:
         self._lock = threading.Lock()
         self.size, self.stamp = status.st_size, _stamp(status)
         if stamp and stamp != self.stamp:
-            raise PictureError(CHANGED)
+            raise ImageError(CHANGED)
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
@@ -97,7 +97,7 @@ class LocalSource:
         except OSError as error:
             raise Unreachable(f"cannot be read: {error.strerror}") from None
         if changed:
-            raise PictureError(CHANGED)
+            raise ImageError(CHANGED)
         return data
 
     def _read(self, offset: int, size: int) -> bytes:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from .._utils.errors import InputError
 from .._utils.text import text
-from ..images.read import MAX_FILE_BYTES, PictureError
+from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.column_roles import Chosen, Columns, choose
 from .addresses import check_address, is_address, join, name_of, public
 from .byte_source import CHANGED, Ahead, Source, Unreachable, why
@@ -229,7 +229,7 @@ class RowOpener:
             self._key = key
         data = self._file.cell(entry.offset)
         if len(data) > MAX_FILE_BYTES:
-            raise PictureError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+            raise ImageError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
         return lambda: data
 
     def close(self) -> None:
@@ -243,10 +243,10 @@ class _Column:
     def __init__(self, source: Source, name: str) -> None:
         try:
             self._file = parquet_file(source)
-        except PictureError:
+        except ImageError:
             raise
         except Exception as error:  # damaged files raise many kinds
-            raise PictureError(f"the catalogue cannot be read: {why(error)}") from None
+            raise ImageError(f"the catalogue cannot be read: {why(error)}") from None
         metadata = self._file.metadata
         self._name = name
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -261,12 +261,12 @@ class _Column:
         self._broken: tuple[int, int, str] | None = None
 
     def cell(self, row: int) -> bytes:
-        """The bytes in a row, counted from 0; raises PictureError."""
+        """The bytes in a row, counted from 0; raises ImageError."""
         if row >= self._starts[-1]:
-            raise PictureError(CHANGED)
+            raise ImageError(CHANGED)
         group = bisect_right(self._starts, row) - 1
         if self._broken is not None and self._broken[0] == group and row >= self._broken[1]:
-            raise PictureError(self._broken[2])
+            raise ImageError(self._broken[2])
         if group != self._group or row < self._first:
             self._begin(group)
         while self._values is None or row >= self._first + len(self._values):
@@ -275,7 +275,7 @@ class _Column:
         if isinstance(value, dict):
             value = value.get("bytes")
         if not isinstance(value, bytes):
-            raise PictureError(f"no picture in column {self._name!r}")
+            raise ImageError(f"no picture in column {self._name!r}")
         return value
 
     def _begin(self, group: int) -> None:
@@ -289,14 +289,14 @@ class _Column:
             self._values = None
         try:
             self._values = next(self._batches).column(0)
-        except PictureError:
+        except ImageError:
             self._group = -1
             raise
         except Exception as error:  # damaged files raise many kinds
             at = self._first
             self._group = -1
             self._broken = (group, at, f"the catalogue is damaged from row {at + 1} on: {why(error)}")
-            raise PictureError(self._broken[2]) from None
+            raise ImageError(self._broken[2]) from None
 
 
 def _picture_bytes(group: object, name: str) -> int:

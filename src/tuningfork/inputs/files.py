@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .._utils.text import text
-from ..images.read import MAX_FILE_BYTES, PictureError, find_pictures
+from ..images.find import find_images
+from ..images.image import MAX_FILE_BYTES, ImageError
 from .byte_source import CHANGED, open_regular
 from .item import Entry
 
@@ -14,8 +15,8 @@ __all__ = ["FileOpener", "file_entry", "folder_entries"]
 
 
 def folder_entries(folder: Path) -> Iterator[Entry]:
-    """The pictures of a folder, as `find_pictures` finds them."""
-    return map(file_entry, find_pictures([folder]))
+    """The pictures of a folder, as `find_images` finds them."""
+    return map(file_entry, find_images([folder]))
 
 
 def file_entry(path: Path) -> Entry:
@@ -45,11 +46,11 @@ def _read(entry: Entry) -> bytes:
         descriptor, status = open_regular(entry.location)
         with open(descriptor, "rb") as file:
             if status.st_size > MAX_FILE_BYTES:
-                raise PictureError(f"file of {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
+                raise ImageError(f"file of {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
             if entry.stamp and (status.st_size, str(status.st_mtime_ns)) != (entry.size, entry.stamp):
-                raise PictureError(CHANGED)
+                raise ImageError(CHANGED)
             return file.read()
     except (OSError, ValueError) as error:
-        if isinstance(error, PictureError):
+        if isinstance(error, ImageError):
             raise
-        raise PictureError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None

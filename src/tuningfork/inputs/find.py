@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._utils.errors import InputError
 from .._utils.text import text
-from ..images.read import EXTENSIONS as PICTURES
+from ..images.find import EXTENSIONS as PICTURES
 from ..tables.column_roles import Columns
 from .addresses import check_address, is_address, name_of
 from .archives import EXTENSIONS as ARCHIVES

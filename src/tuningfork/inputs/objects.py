@@ -8,8 +8,8 @@ from functools import partial
 
 from .._utils.errors import InputError
 from .._utils.text import text
-from ..images.read import EXTENSIONS as PICTURES
-from ..images.read import MAX_FILE_BYTES, PictureError
+from ..images.find import EXTENSIONS as PICTURES
+from ..images.image import MAX_FILE_BYTES, ImageError
 from .addresses import check_address, is_address, name_of, public
 from .byte_source import LocalSource, Source, Unreachable
 from .item import Entry
@@ -67,7 +67,7 @@ def remote_entries(address: str, other: Callable[[str], bool]) -> Iterator[Entry
                     others = others or name
     except NotThere:
         anything = False
-    except PictureError as error:
+    except ImageError as error:
         raise InputError(f"{where}: {error}") from None
     if not anything:
         raise FileNotFoundError(f"{where}: no such object, and none begins so")
@@ -110,7 +110,7 @@ def opened(location: str, stamp: str = "") -> Source:
     ------
     Unreachable
         If it cannot be reached.
-    PictureError
+    ImageError
         If its stamp is another one.
     """
     return RemoteSource(location, stamp) if is_address(location) else LocalSource(location, stamp)
@@ -150,7 +150,7 @@ class ObjectOpener:
     def prepare(self, entry: Entry) -> Callable[[], bytes]:
         """The object's bytes, read when they are called for."""
         if entry.size > MAX_FILE_BYTES:
-            raise PictureError(f"file of {entry.size} bytes; at most {MAX_FILE_BYTES} are read")
+            raise ImageError(f"file of {entry.size} bytes; at most {MAX_FILE_BYTES} are read")
         return partial(patiently, partial(_whole, entry))
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ..images.read import PictureError
+from ..images.image import ImageError
 from .archives import TarOpener, ZipOpener
 from .catalogues import RowOpener
 from .files import FileOpener
@@ -19,9 +19,9 @@ class Opener(Protocol):
     """Reads entries of one kind; may hold files and connections open between them."""
 
     def prepare(self, entry: Entry) -> Callable[[], bytes]:
-        """What gives the entry's bytes, or raises PictureError.
+        """What gives the entry's bytes, or raises ImageError.
 
-        `prepare` itself is called by one thread, in the order of the listing, and may raise PictureError too;
+        `prepare` itself is called by one thread, in the order of the listing, and may raise ImageError too;
         what it returns is called once, by any thread.
         """
 
@@ -57,15 +57,15 @@ class Opening:
         """See `Opener.prepare`; an entry's own error, and one of `prepare`, comes when the bytes are called for."""
         try:
             if entry.error:
-                raise PictureError(entry.error)
+                raise ImageError(entry.error)
             if entry.kind not in self._openers:
                 self._openers[entry.kind] = OPENERS[entry.kind]()
             return self._openers[entry.kind].prepare(entry)
-        except PictureError as error:
+        except ImageError as error:
             return _failing(error)
 
 
-def _failing(error: PictureError) -> Callable[[], bytes]:
+def _failing(error: ImageError) -> Callable[[], bytes]:
     def fail() -> bytes:
         raise error
 

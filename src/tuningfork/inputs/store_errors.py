@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from .._utils.errors import TuningforkError
 from .._utils.retry import GivenUp, Passing, tried
-from ..images.read import PictureError
+from ..images.image import ImageError
 from .byte_source import CHANGED, Unreachable
 
 __all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "patiently", "timeout"]
@@ -81,7 +81,7 @@ def patiently(attempt: Callable[[], T]) -> T:
     ------
     NotThere
         If there is no such object.
-    PictureError
+    ImageError
         If it has changed.
     Unreachable
         If all tries failed, or another one is of no use; the message tells how each of them ended.
@@ -94,14 +94,14 @@ def patiently(attempt: Callable[[], T]) -> T:
 
 def _passing(error: Exception) -> Passing:
     """What another try may mend; else raises what is told of it."""
-    if isinstance(error, PictureError):
+    if isinstance(error, ImageError):
         raise error
     status = _status(error)
     passes, told = _judged(error, status)
     if status == 404:
         raise NotThere(f"cannot be read: {told}") from None
     if status in (412, 416):
-        raise PictureError(CHANGED) from None
+        raise ImageError(CHANGED) from None
     if not passes:
         raise Unreachable(f"cannot be read: {told}") from None
     return Passing(told)

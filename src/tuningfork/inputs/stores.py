@@ -11,7 +11,7 @@ from html import unescape
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
-from ..images.read import MAX_FILE_BYTES, PictureError
+from ..images.image import MAX_FILE_BYTES, ImageError
 from .addresses import split
 from .byte_source import CHANGED, Unreachable
 from .store_errors import HttpStatus, timeout
@@ -57,7 +57,7 @@ class Store(Protocol):
 
         Raises
         ------
-        PictureError
+        ImageError
             If the object's stamp is another one, or it is too large.
         """
 
@@ -92,7 +92,7 @@ def store_of(address: str) -> Store:
                 _stores[key] = _MAKERS[scheme]()
             except ImportError:
                 raise Unreachable(f"{scheme}:// needs fsspec and its kin: pip install 'tuningfork[remote]'") from None
-            except PictureError:
+            except ImageError:
                 raise
             except Exception as error:  # whatever a configuration can be wrong in
                 raise Unreachable(
@@ -135,7 +135,7 @@ async def _limited(read: Callable[[int], Any], most: int) -> bytes:
 
 def _checked(data: bytes) -> bytes:
     if len(data) > MAX_FILE_BYTES:
-        raise PictureError(f"file of more than {MAX_FILE_BYTES} bytes; at most these are read")
+        raise ImageError(f"file of more than {MAX_FILE_BYTES} bytes; at most these are read")
     return data
 
 
@@ -204,7 +204,7 @@ class _Google:
         if start is None and (size < 0 or size > MAX_FILE_BYTES):
             told = self.about(address)
             if told.size > MAX_FILE_BYTES:
-                raise PictureError(f"file of {told.size} bytes; at most {MAX_FILE_BYTES} are read")
+                raise ImageError(f"file of {told.size} bytes; at most {MAX_FILE_BYTES} are read")
             stamp = stamp or told.stamp
         headers = {} if start is None else {"Range": _range(start, size)}
         options = {"generation": stamp} if stamp else {}
@@ -258,7 +258,7 @@ class _Web:
     def get(self, address: str, start: int | None, size: int, stamp: str) -> bytes:
         async def use(told: Any) -> bytes:
             if stamp and _web_stamp(told.headers) not in ("", stamp):
-                raise PictureError(CHANGED)
+                raise ImageError(CHANGED)
             if start and told.status != 206:
                 raise Unreachable("cannot be read: the server gives no parts of files; copy it to this machine")
             data = await _limited(told.content.read, MAX_FILE_BYTES if start is None else size)
@@ -290,7 +290,7 @@ class _Memory:
 
     def get(self, address: str, start: int | None, size: int, stamp: str) -> bytes:
         if stamp and self.about(address).stamp != stamp:
-            raise PictureError(CHANGED)
+            raise ImageError(CHANGED)
         return _checked(self._fs.cat_file(address, start, None if start is None else start + size))
 
 

@@ -53,7 +53,7 @@ def tar_members(source: Source) -> Iterator[TarMember]:
     ------
     Damaged
         After the last good member, if the archive does not end as it should; a member that is cut is not good.
-    PictureError
+    ImageError
         If the archive cannot be reached, or has changed.
     """
     at = 0

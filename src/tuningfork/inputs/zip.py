@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..images.read import MAX_FILE_BYTES, PictureError
+from ..images.image import MAX_FILE_BYTES, ImageError
 from .byte_source import CHANGED, Source, why
 from .tar import Damaged
 
@@ -59,7 +59,7 @@ def zip_members(source: Source) -> Iterator[ZipMember]:
     ------
     Damaged
         If there is no central directory; or behind its last good member.
-    PictureError
+    ImageError
         If the archive cannot be reached, or has changed.
     """
     count, size, start, shift = _directory(source)
@@ -160,29 +160,27 @@ def read_member(source: Source, offset: int, packed: int, size: int, crc: int, m
 
     Raises
     ------
-    PictureError
+    ImageError
         If they are not what the directory says.
     """
     head = source.read(offset, _LOCAL.size + SPARE + packed)
     if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
-        raise PictureError("damaged: no member of the archive where its directory says")
+        raise ImageError("damaged: no member of the archive where its directory says")
     fields = _LOCAL.unpack_from(head)
     start = _LOCAL.size + fields[9] + fields[10]
     data = head[start : start + packed]
     if len(data) < packed:
         data += source.read(offset + start + len(data), packed - len(data))
     if len(data) < packed:
-        raise PictureError(CHANGED)
+        raise ImageError(CHANGED)
     if method == DEFLATED:
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             data = inflate.decompress(data, size + 1)
         except zlib.error as error:
-            raise PictureError(f"damaged: {why(error)}") from None
+            raise ImageError(f"damaged: {why(error)}") from None
     if len(data) != size:
-        raise PictureError(
-            f"damaged: {'more' if len(data) > size else 'fewer'} bytes than the archive's directory says"
-        )
+        raise ImageError(f"damaged: {'more' if len(data) > size else 'fewer'} bytes than the archive's directory says")
     if zlib.crc32(data) != crc:
-        raise PictureError("damaged: its checksum (CRC-32) is another one")
+        raise ImageError("damaged: its checksum (CRC-32) is another one")
     return data

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .._utils.text import text
-from ..images.read import PictureError, find_pictures, load_picture
+from ..images.find import find_images
+from ..images.image import ImageError
+from ..images.read import read_image
 from ..tables import RowError
 from .campaign import Look, Store
 from .database import TeachError
@@ -21,7 +23,7 @@ _READERS = 4
 
 def check_folder(folder: Path) -> None:
     """Raise TeachError if there is no picture, before a database is made in the wrong place."""
-    if next(find_pictures([folder]), None) is None:
+    if next(find_images([folder]), None) is None:
         raise TeachError(f"{folder}: holds no picture; is it the right folder?")
 
 
@@ -36,7 +38,7 @@ def see_folder(store: Store, folder: Path) -> list[RowError]:
     """
     found: dict[str, str] = {}
     twice = []
-    for path in find_pictures([folder]):
+    for path in find_images([folder]):
         inside = os.path.relpath(path, folder)
         if path.stem in found:
             reason = f"its ID came before, as {text(found[path.stem])}; rename one of them"
@@ -76,7 +78,7 @@ def unreadable(
 
 def _why_not(path: Path) -> str:
     try:
-        load_picture(path)
-    except PictureError as error:
+        read_image(path)
+    except ImageError as error:
         return str(error)
     return ""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .._utils.sampling import Shortlist
 from ..evaluation.evaluate import predictions_from_table
-from ..images.read import find_pictures
+from ..images.find import find_images
 from ..model.embeddings import COLUMN
 from ..model.model import Model
 from ..pipeline.predict import PredictError, predict_batches
@@ -124,7 +124,7 @@ def blocks_of_pictures(
     embeddings: bool = False,
 ) -> Iterator[pa.Table]:
     """Predictions of all pictures under `paths`, as blocks of their table. Raises PredictError if there are none."""
-    pictures: list[Path] = list(find_pictures(paths))
+    pictures: list[Path] = list(find_images(paths))
     if not pictures:
         raise PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
     for predictions in predict_batches(model, pictures, views=views, batch=batch, embeddings=embeddings):

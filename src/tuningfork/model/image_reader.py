@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.text import text
-from ..images.fits.bands import is_fits
 from ..images.fits.framing import Framing
-from ..images.fits.picture import fits_picture
+from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import PictureError, file_bytes, load_picture, picture_from_array
+from ..images.read import read_image
 from ..images.statistics import appearance
 from .out_of_domain import Domain
 
@@ -79,7 +78,7 @@ class Reading:
         try:
             picture, warning = self._picture(source, radius)
             inputs = self.inputs(picture)
-        except PictureError as error:
+        except ImageError as error:
             return Read(*name, None, str(error))
         # The first network's input stands for all: ensembles differ in their networks, hardly in their crops.
         score = float(self.domain.scores(appearance(inputs[0])[None])[0]) if self.domain else math.nan
@@ -87,10 +86,5 @@ class Reading:
 
     def _picture(self, source: Source, radius: float) -> tuple[NDArray[np.uint8], str]:
         """The picture (H, W, 3), and what to tell of it."""
-        if isinstance(source, np.ndarray):
-            return picture_from_array(source), ""
-        data = source if isinstance(source, bytes) else file_bytes(Path(source))
-        if is_fits(data):
-            return fits_picture(data, self.framing, radius=radius)
-        unscaled = "its pixel scale is not known: shown whole" if self.framing.side(radius) is not None else ""
-        return load_picture(data), unscaled
+        image = read_image(source, self.framing, radius=radius)
+        return image.rgb, image.warning

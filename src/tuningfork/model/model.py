@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..display.cards import thumbnail
+from ..images.find import find_images
 from ..images.fits.framing import Framing
+from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import PictureError, find_pictures
 from ..votes import fractions as votes
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
@@ -247,7 +248,7 @@ class Model:
         ------
         ValueError
             If `embeddings` are asked of a model that has none.
-        PictureError
+        ImageError
             If a single picture cannot be read; among several it becomes that row's `error`.
         FileNotFoundError
             If a path does not exist.
@@ -260,14 +261,14 @@ class Model:
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
             if path.is_dir():
-                return self._rows(list(find_pictures([path])), views, batch, reading, embeddings)
+                return self._rows(list(find_images([path])), views, batch, reading, embeddings)
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such file or folder")
             rows = self._rows([path], views, batch, reading, embeddings)
         else:
             return self._rows(list(source), views, batch, reading, embeddings)
         if rows.errors[0]:
-            raise PictureError(rows.errors[0])
+            raise ImageError(rows.errors[0])
         return rows[0]
 
     def _rows(

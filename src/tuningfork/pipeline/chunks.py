@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..images.read import PictureError
+from ..images.image import ImageError
 from ..inputs import Entry, Opening
 from ..model.embeddings import COLUMN, Embedder
 from ..model.image_reader import Read, Reading
@@ -81,7 +81,7 @@ def read_entry(reading: Reading, entry: Entry, fetch: Callable[[], bytes]) -> Re
     name = (entry.id, entry.path)
     try:
         return reading.read(fetch(), name=name, radius=entry.radius)
-    except PictureError as error:
+    except ImageError as error:
         return Read(*name, None, str(error))
     except Exception as error:  # one picture of a hundred million must not end the run
         return Read(*name, None, f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")

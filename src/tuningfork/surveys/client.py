@@ -19,7 +19,7 @@ from .. import __version__
 from .._utils.errors import TuningforkError
 from .._utils.retry import GivenUp, Passing, tried
 from .._utils.urls import public
-from ..images.read import PictureError
+from ..images.image import ImageError
 from .cache import Cache
 
 __all__ = ["MAX_BYTES", "RATE", "Answer", "Client", "Spoiled"]
@@ -113,18 +113,18 @@ class Client:
         Parameters
         ----------
         read : function of an Answer
-            Raises Spoiled for one that another try may mend, PictureError for one that will stay as it is. Only
+            Raises Spoiled for one that another try may mend, ImageError for one that will stay as it is. Only
             answers that it could read are kept in the cache.
 
         Raises
         ------
-        PictureError
+        ImageError
             If there is no good answer; the message tells why, without the address' secrets.
         """
         if self._cache and (kept := self._cache.get(address)):
             try:
                 return read(Answer(kept[0], "", kept[1]))
-            except (Spoiled, PictureError):
+            except (Spoiled, ImageError):
                 self._cache.drop(address)
 
         def attempt() -> tuple[T, bytes]:
@@ -134,9 +134,9 @@ class Client:
         try:
             found, data = tried(attempt, self._judged, tries=self._tries, pause=self._pause)
         except GivenUp as error:
-            raise PictureError(f"{_host(address)}: no picture {error}") from None
-        except PictureError as error:
-            raise PictureError(f"{_host(address)}: {error}") from None
+            raise ImageError(f"{_host(address)}: no picture {error}") from None
+        except ImageError as error:
+            raise ImageError(f"{_host(address)}: {error}") from None
         if self._cache:
             self._cache.put(address, data)
         return found
@@ -154,12 +154,12 @@ class Client:
                 raise _Status(response.status_code, wait, _message(said, kind))
             length = response.headers.get("Content-Length", "")
             if length.isdigit() and int(length) > self._max_bytes:
-                raise PictureError(f"an answer of {length} bytes; at most {self._max_bytes} are read")
+                raise ImageError(f"an answer of {length} bytes; at most {self._max_bytes} are read")
             data = self._body(response, ends)
             if len(data) > self._max_bytes:
-                raise PictureError(f"an answer of more than {self._max_bytes} bytes, which are read at most")
+                raise ImageError(f"an answer of more than {self._max_bytes} bytes, which are read at most")
         if _is_page(data, kind):
-            raise PictureError(f"answered with a web page instead of a picture: {_message(data, 'text/html')}")
+            raise ImageError(f"answered with a web page instead of a picture: {_message(data, 'text/html')}")
         return Answer(data, kind, time.time())
 
     def _body(self, response: Any, ends: float, at_most: int | None = None) -> bytes:
@@ -177,31 +177,31 @@ class Client:
         import requests
         import urllib3
 
-        if isinstance(error, PictureError):
+        if isinstance(error, ImageError):
             raise error
         if isinstance(error, Spoiled):
             return Passing(str(error))
         if isinstance(error, _Status):
             if error.status in (404, 410):
-                raise PictureError(f"no picture there (HTTP {error.status}{error.said})") from None
+                raise ImageError(f"no picture there (HTTP {error.status}{error.said})") from None
             if error.status < 500 and error.status not in (408, 425, 429):
-                raise PictureError(f"refused (HTTP {error.status}{error.said})") from None
+                raise ImageError(f"refused (HTTP {error.status}{error.said})") from None
             if error.wait > MAX_WAIT:
-                raise PictureError(f"busy (HTTP {error.status}), {_closed(error.wait)}") from None
+                raise ImageError(f"busy (HTTP {error.status}), {_closed(error.wait)}") from None
             return Passing(f"HTTP {error.status}", error.wait)
         if isinstance(error, requests.TooManyRedirects):
-            raise PictureError(f"leads from address to address, more than {MAX_REDIRECTS} times") from None
+            raise ImageError(f"leads from address to address, more than {MAX_REDIRECTS} times") from None
         if isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError):
             return Passing(f"no whole answer within {self._timeout:g} s, or no byte for {self._silence:g} s")
         if isinstance(error, requests.exceptions.SSLError):
-            raise PictureError("its certificate is not trusted") from None
+            raise ImageError("its certificate is not trusted") from None
         if isinstance(error, urllib3.exceptions.HTTPError | requests.exceptions.ChunkedEncodingError):
             return Passing("the answer was cut")
         if isinstance(error, requests.ConnectionError):
             return Passing("the connection failed")
         if isinstance(error, requests.RequestException):
             # Their messages hold addresses with all their secrets.
-            raise PictureError(f"cannot be asked ({type(error).__name__})") from None
+            raise ImageError(f"cannot be asked ({type(error).__name__})") from None
         raise error
 
     def _pace(self, host: str) -> _Pace:
@@ -218,11 +218,11 @@ class _Pace:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Wait for one's turn; PictureError if that is too far off."""
+        """Wait for one's turn; ImageError if that is too far off."""
         with self._lock:
             at = max(self._next, time.monotonic())
             if (seconds := self._held - time.monotonic()) > MAX_WAIT:
-                raise PictureError(_closed(seconds))
+                raise ImageError(_closed(seconds))
             self._next = at + self._interval
         time.sleep(max(0.0, at - time.monotonic()))
 

@@ -65,7 +65,7 @@ class SkySource(Protocol):
 
         Raises
         ------
-        PictureError
+        ImageError
             If there is no picture of it; the message is the reason, for the row's `error`.
         """
         ...

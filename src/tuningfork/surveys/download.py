@@ -15,7 +15,7 @@ from PIL import Image
 from .._utils.errors import TuningforkError
 from .._utils.files import lock, whole_file
 from .._utils.threads import at_once
-from ..images.read import PictureError
+from ..images.image import ImageError
 from ..tables import RowError
 from .cutout import Cutout, SkySource
 from .cutout_table import TABLE, write_table
@@ -193,7 +193,7 @@ def _made(errand: _Errand, source: SkySource, folder: Path, pixels: int, format:
     try:
         cutout = source.cutout(place.ra, place.dec, place.size, pixels)
         data = _encoded(cutout, format, quality)
-    except PictureError as error:
+    except ImageError as error:
         return replace(done, error=str(error))
     except Exception as error:  # one place of a million must not end the run
         return replace(done, error=f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")

@@ -12,8 +12,8 @@ from ..images.fits.bands import Band, opened_bands
 from ..images.fits.framing import Framing
 from ..images.fits.measure import blank_warning
 from ..images.fits.orientation import celestial, orientation, straight_grid
-from ..images.fits.picture import pictured
-from ..images.read import MIN_SIDE, PictureError, check_size
+from ..images.fits.render import render_bands
+from ..images.image import MIN_SIDE, ImageError, check_size
 from .mosaic import on_grid
 
 __all__ = ["gridded"]
@@ -42,7 +42,7 @@ def gridded(
 
     Raises
     ------
-    PictureError
+    ImageError
         If an image has no WCS, or no data there.
     """
     with opened_bands(images[0] if len(images) == 1 else images, framing) as bands:
@@ -51,9 +51,9 @@ def gridded(
         planes = on_grid(bands, straight_grid(ra, dec, size / side, (side, side)), side)
         is_picture = all(band.is_bytes for band in bands)
     if planes is None:
-        raise PictureError("the image that the service gave does not reach into the frame")
+        raise ImageError("the image that the service gave does not reach into the frame")
     warning = blank_warning(planes)
-    picture = pictured(planes, framing.stretch, size / side, is_picture=is_picture)
+    picture = render_bands(planes, framing.stretch, size / side, is_picture=is_picture)
     return np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS)), warning
 
 
@@ -61,5 +61,5 @@ def _pixel_scale(band: Band) -> float:
     wcs, lacking = celestial(band.header)
     lies = None if wcs is None else orientation(wcs, ((band.shape[1] - 1) / 2, (band.shape[0] - 1) / 2))
     if lies is None:
-        raise PictureError(f"an image with {lacking or 'no place in the sky'}")
+        raise ImageError(f"an image with {lacking or 'no place in the sky'}")
     return lies.pixel_scale

@@ -18,9 +18,9 @@ from ..images.fits.bands import Band, opened_bands
 from ..images.fits.framing import Framing, Unit
 from ..images.fits.measure import blank_warning
 from ..images.fits.orientation import celestial, laid_on, pixels_at, sky_at, straight_grid
-from ..images.fits.picture import pictured
+from ..images.fits.render import render_bands
 from ..images.fits.stretch import AUTO
-from ..images.read import MIN_SIDE, PictureError, check_size
+from ..images.image import MIN_SIDE, ImageError, check_size
 from .cutout import Cutout, Provenance
 from .tiles import Tile, find_files, read_tiles, unit_vectors
 
@@ -119,11 +119,11 @@ class MosaicSource:
         nearest = next(iter(near.values()))
         if not all(near.values()):
             count = len({tile.path for tiles in self._tiles.values() for tile in tiles})
-            raise PictureError(f"outside of all tiles ({count}), or of those of one band")
+            raise ImageError(f"outside of all tiles ({count}), or of those of one band")
         finest = min(tile.pixel_scale for tile in nearest)
         side = round(size / finest)
         if side < MIN_SIDE:
-            raise PictureError(
+            raise ImageError(
                 f"{size:g} arcsec are {side} px of {finest:.3g} arcsec; at least {MIN_SIDE} px a side are needed"
             )
         check_size(side, side)
@@ -135,10 +135,10 @@ class MosaicSource:
             used += files
             is_picture &= bytes_
         if not used:
-            raise PictureError("no data: the tiles are blank there, or end beside the frame")
+            raise ImageError("no data: the tiles are blank there, or end beside the frame")
         planes = np.concatenate(layers)
         warning = blank_warning(planes)
-        picture = pictured(planes, self._framing.stretch, size / side, is_picture=is_picture)
+        picture = render_bands(planes, self._framing.stretch, size / side, is_picture=is_picture)
         if side != pixels:
             picture = np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS))
         return Cutout(picture, _provenance(used, size / pixels), warning)
@@ -162,7 +162,7 @@ class MosaicSource:
                     continue
                 if len(found) != len(total):
                     if used:
-                        raise PictureError(f"{Path(tile.path).name} has {len(found)} bands, others {len(total)}")
+                        raise ImageError(f"{Path(tile.path).name} has {len(found)} bands, others {len(total)}")
                     total, weight = np.zeros_like(found), np.zeros_like(found)
                 is_picture &= all(band.is_bytes for band in bands)
             good = np.isfinite(found)
@@ -176,11 +176,11 @@ class MosaicSource:
 
 def _check_place(ra: float, dec: float, size: float) -> None:
     if not (math.isfinite(ra) and math.isfinite(dec)):
-        raise PictureError("no position: right ascension or declination is not a number")
+        raise ImageError("no position: right ascension or declination is not a number")
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        raise PictureError(f"position {ra:g}, {dec:g} is outside of 0–360° and ±90°")
+        raise ImageError(f"position {ra:g}, {dec:g} is outside of 0–360° and ±90°")
     if not (math.isfinite(size) and size > 0):
-        raise PictureError(f"a frame of {size:g} arcsec; more than 0 is expected")
+        raise ImageError(f"a frame of {size:g} arcsec; more than 0 is expected")
 
 
 def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] | None:
@@ -188,14 +188,14 @@ def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] 
 
     Raises
     ------
-    PictureError
+    ImageError
         If a band has no WCS, or is damaged.
     """
     planes = []
     for band in bands:
         wcs, lacking = celestial(band.header)
         if wcs is None:
-            raise PictureError(f"{lacking} in a tile; was it changed?")
+            raise ImageError(f"{lacking} in a tile; was it changed?")
         window = _window(wcs, band.shape, grid, side)
         if window is None:
             return None

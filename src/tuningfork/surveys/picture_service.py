@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from .._utils.urls import public
-from ..images.read import PictureError
+from ..images.image import ImageError
 from .client import Answer, Client
 from .cutout import Cutout, Provenance
 from .responses import picture_in
@@ -42,7 +42,7 @@ class PictureService:
         check_place(ra, dec, size)
         least, most = self._limits
         if not least <= pixels <= most:
-            raise PictureError(f"{pixels} px a side; {self._name} draws {least} to {most}")
+            raise ImageError(f"{pixels} px a side; {self._name} draws {least} to {most}")
         address = self._address_of(ra, dec, size, pixels)
 
         def read(answer: Answer) -> Cutout:
@@ -53,13 +53,13 @@ class PictureService:
 
 
 def check_place(ra: float, dec: float, size: float) -> None:
-    """Raise PictureError for what is no place in the sky."""
+    """Raise ImageError for what is no place in the sky."""
     if not (math.isfinite(ra) and math.isfinite(dec)):
-        raise PictureError("no position")
+        raise ImageError("no position")
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        raise PictureError(f"RA {ra:g}, Dec {dec:g}: outside of 0–360° and ±90°")
+        raise ImageError(f"RA {ra:g}, Dec {dec:g}: outside of 0–360° and ±90°")
     if not 0 < size <= MAX_SIZE:
-        raise PictureError(f"a size of {size:g} arcsec; more than 0 and at most {MAX_SIZE:g} are cut out")
+        raise ImageError(f"a size of {size:g} arcsec; more than 0 and at most {MAX_SIZE:g} are cut out")
 
 
 def stamp(seconds: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.read import PictureError, load_picture
+from ..images.image import ImageError
+from ..images.read import read_image
 from .client import Answer, Spoiled
 
 __all__ = ["BLANK", "checked", "picture_in"]
@@ -23,26 +24,26 @@ def picture_in(answer: Answer, pixels: int) -> NDArray[np.uint8]:
     ------
     Spoiled
         If it is cut or damaged.
-    PictureError
+    ImageError
         If it is no picture, of another size, or blank.
     """
     if not answer.data:
         raise Spoiled("an empty answer")
     if not answer.data.startswith(_KNOWN):
         kind = answer.kind or "an unknown kind"
-        raise PictureError(f"answered with no picture (JPEG, PNG or WebP) but {kind}")
+        raise ImageError(f"answered with no picture (JPEG, PNG or WebP) but {kind}")
     try:
-        picture = load_picture(answer.data)
-    except PictureError as error:
+        picture = read_image(answer.data).rgb
+    except ImageError as error:
         raise Spoiled(f"the picture came damaged: {error}") from None
     if picture.shape[:2] != (pixels, pixels):
         height, width = picture.shape[:2]
-        raise PictureError(f"a picture of {width}×{height} px came instead of {pixels}×{pixels}")
+        raise ImageError(f"a picture of {width}×{height} px came instead of {pixels}×{pixels}")
     return checked(picture)
 
 
 def checked(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture; raises PictureError if all of it is one colour."""
+    """The picture; raises ImageError if all of it is one colour."""
     if int(np.ptp(picture, axis=(0, 1)).max()) <= NEARLY:
-        raise PictureError(BLANK)
+        raise ImageError(BLANK)
     return picture

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from .._utils.urls import public
 from ..images.fits.bands import is_fits
 from ..images.fits.framing import Framing
-from ..images.read import PictureError
+from ..images.image import ImageError
 from .client import Answer, Client, Spoiled
 from .cutout import Cutout, Provenance
 from .fits_cutout import gridded
@@ -125,7 +125,7 @@ class SiaService:
         records = self._client.get(_address(query), lambda answer: _results(Results, answer, _address(query)))
         found = [image for record in records if (image := _image(record, place)) is not None]
         if not found:
-            raise PictureError("no image of this place")
+            raise ImageError("no image of this place")
         return found
 
     def _fetched(self, image: _Image, ra: float, dec: float, size: float) -> Answer:
@@ -143,7 +143,7 @@ class SiaService:
                 whole = next((link for link in results if link.semantics == "#this" and link.access_url), None)
                 row = whole if whole is not None else next(iter(results), None)
                 if row is None:
-                    raise PictureError("its datalink document names no file")
+                    raise ImageError("its datalink document names no file")
                 address = row.access_url or ""
         with _told():
             try:
@@ -158,7 +158,7 @@ class SiaService:
 
 def _whole(address: str, base: str) -> str:
     if urlsplit(address).scheme not in ("http", "https"):
-        raise PictureError(f"an image at {public(address)[:100]!r}, which is no web address")
+        raise ImageError(f"an image at {public(address)[:100]!r}, which is no web address")
     return address
 
 
@@ -174,13 +174,13 @@ def _results(kind: Any, answer: Answer, address: str) -> Any:
     from pyvo.dal.exceptions import DALQueryError
 
     if b"<VOTABLE" not in answer.data[: 2**16]:
-        raise PictureError(f"answered with no VOTable but {answer.kind or 'an unknown kind'}")
+        raise ImageError(f"answered with no VOTable but {answer.kind or 'an unknown kind'}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return kind(parse(io.BytesIO(answer.data), verify="ignore"), url=address)
         except DALQueryError as error:
-            raise PictureError(f"the service says: {' '.join(str(error.reason).split())[:200]}") from None
+            raise ImageError(f"the service says: {' '.join(str(error.reason).split())[:200]}") from None
         except Exception as error:  # damaged XML raises many kinds
             raise Spoiled(f"a VOTable came damaged ({type(error).__name__})") from None
 
@@ -195,7 +195,7 @@ def _told() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (DALAccessError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise PictureError(f"a record that makes no sense ({type(error).__name__})") from None
+        raise ImageError(f"a record that makes no sense ({type(error).__name__})") from None
 
 
 def _image(record: Any, place: Any) -> _Image | None:
@@ -239,9 +239,7 @@ def _chosen(images: Sequence[_Image], bands: Sequence[str]) -> list[_Image]:
             named = [image for image in nearest if band.lower() in {name.lower() for name in image.names}]
             if not named:
                 there = sorted({name for image in images for name in image.names})
-                raise PictureError(
-                    f"no image of band {band!r} here; there are {', '.join(there)[:150] or 'none named'}"
-                )
+                raise ImageError(f"no image of band {band!r} here; there are {', '.join(there)[:150] or 'none named'}")
             chosen.append(named[0])
         return chosen
     by_band: dict[float, _Image] = {}
@@ -256,5 +254,5 @@ def _chosen(images: Sequence[_Image], bands: Sequence[str]) -> list[_Image]:
 
 def _fits(answer: Answer) -> Answer:
     if not is_fits(answer.data):
-        raise PictureError(f"answered with no FITS but {answer.kind or 'an unknown kind'}")
+        raise ImageError(f"answered with no FITS but {answer.kind or 'an unknown kind'}")
     return answer

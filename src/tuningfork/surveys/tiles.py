@@ -17,7 +17,7 @@ from .._utils.files import default_cache, write_text
 from ..images.fits.bands import opened_bands
 from ..images.fits.framing import Framing
 from ..images.fits.orientation import celestial, orientation, sky_at
-from ..images.read import PictureError
+from ..images.image import ImageError
 
 __all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "unit_vectors"]
 
@@ -133,7 +133,7 @@ def _looked_at(path: str, band: str, status: os.stat_result, framing: Framing) -
         with opened_bands(path, framing) as bands:
             header, (height, width) = bands[0].header, bands[0].shape
             wcs, lacking = celestial(header)
-    except PictureError as error:
+    except ImageError as error:
         return Tile(path, band, status.st_mtime_ns, status.st_size, problem=str(error))
     if wcs is None:
         return Tile(path, band, status.st_mtime_ns, status.st_size, problem=lacking)

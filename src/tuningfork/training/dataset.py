@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..images.preprocess import Preprocess
-from ..images.read import load_picture
+from ..images.read import read_image
 from ..votes import fractions as votes
 from ..votes.tree import Tree
 from .recipe import Augmentation
@@ -134,7 +134,7 @@ class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
 
     def _picture(self, row: int) -> NDArray[np.uint8]:
         if self.packed is None:
-            return load_picture(self.paths[row])
+            return read_image(self.paths[row]).rgb
         file, rows = self.packed
         if self._array is None:
             self._array = np.load(file, mmap_mode="r")

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from .._utils.errors import TuningforkError
 from .._utils.files import default_cache as default_folder
 from .._utils.files import lock, whole_file, write_text
+from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import PictureError, load_picture
+from ..images.read import read_image
 from .split import SIGNATURE, near_duplicates, signature
 
 __all__ = ["CacheError", "PackedPictures", "content_key", "default_folder", "frame_side", "pack", "remembered"]
@@ -115,8 +116,8 @@ def frame_side(size: int, crop: float, paths: Sequence[Path]) -> int:
 
 def _sides(paths: Sequence[Path]) -> Iterator[int]:
     for path in paths:
-        with suppress(PictureError):
-            yield min(load_picture(path).shape[:2])
+        with suppress(ImageError):
+            yield min(read_image(path).rgb.shape[:2])
 
 
 def pack(
@@ -170,8 +171,8 @@ def _build(
 
     def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | str:
         try:
-            picture = load_picture(path)
-        except PictureError as error:
+            picture = read_image(path).rgb
+        except ImageError as error:
             return str(error)
         return frame.resized(picture), signature(picture)
 

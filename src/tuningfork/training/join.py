@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from .._utils.files import write_text
-from ..images.read import PictureError, find_pictures, load_picture
+from ..images.find import find_images
+from ..images.image import ImageError
+from ..images.read import read_image
 from ..tables import RowError
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
@@ -185,9 +187,9 @@ def _looked_at(
     signatures = []
     for i, path in enumerate(paths):
         try:
-            signatures.append(signature(load_picture(path)))
+            signatures.append(signature(read_image(path).rgb))
             groups[i] = i
-        except PictureError as error:
+        except ImageError as error:
             reasons[i] = str(error)
         if progress:
             progress(i + 1, len(paths))
@@ -231,7 +233,7 @@ def by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
     """Pictures of folders and files by their ID, the name without extension; those of an ID that came before."""
     files: dict[str, Path] = {}
     errors = []
-    for path in find_pictures(images):
+    for path in find_images(images):
         if path.stem in files:
             errors.append(RowError(str(path), 0, path.stem, "", f"same ID as {files[path.stem]}; the first is used"))
         else:

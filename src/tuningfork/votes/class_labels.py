@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from .._utils.files import write_text
-from ..images.read import find_pictures
+from ..images.find import find_images
 from ..tables import CatalogError, read_table
 from .tree import Answer, ClassRule, Question, Tree, load_tree
 
@@ -140,7 +140,7 @@ def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os
     """
     rows = []
     for folder in map(Path, images):
-        for picture in find_pictures([folder]):
+        for picture in find_images([folder]):
             inside = picture.relative_to(folder).parts if folder.is_dir() else ()
             if len(inside) > 1:
                 rows.append((picture.stem, inside[0]))

@@ -13,7 +13,8 @@ from PIL import Image
 from ...display import plots as figures
 from ...display.html import Markup, figure, grid, paragraph, section
 from ...images.encode import jpeg
-from ...images.read import PictureError, load_picture
+from ...images.image import ImageError
+from ...images.read import read_image
 from ..runs import Study
 from ..scores import best_run
 
@@ -102,9 +103,9 @@ def _some_pictures(numbers: Mapping[str, Any], study: Study) -> list[tuple[str, 
     for each in entries:
         for entry in each:
             try:
-                out.append((entry["id"], load_picture(entry["path"])))
+                out.append((entry["id"], read_image(entry["path"]).rgb))
                 break
-            except (PictureError, OSError, ValueError):
+            except (ImageError, OSError, ValueError):
                 continue
     return out
 

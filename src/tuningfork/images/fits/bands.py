@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..read import MAX_FILE_BYTES, PictureError, check_fits_header, reason
+from ..._utils.text import reason
+from ..image import MAX_FILE_BYTES, ImageError
 from .framing import Framing, Unit
 
 __all__ = ["Band", "Source", "is_fits", "opened_bands"]
@@ -23,6 +26,8 @@ __all__ = ["Band", "Source", "is_fits", "opened_bands"]
 Source = str | Path | bytes
 #: What begins a FITS file and one that is packed with gzip.
 FITS, GZIP = b"SIMPLE  =", b"\x1f\x8b"
+#: The standard allows 999 axes and columns; astropy counts up to whatever a header claims.
+_ENDLESS = [re.compile(key + rb" *= *\+?0*[1-9]\d{3}") for key in (b"NAXIS", b"TFIELDS")]
 #: Bytes of a file in which impossible headers are looked for.
 LOOKED_AT = 2**20
 
@@ -33,9 +38,16 @@ def is_fits(data: bytes) -> bool:
         try:
             with gzip.open(io.BytesIO(data)) as file:
                 data = file.read(len(FITS))
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, zlib.error):
             return False
     return data.startswith(FITS)
+
+
+def check_fits_header(data: bytes) -> None:
+    """Raise ImageError for FITS headers that would have astropy count for ever."""
+    capitals = data.upper()
+    if any(card.start() % 80 < 8 for cards in _ENDLESS for card in cards.finditer(capitals)):
+        raise ImageError("damaged FITS file: more than 999 axes or columns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +74,7 @@ class Band:
 
         Raises
         ------
-        PictureError
+        ImageError
             If the file is damaged there.
         """
         at = (rows, columns) if self._plane is None else (self._plane, rows, columns)
@@ -92,13 +104,13 @@ def opened_bands(
 
     Raises
     ------
-    PictureError
+    ImageError
         If a file cannot be opened, or has not these images.
     """
     several = not isinstance(sources, str | Path | bytes)
     files = list(sources) if several else [sources]
     if len(files) not in (1, 3):
-        raise PictureError(f"{len(files)} files as bands; one or three are needed, by increasing wavelength")
+        raise ImageError(f"{len(files)} files as bands; one or three are needed, by increasing wavelength")
     with ExitStack() as held:
         masks = held.enter_context(_opened(mask)) if mask is not None else None
         bands = []
@@ -111,7 +123,7 @@ def opened_bands(
                 images = [(image, None)]
                 if len(image.shape) == 3:
                     if image.shape[0] != 1:
-                        raise PictureError(f"a file of {image.shape[0]} planes cannot be one band of several files")
+                        raise ImageError(f"a file of {image.shape[0]} planes cannot be one band of several files")
                     images = [(image, 0)]
             flags = _mask(hdus, masks, framing)
             bands += [_band(image, plane, flags, framing.mask_bits) for image, plane in images]
@@ -123,7 +135,7 @@ def _opened(source: Source) -> Iterator[Any]:
     try:
         from astropy.io import fits
     except ImportError:
-        raise PictureError("FITS needs astropy: pip install 'tuningfork[sky]'") from None
+        raise ImageError("FITS needs astropy: pip install 'tuningfork[sky]'") from None
     given: Any = str(source)
     if isinstance(source, bytes):
         data = _unpacked(source)
@@ -134,7 +146,7 @@ def _opened(source: Source) -> Iterator[Any]:
             with open(source, "rb") as file:
                 check_fits_header(file.read(LOOKED_AT))
         except OSError as error:
-            raise PictureError(f"cannot be read: {error.strerror or error}") from None
+            raise ImageError(f"cannot be read: {error.strerror or error}") from None
     with ExitStack() as held:
         with _told_as_damage():
             # A section is read by itself; mapping the file would refuse scaled integers.
@@ -144,16 +156,16 @@ def _opened(source: Source) -> Iterator[Any]:
 
 def _unpacked(data: bytes) -> bytes:
     if len(data) > MAX_FILE_BYTES:
-        raise PictureError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+        raise ImageError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
     if not data.startswith(GZIP):
         return data
     try:
         with gzip.open(io.BytesIO(data)) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, EOFError, ValueError) as error:
-        raise PictureError(f"damaged gzip file: {reason(error)}") from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ImageError(f"damaged gzip file: {reason(error)}") from None
     if len(data) > MAX_FILE_BYTES:
-        raise PictureError(f"unpacks to more than {MAX_FILE_BYTES} bytes, the most that are read")
+        raise ImageError(f"unpacks to more than {MAX_FILE_BYTES} bytes, the most that are read")
     return data
 
 
@@ -163,32 +175,32 @@ def _told_as_damage() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except PictureError:
+    except ImageError:
         raise
     except MemoryError:
-        raise PictureError("not enough memory to read it") from None
+        raise ImageError("not enough memory to read it") from None
     except Exception as error:  # damaged files raise many kinds
-        raise PictureError(f"damaged FITS file: {reason(error)}") from None
+        raise ImageError(f"damaged FITS file: {reason(error)}") from None
 
 
 def _image(hdus: Any, unit: Unit | None) -> Any:
-    """The image that is meant; PictureError if there is none."""
+    """The image that is meant; ImageError if there is none."""
     with _told_as_damage():
         if unit is None:
             found = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (2, 3)), None)
             if found is None:
                 tables = sum(not hdu.is_image for hdu in hdus)
                 held = f"; it holds {tables} table{'s' * (tables > 1)}" if tables else ""
-                raise PictureError(f"FITS file without an image of 2 or 3 axes{held}")
+                raise ImageError(f"FITS file without an image of 2 or 3 axes{held}")
             return found
         names = [hdu.name for hdu in hdus]
         try:
             found = hdus[unit]
         except (KeyError, IndexError):
             listed = ", ".join(f"{number} {name}".strip() for number, name in enumerate(names))
-            raise PictureError(f"no unit {unit!r} in the FITS file; it has {listed}") from None
+            raise ImageError(f"no unit {unit!r} in the FITS file; it has {listed}") from None
         if not found.is_image or len(found.shape) not in (2, 3):
-            raise PictureError(f"unit {unit!r} of the FITS file is no image of 2 or 3 axes")
+            raise ImageError(f"unit {unit!r} of the FITS file is no image of 2 or 3 axes")
         return found
 
 
@@ -203,16 +215,16 @@ def _images(hdus: Any, framing: Framing) -> list[tuple[Any, int | None]]:
         return [(image, None)]
     planes = framing.bands or range(image.shape[0])
     if len(planes) not in (1, 3):
-        raise PictureError(f"FITS image with {image.shape[0]} planes; 1 or 3 are expected, or --bands that name them")
+        raise ImageError(f"FITS image with {image.shape[0]} planes; 1 or 3 are expected, or --bands that name them")
     for plane in planes:
         if not 0 <= int(plane) < image.shape[0]:
-            raise PictureError(f"no plane {plane} in the cube; it has 0 to {image.shape[0] - 1}")
+            raise ImageError(f"no plane {plane} in the cube; it has 0 to {image.shape[0] - 1}")
     return [(image, int(plane)) for plane in planes]
 
 
 def _flat(image: Any, name: Unit) -> Any:
     if len(image.shape) != 2:
-        raise PictureError(f"unit {name!r} of the FITS file has {len(image.shape)} axes; a band has 2")
+        raise ImageError(f"unit {name!r} of the FITS file has {len(image.shape)} axes; a band has 2")
     return image
 
 
@@ -225,7 +237,7 @@ def _mask(hdus: Any, masks: Any, framing: Framing) -> Any:
 def _band(image: Any, plane: int | None, mask: Any, bits: int | None) -> Band:
     shape = image.shape[-2:]
     if mask is not None and (mask.shape[-2:] != shape or (len(mask.shape) == 3 and plane is None)):
-        raise PictureError(f"mask of shape {mask.shape} for an image of shape {image.shape}")
+        raise ImageError(f"mask of shape {mask.shape} for an image of shape {image.shape}")
     header = image.header
     is_scaled = header.get("BZERO", 0) != 0 or header.get("BSCALE", 1) != 1
     is_bytes = header.get("BITPIX") == 8 and not is_scaled

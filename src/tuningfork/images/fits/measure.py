@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..read import PictureError
+from ..image import ImageError
 from .framing import FRAME_RADII
 
 __all__ = ["blank_warning", "cut", "petrosian_r90", "scale_warning"]
@@ -47,23 +47,23 @@ def blank_warning(planes: NDArray[np.float32]) -> str:
 
     Raises
     ------
-    PictureError
+    ImageError
         If more than half of it has no data, or the middle, where the galaxy should be.
     """
     blank = ~np.isfinite(planes).all(0)
     if not blank.any():
         return ""
     if blank.all():
-        raise PictureError("no usable pixel: all are NaN, infinite or masked")
+        raise ImageError("no usable pixel: all are NaN, infinite or masked")
     height, width = blank.shape
     y, x = (np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in (height, width))
     reach = min(height, width) / 2
     distance = np.hypot(y[:, None], x[None])
     share = float(blank[distance <= reach].mean())
     if share > MOST_BLANK:
-        raise PictureError(f"{share:.0%} of the frame has no data, more than half")
+        raise ImageError(f"{share:.0%} of the frame has no data, more than half")
     if blank[distance <= max(1.0, MIDDLE * reach)].mean() > MOST_BLANK:
-        raise PictureError("the middle of the frame has no data")
+        raise ImageError("the middle of the frame has no data")
     return f"{share:.0%} of the frame has no data" if share >= TOLD_BLANK else ""
 
 

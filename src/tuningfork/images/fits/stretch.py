@@ -12,16 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..read import PictureError, stretch_any
+from ..image import ImageError
 
-__all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretched"]
+__all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretch_any", "stretched"]
 
-#: For images of unknown unit: levels are taken from the image itself, see `images.stretch_any`.
+#: For images of unknown unit: levels are taken from the image itself, see `stretch_any`.
 AUTO = "auto"
 #: A normal distribution's standard deviation over its median absolute deviation.
 SIGMA = 1.4826
 #: Beyond so many times the noise all is white; larger numbers would overflow.
 BRIGHTEST = np.float32(1e12)
+
+
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
+def stretch_any(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Fluxes (bands, H, W) → 0…255: asinh of the mean band above the sky, colours kept (Lupton et al. 2004)."""
+    # Nobody's flux is beyond; sums of such numbers would overflow.
+    finite = np.abs(planes) < 1e30
+    if not finite.any():
+        raise ImageError("no usable pixel: all are NaN, infinite or beyond 1e30")
+    sky = np.array([np.median(p[f]) if f.any() else 0.0 for p, f in zip(planes, finite, strict=True)], np.float32)
+    light = np.where(finite, planes - sky[:, None, None], 0).astype(np.float32)
+    mean = light.mean(0)
+    noise = 1.4826 * np.median(np.abs(mean - np.median(mean)))
+    peak = float(np.quantile(mean, 0.999))
+    soft = float(noise) * 2 or peak / 20 or 1.0
+    top = np.arcsinh(max(peak, soft) / soft)
+    scaled = np.arcsinh(np.clip(mean, 0, None) / soft) / top
+    gain = np.where(mean > 1e-37, scaled / mean, 0)
+    return np.clip(light * gain * 255, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +123,7 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
 
     Raises
     ------
-    PictureError
+    ImageError
         If no pixel is usable, or the preset is for another number of bands.
     """
     if name == AUTO:
@@ -112,14 +131,14 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
         return np.ascontiguousarray(np.moveaxis(np.broadcast_to(grey_or_rgb, (3, *planes.shape[1:])), 0, 2))
     chosen = preset(name)
     if len(planes) != len(chosen.bands):
-        raise PictureError(
+        raise ImageError(
             f"stretch {name} is for {', '.join(chosen.bands)}, and the image has {len(planes)} "
             f"band{'s' * (len(planes) > 1)}; choose another --stretch, or name the --bands"
         )
     values = planes.astype(np.float32)
     good = np.abs(values) < 1e30
     if not good.any():
-        raise PictureError("no usable pixel: all are NaN, infinite or beyond 1e30")
+        raise ImageError("no usable pixel: all are NaN, infinite or beyond 1e30")
     values = np.where(good, values, 0)
     if chosen.unit == "noise":
         values = np.stack([_in_noise(plane, usable) for plane, usable in zip(values, good, strict=True)])

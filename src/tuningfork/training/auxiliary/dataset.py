@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from ...images.image import ImageError
 from ...images.preprocess import Preprocess
-from ...images.read import PictureError, load_picture
+from ...images.read import read_image
 from ...model.bundle import open_bundle
 from ...tables import CatalogError, RowError, read_table
 from ...votes.tree import Tree
@@ -246,8 +247,8 @@ def _same_ids(
 
 def _unreadable(path: Path) -> str:
     try:
-        load_picture(path)
-    except PictureError as error:
+        read_image(path)
+    except ImageError as error:
         return str(error)
     return ""
 
@@ -258,10 +259,10 @@ def _same_pictures(source: Source, paths: Sequence[Path], good: NDArray[np.bool_
     if parts[0] > 1:  # less of the sky than a signature sees
         return np.empty((0, 2), np.int64)
     same = SAME_AT_ANY_SCALE if source.any_scale else SAME
-    labelled = np.stack([signature(load_picture(path)) for path in data.paths])
+    labelled = np.stack([signature(read_image(path).rgb) for path in data.paths])
     pairs = []
     for row in np.flatnonzero(good):
-        picture = load_picture(paths[row])
+        picture = read_image(paths[row]).rgb
         alike = np.stack([signature(picture, part) for part in parts]) @ labelled.T > same
         pairs += [(int(row), int(other)) for other in np.flatnonzero(alike.any(0))]
     return np.array(pairs, np.int64).reshape(-1, 2)

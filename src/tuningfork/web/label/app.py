@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 from starlette.types import ASGIApp
 
-from ...images.read import PictureError, load_picture
+from ...images.image import ImageError
+from ...images.read import read_image
 from ...labelling.agreement import agreement
 from ...labelling.campaign import MAX_KEY, MAX_NAME, Place, Stale, Store
 from ...labelling.database import TeachError
@@ -140,7 +141,7 @@ def label_app(
             raise HTTPException(404, f"there is no galaxy {number}")
         try:
             shown = _jpeg(folder / look.path)
-        except PictureError as error:
+        except ImageError as error:
             if not folder.is_dir():
                 raise HTTPException(503, "the folder of pictures cannot be read now") from None
             store.leave_out(number, str(error))
@@ -228,8 +229,8 @@ def _told(place: Place, store: Store) -> dict[str, Any]:
 
 
 def _jpeg(path: Path) -> bytes:
-    """A picture as the network's reader sees it, whatever its file is. Raises PictureError."""
-    shown = Image.fromarray(load_picture(path))
+    """A picture as the network's reader sees it, whatever its file is. Raises ImageError."""
+    shown = Image.fromarray(read_image(path).rgb)
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     stream = io.BytesIO()
     shown.save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)

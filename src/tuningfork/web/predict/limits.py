@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...images.read import MAX_PIXELS
+from ...images.image import MAX_PIXELS
 from ..limits import MIB, RequestLimits
 
 __all__ = ["Limits"]

@@ -199,7 +199,7 @@ async def _one(given: list[Upload], ask: Any, *rest: Any) -> Any:
         raise HTTPException(400, f"{len(given)} pictures; exactly one is expected")
     try:
         return await ask(given[0], *rest)
-    except ValueError as error:  # PictureError is one
+    except ValueError as error:  # ImageError is one
         raise HTTPException(422, str(error)) from None
 
 

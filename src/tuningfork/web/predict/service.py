@@ -15,9 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...images.fits.bands import is_fits
-from ...images.fits.picture import fits_picture
-from ...images.read import PictureError, load_picture
+from ...images.image import ImageError
+from ...images.read import read_image
 from ...model.image_reader import Read
 from ...model.model import Model
 from ...model.occlusion import Occlusion, occlusion_map, overlay
@@ -135,7 +134,7 @@ class Service:
 
     async def _content(self, upload: Upload) -> bytes:
         if upload.error:
-            raise PictureError(upload.error)
+            raise ImageError(upload.error)
         return await upload.content()
 
     async def _read(self, upload: Upload, pictures: bool) -> _Row:
@@ -147,17 +146,18 @@ class Service:
     def _row(self, content: bytes, name: str, pictures: bool) -> _Row:
         try:
             picture, warning = self._picture(content)
-        except PictureError as error:
+        except ImageError as error:
             return _Row(_unread(name, str(error)))
         read = replace(self.model.reading.read(picture, name=_named(name)), warning=warning)
         return _Row(read, data_address(modest(picture, PREVIEW)) if pictures else None)
 
     def _picture(self, content: bytes) -> tuple[Picture, str]:
         """A picture out of a file's bytes, FITS with north up, and what to tell of it."""
-        picture, warning = fits_picture(content) if is_fits(content) else (load_picture(content), "")
+        image = read_image(content)
+        picture, warning = image.rgb, image.warning
         height, width = picture.shape[:2]
         if height * width > self.limits.pixels:
-            raise PictureError(f"{width}×{height} px; at most {self.limits.pixels} pixels are taken here")
+            raise ImageError(f"{width}×{height} px; at most {self.limits.pixels} pixels are taken here")
         return picture, warning
 
     def _cutout(self, position: Position, size: float, pictures: bool) -> _Row:
@@ -166,7 +166,7 @@ class Service:
         assert self.source is not None
         try:
             cutout = self.source.cutout(position.ra, position.dec, size, CUTOUT_PIXELS)
-        except PictureError as error:
+        except ImageError as error:
             return _Row(_unread(position.name, str(error)), None, position.ra, position.dec)
         read = self.model.reading.read(cutout.picture, name=_named(position.name))
         read = replace(read, warning=cutout.warning)
@@ -259,6 +259,6 @@ def _told(found: Occlusion, about: str, height: int, width: int) -> Look:
 
 def _thumbnail(path: str) -> str | None:
     try:
-        return data_address(modest(load_picture(path), THUMBNAIL))
-    except PictureError:
+        return data_address(modest(read_image(path).rgb, THUMBNAIL))
+    except ImageError:
         return None

@@ -9,27 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..read import PictureError, check_size
+from ..image import ImageError, RGBImage, check_size
 from .bands import Band, Source, opened_bands
 from .framing import Framing
 from .measure import blank_warning, cut, petrosian_r90, scale_warning
 from .orientation import Orientation, celestial, laid_on, north_up, orientation, sky_at, straight_grid
 from .stretch import AUTO, stretched
 
-__all__ = ["fits_picture", "pictured"]
+__all__ = ["render_fits", "render_bands"]
 
 #: Pixels by which two bands' WCS may differ before one is laid on the other.
 TOGETHER = 0.1
 Place = tuple[float, float]
 
 
-def fits_picture(
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
+def render_fits(
     sources: Source | Sequence[Source],
     framing: Framing = Framing(),
     *,
     radius: float = math.nan,
     mask: Source | None = None,
-) -> tuple[NDArray[np.uint8], str]:
+) -> RGBImage:
     """The picture that a FITS file shows, or several files that are a band each, by increasing wavelength.
 
     The middle of the image is the middle of the picture. Of a large image on disk only the frame is read.
@@ -43,14 +44,12 @@ def fits_picture(
 
     Returns
     -------
-    picture : (H, W, 3) uint8
+    RGBImage
         Red, green, blue; north is up (row 0), east is left (column 0).
-    warning : str
-        What to tell beside the prediction; "" if nothing.
 
     Raises
     ------
-    PictureError
+    ImageError
         If there is no picture; the message is the reason.
     """
     with opened_bands(sources, framing, mask) as bands:
@@ -72,11 +71,13 @@ def fits_picture(
     # Bytes are display brightness, in which galaxies look larger than their light is.
     if not (measured and is_picture):
         told.append(scale_warning(min(light.shape), petrosian_r90(light) if measured else known, measured=measured))
-    picture = pictured(planes, framing.stretch, scale, is_picture=is_picture)
-    return picture, "; ".join(filter(None, told))
+    picture = render_bands(planes, framing.stretch, scale, is_picture=is_picture)
+    return RGBImage(picture, tuple(filter(None, told)))
 
 
-def pictured(planes: NDArray[np.float32], stretch: str, pixel_scale: float, *, is_picture: bool) -> NDArray[np.uint8]:
+def render_bands(
+    planes: NDArray[np.float32], stretch: str, pixel_scale: float, *, is_picture: bool
+) -> NDArray[np.uint8]:
     """Bands (B, H, W), rows growing upwards → (H, W, 3) uint8, the upper row first.
 
     `is_picture`: they are bytes already, which ``auto`` leaves as they are.
@@ -135,7 +136,7 @@ def _aligned(band: Band, first: Band, wcs: Any, section: Any, rows: slice, colum
     own = None if wcs is None else celestial(band.header)[0]
     if own is None:
         if band.shape != first.shape:
-            raise PictureError(f"bands of {first.shape} and {band.shape} px, and no WCS to lay one on the other")
+            raise ImageError(f"bands of {first.shape} and {band.shape} px, and no WCS to lay one on the other")
         return band.read(rows, columns)
     corners = np.array([0, first.shape[1] - 1.0]), np.array([0, first.shape[0] - 1.0])
     away = np.abs(np.subtract(own.world_to_pixel(wcs.pixel_to_world(*corners)), corners))

@@ -1,0 +1,56 @@
+"""The result of reading an image, the limits of what is read, and the error of an image that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.errors import TuningforkError
+
+__all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "MIN_SIDE", "ImageError", "RGBImage", "check_file_size", "check_size"]
+
+MAX_FILE_BYTES = 256 * 2**20
+MAX_PIXELS = 16 * 2**20
+#: Below this no shape is left to see.
+MIN_SIDE = 8
+
+
+class ImageError(TuningforkError, ValueError):
+    """An image that cannot be read; the message is the reason, without the file's name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RGBImage:
+    """An image as models see it.
+
+    Parameters
+    ----------
+    rgb : (H, W, 3) uint8
+        Red, green, blue in 0…255; row 0 is the top as displayed.
+    warnings : tuple of str
+        What the user should know of it, such as a part without data.
+    """
+
+    rgb: NDArray[np.uint8]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """All warnings as one text; "" if there is none."""
+        return "; ".join(self.warnings)
+
+
+def check_file_size(size: int) -> None:
+    """Raise ImageError for a file of more than `MAX_FILE_BYTES` bytes."""
+    if size > MAX_FILE_BYTES:
+        raise ImageError(f"file of {size} bytes; at most {MAX_FILE_BYTES} are read")
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ImageError for an image with more than `MAX_PIXELS` pixels, or a side below `MIN_SIDE`."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}×{height} px; at most {MAX_PIXELS} pixels are read")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"{width}×{height} px; at least {MIN_SIDE} px a side are needed")

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 import tuningfork
 from tuningfork.images.find import find_images
-from tuningfork.pipeline.predict import predict_files
+from tuningfork.pipeline.predict import ExecutionOptions, predict_files
 from tuningfork.pipeline.ray import engine
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     def predict(name: str, watch: Callable[[int, int], None] | None = None, **options: object) -> tuple[float, str]:
         with tempfile.TemporaryDirectory() as folder:
             began, output = time.perf_counter(), Path(folder) / "votes.parquet"
-            predict_files(model, pictures, output, progress=watch, **options)  # type: ignore[arg-type]
+            predict_files(model, pictures, output, execution=ExecutionOptions(**options), progress=watch)  # type: ignore[arg-type]
             took = time.perf_counter() - began
             digest = hashlib.sha256(output.read_bytes()).hexdigest()[:16]
             print(f"{name:<24} {took:8.1f} s   {pq.read_metadata(output).num_rows} rows, SHA-256 {digest}", flush=True)

@@ -33,6 +33,7 @@ from tuningfork.inputs import Digest, InputError, Opening, addresses, find_entri
 from tuningfork.inputs import objects as remote
 from tuningfork.inputs import store_errors as retrying
 from tuningfork.model.model import load
+from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import predict_files
 from tuningfork.simulation import draw, render
 
@@ -614,10 +615,12 @@ def test_a_prediction_from_s3_has_the_rows_of_one_from_files(s3, endpoint, monke
     put({"sky/bad.jpg": b"x"})
     model = load("fast")
     monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "1")
-    predict_files(model, [folder], tmp_path / "local.parquet", workers=1)
+    predict_files(model, [folder], tmp_path / "local.parquet", execution=ExecutionOptions(workers=1))
     with FaultyProxy(port, 3, RATES, {"sky/bad.jpg": "503"}) as proxy:
         endpoint(proxy.port)
-        summary = predict_files(model, ["s3://survey/sky/"], tmp_path / "remote.parquet", workers=1)
+        summary = predict_files(
+            model, ["s3://survey/sky/"], tmp_path / "remote.parquet", execution=ExecutionOptions(workers=1)
+        )
         assert sum(proxy.met.values()) > proxy.met[""]
     local, remote_ = (pq.read_table(tmp_path / name) for name in ("local.parquet", "remote.parquet"))
     assert local.drop(["path", "error"]).equals(remote_.drop(["path", "error"]))

@@ -15,8 +15,10 @@ from tuningfork.inputs import Opening
 from tuningfork.inputs.files import file_entry
 from tuningfork.model.bundle import write_bundle
 from tuningfork.model.embeddings import COLUMN, Embedder, EmbeddingError, embedder_of
+from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline.chunks import Layout, Task, do_part
 from tuningfork.pipeline.manifest import ManifestError
+from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_files, predict_inputs
 from tuningfork.simulation import simulate
 from tuningfork.tables import read_table
@@ -106,10 +108,10 @@ def without(table):
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_parts_and_tables_hold_the_column_beside_the_same_votes(model, pictures, expected, tmp_path, workers):
-    options = {"batch": 8, "workers": workers, "rows_of_a_part": 5}
-    predict_files(model, [pictures], tmp_path / "plain.parquet", **options)
-    predict_files(model, [pictures], tmp_path / "seen.parquet", embeddings=True, **options)
-    predict_files(model, [pictures], tmp_path / "parts", embeddings=True, **options)
+    execution = ExecutionOptions(workers=workers, chunk_rows=5)
+    for name, embeddings in (("plain.parquet", False), ("seen.parquet", True), ("parts", True)):
+        options = InferenceOptions(batch_size=8, embeddings=embeddings)
+        predict_files(model, [pictures], tmp_path / name, options, execution)
     table = pq.read_table(tmp_path / "seen.parquet")
     assert without(table).equals(pq.read_table(tmp_path / "plain.parquet"))
     assert table.schema.field(COLUMN).type == pa.list_(pa.float32(), WIDTH)
@@ -123,7 +125,8 @@ def test_parts_and_tables_hold_the_column_beside_the_same_votes(model, pictures,
 def test_rows_that_are_done_one_by_one_have_embeddings_too(model, pictures, expected):
     entries = [file_entry(path) for path in sorted(pictures.glob("*.jpg"))[:3]]
     with Opening() as opening:
-        part = do_part(model, Task(0, entries, {1: "it ended"}, True), opening, Layout(embedder=model.embedder()))
+        task, layout = Task(0, entries, {1: "it ended"}, True), Layout(embedder=model.embedder())
+        part = do_part(model, task, opening, layout, InferenceOptions(embeddings=True))
     table = pq.read_table(pa.BufferReader(part.data))
     assert table[COLUMN].is_null().to_pylist() == [False, True, False]
     np.testing.assert_allclose(vectors(table[COLUMN])[0], expected.embeddings[0], atol=1e-4)
@@ -138,13 +141,27 @@ def test_a_run_goes_on_with_embeddings_or_without_but_not_with_the_other(model, 
     with monkeypatch.context() as patched:
         patched.setattr("tuningfork.pipeline.predict.merge", killed)
         with pytest.raises(KeyboardInterrupt):
-            predict_files(model, [pictures], tmp_path / "out.parquet", embeddings=True, batch=8)
+            predict_files(
+                model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(embeddings=True, batch_size=8)
+            )
     assert json.loads((tmp_path / "out.parquet.parts" / manifest.MANIFEST).read_text("utf-8"))["run"]["layout"] == (
         "words and embeddings"
     )
     with pytest.raises(ManifestError, match="another layout"):
-        predict_files(model, [pictures], tmp_path / "out.parquet", resume=True, batch=8)
-    summary = predict_files(model, [pictures], tmp_path / "out.parquet", embeddings=True, resume=True, batch=8)
+        predict_files(
+            model,
+            [pictures],
+            tmp_path / "out.parquet",
+            inference=InferenceOptions(batch_size=8),
+            execution=ExecutionOptions(resume=True),
+        )
+    summary = predict_files(
+        model,
+        [pictures],
+        tmp_path / "out.parquet",
+        inference=InferenceOptions(embeddings=True, batch_size=8),
+        execution=ExecutionOptions(resume=True),
+    )
     assert summary.resumed == 13
     assert COLUMN in pq.read_schema(tmp_path / "out.parquet").names
 
@@ -166,7 +183,7 @@ def test_a_format_without_vectors_is_wrong_usage(run, model, pictures, tmp_path)
     told = " ".join(run("predict", pictures, "-o", output, "--embeddings", code=2).output.split())
     assert ".parquet" in told
     with pytest.raises(PredictError, match=r"out\.parquet"):
-        predict_files(model, [pictures], output, embeddings=True)
+        predict_files(model, [pictures], output, inference=InferenceOptions(embeddings=True))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,7 +202,9 @@ def test_embeddings_have_no_place_in_kaggles_layout_nor_in_words(run, model, pic
     run("predict", pictures, "-o", tmp_path / "out.parquet", "--embeddings", "--format", "kaggle", code=2)
     run("predict", pictures, "--embeddings", code=2)
     with pytest.raises(PredictError, match="Kaggle"):
-        predict_files(model, [pictures], tmp_path / "out.parquet", embeddings=True, kaggle=True)
+        predict_files(
+            model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(embeddings=True), layout="kaggle"
+        )
 
 
 def test_json_holds_them(run, pictures, expected):
@@ -195,7 +214,7 @@ def test_json_holds_them(run, pictures, expected):
 
 
 def test_a_stream_of_predictions_has_them(model, pictures, expected):
-    told = list(predict_inputs(model, [pictures], batch=8, embeddings=True))
+    told = list(predict_inputs(model, [pictures], inference=InferenceOptions(batch_size=8, embeddings=True)))
     np.testing.assert_allclose(np.concatenate([each.embeddings for each in told]), expected.embeddings, atol=1e-4)
 
 
@@ -243,5 +262,11 @@ def test_embedders_that_differ_are_told_apart(other):
 def test_a_cluster_writes_the_same_column(model, pictures, tmp_path):
     pytest.importorskip("ray")
     for engine in ("local", "ray"):
-        predict_files(model, [pictures], tmp_path / f"{engine}.parquet", embeddings=True, batch=8, engine=engine)
+        predict_files(
+            model,
+            [pictures],
+            tmp_path / f"{engine}.parquet",
+            inference=InferenceOptions(embeddings=True, batch_size=8),
+            execution=ExecutionOptions(engine=engine),
+        )
     assert pq.read_table(tmp_path / "ray.parquet").equals(pq.read_table(tmp_path / "local.parquet"))

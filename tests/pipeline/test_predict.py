@@ -19,9 +19,11 @@ from PIL import Image
 
 import tuningfork
 from tuningfork.model.image_reader import Reading
+from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import chunks as work
 from tuningfork.pipeline import manifest
 from tuningfork.pipeline.manifest import ManifestError
+from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_batches, predict_files
 from tuningfork.simulation import draw, render
 from tuningfork.votes import fractions as votes
@@ -71,7 +73,7 @@ def _digest(path):
 
 
 def test_every_picture_is_one_row_in_order(model, pictures, tmp_path, small_parts):
-    summary = predict_files(model, [pictures], tmp_path / "out.parquet", views=1)
+    summary = predict_files(model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(n_views=1))
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
     assert table["id"].to_pylist() == [f"{i:03d}" for i in range(40)]
     assert (summary.rows, summary.failed) == (40, 1)
@@ -81,7 +83,7 @@ def test_every_picture_is_one_row_in_order(model, pictures, tmp_path, small_part
 
 
 def test_the_table_equals_predictions_in_memory(model, pictures, tmp_path, small_parts):
-    predict_files(model, [pictures], tmp_path / "out.csv", kaggle=True, views=2)
+    predict_files(model, [pictures], tmp_path / "out.csv", inference=InferenceOptions(n_views=2), layout="kaggle")
     told = pyarrow.csv.read_csv(tmp_path / "out.csv")
     assert told.column_names == ["GalaxyID", *model.tree.columns]
     values = np.array([told[c].to_pylist() for c in model.tree.columns], dtype=float).T
@@ -93,23 +95,35 @@ def test_the_table_equals_predictions_in_memory(model, pictures, tmp_path, small
 
 @pytest.mark.parametrize("stop", [1, 13, 24, 39])
 def test_interrupted_anywhere_and_resumed_gives_the_same_bytes(model, pictures, tmp_path, small_parts, stop):
-    predict_files(model, [pictures], tmp_path / "whole.parquet", views=1, batch=5)
+    predict_files(model, [pictures], tmp_path / "whole.parquet", inference=InferenceOptions(n_views=1, batch_size=5))
     with interrupted_after(stop):
-        predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5)
+        predict_files(model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(n_views=1, batch_size=5))
     assert not (tmp_path / "out.parquet").exists()
     with pytest.raises(ManifestError, match="--resume"):
-        predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5)
-    predict_files(model, [pictures], tmp_path / "out.parquet", views=1, batch=5, resume=True)
+        predict_files(model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(n_views=1, batch_size=5))
+    predict_files(
+        model,
+        [pictures],
+        tmp_path / "out.parquet",
+        inference=InferenceOptions(n_views=1, batch_size=5),
+        execution=ExecutionOptions(resume=True),
+    )
     assert _digest(tmp_path / "out.parquet") == _digest(tmp_path / "whole.parquet")
 
 
 def test_resuming_does_not_repeat_whole_parts(model, pictures, tmp_path, small_parts):
     parts = tmp_path / "out.csv.parts"
     with interrupted_after(30):
-        predict_files(model, [pictures], tmp_path / "out.csv", views=1, batch=4)
+        predict_files(model, [pictures], tmp_path / "out.csv", inference=InferenceOptions(n_views=1, batch_size=4))
     kept = len(list(parts.glob("part-*.parquet")))
     assert kept >= 2
-    summary = predict_files(model, [pictures], tmp_path / "out.csv", views=1, batch=4, resume=True)
+    summary = predict_files(
+        model,
+        [pictures],
+        tmp_path / "out.csv",
+        inference=InferenceOptions(n_views=1, batch_size=4),
+        execution=ExecutionOptions(resume=True),
+    )
     assert summary.resumed == 8 * kept
 
 
@@ -117,16 +131,35 @@ def test_a_resume_with_other_pictures_or_options_is_refused(model, pictures, tmp
     output = tmp_path / "out.csv"
     monkeypatch.setattr(model, "finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        predict_files(model, [pictures], output, views=1)
+        predict_files(model, [pictures], output, inference=InferenceOptions(n_views=1))
     monkeypatch.undo()
-    for options, differs in (({"views": 2}, "views"), ({"views": 1, "kaggle": True}, "layout")):
+    for layout, n_views, differs in (("words", 2, "views"), ("kaggle", 1, "layout")):
         with pytest.raises(ManifestError, match=f"another {differs}.*delete that folder"):
-            predict_files(model, [pictures], output, resume=True, **options)
+            predict_files(
+                model, [pictures], output, InferenceOptions(n_views), ExecutionOptions(resume=True), layout=layout
+            )
     with pytest.raises(ManifestError, match="another model"):
-        predict_files(tuningfork.load("fast"), [pictures], output, resume=True, views=1)
+        predict_files(
+            tuningfork.load("fast"),
+            [pictures],
+            output,
+            inference=InferenceOptions(n_views=1),
+            execution=ExecutionOptions(resume=True),
+        )
     with pytest.raises(ManifestError, match="delete that folder"):
-        predict_files(model, [pictures / "000.jpg"], output, resume=True, views=1)
-    assert predict_files(model, [pictures], output, resume=True, views=1).rows == 40
+        predict_files(
+            model,
+            [pictures / "000.jpg"],
+            output,
+            inference=InferenceOptions(n_views=1),
+            execution=ExecutionOptions(resume=True),
+        )
+    assert (
+        predict_files(
+            model, [pictures], output, inference=InferenceOptions(n_views=1), execution=ExecutionOptions(resume=True)
+        ).rows
+        == 40
+    )
 
 
 def test_a_changed_picture_is_noticed(model, pictures, tmp_path, monkeypatch):
@@ -139,7 +172,7 @@ def test_a_changed_picture_is_noticed(model, pictures, tmp_path, monkeypatch):
     monkeypatch.undo()
     (folder / "a.jpg").write_bytes((pictures / "001.jpg").read_bytes() + b" ")
     with pytest.raises(ManifestError, match="changed"):
-        predict_files(model, [folder], tmp_path / "out.csv", resume=True)
+        predict_files(model, [folder], tmp_path / "out.csv", execution=ExecutionOptions(resume=True))
 
 
 def test_a_foreign_folder_in_the_way_is_left_alone(model, pictures, tmp_path):
@@ -168,7 +201,7 @@ def test_a_full_disk_leaves_what_was_there(model, pictures, tmp_path, small_part
     output.write_text("yesterday's table")
     monkeypatch.setattr(os, "replace", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
-        predict_files(model, [pictures], output, views=1)
+        predict_files(model, [pictures], output, inference=InferenceOptions(n_views=1))
     monkeypatch.undo()
     assert output.read_text() == "yesterday's table"
 
@@ -192,13 +225,21 @@ def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypat
     monkeypatch.setattr(Reading, "read", counting_read)
     monkeypatch.setattr(model, "finish", counting_finish)
     paths = [pictures / "000.jpg"] * 20 * TOGETHER
-    assert sum(len(part) for part in predict_batches(model, paths, views=1, batch=4)) == len(paths)
+    assert sum(
+        len(part) for part in predict_batches(model, paths, inference=InferenceOptions(n_views=1, batch_size=4))
+    ) == len(paths)
     assert most <= 4 * TOGETHER
 
 
 def test_progress_is_told_to_the_end(model, pictures, tmp_path, small_parts):
     told = []
-    predict_files(model, [pictures], tmp_path / "out.csv", views=1, progress=lambda d, t: told.append((d, t)))
+    predict_files(
+        model,
+        [pictures],
+        tmp_path / "out.csv",
+        inference=InferenceOptions(n_views=1),
+        progress=lambda d, t: told.append((d, t)),
+    )
     assert told[-1] == (40, 40)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
@@ -212,8 +253,9 @@ def test_killed_at_ten_random_moments_the_table_is_the_same(pictures, tmp_path):
         for picture in pictures.iterdir():
             os.link(picture, many / f"{copy:02d}-{picture.name}")
     code = (
-        "import sys; from tuningfork.pipeline.predict import load, predict_files\n"
-        "predict_files(load(), [sys.argv[1]], sys.argv[2], views=2, rows_of_a_part=40, workers=2, resume=True)"
+        "import sys; from tuningfork.pipeline.predict import *\n"
+        "predict_files(load(), [sys.argv[1]], sys.argv[2], InferenceOptions(n_views=2),"
+        " ExecutionOptions(chunk_rows=40, workers=2, resume=True))"
     )
 
     def command(output):
@@ -244,7 +286,13 @@ def test_killed_at_ten_random_moments_the_table_is_the_same(pictures, tmp_path):
 
 
 def test_the_manifest_says_what_the_run_is(model, pictures, tmp_path):
-    predict_files(model, [pictures], tmp_path / "out", views=1, rows_of_a_part=16)
+    predict_files(
+        model,
+        [pictures],
+        tmp_path / "out",
+        inference=InferenceOptions(n_views=1),
+        execution=ExecutionOptions(chunk_rows=16),
+    )
     told = json.loads((tmp_path / "out" / manifest.MANIFEST).read_text())
     assert told["run"] == {
         "model": "default",
@@ -267,7 +315,7 @@ def test_a_file_name_that_is_no_text_is_a_row_like_any_other(model, pictures, tm
         with open(os.path.join(folder, name), "wb") as file:
             file.write((pictures / "000.jpg").read_bytes())
     for output in ("out.csv", "out.parquet", "out.vot"):
-        predict_files(model, [tmp_path / "in"], tmp_path / output, views=1)
+        predict_files(model, [tmp_path / "in"], tmp_path / output, inference=InferenceOptions(n_views=1))
     ids = pyarrow.parquet.read_table(tmp_path / "out.parquet")["id"].to_pylist()
     assert ids == ["caf\\xe9", "schön"]
 
@@ -277,12 +325,19 @@ def test_kaggles_layout_refuses_two_pictures_of_one_name(model, pictures, tmp_pa
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "7.jpg").write_bytes((pictures / "000.jpg").read_bytes())
     with pytest.raises(PredictError, match=r"a/7\.jpg.*7"):
-        predict_files(model, [tmp_path / "a", tmp_path / "b"], tmp_path / "out.csv", kaggle=True)
-    assert predict_files(model, [tmp_path / "a", tmp_path / "b"], tmp_path / "out.csv", views=1).rows == 2
+        predict_files(model, [tmp_path / "a", tmp_path / "b"], tmp_path / "out.csv", layout="kaggle")
+    assert (
+        predict_files(
+            model, [tmp_path / "a", tmp_path / "b"], tmp_path / "out.csv", inference=InferenceOptions(n_views=1)
+        ).rows
+        == 2
+    )
 
 
 def test_kaggles_layout_names_the_bad_picture(model, pictures, tmp_path):
-    summary = predict_files(model, [pictures], tmp_path / "out.csv", kaggle=True, views=1)
+    summary = predict_files(
+        model, [pictures], tmp_path / "out.csv", inference=InferenceOptions(n_views=1), layout="kaggle"
+    )
     assert summary.errors[0].file == str(pictures / "017.jpg")
 
 
@@ -292,11 +347,11 @@ def test_two_runs_do_not_write_one_output(model, pictures, tmp_path, monkeypatch
 
     def meanwhile(rows, views, **options):
         with pytest.raises(PredictError, match="another run"):
-            predict_files(model, [pictures], tmp_path / "out.csv", resume=True)
+            predict_files(model, [pictures], tmp_path / "out.csv", execution=ExecutionOptions(resume=True))
         return finish(rows, views, **options)
 
     monkeypatch.setattr(model, "finish", meanwhile)
-    assert predict_files(model, [pictures], tmp_path / "out.csv", views=1).rows == 40
+    assert predict_files(model, [pictures], tmp_path / "out.csv", inference=InferenceOptions(n_views=1)).rows == 40
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv-metadata.json"]
 
 

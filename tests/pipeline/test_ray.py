@@ -18,6 +18,7 @@ import tuningfork
 from tuningfork._utils.processes import WorkerError
 from tuningfork.inputs import Entry
 from tuningfork.pipeline.chunks import Task
+from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_files
 from tuningfork.pipeline.ray import engine
 from tuningfork.pipeline.ray import queue as tickets
@@ -84,7 +85,12 @@ def test_a_cluster_that_is_not_there_is_told(address, told, tmp_path, monkeypatc
     monkeypatch.setattr(ray, "init", refuse)
     Image.fromarray(render(draw(4, 0))).save(tmp_path / "a.jpg")
     with pytest.raises(PredictError, match=f"{told}.*Nobody answers"):
-        predict_files(tuningfork.load("fast"), [tmp_path / "a.jpg"], tmp_path / "out", engine="ray", address=address)
+        predict_files(
+            tuningfork.load("fast"),
+            [tmp_path / "a.jpg"],
+            tmp_path / "out",
+            execution=ExecutionOptions(engine="ray", address=address),
+        )
 
 
 def _task(number, rows, kind="file"):
@@ -207,7 +213,7 @@ def many(pictures, tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(model, many, tmp_path_factory):
     file = tmp_path_factory.mktemp("whole") / "whole.parquet"
-    predict_files(model, [many], file, rows_of_a_part=100, workers=1)
+    predict_files(model, [many], file, execution=ExecutionOptions(chunk_rows=100, workers=1))
     return file.read_bytes()
 
 
@@ -295,7 +301,9 @@ def test_killed_workers_cost_no_row(model, many, whole, tmp_path, cluster, small
             os.kill(found[0], signal.SIGKILL)
             left.pop(0)
 
-    summary = predict_files(model, [many], tmp_path / "out.parquet", rows_of_a_part=100, engine="ray", progress=kill)
+    summary = predict_files(
+        model, [many], tmp_path / "out.parquet", execution=ExecutionOptions(chunk_rows=100, engine="ray"), progress=kill
+    )
     assert not left
     assert (summary.rows, summary.failed) == (480, 12)
     assert (tmp_path / "out.parquet").read_bytes() == whole
@@ -308,7 +316,7 @@ def test_the_row_that_kills_is_found_and_reported(model, pictures, tmp_path, clu
     for index in range(10):
         os.link(pictures / f"{index:03d}.jpg", folder / f"{index:03d}.jpg")
     os.link(pictures / "000.jpg", folder / "005-kills.jpg")
-    summary = predict_files(model, [folder], tmp_path / "out.parquet", engine="ray")
+    summary = predict_files(model, [folder], tmp_path / "out.parquet", execution=ExecutionOptions(engine="ray"))
     assert (summary.rows, summary.failed) == (11, 1)
     assert summary.errors[0].id == "005-kills"
     assert "process that read it ended" in summary.errors[0].reason
@@ -333,7 +341,13 @@ def test_nodes_come_and_go(model, many, whole, tmp_path, cluster, small):
                 cluster.remove_node(second, allow_graceful=False)
 
     try:
-        predict_files(model, [many], tmp_path / "out.parquet", rows_of_a_part=100, engine="ray", progress=change)
+        predict_files(
+            model,
+            [many],
+            tmp_path / "out.parquet",
+            execution=ExecutionOptions(chunk_rows=100, engine="ray"),
+            progress=change,
+        )
     finally:
         for node in [node for node in cluster.list_all_nodes() if node != first]:
             cluster.remove_node(node, allow_graceful=False)
@@ -347,7 +361,9 @@ _ALONE = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from test_ray import _processes
-from tuningfork.pipeline.predict import load, predict_files
+from tuningfork.pipeline.predict import ExecutionOptions, load, predict_files
+
+OPTIONS = ExecutionOptions(engine='ray', chunk_rows=16)
 from tuningfork.pipeline.ray import engine as ray
 killed = []
 
@@ -364,8 +380,10 @@ def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, 
     """With relative paths and an actor that is killed; then another one, interrupted at its first rows."""
     pytest.importorskip("ray")
     os.symlink(pictures, tmp_path / "in")
-    predict_files(model, [tmp_path / "in"], tmp_path / "local.parquet", workers=1, rows_of_a_part=16)
-    run = "predict_files(load('fast'), ['in'], 'out.parquet', engine='ray', rows_of_a_part=16, progress=progress)"
+    predict_files(
+        model, [tmp_path / "in"], tmp_path / "local.parquet", execution=ExecutionOptions(workers=1, chunk_rows=16)
+    )
+    run = "predict_files(load('fast'), ['in'], 'out.parquet', execution=OPTIONS, progress=progress)"
     command = [sys.executable, "-c", _ALONE + run.replace("progress)", "kill_one)"), str(Path(__file__).parent)]
     home = str(Path(tuningfork.__file__).parents[1])
     options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": home}, "text": True}

@@ -20,10 +20,12 @@ from PIL import Image
 import tuningfork
 from tuningfork._utils.files import lock
 from tuningfork.inputs import Entry, Opening
+from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import local
 from tuningfork.pipeline.chunks import Layout, Task, do_part
 from tuningfork.pipeline.manifest import MANIFEST, ManifestError, part_rows, read_run
 from tuningfork.pipeline.merge import merge
+from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_files, predict_inputs
 from tuningfork.simulation import draw, render
 
@@ -46,7 +48,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(model, pictures, tmp_path_factory):
     file = tmp_path_factory.mktemp("whole") / "whole.parquet"
-    predict_files(model, [pictures], file, rows_of_a_part=16, workers=1)
+    predict_files(model, [pictures], file, execution=ExecutionOptions(chunk_rows=16, workers=1))
     return file.read_bytes()
 
 
@@ -58,7 +60,9 @@ def _entries(folder):
 
 
 def test_the_table_is_the_same_with_however_many_processes(model, pictures, whole, tmp_path):
-    summary = predict_files(model, [pictures], tmp_path / "out.parquet", rows_of_a_part=16, workers=3)
+    summary = predict_files(
+        model, [pictures], tmp_path / "out.parquet", execution=ExecutionOptions(chunk_rows=16, workers=3)
+    )
     assert (tmp_path / "out.parquet").read_bytes() == whole
     assert [error.row for error in summary.errors] == [8, 9, 32]
 
@@ -74,18 +78,18 @@ def test_a_run_goes_on_with_another_number_of_processes(model, pictures, whole, 
             raise Enough
 
     with pytest.raises(Enough):
-        predict_files(model, [pictures], output, rows_of_a_part=16, workers=2, progress=stop)
+        predict_files(model, [pictures], output, execution=ExecutionOptions(chunk_rows=16, workers=2), progress=stop)
     kept = len(list((tmp_path / "out.parquet.parts").glob("part-*")))
     assert kept >= 1
-    summary = predict_files(model, [pictures], output, workers=1, resume=True)
+    summary = predict_files(model, [pictures], output, execution=ExecutionOptions(workers=1, resume=True))
     assert summary.resumed == 16 * kept
     assert output.read_bytes() == whole
 
 
 def test_progress_of_processes_reaches_the_end(model, pictures, tmp_path):
     told = []
-    options = {"rows_of_a_part": 16, "workers": 2, "progress": lambda done, total: told.append((done, total))}
-    predict_files(model, [pictures], tmp_path / "out", **options)
+    execution = ExecutionOptions(chunk_rows=16, workers=2)
+    predict_files(model, [pictures], tmp_path / "out", execution=execution, progress=lambda *each: told.append(each))
     assert told[-1] == (60, 60)
     assert told == sorted(set(told))
 
@@ -115,7 +119,7 @@ class Deadly:
                 if row == self.row:
                     fail(said)
         with Opening() as opening:
-            return do_part(self.model, task, opening, Layout(), batch=4)
+            return do_part(self.model, task, opening, Layout(), InferenceOptions(batch_size=4))
 
 
 def test_the_row_that_kills_is_found_and_reported(model, pictures):
@@ -160,7 +164,14 @@ def test_killed_workers_are_replaced_and_no_row_is_lost(model, pictures, whole, 
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
 
-    predict_files(model, [pictures], tmp_path / "out.parquet", rows_of_a_part=16, workers=2, batch=8, progress=kill_one)
+    predict_files(
+        model,
+        [pictures],
+        tmp_path / "out.parquet",
+        inference=InferenceOptions(batch_size=8),
+        execution=ExecutionOptions(chunk_rows=16, workers=2),
+        progress=kill_one,
+    )
     assert killed
     assert (tmp_path / "out.parquet").read_bytes() == whole
 
@@ -169,7 +180,7 @@ def test_killed_workers_are_replaced_and_no_row_is_lost(model, pictures, whole, 
 
 
 def test_a_folder_of_parts_opens_as_one_data_set_everywhere(model, pictures, tmp_path):
-    predict_files(model, [pictures], tmp_path / "votes", rows_of_a_part=16, workers=1)
+    predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(chunk_rows=16, workers=1))
     wanted = sorted(path.stem for path in pictures.iterdir())
     folder = tmp_path / "votes"
     assert sorted(pandas.read_parquet(folder)["id"]) == wanted
@@ -185,23 +196,26 @@ def test_a_folder_of_parts_opens_as_one_data_set_everywhere(model, pictures, tmp
 
 
 def test_merged_is_what_one_table_would_have_been(model, pictures, whole, tmp_path, run):
-    predict_files(model, [pictures], tmp_path / "votes", rows_of_a_part=16, workers=1)
+    predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(chunk_rows=16, workers=1))
     told = json.loads(run("merge", tmp_path / "votes", "-o", tmp_path / "one.parquet", "--json", code=3).stdout)
     assert (tmp_path / "one.parquet").read_bytes() == whole
     assert (told["rows"], told["failed"]) == (60, 3)
 
 
 def test_a_finished_folder_is_not_written_again(model, pictures, tmp_path):
-    predict_files(model, [pictures], tmp_path / "votes", workers=1)
+    predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1))
     with pytest.raises(ManifestError, match="finished"):
-        predict_files(model, [pictures], tmp_path / "votes", workers=1)
-    assert predict_files(model, [pictures], tmp_path / "votes", workers=1, resume=True).resumed == 60
+        predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1))
+    assert (
+        predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1, resume=True)).resumed
+        == 60
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "noise", "gone", "short"])
 def test_a_damaged_part_is_done_again(model, pictures, whole, tmp_path, damage):
     folder = tmp_path / "votes"
-    predict_files(model, [pictures], folder, rows_of_a_part=16, workers=1)
+    predict_files(model, [pictures], folder, execution=ExecutionOptions(chunk_rows=16, workers=1))
     part = folder / "part-00000002.parquet"
     data = part.read_bytes()
     if damage == "gone":
@@ -210,14 +224,14 @@ def test_a_damaged_part_is_done_again(model, pictures, whole, tmp_path, damage):
         pq.write_table(pq.read_table(part).slice(0, 3), part)
     else:
         part.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "noise": bytes(len(data))}[damage])
-    summary = predict_files(model, [pictures], folder, workers=1, resume=True)
+    summary = predict_files(model, [pictures], folder, execution=ExecutionOptions(workers=1, resume=True))
     assert summary.resumed == 60 - 16
     assert merge(read_run(folder), tmp_path / "one.parquet").read_bytes() == whole
 
 
 def test_bits_that_flipped_on_the_disk_are_noticed(model, pictures, tmp_path):
     folder = tmp_path / "votes"
-    predict_files(model, [pictures], folder, workers=1)
+    predict_files(model, [pictures], folder, execution=ExecutionOptions(workers=1))
     part = folder / "part-00000000.parquet"
     data = bytearray(part.read_bytes())
     data[len(data) // 3] ^= 0xFF
@@ -232,21 +246,27 @@ def test_bits_that_flipped_on_the_disk_are_noticed(model, pictures, tmp_path):
     ["", "{", "[]", "{}", '{"form": 99}', '{"form": 1, "run": {}, "inputs": {}, "part_rows": 1}', "\x00" * 40],
 )
 def test_a_manifest_that_cannot_be_read_is_told(model, pictures, tmp_path, text):
-    predict_files(model, [pictures], tmp_path / "votes", workers=1)
+    predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1))
     (tmp_path / "votes" / MANIFEST).write_text(text)
     with pytest.raises(ManifestError, match=r"_manifest\.json"):
-        predict_files(model, [pictures], tmp_path / "votes", workers=1, resume=True)
+        predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1, resume=True))
 
 
 def test_a_manifest_of_another_run_is_told(model, pictures, tmp_path):
-    predict_files(model, [pictures], tmp_path / "votes", workers=1)
+    predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1))
     with pytest.raises(ManifestError, match="another views"):
-        predict_files(model, [pictures], tmp_path / "votes", workers=1, views=2, resume=True)
+        predict_files(
+            model,
+            [pictures],
+            tmp_path / "votes",
+            inference=InferenceOptions(n_views=2),
+            execution=ExecutionOptions(workers=1, resume=True),
+        )
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.jpg").write_bytes((pictures / "000.jpg").read_bytes())
     with pytest.raises(ManifestError, match="other pictures"):
-        predict_files(model, [other], tmp_path / "votes", workers=1, resume=True)
+        predict_files(model, [other], tmp_path / "votes", execution=ExecutionOptions(workers=1, resume=True))
 
 
 def test_a_picture_that_changes_while_the_run_goes_on_is_a_row_error(model, pictures, tmp_path):
@@ -258,7 +278,14 @@ def test_a_picture_that_changes_while_the_run_goes_on_is_a_row_error(model, pict
     def change(done, total):
         (folder / "d.jpg").write_bytes((pictures / "001.jpg").read_bytes() + b"  ")
 
-    summary = predict_files(model, [folder], tmp_path / "out", rows_of_a_part=1, workers=1, batch=1, progress=change)
+    summary = predict_files(
+        model,
+        [folder],
+        tmp_path / "out",
+        inference=InferenceOptions(batch_size=1),
+        execution=ExecutionOptions(chunk_rows=1, workers=1),
+        progress=change,
+    )
     assert [(error.id, "changed since" in error.reason) for error in summary.errors] == [("d", True)]
 
 
@@ -272,11 +299,11 @@ def test_a_full_disk_in_mid_part_leaves_a_run_that_goes_on(model, pictures, whol
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        predict_files(model, [pictures], output, rows_of_a_part=16, workers=2)
+        predict_files(model, [pictures], output, execution=ExecutionOptions(chunk_rows=16, workers=2))
     monkeypatch.undo()
     assert not output.exists()
     assert not list((tmp_path / "out.parquet.parts").glob(".part-*"))
-    assert predict_files(model, [pictures], output, workers=2, resume=True).resumed > 0
+    assert predict_files(model, [pictures], output, execution=ExecutionOptions(workers=2, resume=True)).resumed > 0
     assert output.read_bytes() == whole
 
 
@@ -308,7 +335,14 @@ def test_a_bug_in_reading_is_a_row_error_too(model, pictures, monkeypatch):
 
 def _shards(model, pictures, folder, numbers, of):
     return [
-        predict_files(model, [pictures], folder, shard=(n, of), workers=1, rows_of_a_part=8, batch=8) for n in numbers
+        predict_files(
+            model,
+            [pictures],
+            folder,
+            inference=InferenceOptions(batch_size=8),
+            execution=ExecutionOptions(shard=(n, of), workers=1, chunk_rows=8),
+        )
+        for n in numbers
     ]
 
 
@@ -326,7 +360,9 @@ def test_shards_of_another_number_are_refused(model, pictures, tmp_path):
     _shards(model, pictures, tmp_path / "votes", [1], 3)
     with pytest.raises(ManifestError, match="3 shards"):
         _shards(model, pictures, tmp_path / "votes", [1], 4)
-    assert predict_files(model, [pictures], tmp_path / "votes", resume=True, workers=1).complete
+    assert predict_files(
+        model, [pictures], tmp_path / "votes", execution=ExecutionOptions(resume=True, workers=1)
+    ).complete
 
 
 def test_more_shards_than_parts_do_nothing_and_say_so(model, pictures, tmp_path):
@@ -340,15 +376,15 @@ def test_a_shard_and_a_whole_run_do_not_write_together(model, pictures, tmp_path
         _shards(model, pictures, tmp_path / "votes", [1], 2)
     with lock(tmp_path / ".votes.lock", shared=True):
         with pytest.raises(PredictError, match="another run"):
-            predict_files(model, [pictures], tmp_path / "votes", workers=1)
+            predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1))
         _shards(model, pictures, tmp_path / "votes", [1], 2)
 
 
 def test_shards_need_a_folder(model, pictures, tmp_path):
     with pytest.raises(PredictError, match="folder of parts"):
-        predict_files(model, [pictures], tmp_path / "votes.parquet", shard=(1, 2))
+        predict_files(model, [pictures], tmp_path / "votes.parquet", execution=ExecutionOptions(shard=(1, 2)))
     with pytest.raises(PredictError, match="counts from 1"):
-        predict_files(model, [pictures], tmp_path / "votes", shard=(3, 2))
+        predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(shard=(3, 2)))
 
 
 def test_merging_too_early_says_what_lacks(model, pictures, tmp_path, run):
@@ -372,8 +408,8 @@ def test_parts_grow_with_the_run_and_keep_all_workers_busy():
 
 
 def test_in_memory_and_on_disk_are_one(model, pictures, tmp_path):
-    parts = list(predict_inputs(model, [pictures], batch=8))
-    predict_files(model, [pictures], tmp_path / "out.parquet", workers=1)
+    parts = list(predict_inputs(model, [pictures], inference=InferenceOptions(batch_size=8)))
+    predict_files(model, [pictures], tmp_path / "out.parquet", execution=ExecutionOptions(workers=1))
     table = pq.read_table(tmp_path / "out.parquet")
     told = pyarrow.concat_tables([part.to_table() for part in parts])
     for name in table.column_names:

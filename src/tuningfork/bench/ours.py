@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.model import load
+from ..model.options import InferenceOptions
 from ..pipeline.predict import predict_files
 
 __all__ = ["predict_folder"]
@@ -28,7 +29,9 @@ def predict_folder(model: str, folder: str, output: str, views: int | None, prec
         if not first and done:
             first.append((done, time.perf_counter()))
 
-    summary = predict_files(load(model, precision=precision), [Path(folder)], output, views=views, progress=note)
+    summary = predict_files(
+        load(model, precision=precision), [Path(folder)], output, InferenceOptions(views), progress=note
+    )
     ended = time.perf_counter()
     rows, at = first[0] if first else (summary.rows, ended)
     return {"rows": summary.rows, "first": rows, "first_at": at, "ended_at": ended, "failed": summary.failed}

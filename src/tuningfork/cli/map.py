@@ -48,11 +48,12 @@ def map(
             embedder, batches = tables.embedder, tables.batches(("id", "path", "class_name"))
         else:
             from ..model.model import load
+            from ..model.options import InferenceOptions
             from ..pipeline.predict import predict_inputs
 
             opened = load(model)
             embedder = opened.embedder()
-            told = predict_inputs(opened, paths, embeddings=True)
+            told = predict_inputs(opened, paths, InferenceOptions(embeddings=True))
             batches = (batch for each in told for batch in each.to_table().to_batches())
         sample = sampled(batches, points, seed)
         say(f"drawing {len(sample.ids)} galaxies")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,6 +36,9 @@ from .options import (
     row_error,
     trouble,
 )
+
+if TYPE_CHECKING:
+    from ..model.options import InferenceOptions
 
 __all__ = ["merge", "predict"]
 
@@ -225,6 +228,8 @@ def predict(
     with trouble("give the same command with --resume to go on" if output else ""):
         from ..inputs import Columns
         from ..model.model import load
+        from ..model.options import InferenceOptions
+        from ..pipeline.options import ExecutionOptions
         from ..pipeline.predict import predict_files
         from ..surveys import CARRIED, TABLE, is_cutouts
 
@@ -241,24 +246,17 @@ def predict(
         if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
             columns = Columns(error="error", carried=CARRIED)
         if output is None:
-            _predict_to_terminal(opened, paths, columns, views, batch, as_json, embeddings)
+            _predict_to_terminal(opened, paths, columns, InferenceOptions(views, batch or None, embeddings), as_json)
             return
         with progress_bar("predicting") as progress:
             summary = predict_files(
                 opened,
                 paths,
                 output,
-                kaggle=layout is Layout.kaggle,
-                embeddings=embeddings,
-                views=views,
-                batch=batch or None,
-                workers=workers,
-                threads=threads or None,
-                engine=engine.value,
-                address=address,
-                shard=part,
+                InferenceOptions(views, batch or None, embeddings),
+                ExecutionOptions(engine.value, workers, threads or None, address, part, resume),
+                layout=layout.value,
                 columns=columns,
-                resume=resume,
                 progress=progress,
             )
         if as_json:
@@ -341,16 +339,13 @@ def _predict_to_terminal(
     model: Any,
     paths: Sequence[str],
     columns: Any,
-    views: int | None,
-    batch: int,
+    inference: InferenceOptions,
     as_json: bool,
-    embeddings: bool,
 ) -> None:
-    from ..pipeline.predict import BATCH, predict_inputs
+    from ..pipeline.predict import predict_inputs
 
     errors = []
-    options = {"views": views, "batch": batch or BATCH, "columns": columns, "embeddings": embeddings}
-    for part in predict_inputs(model, paths, **options):
+    for part in predict_inputs(model, paths, inference, columns):
         for row, values in enumerate(part.to_table().to_pylist()):
             if values["error"]:
                 errors.append(row_error(values["path"], values["error"]))

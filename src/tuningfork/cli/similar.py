@@ -61,11 +61,12 @@ def index(
             embedder, blocks = tables.embedder, tables.blocks()
         else:
             from ..model.model import load
+            from ..model.options import InferenceOptions
             from ..pipeline.predict import predict_inputs
 
             opened = load(model, threads=threads)
             embedder = opened.embedder(views)
-            blocks = blocks_of_predictions(predict_inputs(opened, paths, views=views, embeddings=True))
+            blocks = blocks_of_predictions(predict_inputs(opened, paths, InferenceOptions(views, embeddings=True)))
         with progress_bar("indexing") as progress:
             built = build(blocks, embedder, output, onto=output if add else None, progress=progress)
         size = output.stat().st_size
@@ -116,6 +117,7 @@ def similar(
     with trouble():
         from .._utils.files import check_writable
         from ..model.model import load
+        from ..model.options import InferenceOptions
         from ..pipeline.predict import predict_inputs
         from ..similarity import Index, asked
 
@@ -125,7 +127,7 @@ def similar(
         embedder = opened_index.embedder
         opened = load(embedder.model if model is None else model, threads=threads)
         embedder.check(opened.embedder(embedder.views), f"model {opened.bundle.name}")
-        stream = predict_inputs(opened, pictures, views=embedder.views, embeddings=True)
+        stream = predict_inputs(opened, pictures, InferenceOptions(embedder.views, embeddings=True))
         shown, errors, asked_for = [], [], 0
         for found in asked(opened_index, stream, k, itself=itself):
             asked_for += 1

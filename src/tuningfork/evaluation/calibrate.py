@@ -18,6 +18,7 @@ from ..model.bundle import Bundle
 from ..model.calibration import Calibration
 from ..model.intervals import fit_intervals
 from ..model.model import Model
+from ..model.options import InferenceOptions
 from ..model.out_of_domain import DomainError, fit_domain
 from ..model.predictions import concatenated
 from ..model.temperature import fit_temperature
@@ -110,7 +111,7 @@ def calibrate(
     total = len(pictures) + len(known_pictures)
     model = Model(replace(bundle, calibration=None), threads=threads)
     batches = []
-    for told in predict_batches(model, pictures, batch=batch):
+    for told in predict_batches(model, pictures, InferenceOptions(batch_size=batch)):
         batches.append(told)
         if progress:
             progress(sum(map(len, batches)), total)

@@ -24,6 +24,7 @@ from .. import __version__
 from .._utils.files import whole_file, write_text
 from ..model.bundle import Bundle, open_bundle, write_bundle
 from ..model.model import load
+from ..pipeline.options import ExecutionOptions
 from ..pipeline.predict import predict_files
 from ..tables import read_table, table_writer
 from ..training.run_files import write_result
@@ -170,7 +171,14 @@ def submit(data: PaperData, output: Path, progress: Callable[[int, int], None] |
     about = {"model": chosen.name, "sha256": model.bundle.sha256, "images": str(data.test_images)}
     if file.exists() and mark.exists() and json.loads(mark.read_text("utf-8")) == about:
         return f"{file}: written before, by {chosen.name}"
-    done = predict_files(model, [data.test_images], file, kaggle=True, resume=True, progress=progress)
+    done = predict_files(
+        model,
+        [data.test_images],
+        file,
+        execution=ExecutionOptions(resume=True),
+        layout="kaggle",
+        progress=progress,
+    )
     write_text(mark, json.dumps(about, indent=1) + "\n")
     return f"{file}: {done.rows} galaxies, {done.failed} failed, by {chosen.name}"
 

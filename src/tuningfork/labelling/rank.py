@@ -20,6 +20,7 @@ from ..evaluation.evaluate import predictions_from_table
 from ..images.find import find_images
 from ..model.embeddings import COLUMN
 from ..model.model import Model
+from ..model.options import InferenceOptions
 from ..pipeline.predict import PredictError, predict_batches
 from ..similarity.pca import principal
 from ..tables import MAX_REPORTED, CatalogError, Column, RowError, arrow_schema, read_table, table_format, ucd
@@ -127,7 +128,7 @@ def blocks_of_pictures(
     pictures: list[Path] = list(find_images(paths))
     if not pictures:
         raise PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
-    for predictions in predict_batches(model, pictures, views=views, batch=batch, embeddings=embeddings):
+    for predictions in predict_batches(model, pictures, InferenceOptions(views, batch, embeddings)):
         yield predictions.to_table()
 
 

@@ -19,6 +19,7 @@ from ..inputs import Entry, Opening
 from ..model.embeddings import COLUMN, Embedder
 from ..model.image_reader import Read, Reading
 from ..model.model import Model
+from ..model.options import InferenceOptions
 from ..model.predictions import Predictions, concatenated, kaggle_schema, output_schema
 from ..tables import Column, arrow_schema, ucd
 from ..tables.arrow import number_arrays
@@ -26,6 +27,8 @@ from ..votes.tree import Tree
 
 __all__ = ["Layout", "Part", "Task", "do_part", "part_of", "predictions_of", "read_entry", "table_schema"]
 
+#: Images at a time, where nothing else was chosen.
+BATCH = 8
 #: Rows whose votes are reckoned together, whatever the network's batch: small arrays cost NumPy as much as large ones.
 TOGETHER = 64
 #: Lots of so many rows that are read ahead.
@@ -91,18 +94,17 @@ def predictions_of(
     model: Model,
     entries: Sequence[Entry],
     opening: Opening,
+    inference: InferenceOptions = InferenceOptions(),
     *,
-    views: int | None = None,
-    batch: int = 16,
     threads: int = 1,
     doomed: Mapping[int, str] | None = None,
-    embeddings: bool = False,
 ) -> Iterator[Predictions]:
     """Predictions of a few batches at a time; the next ones are read in `threads` threads while the network works.
 
     At most ``AHEAD + 1`` times `TOGETHER` resized pictures are held, or as many batches, however many entries there
     are.
     """
+    batch = inference.batch_size or BATCH
     together = max(batch, TOGETHER)
     # A few pictures at a time are one errand for a thread.
     errand = max(1, min(8, together // threads))
@@ -128,7 +130,7 @@ def predictions_of(
             while ahead:
                 reads = [read for future in ahead.popleft() for read in future.result()]
                 fill()
-                yield model.finish(reads, views, batch=batch, embeddings=embeddings)
+                yield model.finish(reads, inference.n_views, batch=batch, embeddings=inference.embeddings)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -142,9 +144,8 @@ def do_part(
     task: Task,
     opening: Opening,
     layout: Layout,
+    inference: InferenceOptions = InferenceOptions(),
     *,
-    views: int | None = None,
-    batch: int = 16,
     threads: int = 1,
     done: Callable[[int], None] | None = None,
     at: Callable[[int], None] | None = None,
@@ -157,17 +158,15 @@ def do_part(
     at : called with each row's number before it is read, if the task is to be done one by one
     """
     parts = []
-    embeddings = layout.embedder is not None
     if task.one_by_one:
         for row, entry in enumerate(task.entries):
             if row not in task.doomed and at:
                 at(row)
             doomed = {0: task.doomed[row]} if row in task.doomed else None
-            options = {"views": views, "batch": 1, "doomed": doomed, "embeddings": embeddings}
-            parts += predictions_of(model, [entry], opening, **options)
+            one = replace(inference, batch_size=1)
+            parts += predictions_of(model, [entry], opening, one, doomed=doomed)
     else:
-        options = {"views": views, "batch": batch, "threads": threads, "doomed": task.doomed, "embeddings": embeddings}
-        for predictions in predictions_of(model, task.entries, opening, **options):
+        for predictions in predictions_of(model, task.entries, opening, inference, threads=threads, doomed=task.doomed):
             parts.append(predictions)
             if done:
                 done(len(predictions))

@@ -11,7 +11,9 @@ from ..images.fits.framing import Framing
 from ..inputs import Opening
 from ..model.bundle import Bundle
 from ..model.model import Model
+from ..model.options import InferenceOptions
 from .chunks import Layout, Part, Task, do_part
+from .options import ExecutionOptions
 
 __all__ = ["PartJob", "predict_parts", "workers_for"]
 
@@ -33,8 +35,7 @@ class PartJob:
 
     bundle: Bundle
     layout: Layout
-    views: int | None
-    batch: int
+    inference: InferenceOptions
     readers: int
     #: How the networks are opened; see `Model`.
     running: Mapping[str, Any]
@@ -50,8 +51,7 @@ class PartJob:
                 task,
                 opening,
                 self.layout,
-                views=self.views,
-                batch=self.batch,
+                self.inference,
                 threads=self.readers,
                 done=lambda rows: say(("done", rows)),
                 at=lambda row: say(("at", row)),
@@ -64,11 +64,9 @@ def predict_parts(
     model: Model,
     groups: Iterator[Group],
     layout: Layout,
+    inference: InferenceOptions,
+    execution: ExecutionOptions,
     *,
-    views: int | None,
-    batch: int,
-    workers: int,
-    threads: int,
     readers: int,
     done: Callable[[int], None],
 ) -> Iterator[Part]:
@@ -76,8 +74,8 @@ def predict_parts(
 
     Parameters
     ----------
-    workers : processes; 1: this one does it all
-    threads : of the network, in each worker; the model of this process has its own already
+    execution : number of workers (1: this process does it all) and threads of the network in each of them; the
+        model of this process has its own already
     readers : threads that read ahead, in each worker
     done : called in this thread with numbers of rows that were predicted
 
@@ -86,16 +84,15 @@ def predict_parts(
     WorkerError
         If workers die again and again over one part.
     """
-    if workers == 1:
+    if execution.workers == 1:
         with Opening() as opening:
             for group in groups:
                 for task in group:
-                    options = {"views": views, "batch": batch, "threads": readers, "done": done}
-                    yield do_part(model, task, opening, layout, **options)
+                    yield do_part(model, task, opening, layout, inference, threads=readers, done=done)
         return
-    running = {**model.running, "threads": threads}
-    job = PartJob(model.bundle, layout, views, batch, readers, running, model.framing)
-    for answer in work_through(groups, [Worker(job) for _ in range(workers)], _drive):
+    running = {**model.running, "threads": execution.threads or 1}
+    job = PartJob(model.bundle, layout, inference, readers, running, model.framing)
+    for answer in work_through(groups, [Worker(job) for _ in range(execution.workers)], _drive):
         if isinstance(answer, Part):
             yield answer
         else:

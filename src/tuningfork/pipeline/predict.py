@@ -6,13 +6,12 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from .._utils.errors import TuningforkError
 from .._utils.files import check_writable, lock, whole_file
 from .._utils.processes import Died, WorkerError, available_cores
 from ..inputs import Columns, Entry, Opening, find_entries
@@ -21,15 +20,18 @@ from ..inputs.files import file_entry
 from ..inputs.stores import REMOTE_THREADS
 from ..model.batch_size import tuned
 from ..model.model import Model, load
+from ..model.options import InferenceOptions
 from ..model.predictions import Predictions
 from ..tables import VECTOR_FORMATS, RowError, check_format, table_format
 from . import local
-from .chunks import Layout, Part, Task, predictions_of
+from .chunks import BATCH, Layout, Part, Task, predictions_of
 from .manifest import MANIFEST, Run, open_run
 from .merge import Outcome, merge, outcome_of
+from .options import ExecutionOptions, PredictError
 
 __all__ = [
-    "ENGINES",
+    "ExecutionOptions",
+    "InferenceOptions",
     "PredictError",
     "Summary",
     "is_begun",
@@ -39,18 +41,12 @@ __all__ = [
     "predict_inputs",
 ]
 
-ENGINES = ("local", "ray")
+LAYOUTS = ("words", "kaggle")
 #: Parts of one row group of a table that one worker takes, since it reads them on from where it stands.
 GROUP = 8
-#: Pictures at a time, in runs of fewer than `WORTH_TUNING`.
-BATCH = 8
 WORTH_TUNING = 10_000
 #: Entries that `predict_inputs` holds.
 TOGETHER = 1024
-
-
-class PredictError(TuningforkError, ValueError):
-    """A prediction that cannot begin or go on; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +70,11 @@ def predict_files(
     model: Model,
     paths: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
+    inference: InferenceOptions = InferenceOptions(),
+    execution: ExecutionOptions = ExecutionOptions(),
     *,
-    kaggle: bool = False,
-    embeddings: bool = False,
-    views: int | None = None,
-    batch: int | None = None,
-    workers: int = 0,
-    threads: int | None = None,
-    engine: str = "local",
-    address: str | None = None,
-    shard: tuple[int, int] | None = None,
+    layout: str = "words",
     columns: Columns = Columns(),
-    rows_of_a_part: int | None = None,
-    resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Predict every picture that `paths` name into the table `output`, one row a picture.
@@ -94,33 +82,20 @@ def predict_files(
     `output` with an extension is one table; parts are kept in the folder ``OUTPUT.parts`` and joined at the end.
     Without one it is a folder of Parquet parts, which readers open as one data set, with ``_manifest.json``. The
     input is listed first, on disk. After an interruption `resume` goes on with the parts that are missing and
-    gives the same table, byte for byte, as an uninterrupted run with the same `batch` and threads on the same
+    gives the same table, byte for byte, as an uninterrupted run with the same batch size and threads on the same
     machine, with however many workers.
 
     Parameters
     ----------
-    kaggle : bool
-        Write GalaxyID and the cumulative columns in the campaign's order.
-    embeddings : bool
-        Write what the networks see as a column too, in the same pass; CSV does not hold it.
-    views : 1, 2, 4, 8 or None
-        Rotated and reflected views to average; None: as the model asks.
-    batch : int, optional
-        Pictures at a time; None: what is fast.
-    workers : int
-        Processes; 0: one a core if there are enough pictures. 1: this process only.
-    threads : int, optional
-        Of the network in each worker; None: one, with several workers.
-    engine : "local" or "ray"
-        Who does the parts; `address` is Ray's, None: a cluster on this machine.
-    shard : (i, n), optional
-        Only the i-th of n shares of the parts, from 1; as many processes, on machines that share a file
-        system, write one folder.
+    inference : InferenceOptions
+        Views, batch size, and whether embeddings are a column, too; CSV does not hold them.
+    execution : ExecutionOptions
+        Engine, processes, threads, shard, and whether an interrupted run is continued.
+    layout : "words" or "kaggle"
+        Named fractions and class, or GalaxyID and the cumulative columns in the campaign's order.
     columns : Columns
         Of catalogues.
-    rows_of_a_part : int, optional
-        What a crash can cost each worker; None: 512, more in runs of 100 thousand rows and above.
-    progress : function of (rows done, rows in all)
+    progress : function of (rows done, rows in all), optional
 
     Raises
     ------
@@ -131,10 +106,14 @@ def predict_files(
     """
     output = Path(output)
     one_table = bool(output.suffix)
-    _check(engine, shard, one_table)
-    if embeddings:
+    if layout not in LAYOUTS:
+        raise PredictError(f"layout {layout!r} is none of {', '.join(LAYOUTS)}")
+    kaggle, shard, views = layout == "kaggle", execution.shard, inference.n_views
+    if shard and one_table:
+        raise PredictError("shards write one folder of parts: name an output without extension")
+    if inference.embeddings:
         _check_vectors(output, kaggle)
-    embedder = model.embedder(views) if embeddings else None
+    embedder = model.embedder(views) if inference.embeddings else None
     if one_table:
         check_format(output)
         check_writable(output)
@@ -147,7 +126,7 @@ def predict_files(
         "model_sha256": model.bundle.sha256,
         "views": views or model.views,
         "precision": model.running["precision"],
-        "layout": "kaggle" if kaggle else "words and embeddings" if embeddings else "words",
+        "layout": "words and embeddings" if inference.embeddings else layout,
         **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
         **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
@@ -164,37 +143,28 @@ def predict_files(
         if shard:
             held.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
         with lock(listing):
-            size = rows_of_a_part
-            run = open_run(folder, identity, entries, resume=resume, shards=shards, rows_of_a_part=size)
+            options = {"resume": execution.resume, "shards": shards, "rows_of_a_part": execution.chunk_rows}
+            run = open_run(folder, identity, entries, **options)
         if not run.rows:
             raise _nothing(given)
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_whole(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
         carried = tuple(column for _, column in columns.carried)
-        layout = Layout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
+        table = Layout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
         told = _Progress(progress, total - todo, total)
         groups = _groups(run.todo(missing))
-        workers = workers or (local.workers_for(todo) if engine == "local" else 0)
-        batch = batch or _batch(model, views, threads or 1, todo)
-        if engine == "ray":
+        if inference.batch_size is None:
+            inference = replace(inference, batch_size=_batch(model, views, execution.threads or 1, todo))
+        if execution.engine == "ray":
             from .ray import engine as ray
 
-            parts = ray.predict_parts(
-                model, groups, layout, views=views, batch=batch, workers=workers, address=address, done=told
-            )
+            parts = ray.predict_parts(model, groups, table, inference, execution, done=told)
         else:
-            parts = local.predict_parts(
-                model,
-                groups,
-                layout,
-                views=views,
-                batch=batch,
-                workers=workers,
-                threads=threads or 1,
-                readers=REMOTE_THREADS if any(map(_is_remote, given)) else available_cores() if workers == 1 else 1,
-                done=told,
-            )
+            workers = execution.workers or local.workers_for(todo)
+            execution = replace(execution, workers=workers)
+            readers = REMOTE_THREADS if any(map(_is_remote, given)) else available_cores() if workers == 1 else 1
+            parts = local.predict_parts(model, groups, table, inference, execution, readers=readers, done=told)
         _keep(run, parts)
         outcome = outcome_of(run, mine)
         complete = shard is None or all(run.is_whole(n) for n in range(run.parts))
@@ -222,11 +192,8 @@ def _run_folder(output: Path) -> Path:
 def predict_inputs(
     model: Model,
     paths: Iterable[str | os.PathLike[str]],
-    *,
-    views: int | None = None,
-    batch: int = BATCH,
+    inference: InferenceOptions = InferenceOptions(),
     columns: Columns = Columns(),
-    embeddings: bool = False,
 ) -> Iterator[Predictions]:
     """Predictions of all that `paths` name, batch by batch, in this process.
 
@@ -240,31 +207,18 @@ def predict_inputs(
     with Opening() as opening:
         while entries := list(islice(found, TOGETHER)):
             empty = False
-            options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
-            yield from predictions_of(model, entries, opening, **options)
+            yield from predictions_of(model, entries, opening, inference, threads=available_cores())
     if empty:
         raise _nothing(paths)
 
 
 def predict_batches(
-    model: Model, pictures: Sequence[Path], *, views: int | None = None, batch: int = 32, embeddings: bool = False
+    model: Model, pictures: Sequence[str | os.PathLike[str]], inference: InferenceOptions = InferenceOptions()
 ) -> Iterator[Predictions]:
-    """Predictions of files, batch by batch, in this process; see `work.predictions_of`."""
+    """Predictions of image files, batch by batch, in this process; see `chunks.predictions_of`."""
     entries = [file_entry(Path(path)) for path in pictures]
     with Opening() as opening:
-        options = {"views": views, "batch": batch, "threads": available_cores(), "embeddings": embeddings}
-        yield from predictions_of(model, entries, opening, **options)
-
-
-def _check(engine: str, shard: tuple[int, int] | None, one_table: bool) -> None:
-    if engine not in ENGINES:
-        raise PredictError(f"engine {engine!r} is none of {', '.join(ENGINES)}")
-    if shard is None:
-        return
-    if not 1 <= shard[0] <= shard[1]:
-        raise PredictError(f"shard {shard[0]}/{shard[1]}: the first number counts from 1 to the second")
-    if one_table:
-        raise PredictError("shards write one folder of parts: name an output without extension")
+        yield from predictions_of(model, entries, opening, inference, threads=available_cores())
 
 
 def _check_vectors(output: Path, kaggle: bool) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .._utils.files import write_text
 from ..model.model import Model
+from ..model.options import InferenceOptions
 from ..model.predictions import concatenated
 from ..pipeline.predict import predict_batches
 from ..tables import Column, arrow_schema, table_writer, ucd
@@ -113,7 +114,9 @@ def write_predictions(path: Path, model: Model, data: Data, *, batch: int = 64) 
     id, part, the cumulative fractions (if it tells votes), ``class_K_probability`` (if it tells classes).
     """
     rows, tree = _judged(data), model.tree
-    told = concatenated(tree, list(predict_batches(model, [data.paths[i] for i in rows], batch=batch)))
+    told = concatenated(
+        tree, list(predict_batches(model, [data.paths[i] for i in rows], InferenceOptions(batch_size=batch)))
+    )
     answers, classes = model.bundle.outputs.widths(tree)
     columns = [
         Column("id", pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER),

@@ -9,6 +9,7 @@ import numpy as np
 from ...display.html import Markup, paragraph, section
 from ...model.bundle import open_bundle
 from ...model.model import Model
+from ...model.options import InferenceOptions
 from ...pipeline.predict import predict_batches
 from ...similarity.map_page import MAX_POINTS, Sample, galaxy_map
 from ...similarity.projection import LEAST, MapError
@@ -41,7 +42,9 @@ def mapped(study: Study, *, points: int = MAX_POINTS, seed: int = 0) -> tuple[tu
 def _embedded(run: Run, points: int, seed: int) -> Sample:
     rows = np.sort(np.random.default_rng(seed).permutation(len(run.ids))[:points])
     model = Model(open_bundle(run.folder / "bundle"))
-    told = list(predict_batches(model, [run.paths[row] for row in rows], embeddings=True))
+    told = list(
+        predict_batches(model, [run.paths[row] for row in rows], InferenceOptions(batch_size=32, embeddings=True))
+    )
     embeddings = np.concatenate([each.embeddings for each in told])
     good = np.isfinite(embeddings).all(1)
     names = [*(rule.name for rule in run.tree.classes), ""]  # the last one, at -1, is that of no class

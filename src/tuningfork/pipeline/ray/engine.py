@@ -15,8 +15,10 @@ from ... import __version__
 from ..._utils.errors import TuningforkError
 from ..._utils.processes import WorkerError, available_cores
 from ...model.model import Model
+from ...model.options import InferenceOptions
 from ...model.predictions import concatenated
-from ..chunks import TOGETHER, Layout, Part, Task, part_of
+from ..chunks import BATCH, TOGETHER, Layout, Part, Task, part_of
+from ..options import ExecutionOptions
 from .queue import Feed, Ticket
 from .resources import Crew
 
@@ -59,11 +61,9 @@ def predict_parts(
     model: Model,
     groups: Iterator[list[Task]],
     layout: Layout,
+    inference: InferenceOptions,
+    execution: ExecutionOptions,
     *,
-    views: int | None,
-    batch: int,
-    workers: int,
-    address: str | None,
     done: Callable[[int], None],
 ) -> Iterator[Part]:
     """The parts of `groups`, as they come: Ray's tasks read them, its actors, which hold the model, predict them.
@@ -73,8 +73,8 @@ def predict_parts(
 
     Parameters
     ----------
-    workers : actors that run the network; 0: from the cluster's CPUs
-    address : of a cluster, as ``ray.init`` takes it; None: one is started on this machine, and ended
+    execution : its `workers` are actors that run the network, 0: from the cluster's CPUs; its `address` is that of a
+        cluster, as ``ray.init`` takes it, None: one is started on this machine, and ended
     done : called in this thread with numbers of rows that were predicted
 
     Raises
@@ -85,16 +85,16 @@ def predict_parts(
         If there is no such cluster, its nodes lack this package, or it fails again and again.
     """
     check()
-    together = max(batch, TOGETHER)
+    together = max(inference.batch_size or BATCH, TOGETHER)
     feed = Feed(groups, max(together, SLICE // together * together))
-    with _cluster(address) as ours:
+    with _cluster(execution.address) as ours:
         if not ours:
             _check_nodes()
         failures = 0
         while feed.more():
             why = "the stages ended before their work"
             try:
-                with closing(_epoch(model, feed, layout, views, batch, workers)) as answers:
+                with closing(_epoch(model, feed, inference, execution.workers)) as answers:
                     for number, index, told, failure in answers:
                         if failure:
                             raise WorkerError(f"part {feed.part(number)}: {failure}")
@@ -117,7 +117,7 @@ class _Broken(Exception):
 
 
 def _epoch(
-    model: Model, feed: Feed, layout: Layout, views: int | None, batch: int, workers: int
+    model: Model, feed: Feed, inference: InferenceOptions, workers: int
 ) -> Iterator[tuple[int, int, Any, str | None]]:
     """Answers to slices, with as many actors as suit the cluster now, until it has changed or all is done.
 
@@ -151,9 +151,7 @@ def _epoch(
             ledger,
             replace(crew, actors=actors),
             running=running,
-            views=views,
-            batch=batch,
-            embeddings=layout.embedder is not None,
+            inference=inference,
         )
         watch = _Watch(model, crew, cpus, gpus)
         with stages.watched_by(watch), closing(_tables(data)) as tables:

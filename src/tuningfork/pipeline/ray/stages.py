@@ -26,7 +26,8 @@ from ...inputs.addresses import is_address
 from ...inputs.stores import REMOTE_THREADS
 from ...model.image_reader import Read, Reading
 from ...model.model import Model
-from ..chunks import TOGETHER, read_entry
+from ...model.options import InferenceOptions
+from ..chunks import BATCH, TOGETHER, read_entry
 from .queue import Ticket
 from .resources import ACTOR_CPUS, READ_CPUS, Crew
 
@@ -191,15 +192,13 @@ class Network:
         bundle: Any,
         running: Mapping[str, Any],
         ledger: Any,
-        views: int | None,
-        batch: int,
-        embeddings: bool,
+        inference: InferenceOptions,
         version: str,
     ) -> None:
         if version != __version__:
             raise RuntimeError(f"tuningfork {__version__} is installed on a node of the cluster, {version} here")
         self._model = Model(ray.get(bundle), **running)
-        self._ledger, self._views, self._batch, self._embeddings = ledger, views, batch, embeddings
+        self._ledger, self._inference = ledger, inference
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One slice, batch by batch."""
@@ -212,10 +211,14 @@ class Network:
             failed = f"{before} processes ended while they predicted it; is there enough memory? Try fewer --workers"
             return _row(number, index, None, failed)
         # Written by our own readers of this very run.
-        reads, together = pickle.loads(data.as_buffer()), max(self._batch, TOGETHER)
+        reads, inference = pickle.loads(data.as_buffer()), self._inference
+        batch = inference.batch_size or BATCH
+        together = max(batch, TOGETHER)
         # The very batches of the local engine, so that the rows are the same to the last bit.
         told = [
-            self._model.finish(reads[at : at + together], self._views, batch=self._batch, embeddings=self._embeddings)
+            self._model.finish(
+                reads[at : at + together], inference.n_views, batch=batch, embeddings=inference.embeddings
+            )
             for at in range(0, len(reads), together)
         ]
         return _row(number, index, pickle.dumps(told, protocol=5))
@@ -227,9 +230,7 @@ def dataset(
     crew: Crew,
     *,
     running: Mapping[str, Any],
-    views: int | None,
-    batch: int,
-    embeddings: bool,
+    inference: InferenceOptions,
 ) -> Dataset:
     """The three stages: tickets, readers (tasks), networks (actors).
 
@@ -259,7 +260,7 @@ def dataset(
                 Network,
                 batch_size=1,
                 batch_format="pyarrow",
-                fn_constructor_args=(ray.put(model.bundle), running, ledger, views, batch, embeddings, __version__),
+                fn_constructor_args=(ray.put(model.bundle), running, ledger, inference, __version__),
                 compute=ActorPoolStrategy(size=crew.actors, max_tasks_in_flight_per_actor=2),
                 num_cpus=ACTOR_CPUS,
                 num_gpus=crew.gpus,

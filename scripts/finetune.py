@@ -76,7 +76,7 @@ def alternating(pictures: list[Path], seed: int) -> list[Path]:
 def arms(model: str, size: int, seed: int) -> dict[str, Recipe]:
     """The trainings that are compared, by name."""
     tuned = adapted(load_recipe("finetune"), model).changed(seed=seed, size=size or None)
-    scratch = tuned.changed(start="", body_rate=1.0, frozen_norms=False, least_steps=2 * tuned.least_steps)
+    scratch = tuned.changed(start="", body_rate=1.0, frozen_norms=False, min_steps=2 * tuned.min_steps)
     return {
         "fine-tuned": tuned,
         "frozen": tuned.changed(body_rate=0.0),

@@ -6,11 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tuningfork._utils.processes import Died, Worker, WorkerError, available_cores, work_through
+import tuningfork
+from tuningfork._utils.processes import (
+    Worker,
+    WorkerCrash,
+    WorkerError,
+    available_cores,
+    child_environment,
+    python_command,
+    run_tasks,
+)
+
+TESTS = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,9 @@ class Squares:
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     # A worker runs the package's code; here it must find the test's job too.
-    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parents[1]), str(Path(tuningfork.__file__).parents[1])])
+    )
 
 
 @pytest.fixture
@@ -62,42 +77,42 @@ def crew(tmp_path):
 
 
 def _simply(worker, task, tell):
-    yield worker.do(task, lambda said: None)
+    yield worker.run(task, lambda said: None)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_every_task_is_answered_once(crew, count):
-    assert sorted(work_through(range(20), crew(count), _simply)) == [n * n for n in range(20)]
+    assert sorted(run_tasks(range(20), crew(count), _simply)) == [n * n for n in range(20)]
 
 
 def test_what_a_worker_says_is_heard(crew):
     heard = []
-    assert crew(1)[0].do(3, heard.append) == 9
+    assert crew(1)[0].run(3, heard.append) == 9
     assert heard == ["squaring"]
 
 
 def test_what_a_library_prints_does_not_come_between(crew, capfd):
     (worker,) = crew(1)
-    assert worker.do("print", print) == "print"
-    assert worker.do(4, lambda said: None) == 16
+    assert worker.run("print", print) == "print"
+    assert worker.run(4, lambda said: None) == 16
     assert "noise" in capfd.readouterr().err
 
 
 def test_a_dead_worker_is_replaced_and_its_last_words_kept(crew):
     (worker,) = crew(1)
-    with pytest.raises(Died) as caught:
-        worker.do("die once", lambda said: None)
-    assert (caught.value.exit_code, caught.value.said) == (7, "dying")
-    assert worker.do("die once", lambda said: None) == "die once"
-    with pytest.raises(Died) as caught:
-        worker.do("die", lambda said: None)
+    with pytest.raises(WorkerCrash) as caught:
+        worker.run("die once", lambda said: None)
+    assert (caught.value.exit_code, caught.value.last_message) == (7, "dying")
+    assert worker.run("die once", lambda said: None) == "die once"
+    with pytest.raises(WorkerCrash) as caught:
+        worker.run("die", lambda said: None)
     assert caught.value.exit_code == -signal.SIGKILL
-    assert worker.do(5, lambda said: None) == 25
+    assert worker.run(5, lambda said: None) == 25
 
 
 def test_what_a_worker_raises_ends_it_all(crew):
     with pytest.raises(WorkerError, match="ValueError: no such number"):
-        list(work_through([1, "raise", *range(100)], crew(2), _simply))
+        list(run_tasks([1, "raise", *range(100)], crew(2), _simply))
 
 
 def test_tasks_are_taken_as_they_are_needed(crew):
@@ -109,7 +124,7 @@ def test_tasks_are_taken_as_they_are_needed(crew):
             taken += 1
             yield number
 
-    answers = work_through(tasks(), crew(2), _simply)
+    answers = run_tasks(tasks(), crew(2), _simply)
     for _ in range(10):
         next(answers)
     time.sleep(0.3)
@@ -124,17 +139,17 @@ def test_a_source_that_fails_is_told(crew):
         raise OSError("the listing is gone")
 
     with pytest.raises(OSError, match="listing"):
-        list(work_through(tasks(), crew(2), _simply))
+        list(run_tasks(tasks(), crew(2), _simply))
 
 
 def test_leaving_in_the_middle_ends_the_processes(crew):
     pids = []
 
     def drive(worker, task, tell):
-        yield worker.do("pid", lambda said: None)
-        yield worker.do("sleep", lambda said: None)
+        yield worker.run("pid", lambda said: None)
+        yield worker.run("sleep", lambda said: None)
 
-    answers = work_through(iter(int, 1), crew(2), drive)
+    answers = run_tasks(iter(int, 1), crew(2), drive)
     pids = [next(answers), next(answers)]
     answers.close()
     for pid in pids:
@@ -148,7 +163,7 @@ def test_when_the_parent_is_killed_its_workers_end(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_processes import Squares, Worker\n"
         "worker = Worker(Squares())\n"
-        "print(worker.do('pid', print), flush=True)\n"
+        "print(worker.run('pid', print), flush=True)\n"
         "import time; time.sleep(60)"
     )
     command = [sys.executable, "-c", code, os.path.dirname(__file__)]
@@ -178,3 +193,29 @@ def test_cores_are_those_that_this_process_may_use():
 
 def test_a_job_is_small_enough_to_send(crew):
     assert len(pickle.dumps(Squares())) < 1000
+
+
+def test_modules_of_the_current_folder_are_never_imported(tmp_path, monkeypatch):
+    # A stranger's data folder may hold files with names of modules.
+    names = [
+        "random",
+        "numpy",
+        "torch",
+        "pickle",
+        "struct",
+        "queue",
+        "tuningfork",
+        "sitecustomize",
+        "onnxruntime",
+        "json",
+    ]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})")
+    monkeypatch.chdir(tmp_path)
+    importable = os.environ["PYTHONPATH"]
+    monkeypatch.setenv("PYTHONPATH", f"{os.pathsep}{importable}{os.pathsep}")
+    with closing(Worker(Squares())) as worker:
+        assert worker.run(3, lambda message: None) == 9
+    code = "import random, json, numpy, tuningfork"
+    subprocess.run(python_command("-c", code), env=child_environment(), check=True, timeout=60)
+    assert not (tmp_path / "ran").exists()

@@ -48,7 +48,7 @@ def galaxies(tmp_path_factory):
 
 @pytest.fixture
 def recipe():
-    return Recipe(network="mobilenetv3_small_050", size=32, epochs=3, batch=16, average=0.5, views=1)
+    return Recipe(network="mobilenetv3_small_050", size=32, epochs=3, batch=16, ema_decay=0.5, views=1)
 
 
 class Trainer:
@@ -129,7 +129,7 @@ def test_a_shortened_recipe_keeps_its_shape():
     assert short.epochs == 10
     assert short.warmup_epochs / 10 == pytest.approx(recipe.warmup_epochs / recipe.epochs, abs=0.1)
     # The average forgets as much in a tenth of either.
-    assert short.average == pytest.approx(recipe.average ** (recipe.epochs / 10), rel=1e-3)
+    assert short.ema_decay == pytest.approx(recipe.ema_decay ** (recipe.epochs / 10), rel=1e-3)
     assert shortened(recipe, None) is recipe
 
 
@@ -188,7 +188,7 @@ def test_another_search_in_the_folder_is_refused_by_name(seek, recipe, galaxies,
         seek(Trainer(), labels=tmp_path / "other.csv")
     with pytest.raises(SearchError, match=r"another recipe \(in batch\)"):
         seek(Trainer(), recipe=recipe.changed(batch=8))
-    with pytest.raises(SearchError, match=r"another recipe \(in average, epochs"):
+    with pytest.raises(SearchError, match=r"another recipe \(in ema_decay, epochs"):
         seek(Trainer(), epochs=2)
     with pytest.raises(SearchError, match=r"another space \(in size\)"):
         seek(Trainer(), sizes=(32, 64))
@@ -379,7 +379,7 @@ def test_a_folder_may_have_any_name(seek, output):
 
 def _words(galaxies, tmp_path, **recipe):
     file = tmp_path / "small.toml"
-    small = Recipe(network="mobilenetv3_small_050", size=32, batch=16, average=0.5, views=1, **recipe)
+    small = Recipe(network="mobilenetv3_small_050", size=32, batch=16, ema_decay=0.5, views=1, **recipe)
     file.write_text(recipe_text(small))
     words = ["study", "search", "--images", galaxies / "images_training_rev1", "--labels"]
     words += [galaxies / "training_solutions_rev1.csv", "-o", tmp_path / "out", "--recipe", file]

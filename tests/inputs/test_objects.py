@@ -28,8 +28,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tuningfork._utils import urls
 from tuningfork.images.image import ImageError
-from tuningfork.inputs import Digest, InputError, Opening, addresses, find_entries, stores, write_listing
+from tuningfork.inputs import Digest, InputError, Opening, find_entries, stores, write_listing
 from tuningfork.inputs import objects as remote
 from tuningfork.inputs import store_errors as retrying
 from tuningfork.model.model import load
@@ -123,19 +124,19 @@ PICTURES = {f"{number:03d}.jpg": random.Random(number).randbytes(1000 + number) 
     ],
 )
 def test_what_lets_others_in_is_not_shown(address, shown):
-    assert addresses.public(address) == shown
-    assert addresses.public(shown) == shown
+    assert urls.public_url(address) == shown
+    assert urls.public_url(shown) == shown
 
 
 @given(st.text() | st.builds("{}://{}".format, st.sampled_from(["s3", "https", "http", "x"]), st.text()))
 def test_any_text_can_stand_for_an_address(text):
-    addresses.public(text), addresses.split(text), addresses.name_of(text), addresses.join(text, text)
-    if addresses.is_address(text):
+    urls.public_url(text), urls.split_url(text), urls.name_of(text), urls.join_url(text, text)
+    if urls.is_url(text):
         try:
-            addresses.check_address(text)
+            urls.check_url(text)
         except InputError:
             return
-        assert addresses.split(text)[0] in addresses.STORES
+        assert urls.split_url(text)[0] in urls.SCHEMES
 
 
 @pytest.mark.parametrize(

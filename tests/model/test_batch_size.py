@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tuningfork
-from tuningfork._utils.processes import Died, Worker, WorkerError
+from tuningfork._utils.processes import Worker, WorkerCrash, WorkerError
 from tuningfork.model import batch_size as tuning
 from tuningfork.model.batch_size import BATCHES, Tuning, tuned
 from tuningfork.pipeline import predict
@@ -31,7 +31,7 @@ def measured(monkeypatch):
         calls.append(views)
         return Tuning(4 * len(calls), threads, 1.5, "a runtime")
 
-    monkeypatch.setattr(Worker, "do", stand_in)
+    monkeypatch.setattr(Worker, "run", stand_in)
     return calls
 
 
@@ -75,14 +75,14 @@ def test_it_is_measured_in_a_process_of_its_own(model, tmp_path, monkeypatch):
     assert tuned(model, folder=tmp_path, seconds=0.1).batch in BATCHES
 
 
-@pytest.mark.parametrize("trouble", [Died(-9, None), WorkerError("no memory")])
+@pytest.mark.parametrize("trouble", [WorkerCrash(-9, None), WorkerError("no memory")])
 def test_a_run_does_not_fail_for_want_of_a_measurement(model, tmp_path, monkeypatch, trouble):
     monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path))
 
     def fail(*_):
         raise trouble
 
-    monkeypatch.setattr(Worker, "do", fail)
+    monkeypatch.setattr(Worker, "run", fail)
     assert predict._batch(model, None, 1, predict.WORTH_TUNING) == predict.BATCH
 
 

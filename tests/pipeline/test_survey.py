@@ -101,11 +101,11 @@ class Deadly:
         self.model, self.row, self.at_first, self.deaths = model, row, at_first, 0
 
     def do(self, task, hear):
-        from tuningfork._utils.processes import Died
+        from tuningfork._utils.processes import WorkerCrash
 
         def fail(said):
             self.deaths += 1
-            raise Died(-9, said)
+            raise WorkerCrash(-9, said)
 
         if self.at_first > self.deaths:
             fail(None)

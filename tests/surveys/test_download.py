@@ -21,7 +21,7 @@ pytest.importorskip("requests")
 
 from skyserver import FRAME, RADIUS, Fault, Source, picture, sky_server
 
-from tuningfork._utils.threads import at_once
+from tuningfork._utils.threads import imap_unordered
 from tuningfork.images.image import ImageError
 from tuningfork.images.read import read_image
 from tuningfork.inputs import Columns, InputError
@@ -356,7 +356,7 @@ def test_errands_are_done_at_once_and_bounded():
         return n
 
     done = []
-    for n in at_once(do, errands(), 4):
+    for n in imap_unordered(do, errands(), 4):
         done.append(n)
         assert len(held) - len(done) <= 8
     assert sorted(done) == list(range(50))
@@ -365,7 +365,7 @@ def test_errands_are_done_at_once_and_bounded():
 
 def test_whoever_stops_listening_does_not_wait_for_what_is_under_way():
     never = threading.Event()
-    made = at_once(lambda n: n if n == 0 else never.wait(60), range(100), 2)
+    made = imap_unordered(lambda n: n if n == 0 else never.wait(60), range(100), 2)
     begun = time.monotonic()
     next(made)
     made.close()

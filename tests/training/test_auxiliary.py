@@ -331,7 +331,7 @@ def test_a_training_learns_from_them_and_is_resumed(galaxies, named, tmp_path):
     own = galaxies / "own"
     args = (labels_of(own), [images_of(own)])
     said: list[str] = []
-    recipe = replace(RECIPE, dropout=0.0)
+    recipe = RECIPE.changed(dropout=0.0)
     whole = train(*args, tmp_path / "whole", recipe, sources=named, threads=1, workers=0, say=said.append)
     assert any("40 galaxies to train on" in line for line in said)
 

@@ -250,7 +250,7 @@ def test_frozen_norms_keep_their_statistics(changes, frozen):
 
 
 def test_few_galaxies_get_more_epochs():
-    recipe = Recipe(epochs=10, patience=5, batch=16, least_steps=400)
+    recipe = Recipe(epochs=10, patience=5, batch=16, min_steps=400)
     for galaxies in (1, 20, 40, 170, 425, 640, 10_000):
         scaled = recipe.scaled(galaxies)
         steps = max(galaxies // 16, 1)
@@ -276,7 +276,7 @@ def classes(galaxies, tmp_path_factory):
 
 
 #: One epoch of a recipe.
-QUICK = {"epochs": 1, "least_steps": 2, "views": 1, "validation": 0.2, "test": 0.2}
+QUICK = {"epochs": 1, "min_steps": 2, "views": 1, "validation": 0.2, "test": 0.2}
 
 
 @pytest.mark.slow

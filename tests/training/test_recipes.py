@@ -57,7 +57,7 @@ def test_every_network_of_the_paper_has_its_recipes():
 def test_a_recipe_loads_and_names_a_network_that_timm_knows(name):
     recipe = load_recipe(name)
     assert timm.is_model(recipe.network)
-    assert recipe.size >= recipe.least_size
+    assert recipe.size >= recipe.min_size
     assert load_tree(recipe.tree).name == "gz2"
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
@@ -103,7 +103,7 @@ def test_the_papers_settings(name):
     assert recipe.augmentation == Augmentation(
         rotation=(0, 90), flip=True, shift=0.1, zoom=(1, 1), brightness=(0.9, 1.2)
     )
-    assert (recipe.average, recipe.views) == (0, 1)
+    assert (recipe.ema_decay, recipe.views) == (0, 1)
     assert recipe.start == ("" if recipe.network in ("dai_tong", "galaxy_se_resnet") else "imagenet")
     assert recipe.precision == "32-true"
     if recipe.task == "votes":
@@ -120,15 +120,15 @@ def test_the_papers_settings(name):
 def test_the_papers_recipes_differ_in_little(name):
     recipe = load_recipe(name)
     same = load_recipe(f"paper/{recipe.task}")
-    free = ("network", "drop_path", "start", "size", "least_size")
-    assert replace(same, **{key: getattr(recipe, key) for key in free}) == recipe
+    free = ("network", "drop_path", "start", "size", "min_size")
+    assert same.changed(**{key: getattr(recipe, key) for key in free}) == recipe
 
 
 @pytest.mark.parametrize("name", FAIR)
 def test_the_fair_recipes_are_alike_for_every_network(name):
     recipe, same = load_recipe(name), load_recipe("fair/votes")
-    free = ("network", "precision", "drop_path", "task", "least_size")
-    assert replace(same, **{key: getattr(recipe, key) for key in free}) == recipe
+    free = ("network", "precision", "drop_path", "task", "min_size")
+    assert same.changed(**{key: getattr(recipe, key) for key in free}) == recipe
     assert recipe.start == ""
     assert recipe.patience >= recipe.epochs  # every network has the whole schedule
 
@@ -151,7 +151,7 @@ def test_all_better_choices_together_and_none():
     recipe = load_recipe("paper/votes")
     assert recipe.better([]) == recipe
     every = recipe.better(BETTER)
-    assert (every.output, every.optimizer, every.schedule, every.average > 0, every.views) == (
+    assert (every.output, every.optimizer, every.schedule, every.ema_decay > 0, every.views) == (
         "tree", "adamw", "cosine", True, 8,
     )  # fmt: skip
     assert recipe.better(["ema", "ema"]) == recipe.better(["ema"])
@@ -173,9 +173,9 @@ def write(path, text):
 def test_what_a_recipe_does_not_say_is_as_in_its_base(tmp_path):
     file = write(tmp_path / "mine.toml", 'base = "paper/votes"\nsize = 64\n[augmentation]\nshift = 0.2\n')
     expected = load_recipe("paper/votes")
-    assert load_recipe(file) == replace(expected, size=64, augmentation=replace(expected.augmentation, shift=0.2))
+    assert load_recipe(file) == expected.changed(size=64, augmentation=replace(expected.augmentation, shift=0.2))
     above = write(tmp_path / "above.toml", f'base = "{file.as_posix()}"\nepochs = 3\n')
-    assert load_recipe(above) == replace(load_recipe(file), epochs=3)
+    assert load_recipe(above) == load_recipe(file).changed(epochs=3)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_base_that_is_not_there_is_named(tmp_path):
     [
         'task = "vote"', 'output = "softmax"', 'loss = "mse"', 'optimizer = "sgd"', 'schedule = "step"',
         'precision = "8-true"', "hidden = -1", "plateau_factor = 1.0", "validation = 0.9\ntest = 0.2", "size = 8",
-        "least_size = 75\nsize = 64", 'network = 5', "network_options = 3", "augmentation = 3", "published_split = 5",
+        "min_size = 75\nsize = 64", 'network = 5', "network_options = 3", "augmentation = 3", "published_split = 5",
         "learning_rate = 0", "learning_rate = nan",
         "published_split = {round = 5}", "published_split = {round = [5, true]}", "augmentation = {rotation = 5}",
         "augmentation = {zoom = [1.2, 1.0]}", 'augmentation = {zoom = ["a", "b"]}', "augmentation = {zoom = [1]}",
@@ -283,7 +283,7 @@ def _cases(names):
 @pytest.mark.parametrize("name", _cases(NAMES))
 def test_the_network_builds_and_tells_what_it_should(name, gz2):
     recipe = load_recipe(name)
-    recipe = replace(recipe, size=max(32, recipe.least_size))
+    recipe = recipe.changed(size=max(32, recipe.min_size))
     network = MorphologyNetwork(
         recipe.network, gz2, task=recipe.task, hidden=recipe.hidden, dropout=recipe.dropout,
         drop_path=recipe.drop_path, options=recipe.network_options,
@@ -300,7 +300,7 @@ def test_the_network_builds_and_tells_what_it_should(name, gz2):
 
 @pytest.mark.parametrize("name", ["paper/votes-efficientnet-b0", "fair/classes-se-resnet", "paper/classes-se-resnet"])
 def test_small_networks_take_two_steps_at_a_small_size(name):
-    recipe = replace(load_recipe(name), size=32)
+    recipe = load_recipe(name).changed(size=32)
     figures = steps(recipe, batch=4)
     assert all(np.isfinite(value) for value in figures.values())
     assert recipe.monitor in figures

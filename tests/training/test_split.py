@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,7 +63,7 @@ def test_the_made_up_rows_have_their_class(full, gz2):
 )
 def test_the_published_counts_come_out(full, gz2, name, seed):
     cumulative, classes = full
-    recipe = replace(load_recipe(name), split_seed=seed)
+    recipe = load_recipe(name).changed(split_seed=seed)
     parts = _parts(cumulative, np.arange(ALL), gz2, recipe)
     assert counted(parts, classes, "test") == tuple(test for _, test in PUBLISHED)
     learned = np.array(counted(parts, classes, "train")) + counted(parts, classes, "validation")
@@ -96,7 +94,7 @@ def test_they_come_out_with_twins_of_one_class_and_of_two(full, gz2):
 def test_other_seeds_test_on_other_galaxies(gz2):
     cumulative, _ = table([900, 800, 60, 400, 83, 330, 155], 6000)
     tests = [
-        set(np.flatnonzero(_parts(cumulative, np.arange(6000), gz2, replace(RECIPE, split_seed=seed)) == "test"))
+        set(np.flatnonzero(_parts(cumulative, np.arange(6000), gz2, RECIPE.changed(split_seed=seed)) == "test"))
         for seed in (0, 0, 1)
     ]
     assert tests[0] == tests[1]

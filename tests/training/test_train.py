@@ -32,7 +32,7 @@ def galaxies(tmp_path_factory):
 
 @pytest.fixture
 def recipe():
-    return Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, average=0.5, views=1)
+    return Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, ema_decay=0.5, views=1)
 
 
 # ------------------------------------------------------------------ tree layer and losses
@@ -311,7 +311,7 @@ def test_a_recipe_that_starts_from_a_file_asks_for_it(galaxies, tmp_path):
 def test_a_network_learns_what_is_there_to_learn(tmp_path, gz2):
     """On simulated galaxies a few minutes' worth of learning beats the mean of the votes clearly."""
     galaxies = simulate(tmp_path / "sim", 600, seed=11)
-    recipe = Recipe(network="mobilenetv3_small_050", size=48, epochs=12, batch=32, average=0.9, views=1)
+    recipe = Recipe(network="mobilenetv3_small_050", size=48, epochs=12, batch=32, ema_decay=0.9, views=1)
     report = _train(galaxies, tmp_path / "run", recipe, workers=1)
     data = read_data(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe)
     test, known = data.rows("test"), data.cumulative

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -32,14 +31,14 @@ from tuningfork.training.run_files import Curves
 from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
 
-RECIPE = Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, average=0.5, views=1, validation=0.2)
+RECIPE = Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, ema_decay=0.5, views=1, validation=0.2)
 KINDS = {
     "both": RECIPE,
-    "votes": replace(RECIPE, task="votes", drop_path=0.0),
+    "votes": RECIPE.changed(task="votes", drop_path=0.0),
     # The paper's way, all at once.
-    "sigmoid": replace(RECIPE, task="votes", output="sigmoid", loss="rmse", hidden=16, dropout=0.5, optimizer="adam",
-                       weight_decay=0.0, schedule="plateau", average=0.0, learning_rate=1e-3),
-    "classes": replace(RECIPE, task="classes", precision="bf16-mixed"),
+    "sigmoid": RECIPE.changed(task="votes", output="sigmoid", loss="rmse", hidden=16, dropout=0.5, optimizer="adam",
+                       weight_decay=0.0, schedule="plateau", ema_decay=0.0, learning_rate=1e-3),
+    "classes": RECIPE.changed(task="classes", precision="bf16-mixed"),
 }  # fmt: skip
 
 
@@ -135,7 +134,7 @@ def _fit(recipe, tree, targets, **options):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_task_has_its_outputs_and_its_figures(gz2, galaxies, kind):
-    recipe = replace(KINDS[kind], epochs=1)
+    recipe = KINDS[kind].changed(epochs=1)
     data = _data(galaxies, gz2, recipe)
     module, trainer = _fit(recipe, gz2, Targets.of(data.cumulative, gz2))
     width = {"both": 44, "votes": 37, "classes": 7}[recipe.task]
@@ -155,7 +154,7 @@ def test_each_task_has_its_outputs_and_its_figures(gz2, galaxies, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_minimises_what_its_recipe_says(gz2, galaxies, kind):
-    recipe = replace(KINDS[kind], class_weight=0.25)
+    recipe = KINDS[kind].changed(class_weight=0.25)
     targets = Targets.of(_data(galaxies, gz2).cumulative[:8], gz2)
     known, candidates = torch.from_numpy(targets.cumulative), torch.from_numpy(targets.candidates)
     pictures = torch.randn(len(known), 3, 32, 32)
@@ -175,7 +174,7 @@ def test_a_step_minimises_what_its_recipe_says(gz2, galaxies, kind):
 
 
 def test_the_validation_figures_are_those_of_numpy(gz2, galaxies):
-    recipe = replace(RECIPE, epochs=1, dropout=0.0, drop_path=0.0)
+    recipe = RECIPE.changed(epochs=1, dropout=0.0, drop_path=0.0)
     data = _data(galaxies, gz2, recipe)
     cumulative = data.cumulative.copy()
     cumulative[np.random.default_rng(0).random(cumulative.shape) < 0.3] = np.nan
@@ -199,7 +198,7 @@ def test_the_validation_figures_are_those_of_numpy(gz2, galaxies):
 
 def test_the_rate_falls_where_validation_stands_still(gz2):
     """With steps of a ten-millionth nothing is learned."""
-    recipe = replace(KINDS["sigmoid"], network="convnext_atto", epochs=7, dropout=0.0, learning_rate=1e-7,
+    recipe = KINDS["sigmoid"].changed(network="convnext_atto", epochs=7, dropout=0.0, learning_rate=1e-7,
                      plateau_patience=1, plateau_factor=0.2)  # fmt: skip
     known = np.random.default_rng(0).integers(0, 2, (16, 37)).astype(np.float32)
     _, trainer = _fit(recipe, gz2, Targets(known, np.zeros((16, 7), np.float32)))
@@ -213,7 +212,7 @@ def test_the_classes_alone_learn_of_decided_galaxies(galaxies, gz2, tmp_path):
     recipe = KINDS["classes"]
     labels = with_labels(galaxies, tmp_path / "l.csv", lambda v: np.where(np.arange(37) >= 17, np.nan, v))
     images = [galaxies / "images_training_rev1"]
-    both, alone = (read_data(labels, images, gz2, replace(recipe, task=task)) for task in ("both", "classes"))
+    both, alone = (read_data(labels, images, gz2, recipe.changed(task=task)) for task in ("both", "classes"))
     classes = votes.classify(both.cumulative, gz2)
     assert (classes == votes.Status.UNDECIDED).any()
     assert alone.ids == tuple(id_ for id_, c in zip(both.ids, classes, strict=True) if c >= 0)
@@ -291,7 +290,7 @@ def test_blank_votes_alone_are_an_error(galaxies, gz2, tmp_path):
 
 def test_a_tree_without_classes_has_none_to_learn(galaxies, tmp_path):
     with pytest.raises(TrainError, match="has no classes to learn"):
-        _train(galaxies, tmp_path / "run", replace(KINDS["classes"], tree="gz_decals"))
+        _train(galaxies, tmp_path / "run", KINDS["classes"].changed(tree="gz_decals"))
     assert not (tmp_path / "run").exists()
 
 
@@ -459,7 +458,7 @@ def test_a_finished_run_resumed_ends_as_it_was(runs, galaxies):
 @pytest.mark.parametrize("when", ["half", "nothing"])
 def test_a_checkpoint_interrupted_leaves_the_one_before(galaxies, tmp_path, monkeypatch, when):
     """The disk fills up, or the plug is pulled, while the second epoch's last.ckpt is written."""
-    recipe = replace(RECIPE, epochs=3)
+    recipe = RECIPE.changed(epochs=3)
     save, seen = torch.save, []
 
     def breaking(checkpoint, file, *rest, **options):
@@ -517,7 +516,7 @@ def test_gaps_in_the_data_are_noted_and_the_training_goes_on(with_gaps, galaxies
 @pytest.mark.slow
 def test_tensorboard_logs_where_it_is_installed(galaxies, tmp_path):
     pytest.importorskip("tensorboard")
-    _train(galaxies, tmp_path / "run", replace(RECIPE, epochs=1), tensorboard=True)
+    _train(galaxies, tmp_path / "run", RECIPE.changed(epochs=1), tensorboard=True)
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
 
 

@@ -1,4 +1,4 @@
-"""Processes that work through tasks: one dies, another takes its task; when the parent dies, they end."""
+"""Process pool that survives crashes: a process dies, another takes its task; when the parent dies, they end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from typing import Any, BinaryIO, Protocol
 
 from .errors import TuningforkError
 
-__all__ = ["Died", "Job", "WorkerError", "Worker", "available_cores", "work_through"]
+__all__ = [
+    "Job",
+    "Worker",
+    "WorkerCrash",
+    "WorkerError",
+    "available_cores",
+    "child_environment",
+    "python_command",
+    "run_tasks",
+]
 
 #: Libraries that would each start a thread for every core, in every process.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -24,28 +33,51 @@ _LENGTH = struct.Struct("<Q")
 
 
 class WorkerError(TuningforkError, RuntimeError):
-    """A worker met what it could not handle; the message is its own account."""
+    """A task raised something in its worker; the message is that error's."""
 
 
-class Died(TuningforkError):
-    """A worker's process ended without an answer. `exit_code` is negative for a signal."""
+class WorkerCrash(TuningforkError):
+    """A worker's process ended without an answer.
 
-    def __init__(self, exit_code: int | None, said: Any) -> None:
+    Parameters
+    ----------
+    exit_code : int or None
+        Negative for a signal.
+    last_message : object
+        What the task reported last; None if nothing.
+    """
+
+    def __init__(self, exit_code: int | None, last_message: Any) -> None:
         super().__init__(f"process ended with {exit_code}")
-        self.exit_code, self.said = exit_code, said
+        self.exit_code, self.last_message = exit_code, last_message
 
 
 class Job(Protocol):
     """What workers do; it is pickled once for each of them."""
 
     def open(self) -> Callable[[Any, Callable[[Any], None]], Any]:
-        """Called in the worker; gives a function of (task, say) that answers a task and may `say` things meanwhile."""
+        """Called in the worker; returns a function of (task, send_message) that returns the task's answer."""
 
 
 def available_cores() -> int:
     """How many cores this process may use."""
     # A batch system may lend fewer than the machine has.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def python_command(*arguments: str) -> list[str]:
+    """The command of a child process of this Python that never imports from the current folder (``-P``)."""
+    return [sys.executable, "-P", *arguments]
+
+
+def child_environment(*, one_thread: bool = False) -> dict[str, str]:
+    """The environment of a child process, in which the very package that runs here is imported.
+
+    An empty part of PYTHONPATH would stand for the current folder, whose files may be a stranger's.
+    """
+    paths = [str(Path(__file__).parents[2]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+    return environment | (dict.fromkeys(_ONE_THREAD, "1") if one_thread else {})
 
 
 class Worker:
@@ -57,17 +89,17 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def do(self, task: Any, hear: Callable[[Any], None]) -> Any:
-        """The answer to a task; what the worker says meanwhile goes to `hear`.
+    def run(self, task: Any, on_message: Callable[[Any], None]) -> Any:
+        """Run a task and return its answer; what it reports meanwhile goes to `on_message`.
 
         Raises
         ------
-        Died
+        WorkerCrash
             If the process ended; the next task gets a new one.
         WorkerError
-            If the worker raised something.
+            If the task raised something.
         """
-        said = None
+        last_message = None
         try:
             process = self._process or self._start()
             assert process.stdin
@@ -79,10 +111,10 @@ class Worker:
                     return value
                 if kind == "error":
                     raise WorkerError(value)
-                said = value
-                hear(value)
+                last_message = value
+                on_message(value)
         except (EOFError, OSError):  # OSError: the pipe is broken, or closed by another thread
-            raise Died(self._end(patience=5), said) from None
+            raise WorkerCrash(self._end(grace=5), last_message) from None
 
     def close(self) -> None:
         """End the process now, whatever it does; from any thread."""
@@ -92,27 +124,26 @@ class Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         if self._closed:
             raise WorkerError("closed")
-        # The very package that runs here, from wherever it was imported.
-        home = str(Path(__file__).parents[2])
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": path}
-        command = [sys.executable, "-c", "from tuningfork._utils.processes import _serve; _serve()"]
         # In a group of its own: an interrupt at the terminal is the parent's to handle.
         options: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, **options
+            python_command("-c", "from tuningfork._utils.processes import _serve; _serve()"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment(one_thread=True),
+            **options,
         )
         assert self._process.stdin
         _send(self._process.stdin, self._job)
         return self._process
 
-    def _end(self, patience: float = 0) -> int | None:
+    def _end(self, grace: float = 0) -> int | None:
         process, self._process = self._process, None
         if process is None:
             return None
         try:
             # A process that ended by itself has closed its pipe a moment before.
-            code = process.wait(patience)
+            code = process.wait(grace)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
@@ -122,52 +153,57 @@ class Worker:
         return code
 
 
-def work_through(
+def run_tasks(
     tasks: Iterable[Any],
-    crew: Sequence[Worker],
-    drive: Callable[[Worker, Any, Callable[[Any], None]], Iterator[Any]],
+    workers: Sequence[Worker],
+    run: Callable[[Worker, Any, Callable[[Any], None]], Iterator[Any]],
 ) -> Iterator[Any]:
-    """Answers to `tasks` as they come, one task under way for each worker.
+    """Yield the answers to `tasks` as they come, one task under way for each worker.
 
-    A thread for each worker calls ``drive(worker, task, tell)`` for task after task; what that yields or tells is
-    yielded here, in the caller's thread. A task is taken from its source when a worker is free, and no more answers
-    wait than there are workers. However this ends, the workers are closed.
+    A task is taken from its source when a worker is free, and no more answers wait than there are workers. However
+    this ends, the workers are closed.
+
+    Parameters
+    ----------
+    run : callable
+        Called as ``run(worker, task, report)`` in a thread for each worker; what it yields or reports is yielded
+        here, in the caller's thread.
 
     Raises
     ------
     Exception
-        Whatever `drive` or the source of tasks raised.
+        Whatever `run` or the source of tasks raised.
     """
-    answers: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=len(crew))
-    over = threading.Event()
+    answers: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=len(workers))
+    stopped = threading.Event()
     source, turn = iter(tasks), threading.Lock()
 
     def put(kind: str, value: Any) -> None:
-        while not over.is_set():
+        while not stopped.is_set():
             with suppress(queue.Full):
                 answers.put((kind, value), timeout=0.2)
                 return
 
     def work(worker: Worker) -> None:
         try:
-            while not over.is_set():
+            while not stopped.is_set():
                 with turn:
                     task = next(source, None)
                 if task is None:
                     break
-                for answer in drive(worker, task, lambda value: put("answer", value)):
+                for answer in run(worker, task, lambda value: put("answer", value)):
                     put("answer", answer)
         except BaseException as error:
             put("error", error)
         finally:
             put("end", None)
 
-    threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in crew]
+    threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in workers]
     try:
         for thread in threads:
             thread.start()
         ended = 0
-        while ended < len(crew):
+        while ended < len(workers):
             kind, value = answers.get()
             if kind == "error":
                 raise value
@@ -176,15 +212,15 @@ def work_through(
             else:
                 yield value
     finally:
-        over.set()
-        for worker in crew:
+        stopped.set()
+        for worker in workers:
             worker.close()
         for thread in threads:
             thread.join()
 
 
 def _serve() -> None:
-    """A worker's whole life: the job, then task after task, until the parent closes the pipe or is gone."""
+    """Run in the worker: the job, then task after task, until the parent closes the pipe or is gone."""
     source = sys.stdin.buffer
     # Whatever a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "wb")
@@ -194,10 +230,10 @@ def _serve() -> None:
         while True:
             task = pickle.loads(_receive(source))
             try:
-                told = ("answer", answer(task, lambda value: _send(answers, pickle.dumps(("said", value)))))
+                result = ("answer", answer(task, lambda value: _send(answers, pickle.dumps(("message", value)))))
             except Exception as error:
-                told = ("error", f"{type(error).__name__}: {error}")
-            _send(answers, pickle.dumps(told))
+                result = ("error", f"{type(error).__name__}: {error}")
+            _send(answers, pickle.dumps(result))
     except (EOFError, BrokenPipeError):
         # Nobody is there to answer to; buffered bytes have nowhere to go.
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Trying again: what may pass is tried with growing pauses, what will not pass ends at once."""
+"""Retry with exponential backoff: transient failures are tried again, permanent ones end at once."""
 
 from __future__ import annotations
 
@@ -6,66 +6,76 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from .errors import TuningforkError
 
-__all__ = ["GivenUp", "Passing", "tried"]
+__all__ = ["RetriesExhausted", "TransientError", "retry"]
 
 T = TypeVar("T")
 
 
-class GivenUp(TuningforkError):
-    """All tries failed; the message tells how many there were and how each of them ended."""
+class RetriesExhausted(TuningforkError):
+    """All attempts failed; the message has their number and how each of them ended."""
 
 
-@dataclass(frozen=True)
-class Passing:
-    """A failure that another try may mend.
+class TransientError(TuningforkError):
+    """A failure that another attempt may mend.
 
     Parameters
     ----------
-    told : str
-        How it is told, without secrets.
+    reason : str
+        For people, without secrets.
     wait : float
         Seconds that the other side asks to wait at least.
     """
 
-    told: str
-    wait: float = 0.0
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason, self.wait = reason, wait
 
 
-def tried(
-    attempt: Callable[[], T],
-    judged: Callable[[Exception], Passing],
+def retry(
+    operation: Callable[[], T],
+    classify: Callable[[Exception], TransientError],
     *,
-    tries: int,
-    pause: float,
+    attempts: int,
+    delay: float,
 ) -> T:
-    """What `attempt` gives, tried up to `tries` times.
+    """Call `operation` until it succeeds, up to `attempts` times, with exponential backoff and jitter.
 
     Parameters
     ----------
-    judged : function of what `attempt` raised
-        Raises what ends it at once.
-    pause : float
-        Seconds before the second try; each next one is twice as long, and a random half of it is left out, so that
-        those who failed together do not come back together.
+    operation : callable
+        Called without arguments.
+    classify : callable
+        Gets what `operation` raised; returns a `TransientError`, or raises what is permanent.
+    attempts : int
+        At least 1.
+    delay : float
+        Seconds before the second attempt. Each next delay is twice as long, less a random part of up to one half, so
+        that clients that failed together do not come back together.
+
+    Returns
+    -------
+    object
+        What `operation` returned.
 
     Raises
     ------
-    GivenUp
-        After the last try.
+    RetriesExhausted
+        After the last attempt.
     """
-    ends: Counter[str] = Counter()
-    for number in range(1, tries + 1):
+    failures: Counter[str] = Counter()
+    for number in range(attempts):
         try:
-            return attempt()
-        except Exception as error:  # what it can be, `judged` knows
-            end = judged(error)
-            ends[end.told] += 1
-        if number < tries:
-            time.sleep(max(end.wait, pause * 2 ** (number - 1) * random.uniform(0.5, 1)))
-    told = ", ".join(f"{end} ({times} times)" if times > 1 and len(ends) > 1 else end for end, times in ends.items())
-    raise GivenUp(f"after {tries} {'try' if tries == 1 else 'tries'}: {told}")
+            return operation()
+        except Exception as error:
+            failure = classify(error)
+            failures[failure.reason] += 1
+        if number + 1 < attempts:
+            time.sleep(max(failure.wait, delay * 2**number * random.uniform(0.5, 1)))
+    reasons = [
+        f"{reason} ({times} times)" if times > 1 and len(failures) > 1 else reason for reason, times in failures.items()
+    ]
+    raise RetriesExhausted(f"after {attempts} {'try' if attempts == 1 else 'tries'}: {', '.join(reasons)}")

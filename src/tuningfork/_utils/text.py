@@ -1,15 +1,42 @@
-"""Names and messages as text that any table and terminal can hold."""
+"""Names and messages as text that any table and any terminal can hold."""
 
 from __future__ import annotations
 
-__all__ = ["reason", "text"]
+import re
+
+__all__ = ["escape_controls", "one_line", "text"]
+
+#: Control characters of ASCII and Latin-1, line and paragraph separators, and the marks that turn the reading
+#: direction (as in "Trojan Source", Boucher & Anderson 2023): all that moves a terminal's cursor or forges a line.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def text(name: str) -> str:
-    """A file's name as tables can hold it: bytes that are no UTF-8 are written out."""
+    """A file's name as valid Unicode: bytes that are no UTF-8 are written out as ``\\xNN``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def reason(error: Exception) -> str:
-    """The message of an exception on one line, as a table's cell needs it."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def one_line(message: object, limit: int = 200) -> str:
+    """An error or a message on one line of at most `limit` characters, as a table's cell needs it."""
+    return " ".join(str(message).split())[:limit] or type(message).__name__
+
+
+def escape_controls(message: str, keep: str = "") -> str:
+    """Escape control characters, so that a stranger's file name cannot move the cursor or forge a line.
+
+    Parameters
+    ----------
+    keep : str
+        Control characters that stay, such as ``"\\n\\t"`` in a text that has lines of its own.
+
+    Examples
+    --------
+    >>> print(escape_controls("galaxy\\x1b[2J.jpg"))
+    galaxy\\x1b[2J.jpg
+    """
+
+    def escaped(match: re.Match[str]) -> str:
+        sign = match[0]
+        return sign if sign in keep else sign.encode("unicode_escape").decode()
+
+    return _CONTROLS.sub(escaped, message)

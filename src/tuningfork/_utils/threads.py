@@ -1,4 +1,4 @@
-"""A few threads that do one errand each at a time, and are left behind at an interruption."""
+"""Unordered map over a few daemon threads, abandoned on interruption."""
 
 from __future__ import annotations
 
@@ -8,51 +8,57 @@ from contextlib import suppress
 from queue import Empty, Queue
 from typing import TypeVar
 
-__all__ = ["at_once"]
+__all__ = ["imap_unordered"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
-def at_once(do: Callable[[A], B], errands: Iterable[A], threads: int) -> Iterator[B]:
-    """What `do` gives for each errand, as it comes; no more than twice `threads` errands are held.
+def imap_unordered(function: Callable[[A], B], items: Iterable[A], threads: int) -> Iterator[B]:
+    """Call `function` on each item in `threads` threads and yield the results as they come.
 
-    Whoever stops listening leaves errands that are under way to themselves: a server that does not answer keeps
-    nobody from ending, as it would in `concurrent.futures`, whose threads the interpreter waits for.
+    At most ``2 * threads`` items are held. A caller that stops iterating abandons the calls under way: a server that
+    does not answer keeps nobody from ending, as it would with `concurrent.futures`, whose threads the interpreter
+    joins at its exit.
+
+    Raises
+    ------
+    BaseException
+        Whatever `function` raised.
     """
     todo: Queue[A | None] = Queue()
-    done: Queue[B | BaseException] = Queue()
+    results: Queue[tuple[B | None, BaseException | None]] = Queue()
 
     def work() -> None:
-        while (errand := todo.get()) is not None:
+        while (item := todo.get()) is not None:
             try:
-                done.put(do(errand))
-            except BaseException as error:  # told to who listens
-                done.put(error)
+                results.put((function(item), None))
+            except BaseException as error:
+                results.put((None, error))
 
-    crew = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
-    for thread in crew:
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
+    for thread in workers:
         thread.start()
-    under_way = 0
+    pending = 0
     try:
-        for errand in errands:
-            todo.put(errand)
-            under_way += 1
-            if under_way == 2 * threads:
-                yield _next(done)
-                under_way -= 1
-        for _ in range(under_way):
-            yield _next(done)
+        for item in items:
+            todo.put(item)
+            pending += 1
+            if pending == 2 * threads:
+                yield _result(results)
+                pending -= 1
+        for _ in range(pending):
+            yield _result(results)
     finally:
         with suppress(Empty):
             while True:
                 todo.get_nowait()
-        for _ in crew:
+        for _ in workers:
             todo.put(None)
 
 
-def _next(done: Queue[B | BaseException]) -> B:
-    told = done.get()
-    if isinstance(told, BaseException):
-        raise told
-    return told
+def _result(results: Queue[tuple[B | None, BaseException | None]]) -> B:
+    value, error = results.get()
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]

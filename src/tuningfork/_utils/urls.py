@@ -1,14 +1,20 @@
-"""Addresses as text: what is one, and what of it is secret."""
+"""URLs as text: their parts, what lies beside them, and what of them is secret."""
 
 from __future__ import annotations
 
+import posixpath
 import re
-from urllib.parse import parse_qsl, urlencode
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-__all__ = ["is_address", "public"]
+from .errors import InputError
 
+__all__ = ["SCHEMES", "check_url", "is_url", "join_url", "name_of", "public_url", "split_url"]
+
+#: Kinds of object stores that are read; `memory` is fsspec's own, within one process.
+SCHEMES = ("s3", "gs", "gcs", "https", "http", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-#: Parameters of an address that let whoever knows them read: S3's, Google's and CloudFront's signatures, tokens.
+#: Parameters of a URL that let whoever knows them read: S3's, Google's and CloudFront's signatures, tokens.
 _SECRET = re.compile(
     r"^(x-(amz|goog|oss|cos)-.*|.*(signature|token|secret|credential|passw|auth|api[-_]?key|accesskey|googleaccessid).*"
     r"|sig|key|key-pair-id|policy|expires|hdnea|hdnts)$",
@@ -18,31 +24,71 @@ _SECRET = re.compile(
 _WITH_SIG = re.compile(r"^(s[vepriktdo]|s[kp]r|sk[a-z]+|srt?|ses|spr|sip)$", re.IGNORECASE)
 
 
-def is_address(name: str) -> bool:
-    """Whether this names a store, not a file; no path of `pathlib` has two slashes in a row."""
+def is_url(name: str) -> bool:
+    """Whether this names an object in a store, not a file; no path of `pathlib` has two slashes in a row."""
     return _SCHEME.match(name) is not None
 
 
-def public(address: str) -> str:
-    """The address without what lets others in: user, password, signatures, tokens."""
-    found = _SCHEME.match(address) if "://" in address else None
-    if found is None:
-        return address
-    start = found.end()
-    end = len(address) if (slash := address.find("/", start)) < 0 else slash
-    place, rest = address[start:end], address[end:]
-    place = place.rpartition("@")[2]
-    if found[1].lower() in ("http", "https"):
-        rest = rest.partition("#")[0]
-        rest, mark, query = rest.partition("?")
+def public_url(url: str) -> str:
+    """Remove user, password, signatures and tokens from a URL; anything else is returned as it is."""
+    match = _SCHEME.match(url) if "://" in url else None
+    if match is None:
+        return url
+    start = match.end()
+    end = len(url) if (slash := url.find("/", start)) < 0 else slash
+    host, rest = url[start:end].rpartition("@")[2], url[end:]
+    if match[1].lower() in ("http", "https"):
+        rest, mark, query = rest.partition("#")[0].partition("?")
         if mark:
-            told = parse_qsl(query, keep_blank_values=True)
-            signed = any(name.lower() == "sig" for name, _ in told)
-            kept = [
+            parameters = parse_qsl(query, keep_blank_values=True)
+            signed = any(name.lower() == "sig" for name, _ in parameters)
+            harmless = [
                 (name, value)
-                for name, value in told
+                for name, value in parameters
                 if not _SECRET.match(name) and not (signed and _WITH_SIG.match(name))
             ]
-            query = query if len(kept) == len(told) else urlencode(kept)
+            query = query if len(harmless) == len(parameters) else urlencode(harmless)
             rest += f"?{query}" if query else ""
-    return address[:start] + place + rest
+    return url[:start] + host + rest
+
+
+def check_url(url: str) -> None:
+    """Raise InputError, without the URL's secrets, if it is none that we read."""
+    scheme, host, _ = split_url(url)
+    if scheme not in SCHEMES:
+        raise InputError(f"{public_url(url)}: {scheme}:// is none of {', '.join(f'{s}://' for s in SCHEMES)}")
+    if "@" in host:
+        raise InputError(
+            f"{public_url(url)}: holds a user's name or password; give them to the store's own configuration "
+            "(environment, ~/.config/fsspec), where no table shows them"
+        )
+    if not host:
+        raise InputError(f"{public_url(url)}: names no {'host' if scheme.startswith('http') else 'bucket'}")
+    if any(ord(letter) < 32 for letter in url):
+        raise InputError(f"{public_url(url)}: holds control characters")
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """Split into scheme, bucket or host, and the rest without its first slash (for https with its query)."""
+    scheme, _, rest = url.partition("://")
+    host, _, key = rest.partition("/")
+    if scheme.lower().startswith("http") and ("?" in host or "#" in host):
+        host, key = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")[0], ""
+    return scheme.lower(), host, key
+
+
+def join_url(folder: str, relative: str) -> str:
+    """The URL of `relative`, a path, within the URL of a folder; it does not leave the bucket or host."""
+    scheme, host, key = split_url(folder)
+    if scheme.startswith("http"):
+        key, relative = key.partition("?")[0], quote(relative, errors="surrogateescape")
+    return f"{scheme}://{host}/{posixpath.normpath(posixpath.join('/', key, relative)).lstrip('/')}"
+
+
+def name_of(location: str) -> str:
+    """The last part of a URL or a path, as a file's name."""
+    if not is_url(location):
+        return Path(location).name
+    if split_url(location)[0].startswith("http"):
+        return unquote(public_url(location).partition("?")[0].rstrip("/").rpartition("/")[2])
+    return location.rstrip("/").rpartition("/")[2]

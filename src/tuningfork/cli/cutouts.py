@@ -112,10 +112,10 @@ class Request:
     @property
     def identity(self) -> Mapping[str, Any]:
         """What decides a picture beside its place."""
-        from .._utils.urls import public
+        from .._utils.urls import public_url
 
         told = {"source": self.source, "layer": self.layer, "mirror": self.mirror, "stretch": self.stretch}
-        return {name: value and public(value) for name, value in told.items()}
+        return {name: value and public_url(value) for name, value in told.items()}
 
 
 def cut_out(

@@ -158,7 +158,7 @@ def train(
             .changed(
                 network=network, size=size, crop=crop, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold
             )
-            .changed(tree=tree, least_steps=0 if epochs else None)
+            .changed(tree=tree, min_steps=0 if epochs else None)
             .better(better or ())
         )
         report = fit(

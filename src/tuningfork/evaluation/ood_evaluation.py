@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.processes import available_cores
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
@@ -130,7 +131,7 @@ def _measured(
 
     rows: list[Floats] = []
     errors: list[RowError] = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
         for done, found in enumerate(pool.map(measure, pictures), 1):
             (errors if isinstance(found, RowError) else rows).append(found)
             if progress:

@@ -166,7 +166,7 @@ def run_folds(
                     labels,
                     images,
                     folder,
-                    replace(row.recipe, fold=fold, seed=seed, **same),
+                    row.recipe.changed(fold=fold, seed=seed, **same),
                     start=row.start,
                     sources=row.sources,
                     teacher=_folder_of(output, plan, row.teacher, fold) / "bundle" if row.teacher else None,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ import pyarrow as pa
 
 from .. import __version__
 from .._utils.files import whole_file, write_text
+from .._utils.processes import available_cores, child_environment, python_command
 from ..model.bundle import Bundle, open_bundle, write_bundle
 from ..model.model import load
 from ..pipeline.options import ExecutionOptions
@@ -209,7 +208,7 @@ def _begin(data: PaperData, output: Path) -> dict[str, Any]:
         "trainings": {},
         "failures": {},
         "galaxies_per_second": {},
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": available_cores()},
         "versions": {
             "tuningfork": __version__,
             "python": platform.python_version(),
@@ -277,7 +276,7 @@ def _train(
     """Run one training in a process of its own, whose memory and death are its own; "" or why it failed."""
     recipe = training.recipe
     command = [
-        sys.executable, "-m", "tuningfork", "train",
+        *python_command("-m", "tuningfork", "train"),
         "--recipe", training.recipe_name,
         "--labels", str(data.labels),
         "--images", str(data.images),
@@ -295,7 +294,7 @@ def _train(
     last = ""
     # In a group of its own, so that an interrupt at the terminal reaches it once, from here.
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=child_environment(), process_group=0
     ) as process:
         try:
             assert process.stderr is not None

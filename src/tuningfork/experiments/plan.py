@@ -110,7 +110,7 @@ def plan(
                 continue
             recipe_name = f"{settings}/{name}"
             recipe = load_recipe(recipe_name)
-            fits = None if size is None else max(size, recipe.least_size)
+            fits = None if size is None else max(size, recipe.min_size)
             recipe = recipe.changed(seed=seed, size=fits, epochs=epochs, batch=batch)
             trainings.append(Planned(name, recipe_name, recipe, recipe.epochs))
     return trainings

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.text import reason
+from .._utils.text import one_line
 from .image import MAX_PIXELS, ImageError, check_size
 
 __all__ = ["image_from_array", "read_npy"]
@@ -73,4 +73,4 @@ def read_npy(data: bytes) -> NDArray[np.generic]:
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError(f"damaged .npy file: {reason(error)}") from None
+        raise ImageError(f"damaged .npy file: {one_line(error)}") from None

@@ -10,7 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .._utils.text import reason
+from .._utils.text import one_line
 from .fits.stretch import stretch_any
 from .image import MAX_PIXELS, ImageError, check_size
 
@@ -61,7 +61,7 @@ def _pillow(data: bytes) -> NDArray[np.uint8]:
     except MemoryError:
         raise ImageError("not enough memory to decode it") from None
     except Exception as error:  # decoders raise many kinds on damaged files: OSError, SyntaxError, struct.error …
-        raise ImageError(f"damaged or truncated file: {reason(error)}") from None
+        raise ImageError(f"damaged or truncated file: {one_line(error)}") from None
 
 
 def rgb_of_pillow(image: Image.Image) -> NDArray[np.uint8]:

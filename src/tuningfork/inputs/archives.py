@@ -10,9 +10,9 @@ from pathlib import Path
 
 from .._utils.errors import InputError
 from .._utils.text import text
+from .._utils.urls import is_url, name_of, public_url
 from ..images.find import EXTENSIONS as PICTURES
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .addresses import is_address, name_of, public
 from .byte_source import CHANGED, Ahead, Source
 from .item import Entry
 from .objects import opened
@@ -31,15 +31,15 @@ OPEN = 64
 
 def check_packed(location: str) -> None:
     """Raise InputError for an archive that must be unpacked first."""
-    name = name_of(location) if is_address(location) else location
+    name = name_of(location) if is_url(location) else location
     if name.lower().endswith(PACKED):
         _refuse_packed(location)
 
 
 def _refuse_packed(location: str) -> None:
     raise InputError(
-        f"{text(public(location))}: is compressed as a whole, so that no picture can be read without all before it; "
-        "unpack it (pictures hardly get smaller) and name the .tar or the folder"
+        f"{text(public_url(location))}: is compressed as a whole, so that no picture can be read without all "
+        "before it; unpack it (pictures hardly get smaller) and name the .tar or the folder"
     )
 
 
@@ -56,13 +56,13 @@ def archive_entries(location: str) -> Iterator[Entry]:
     InputError
         If the archive cannot be reached, or is compressed as a whole.
     """
-    where = text(public(location))
+    where = text(public_url(location))
     kind = EXTENSIONS[Path(name_of(location)).suffix.lower()]
     try:
         source = opened(location)
         if kind == "tar" and source.read(0, 6).startswith(_MAGIC):
             _refuse_packed(location)
-        if is_address(location):
+        if is_url(location):
             source = Ahead(source)
         try:
             yield from _tar(source, location, where) if kind == "tar" else _zip(source, location, where)

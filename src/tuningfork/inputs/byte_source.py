@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..images.image import ImageError
 
-__all__ = ["Ahead", "CHANGED", "LocalSource", "Source", "Stream", "Unreachable", "open_regular", "why"]
+__all__ = ["Ahead", "CHANGED", "LocalSource", "Source", "Stream", "Unreachable", "open_regular"]
 
 #: Said of a file that is another one than the listing saw.
 CHANGED = "changed since it was listed; predict it again"
@@ -18,11 +18,6 @@ CHANGED = "changed since it was listed; predict it again"
 
 class Unreachable(ImageError):
     """The bytes may be good, but cannot be had now: no permission, a broken disk, a store that does not answer."""
-
-
-def why(error: Exception) -> str:
-    """A reader's complaint on one line, as a table's cell needs it."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class Source(Protocol):

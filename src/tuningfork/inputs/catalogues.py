@@ -14,11 +14,11 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from .._utils.errors import InputError
-from .._utils.text import text
+from .._utils.text import one_line, text
+from .._utils.urls import check_url, is_url, join_url, name_of, public_url
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.column_roles import Chosen, Columns, choose
-from .addresses import check_address, is_address, join, name_of, public
-from .byte_source import CHANGED, Ahead, Source, Unreachable, why
+from .byte_source import CHANGED, Ahead, Source, Unreachable
 from .files import file_entry
 from .item import Entry
 from .objects import object_entry, opened
@@ -48,12 +48,12 @@ def open_rows(location: str) -> tuple[Rows, str]:
     InputError
         If it cannot be read.
     """
-    where = text(public(location))
+    where = text(public_url(location))
     kind = EXTENSIONS.get(Path(name_of(location)).suffix.lower())
     if kind is None:
         raise InputError(f"{where}: no catalogue by its extension; {', '.join(EXTENSIONS)} are read")
     if kind == "whole":
-        if is_address(location):
+        if is_url(location):
             raise InputError(
                 f"{where}: only Parquet and CSV are read from a store; copy it to this machine, or save it so"
             )
@@ -62,7 +62,7 @@ def open_rows(location: str) -> tuple[Rows, str]:
         source = opened(location)
     except Unreachable as error:
         raise InputError(f"{where}: {error}") from None
-    if kind == "csv" and is_address(location):
+    if kind == "csv" and is_url(location):
         source = Ahead(source)
     return (ParquetRows(source, where) if kind == "parquet" else CsvRows(source, where)), source.stamp
 
@@ -80,7 +80,7 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
         If the table cannot be read, or it is not clear which columns are meant, or if decimal numbers stand for IDs
         that they cannot hold.
     """
-    where = text(public(location))
+    where = text(public_url(location))
     table, stamp = open_rows(location)
     chosen = choose(columns, table.schema, where)
     make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
@@ -144,7 +144,7 @@ def _bytes_row(schema: pa.Schema, chosen: Chosen, location: str, where: str, sta
 
 
 def _path_row(location: str, where: str) -> _Make:
-    is_remote = is_address(location)
+    is_remote = is_url(location)
     folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
 
     def make(number: int, row: str, name: str, told: object) -> Entry:
@@ -164,8 +164,8 @@ def _path_row(location: str, where: str) -> _Make:
 
 
 def _reached(path: str, folder: str | Path) -> Entry:
-    if is_address(path) and not path.lower().startswith("file://"):
-        check_address(path)
+    if is_url(path) and not path.lower().startswith("file://"):
+        check_url(path)
         return object_entry(path)
     if isinstance(folder, Path):
         if path.lower().startswith("file://"):
@@ -175,9 +175,9 @@ def _reached(path: str, folder: str | Path) -> Entry:
                 raise InputError(f"{text(path)}: {error}") from None
         return file_entry(folder / path)
     # Whoever writes into a store shall not choose which files of this machine are opened.
-    if path.startswith("/") or is_address(path):
+    if path.startswith("/") or is_url(path):
         raise InputError(f"{text(path)}: a catalogue in a store names files beside it, or addresses")
-    return object_entry(join(folder, path))
+    return object_entry(join_url(folder, path))
 
 
 def row_id(value: object, column: str | None, where: str, number: int) -> str:
@@ -246,7 +246,7 @@ class _Column:
         except ImageError:
             raise
         except Exception as error:  # damaged files raise many kinds
-            raise ImageError(f"the catalogue cannot be read: {why(error)}") from None
+            raise ImageError(f"the catalogue cannot be read: {one_line(error)}") from None
         metadata = self._file.metadata
         self._name = name
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -295,7 +295,7 @@ class _Column:
         except Exception as error:  # damaged files raise many kinds
             at = self._first
             self._group = -1
-            self._broken = (group, at, f"the catalogue is damaged from row {at + 1} on: {why(error)}")
+            self._broken = (group, at, f"the catalogue is damaged from row {at + 1} on: {one_line(error)}")
             raise ImageError(self._broken[2]) from None
 
 

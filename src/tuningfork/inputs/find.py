@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .._utils.errors import InputError
 from .._utils.text import text
+from .._utils.urls import check_url, is_url, name_of
 from ..images.find import EXTENSIONS as PICTURES
 from ..tables.column_roles import Columns
-from .addresses import check_address, is_address, name_of
 from .archives import EXTENSIONS as ARCHIVES
 from .archives import PACKED, archive_entries, check_packed
 from .catalogues import EXTENSIONS as TABLES
@@ -37,8 +37,8 @@ def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> I
         If an input cannot be used as a whole.
     """
     for name in map(str, given):
-        if is_address(name):
-            check_address(name)
+        if is_url(name):
+            check_url(name)
         elif Path(name).is_dir():
             yield from _folder(Path(name))
             continue
@@ -49,7 +49,7 @@ def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> I
 
 def _named(name: str, columns: Columns) -> Iterator[Entry]:
     """What is told by its name, here or in a store."""
-    is_remote = is_address(name)
+    is_remote = is_url(name)
     suffix = Path(name_of(name)).suffix.lower()
     check_packed(name)
     if suffix in ARCHIVES and not name.endswith("/"):

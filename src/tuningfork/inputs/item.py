@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from .._utils.errors import InputError
+from .._utils.urls import public_url
 from ..tables.arrow import number_array, text_array
-from .addresses import public
 
 __all__ = ["SCHEMA", "Entry", "InputError", "entries_of", "table_of"]
 
@@ -63,7 +63,7 @@ class Entry:
     @property
     def identity(self) -> bytes:
         """All that tells these bytes from others, for a digest; an address may be signed anew."""
-        told = [self.id, self.kind, public(self.location), self.member, self.offset, self.size, self.stamp]
+        told = [self.id, self.kind, public_url(self.location), self.member, self.offset, self.size, self.stamp]
         if not math.isnan(self.radius):
             told.append(self.radius)
         return "\0".join(map(str, told)).encode("utf-8", "surrogateescape")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from .._utils.files import whole_file
-from .addresses import public
+from .._utils.urls import public_url
 from .item import SCHEMA, Entry, entries_of, table_of
 
 __all__ = ["Digest", "read_listing", "write_listing"]
@@ -54,7 +54,7 @@ def write_listing(entries: Iterable[Entry], file: Path) -> Digest:
     seen = digest.seen(entries)
     with whole_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         while block := list(islice(seen, ROWS)):
-            if any(public(entry.location) != entry.location for entry in block):
+            if any(public_url(entry.location) != entry.location for entry in block):
                 part.chmod(0o600)
             writer.write_table(table_of(block))
     return digest

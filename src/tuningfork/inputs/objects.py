@@ -8,9 +8,9 @@ from functools import partial
 
 from .._utils.errors import InputError
 from .._utils.text import text
+from .._utils.urls import check_url, is_url, name_of, public_url
 from ..images.find import EXTENSIONS as PICTURES
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .addresses import check_address, is_address, name_of, public
 from .byte_source import LocalSource, Source, Unreachable
 from .item import Entry
 from .store_errors import NotThere, Truncated, patiently
@@ -25,7 +25,7 @@ MAX_FOLDERS = 100_000
 def object_entry(address: str, size: int = -1, stamp: str = "") -> Entry:
     """An object of a store, called by its file's name; `path` is the address without its secrets."""
     stem = posixpath.splitext(name_of(address))[0]
-    return Entry(text(stem), text(public(address)), "object", address, size=size, stamp=stamp)
+    return Entry(text(stem), text(public_url(address)), "object", address, size=size, stamp=stamp)
 
 
 def remote_entries(address: str, other: Callable[[str], bool]) -> Iterator[Entry]:
@@ -45,8 +45,8 @@ def remote_entries(address: str, other: Callable[[str], bool]) -> Iterator[Entry
     InputError
         If the store cannot be read, or holds no picture here but others.
     """
-    check_address(address)
-    where = text(public(address))
+    check_url(address)
+    where = text(public_url(address))
     try:
         if not _is_folder(address):
             try:
@@ -113,7 +113,7 @@ def opened(location: str, stamp: str = "") -> Source:
     ImageError
         If its stamp is another one.
     """
-    return RemoteSource(location, stamp) if is_address(location) else LocalSource(location, stamp)
+    return RemoteSource(location, stamp) if is_url(location) else LocalSource(location, stamp)
 
 
 class RemoteSource:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .._utils.errors import TuningforkError
-from .._utils.retry import GivenUp, Passing, tried
+from .._utils.retry import RetriesExhausted, TransientError, retry
 from ..images.image import ImageError
 from .byte_source import CHANGED, Unreachable
 
 __all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "patiently", "timeout"]
 
 TRIES = 6
-#: Seconds before the second try; see `patience.tried`.
+#: Seconds before the second try; see `retry`.
 PAUSE = 0.25
 #: Seconds that one try may take in all; an object that stalls is given up then.
 TIMEOUT = 60.0
@@ -87,12 +87,12 @@ def patiently(attempt: Callable[[], T]) -> T:
         If all tries failed, or another one is of no use; the message tells how each of them ended.
     """
     try:
-        return tried(attempt, _passing, tries=TRIES, pause=PAUSE)
-    except GivenUp as error:
+        return retry(attempt, _passing, attempts=TRIES, delay=PAUSE)
+    except RetriesExhausted as error:
         raise Unreachable(f"cannot be read {error}") from None
 
 
-def _passing(error: Exception) -> Passing:
+def _passing(error: Exception) -> TransientError:
     """What another try may mend; else raises what is told of it."""
     if isinstance(error, ImageError):
         raise error
@@ -104,7 +104,7 @@ def _passing(error: Exception) -> Passing:
         raise ImageError(CHANGED) from None
     if not passes:
         raise Unreachable(f"cannot be read: {told}") from None
-    return Passing(told)
+    return TransientError(told)
 
 
 def _status(error: BaseException | None) -> int | None:

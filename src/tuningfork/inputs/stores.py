@@ -11,8 +11,8 @@ from html import unescape
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
+from .._utils.urls import split_url
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .addresses import split
 from .byte_source import CHANGED, Unreachable
 from .store_errors import HttpStatus, timeout
 
@@ -84,7 +84,7 @@ def store_of(address: str) -> Store:
     Unreachable
         If what it needs is not installed, or its configuration is wrong.
     """
-    scheme = {"gcs": "gs", "http": "https"}.get(split(address)[0], split(address)[0])
+    scheme = {"gcs": "gs", "http": "https"}.get(split_url(address)[0], split_url(address)[0])
     with _lock:
         key = (os.getpid(), scheme)
         if key not in _stores:
@@ -148,12 +148,12 @@ class _S3:
         self._fs.retries = 1
 
     def about(self, address: str) -> Found:
-        _, bucket, key = split(address)
+        _, bucket, key = split_url(address)
         told = _within_time(self._fs, self._fs._call_s3, "head_object", Bucket=bucket, Key=key)
         return Found(address, told["ContentLength"], told.get("ETag", ""))
 
     def page(self, folder: str, token: str) -> tuple[list[Found], list[str], str]:
-        _, bucket, prefix = split(folder)
+        _, bucket, prefix = split_url(folder)
         more = {"ContinuationToken": token} if token else {}
         told = _within_time(
             self._fs, self._fs._call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **more
@@ -164,7 +164,7 @@ class _S3:
         return found, [], told.get("NextContinuationToken", "") if told.get("IsTruncated") else ""
 
     def get(self, address: str, start: int | None, size: int, stamp: str) -> bytes:
-        _, bucket, key = split(address)
+        _, bucket, key = split_url(address)
         options = {"IfMatch": stamp} if stamp else {}
         if start is not None:
             options["Range"] = _range(start, size)
@@ -184,12 +184,12 @@ class _Google:
         self._fs = _filesystem("gs", use_listings_cache=False)
 
     def about(self, address: str) -> Found:
-        _, bucket, key = split(address)
+        _, bucket, key = split_url(address)
         told = _within_time(self._fs, self._fs._call, "GET", "b/{}/o/{}", bucket, key, json_out=True)
         return Found(address, int(told["size"]), str(told.get("generation", "")))
 
     def page(self, folder: str, token: str) -> tuple[list[Found], list[str], str]:
-        _, bucket, prefix = split(folder)
+        _, bucket, prefix = split_url(folder)
         options = {"prefix": prefix, "maxResults": PAGE, "fields": "nextPageToken,items(name,size,generation)"}
         options |= {"pageToken": token} if token else {}
         told = _within_time(self._fs, self._fs._call, "GET", "b/{}/o", bucket, json_out=True, **options)

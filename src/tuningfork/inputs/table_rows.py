@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .._utils.errors import InputError
-from .._utils.text import text
+from .._utils.text import one_line, text
 from ..tables import CatalogError, read_table
-from .byte_source import Source, Stream, Unreachable, why
+from .byte_source import Source, Stream, Unreachable
 
 __all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]
 
@@ -59,7 +59,7 @@ class ParquetRows:
         except Unreachable as error:
             raise InputError(f"{where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
-            raise InputError(f"{where}: cannot be read as Parquet: {why(error)}; is the file whole?") from None
+            raise InputError(f"{where}: cannot be read as Parquet: {one_line(error)}; is the file whole?") from None
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
         """See `Rows.rows`."""
@@ -74,7 +74,10 @@ class ParquetRows:
         except Unreachable as error:
             raise InputError(f"{self._where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
-            yield (), f"the table is damaged from row {number + 1} on, {expected - number} rows are lost: {why(error)}"
+            yield (
+                (),
+                f"the table is damaged from row {number + 1} on, {expected - number} rows are lost: {one_line(error)}",
+            )
 
 
 def _top(name: str, schema: pa.Schema) -> str:

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .._utils.text import one_line
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .byte_source import CHANGED, Source, why
+from .byte_source import CHANGED, Source
 from .tar import Damaged
 
 __all__ = ["ZipMember", "read_member", "zip_members"]
@@ -178,7 +179,7 @@ def read_member(source: Source, offset: int, packed: int, size: int, crc: int, m
         try:
             data = inflate.decompress(data, size + 1)
         except zlib.error as error:
-            raise ImageError(f"damaged: {why(error)}") from None
+            raise ImageError(f"damaged: {one_line(error)}") from None
     if len(data) != size:
         raise ImageError(f"damaged: {'more' if len(data) > size else 'fewer'} bytes than the archive's directory says")
     if zlib.crc32(data) != crc:

@@ -6,13 +6,13 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._utils.processes import child_environment, python_command
 from .campaign import Store
 from .database import TeachError
 from .export import export
@@ -95,7 +95,7 @@ class Training:
                     raise TeachError(f"{rows} galaxies have labels; label at least {LEAST} before a training")
                 run = self._new_run()
                 export(self.store, self.folder, run / LABELS, "kaggle")
-                words = [sys.executable, "-m", "tuningfork", *self._command(run)[1:]]
+                words = python_command("-m", "tuningfork", *self._command(run)[1:])
                 with open(run / LOG, "wb") as log:
                     log.write(f"$ {shlex.join(self._command(run))}\n".encode())
                     log.flush()
@@ -104,6 +104,7 @@ class Training:
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
+                        env=child_environment(),
                         # Held as long as the training lives, however we end.
                         pass_fds=[lock.fileno()] if fcntl else [],
                         # A terminal's Ctrl-C is for us; we tell the training.

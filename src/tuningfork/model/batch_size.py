@@ -99,7 +99,7 @@ def tuned(
 
     Raises
     ------
-    WorkerError, Died
+    WorkerError, WorkerCrash
         If the measuring process fails.
     """
     running = model.running if threads is None else {**model.running, "threads": threads}
@@ -109,7 +109,7 @@ def tuned(
     found = None if again else _remembered(file, key)
     if found is None:
         with closing(Worker(_Measuring(model.bundle, running))) as worker:
-            found = worker.do((key["views"], key["threads"], seconds), lambda _: None)
+            found = worker.run((key["views"], key["threads"], seconds), lambda _: None)
         # What cannot be remembered is measured again next time.
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def tuned(
 
 @dataclass(frozen=True)
 class _Measuring:
-    """What the measuring process does; see `workers.Job`."""
+    """What the measuring process does; see `processes.Job`."""
 
     bundle: Bundle
     running: Mapping[str, Any]

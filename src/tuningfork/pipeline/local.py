@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._utils.processes import Died, Worker, WorkerError, available_cores, work_through
+from .._utils.processes import Worker, WorkerCrash, WorkerError, available_cores, run_tasks
 from ..images.fits.framing import Framing
 from ..inputs import Opening
 from ..model.bundle import Bundle
@@ -31,7 +31,7 @@ def workers_for(rows: int) -> int:
 
 @dataclass(frozen=True)
 class PartJob:
-    """What a worker needs to know to do parts; see `workers.Job`."""
+    """What a worker needs to know to do parts; see `processes.Job`."""
 
     bundle: Bundle
     layout: Layout
@@ -92,7 +92,7 @@ def predict_parts(
         return
     running = {**model.running, "threads": execution.threads or 1}
     job = PartJob(model.bundle, layout, inference, readers, running, model.framing)
-    for answer in work_through(groups, [Worker(job) for _ in range(execution.workers)], _drive):
+    for answer in run_tasks(groups, [Worker(job) for _ in range(execution.workers)], _drive):
         if isinstance(answer, Part):
             yield answer
         else:
@@ -116,10 +116,10 @@ def _drive(worker: Worker, group: Group, tell: Callable[[int], None]) -> Iterato
 
         while True:
             try:
-                yield worker.do(task, hear)
+                yield worker.run(task, hear)
                 tell(len(task.entries) - told)
                 break
-            except Died as death:
+            except WorkerCrash as death:
                 deaths += 1
                 tell(-told)
                 told = 0
@@ -128,14 +128,14 @@ def _drive(worker: Worker, group: Group, tell: Callable[[int], None]) -> Iterato
                         f"part {task.number}: {deaths} processes ended over it, the last with {_cause(death)}; "
                         "is there enough memory? Try fewer --workers"
                     ) from None
-                if task.one_by_one and death.said:
+                if task.one_by_one and death.last_message:
                     reason = f"the process that read it ended with {_cause(death)}"
-                    task = replace(task, doomed={**task.doomed, death.said[1]: reason})
+                    task = replace(task, doomed={**task.doomed, death.last_message[1]: reason})
                 elif deaths > 1:
                     task = replace(task, one_by_one=True)
 
 
-def _cause(death: Died) -> str:
+def _cause(death: WorkerCrash) -> str:
     if death.exit_code is not None and death.exit_code < 0:
         note = "; out of memory?" if death.exit_code == -9 else ""
         return f"signal {-death.exit_code}{note}"

@@ -17,6 +17,7 @@ from .. import __version__
 from .._utils.errors import TuningforkError
 from .._utils.files import write_text
 from .._utils.processes import available_cores
+from .._utils.text import one_line
 from ..inputs import Digest, Entry, read_listing, write_listing
 
 __all__ = ["MANIFEST", "ManifestError", "Run", "open_run", "part_rows", "read_run"]
@@ -234,8 +235,7 @@ def read_run(folder: Path) -> Run:
     except FileNotFoundError:
         raise ManifestError(f"{file}: no such file; is it the folder of a prediction?") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        why = " ".join(str(error).split())
-        raise ManifestError(f"{file} cannot be read ({why}); delete {folder} to begin anew") from None
+        raise ManifestError(f"{file} cannot be read ({one_line(error)}); delete {folder} to begin anew") from None
     if run.rows < 1 or run.part_rows < 1:
         raise ManifestError(f"{file} is of no rows; delete {folder} to begin anew")
     return run

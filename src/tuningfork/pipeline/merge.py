@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
+from .._utils.text import one_line
 from ..tables import MAX_REPORTED, RowError, read_table, table_writer
 from .manifest import ManifestError, Run, read_run
 
@@ -106,8 +107,9 @@ def _read(run: Run, number: int) -> pa.Table:
     except FileNotFoundError:
         raise ManifestError(f"{run.part(number)} is missing; go on with --resume") from None
     except (OSError, pa.ArrowException) as error:
-        why = " ".join(str(error).split())
-        raise ManifestError(f"{run.part(number)} is damaged ({why}); delete it and go on with --resume") from None
+        raise ManifestError(
+            f"{run.part(number)} is damaged ({one_line(error)}); delete it and go on with --resume"
+        ) from None
     if len(table) != run.rows_of(number):
         raise ManifestError(
             f"{run.part(number)} has {len(table)} rows instead of {run.rows_of(number)}; delete it and go on "

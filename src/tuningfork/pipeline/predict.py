@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from .._utils.files import check_writable, lock, whole_file
-from .._utils.processes import Died, WorkerError, available_cores
+from .._utils.processes import WorkerCrash, WorkerError, available_cores
+from .._utils.urls import is_url
 from ..inputs import Columns, Entry, Opening, find_entries
-from ..inputs.addresses import is_address
 from ..inputs.files import file_entry
 from ..inputs.stores import REMOTE_THREADS
 from ..model.batch_size import tuned
@@ -240,13 +240,13 @@ def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
         return BATCH
     try:
         return tuned(model, views=views, threads=threads).batch
-    except (Died, WorkerError):
+    except (WorkerCrash, WorkerError):
         # It is slower, perhaps, and no reason not to predict.
         return BATCH
 
 
 def _is_remote(path: str | os.PathLike[str]) -> bool:
-    return is_address(str(path))
+    return is_url(str(path))
 
 
 class _Progress:

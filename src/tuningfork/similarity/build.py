@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .._utils.text import one_line
 from ..model.embeddings import COLUMN, Embedder, EmbeddingError, embedder_of
 from ..model.predictions import Predictions
 from ..tables import MAX_REPORTED, RowError
@@ -191,8 +192,9 @@ def _reading(file: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise SimilarError(f"{file}: no such file; check its name") from None
     except (OSError, pa.ArrowException) as error:
-        why = " ".join(str(error).split())
-        raise SimilarError(f"{file}: cannot be read as Parquet: {why}; predict to .parquet, or to a folder") from None
+        raise SimilarError(
+            f"{file}: cannot be read as Parquet: {one_line(error)}; predict to .parquet, or to a folder"
+        ) from None
 
 
 def _parquet_files(path: Path) -> list[Path]:

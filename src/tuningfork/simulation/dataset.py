@@ -19,6 +19,7 @@ from PIL import Image
 
 from .._utils.errors import TuningforkError
 from .._utils.files import beside, whole_file, write_text
+from .._utils.processes import available_cores
 from .galaxy import Galaxy, draw
 from .render import render
 from .volunteers import crowd, gz2, opinions
@@ -102,7 +103,7 @@ def simulate(
     SimulationError
         If a number is out of range, or the folder holds something else.
     """
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = available_cores() if workers is None else workers
     numbers = {"n": (n, 1), "seed": (seed, 0), "volunteers": (volunteers, 1), "workers": (workers, 1)}
     for name, (value, least) in numbers.items():
         if value < least:

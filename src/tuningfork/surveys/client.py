@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from .. import __version__
 from .._utils.errors import TuningforkError
-from .._utils.retry import GivenUp, Passing, tried
-from .._utils.urls import public
+from .._utils.retry import RetriesExhausted, TransientError, retry
+from .._utils.urls import public_url
 from ..images.image import ImageError
 from .cache import Cache
 
@@ -27,7 +27,7 @@ __all__ = ["MAX_BYTES", "RATE", "Answer", "Client", "Spoiled"]
 #: Requests a second to one host: what a person who looks at a page of thumbnails causes.
 RATE = 4.0
 TRIES = 5
-#: Seconds before the second try; see `patience.tried`.
+#: Seconds before the second try; see `retry`.
 PAUSE = 1.0
 #: Seconds for one answer from its request to its last byte, and for a sign of life.
 TIMEOUT, SILENCE = 120.0, 30.0
@@ -71,7 +71,7 @@ class Client:
     timeout : float
         Seconds for one try in all; `silence` without a byte end it too.
     tries : int
-        How often what may pass (429, 5xx, lost or cut answers) is tried; `pause` as in `patience.tried`.
+        How often what may pass (429, 5xx, lost or cut answers) is tried; `pause` as in `retry`.
     max_bytes : int
         A larger answer is an error.
     """
@@ -132,8 +132,8 @@ class Client:
             return read(answer), answer.data
 
         try:
-            found, data = tried(attempt, self._judged, tries=self._tries, pause=self._pause)
-        except GivenUp as error:
+            found, data = retry(attempt, self._judged, attempts=self._tries, delay=self._pause)
+        except RetriesExhausted as error:
             raise ImageError(f"{_host(address)}: no picture {error}") from None
         except ImageError as error:
             raise ImageError(f"{_host(address)}: {error}") from None
@@ -173,14 +173,14 @@ class Client:
                 raise TimeoutError
         return bytes(body[: at_most + 1])
 
-    def _judged(self, error: Exception) -> Passing:
+    def _judged(self, error: Exception) -> TransientError:
         import requests
         import urllib3
 
         if isinstance(error, ImageError):
             raise error
         if isinstance(error, Spoiled):
-            return Passing(str(error))
+            return TransientError(str(error))
         if isinstance(error, _Status):
             if error.status in (404, 410):
                 raise ImageError(f"no picture there (HTTP {error.status}{error.said})") from None
@@ -188,17 +188,17 @@ class Client:
                 raise ImageError(f"refused (HTTP {error.status}{error.said})") from None
             if error.wait > MAX_WAIT:
                 raise ImageError(f"busy (HTTP {error.status}), {_closed(error.wait)}") from None
-            return Passing(f"HTTP {error.status}", error.wait)
+            return TransientError(f"HTTP {error.status}", error.wait)
         if isinstance(error, requests.TooManyRedirects):
             raise ImageError(f"leads from address to address, more than {MAX_REDIRECTS} times") from None
         if isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError):
-            return Passing(f"no whole answer within {self._timeout:g} s, or no byte for {self._silence:g} s")
+            return TransientError(f"no whole answer within {self._timeout:g} s, or no byte for {self._silence:g} s")
         if isinstance(error, requests.exceptions.SSLError):
             raise ImageError("its certificate is not trusted") from None
         if isinstance(error, urllib3.exceptions.HTTPError | requests.exceptions.ChunkedEncodingError):
-            return Passing("the answer was cut")
+            return TransientError("the answer was cut")
         if isinstance(error, requests.ConnectionError):
-            return Passing("the connection failed")
+            return TransientError("the connection failed")
         if isinstance(error, requests.RequestException):
             # Their messages hold addresses with all their secrets.
             raise ImageError(f"cannot be asked ({type(error).__name__})") from None
@@ -262,7 +262,7 @@ def _session() -> Any:
 
 
 def _host(address: str) -> str:
-    return urlsplit(public(address)).netloc
+    return urlsplit(public_url(address)).netloc
 
 
 def _asked_to_wait(told: str) -> float:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from .._utils.errors import TuningforkError
 from .._utils.files import lock, whole_file
-from .._utils.threads import at_once
+from .._utils.threads import imap_unordered
 from ..images.image import ImageError
 from ..tables import RowError
 from .cutout import Cutout, SkySource
@@ -98,7 +98,7 @@ def make_cutouts(
     busy = CutoutError(f"another run is writing {folder}; wait for it, or name another folder")
     with lock(folder / ".lock", busy), closing(_journal(folder, what, resume)) as journal:
         todo = _Todo(wanted, journal, folder, FORMATS[format])
-        made = at_once(lambda errand: _made(errand, source, folder, pixels, format, quality), todo, threads)
+        made = imap_unordered(lambda errand: _made(errand, source, folder, pixels, format, quality), todo, threads)
         for done in made:
             journal.put(done)
             if progress:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from .._utils.urls import public
+from .._utils.urls import public_url
 from ..images.image import ImageError
 from .client import Answer, Client
 from .cutout import Cutout, Provenance
@@ -46,7 +46,7 @@ class PictureService:
         address = self._address_of(ra, dec, size, pixels)
 
         def read(answer: Answer) -> Cutout:
-            told = Provenance(self._name, self._layer, size / pixels, stamp(answer.time), public(address))
+            told = Provenance(self._name, self._layer, size / pixels, stamp(answer.time), public_url(address))
             return Cutout(picture_in(answer, pixels), told)
 
         return self._client.get(address, read)

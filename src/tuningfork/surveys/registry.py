@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .._utils.errors import TuningforkError
-from .._utils.urls import is_address, public
+from .._utils.urls import is_url, public_url
 from .client import Client
 from .cutout import SkySource
 
@@ -66,9 +66,9 @@ def open_source(
             return template(client or Client(), spec, layer or "")
         except ValueError as error:
             raise SourceError(str(error)) from None
-    if is_address(spec):
+    if is_url(spec):
         raise SourceError(
-            f"{public(spec)}: an address of a cutout server has the gaps {{ra}} and {{dec}}; or {SOURCES}"
+            f"{public_url(spec)}: an address of a cutout server has the gaps {{ra}} and {{dec}}; or {SOURCES}"
         )
     if Path(spec).exists() or any(sign in spec for sign in "*?[{"):
         return _mosaic(spec, layer, stretch)
@@ -94,7 +94,7 @@ def _sia(base: str, version: int, layer: str | None, stretch: str, client: Clien
     from .sia import SiaService
 
     if not base.startswith(("http://", "https://")):
-        raise SourceError(f"sia:{public(base)}: the address of the service's queries is expected: sia:https://…")
+        raise SourceError(f"sia:{public_url(base)}: the address of the service's queries is expected: sia:https://…")
     try:
         return SiaService(client, base, version=version, bands=_bands(layer), stretch=stretch)
     except ValueError as error:

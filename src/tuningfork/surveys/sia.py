@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from .._utils.urls import public
+from .._utils.urls import public_url
 from ..images.fits.bands import is_fits
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
@@ -96,7 +96,7 @@ class SiaService:
         chosen = _chosen(self._images(ra, dec, size), self._bands)
         answers = [self._fetched(image, ra, dec, size) for image in chosen]
         picture, warning = gridded([answer.data for answer in answers], ra, dec, size, pixels, self._framing)
-        address = public(chosen[len(chosen) // 2].address)
+        address = public_url(chosen[len(chosen) // 2].address)
         layer = ", ".join(self._bands or [image.title for image in chosen])
         time = stamp(max(answer.time for answer in answers))
         told = Provenance("sia", layer[:LAYER], size / pixels, time, address)
@@ -158,7 +158,7 @@ class SiaService:
 
 def _whole(address: str, base: str) -> str:
     if urlsplit(address).scheme not in ("http", "https"):
-        raise ImageError(f"an image at {public(address)[:100]!r}, which is no web address")
+        raise ImageError(f"an image at {public_url(address)[:100]!r}, which is no web address")
     return address
 
 

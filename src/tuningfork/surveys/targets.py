@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from .._utils.text import text
-from .._utils.urls import public
+from .._utils.urls import public_url
 from ..images.fits.framing import FRAME_RADII
 from ..inputs import Columns
 from ..inputs.catalogues import open_rows, row_id
@@ -118,7 +118,7 @@ def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterat
         If the table cannot be read, or it is not clear which columns are meant.
     """
     table, _ = open_rows(catalogue)
-    where = text(public(catalogue))
+    where = text(public_url(catalogue))
     chosen = choose_place(replace(columns, radius=frame.radius_column), table.schema, where)
     wanted = [chosen.right_ascension, chosen.declination, chosen.id, chosen.radius]
     names = [name for name in wanted if name is not None]

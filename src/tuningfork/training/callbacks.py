@@ -46,8 +46,8 @@ def callbacks_of(
         EarlyStopping(recipe.monitor, patience=recipe.patience, check_finite=True),
         _Report(run / "curves.csv", say, watch),
     ]
-    if recipe.average:
-        callbacks.append(WeightAveraging(avg_fn=warmed_average(recipe.average)))
+    if recipe.ema_decay:
+        callbacks.append(WeightAveraging(avg_fn=warmed_average(recipe.ema_decay)))
     return callbacks, best
 
 

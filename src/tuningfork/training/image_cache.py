@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .._utils.errors import TuningforkError
 from .._utils.files import default_cache as default_folder
 from .._utils.files import lock, whole_file, write_text
+from .._utils.processes import available_cores
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
@@ -95,7 +96,7 @@ def content_key(ids: Sequence[str], paths: Sequence[Path], progress: Callable[[i
             return b""
 
     whole = hashlib.sha256()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for done, (id_, part) in enumerate(zip(ids, pool.map(digest, paths), strict=True), 1):
             whole.update(id_.encode("utf-8", "surrogateescape") + b"\0" + part)
             if progress:
@@ -179,7 +180,7 @@ def _build(
     good = 0
     try:
         # Written from front to back, since pages of a map would count as this process's memory.
-        with open(building / "pictures.npy", "wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with open(building / "pictures.npy", "wb") as file, ThreadPoolExecutor(available_cores()) as pool:
             # As long as if all could be read.
             shape = (max(len(paths), 1), frame.size, frame.size, 3)
             write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import time
 import warnings
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from .. import __version__
 from .._utils.files import write_text
+from .._utils.processes import available_cores
 from ..images.preprocess import Preprocess
 from ..model.bundle import Bundle, Network, Outputs, write_bundle
 from ..model.model import Model
@@ -270,7 +270,7 @@ def train(
         "peak_memory_mb": peak_memory_mb(),
         "device": device,
         "processes": trainer.world_size,
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "versions": bundle.versions,
     })  # fmt: skip
     return replace(report, deviation=deviations, seconds=time.monotonic() - started)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from ..._utils.files import lock
+from ..._utils.processes import available_cores
 from ...training.initial.weights import check_start
 from ...training.join import TrainError, read_data
 from ...training.recipe import Recipe
@@ -318,6 +318,6 @@ def _importances(study: optuna.Study) -> dict[str, float]:
 
 
 def _hardware(threads: int) -> str:
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     used = f"{threads or cores} of {cores} cores"
     return f"{torch.cuda.get_device_name()}, {used}" if torch.cuda.is_available() else f"{used}, no GPU"

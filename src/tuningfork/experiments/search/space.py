@@ -56,7 +56,7 @@ def space_around(recipe: Recipe, sizes: Sequence[int] = ()) -> tuple[Dimension, 
     decay = (1e-3, 0.3) if recipe.optimizer == "adamw" else (1e-7, 1e-3)  # Adam's is added to the gradient
     zoom = recipe.augmentation.zoom
     light = recipe.augmentation.brightness
-    least = max(SMALLEST_SIZE, recipe.least_size)
+    least = max(SMALLEST_SIZE, recipe.min_size)
     sizes = sorted(set(sizes)) or sorted(
         {recipe.size, *(max(least, 8 * round(recipe.size * share / 8)) for share in (0.75, 1.25))}
     )
@@ -127,5 +127,5 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
         patience=scaled(recipe.patience),
         plateau_patience=scaled(recipe.plateau_patience),
         warmup_epochs=scaled(recipe.warmup_epochs),
-        average=min(_rounded(recipe.average ** (1 / share)), 0.9999) if recipe.average else 0.0,
+        ema_decay=min(_rounded(recipe.ema_decay ** (1 / share)), 0.9999) if recipe.ema_decay else 0.0,
     )

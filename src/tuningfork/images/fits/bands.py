@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.text import reason
+from ..._utils.text import one_line
 from ..image import MAX_FILE_BYTES, ImageError
 from .framing import Framing, Unit
 
@@ -163,7 +163,7 @@ def _unpacked(data: bytes) -> bytes:
         with gzip.open(io.BytesIO(data)) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise ImageError(f"damaged gzip file: {reason(error)}") from None
+        raise ImageError(f"damaged gzip file: {one_line(error)}") from None
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"unpacks to more than {MAX_FILE_BYTES} bytes, the most that are read")
     return data
@@ -180,7 +180,7 @@ def _told_as_damage() -> Iterator[None]:
     except MemoryError:
         raise ImageError("not enough memory to read it") from None
     except Exception as error:  # damaged files raise many kinds
-        raise ImageError(f"damaged FITS file: {reason(error)}") from None
+        raise ImageError(f"damaged FITS file: {one_line(error)}") from None
 
 
 def _image(hdus: Any, unit: Unit | None) -> Any:

@@ -21,8 +21,8 @@ from ray.data.datasource import ReadTask
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ... import __version__
+from ..._utils.urls import is_url
 from ...inputs import Entry, Opening
-from ...inputs.addresses import is_address
 from ...inputs.stores import REMOTE_THREADS
 from ...model.image_reader import Read, Reading
 from ...model.model import Model
@@ -342,7 +342,7 @@ def _read_together(reading: Reading, entries: Sequence[Entry]) -> list[Read]:
     lots = [
         [(entry, _opening().prepare(entry)) for entry in entries[at : at + LOT]] for at in range(0, len(entries), LOT)
     ]
-    remote = is_address(entries[0].location)
+    remote = is_url(entries[0].location)
     with ThreadPoolExecutor(REMOTE_THREADS if remote else FETCHING) as pool:
         told = pool.map(lambda lot: [read_entry(reading, *row) for row in lot], lots)
         return [one for lot in told for one in lot]

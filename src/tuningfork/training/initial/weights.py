@@ -63,7 +63,7 @@ def adapted(recipe: Recipe, start: str | Path | None) -> Recipe:
         network=network.architecture,
         network_options=dict(before.get("network_options", {})),
         hidden=before.get("hidden", 0),
-        least_size=before.get("least_size", recipe.least_size),
+        min_size=before.get("min_size", recipe.min_size),
         crop=seen.crop,
         size=seen.size,
     )

@@ -1,4 +1,4 @@
-"""How the documents are built: `sh scripts/docs`. Nothing is fetched."""
+"""Sphinx configuration; `sh scripts/docs` builds the documents without network access."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ copyright = author
 version = release = tuningfork.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "notebooks"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "api", "commands", "notebooks"]
 source_suffix = {".md": "markdown", ".ipynb": "notebook"}
 exclude_patterns = ["_build", "_ext"]
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -1,4 +1,4 @@
-"""The reference of commands, written from the command line's own definition whenever the documents are built."""
+"""The reference of commands, written from the definition of the command line whenever the documents are built."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["all_commands", "reference", "setup"]
 
 HEAD = """# Commands
 
-Written from what each command says under `--help`. Exit codes of all: 0 all well, 1 failed, 2 wrong usage, 3 done but
-some rows failed, 130 interrupted.
+Made from the help of each command. Exit codes of all commands: 0 all well, 1 failed, 2 wrong usage, 3 done but some
+rows failed, 130 interrupted.
 """
 
 
@@ -41,9 +41,9 @@ def reference() -> str:
 
 
 def _section(name: str, command: Any) -> str:
-    said, _, examples = inspect.cleandoc(command.help).partition("Examples:")
+    description, _, examples = inspect.cleandoc(command.help).partition("Examples:")
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
-    parts = [f"\n## tuningfork {name}\n", said.strip() + "\n"]
+    parts = [f"\n## tuningfork {name}\n", description.strip() + "\n"]
     if lines:
         parts.append("```console\n" + "".join(f"$ {line}\n" for line in lines) + "```\n")
     panels: dict[str, list[Any]] = {}
@@ -62,15 +62,15 @@ def _row(parameter: Any) -> str:
         names = f"`{parameter.metavar or parameter.name}`"
     else:
         names = ", ".join(f"`{name}`" for name in sorted((*parameter.opts, *parameter.secondary_opts), key=len))
-    told, default = (parameter.help or "").strip(), parameter.default
+    text, default = (parameter.help or "").strip(), parameter.default
     if isinstance(default, Enum):
-        told += " One of " + ", ".join(f"`{choice.value}`" for choice in type(default)) + "."
+        text += " One of " + ", ".join(f"`{choice.value}`" for choice in type(default)) + "."
     if parameter.required:
-        told += " *Required.*"
-    elif "[default:" not in told and isinstance(default, str | int | float | Path) and default is not False:
-        told += f" Default: `{getattr(default, 'value', default)}`."
+        text += " *Required.*"
+    elif "[default:" not in text and isinstance(default, str | int | float | Path) and default is not False:
+        text += f" Default: `{getattr(default, 'value', default)}`."
     # A bar would end the table's cell; braces and brackets are none of Markdown's here.
-    return f"| {names} | {_plain(told)} |\n"
+    return f"| {names} | {_plain(text)} |\n"
 
 
 def _plain(text: str) -> str:

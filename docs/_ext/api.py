@@ -26,8 +26,8 @@ SECTIONS = {
 
 HEAD = """# Python
 
-The public names of `tuningfork`; everything else may change. Arrays are NumPy's. Every error that the package raises derives from
-`TuningforkError`, and its message names the remedy.
+The public names of `tuningfork`; everything else may change. Arrays are NumPy's. Every error that the package raises
+derives from `TuningforkError`, and its message names the remedy.
 """
 
 

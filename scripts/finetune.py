@@ -76,7 +76,7 @@ def alternating(pictures: list[Path], seed: int) -> list[Path]:
 def arms(model: str, size: int, seed: int) -> dict[str, Recipe]:
     """The trainings that are compared, by name."""
     tuned = adapted(load_recipe("finetune"), model).changed(seed=seed, size=size or None)
-    scratch = tuned.changed(start="", body_rate=1.0, frozen_norms=False, min_steps=2 * tuned.min_steps)
+    scratch = tuned.changed(init="", body_rate=1.0, frozen_norms=False, min_steps=2 * tuned.min_steps)
     return {
         "fine-tuned": tuned,
         "frozen": tuned.changed(body_rate=0.0),
@@ -88,7 +88,7 @@ def judge(result: Path, labels: Path, recipe: Recipe, test: list[Path], args: ar
     """Train, predict the test pictures, write what was right."""
     run = args.output / "runs" / result.stem
     report = train(
-        labels, [args.pictures], run, recipe, resume=True, start=args.model if recipe.start else None,
+        labels, [args.pictures], run, recipe, resume=True, init=args.model if recipe.init else None,
         cache=args.output / "cache", workers=0, threads=args.threads,
         say=lambda line: print(f"{result.stem}: {line}", flush=True) if not line.startswith("epoch") else None,
     )  # fmt: skip

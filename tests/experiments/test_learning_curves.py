@@ -29,7 +29,7 @@ from tuningfork.votes.label_table import read_votes
 from tuningfork.votes.tree import Tree
 
 NAME = "mobilenetv3_small_050"
-RECIPE = Recipe(network=NAME, start="imagenet", size=32, validation=0.25, test=0.1)
+RECIPE = Recipe(network=NAME, init="imagenet", size=32, validation=0.25, test=0.1)
 
 
 def points(tree: Tree, count: int, seed: int) -> Points:
@@ -131,9 +131,9 @@ def start(tmp_path, gz2: Tree):
 @pytest.mark.slow
 def test_the_command_measures_draws_and_keeps_the_features(folder, start, tmp_path) -> None:
     recipe = tmp_path / "small.toml"
-    recipe.write_text(f'network = "{NAME}"\nstart = "imagenet"\nsize = 32\nvalidation = 0.25\n')
+    recipe.write_text(f'network = "{NAME}"\ninit = "imagenet"\nsize = 32\nvalidation = 0.25\n')
     words = ["study", "labour", "--images", folder, "--labels", folder / "training_solutions_rev1.csv"]
-    words += ["--start", start, "--recipe", recipe, "-o", tmp_path / "out", "-n", 5, "-n", 10, "-n", 9999]
+    words += ["--init", start, "--recipe", recipe, "-o", tmp_path / "out", "-n", 5, "-n", 10, "-n", 9999]
     words += ["--seeds", 2, "--order", "random", "--order", "ranked"]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output

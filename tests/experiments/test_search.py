@@ -62,7 +62,7 @@ class Trainer:
         call = len(self.recipes)
         self.recipes.append(recipe)
         run.mkdir(parents=True)
-        (run / "run.json").write_text(json.dumps({"recipe": recipe.to_dict(), "began_with": "scratch"}))
+        (run / "run.json").write_text(json.dumps({"recipe": recipe.to_dict(), "initial_weights": "scratch"}))
         (run / "best.ckpt").write_text("large")
         if call in self.at:
             self.at[call](run)
@@ -297,8 +297,8 @@ def test_what_is_wrong_before_the_training_ends_the_search(seek, galaxies, tmp_p
     train.at = {0: refuse}
     with pytest.raises(TrainError, match="no such network"):
         seek(train)
-    with pytest.raises(TrainError, match="--start"):
-        seek(Trainer(), "b", recipe=recipe.changed(start="weights.tflite"))
+    with pytest.raises(TrainError, match="--init"):
+        seek(Trainer(), "b", recipe=recipe.changed(init="weights.tflite"))
 
 
 def test_a_hopeless_trial_is_pruned(seek):

@@ -1,4 +1,4 @@
-"""Foreign sources: each tells what its labels mean, none teaches on a galaxy that is judged."""
+"""AuxiliaryData sources: each tells what its labels mean, none teaches on a galaxy that is judged."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ pytest.importorskip("tuningfork.training")
 import tuningfork
 from tuningfork.images.read import read_image
 from tuningfork.simulation import simulate
-from tuningfork.training.auxiliary.config import SourceError, Tell, load_sources
-from tuningfork.training.auxiliary.dataset import SAME_AT_ANY_SCALE, read_foreign
-from tuningfork.training.auxiliary.loss import ForeignLoss
+from tuningfork.training.auxiliary.config import AuxiliaryTarget, SourceError, load_sources
+from tuningfork.training.auxiliary.dataset import SAME_AT_ANY_SCALE, read_auxiliary
+from tuningfork.training.auxiliary.loss import AuxiliaryLoss
 from tuningfork.training.dataset import EpochSampler
-from tuningfork.training.join import TrainError, read_data
+from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import candidate_loss, vote_loss
 from tuningfork.training.losses import (
     candidate_cost,
@@ -81,7 +81,7 @@ def other(galaxies, tmp_path):
 
 @pytest.fixture(scope="module")
 def data(galaxies):
-    return read_data(labels_of(galaxies / "own"), [images_of(galaxies / "own")], TREE, RECIPE)
+    return read_training_set(labels_of(galaxies / "own"), [images_of(galaxies / "own")], TREE, RECIPE)
 
 
 def ids_of(folder):
@@ -89,23 +89,23 @@ def ids_of(folder):
 
 
 def read(path, data, cache=None):
-    return read_foreign(load_sources(path, TREE), data, TREE, RECIPE, cache)
+    return read_auxiliary(load_sources(path, TREE), data, TREE, RECIPE, cache)
 
 
 def test_labels_of_a_scheme_of_its_own(other, data):
     ids = ids_of(other)
     rows = [[id_, "ab?"[i % 3]] for i, id_ in enumerate(ids)]
     tell = '[[source.tells]]\nkind = "labels"\ncolumn = "kind"\nleave_out = ["?"]\n'
-    foreign = read(write_source(other, tell, ["id", "kind"], rows), data)
-    assert foreign.labels == (("a", "b"),)
-    assert len(foreign.dataset()) == sum(kind != "?" for _, kind in rows)
+    auxiliary = read(write_source(other, tell, ["id", "kind"], rows), data)
+    assert auxiliary.labels == (("a", "b"),)
+    assert len(auxiliary.dataset()) == sum(kind != "?" for _, kind in rows)
     told = {
-        path.rsplit("/", 1)[-1][:-4]: row for path, row in zip(foreign.galaxies[0].paths, foreign.told, strict=True)
+        path.rsplit("/", 1)[-1][:-4]: row for path, row in zip(auxiliary.galaxies[0].paths, auxiliary.told, strict=True)
     }
     for id_, kind in rows:
         if kind != "?":
             np.testing.assert_array_equal(told[id_], [kind == "a", kind == "b"])
-    picture, row = foreign.dataset()[0, 3]
+    picture, row = auxiliary.dataset()[0, 3]
     assert picture.shape == (3, 32, 32)
     assert row.shape == (2,)
 
@@ -116,9 +116,9 @@ def test_a_class_label_is_an_inequality_on_votes(other, data):
         '[[source.tells]]\nkind = "classes"\ncolumn = "c"\nignores = ["odd"]\nor_class = ["irregular"]\n'
         '[source.tells.means]\n0 = ["completely_round"]\n4 = ["barred_spiral", "unbarred_spiral"]\n'
     )
-    foreign = read(write_source(other, tell, ["id", "c"], [[ids[0], 0], [ids[1], 4], [ids[2], 9]]), data)
+    auxiliary = read(write_source(other, tell, ["id", "c"], [[ids[0], 0], [ids[1], 4], [ids[2], 9]]), data)
     keys = [rule.key for rule in TREE.classes]
-    round_, spiral = foreign.told
+    round_, spiral = auxiliary.told
     assert {keys[i] for i in np.flatnonzero(round_[:C])} == {"completely_round", "irregular"}
     assert {keys[i] for i in np.flatnonzero(spiral[:C])} == {"barred_spiral", "unbarred_spiral", "irregular"}
     least = dict(zip(TREE.columns, round_[C:], strict=True))
@@ -128,7 +128,7 @@ def test_a_class_label_is_an_inequality_on_votes(other, data):
     least = dict(zip(TREE.columns, spiral[C:], strict=True))
     assert least["Class4.1"] == np.float32(0.619)
     assert least["Class3.1"] == least["Class3.2"] == 0
-    assert ["9" in error.reason for error in foreign.errors if error.column == "c"] == [True]
+    assert ["9" in error.reason for error in auxiliary.errors if error.column == "c"] == [True]
 
 
 def test_counts_keep_the_fractions_and_the_volunteers(other, data, galaxies):
@@ -138,12 +138,12 @@ def test_counts_keep_the_fractions_and_the_volunteers(other, data, galaxies):
     rows = [[f"o{id_}", *row, 40] for id_, row in zip(table.ids, conditional, strict=True)]
     rows[1][-1] = ""  # unknown: no count can be told
     tell = '[[source.tells]]\nkind = "counts"\ncolumns = "x*_fraction"\ntotal = "n"\n'
-    foreign = read(write_source(other, tell, header, rows), data)
-    assert len(foreign.told) == len(rows) - 1
-    np.testing.assert_allclose(foreign.told[:, TREE.slices[0]].sum(1), 40, rtol=1e-5)
-    back = votes.conditional_from_counts(foreign.told.astype(float), TREE)
-    where = np.array([list(table.ids).index(path.rsplit("/", 1)[-1][1:-4]) for path in foreign.galaxies[0].paths])
-    asked = ~np.isnan(back) & (foreign.told > 1e-3)
+    auxiliary = read(write_source(other, tell, header, rows), data)
+    assert len(auxiliary.told) == len(rows) - 1
+    np.testing.assert_allclose(auxiliary.told[:, TREE.slices[0]].sum(1), 40, rtol=1e-5)
+    back = votes.conditional_from_counts(auxiliary.told.astype(float), TREE)
+    where = np.array([list(table.ids).index(path.rsplit("/", 1)[-1][1:-4]) for path in auxiliary.galaxies[0].paths])
+    asked = ~np.isnan(back) & (auxiliary.told > 1e-3)
     np.testing.assert_allclose(back[asked], conditional[where][asked], atol=1e-5)
 
 
@@ -168,10 +168,10 @@ def test_a_judged_galaxy_teaches_nothing(galaxies, data, tmp_path):
             [trained[0], "a", ""], ["copy", "b", ""]]  # fmt: skip
     tell = '[[source.tells]]\nkind = "labels"\ncolumn = "kind"\n'
     path = write_source(tmp_path, 'same_as = "kaggle"\n' + tell, ["id", "kind", "kaggle"], rows)
-    foreign = read(path, data)
-    left = {p.rsplit("/", 1)[-1].split(".")[0] for p in foreign.galaxies[0].paths}
+    auxiliary = read(path, data)
+    left = {p.rsplit("/", 1)[-1].split(".")[0] for p in auxiliary.galaxies[0].paths}
     assert left == {"zoomed", trained[0], "copy"}
-    assert foreign.about[0]["in_validation_or_test"] == 3
+    assert auxiliary.about[0]["in_validation_or_test"] == 3
     text = path.read_text("utf-8").replace("same_as", "any_scale = true\nsame_as")
     path.write_text(text, "utf-8")
     cache = tmp_path / "cache"
@@ -222,10 +222,10 @@ def test_bad_rows_are_named_and_the_rest_teaches(other, data):
     ids = ids_of(other)
     (other / "images" / f"{ids[0]}.jpg").write_bytes(b"not a picture")
     rows = [[id_, "ab"[i % 2]] for i, id_ in enumerate(ids)] + [[ids[1], "b"]]  # one ID, two labels
-    foreign = read(write_source(other, '[[source.tells]]\nkind = "labels"\ncolumn = "k"\n', ["id", "k"], rows), data)
-    assert {error.id for error in foreign.errors} == {ids[0], ids[1]}
-    assert len(foreign.told) == len(ids) - 2
-    assert any("more than one row" in error.reason for error in foreign.errors)
+    auxiliary = read(write_source(other, '[[source.tells]]\nkind = "labels"\ncolumn = "k"\n', ["id", "k"], rows), data)
+    assert {error.id for error in auxiliary.errors} == {ids[0], ids[1]}
+    assert len(auxiliary.told) == len(ids) - 2
+    assert any("more than one row" in error.reason for error in auxiliary.errors)
 
 
 def test_a_file_of_sources_that_is_none(tmp_path):
@@ -287,9 +287,9 @@ def test_thresholds_cost_only_what_is_missing():
 
 
 def test_nothing_told_costs_nothing_and_weights_are_proportions():
-    tells = (Tell("teacher", 1.0), Tell("labels", 0.5, column="k"))
+    tells = (AuxiliaryTarget("teacher", 1.0), AuxiliaryTarget("labels", 0.5, column="k"))
     torch.manual_seed(0)
-    loss = ForeignLoss(tells, (0, 3), TREE, 8, 0.1)
+    loss = AuxiliaryLoss(tells, (0, 3), TREE, 8, 0.1)
     features, answers, classes = torch.randn(6, 8), torch.randn(6, A), torch.randn(6, C)
 
     def cost(told):
@@ -341,7 +341,7 @@ def test_a_training_learns_from_them_and_is_resumed(galaxies, named, tmp_path):
 
     with pytest.raises(OSError, match="power"):
         train(*args, tmp_path / "cut", recipe, sources=named, threads=1, workers=0, watch=stop)
-    with pytest.raises(TrainError, match="other foreign sources"):
+    with pytest.raises(TrainError, match="other auxiliary sources"):
         train(*args, tmp_path / "cut", recipe, threads=1, workers=0, resume=True)
     with pytest.raises(TrainError, match="another teacher"):
         train(*args, tmp_path / "cut", recipe, sources=named, teacher="fast", threads=1, workers=0, resume=True)

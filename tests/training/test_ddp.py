@@ -25,7 +25,7 @@ from tuningfork.model.bundle import open_bundle
 from tuningfork.simulation import simulate
 from tuningfork.tables import RowError
 from tuningfork.training import train as fit
-from tuningfork.training.dataset import EpochSampler, Galaxies, Targets, loader
+from tuningfork.training.dataset import EpochSampler, GalaxyDataset, Targets, loader
 from tuningfork.training.join import TrainError
 from tuningfork.training.lightning_module import candidate_loss, rmse_loss, vote_loss
 from tuningfork.training.recipe import Recipe
@@ -67,7 +67,9 @@ def test_a_batch_of_all_processes_is_the_batch_of_one(count, world, share, shuff
 
 
 def test_two_loaders_see_every_galaxy_once_an_epoch():
-    data = Galaxies([Path()] * 37, Targets(np.zeros((37, 37), np.float32), np.zeros((37, 7), np.float32)), Preprocess())
+    data = GalaxyDataset(
+        [Path()] * 37, Targets(np.zeros((37, 37), np.float32), np.zeros((37, 7), np.float32)), Preprocess()
+    )
     loaders = [loader(data, batch=8, shuffle=False, workers=0, rank=rank, world=2) for rank in range(2)]
     rows = [row for each in loaders for _, row in each.sampler]
     assert sorted(rows) == list(range(37))
@@ -215,7 +217,7 @@ def test_both_ways_end_cleanly_and_once(runs):
         result = json.loads((run.folder / "result.json").read_text())
         assert result["processes"] == (1 if name == "one" else 2)
         assert result["epochs"] == 2
-        assert json.loads((run.folder / "run.json").read_text())["began_with"] == "scratch"
+        assert json.loads((run.folder / "run.json").read_text())["initial_weights"] == "scratch"
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from tuningfork.simulation import simulate
 from tuningfork.training.export_onnx import halved, to_onnx, with_features
 from tuningfork.training.initial.from_onnx import EXACT, recovered
 from tuningfork.training.initial.tflite import unfold_batch_norm
-from tuningfork.training.initial.weights import adapted, begin, check_start, credit, digest, is_model
+from tuningfork.training.initial.weights import adapted, begin, check_init, credit, digest, is_model
 from tuningfork.training.join import TrainError
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.network import MorphologyNetwork
@@ -150,7 +150,7 @@ def test_a_network_that_is_not_the_bundles_is_told(bundle):
 
 
 def begun(folder, tree, **changes):
-    recipe = replace(adapted(load_recipe("finetune"), folder), **changes)
+    recipe = adapted(load_recipe("finetune"), folder).changed(**changes)
     torch.manual_seed(0)
     network = MorphologyNetwork(recipe.network, tree, task=recipe.task, hidden=recipe.hidden)
     said = []
@@ -161,7 +161,7 @@ def begun(folder, tree, **changes):
 def test_the_recipe_takes_network_crop_and_size_from_the_model(folder):
     recipe = adapted(load_recipe("finetune"), folder)
     assert (recipe.network, recipe.size, recipe.crop, recipe.hidden) == ("test_resnet", SIZE, 0.6, 8)
-    check_start(recipe, folder)
+    check_init(recipe, folder)
     assert adapted(Recipe(), folder) == Recipe()
 
 
@@ -188,15 +188,15 @@ def test_the_last_layer_is_new_for_another_tree_or_other_outputs(folder, bundle,
 
 def test_other_recipes_and_no_model_are_told(folder, tmp_path):
     tuned = adapted(load_recipe("finetune"), folder)
-    for recipe, start, said in (
+    for recipe, init, said in (
         (Recipe(), folder, "begins from scratch; to begin with a model take --recipe finetune"),
-        (Recipe(start="a.tflite"), folder, "begins with the weights of a.tflite; to begin"),
-        (tuned, None, "begins with a trained model; name it with --start default"),
+        (Recipe(init="a.tflite"), folder, "begins with the weights of a.tflite; to begin"),
+        (tuned, None, "begins with a trained model; name it with --init default"),
         (tuned.changed(network="resnet18"), folder, "its network is not resnet18"),
         (tuned, tmp_path / "no", "neither a model .* nor a file of weights"),
     ):
         with pytest.raises(TrainError, match=said):
-            check_start(recipe, start)
+            check_init(recipe, init)
     assert [is_model(x) for x in ("default", folder, None, tmp_path / "no")] == [True, True, False, False]
 
 
@@ -286,7 +286,7 @@ def test_own_labels_from_training_to_evaluation(galaxies, classes, bundle, tmp_p
     recipe = tmp_path / "quick.toml"
     recipe.write_text('base = "finetune"\n' + "".join(f"{key} = {value}\n" for key, value in QUICK.items()))
     images = galaxies / "images_training_rev1"
-    words = ["train", "--start", folder, "--recipe", recipe, "--images", images, "--labels", labels, "-o",
+    words = ["train", "--init", folder, "--recipe", recipe, "--images", images, "--labels", labels, "-o",
              tmp_path / "run", "--epochs", 1, "--workers", 0, "--threads", 1, "--no-cache"]  # fmt: skip
 
     def run(*words, code=0):
@@ -301,8 +301,8 @@ def test_own_labels_from_training_to_evaluation(galaxies, classes, bundle, tmp_p
     assert made.tree == class_tree(["disc", "smooth"])
     assert (made.licence, made.attribution) == ("MIT", ("someone",))
     about = json.loads((tmp_path / "run/run.json").read_text())
-    assert about["start_sha256"] == bundle.sha256
-    assert about["began_with"] == "small"
+    assert about["init_sha256"] == bundle.sha256
+    assert about["initial_weights"] == "small"
     assert about["recipe"]["tree"] == "labels"
     assert about["recipe"]["epochs"] == 1
     # To go on with the same command is no other training; with another model it is.
@@ -334,8 +334,8 @@ def test_a_folder_for_each_class_trains_too(galaxies, classes, bundle, tmp_path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(file)
     folder = write_bundle(bundle, tmp_path / "small")
-    recipe = replace(adapted(load_recipe("finetune"), folder), **QUICK)
-    report = train(None, [tmp_path / "D"], tmp_path / "run", recipe, start=folder, workers=0)
+    recipe = adapted(load_recipe("finetune"), folder).changed(**QUICK)
+    report = train(None, [tmp_path / "D"], tmp_path / "run", recipe, init=folder, workers=0)
     assert not report.errors
     labels = dict(line.split(",") for line in (tmp_path / "run/labels.csv").read_text().splitlines()[1:])
     assert labels == truth
@@ -346,9 +346,9 @@ def test_a_folder_for_each_class_trains_too(galaxies, classes, bundle, tmp_path)
 def test_a_tree_of_votes_may_be_learned_too(galaxies, bundle, gz2, tmp_path):
     """The model's own tree, more of the same: the first epoch begins where the model was."""
     folder = write_bundle(bundle, tmp_path / "small")
-    recipe = replace(adapted(load_recipe("finetune"), folder), **QUICK, learning_rate=1e-9, dropout=0.0)
+    recipe = adapted(load_recipe("finetune"), folder).changed(**QUICK, learning_rate=1e-9, dropout=0.0)
     labels = galaxies / "training_solutions_rev1.csv"
-    report = train(labels, [galaxies / "images_training_rev1"], tmp_path / "run", recipe, start=folder, workers=0)
+    report = train(labels, [galaxies / "images_training_rev1"], tmp_path / "run", recipe, init=folder, workers=0)
     made, batch = open_bundle(report.bundle), pictures()
     assert made.tree == gz2
     np.testing.assert_allclose(told(made, batch), told(bundle, batch), rtol=0.02, atol=0.01)

@@ -26,7 +26,7 @@ from tuningfork.images.read import read_image
 from tuningfork.simulation import draw, render, simulate
 from tuningfork.training import image_cache as cache_module
 from tuningfork.training import join as sources
-from tuningfork.training.dataset import Galaxies, Targets, augmented
+from tuningfork.training.dataset import GalaxyDataset, Targets, augmented
 from tuningfork.training.image_cache import (
     SIDES,
     CacheError,
@@ -36,7 +36,7 @@ from tuningfork.training.image_cache import (
     frame_side,
     pack,
 )
-from tuningfork.training.join import read_data
+from tuningfork.training.join import read_training_set
 from tuningfork.training.recipe import Augmentation, Recipe
 from tuningfork.training.split import near_duplicates, signature
 
@@ -365,14 +365,16 @@ def test_two_that_build_at_once_build_one(paths, tmp_path):
 
 
 def _data(galaxies, recipe, gz2, cache):
-    return read_data(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe, cache)
+    return read_training_set(
+        galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe, cache
+    )
 
 
 def _views(data, recipe, gz2):
     targets = Targets.of(data.cumulative, gz2)
     where = (data.packed.file, data.packed_rows) if data.packed else None
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
-    return Galaxies(data.paths, targets, preprocess, recipe.augmentation, recipe.seed, where)
+    return GalaxyDataset(data.paths, targets, preprocess, recipe.augmentation, recipe.seed, where)
 
 
 def test_training_sees_the_same_frames_with_and_without(galaxies, tmp_path, gz2):
@@ -425,8 +427,8 @@ def test_duplicates_and_bad_pictures_are_found_alike(tmp_path, gz2):
     rows = [f"{number + 100}," + ",".join(map(str, rng.random(37))) for number in range(24)]
     (tmp_path / "labels.csv").write_text("\n".join([",".join(["GalaxyID", *gz2.columns]), *rows]))
     recipe = Recipe(size=32, validation=0.2)
-    plain = read_data(tmp_path / "labels.csv", [folder], gz2, recipe)
-    through = read_data(tmp_path / "labels.csv", [folder], gz2, recipe, tmp_path / "cache")
+    plain = read_training_set(tmp_path / "labels.csv", [folder], gz2, recipe)
+    through = read_training_set(tmp_path / "labels.csv", [folder], gz2, recipe, tmp_path / "cache")
     # 100 to 102 have a twin each; that of 103 has lost its own.
     assert plain.duplicates == through.duplicates == 6
     assert plain.errors == through.errors

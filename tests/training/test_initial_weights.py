@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 
 from tuningfork.simulation import simulate
 from tuningfork.training.initial import weights as start_module
-from tuningfork.training.initial.weights import begin, check_start
+from tuningfork.training.initial.weights import begin, check_init
 from tuningfork.training.join import TrainError
 from tuningfork.training.network import MorphologyNetwork
 from tuningfork.training.recipe import Recipe
 from tuningfork.training.train import train
 
 NAME = "mobilenetv3_small_050"
-RECIPE = Recipe(network=NAME, start="imagenet", size=32, epochs=1, batch=16, views=1, validation=0.2)
+RECIPE = Recipe(network=NAME, init="imagenet", size=32, epochs=1, batch=16, views=1, validation=0.2)
 
 
 def weights(name=NAME, seed=1, **options):
@@ -80,7 +80,7 @@ def test_the_head_of_a_vgg_is_left_out(gz2, tmp_path):
     everything = weights("vgg11")
     expected = {key: value for key, value in everything.items() if key.startswith("features")}
     save_file(everything, tmp_path / "w.safetensors")
-    begin(network, Recipe(network="vgg11", start="imagenet"), tmp_path / "w.safetensors", [], print)
+    begin(network, Recipe(network="vgg11", init="imagenet"), tmp_path / "w.safetensors", [], print)
     found = network.body.state_dict()
     assert set(found) == set(expected)
     assert all(torch.equal(found[key], expected[key]) for key in found)
@@ -91,18 +91,18 @@ def test_pickles_are_refused_by_name(tmp_path, suffix):
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(b"")
     with pytest.raises(TrainError, match="never from pickles"):
-        check_start(RECIPE, path)
+        check_init(RECIPE, path)
 
 
 def test_other_weights_than_the_recipes_are_refused(tmp_path):
-    check_start(RECIPE, tmp_path / "any.safetensors")
-    check_start(RECIPE, None)
+    check_init(RECIPE, tmp_path / "any.safetensors")
+    check_init(RECIPE, None)
     with pytest.raises(TrainError, match=r"begins with a\.tflite"):
-        check_start(RECIPE.changed(start="a.tflite"), tmp_path / "b.tflite")
+        check_init(RECIPE.changed(init="a.tflite"), tmp_path / "b.tflite")
     with pytest.raises(TrainError, match="begins from scratch"):
-        check_start(Recipe(), tmp_path / "b.safetensors")
-    with pytest.raises(TrainError, match="give that file with --start"):
-        check_start(RECIPE.changed(start="a.tflite"), None)
+        check_init(Recipe(), tmp_path / "b.safetensors")
+    with pytest.raises(TrainError, match="give that file with --init"):
+        check_init(RECIPE.changed(init="a.tflite"), None)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_without_a_net_it_says_so_soon_and_begins_from_scratch(network, monkeypa
     assert time.monotonic() - started < 10
     assert len(said) == 1
     assert said[0].startswith(f"no ImageNet weights of {NAME} (")
-    assert said[0].endswith("it begins from scratch; --start FILE.safetensors names a local file")
+    assert said[0].endswith("it begins from scratch; --init FILE.safetensors names a local file")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert [timeout <= 10 for _, timeout in hub.asked] == [True]
     assert constants.HF_HUB_OFFLINE is False  # as it was
@@ -185,7 +185,7 @@ def test_a_network_without_published_weights_says_so(gz2, monkeypatch, name):
     monkeypatch.setattr(start_module, "get_session", lambda: Hub())
     said = []
     network = MorphologyNetwork(name, gz2)
-    assert begin(network, Recipe(network=name, start="imagenet"), None, [], said.append) == "scratch"
+    assert begin(network, Recipe(network=name, init="imagenet"), None, [], said.append) == "scratch"
     assert "no published weights" in said[0]
 
 
@@ -199,13 +199,13 @@ def test_a_training_begins_with_the_file_and_notes_it(tmp_path, file):
 
     galaxies = simulate(tmp_path / "sim", 40, seed=4, workers=1)
     place = galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"]
-    train(*place, tmp_path / "run", RECIPE, workers=0, start=file)
+    train(*place, tmp_path / "run", RECIPE, workers=0, init=file)
     told = json.loads((tmp_path / "run/run.json").read_text())
-    assert told["start_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert told["began_with"] == "weights.safetensors"
-    assert json.loads((tmp_path / "run/result.json").read_text())["began_with"] == "weights.safetensors"
+    assert told["init_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert told["initial_weights"] == "weights.safetensors"
+    assert json.loads((tmp_path / "run/result.json").read_text())["initial_weights"] == "weights.safetensors"
     # To go on needs no weights, but other ones are refused.
     train(*place, tmp_path / "run", RECIPE, workers=0, resume=True)
     save_file({"x": torch.from_numpy(np.zeros(1))}, file)
     with pytest.raises(TrainError, match="was begun with other weights"):
-        train(*place, tmp_path / "run", RECIPE, workers=0, resume=True, start=file)
+        train(*place, tmp_path / "run", RECIPE, workers=0, resume=True, init=file)

@@ -18,7 +18,7 @@ import timm
 
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.network import MorphologyNetwork
-from tuningfork.training.recipe import BETTER, Augmentation, Recipe, RecipeError, builtin_recipes, load_recipe
+from tuningfork.training.recipe import IMPROVEMENTS, Augmentation, Recipe, RecipeError, builtin_recipes, load_recipe
 from tuningfork.votes.tree import load_tree
 
 NAMES = builtin_recipes()
@@ -68,9 +68,9 @@ def test_a_recipe_says_command_hardware_time_and_score_on_top(name):
     if name in BASES:
         assert "Hardware" in told
     else:
-        begins = load_recipe(name).start
-        start = " --start default" if begins == "model" else " --start" if begins.endswith(".tflite") else ""
-        assert told.startswith(f"tuningfork train --recipe {name}{start} ")
+        begins = load_recipe(name).init
+        init = " --init default" if begins == "model" else " --init" if begins.endswith(".tflite") else ""
+        assert told.startswith(f"tuningfork train --recipe {name}{init} ")
         for option in ("--images images_training_rev1", "--labels training_solutions_rev1.csv", "-o run"):
             assert option in told
     for word in ("hardware", "time" if name not in BASES or name.startswith("fair") else "hours", "score"):
@@ -104,7 +104,7 @@ def test_the_papers_settings(name):
         rotation=(0, 90), flip=True, shift=0.1, zoom=(1, 1), brightness=(0.9, 1.2)
     )
     assert (recipe.ema_decay, recipe.views) == (0, 1)
-    assert recipe.start == ("" if recipe.network in ("dai_tong", "galaxy_se_resnet") else "imagenet")
+    assert recipe.init == ("" if recipe.network in ("dai_tong", "galaxy_se_resnet") else "imagenet")
     assert recipe.precision == "32-true"
     if recipe.task == "votes":
         assert (recipe.output, recipe.loss, recipe.monitor) == ("sigmoid", "rmse", "val_rmse")
@@ -120,7 +120,7 @@ def test_the_papers_settings(name):
 def test_the_papers_recipes_differ_in_little(name):
     recipe = load_recipe(name)
     same = load_recipe(f"paper/{recipe.task}")
-    free = ("network", "drop_path", "start", "size", "min_size")
+    free = ("network", "drop_path", "init", "size", "min_size")
     assert same.changed(**{key: getattr(recipe, key) for key in free}) == recipe
 
 
@@ -129,7 +129,7 @@ def test_the_fair_recipes_are_alike_for_every_network(name):
     recipe, same = load_recipe(name), load_recipe("fair/votes")
     free = ("network", "precision", "drop_path", "task", "min_size")
     assert same.changed(**{key: getattr(recipe, key) for key in free}) == recipe
-    assert recipe.start == ""
+    assert recipe.init == ""
     assert recipe.patience >= recipe.epochs  # every network has the whole schedule
 
 
@@ -137,29 +137,29 @@ def test_the_fair_recipes_are_alike_for_every_network(name):
 
 
 @pytest.mark.parametrize("name", ["paper/votes-efficientnet-b0", "paper/classes-vgg-16"])
-@pytest.mark.parametrize("choice", BETTER)
+@pytest.mark.parametrize("choice", IMPROVEMENTS)
 def test_one_better_choice_changes_its_keys_alone(name, choice):
     before = load_recipe(name)
-    after = before.better([choice])
+    after = before.improved([choice])
     changed = {f.name for f in fields(Recipe) if getattr(before, f.name) != getattr(after, f.name)}
-    assert changed == {key for key, value in BETTER[choice].items() if getattr(before, key) != value}
+    assert changed == {key for key, value in IMPROVEMENTS[choice].items() if getattr(before, key) != value}
     assert changed or (choice, before.task) == ("tree", "classes")
-    assert {key: getattr(after, key) for key in BETTER[choice]} == BETTER[choice]
+    assert {key: getattr(after, key) for key in IMPROVEMENTS[choice]} == IMPROVEMENTS[choice]
 
 
 def test_all_better_choices_together_and_none():
     recipe = load_recipe("paper/votes")
-    assert recipe.better([]) == recipe
-    every = recipe.better(BETTER)
+    assert recipe.improved([]) == recipe
+    every = recipe.improved(IMPROVEMENTS)
     assert (every.output, every.optimizer, every.schedule, every.ema_decay > 0, every.views) == (
         "tree", "adamw", "cosine", True, 8,
     )  # fmt: skip
-    assert recipe.better(["ema", "ema"]) == recipe.better(["ema"])
+    assert recipe.improved(["ema", "ema"]) == recipe.improved(["ema"])
 
 
 def test_a_choice_that_is_none_of_ours_is_refused():
     with pytest.raises(RecipeError, match=r"'eam' is none of our better choices: tree, adamw, cosine, ema, views"):
-        load_recipe("paper/votes").better(["tree", "eam"])
+        load_recipe("paper/votes").improved(["tree", "eam"])
 
 
 # ------------------------------------------------------------------ recipes that stand on others

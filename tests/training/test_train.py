@@ -12,8 +12,8 @@ from tuningfork.images.read import read_image
 from tuningfork.model.bundle import open_bundle
 from tuningfork.model.model import Model
 from tuningfork.simulation import draw, render, simulate
-from tuningfork.training.dataset import EpochSampler, Galaxies, Targets, augmented, loader
-from tuningfork.training.join import TrainError, read_data
+from tuningfork.training.dataset import EpochSampler, GalaxyDataset, Targets, augmented, loader
+from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import candidate_loss, vote_loss
 from tuningfork.training.network import MorphologyNetwork, cumulative_from_logits
 from tuningfork.training.recipe import Augmentation, Recipe, RecipeError, builtin_recipes, load_recipe
@@ -93,7 +93,7 @@ def test_training_and_predicting_prepare_a_picture_alike(galaxies):
     paths = sorted((galaxies / "images_training_rev1").iterdir())[:8]
     preprocess = Preprocess(crop=0.5, size=48)
     targets = Targets(np.zeros((8, 37), np.float32), np.zeros((8, 7), np.float32))
-    batch = next(iter(loader(Galaxies(paths, targets, preprocess), batch=8, shuffle=False, workers=0)))[0].numpy()
+    batch = next(iter(loader(GalaxyDataset(paths, targets, preprocess), batch=8, shuffle=False, workers=0)))[0].numpy()
     model = Model(open_bundle())
     model.bundle = type(model.bundle)(
         **{**model.bundle.__dict__, "networks": (type(model.bundle.networks[0])(b"", preprocess, ""),)}
@@ -136,7 +136,7 @@ def test_zoom_and_light_do_what_they_say():
 def test_views_depend_on_epoch_and_row_alone(galaxies):
     paths = sorted((galaxies / "images_training_rev1").iterdir())[:4]
     targets = Targets(np.zeros((4, 37), np.float32), np.zeros((4, 7), np.float32))
-    data = Galaxies(paths, targets, Preprocess(size=32), Augmentation(), seed=3)
+    data = GalaxyDataset(paths, targets, Preprocess(size=32), Augmentation(), seed=3)
     assert torch.equal(data[(5, 2)][0], data[(5, 2)][0])
     assert not torch.equal(data[(5, 2)][0], data[(6, 2)][0])
 
@@ -278,7 +278,7 @@ def test_another_tree_trains_and_predicts_alike(galaxies, tmp_path, recipe):
 
 def test_rows_and_pictures_that_do_not_meet_are_reported(with_gaps, galaxies, gz2, recipe):
     folder, paths = with_gaps(galaxies / "images_training_rev1", kept=40, broken=3, unknown="999999")
-    data = read_data(galaxies / "training_solutions_rev1.csv", [folder], gz2, recipe)
+    data = read_training_set(galaxies / "training_solutions_rev1.csv", [folder], gz2, recipe)
     assert len(data.ids) == 39
     reasons = {error.id: error.reason for error in data.errors}
     assert reasons["999999"] == "no row of this ID in the label table"
@@ -290,7 +290,7 @@ def test_rows_and_pictures_that_do_not_meet_are_reported(with_gaps, galaxies, gz
 def test_nothing_in_common_is_said(galaxies, tmp_path, gz2, recipe):
     (tmp_path / "a.jpg").write_bytes(next((galaxies / "images_training_rev1").iterdir()).read_bytes())
     with pytest.raises(TrainError, match="named by their ID"):
-        read_data(galaxies / "training_solutions_rev1.csv", [tmp_path], gz2, recipe)
+        read_training_set(galaxies / "training_solutions_rev1.csv", [tmp_path], gz2, recipe)
 
 
 def test_an_unknown_network_names_near_ones(gz2):
@@ -299,12 +299,12 @@ def test_an_unknown_network_names_near_ones(gz2):
 
 
 def test_a_recipe_that_starts_from_a_file_asks_for_it(galaxies, tmp_path):
-    recipe = Recipe(network="mobilenetv2_100", start="weights.tflite", size=32, epochs=1)
-    with pytest.raises(TrainError, match="--start"):
+    recipe = Recipe(network="mobilenetv2_100", init="weights.tflite", size=32, epochs=1)
+    with pytest.raises(TrainError, match="--init"):
         _train(galaxies, tmp_path / "run", recipe, workers=0)
     (tmp_path / "weights.tflite").write_bytes(b"not a network")
     with pytest.raises(TrainError, match=r"weights\.tflite"):
-        _train(galaxies, tmp_path / "run2", recipe, workers=0, start=tmp_path / "weights.tflite")
+        _train(galaxies, tmp_path / "run2", recipe, workers=0, init=tmp_path / "weights.tflite")
 
 
 @pytest.mark.slow
@@ -313,7 +313,7 @@ def test_a_network_learns_what_is_there_to_learn(tmp_path, gz2):
     galaxies = simulate(tmp_path / "sim", 600, seed=11)
     recipe = Recipe(network="mobilenetv3_small_050", size=48, epochs=12, batch=32, ema_decay=0.9, views=1)
     report = _train(galaxies, tmp_path / "run", recipe, workers=1)
-    data = read_data(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe)
+    data = read_training_set(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe)
     test, known = data.rows("test"), data.cumulative
     mean = np.sqrt(np.mean((known[data.rows("train")].mean(0) - known[test]) ** 2))
     told = Model(open_bundle(report.bundle)).predict([data.paths[row] for row in test]).cumulative

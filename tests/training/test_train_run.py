@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from tuningfork.model.model import Model
 from tuningfork.simulation import simulate
 from tuningfork.training import train as fit
 from tuningfork.training.dataset import Targets
-from tuningfork.training.join import TrainError, read_data
+from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import MorphologyModule, candidate_loss, rmse_loss, vote_loss
 from tuningfork.training.network import cumulative_from_logits
 from tuningfork.training.recipe import Recipe
@@ -53,7 +54,9 @@ def _train(galaxies, run, recipe=RECIPE, **options):
 
 
 def _data(galaxies, gz2, recipe=RECIPE, cache=None):
-    return read_data(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe, cache)
+    return read_training_set(
+        galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe, cache
+    )
 
 
 def with_labels(galaxies, file, change):
@@ -212,7 +215,7 @@ def test_the_classes_alone_learn_of_decided_galaxies(galaxies, gz2, tmp_path):
     recipe = KINDS["classes"]
     labels = with_labels(galaxies, tmp_path / "l.csv", lambda v: np.where(np.arange(37) >= 17, np.nan, v))
     images = [galaxies / "images_training_rev1"]
-    both, alone = (read_data(labels, images, gz2, recipe.changed(task=task)) for task in ("both", "classes"))
+    both, alone = (read_training_set(labels, images, gz2, recipe.changed(task=task)) for task in ("both", "classes"))
     classes = votes.classify(both.cumulative, gz2)
     assert (classes == votes.Status.UNDECIDED).any()
     assert alone.ids == tuple(id_ for id_, c in zip(both.ids, classes, strict=True) if c >= 0)
@@ -232,7 +235,7 @@ def test_an_empty_class_and_a_class_of_one_are_noted(galaxies, gz2, tmp_path):
         return values
 
     labels = with_labels(galaxies, tmp_path / "l.csv", change)
-    data = read_data(labels, [galaxies / "images_training_rev1"], gz2, RECIPE)
+    data = read_training_set(labels, [galaxies / "images_training_rev1"], gz2, RECIPE)
     notes = data.warnings(gz2)
     assert any(note.startswith("no galaxy has class 0 (completely round") for note in notes)
     assert any("class 1" in note and "1 in all, is absent from: validation, test" in note for note in notes)
@@ -242,7 +245,7 @@ def test_an_empty_class_and_a_class_of_one_are_noted(galaxies, gz2, tmp_path):
 def test_no_class_at_all_is_an_error_for_the_classes_alone(galaxies, gz2, tmp_path):
     labels = with_labels(galaxies, tmp_path / "l.csv", np.zeros_like)
     with pytest.raises(TrainError, match="no galaxy of the train part has votes that decide a class"):
-        read_data(labels, [galaxies / "images_training_rev1"], gz2, KINDS["classes"])
+        read_training_set(labels, [galaxies / "images_training_rev1"], gz2, KINDS["classes"])
 
 
 @pytest.mark.parametrize("packing", [False, True])
@@ -252,7 +255,7 @@ def test_reading_tells_how_far_it_is(galaxies, tmp_path, gz2, packing):
     for _ in range(2):
         told = []
         cache = tmp_path / "cache" if packing else None
-        read_data(*place, gz2, RECIPE, cache, lambda *counts, told=told: told.append(counts))
+        read_training_set(*place, gz2, RECIPE, cache, lambda *counts, told=told: told.append(counts))
         assert {total for _, total in told} == {60}
         assert told[0] == (1, 60)
         assert told[-1] == (60, 60)
@@ -285,7 +288,7 @@ def test_a_terminal_sees_how_far_the_reading_is(galaxies, tmp_path, monkeypatch,
 def test_blank_votes_alone_are_an_error(galaxies, gz2, tmp_path):
     labels = with_labels(galaxies, tmp_path / "l.csv", lambda values: np.full_like(values, np.nan))
     with pytest.raises(TrainError, match="every vote is blank"):
-        read_data(labels, [galaxies / "images_training_rev1"], gz2, RECIPE)
+        read_training_set(labels, [galaxies / "images_training_rev1"], gz2, RECIPE)
 
 
 def test_a_tree_without_classes_has_none_to_learn(galaxies, tmp_path):
@@ -329,7 +332,7 @@ def test_tensorboard_that_is_not_there_is_told_before_the_work(galaxies, tmp_pat
         raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available.")
 
     monkeypatch.setattr(fit, "TensorBoardLogger", absent)
-    monkeypatch.setattr(fit, "read_data", None)
+    monkeypatch.setattr(fit, "read_training_set", None)
     arguments = ["train", "--images", str(galaxies / "images_training_rev1"), "--labels",
                  str(galaxies / "training_solutions_rev1.csv"), "-o", str(tmp_path / "run"),
                  "--tensorboard"]  # fmt: skip
@@ -385,7 +388,7 @@ def test_a_run_leaves_what_another_program_needs(runs, galaxies, gz2, kind):
     result = json.loads((folder / "result.json").read_text("utf-8"))
     assert result["format"] == "tuningfork-run"
     assert (result["network"], result["task"], result["size"], result["seed"]) == (recipe.network, recipe.task, 32, 0)
-    assert (result["epochs"], result["epochs_planned"], result["began_with"]) == (2, 2, "scratch")
+    assert (result["epochs"], result["epochs_planned"], result["initial_weights"]) == (2, 2, "scratch")
     assert result["best_epoch"] == report.best_epoch in (1, 2)
     curves = Curves(folder / "curves.csv")
     assert [row["epoch"] for row in curves.rows] == [1, 2]
@@ -401,7 +404,7 @@ def test_a_run_leaves_what_another_program_needs(runs, galaxies, gz2, kind):
     assert result["deviation"]["float32"] < 1e-3
     told = json.loads((folder / "run.json").read_text("utf-8"))
     assert Recipe.from_dict(told["recipe"]) == recipe
-    assert told["began_with"] == "scratch"
+    assert told["initial_weights"] == "scratch"
     data = _data(galaxies, gz2, recipe)
     assert told["pictures_sha256"] == data.pictures_sha256
     assert result["counts"] == data.counts(gz2)

@@ -378,7 +378,7 @@ def test_only_one_training_at_a_time_and_it_can_be_stopped(trainable, tmp_path, 
             training.start()
     while "epoch 1" not in first.status()["log"]:
         assert first.status()["state"] == "running"
-    assert first.status()["log"].startswith("$ tuningfork train --start fast")
+    assert first.status()["log"].startswith("$ tuningfork train --init fast")
     first.stop()
     assert first.status()["state"] == "stopped"
     assert second.status()["state"] == "none"
@@ -426,7 +426,7 @@ def test_the_command_that_is_printed():
     assert words == [
         "tuningfork",
         "train",
-        "--start",
+        "--init",
         "default",
         "--images",
         "p",
@@ -497,7 +497,7 @@ def test_votes_answers_and_manifest_by_command(folder, run, tmp_path, store):
     votes = tmp_path / "votes.csv"
     told = run("label", folder, *database, "--export", votes, code=3)  # two pictures were left out
     assert f"{votes}: 4 galaxies" in told.stdout
-    assert f"tuningfork train --start fast --images {folder} --labels {votes} -o run --tree gz2" in told.stdout
+    assert f"tuningfork train --init fast --images {folder} --labels {votes} -o run --tree gz2" in told.stdout
     assert "failed:" in told.stderr
     assert "torn.jpg (torn)" in told.stderr
     run("lint", votes)

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from ..images.preprocess import Preprocess
-from ..training.dataset import Galaxies, Targets, TimedLoader, loader
+from ..training.dataset import GalaxyDataset, Targets, TimedLoader, loader
 from ..training.image_cache import content_key, frame_side, pack
 from ..training.lightning_module import MorphologyModule
 from ..training.malloc import keep_freed_memory
@@ -71,7 +71,7 @@ def _timed(batches: TimedLoader, learn: Callable[[Batch], None], batch: int, sec
 
 
 class _Repeated(Dataset[Any]):
-    """Another data set again and again; its rows are asked for as `Galaxies` wants it, or by their number."""
+    """Another data set again and again; its rows are asked for as `GalaxyDataset` wants it, or by their number."""
 
     def __init__(self, data: Dataset[Any], count: int, *, epochs: bool) -> None:
         self.data, self.count, self.epochs = data, count, epochs
@@ -146,7 +146,7 @@ def _ours(
     tree = load_tree(recipe.tree)
     side = frame_side(recipe.size, recipe.crop, paths)
     packed = pack(paths, content_key([path.stem for path in paths], paths), side, cache)
-    data = Galaxies(
+    data = GalaxyDataset(
         paths,
         _targets(len(paths), tree),
         Preprocess(crop=recipe.crop, size=recipe.size),

@@ -57,7 +57,7 @@ def search(
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Once they are over, no further trial begins.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals; trainings keep the recipe's.")] = 0,
-    start: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
+    init: Annotated[Path | None, typer.Option(help="The file of weights that the recipe begins with.")] = None,
     cache: CacheOption = None,
     no_cache: NoCacheOption = False,
     workers: WorkersOption = 1,
@@ -79,7 +79,7 @@ def search(
 
         tuningfork train --images pictures --labels votes.csv -o run --recipe search/best.toml
     """
-    must_exist([*images, labels, *([start] if start else [])])
+    must_exist([*images, labels, *([init] if init else [])])
     with trouble("the same command goes on where it was"), progress_bar("reading pictures") as progress:
         with libraries("a search", "study"):
             from ..experiments.search.run import search as seek
@@ -91,7 +91,7 @@ def search(
         words += ["--epochs", epochs] if epochs else []
         for each in size or ():
             words += ["--size", each]
-        words += ["--seed", seed, *(["--start", start] if start else [])]
+        words += ["--seed", seed, *(["--init", init] if init else [])]
         found = seek(
             labels,
             images,
@@ -102,7 +102,7 @@ def search(
             sizes=size or (),
             minutes=minutes,
             seed=seed,
-            start=start,
+            init=init,
             cache=cache_folder(cache, no_cache),
             workers=workers,
             threads=threads,

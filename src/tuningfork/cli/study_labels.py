@@ -20,8 +20,8 @@ def labour(
     images: Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")],
     labels: Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the study.")],
-    start: Annotated[
-        Path, typer.Option(help="Weights that never saw these labels, as for `train --start`; or a bundle's folder.")
+    init: Annotated[
+        Path, typer.Option(help="Weights that never saw these labels, as for `train --init`; or a bundle's folder.")
     ],
     recipe: Annotated[str, typer.Option(help="Whose network, size, crop and split: a name, or a TOML file.")] = (
         "mobilenetv2"
@@ -44,12 +44,12 @@ def labour(
 
     Examples:
 
-        tuningfork study labour --images pictures --labels votes.csv --start mobilenet_v2.tflite -o labour
+        tuningfork study labour --images pictures --labels votes.csv --init mobilenet_v2.tflite -o labour
 
-        tuningfork study labour --images pictures --labels votes.csv --start run/bundle -o labour \\
+        tuningfork study labour --images pictures --labels votes.csv --init run/bundle -o labour \\
             --order random --order ranked -n 50 -n 100 -n 200 --seeds 10
     """
-    must_exist([*images, labels, start, *([split] if split else [])])
+    must_exist([*images, labels, init, *([split] if split else [])])
     with trouble("the same command keeps the features"):
         try:
             import torch
@@ -65,7 +65,7 @@ def labour(
             images,
             output,
             load_recipe(recipe),
-            start,
+            init,
             split=split,
             seeds=seeds,
             **({"numbers": number} if number else {}),

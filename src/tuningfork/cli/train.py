@@ -78,7 +78,7 @@ def train(
             help="A shipped recipe's name, or a TOML file.  [default: efficientnet_b0; from a model, finetune]"
         ),
     ] = None,
-    start: Annotated[
+    init: Annotated[
         Path | None, typer.Option(help="What to begin with: a model's name or folder, or the recipe's file of weights.")
     ] = None,
     sources: Annotated[
@@ -123,7 +123,7 @@ def train(
 ) -> None:
     """Train a network on pictures and votes; blank columns cost nothing. Needs `tuningfork[train]`.
 
-    With --start and a model's name, that model is adapted to another tree, or to your own classes, from a few hundred
+    With --init and a model's name, that model is adapted to another tree, or to your own classes, from a few hundred
     labels: a table of ID and label, or a folder for each class. `run/bundle` then tells them, as any other model does.
 
     Examples:
@@ -132,13 +132,13 @@ def train(
 
         tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run --resume
 
-        tuningfork train --images pictures --labels votes.csv -o run --recipe mobilenetv2 --start weights.tflite
+        tuningfork train --images pictures --labels votes.csv -o run --recipe mobilenetv2 --init weights.tflite
 
-        tuningfork train --start default --images pictures --labels classes.csv -o run
+        tuningfork train --init default --images pictures --labels classes.csv -o run
 
-        tuningfork train --start default --images folder-of-class-folders -o run
+        tuningfork train --init default --images folder-of-class-folders -o run
 
-        tuningfork train --images pictures --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --better ema
+        tuningfork train --images pictures --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --improve ema
 
         tuningfork train --images pictures --labels votes.csv -o run --devices 4 --strategy ddp
 
@@ -151,15 +151,15 @@ def train(
             from ..training.initial.weights import adapted, is_model
             from ..training.recipe import load_recipe
             from ..training.train import train as fit
-        if start and not is_model(start):
-            must_exist([start])
+        if init and not is_model(init):
+            must_exist([init])
         chosen = (
-            adapted(load_recipe(recipe or ("finetune" if is_model(start) else "efficientnet_b0")), start)
+            adapted(load_recipe(recipe or ("finetune" if is_model(init) else "efficientnet_b0")), init)
             .changed(
                 network=network, size=size, crop=crop, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold
             )
             .changed(tree=tree, min_steps=0 if epochs else None)
-            .better(better or ())
+            .improved(better or ())
         )
         report = fit(
             labels,
@@ -168,7 +168,7 @@ def train(
             chosen,
             name=name,
             resume=resume,
-            start=start,
+            init=init,
             sources=sources,
             teacher=teacher,
             cache=cache_folder(cache, no_cache),

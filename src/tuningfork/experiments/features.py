@@ -17,8 +17,8 @@ from ..images.read import read_image
 from ..labelling.acquisition import hellinger
 from ..model.bundle import open_bundle
 from ..model.model import Model
-from ..training.initial.weights import begin, check_start
-from ..training.join import Data
+from ..training.initial.weights import begin, check_init
+from ..training.join import TrainingSet
 from ..training.malloc import keep_freed_memory
 from ..training.network import MorphologyNetwork
 from ..training.recipe import Recipe
@@ -33,9 +33,9 @@ _BATCH = 64
 
 
 def backbone_features(
-    data: Data,
+    data: TrainingSet,
     recipe: Recipe,
-    start: Path,
+    init: Path,
     file: Path,
     say: Callable[[str], None] = lambda line: None,
 ) -> NDArray[np.float32]:
@@ -43,8 +43,8 @@ def backbone_features(
 
     Parameters
     ----------
-    start : Path
-        First weights as `tuningfork train --start` takes them, for the recipe's network; or a bundle's folder,
+    init : Path
+        First weights as `tuningfork train --init` takes them, for the recipe's network; or a bundle's folder,
         whose features are used if it gives them, else the roots of its predicted fractions.
     file : Path
         A .npz file to keep them in; found there, of the same pictures and weights, they are not computed again.
@@ -56,15 +56,15 @@ def backbone_features(
     TrainError, BundleError
         If the weights cannot be used.
     """
-    bundle = open_bundle(start) if start.is_dir() else None
+    bundle = open_bundle(init) if init.is_dir() else None
     if bundle is not None and bundle.training.get("labels_sha256") == data.labels_sha256:
         raise StudyError(
-            f"{start}: this model learned from these very labels, so they cannot be hidden from it; "
+            f"{init}: this model learned from these very labels, so they cannot be hidden from it; "
             "name weights that never saw them"
         )
     if bundle is None:
-        check_start(recipe, start)
-    weights = bundle.sha256 if bundle is not None else hashlib.sha256(start.read_bytes()).hexdigest()
+        check_init(recipe, init)
+    weights = bundle.sha256 if bundle is not None else hashlib.sha256(init.read_bytes()).hexdigest()
     used = [] if bundle is not None else [recipe.network, recipe.network_options, recipe.crop, recipe.size]
     key = json.dumps([data.pictures_sha256, data.ids, weights, used, VIEWS], sort_keys=True)
     if file.exists():
@@ -72,7 +72,7 @@ def backbone_features(
             if str(kept["key"]) == key:
                 say(f"{file}: features of {len(data.ids)} galaxies, as they were computed before")
                 return kept["features"].astype(np.float32)
-    batches = _of_network(data, recipe, start, say) if bundle is None else _of_bundle(data, Model(bundle))
+    batches = _of_network(data, recipe, init, say) if bundle is None else _of_bundle(data, Model(bundle))
     found = []
     for number, batch in enumerate(batches, 1):
         found.append(batch.astype(np.float16))
@@ -85,7 +85,9 @@ def backbone_features(
 
 
 @torch.inference_mode()
-def _of_network(data: Data, recipe: Recipe, start: Path, say: Callable[[str], None]) -> Iterator[NDArray[np.float32]]:
+def _of_network(
+    data: TrainingSet, recipe: Recipe, init: Path, say: Callable[[str], None]
+) -> Iterator[NDArray[np.float32]]:
     keep_freed_memory()
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
 
@@ -95,14 +97,14 @@ def _of_network(data: Data, recipe: Recipe, start: Path, say: Callable[[str], No
         return preprocess.scaled(turned)
 
     network = MorphologyNetwork(recipe.network, load_tree(recipe.tree), options=recipe.network_options)
-    begin(network, recipe, start, ((torch.from_numpy(views(i)),) for i in range(0, len(data.paths), _BATCH)), say)
+    begin(network, recipe, init, ((torch.from_numpy(views(i)),) for i in range(0, len(data.paths), _BATCH)), say)
     body = network.body.eval().to(memory_format=torch.channels_last)
     for first in range(0, len(data.paths), _BATCH):
         seen = torch.from_numpy(views(first)).contiguous(memory_format=torch.channels_last)
         yield body(seen).numpy().reshape(len(VIEWS), -1, body.num_features).swapaxes(0, 1)
 
 
-def _of_bundle(data: Data, model: Model) -> Iterator[NDArray[np.float32]]:
+def _of_bundle(data: TrainingSet, model: Model) -> Iterator[NDArray[np.float32]]:
     for first in range(0, len(data.paths), _BATCH):
         pictures = [read_image(path).rgb for path in data.paths[first : first + _BATCH]]
         turned = []

@@ -24,7 +24,7 @@ from .runs import Run, read_run
 
 __all__ = ["FoldPlan", "FoldRow", "fold_table", "load_fold_plan", "run_folds", "write_fold_table"]
 
-_ROW_KEYS = {"name", "what", "recipe", "start", "sources", "teacher", "mean_of", "views", "seeds"}
+_ROW_KEYS = {"name", "what", "recipe", "init", "sources", "teacher", "mean_of", "views", "seeds"}
 _FIGURES = ("rmse_complete", "rmse_known", "accuracy", "macro_f1")
 
 
@@ -38,7 +38,7 @@ class FoldRow:
         A short name for folders, and what is new in words.
     recipe : Recipe or None
         None for a row that trains nothing.
-    start, sources : Path or None
+    init, sources : Path or None
         As `tuningfork train` takes them.
     teacher : str
         The row whose model of the same fold teaches, instead of the sources' own; "": theirs.
@@ -53,7 +53,7 @@ class FoldRow:
     name: str
     what: str
     recipe: Recipe | None
-    start: Path | None
+    init: Path | None
     sources: Path | None
     teacher: str
     mean_of: tuple[str, ...]
@@ -126,7 +126,7 @@ def _row(table: Mapping[str, Any], folder: Path, before: Sequence[str]) -> FoldR
         name=table["name"],
         what=str(table.get("what", table["name"])),
         recipe=recipe,
-        start=folder / table["start"] if table.get("start") else None,
+        init=folder / table["init"] if table.get("init") else None,
         sources=folder / table["sources"] if table.get("sources") else None,
         teacher=table.get("teacher", ""),
         mean_of=mean_of,
@@ -167,7 +167,7 @@ def run_folds(
                     images,
                     folder,
                     row.recipe.changed(fold=fold, seed=seed, **same),
-                    start=row.start,
+                    init=row.init,
                     sources=row.sources,
                     teacher=_folder_of(output, plan, row.teacher, fold) / "bundle" if row.teacher else None,
                     resume=(folder / "last.ckpt").exists(),

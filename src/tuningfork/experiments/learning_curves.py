@@ -25,7 +25,7 @@ from ..display.plots import learning_curves
 from ..evaluation import metrics
 from ..evaluation.evaluate import read_split
 from ..labelling import acquisition as ranking
-from ..training.join import Data, read_data
+from ..training.join import TrainingSet, read_training_set
 from ..training.network import cumulative_from_logits
 from ..training.recipe import Recipe
 from ..votes.tree import Tree, load_tree
@@ -172,19 +172,19 @@ def labour(
     images: Sequence[Path],
     output: Path,
     recipe: Recipe,
-    start: Path,
+    init: Path,
     *,
     split: Path | None = None,
     numbers: Sequence[int] = (25, 50, 100, 200, 400, 800, 1600),
     seeds: int = 5,
     orders: Sequence[str] = tuple(ORDERS),
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[dict[str, Any], Data]:
+) -> tuple[dict[str, Any], TrainingSet]:
     """Measure the learning curves, and write ``curves.csv``, ``labour.json`` and ``labour.svg`` into `output`.
 
     Parameters
     ----------
-    start : Path
+    init : Path
         Weights that never saw these labels; see `backbone_features`.
     split : Path, optional
         ``id,part`` as `tuningfork train` writes it; else the recipe's own split. Labels are hidden in the
@@ -203,7 +203,7 @@ def labour(
     if unknown := set(orders) - set(ORDERS):
         raise StudyError(f"no order {', '.join(sorted(unknown))}; there are {', '.join(ORDERS)}")
     output.mkdir(parents=True, exist_ok=True)
-    data = read_data(labels, images, tree, recipe)
+    data = read_training_set(labels, images, tree, recipe)
     if split is not None:
         parts = read_split(split)
         data = replace(data, parts=np.array([parts.get(id_, "test") for id_ in data.ids]))
@@ -218,7 +218,7 @@ def labour(
         data, ids=tuple(data.ids[i] for i in here), paths=tuple(data.paths[i] for i in here),
         cumulative=data.cumulative[here], parts=data.parts[here], packed_rows=data.packed_rows[here],
     )  # fmt: skip
-    pool, judge = _points(backbone_features(kept, recipe, start, output / "features.npz", say), kept)
+    pool, judge = _points(backbone_features(kept, recipe, init, output / "features.npz", say), kept)
     curves = []
     for order in orders:
         for seed in range(seeds):
@@ -227,7 +227,7 @@ def labour(
         last = [row["rmse_known_columns"] for row in curves if row["order"] == order and row["labels"] == used[-1]]
         say(f"{order}: RMSE over known columns {np.mean(last):.4f} at {used[-1]} labels")
     told = {
-        "labels": str(labels), "labels_sha256": data.labels_sha256, "start": start.name, "network": recipe.network,
+        "labels": str(labels), "labels_sha256": data.labels_sha256, "init": init.name, "network": recipe.network,
         "size": recipe.size, "pool": len(pool.known), "judged_on": len(judge.known),
         "judged_complete_rows": int((~np.isnan(judge.known).any(1)).sum()), "seeds": seeds,
         "orders": summary(curves),
@@ -275,7 +275,7 @@ def _labels_for(score: float, curve: Mapping[int, float | None]) -> float | None
     return None
 
 
-def _points(features: NDArray[np.float32], data: Data) -> tuple[Points, Points]:
+def _points(features: NDArray[np.float32], data: TrainingSet) -> tuple[Points, Points]:
     """Pool and judge on the pool's principal components, scaled to variance 1 on average."""
     pool, judge = data.rows("train"), data.rows("validation")
     mean = features[pool].mean((0, 1))

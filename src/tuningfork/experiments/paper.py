@@ -354,7 +354,7 @@ def _ensemble(name: str, settings: str, seed: int, output: Path, say: Callable[[
         "seed": seed,
         "members": [str(member.relative_to(output)) for member in members],
         "members_sha256": digests,
-        "began_with": " + ".join(dict.fromkeys(result["began_with"] for result in results)),
+        "initial_weights": " + ".join(dict.fromkeys(result["initial_weights"] for result in results)),
         "epochs": max(result["epochs"] for result in results),
         "epochs_planned": max(result["epochs_planned"] for result in results),
         "parameters": sum(result["parameters"] for result in results),

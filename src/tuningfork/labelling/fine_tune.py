@@ -36,7 +36,7 @@ LABELS, LOG, BUNDLE = "labels.csv", "log.txt", "bundle"
 
 def train_command(folder: Path, labels: Path, run: Path, *, start: str, tree: str) -> list[str]:
     """The words of the `tuningfork train` that learns from exported votes; `tree` "" for a user's own classes."""
-    words = ["tuningfork", "train", "--start", start, "--images", str(folder), "--labels", str(labels), "-o", str(run)]
+    words = ["tuningfork", "train", "--init", start, "--images", str(folder), "--labels", str(labels), "-o", str(run)]
     return [*words, *(["--tree", tree] if tree else [])]
 
 

@@ -19,7 +19,7 @@ from ..votes import fractions as votes
 from ..votes.tree import Tree
 from .recipe import Augmentation
 
-__all__ = ["EpochSampler", "Galaxies", "Targets", "TimedLoader", "augmented", "loader"]
+__all__ = ["EpochSampler", "GalaxyDataset", "Targets", "TimedLoader", "augmented", "loader"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def augmented(
     return preprocess.shrunk(view, (0, 0, pixels, pixels))
 
 
-class Galaxies(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+class GalaxyDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Pictures with their targets. An item is asked for by (epoch, row); each is random in its own right.
 
     Items are (3, size, size) float32, (A,) float32, (C,) float32. With `packed`, the array's file and the

@@ -27,7 +27,7 @@ from .image_cache import PackedPictures, content_key, frame_side, pack
 from .recipe import Recipe
 from .split import PARTS, near_duplicates, signature, split
 
-__all__ = ["Data", "TrainError", "by_stem", "read_data", "write_split"]
+__all__ = ["TrainingSet", "TrainError", "by_stem", "read_training_set", "write_split"]
 
 
 class TrainError(TuningforkError, ValueError):
@@ -35,7 +35,7 @@ class TrainError(TuningforkError, ValueError):
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingSet:
     """N galaxies with pictures and votes, in the label table's order, each with its part of the split.
 
     `cumulative` is (N, A) float64, NaN unknown; `parts` (N,) text; `duplicates` counts the pictures
@@ -59,7 +59,7 @@ class Data:
         """Positions of one part's galaxies."""
         return np.flatnonzero(self.parts == part)
 
-    def with_classes(self, tree: Tree) -> Data:
+    def with_classes(self, tree: Tree) -> TrainingSet:
         """Only the galaxies whose votes decide a class; raises TrainError if a part is left without."""
         keep = np.flatnonzero(votes.classify(self.cumulative, tree) >= 0)
         for part in ("train", "validation"):
@@ -109,14 +109,14 @@ class Data:
         }
 
 
-def read_data(
+def read_training_set(
     labels: Path,
     images: Sequence[Path],
     tree: Tree,
     recipe: Recipe,
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Data:
+) -> TrainingSet:
     """Join by file stem, look at every picture once, and split by class and completeness.
 
     Rows without a picture, pictures without a row, and pictures that cannot be read are left out and
@@ -163,7 +163,7 @@ def read_data(
     cumulative = votes.cumulative_from(table.values, tree)[np.array(rows)[good]]
     if np.isnan(cumulative).all():
         raise TrainError(f"{table.path}: every vote is blank; there is nothing to learn")
-    data = Data(
+    data = TrainingSet(
         ids=tuple(ids[i] for i in good),
         paths=tuple(paths[i] for i in good),
         cumulative=cumulative,
@@ -241,7 +241,7 @@ def by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
     return files, errors
 
 
-def write_split(data: Data, path: Path) -> None:
+def write_split(data: TrainingSet, path: Path) -> None:
     """A CSV of ``id,part``, which `tuningfork evaluate --split` reads."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

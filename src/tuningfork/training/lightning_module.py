@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from ..votes.tree import Tree
-from .auxiliary.config import Tell
-from .auxiliary.loss import ForeignLoss
+from .auxiliary.config import AuxiliaryTarget
+from .auxiliary.loss import AuxiliaryLoss
 from .losses import candidate_cost, squared_cost
 from .network import MorphologyNetwork, cumulative_from_logits
 from .recipe import Recipe
@@ -76,11 +76,11 @@ class MorphologyModule(lightning.LightningModule):
     then over columns: an estimate of Kaggle's score on complete rows that also uses the incomplete ones.
     Sums are taken over all processes, so that several tell the figures of one.
 
-    With `foreign`, the tells of foreign sources and how many labels each has of its own, a batch is
-    ``{"labelled": …, "foreign": …}`` and what the second costs is added to `train_loss`.
+    With `auxiliary`, the tells of auxiliary sources and how many labels each has of its own, a batch is
+    ``{"labelled": …, "auxiliary": …}`` and what the second costs is added to `train_loss`.
     """
 
-    def __init__(self, recipe: Recipe, tree: Tree, foreign: Sequence[tuple[Tell, int]] = ()) -> None:
+    def __init__(self, recipe: Recipe, tree: Tree, auxiliary: Sequence[tuple[AuxiliaryTarget, int]] = ()) -> None:
         super().__init__()
         self.recipe, self.tree = recipe, tree
         self.network = MorphologyNetwork(
@@ -92,10 +92,10 @@ class MorphologyModule(lightning.LightningModule):
             drop_path=recipe.drop_path,
             options=recipe.network_options,
         ).to(memory_format=torch.channels_last)
-        self.foreign = None
-        if foreign:
-            tells, labels = zip(*foreign, strict=True)
-            self.foreign = ForeignLoss(tells, labels, tree, self.network.head.in_features, recipe.class_weight)
+        self.auxiliary = None
+        if auxiliary:
+            tells, labels = zip(*auxiliary, strict=True)
+            self.auxiliary = AuxiliaryLoss(tells, labels, tree, self.network.head.in_features, recipe.class_weight)
         self._sums: dict[str, Tensor] = {}
         self.network.body.requires_grad_(recipe.body_rate > 0)
         self.train()
@@ -116,17 +116,19 @@ class MorphologyModule(lightning.LightningModule):
         # Dropout by step, not by what was drawn before: a resumed training repeats the uninterrupted one.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1009 + self.global_rank)
         loss = self.loss(batch, self._all)
-        labelled = batch["labelled"] if self.foreign else batch
+        labelled = batch["labelled"] if self.auxiliary else batch
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labelled[0]))
         return loss
 
     def loss(self, batch: Any, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
         """What a step minimises: the votes' loss, the classes', or both as the recipe weights them.
 
-        `batch` holds pictures (N, 3, S, S), known fractions (N, A) and candidate classes (N, C); with foreign
+        `batch` holds pictures (N, 3, S, S), known fractions (N, A) and candidate classes (N, C); with auxiliary
         sources two of those, see the class; `total` as in `vote_loss`.
         """
-        (pictures, known, candidates), others = (batch["labelled"], batch["foreign"]) if self.foreign else (batch, ())
+        (pictures, known, candidates), others = (
+            (batch["labelled"], batch["auxiliary"]) if self.auxiliary else (batch, ())
+        )
         count = len(pictures)
         # All in one pass, so that batch norm sees one mixture.
         together = torch.cat([pictures, *others[:1]]).contiguous(memory_format=torch.channels_last)
@@ -141,8 +143,8 @@ class MorphologyModule(lightning.LightningModule):
             weight = self.recipe.class_weight if self.recipe.task == "both" else 1.0
             if weight:
                 loss = loss + weight * candidate_loss(classes, candidates, total)
-        if self.foreign:
-            loss = loss + self.foreign(
+        if self.auxiliary:
+            loss = loss + self.auxiliary(
                 features[count:].float(),
                 self._cumulative,
                 every_answer[count:],

@@ -23,7 +23,7 @@ from ..pipeline.predict import predict_batches
 from ..tables import Column, arrow_schema, table_writer, ucd
 from ..votes import fractions as votes
 from ..votes.tree import Tree
-from .join import Data
+from .join import TrainingSet
 
 __all__ = ["Curves", "peak_memory_mb", "write_predictions", "write_result", "write_truth"]
 
@@ -74,11 +74,11 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     write_text(path, json.dumps({"format": "tuningfork-run", "version": 1, **result}, indent=1, allow_nan=False) + "\n")
 
 
-def _judged(data: Data) -> NDArray[np.int64]:
+def _judged(data: TrainingSet) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(data.parts, JUDGED))
 
 
-def write_truth(path: Path, data: Data, tree: Tree) -> None:
+def write_truth(path: Path, data: TrainingSet, tree: Tree) -> None:
     """Parquet of the validation and test parts: id, path, part, the known cumulative fractions, the class.
 
     The class is its number, or `votes.Status`'s -1 (fits none) or -2 (undecided).
@@ -108,7 +108,7 @@ def write_truth(path: Path, data: Data, tree: Tree) -> None:
     )
 
 
-def write_predictions(path: Path, model: Model, data: Data, *, batch: int = 64) -> None:
+def write_predictions(path: Path, model: Model, data: TrainingSet, *, batch: int = 64) -> None:
     """Parquet of the model's own predictions of the validation and test parts, through the predicting path.
 
     id, part, the cumulative fractions (if it tells votes), ``class_K_probability`` (if it tells classes).

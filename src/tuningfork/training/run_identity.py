@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.files import write_text
-from .auxiliary.dataset import Foreign
-from .initial.weights import check_start, credit, digest
-from .join import Data, TrainError
+from .auxiliary.dataset import AuxiliaryData
+from .initial.weights import check_init, credit, digest
+from .join import TrainError, TrainingSet
 from .recipe import Recipe
 
 __all__ = ["about_run", "check_run", "claim_run"]
 
 
-def check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool) -> Path | None:
+def check_run(run: Path, recipe: Recipe, init: str | Path | None, resume: bool) -> Path | None:
     """The checkpoint to go on from, or None to begin; what is wrong is said before the pictures are read."""
     if run.exists() and not run.is_dir():
         raise TrainError(f"{run}: is a file; name a folder")
@@ -24,37 +24,42 @@ def check_run(run: Path, recipe: Recipe, start: str | Path | None, resume: bool)
         if not resume:
             raise TrainError(f"{run} holds a training already; resume it, or name another folder")
         return checkpoint
-    check_start(recipe, start)
+    check_init(recipe, init)
     return None
 
 
 def about_run(
-    run: Path, recipe: Recipe, data: Data, foreign: Foreign | None, start: str | Path | None, resumed: bool
+    run: Path,
+    recipe: Recipe,
+    data: TrainingSet,
+    auxiliary: AuxiliaryData | None,
+    init: str | Path | None,
+    resumed: bool,
 ) -> dict[str, Any]:
     """All that decides the training; a resumed one must have begun with the same."""
     about: dict[str, Any] = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "labels_sha256": data.labels_sha256,
         "pictures_sha256": data.pictures_sha256,
-        "start_sha256": digest(start),
+        "init_sha256": digest(init),
     }
-    if foreign:
-        about["foreign"] = json.loads(json.dumps(foreign.about))
-    owed = credit(start)
+    if auxiliary:
+        about["auxiliary"] = json.loads(json.dumps(auxiliary.about))
+    owed = credit(init)
     if resumed:
         note = run / "run.json"
         before = json.loads(note.read_text("utf-8")) if note.exists() else {}
-        if start is None:
-            about["start_sha256"] = before.get("start_sha256", "")
-        for key in ("foreign", *about):
+        if init is None:
+            about["init_sha256"] = before.get("init_sha256", "")
+        for key in ("auxiliary", *about):
             if before.get(key) != about.get(key):
                 what = {
-                    "foreign": "other foreign sources or another teacher",
+                    "auxiliary": "other auxiliary sources or another teacher",
                     "recipe": "another recipe",
-                    "start_sha256": "other weights",
+                    "init_sha256": "other weights",
                 }.get(key, f"other {key[:-7]}")
                 raise TrainError(f"{run} was begun with {what}; name another folder")
-        about["began_with"] = before.get("began_with", "")
+        about["initial_weights"] = before.get("initial_weights", "")
         owed = before.get("credit", {})
     return {**about, **({"credit": owed} if owed else {})}
 

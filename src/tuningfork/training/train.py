@@ -30,12 +30,12 @@ from ..tables import RowError
 from ..votes.class_labels import OWN, read_tree, write_folder_labels
 from ..votes.tree import Tree
 from .auxiliary.config import load_sources
-from .auxiliary.dataset import read_foreign
+from .auxiliary.dataset import read_auxiliary
 from .callbacks import WholeCheckpoints, callbacks_of, interrupt_between_batches
-from .dataset import Galaxies, Targets, loader
+from .dataset import GalaxyDataset, Targets, loader
 from .export_onnx import deviation, halved, to_onnx
 from .initial.weights import begin
-from .join import Data, TrainError, read_data, write_split
+from .join import TrainError, TrainingSet, read_training_set, write_split
 from .lightning_module import MorphologyModule
 from .malloc import keep_freed_memory
 from .recipe import Recipe
@@ -77,7 +77,7 @@ def train(
     *,
     name: str = "model",
     resume: bool = False,
-    start: str | Path | None = None,
+    init: str | Path | None = None,
     sources: str | Path | None = None,
     teacher: str | Path | None = None,
     cache: str | Path | None = None,
@@ -104,10 +104,10 @@ def train(
     run : path
         Folder for run.json, split.csv, curves.csv, checkpoints, bundle, truth.parquet, predictions.parquet
         and, when all is done, result.json.
-    start : path
-        A trained model or a file of weights for a recipe that begins with some; see `start.begin`.
+    init : path
+        A trained model or a file of weights for a recipe that begins with some; see `init.begin`.
     sources : path
-        A TOML file of more galaxies to train on, see `foreign.load_sources`.
+        A TOML file of more galaxies to train on, see `auxiliary.config.load_sources`.
     teacher : path
         The model that teaches, instead of those that `sources` names.
     cache : path
@@ -123,7 +123,7 @@ def train(
     watch : function of (epoch, its figures)
         Called after each epoch; what it raises ends the training.
     progress : function of (pictures done, pictures in all)
-        As `sources.read_data` takes it, before the first epoch.
+        As `sources.read_training_set` takes it, before the first epoch.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def train(
     """
     started = time.monotonic()
     run = Path(run)
-    resumed = check_run(run, recipe, start, resume)
+    resumed = check_run(run, recipe, init, resume)
     if labels is None:
         labels = run / "labels.csv"
         run.mkdir(parents=True, exist_ok=True)
@@ -155,14 +155,14 @@ def train(
         say, progress = _silent, None
 
     packed = Path(cache) if cache else None
-    data = read_data(labels, [Path(path) for path in images], tree, recipe, packed, progress)
-    foreign = None
+    data = read_training_set(labels, [Path(path) for path in images], tree, recipe, packed, progress)
+    auxiliary = None
     if sources is not None:
-        foreign = read_foreign(load_sources(sources, tree, teacher), data, tree, recipe, packed, say)
-        data = replace(data, errors=(*data.errors, *foreign.errors))
+        auxiliary = read_auxiliary(load_sources(sources, tree, teacher), data, tree, recipe, packed, say)
+        data = replace(data, errors=(*data.errors, *auxiliary.errors))
     counts = data.counts(tree)
     recipe = recipe.scaled(counts["galaxies"]["train"])
-    about = about_run(run, recipe, data, foreign, start, resumed is not None)
+    about = about_run(run, recipe, data, auxiliary, init, resumed is not None)
     if first:
         claim_run(run, about, resumed is not None)
         write_split(data, run / "split.csv")
@@ -175,7 +175,7 @@ def train(
             f"once at {data.packed.rate:.0f} pictures/s")  # fmt: skip
 
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
-    told_by = zip(foreign.tells, map(len, foreign.labels), strict=True) if foreign else ()
+    told_by = zip(auxiliary.tells, map(len, auxiliary.labels), strict=True) if auxiliary else ()
     module = MorphologyModule(recipe, tree, tuple(told_by))
     callbacks, best = callbacks_of(run, recipe, say, watch)
     with warnings.catch_warnings():
@@ -210,14 +210,14 @@ def train(
             for part in ("train", "validation")
         ]  # fmt: skip
         if not resumed:
-            about["began_with"] = begin(module.network, recipe, start, loaders[0], say, tree)
+            about["initial_weights"] = begin(module.network, recipe, init, loaders[0], say, tree)
             if first:
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
         views: Any = loaders[0]
-        if foreign:
-            others = max(round(recipe.foreign * recipe.batch / trainer.world_size), 1) * trainer.world_size
-            views = {"labelled": loaders[0], "foreign": loader(
-                foreign.dataset(), batch=others, shuffle=True, workers=workers, seed=recipe.seed + 1,
+        if auxiliary:
+            others = max(round(recipe.auxiliary_ratio * recipe.batch / trainer.world_size), 1) * trainer.world_size
+            views = {"labelled": loaders[0], "auxiliary": loader(
+                auxiliary.dataset(), batch=others, shuffle=True, workers=workers, seed=recipe.seed + 1,
                 steps=len(loaders[0]), rank=rank_zero_only.rank, world=trainer.world_size)}  # fmt: skip
         try:
             with interrupt_between_batches(trainer.callbacks):
@@ -254,7 +254,7 @@ def train(
         "task": recipe.task,
         "size": recipe.size,
         "seed": recipe.seed,
-        "began_with": about["began_with"],
+        "initial_weights": about["initial_weights"],
         "epochs": len(curves.rows),
         "epochs_planned": recipe.epochs,
         "best_epoch": best_epoch,
@@ -262,7 +262,7 @@ def train(
         "parameters": sum(p.numel() for p in module.network.parameters()),
         "counts": counts,
         "notes": data.warnings(tree),
-        "foreign": about.get("foreign", []),
+        "auxiliary": about.get("auxiliary", []),
         "deviation": deviations,
         "seconds": curves.seconds,
         "galaxies_per_second": len(curves.rows) * counts["galaxies"]["train"] / max(curves.seconds, 1e-9),
@@ -296,9 +296,9 @@ def _check_shares(recipe: Recipe, galaxies: dict[str, int], processes: int) -> N
             raise TrainError(f"the {part} part has fewer galaxies than there are processes; use fewer")
 
 
-def _galaxies(data: Data, tree: Tree, part: str, preprocess: Preprocess, recipe: Recipe) -> Galaxies:
+def _galaxies(data: TrainingSet, tree: Tree, part: str, preprocess: Preprocess, recipe: Recipe) -> GalaxyDataset:
     rows = data.rows(part)
-    return Galaxies(
+    return GalaxyDataset(
         [data.paths[row] for row in rows],
         Targets.of(data.cumulative[rows], tree),
         preprocess,
@@ -311,7 +311,7 @@ def _galaxies(data: Data, tree: Tree, part: str, preprocess: Preprocess, recipe:
 
 def _export(
     module: MorphologyModule,
-    data: Data,
+    data: TrainingSet,
     tree: Tree,
     preprocess: Preprocess,
     recipe: Recipe,
@@ -343,7 +343,7 @@ def _export(
             **{key: value for key, value in about.items() if key.endswith("_sha256")},
             "counts": counts,
             "recipe": recipe.to_dict(),
-            **({"foreign": about["foreign"]} if "foreign" in about else {}),
+            **({"auxiliary": about["auxiliary"]} if "auxiliary" in about else {}),
         },
         figures={
             "validation": {recipe.network: scores},

@@ -34,7 +34,7 @@ SCORES = {
     "classes": ("accuracy", "macro_precision", "macro_recall", "macro_f1"),
 }
 _KEPT = (
-    "seed", "size", "task", "began_with", "epochs", "epochs_planned", "best_epoch", "parameters", "counts", "seconds",
+    "seed", "size", "task", "initial_weights", "epochs", "epochs_planned", "best_epoch", "parameters", "counts", "seconds",
     "galaxies_per_second", "peak_memory_mb", "device", "processes", "cores", "versions",
 )  # fmt: skip
 
@@ -120,7 +120,9 @@ def _networks(study: Study, kind: str, part: str, scores: Any, drawn: Any) -> li
                 "train_galaxies": _train_galaxies(first),
                 "scores": {name: repeats(each, name, spread) for name in SCORES[kind]},
                 "paper": paper.rmse_of(first.network) if kind == "votes" else paper.classes_of(first.network),
-                "began_with": ", ".join(dict.fromkeys(str(run.result.get("began_with") or "?") for run in runs)),
+                "initial_weights": ", ".join(
+                    dict.fromkeys(str(run.result.get("initial_weights") or "?") for run in runs)
+                ),
                 "epochs": [run.result.get("epochs") for run in runs],
                 "epochs_planned": [run.result.get("epochs_planned") for run in runs],
                 "recipe_epochs": _recipe_epochs(first, study),

@@ -116,7 +116,7 @@ def networks(numbers: Numbers, kind: str) -> Section:
             [
                 name,
                 integer(row["size"]),
-                row["began_with"],
+                row["initial_weights"],
                 integer(row["train_galaxies"]),
                 _time(row["seconds"]),
                 _gigabytes(row["peak_memory_mb"]),

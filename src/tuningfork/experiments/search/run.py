@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..._utils.files import lock
 from ..._utils.processes import available_cores
-from ...training.initial.weights import check_start
-from ...training.join import TrainError, read_data
+from ...training.initial.weights import check_init
+from ...training.join import TrainError, read_training_set
 from ...training.recipe import Recipe
 from ...training.train import train
 from ...votes.tree import load_tree
@@ -55,7 +55,7 @@ def search(
     sizes: Sequence[int] = (),
     minutes: float | None = None,
     seed: int = 0,
-    start: str | Path | None = None,
+    init: str | Path | None = None,
     cache: str | Path | None = None,
     workers: int = 1,
     threads: int = 0,
@@ -80,14 +80,14 @@ def search(
         Once they are over, no further trial begins.
     seed : int
         Of the proposals; trainings keep the recipe's seed.
-    start, cache, workers, threads
+    init, cache, workers, threads
         As `train.fit.train` takes them.
     command : str
         What a person typed, for the files written.
     train : function
         What trains; tests have their own.
     progress : function of (pictures done, pictures in all)
-        As `sources.read_data` takes it, before the first trial.
+        As `sources.read_training_set` takes it, before the first trial.
 
     Raises
     ------
@@ -106,11 +106,11 @@ def search(
     # A second search would take the first one's trial for that of a killed one.
     busy = SearchError(f"{output}: another search is at work there")
     with lock(output / ".search.lock", busy), opened(output / "search.sqlite3") as study:
-        check_start(short, start)
+        check_init(short, init)
         tree = load_tree(short.tree)
         folders = [Path(path) for path in images]
-        data = read_data(Path(labels), folders, tree, short, Path(cache) if cache else None, progress)
-        check_same(study, output, fingerprint(data, short, space, start, seed))
+        data = read_training_set(Path(labels), folders, tree, short, Path(cache) if cache else None, progress)
+        check_same(study, output, fingerprint(data, short, space, init, seed))
         counts = data.counts(tree)["galaxies"]
         say(f"galaxies: {counts['train']} to train on, {counts['validation']} to judge by; "
             f"left out: {len(data.errors)}")  # fmt: skip
@@ -140,7 +140,7 @@ def search(
                 row = _one_trial(
                     study, output, space, short, seed,
                     lambda folder, values, watch: train(
-                        labels, images, folder, applied(short, values), start=start, cache=cache,
+                        labels, images, folder, applied(short, values), init=init, cache=cache,
                         workers=workers, threads=threads, devices="1", name=f"trial-{folder.name}", watch=watch,
                     ),
                 )  # fmt: skip
@@ -245,7 +245,7 @@ def _propose_again(study: optuna.Study, trial: FrozenTrial, output: Path) -> Non
 def _began(folder: Path) -> bool:
     """Whether the data and the network were good and the training itself had begun."""
     try:
-        return "began_with" in json.loads((folder / "run.json").read_text("utf-8"))
+        return "initial_weights" in json.loads((folder / "run.json").read_text("utf-8"))
     except (OSError, ValueError):
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ...training.recipe import Recipe
@@ -99,16 +99,15 @@ def applied(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
     `zoom` 0.25 is between 0.8 and 1.25 times, `brightness` 0.25 between 0.75 and 1.25 times; `rotation` goes from 0 to
     that many degrees.
     """
-    augmentation = replace(
-        recipe.augmentation,
+    augmentation = recipe.augmentation.changed(
         rotation=(0.0, float(values["rotation"])),
         shift=values["shift"],
         zoom=(_rounded(1 / (1 + values["zoom"])), _rounded(1 + values["zoom"])),
         brightness=(_rounded(1 - values["brightness"]), _rounded(1 + values["brightness"])),
     )
     inside = ("rotation", "shift", "zoom", "brightness")
-    return replace(
-        recipe, augmentation=augmentation, **{key: value for key, value in values.items() if key not in inside}
+    return recipe.changed(
+        augmentation=augmentation, **{key: value for key, value in values.items() if key not in inside}
     )
 
 
@@ -121,8 +120,7 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
     def scaled(count: int) -> int:
         return math.ceil(count * share)
 
-    return replace(
-        recipe,
+    return recipe.changed(
         epochs=epochs,
         patience=scaled(recipe.patience),
         plateau_patience=scaled(recipe.plateau_patience),

@@ -14,7 +14,7 @@ import optuna
 import sqlalchemy
 
 from ..._utils.errors import TuningforkError
-from ...training.join import Data
+from ...training.join import TrainingSet
 from ...training.recipe import Recipe
 from .space import Dimension
 
@@ -35,13 +35,13 @@ def first_line(error: BaseException) -> str:
 
 
 def fingerprint(
-    data: Data, recipe: Recipe, space: Sequence[Dimension], start: str | Path | None, seed: int
+    data: TrainingSet, recipe: Recipe, space: Sequence[Dimension], init: str | Path | None, seed: int
 ) -> dict[str, Any]:
     """All that must be the same for trials to be compared."""
     return {
         "labels": data.labels_sha256,
         "pictures": data.pictures_sha256,
-        "first weights": "" if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest(),
+        "first weights": "" if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest(),
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "space": {dimension.name: dimension.bounds() for dimension in space},
         "seed": seed,

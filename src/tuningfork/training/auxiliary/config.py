@@ -12,7 +12,7 @@ from typing import Any
 from ...votes.tree import Tree
 from ..join import TrainError
 
-__all__ = ["KINDS", "Source", "SourceError", "Tell", "load_sources"]
+__all__ = ["KINDS", "LabelSource", "SourceError", "AuxiliaryTarget", "load_sources"]
 
 #: What a source's labels may mean, and what one galaxy of it weighs beside a labelled one if nothing is said.
 KINDS = {"votes": 1.0, "classes": 1.0, "labels": 0.1, "counts": 0.1, "teacher": 1.0}
@@ -35,7 +35,7 @@ class SourceError(TrainError):
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class AuxiliaryTarget:
     """One thing that a source says of its galaxies.
 
     Parameters
@@ -82,7 +82,7 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LabelSource:
     """A folder of pictures and what is known of them.
 
     Parameters
@@ -99,7 +99,7 @@ class Source:
         The part of a Galaxy Zoo frame (by side) that its pictures show; a training crops them accordingly.
     any_scale : bool
         Whether its angular scale differs from galaxy to galaxy, for the search for the same galaxy.
-    tells : tuple of Tell
+    tells : tuple of AuxiliaryTarget
     """
 
     name: str
@@ -109,10 +109,10 @@ class Source:
     same_as: str
     frame: float
     any_scale: bool
-    tells: tuple[Tell, ...]
+    tells: tuple[AuxiliaryTarget, ...]
 
 
-def load_sources(path: str | Path, tree: Tree, teacher: str | Path | None = None) -> tuple[Source, ...]:
+def load_sources(path: str | Path, tree: Tree, teacher: str | Path | None = None) -> tuple[LabelSource, ...]:
     """Read a TOML file of ``[[source]]`` tables; its paths are relative to the file. Raises SourceError.
 
     `teacher`, a model's name or folder, teaches instead of those that the file names.
@@ -153,7 +153,7 @@ def load_sources(path: str | Path, tree: Tree, teacher: str | Path | None = None
     )
 
 
-def _source(table: Any, number: int, folder: Path, tree: Tree) -> Source:
+def _source(table: Any, number: int, folder: Path, tree: Tree) -> LabelSource:
     read = _Reader(table, f"source {number}")
     name = read.text("name")
     read.where = f"source {name!r}"
@@ -163,7 +163,7 @@ def _source(table: Any, number: int, folder: Path, tree: Tree) -> Source:
     if not 0.05 <= frame <= 1:
         raise SourceError(f"{read.where}: frame = {frame:g} is not in 0.05…1")
     tells = read.values.pop("tells", None)
-    source = Source(
+    source = LabelSource(
         name=name,
         images=tuple(folder / image for image in images),
         labels=folder / labels if labels else None,
@@ -181,7 +181,7 @@ def _source(table: Any, number: int, folder: Path, tree: Tree) -> Source:
     return source
 
 
-def _tell(table: Any, where: str, folder: Path, tree: Tree) -> Tell:
+def _tell(table: Any, where: str, folder: Path, tree: Tree) -> AuxiliaryTarget:
     read = _Reader(table, where)
     kind = read.text("kind")
     if kind not in KINDS:
@@ -198,7 +198,7 @@ def _tell(table: Any, where: str, folder: Path, tree: Tree) -> Tell:
     means = read.values.pop("means", {})
     if not isinstance(means, Mapping) or not all(_are_texts(keys) and keys for keys in means.values()):
         raise SourceError(f"{where}: means must be a table of label = [keys of classes]")
-    tell = Tell(
+    tell = AuxiliaryTarget(
         kind=kind,
         weight=weight,
         column=read.text("column", ""),

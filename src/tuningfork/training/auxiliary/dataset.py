@@ -1,4 +1,4 @@
-"""Reads foreign sources: which of their galaxies may be trained on, and what is told of each."""
+"""Reads auxiliary sources: which of their galaxies may be trained on, and what is told of each."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ...images.read import read_image
 from ...model.bundle import open_bundle
 from ...tables import CatalogError, RowError, read_table
 from ...votes.tree import Tree
-from ..dataset import Galaxies, Targets
+from ..dataset import GalaxyDataset, Targets
 from ..image_cache import content_key, frame_side, pack, remembered
-from ..join import Data, by_stem
+from ..join import TrainingSet, by_stem
 from ..recipe import Recipe
 from ..split import SAME, signature
-from .config import Source, SourceError, Tell
+from .config import AuxiliaryTarget, LabelSource, SourceError
 from .loss import width
 from .targets import column_of, cropped, told_of
 
-__all__ = ["Foreign", "ForeignGalaxies", "read_foreign"]
+__all__ = ["AuxiliaryData", "AuxiliaryDataset", "read_auxiliary"]
 
 #: Of the same galaxy on another angular scale: of eleven pairs known by their SDSS numbers the least had 0.973,
 #: while no other galaxy came above 0.937.
@@ -39,14 +39,14 @@ _PARTS = np.geomspace(0.3, 1.0, 32)
 
 
 @dataclass(frozen=True)
-class Foreign:
+class AuxiliaryData:
     """N galaxies of all sources, each with what is told of it.
 
     Parameters
     ----------
-    galaxies : tuple of Galaxies
+    galaxies : tuple of GalaxyDataset
         Pictures of each source, cropped as the labelled ones are.
-    tells : tuple of Tell
+    tells : tuple of AuxiliaryTarget
         Of all sources, one after the other.
     labels : tuple of tuple of str
         For each tell, the labels of its own scheme.
@@ -57,22 +57,22 @@ class Foreign:
     errors : tuple of RowError
     """
 
-    galaxies: tuple[Galaxies, ...]
-    tells: tuple[Tell, ...]
+    galaxies: tuple[GalaxyDataset, ...]
+    tells: tuple[AuxiliaryTarget, ...]
     labels: tuple[tuple[str, ...], ...]
     told: NDArray[np.float32]
     about: tuple[dict[str, Any], ...]
     errors: tuple[RowError, ...]
 
-    def dataset(self) -> ForeignGalaxies:
+    def dataset(self) -> AuxiliaryDataset:
         """Pictures with what is told of them."""
-        return ForeignGalaxies(self.galaxies, self.told)
+        return AuxiliaryDataset(self.galaxies, self.told)
 
 
-class ForeignGalaxies(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+class AuxiliaryDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Items, asked for by (epoch, row): picture (3, size, size) float32, told (T,) float32."""
 
-    def __init__(self, galaxies: Sequence[Galaxies], told: NDArray[np.float32]) -> None:
+    def __init__(self, galaxies: Sequence[GalaxyDataset], told: NDArray[np.float32]) -> None:
         self.galaxies, self.told = tuple(galaxies), told
         self.ends = np.cumsum([len(each) for each in galaxies])
 
@@ -87,14 +87,14 @@ class ForeignGalaxies(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return picture, torch.from_numpy(self.told[row])
 
 
-def read_foreign(
-    sources: Sequence[Source],
-    data: Data,
+def read_auxiliary(
+    sources: Sequence[LabelSource],
+    data: TrainingSet,
     tree: Tree,
     recipe: Recipe,
     cache: Path | None,
     say: Callable[[str], None] = lambda line: None,
-) -> Foreign:
+) -> AuxiliaryData:
     """Read all sources; a galaxy that is also in the validation or test part is left out, and said so.
 
     The same galaxy is known by its ID, by the source's column `same_as`, or by a picture that is nearly the
@@ -117,7 +117,7 @@ def read_foreign(
         block[:, before : before + sum(own)] = np.concatenate(one.told, 1)
         blocks.append(block)
         before += sum(own)
-    return Foreign(
+    return AuxiliaryData(
         galaxies=tuple(one.galaxies for one in read),
         tells=tuple(tell for source in sources for tell in source.tells),
         labels=tuple(labels for one in read for labels in one.labels),
@@ -129,7 +129,7 @@ def read_foreign(
 
 @dataclass(frozen=True)
 class _One:
-    galaxies: Galaxies
+    galaxies: GalaxyDataset
     labels: list[tuple[str, ...]]
     told: list[NDArray[np.float32]]
     about: dict[str, Any]
@@ -137,7 +137,7 @@ class _One:
 
 
 def _read_source(
-    source: Source, data: Data, tree: Tree, recipe: Recipe, cache: Path | None, say: Callable[[str], None]
+    source: LabelSource, data: TrainingSet, tree: Tree, recipe: Recipe, cache: Path | None, say: Callable[[str], None]
 ) -> _One:
     where = f"source {source.name!r}"
     try:
@@ -196,7 +196,7 @@ def _read_source(
         ],
     }
     none = np.full((len(some), len(tree.columns)), np.nan, np.float32)
-    galaxies = Galaxies(
+    galaxies = GalaxyDataset(
         [paths[row] for row in some],
         Targets(none, np.zeros((len(some), len(tree.classes)), np.float32)),
         preprocess,
@@ -208,17 +208,17 @@ def _read_source(
     return _One(galaxies, labels, [values[some] for values in told], about, errors)
 
 
-def _plain(tell: Tell) -> dict[str, Any]:
+def _plain(tell: AuxiliaryTarget) -> dict[str, Any]:
     """What decides a training: of a model its content, wherever it lies."""
     plain = {
         name: dict(value) if isinstance(value, Mapping) else value
-        for name in Tell.__slots__
+        for name in AuxiliaryTarget.__slots__
         if (value := getattr(tell, name)) and name != "model"
     }
     return {**plain, **({"model_sha256": open_bundle(tell.model).sha256} if tell.model else {})}
 
 
-def _rows(source: Source, table: Any, tree: Tree, errors: list[RowError]) -> dict[str, int]:
+def _rows(source: LabelSource, table: Any, tree: Tree, errors: list[RowError]) -> dict[str, int]:
     """ID → row of the source's table. Of rows that contradict each other by having one ID, none is used."""
     if table is None:
         return {}
@@ -234,7 +234,7 @@ def _rows(source: Source, table: Any, tree: Tree, errors: list[RowError]) -> dic
 
 
 def _same_ids(
-    source: Source, table: Any, rows: Mapping[str, int], ids: Sequence[str], held_ids: set[str]
+    source: LabelSource, table: Any, rows: Mapping[str, int], ids: Sequence[str], held_ids: set[str]
 ) -> NDArray[np.bool_]:
     """(N,) whether a galaxy is judged on, by its ID or by the column that says so."""
     if not source.same_as:
@@ -253,7 +253,9 @@ def _unreadable(path: Path) -> str:
     return ""
 
 
-def _same_pictures(source: Source, paths: Sequence[Path], good: NDArray[np.bool_], data: Data) -> NDArray[np.int64]:
+def _same_pictures(
+    source: LabelSource, paths: Sequence[Path], good: NDArray[np.bool_], data: TrainingSet
+) -> NDArray[np.int64]:
     """(M, 2) pairs of a row of `paths` and one of `data` whose pictures show the same galaxy."""
     parts = _PARTS if source.any_scale else np.array([0.5 / source.frame])
     if parts[0] > 1:  # less of the sky than a signature sees

@@ -1,4 +1,4 @@
-"""What a galaxy of a foreign source costs, by what its labels mean."""
+"""What a galaxy of a auxiliary source costs, by what its labels mean."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ...votes.tree import Tree
 from ..losses import candidate_cost, count_cost, distribution_cost, squared_cost, threshold_cost
-from .config import Tell
+from .config import AuxiliaryTarget
 
-__all__ = ["ForeignLoss", "width"]
+__all__ = ["AuxiliaryLoss", "width"]
 
 
-def width(tell: Tell, tree: Tree, labels: int) -> int:
+def width(tell: AuxiliaryTarget, tree: Tree, labels: int) -> int:
     """How many numbers say what is told of one galaxy; `labels` is how many a scheme of its own has."""
     answers, classes = len(tree.columns), len(tree.classes)
     return {
@@ -26,12 +26,12 @@ def width(tell: Tell, tree: Tree, labels: int) -> int:
     }[tell.kind]
 
 
-class ForeignLoss(nn.Module):
-    """The cost of a batch of foreign galaxies: a weighted sum of what each tell costs, averaged over the batch.
+class AuxiliaryLoss(nn.Module):
+    """The cost of a batch of auxiliary galaxies: a weighted sum of what each tell costs, averaged over the batch.
 
     Parameters
     ----------
-    tells : sequence of Tell
+    tells : sequence of AuxiliaryTarget
         Of all sources, in the order of the parts of a galaxy's `told`.
     labels : sequence of int
         For each, how many labels its own scheme has.
@@ -42,7 +42,7 @@ class ForeignLoss(nn.Module):
     """
 
     def __init__(
-        self, tells: Sequence[Tell], labels: Sequence[int], tree: Tree, features: int, class_weight: float
+        self, tells: Sequence[AuxiliaryTarget], labels: Sequence[int], tree: Tree, features: int, class_weight: float
     ) -> None:
         super().__init__()
         self.tells, self.tree, self.class_weight = tuple(tells), tree, class_weight

@@ -1,4 +1,4 @@
-"""What a foreign source's labels tell of its galaxies, as the numbers that `foreign_loss` learns from."""
+"""What a auxiliary source's labels tell of its galaxies, as the numbers that `loss` learns from."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ...votes import fractions as votes
 from ...votes.label_table import votes_from_table
 from ...votes.tree import Tree
 from ..image_cache import remembered
-from .config import MAX_LABELS, Source, SourceError, Tell, matching
+from .config import MAX_LABELS, AuxiliaryTarget, LabelSource, SourceError, matching
 
 __all__ = ["column_of", "cropped", "told_of"]
 
 _BATCH = 64
 
 
-def cropped(preprocess: Preprocess, source: Source) -> Preprocess:
+def cropped(preprocess: Preprocess, source: LabelSource) -> Preprocess:
     """The crop that shows as much of the sky in the source's pictures."""
     return replace(preprocess, crop=min(1.0, preprocess.crop / source.frame))
 
 
-def column_of(source: Source, table: Any, name: str) -> list[Any]:
+def column_of(source: LabelSource, table: Any, name: str) -> list[Any]:
     """A column's cells as text or numbers, "" where blank. Raises SourceError if there is none of that name."""
     if name not in table.column_names:
         near = matching(table.column_names, f"*{name}*")[:3] or table.column_names[:8]
@@ -40,8 +40,8 @@ def column_of(source: Source, table: Any, name: str) -> list[Any]:
 
 
 def told_of(
-    tell: Tell,
-    source: Source,
+    tell: AuxiliaryTarget,
+    source: LabelSource,
     table: Any,
     rows: Sequence[int],
     paths: Sequence[Path],
@@ -89,13 +89,13 @@ def told_of(
     return (), told
 
 
-def _labels_of(tell: Tell, source: Source, table: Any, rows: Sequence[int]) -> list[str]:
+def _labels_of(tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Sequence[int]) -> list[str]:
     column = [str(value).strip() for value in column_of(source, table, tell.column)]
     return [column[row] if row >= 0 else "" for row in rows]
 
 
 def _left_open(
-    tell: Tell, source: Source, table: Any, rows: Sequence[int], tree: Tree, errors: list[RowError]
+    tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Sequence[int], tree: Tree, errors: list[RowError]
 ) -> NDArray[np.float32]:
     """(N, C + A): classes that a label leaves open, and the least votes that all of their rules ask for."""
     keys = [rule.key for rule in tree.classes]
@@ -117,7 +117,7 @@ def _left_open(
 
 
 def _own_labels(
-    tell: Tell, source: Source, table: Any, rows: Sequence[int]
+    tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Sequence[int]
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     found = _labels_of(tell, source, table, rows)
     labels = tuple(sorted(set(found) - {""} - set(tell.leave_out)))
@@ -135,7 +135,9 @@ def _own_labels(
     return labels, told
 
 
-def _counts(tell: Tell, source: Source, table: Any, rows: Sequence[int], tree: Tree) -> NDArray[np.float32]:
+def _counts(
+    tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Sequence[int], tree: Tree
+) -> NDArray[np.float32]:
     """(N, A) votes for each answer: the conditional fraction of those whom the question reached."""
     columns = matching(table.column_names, tell.columns)
     if len(columns) != len(tree.columns):
@@ -161,7 +163,7 @@ def _number(value: Any) -> float:
 
 
 def _taught(
-    tell: Tell, source: Source, paths: Sequence[Path], key: str, tree: Tree, cache: Path | None
+    tell: AuxiliaryTarget, source: LabelSource, paths: Sequence[Path], key: str, tree: Tree, cache: Path | None
 ) -> NDArray[np.float32]:
     """(N, A + C) what a trained model says of the pictures, cropped as the source's must be."""
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ..recipe import Recipe
 from .from_onnx import member, recovered
 from .tflite import load_mobilenet_v2, unfold_batch_norm
 
-__all__ = ["adapted", "begin", "check_start", "credit", "digest", "is_model"]
+__all__ = ["adapted", "begin", "check_init", "credit", "digest", "is_model"]
 
 #: In a recipe: begin with a trained model, whichever is named.
 MODEL = "model"
@@ -36,12 +35,12 @@ _UNFOLDING_BATCHES = 16
 _PATIENCE = 5
 
 
-def is_model(start: str | Path | None) -> bool:
+def is_model(init: str | Path | None) -> bool:
     """Whether that names a trained model: one that comes with the package, or a bundle's folder."""
-    return start is not None and (str(start) in builtin_models() or Path(start).is_dir())
+    return init is not None and (str(init) in builtin_models() or Path(init).is_dir())
 
 
-def adapted(recipe: Recipe, start: str | Path | None) -> Recipe:
+def adapted(recipe: Recipe, init: str | Path | None) -> Recipe:
     """The recipe with network, crop and size of the model that it begins with; any other recipe as it is.
 
     Raises
@@ -51,15 +50,14 @@ def adapted(recipe: Recipe, start: str | Path | None) -> Recipe:
     TrainError
         If it sees pictures in a way that no training does.
     """
-    if recipe.start != MODEL or not is_model(start):
+    if recipe.init != MODEL or not is_model(init):
         return recipe
-    bundle = open_bundle(str(start))
+    bundle = open_bundle(str(init))
     network, before = bundle.networks[0], member(bundle)
     seen = network.preprocess
     if seen != Preprocess(crop=seen.crop, size=seen.size):
-        raise TrainError(f"{start}: its pictures are scaled or resized in a way that no training here does")
-    return replace(
-        recipe,
+        raise TrainError(f"{init}: its pictures are scaled or resized in a way that no training here does")
+    return recipe.changed(
         network=network.architecture,
         network_options=dict(before.get("network_options", {})),
         hidden=before.get("hidden", 0),
@@ -69,53 +67,53 @@ def adapted(recipe: Recipe, start: str | Path | None) -> Recipe:
     )
 
 
-def digest(start: str | Path | None) -> str:
+def digest(init: str | Path | None) -> str:
     """SHA-256 of what a training begins with: of a model, its own; of a file, its bytes; "" of nothing."""
-    if start is None:
+    if init is None:
         return ""
-    return open_bundle(str(start)).sha256 if is_model(start) else hashlib.sha256(Path(start).read_bytes()).hexdigest()
+    return open_bundle(str(init)).sha256 if is_model(init) else hashlib.sha256(Path(init).read_bytes()).hexdigest()
 
 
-def credit(start: str | Path | None) -> dict[str, Any]:
+def credit(init: str | Path | None) -> dict[str, Any]:
     """Licence and attribution of a model that a training begins with: its own model owes them too."""
-    if not is_model(start):
+    if not is_model(init):
         return {}
-    bundle = open_bundle(str(start))
+    bundle = open_bundle(str(init))
     return {"licence": bundle.licence, "attribution": list(bundle.attribution)}
 
 
-def check_start(recipe: Recipe, start: str | Path | None) -> None:
-    """Say before the pictures are read if `start` is not what the recipe begins with. Raises TrainError."""
-    if start is None:
-        if recipe.start == MODEL:
+def check_init(recipe: Recipe, init: str | Path | None) -> None:
+    """Say before the pictures are read if `init` is not what the recipe begins with. Raises TrainError."""
+    if init is None:
+        if recipe.init == MODEL:
             raise TrainError(
-                "the recipe begins with a trained model; name it with --start default, or a bundle's folder"
+                "the recipe begins with a trained model; name it with --init default, or a bundle's folder"
             )
-        if recipe.start and recipe.start != "imagenet":
-            raise TrainError(f"the recipe begins with the weights of {recipe.start}; give that file with --start")
+        if recipe.init and recipe.init != "imagenet":
+            raise TrainError(f"the recipe begins with the weights of {recipe.init}; give that file with --init")
         return
-    path = Path(start)
-    if is_model(start):
-        if recipe.start != MODEL:
-            begins = f"with the weights of {recipe.start}" if recipe.start else "from scratch"
-            raise TrainError(f"{start}: the recipe begins {begins}; to begin with a model take --recipe finetune")
-        if recipe.network != open_bundle(str(start)).networks[0].architecture:
-            raise TrainError(f"{start}: its network is not {recipe.network}; a model is adapted as it is")
+    path = Path(init)
+    if is_model(init):
+        if recipe.init != MODEL:
+            begins = f"with the weights of {recipe.init}" if recipe.init else "from scratch"
+            raise TrainError(f"{init}: the recipe begins {begins}; to begin with a model take --recipe finetune")
+        if recipe.network != open_bundle(str(init)).networks[0].architecture:
+            raise TrainError(f"{init}: its network is not {recipe.network}; a model is adapted as it is")
         return
     if path.suffix not in (".safetensors", ".tflite"):
         raise TrainError(
-            f"{start}: neither a model ({', '.join(builtin_models())}, a bundle's folder) nor a file of weights; "
+            f"{init}: neither a model ({', '.join(builtin_models())}, a bundle's folder) nor a file of weights; "
             "those are read from .safetensors and .tflite files, never from pickles"
         )
-    if recipe.start not in ("imagenet", path.name):
-        begins = f"begins with {recipe.start}" if recipe.start else "begins from scratch"
-        raise TrainError(f"{start}: the recipe {begins}; other weights are another recipe")
+    if recipe.init not in ("imagenet", path.name):
+        begins = f"begins with {recipe.init}" if recipe.init else "begins from scratch"
+        raise TrainError(f"{init}: the recipe {begins}; other weights are another recipe")
 
 
 def begin(
     network: MorphologyNetwork,
     recipe: Recipe,
-    start: str | Path | None,
+    init: str | Path | None,
     pictures: Iterable[tuple[torch.Tensor, ...]],
     say: Callable[[str], None],
     tree: Tree | None = None,
@@ -136,21 +134,21 @@ def begin(
     TrainError
         If the file does not hold this network's weights, or the model's cannot be recovered.
     """
-    if not recipe.start:
+    if not recipe.init:
         return "scratch"
-    if is_model(start):
-        return _from_model(network, recipe, str(start), pictures, say, tree)
-    if start is not None:
-        _from_file(network, recipe, Path(start), pictures)
-        say(f"{recipe.network} begins with the weights of {Path(start).name}")
-        return Path(start).name
+    if is_model(init):
+        return _from_model(network, recipe, str(init), pictures, say, tree)
+    if init is not None:
+        _from_file(network, recipe, Path(init), pictures)
+        say(f"{recipe.network} begins with the weights of {Path(init).name}")
+        return Path(init).name
     try:
         with _brief_hub():
             source = timm.create_model(recipe.network, pretrained=True, num_classes=0, **recipe.network_options)
     except Exception as error:  # the hub's, the net's, and timm's own where it knows no weights
         reason = str(error).strip().splitlines()
         say(f"no ImageNet weights of {recipe.network} ({reason[0][:200] if reason else type(error).__name__}): "
-            "it begins from scratch; --start FILE.safetensors names a local file")  # fmt: skip
+            "it begins from scratch; --init FILE.safetensors names a local file")  # fmt: skip
         return "scratch"
     network.body.load_state_dict(source.state_dict(), strict=False)
     say(f"{recipe.network} begins with timm's ImageNet weights")
@@ -175,17 +173,17 @@ def _brief_hub() -> Iterator[None]:
 def _from_model(
     network: MorphologyNetwork,
     recipe: Recipe,
-    start: str,
+    init: str,
     pictures: Iterable[tuple[torch.Tensor, ...]],
     say: Callable[[str], None],
     tree: Tree | None,
 ) -> str:
-    bundle = open_bundle(start)
+    bundle = open_bundle(init)
     try:
         source = recovered(bundle)
         unfold_batch_norm(source.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
     except Exception as error:  # of onnx, its runtime and timm, each its own kind
-        raise TrainError(f"{start}: {error}") from None
+        raise TrainError(f"{init}: {error}") from None
     network.body.load_state_dict(source.body.state_dict())
     same = bundle.tree == tree and bundle.outputs == Outputs.of(recipe.task, recipe.output)
     if same:

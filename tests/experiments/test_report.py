@@ -79,7 +79,8 @@ def put(galaxies, known, gz2):
             }
         pq.write_table(pa.table(told), folder / "predictions.parquet")
         content = {
-            "name": folder.name, "network": network, "task": task, "size": 32, "seed": seed, "initial_weights": "scratch",
+            "name": folder.name, "network": network, "task": task, "size": 32, "seed": seed,
+            "initial_weights": "scratch",
             "epochs": 3, "epochs_planned": 3, "best_epoch": 2, "parameters": 123456, "seconds": 12.5,
             "galaxies_per_second": 77.0, "peak_memory_mb": 512.0, "notes": [f"note {HOSTILE}"],
             "counts": {"galaxies": {"train": 100, "validation": 20, "test": 20}, "near_duplicates": 0,

@@ -1,7 +1,5 @@
 """Learning: the parts against their definitions, and a whole small training."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -16,7 +14,7 @@ from tuningfork.training.dataset import EpochSampler, GalaxyDataset, Targets, au
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import candidate_loss, vote_loss
 from tuningfork.training.network import MorphologyNetwork, cumulative_from_logits
-from tuningfork.training.recipe import Augmentation, Recipe, RecipeError, builtin_recipes, load_recipe
+from tuningfork.training.recipe import Augmentation, Recipe
 from tuningfork.training.split import near_duplicates, signature, split
 from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
@@ -181,33 +179,6 @@ def test_one_galaxy_saved_twice_is_found_and_others_are_not():
     groups = near_duplicates(signatures, block=16)
     assert groups[40:].tolist() == [0, 1, 2, 3, 4]
     assert len(set(groups.tolist())) == 40
-
-
-# ------------------------------------------------------------------ recipes
-
-
-@pytest.mark.parametrize("name", builtin_recipes())
-def test_shipped_recipes_are_complete(name):
-    recipe = load_recipe(name)
-    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-
-
-def test_an_unknown_key_is_named_with_the_nearest(tmp_path):
-    file = tmp_path / "r.toml"
-    file.write_text("learning_rat = 0.1\n")
-    with pytest.raises(RecipeError, match="learning_rate"):
-        load_recipe(file)
-    file.write_text("[augmentation]\nzooom = [1, 2]\n")
-    with pytest.raises(RecipeError, match="zoom"):
-        load_recipe(file)
-
-
-@pytest.mark.parametrize("line", ["crop = 2.0", "size = 'large'", "views = 3", "epochs = 0", "epochs = true"])
-def test_a_value_out_of_range_is_refused(tmp_path, line):
-    file = tmp_path / "r.toml"
-    file.write_text(line)
-    with pytest.raises(RecipeError):
-        load_recipe(file)
 
 
 # ------------------------------------------------------------------ a whole training

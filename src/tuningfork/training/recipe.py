@@ -70,11 +70,11 @@ class Recipe(StrictModel):
     >>> Recipe(size=5)
     Traceback (most recent call last):
         ...
-    tuningfork.training.recipe.RecipeError: size = 5 is less than the 16 px that the network needs (min_size)
+    tuningfork.training.recipe.RecipeError: size = 5 is less than min_size = 16, what the network needs
     """
 
     network: str = "efficientnet_b0"
-    network_options: dict[str, Any] = {}  # passed on to timm.create_model
+    network_options: dict[str, Any] = Field(default_factory=dict)  # passed on to timm.create_model
     # Initial weights: "" trains from scratch; "imagenet" begins with timm's weights; "model" with a trained model, from
     # which network, crop and size come too; else the name of the file of weights.
     init: str = ""
@@ -112,7 +112,7 @@ class Recipe(StrictModel):
     auxiliary_ratio: float = Field(1.0, ge=0.01, le=100)  # galaxies of auxiliary sources for each labelled one
     split_seed: int = 0  # separate, so that repeats with other seeds keep the same test part
     # Class → (galaxies, of them in the test part): a published split, used where the number is met exactly.
-    published_split: dict[str, Annotated[tuple[Count, Count], Strict(False)]] = {}
+    published_split: dict[str, Annotated[tuple[Count, Count], Strict(False)]] = Field(default_factory=dict)
     views: Literal[1, 2, 4, 8] = 8  # test-time augmentation: views averaged when the model predicts
     augmentation: Augmentation = Augmentation()
 
@@ -125,7 +125,9 @@ class Recipe(StrictModel):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.size < self.min_size:
-            raise ValueError(f"size = {self.size} is less than the {self.min_size} px that the network needs (min_size)")
+            raise ValueError(
+                f"size = {self.size} is less than the {self.min_size} px that the network needs (min_size)"
+            )
         if self.fold > max(self.folds - 1, 0):
             raise ValueError(f"fold = {self.fold} is not in 0…{max(self.folds - 1, 0)}")
         if self.body_rate != 1 and self.optimizer != "adamw":

@@ -34,7 +34,8 @@ SCORES = {
     "classes": ("accuracy", "macro_precision", "macro_recall", "macro_f1"),
 }
 _KEPT = (
-    "seed", "size", "task", "initial_weights", "epochs", "epochs_planned", "best_epoch", "parameters", "counts", "seconds",
+    "seed", "size", "task", "initial_weights", "epochs", "epochs_planned", "best_epoch", "parameters", "counts",
+    "seconds",
     "galaxies_per_second", "peak_memory_mb", "device", "processes", "cores", "versions",
 )  # fmt: skip
 

@@ -254,7 +254,7 @@ def test_rows_and_pictures_that_do_not_meet_are_reported(with_gaps, galaxies, gz
     reasons = {error.id: error.reason for error in data.errors}
     assert reasons["999999"] == "no row of this ID in the label table"
     assert reasons[paths[50].stem] == "no picture of this ID"
-    assert "picture" in reasons[paths[3].stem]
+    assert "not an image" in reasons[paths[3].stem]
     assert set(data.parts) == {"train", "validation", "test"}
 
 

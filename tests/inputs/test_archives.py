@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tuningfork.images.image import ImageError
-from tuningfork.inputs import InputError, Opening, archives, find_entries, read_listing, tar, write_listing, zip
-from tuningfork.inputs.byte_source import Ahead
+from tuningfork.inputs import InputError, ItemReader, archives, find_items, read_listing, tar, write_listing, zip
+from tuningfork.inputs.byte_source import ReadAhead
 
 # Names as archives have them: long, deep, in any script, and bytes that are no UTF-8.
 NAME = st.builds(
@@ -31,13 +31,13 @@ PICTURES = (".jpg", ".jpeg", ".png", ".fits")
 KEPT = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def opened(entries):
-    """What each entry gives: bytes, or the reason why not."""
+def opened(items):
+    """What each item gives: bytes, or the reason why not."""
     out = []
-    with Opening() as opening:
-        for entry in entries:
+    with ItemReader() as opening:
+        for item in items:
             try:
-                out.append(opening.prepare(entry)())
+                out.append(opening.prepare(item)())
             except ImageError as error:
                 out.append(str(error))
     return out
@@ -73,10 +73,10 @@ def test_a_tar_gives_back_its_pictures(tmp_path, members, form, chance):
     file = tmp_path / "t.tar"
     with suppress(ValueError):  # ustar cannot hold every name
         write_tar(file, members, form)
-        found = list(find_entries([file]))
+        found = list(find_items([file]))
         pictures = [(name, data) for name, data in members if is_picture(name)]
-        assert [entry.member for entry in found] == [name for name, _ in pictures]
-        assert [entry.id for entry in found] == [tar_id(name) for name, _ in pictures]
+        assert [item.member for item in found] == [name for name, _ in pictures]
+        assert [item.id for item in found] == [tar_id(name) for name, _ in pictures]
         order = list(range(len(found)))
         chance.shuffle(order)
         assert opened(found[at] for at in order) == [pictures[at][1] for at in order]
@@ -99,8 +99,8 @@ def test_a_zip_gives_back_its_pictures(tmp_path, members, method, before, chance
     pictures = [(name, data) for name, data in members if is_picture(name)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zip, "BLOCK", 2000)
-        found = list(find_entries([file]))
-    assert [entry.member for entry in found] == [name for name, _ in pictures]
+        found = list(find_items([file]))
+    assert [item.member for item in found] == [name for name, _ in pictures]
     order = list(range(len(found)))
     chance.shuffle(order)
     assert opened(found[at] for at in order) == [pictures[at][1] for at in order]
@@ -115,9 +115,9 @@ def test_members_are_read_from_many_threads_and_archives_let_go(tmp_path, monkey
         write = write_tar if part % 2 else write_zip
         files.append(write(tmp_path / f"{part}.{'tar' if part % 2 else 'zip'}", members))
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    with Opening() as opening, ThreadPoolExecutor(8) as threads:
+    with ItemReader() as opening, ThreadPoolExecutor(8) as threads:
         # The first archives are let go long before these calls are made.
-        calls = [(entry.id, opening.prepare(entry)) for entry in find_entries(files)]
+        calls = [(item.id, opening.prepare(item)) for item in find_items(files)]
         random.Random(0).shuffle(calls)
         for name, data in zip_strict([name for name, _ in calls], threads.map(lambda call: call[1](), calls)):
             assert data == pool[name]
@@ -152,8 +152,8 @@ def test_what_the_command_tar_writes_is_read(tmp_path):
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             pytest.skip("no GNU tar here")
-        found = list(find_entries([file]))
-        read = dict(zip_strict([entry.id for entry in found], opened(found)))
+        found = list(find_items([file]))
+        read = dict(zip_strict([item.id for item in found], opened(found)))
         assert set(read) == {"plain", "hard", "soft", "n" * 200, "holes", "z"}
         assert read["z"] == b"last"
         assert read["n" * 200] == b"long"
@@ -167,16 +167,16 @@ def test_what_the_command_tar_writes_is_read(tmp_path):
 
 def test_ids_of_shards_end_at_the_first_dot_and_those_of_zips_at_the_last(tmp_path):
     members = [("d/0001.image.jpg", b"1"), ("d/0001.json", b"{}")]
-    assert [e.id for e in find_entries([write_tar(tmp_path / "t.tar", members)])] == ["0001"]
-    (entry,) = find_entries([write_zip(tmp_path / "t.zip", members)])
-    assert (entry.id, entry.path) == ("0001.image", f"{tmp_path / 't.zip'}/d/0001.image.jpg")
+    assert [e.id for e in find_items([write_tar(tmp_path / "t.tar", members)])] == ["0001"]
+    (item,) = find_items([write_zip(tmp_path / "t.zip", members)])
+    assert (item.id, item.path) == ("0001.image", f"{tmp_path / 't.zip'}/d/0001.image.jpg")
 
 
 def test_a_name_is_but_a_name(tmp_path):
     names = ["../../etc/a.jpg", "/etc/b.jpg", "c:\\d.jpg", "./e.jpg", "../.f.jpg", "__MACOSX/._g.jpg"]
     for write, file in ((write_tar, "t.tar"), (write_zip, "t.zip")):
-        found = list(find_entries([write(tmp_path / file, [(name, name.encode()) for name in names])]))
-        assert opened(found) == [entry.member.encode() for entry in found]
+        found = list(find_items([write(tmp_path / file, [(name, name.encode()) for name in names])]))
+        assert opened(found) == [item.member.encode() for item in found]
         assert len(found) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.tar", "t.zip"]
 
@@ -188,20 +188,20 @@ def test_a_name_is_but_a_name(tmp_path):
 def test_compressed_archives_are_refused_with_the_remedy(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(InputError, match="unpack it"):
-        list(find_entries([tmp_path / name]))
+        list(find_items([tmp_path / name]))
 
 
 def test_a_compressed_archive_by_another_name_is_refused(tmp_path):
     with tarfile.open(tmp_path / "t.tar", "w:gz"):
         pass
     with pytest.raises(InputError, match="unpack it"):
-        list(find_entries([tmp_path / "t.tar"]))
+        list(find_items([tmp_path / "t.tar"]))
 
 
 def test_archives_in_archives_stay_closed_and_empty_ones_are_empty(tmp_path):
     inner = write_tar(tmp_path / "inner.tar", [("a.jpg", b"a")])
-    assert not list(find_entries([write_zip(tmp_path / "o.zip", [("inner.tar", inner.read_bytes())])]))
-    assert not list(find_entries([write_tar(tmp_path / "e.tar", []), write_zip(tmp_path / "e.zip", [])]))
+    assert not list(find_items([write_zip(tmp_path / "o.zip", [("inner.tar", inner.read_bytes())])]))
+    assert not list(find_items([write_tar(tmp_path / "e.tar", []), write_zip(tmp_path / "e.zip", [])]))
 
 
 def test_sizes_are_limited_as_told_and_as_they_are(tmp_path, monkeypatch):
@@ -209,7 +209,7 @@ def test_sizes_are_limited_as_told_and_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_FILE_BYTES", 1000)
     members = [("large.jpg", bytes(1001)), ("small.jpg", bytes(1000))]
     for file in (write_tar(tmp_path / "t.tar", members), write_zip(tmp_path / "t.zip", members)):
-        large, small = opened(find_entries([file]))
+        large, small = opened(find_items([file]))
         assert large == "file of 1001 bytes; at most 1000 are read"
         assert small == bytes(1000)
 
@@ -233,7 +233,7 @@ def test_a_bomb_is_unpacked_no_further_than_it_says(tmp_path, monkeypatch):
             return out
 
     monkeypatch.setattr(zip.zlib, "decompressobj", Watched)
-    assert opened(find_entries([file])) == ["damaged: more bytes than the archive's directory says", b"good"]
+    assert opened(find_items([file])) == ["damaged: more bytes than the archive's directory says", b"good"]
     assert max(made) == 1001
 
 
@@ -251,7 +251,7 @@ def test_bad_members_of_a_zip_are_named_and_the_others_read(tmp_path):
     data[at] |= 0b110  # a kind of block that there is not
     data[data.rindex(b"locked.jpg") - 46 + 8] |= 1
     file.write_bytes(data)
-    crc, lzma, flate, locked, good = opened(find_entries([file]))
+    crc, lzma, flate, locked, good = opened(find_items([file]))
     assert "CRC-32" in crc
     assert "method 14" in lzma
     assert flate.startswith("damaged")
@@ -278,22 +278,22 @@ def test_zip64_and_members_written_as_a_stream(tmp_path):
 
     with open(tmp_path / "s.zip", "wb") as sink, zipfile.ZipFile(Pipe(sink), "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("c.jpg", b"third" * 100)
-    assert opened(find_entries([file, tmp_path / "s.zip"])) == [b"first", b"second", b"third" * 100]
+    assert opened(find_items([file, tmp_path / "s.zip"])) == [b"first", b"second", b"third" * 100]
 
 
 @pytest.mark.slow
 def test_more_members_than_sixteen_bits_count(tmp_path):
     file = write_zip(tmp_path / "t.zip", [(f"{n}.jpg", b"%d" % n) for n in range(70_000)], zipfile.ZIP_STORED)
-    found = list(find_entries([file]))
-    assert [entry.id for entry in found] == [str(n) for n in range(70_000)]
+    found = list(find_items([file]))
+    assert [item.id for item in found] == [str(n) for n in range(70_000)]
     assert opened(found[::10_000]) == [b"%d" % n for n in range(0, 70_000, 10_000)]
 
 
 def test_an_archive_that_changed_is_not_read(tmp_path):
     for write, name in ((write_tar, "t.tar"), (write_zip, "t.zip")):
         file = write(tmp_path / name, [("a.jpg", b"old")])
-        found = list(find_entries([file]))
-        with Opening() as opening:
+        found = list(find_items([file]))
+        with ItemReader() as opening:
             call = opening.prepare(found[0])
             write(file, [("a.jpg", b"newer")])
             with pytest.raises(ImageError, match="changed since"):
@@ -311,12 +311,12 @@ def test_a_cut_tar_keeps_what_is_before_the_cut_and_says_that_it_is_cut(tmp_path
     whole = write_tar(
         tmp_path / "whole.tar", members, data.draw(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
     )
-    good = list(find_entries([whole]))
+    good = list(find_items([whole]))
     cut = tmp_path / "cut.tar"
     at = data.draw(st.integers(0, good[-1].offset + good[-1].size - 1))
     cut.write_bytes(whole.read_bytes()[:at])
-    *found, last = find_entries([cut])
-    assert [entry.id for entry in found] == [entry.id for entry in good if entry.offset + entry.size <= at]
+    *found, last = find_items([cut])
+    assert [item.id for item in found] == [item.id for item in good if item.offset + item.size <= at]
     assert opened(found) == [members[number][1] for number in range(len(found))]
     assert f"the archive is cut at byte {at}" in opened([last])[0]
     assert last.id == "cut"
@@ -326,7 +326,7 @@ def test_archives_that_were_joined_hide_nothing(tmp_path):
     one, two = write_tar(tmp_path / "1.tar", [("a.jpg", b"a")]), write_tar(tmp_path / "2.tar", [("b.jpg", b"b")])
     joined = tmp_path / "joined.tar"
     joined.write_bytes(one.read_bytes() + two.read_bytes())
-    first, problem = opened(find_entries([joined]))
+    first, problem = opened(find_items([joined]))
     assert first == b"a"
     assert "more follows behind the end mark" in problem
 
@@ -337,17 +337,17 @@ def test_archives_that_were_joined_hide_nothing(tmp_path):
 )
 def test_what_is_no_archive_is_one_bad_row(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    found = list(find_entries([tmp_path / name]))
+    found = list(find_items([tmp_path / name]))
     if content[4:] != bytes(18) or name == "t.tar":
-        assert [entry.id for entry in found] == ["t"]
+        assert [item.id for item in found] == ["t"]
         assert found[0].error
 
 
 def test_long_names_are_limited(tmp_path, monkeypatch):
     file = write_tar(tmp_path / "t.tar", [("a.jpg", b"a"), ("b" * 3000 + ".jpg", b"b")])
-    assert [entry.id for entry in find_entries([file])] == ["a", "b" * 3000]
+    assert [item.id for item in find_items([file])] == ["a", "b" * 3000]
     monkeypatch.setattr(tar, "MAX_EXTENSION", 2000)
-    assert [entry.error for entry in find_entries([file])][1].endswith("at most 2000 are read")
+    assert [item.error for item in find_items([file])][1].endswith("at most 2000 are read")
 
 
 @pytest.mark.parametrize("form", ["gnu", "pax", "zip"])
@@ -369,7 +369,7 @@ def test_damaged_archives_raise_only_what_is_said(tmp_path, form):
             data[at] = chance.choice([0, 0x80, 0xFF, chance.randrange(256)])
         file.write_bytes(data)
         with suppress(InputError):
-            found = list(find_entries([file]))
+            found = list(find_items([file]))
             assert len(found) <= len(members) + 1
             write_listing(found, tmp_path / "listing.parquet")
             opened(found)
@@ -392,7 +392,7 @@ def test_a_tar_whose_checksums_are_mended_raises_only_what_is_said(tmp_path):
                 data[at + 148 : at + 155] = b"%06o\0" % sum(data[at : at + 512])
         file.write_bytes(data)
         with suppress(InputError):
-            opened(find_entries([file]))
+            opened(find_items([file]))
 
 
 # ---------------------------------------------------------------- folders, and what is far away
@@ -402,9 +402,9 @@ def test_a_folder_of_archives_says_what_to_type(tmp_path):
     for name in ("b.tar", "a.tar"):
         write_tar(tmp_path / name, [("a.jpg", b"a")])
     with pytest.raises(InputError, match=r"holds no picture, but a\.tar and 1 more: name .*\*\.tar"):
-        list(find_entries([tmp_path]))
+        list(find_items([tmp_path]))
     (tmp_path / "c.jpg").write_bytes(b"c")
-    assert [entry.id for entry in find_entries([tmp_path])] == ["c"]
+    assert [item.id for item in find_items([tmp_path])] == ["c"]
 
 
 @given(
@@ -421,7 +421,7 @@ def test_reading_ahead_gives_the_same_bytes(data, block, reads):
 
     source = Held()
     source.block = block
-    ahead = Ahead(source)
+    ahead = ReadAhead(source)
     ahead.SHORT = block // 3
     for offset, size in reads:
         assert ahead.read(offset, size) == data[offset : offset + size]
@@ -431,10 +431,10 @@ MEMORY = """
 import resource, sys
 import tuningfork.inputs as inputs
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-entries = inputs.find_entries([sys.argv[1]])
-next(entries)
+items = inputs.find_items([sys.argv[1]])
+next(items)
 before = peak()
-print(sum(1 for _ in entries), peak() - before)
+print(sum(1 for _ in items), peak() - before)
 """
 
 

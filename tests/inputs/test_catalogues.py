@@ -1,4 +1,4 @@
-"""Catalogues: every row is an entry, its bytes are those of the table, and no text in it can do harm."""
+"""Catalogues: every row is an item, its bytes are those of the table, and no text in it can do harm."""
 
 import csv
 import math
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuningfork.images.image import ImageError
-from tuningfork.inputs import Columns, InputError, Opening, find_entries, read_listing, write_listing
+from tuningfork.inputs import Columns, InputError, ItemReader, find_items, read_listing, write_listing
 from tuningfork.inputs import catalogues as tables
 from tuningfork.inputs import table_rows as rows
 
@@ -26,13 +26,13 @@ LONG = 587731186743542074  # 18 digits: no float holds it
 BYTES = st.binary(max_size=40)
 
 
-def opened(entries):
-    """What each entry gives: bytes, or the reason why not."""
+def opened(items):
+    """What each item gives: bytes, or the reason why not."""
     out = []
-    with Opening() as opening:
-        for entry in entries:
+    with ItemReader() as opening:
+        for item in items:
             try:
-                out.append(opening.prepare(entry)())
+                out.append(opening.prepare(item)())
             except ImageError as error:
                 out.append(str(error))
     return out
@@ -75,10 +75,10 @@ def test_every_format_gives_the_same_rows(tmp_path, pictures, name):
     else:
         table = pytest.importorskip("astropy.table").Table(body)
         table.write(file, format={"ecsv": "ascii.ecsv", "fits": "fits"}.get(name[2:], "votable"))
-    found = list(find_entries([file]))
-    assert [entry.id for entry in found] == [str(LONG), str(LONG + 1), str(LONG + 2)]
-    assert [entry.path for entry in found] == [str(tmp_path / path) for path in body["file_loc"]]
-    assert [(entry.right_ascension, entry.declination) for entry in found] == [(0.5, -90), (359.5, 89.5), (10, 0.25)]
+    found = list(find_items([file]))
+    assert [item.id for item in found] == [str(LONG), str(LONG + 1), str(LONG + 2)]
+    assert [item.path for item in found] == [str(tmp_path / path) for path in body["file_loc"]]
+    assert [(item.right_ascension, item.declination) for item in found] == [(0.5, -90), (359.5, 89.5), (10, 0.25)]
     first, second, third = opened(found)
     assert (first, second) == (b"a", b"b")
     assert "No such file" in third
@@ -88,28 +88,28 @@ def test_every_format_gives_the_same_rows(tmp_path, pictures, name):
 
 def test_usual_names_in_any_case_and_ids_from_the_files(tmp_path, pictures):
     file = write_csv(tmp_path / "t.csv", ["FileName", "DEJ2000", "RAJ2000"], [["cutouts/a.jpg", "1", "2"]])
-    (entry,) = find_entries([file])
-    assert (entry.id, entry.right_ascension, entry.declination) == ("a", 2, 1)
+    (item,) = find_items([file])
+    assert (item.id, item.right_ascension, item.declination) == ("a", 2, 1)
 
 
 def test_columns_are_named_or_listed(tmp_path, pictures):
     header = ["id", "objid", "path", "file", "kind"]
     file = write_csv(tmp_path / "t.csv", header, [["1", "2", "cutouts/a.jpg", "cutouts/b.jpg", "E"]])
     with pytest.raises(InputError, match=r"t\.csv: columns 'path', 'file' could all be meant; say which with --path-c"):
-        list(find_entries([file]))
+        list(find_items([file]))
     with pytest.raises(InputError, match="'id', 'objid' could all be meant; say which with --id-column"):
-        list(find_entries([file], Columns(path="file")))
+        list(find_items([file], Columns(path="file")))
     with pytest.raises(InputError, match=r"no column 'nothing'\. It has the columns id, objid, path, file, kind"):
-        list(find_entries([file], Columns(path="nothing")))
+        list(find_items([file], Columns(path="nothing")))
     with pytest.raises(InputError, match="name one of them"):
-        list(find_entries([file], Columns(path="path", bytes="file")))
+        list(find_items([file], Columns(path="path", bytes="file")))
     with pytest.raises(InputError, match="not bytes"):
-        list(find_entries([file], Columns(bytes="file")))
-    (entry,) = find_entries([file], Columns(id="OBJID", path="file"))
-    assert (entry.id, opened([entry])) == ("2", [b"b"])
+        list(find_items([file], Columns(bytes="file")))
+    (item,) = find_items([file], Columns(id="OBJID", path="file"))
+    assert (item.id, opened([item])) == ("2", [b"b"])
     none = write_csv(tmp_path / "none.csv", ["x", "y"], [[1, 2]])
     with pytest.raises(InputError, match=r"no column of pictures.*--path-column.*It has the columns x, y"):
-        list(find_entries([none]))
+        list(find_items([none]))
 
 
 def test_blank_and_broken_rows_are_named_and_the_others_live(tmp_path, pictures):
@@ -118,8 +118,8 @@ def test_blank_and_broken_rows_are_named_and_the_others_live(tmp_path, pictures)
         b"\xef\xbb\xbfid,path,note\n1,cutouts/a.jpg,x\n2,,x\n\n3,cutouts/b.jpg\n,cutouts/c.jpg,x\n"
         b'5,cutouts/c.jpg,"two\nlines"\n6,"cutouts/\nc.jpg",x\n7,cutouts/\xff.jpg,x\n8,cutouts/b.jpg,x\n9,"cutouts/c.j'
     )
-    found = list(find_entries([file]))
-    assert [entry.id for entry in found] == ["1", "2", "row 3", "row 4", "5", "row 6", "7", "8", "row 9"]
+    found = list(find_items([file]))
+    assert [item.id for item in found] == ["1", "2", "row 3", "row 4", "5", "row 6", "7", "8", "row 9"]
     a, no_path, ragged, no_id, c, two_lines, other, b, unclosed = opened(found)
     assert (a, b, c) == (b"a", b"b", b"c")
     assert no_path == "no path in column 'path'"
@@ -128,7 +128,7 @@ def test_blank_and_broken_rows_are_named_and_the_others_live(tmp_path, pictures)
     assert two_lines.startswith("a cell holds more than one line (lines 9 to 10")
     assert "No such file" in other
     assert unclosed.startswith("2 cells where")
-    assert [entry.path for entry in found if entry.error][1] == f"{file}#row3"
+    assert [item.path for item in found if item.error][1] == f"{file}#row3"
     write_listing(found, tmp_path / "listing.parquet")
     assert list(map(str, read_listing(tmp_path / "listing.parquet"))) == list(map(str, found))
 
@@ -136,7 +136,7 @@ def test_blank_and_broken_rows_are_named_and_the_others_live(tmp_path, pictures)
 def test_a_quotation_mark_that_is_never_closed_loses_no_row_in_silence(tmp_path, pictures):
     file = tmp_path / "t.csv"
     file.write_text('id,path\n1,cutouts/a.jpg\n2,"cutouts/a.jpg\n' + "3,cutouts/b.jpg\n" * 20_000)
-    first, second = opened(find_entries([file]))
+    first, second = opened(find_items([file]))
     assert first == b"a"
     assert second.startswith("the table is damaged from row 2 on")
 
@@ -146,8 +146,8 @@ def test_names_that_are_no_utf8_are_found(tmp_path):
     name = os.fsdecode(b"\xff.jpg")
     (tmp_path / name).write_bytes(b"here")
     (tmp_path / "t.csv").write_bytes(b"path\n\xff.jpg\n")
-    (entry,) = find_entries([tmp_path / "t.csv"])
-    assert (entry.id, opened([entry])) == (r"\xff", [b"here"])
+    (item,) = find_items([tmp_path / "t.csv"])
+    assert (item.id, opened([item])) == (r"\xff", [b"here"])
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -155,7 +155,7 @@ def test_names_that_are_no_utf8_are_found(tmp_path):
 def test_any_bytes_can_stand_for_a_csv(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
     with suppress(InputError):
-        found = list(find_entries([tmp_path / "t.csv"]))
+        found = list(find_items([tmp_path / "t.csv"]))
         write_listing(found, tmp_path / "listing.parquet")
         assert not [data for data in opened(found) if isinstance(data, bytes)]
 
@@ -202,16 +202,16 @@ def test_any_text_can_stand_for_an_id_and_a_path(tmp_path, body):
         ),
         file,
     )
-    found = list(find_entries([file]))
+    found = list(find_items([file]))
     assert len(found) == len(body)
     write_listing(found, tmp_path / "listing.parquet")
-    for entry, (id_, path) in zip(found, body, strict=True):
-        assert entry.id
+    for item, (id_, path) in zip(found, body, strict=True):
+        assert item.id
         if id_.strip() and path.strip():
-            assert entry.id == id_.strip()
-        if entry.kind == "file":
-            assert isinstance(opened([entry])[0], str)
-        assert "u:p" not in entry.path + entry.error
+            assert item.id == id_.strip()
+        if item.kind == "file":
+            assert isinstance(opened([item])[0], str)
+        assert "u:p" not in item.path + item.error
 
 
 def test_a_position_that_is_none_is_left_blank_and_the_row_stays(tmp_path, pictures):
@@ -227,23 +227,23 @@ def test_a_position_that_is_none_is_left_blank_and_the_row_stays(tmp_path, pictu
         ("inf", "0"),
     ]
     file = write_csv(tmp_path / "t.csv", ["path", "ra", "dec"], [["cutouts/a.jpg", *cells] for cells in body])
-    found = list(find_entries([file]))
+    found = list(find_items([file]))
     assert opened(found) == [b"a"] * len(body)
-    assert [(entry.right_ascension, entry.declination) for entry in found[:2]] == [(0, 90), (0, -90)]
-    assert all(math.isnan(entry.right_ascension) and math.isnan(entry.declination) for entry in found[2:])
+    assert [(item.right_ascension, item.declination) for item in found[:2]] == [(0, 90), (0, -90)]
+    assert all(math.isnan(item.right_ascension) and math.isnan(item.declination) for item in found[2:])
 
 
 def test_decimal_ids_that_have_lost_digits_are_refused(tmp_path, pictures):
     pq.write_table(pa.table({"objid": [1.0, 2.5, None], "path": ["a", "b", "c"]}), tmp_path / "small.parquet")
-    assert [entry.id for entry in find_entries([tmp_path / "small.parquet"])] == ["1", "2.5", "row 3"]
+    assert [item.id for item in find_items([tmp_path / "small.parquet"])] == ["1", "2.5", "row 3"]
     pq.write_table(pa.table({"objid": [float(LONG)], "path": ["a"]}), tmp_path / "large.parquet")
     with pytest.raises(InputError, match=r"row 1, column 'objid'.*lost its last digits; save the column as integers"):
-        list(find_entries([tmp_path / "large.parquet"]))
+        list(find_items([tmp_path / "large.parquet"]))
 
 
 def test_a_catalogue_may_name_a_galaxy_twice(tmp_path, pictures):
     file = write_csv(tmp_path / "t.csv", ["id", "path"], [["1", "cutouts/a.jpg"]] * 2)
-    assert opened(find_entries([file])) == [b"a", b"a"]
+    assert opened(find_items([file])) == [b"a", b"a"]
 
 
 def test_a_fits_file_with_an_image_stays_a_picture(tmp_path):
@@ -258,7 +258,7 @@ def test_a_fits_file_with_an_image_stays_a_picture(tmp_path):
     (tmp_path / "f.fits").write_bytes(
         (tmp_path / "d.fits").read_bytes().replace(b"TFIELDS =                    1", b"TFIELDS =           9999999999")
     )
-    kinds = {name: [entry.path for entry in find_entries([tmp_path / f"{name}.fits"])] for name in "abcdef"}
+    kinds = {name: [item.path for item in find_items([tmp_path / f"{name}.fits"])] for name in "abcdef"}
     assert kinds.pop("d") == [str(tmp_path / "a.jpg")]
     assert kinds == {name: [str(tmp_path / f"{name}.fits")] for name in "abcef"}
 
@@ -287,8 +287,8 @@ def bytes_table(cells, layout):
 def test_bytes_come_back_whatever_the_row_groups_and_the_order(tmp_path, cells, group, layout, held, chance):
     file = tmp_path / "t.parquet"
     pq.write_table(bytes_table(cells, layout), file, row_group_size=group)
-    found = list(find_entries([file]))
-    assert [entry.id for entry in found] == [f"{'' if layout == 'struct' else 'g'}{n}" for n in range(len(cells))]
+    found = list(find_items([file]))
+    assert [item.id for item in found] == [f"{'' if layout == 'struct' else 'g'}{n}" for n in range(len(cells))]
     order = list(range(len(cells))) * 2
     chance.shuffle(order)
     some = sorted(order[: len(cells) // 2])
@@ -300,22 +300,22 @@ def test_bytes_come_back_whatever_the_row_groups_and_the_order(tmp_path, cells, 
 
 def test_blank_cells_of_bytes_are_named(tmp_path):
     pq.write_table(pa.table({"id": [1, 2], "bytes": [b"x", None]}), tmp_path / "t.parquet")
-    assert opened(find_entries([tmp_path / "t.parquet"])) == [b"x", "no picture in column 'bytes'"]
+    assert opened(find_items([tmp_path / "t.parquet"])) == [b"x", "no picture in column 'bytes'"]
 
 
 def test_paths_or_bytes_as_asked_for(tmp_path, pictures):
     table = pa.table({"id": ["x"], "path": ["cutouts/a.jpg"], "bytes": [b"own"]})
     pq.write_table(table, tmp_path / "t.parquet")
-    assert opened(find_entries([tmp_path / "t.parquet"])) == [b"own"]
-    assert opened(find_entries([tmp_path / "t.parquet"], Columns(path="path"))) == [b"a"]
-    assert opened(find_entries([tmp_path / "t.parquet"], Columns(bytes="bytes"))) == [b"own"]
+    assert opened(find_items([tmp_path / "t.parquet"])) == [b"own"]
+    assert opened(find_items([tmp_path / "t.parquet"], Columns(path="path"))) == [b"a"]
+    assert opened(find_items([tmp_path / "t.parquet"], Columns(bytes="bytes"))) == [b"own"]
 
 
 def test_a_catalogue_that_changed_is_not_read(tmp_path):
     file = tmp_path / "t.parquet"
     pq.write_table(pa.table({"bytes": [b"one", b"two"]}), file)
-    found = list(find_entries([file]))
-    with Opening() as opening:
+    found = list(find_items([file]))
+    with ItemReader() as opening:
         assert opening.prepare(found[0])() == b"one"
         pq.write_table(pa.table({"bytes": [b"other", b"three"]}), file)
     assert opened(found) == ["changed since it was listed; predict it again"] * 2
@@ -324,7 +324,7 @@ def test_a_catalogue_that_changed_is_not_read(tmp_path):
 def test_too_large_a_cell_is_a_row_error(tmp_path, monkeypatch):
     pq.write_table(pa.table({"bytes": [b"x" * 11, b"y"]}), tmp_path / "t.parquet")
     monkeypatch.setattr(tables, "MAX_FILE_BYTES", 10)
-    large, small = opened(find_entries([tmp_path / "t.parquet"]))
+    large, small = opened(find_items([tmp_path / "t.parquet"]))
     assert "at most 10 are read" in large
     assert small == b"y"
 
@@ -355,14 +355,14 @@ def test_damaged_tables_raise_only_what_is_said(tmp_path, name):
             data[chance.randrange(len(data))] = chance.randrange(256)
         file.write_bytes(data)
         with suppress(InputError):
-            opened(find_entries([file]))
+            opened(find_items([file]))
 
 
 def test_rows_behind_the_damage_are_errors_and_those_before_it_are_read(tmp_path):
     file = tmp_path / "t.parquet"
     cells = [random.Random(n).randbytes(2000) for n in range(100)]
     pq.write_table(pa.table({"bytes": cells}), file, row_group_size=50, compression="zstd")
-    found = list(find_entries([file]))
+    found = list(find_items([file]))
     data = bytearray(file.read_bytes())
     column = pq.ParquetFile(file).metadata.row_group(1).column(0)
     start = column.dictionary_page_offset or column.data_page_offset
@@ -379,12 +379,12 @@ MEMORY = """
 import resource, sys
 import tuningfork.inputs as inputs
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-with inputs.Opening() as opening:
-    entries = inputs.find_entries([sys.argv[1]])
-    first = opening.prepare(next(entries))
+with inputs.ItemReader() as opening:
+    items = inputs.find_items([sys.argv[1]])
+    first = opening.prepare(next(items))
     before, read = peak(), 0
-    for number, entry in enumerate(entries):
-        if number % 7 == 0 and entry.kind == "row": read += len(opening.prepare(entry)())
+    for number, item in enumerate(items):
+        if number % 7 == 0 and item.kind == "row": read += len(opening.prepare(item)())
 print(peak() - before)
 """
 
@@ -413,9 +413,9 @@ def test_lines_without_end_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "MAX_LINE", 100)
     file = tmp_path / "t.csv"
     file.write_text("path\na.jpg\n" + "x" * 300)
-    first, second = find_entries([file])
+    first, second = find_items([file])
     assert not first.error
     assert "longer than 100" in second.error
     file.write_bytes(bytes(300))
     with pytest.raises(InputError, match="longer than 100"):
-        list(find_entries([file]))
+        list(find_items([file]))

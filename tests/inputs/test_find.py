@@ -1,4 +1,4 @@
-"""What is listed is what is read: every entry once, nothing held, and a change noticed."""
+"""What is listed is what is read: every item once, nothing held, and a change noticed."""
 
 import os
 import random
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from tuningfork.images import find as images
 from tuningfork.images.image import ImageError
-from tuningfork.inputs import Digest, Entry, Opening, find_entries, read_listing, write_listing
+from tuningfork.inputs import Digest, InputItem, ItemReader, find_items, read_listing, write_listing
 from tuningfork.inputs import listing as listing_room
 
 # Names of files are bytes: surrogates stand for those that are no UTF-8.
 NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff"), max_size=8)
 ENTRIES = st.lists(
     st.builds(
-        Entry,
+        InputItem,
         st.text(max_size=5),
         st.text(max_size=5),
         st.sampled_from(["file", "tar"]),
@@ -37,28 +37,28 @@ ENTRIES = st.lists(
 
 @settings(deadline=None, max_examples=40)
 @given(ENTRIES)
-def test_a_listing_gives_back_what_was_listed(tmp_path_factory, entries):
+def test_a_listing_gives_back_what_was_listed(tmp_path_factory, items):
     file = tmp_path_factory.mktemp("listing") / "listing.parquet"
-    digest = write_listing(entries, file)
-    assert list(read_listing(file)) == entries
-    assert digest.rows == len(entries)
+    digest = write_listing(items, file)
+    assert list(read_listing(file)) == items
+    assert digest.rows == len(items)
 
 
 @given(ENTRIES, st.randoms())
-def test_the_digest_does_not_depend_on_the_order_but_on_all_else(entries, chance):
+def test_the_digest_does_not_depend_on_the_order_but_on_all_else(items, chance):
     def digest(rows):
         seen = Digest()
         assert list(seen.seen(rows)) == list(rows)
         return seen.rows, seen.hexdigest()
 
-    shuffled = entries.copy()
+    shuffled = items.copy()
     chance.shuffle(shuffled)
-    assert digest(shuffled) == digest(entries)
-    for at, entry in enumerate(entries):
-        for change in ({"size": entry.size + 1}, {"stamp": entry.stamp + "1"}, {"location": entry.location + "x"}):
-            assert digest([*entries[:at], replace(entry, **change), *entries[at + 1 :]]) != digest(entries)
-        assert digest(entries[:at] + entries[at + 1 :]) != digest(entries)
-        assert digest([*entries, entry]) != digest(entries)
+    assert digest(shuffled) == digest(items)
+    for at, item in enumerate(items):
+        for change in ({"size": item.size + 1}, {"stamp": item.stamp + "1"}, {"location": item.location + "x"}):
+            assert digest([*items[:at], replace(item, **change), *items[at + 1 :]]) != digest(items)
+        assert digest(items[:at] + items[at + 1 :]) != digest(items)
+        assert digest([*items, item]) != digest(items)
 
 
 def test_a_listing_is_held_in_blocks(tmp_path, monkeypatch):
@@ -69,13 +69,13 @@ def test_a_listing_is_held_in_blocks(tmp_path, monkeypatch):
         nonlocal held
         for number in range(1000):
             held += 1
-            yield Entry(str(number), "", "file", "x")
+            yield InputItem(str(number), "", "file", "x")
 
     write_listing(counted(), tmp_path / "listing.parquet")
     assert held == 1000
     held = 0
-    for number, entry in enumerate(read_listing(tmp_path / "listing.parquet")):
-        assert entry.id == str(number)
+    for number, item in enumerate(read_listing(tmp_path / "listing.parquet")):
+        assert item.id == str(number)
 
 
 @pytest.mark.parametrize("block", [1, 3, 7, 100])
@@ -87,7 +87,7 @@ def test_a_folder_larger_than_a_block_loses_no_name(tmp_path, monkeypatch, block
         (tmp_path / name).write_bytes(b"1")
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "99.png").write_bytes(b"2")
-    found = [entry.id for entry in find_entries([tmp_path])]
+    found = [item.id for item in find_items([tmp_path])]
     assert sorted(found) == sorted([*(name[:2] for name in names), "99"])
     if block == 100:
         assert found == sorted(found)
@@ -96,20 +96,20 @@ def test_a_folder_larger_than_a_block_loses_no_name(tmp_path, monkeypatch, block
 def test_a_file_is_read_as_it_was_listed(tmp_path):
     file = tmp_path / "a.jpg"
     file.write_bytes(b"first")
-    (entry,) = find_entries([file])
-    with Opening() as opening:
-        assert opening.prepare(entry)() == b"first"
+    (item,) = find_items([file])
+    with ItemReader() as opening:
+        assert opening.prepare(item)() == b"first"
         file.write_bytes(b"longer")
         with pytest.raises(ImageError, match="changed since"):
-            opening.prepare(entry)()
+            opening.prepare(item)()
         file.unlink()
         with pytest.raises(ImageError, match="cannot be read"):
-            opening.prepare(entry)()
+            opening.prepare(item)()
 
 
 def test_an_error_of_the_listing_comes_with_the_bytes():
-    with Opening() as opening:
-        call = opening.prepare(Entry("a", "", "file", "x", error="no path"))
+    with ItemReader() as opening:
+        call = opening.prepare(InputItem("a", "", "file", "x", error="no path"))
         with pytest.raises(ImageError, match="no path"):
             call()
 
@@ -117,11 +117,11 @@ def test_an_error_of_the_listing_comes_with_the_bytes():
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes in folders")
 def test_pipes_do_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
-    (entry,) = find_entries([tmp_path])
-    with Opening() as opening, pytest.raises(ImageError, match="not a regular file"):
-        opening.prepare(entry)()
+    (item,) = find_items([tmp_path])
+    with ItemReader() as opening, pytest.raises(ImageError, match="not a regular file"):
+        opening.prepare(item)()
 
 
 def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
-        list(find_entries([tmp_path / "none"]))
+        list(find_items([tmp_path / "none"]))

@@ -30,7 +30,7 @@ from PIL import Image
 
 from tuningfork._utils import urls
 from tuningfork.images.image import ImageError
-from tuningfork.inputs import Digest, InputError, Opening, find_entries, stores, write_listing
+from tuningfork.inputs import Digest, InputError, ItemReader, find_items, stores, write_listing
 from tuningfork.inputs import objects as remote
 from tuningfork.inputs import store_errors as retrying
 from tuningfork.model.model import load
@@ -49,8 +49,8 @@ def fresh(monkeypatch):
     monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "10")
 
 
-def read(entries, threads=remote.REMOTE_THREADS):
-    """What each entry gives, read by many threads: bytes, or the reason why not."""
+def read(items, threads=remote.REMOTE_THREADS):
+    """What each item gives, read by many threads: bytes, or the reason why not."""
 
     def get(call):
         try:
@@ -58,8 +58,8 @@ def read(entries, threads=remote.REMOTE_THREADS):
         except ImageError as error:
             return str(error)
 
-    with Opening() as opening, ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(get, [opening.prepare(entry) for entry in entries]))
+    with ItemReader() as opening, ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(get, [opening.prepare(item) for item in items]))
 
 
 def differing(got, expected):
@@ -87,9 +87,9 @@ def packed(pictures, kind):
     else:
         with tarfile.open(fileobj=out, mode="w") as archive:
             for name, data in pictures.items():
-                about = tarfile.TarInfo(name)
-                about.size = len(data)
-                archive.addfile(about, io.BytesIO(data))
+                stat = tarfile.TarInfo(name)
+                stat.size = len(data)
+                archive.addfile(stat, io.BytesIO(data))
     return out.getvalue()
 
 
@@ -144,24 +144,24 @@ def test_any_text_can_stand_for_an_address(text):
 )
 def test_addresses_that_are_not_read_are_said_without_secrets(address):
     with pytest.raises(InputError) as told:
-        list(find_entries([address]))
+        list(find_items([address]))
     assert "xyzzy" not in str(told.value)
 
 
 def test_an_address_signed_anew_is_the_same_input_and_its_listing_is_private(tmp_path, monkeypatch):
     def digest(signature):
-        entry = remote.object_entry(f"https://h/a.jpg?X-Amz-Date={signature}&X-Amz-Signature={signature}")
+        item = remote.object_item(f"https://h/a.jpg?X-Amz-Date={signature}&X-Amz-Signature={signature}")
         seen = Digest()
-        assert "Amz" not in entry.path
-        list(seen.seen([entry]))
-        return entry, seen.hexdigest()
+        assert "Amz" not in item.path
+        list(seen.seen([item]))
+        return item, seen.hexdigest()
 
     (one, first), (_, second) = digest("1"), digest("2")
     assert first == second
     old = os.umask(0o022)
     try:
         write_listing([one], tmp_path / "secret.parquet")
-        write_listing([remote.object_entry("https://h/a.jpg")], tmp_path / "open.parquet")
+        write_listing([remote.object_item("https://h/a.jpg")], tmp_path / "open.parquet")
     finally:
         os.umask(old)
     if sys.platform != "win32":
@@ -174,7 +174,7 @@ def test_an_address_signed_anew_is_the_same_input_and_its_listing_is_private(tmp
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip", "parquet of bytes", "parquet", "csv"])
 def test_every_kind_of_input_is_read_from_a_store(kind, monkeypatch):
-    monkeypatch.setattr(remote.RemoteSource, "block", 3000)
+    monkeypatch.setattr(remote.RemoteObject, "block", 3000)
     names, cells = list(PICTURES), list(PICTURES.values())
     files = {f"set/cutouts/{name}": data for name, data in PICTURES.items()}
     files |= {
@@ -188,10 +188,10 @@ def test_every_kind_of_input_is_read_from_a_store(kind, monkeypatch):
     }
     put(files)
     named = {"folder": "cutouts/", "tar": "t.tar", "zip": "t.zip", "parquet of bytes": "bytes.parquet"}
-    found = list(find_entries([f"memory://set/{named.get(kind, f't.{kind}')}"]))
+    found = list(find_items([f"memory://set/{named.get(kind, f't.{kind}')}"]))
     assert not differing(read(found), cells)
     stems = [name.partition(".")[0] for name in names]
-    assert [entry.id.partition(".")[0] for entry in found] == stems
+    assert [item.id.partition(".")[0] for item in found] == stems
 
 
 @pytest.mark.parametrize("kind", ["t.csv", "t.tar", "t.zip", "t.parquet"])
@@ -201,10 +201,10 @@ def test_what_is_far_away_is_read_in_blocks(kind, monkeypatch):
     data = made.get(kind[2:], partial(packed, many))(kind[2:])
     put({"set/" + kind: data})
     asked = []
-    real = remote.RemoteSource._read
-    monkeypatch.setattr(remote.RemoteSource, "_read", lambda *args: asked.append(args) or real(*args))
-    monkeypatch.setattr(remote.RemoteSource, "block", 100_000)
-    assert len(list(find_entries([f"memory://set/{kind}"]))) == 2000
+    real = remote.RemoteObject._read
+    monkeypatch.setattr(remote.RemoteObject, "_read", lambda *args: asked.append(args) or real(*args))
+    monkeypatch.setattr(remote.RemoteObject, "block", 100_000)
+    assert len(list(find_items([f"memory://set/{kind}"]))) == 2000
     assert len(asked) <= 5 + len(data) / 100_000 + (200 if kind == "t.parquet" else 0)
 
 
@@ -212,7 +212,7 @@ def test_a_catalogue_in_a_store_opens_no_file_of_this_machine(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"secret")
     paths = [str(tmp_path / "a.jpg"), f"file://{tmp_path}/a.jpg", "../../../../../../etc/passwd", "b.jpg"]
     put({"set/t.csv": table({"path": paths}, "csv"), "set/b.jpg": b"b"})
-    absolute, by_file, above, good = read(find_entries(["memory://set/t.csv"]))
+    absolute, by_file, above, good = read(find_items(["memory://set/t.csv"]))
     assert "names files beside it" in absolute
     assert "file://" in by_file
     assert "not there" in above
@@ -221,7 +221,7 @@ def test_a_catalogue_in_a_store_opens_no_file_of_this_machine(tmp_path):
 
 def test_objects_that_change_or_go_are_row_errors():
     put({"set/a.jpg": b"a", "set/b.jpg": b"b", "set/t.tar": packed({"c.jpg": b"c"}, "tar")})
-    found = list(find_entries(["memory://set/", "memory://set/t.tar"]))
+    found = list(find_items(["memory://set/", "memory://set/t.tar"]))
     assert read(found) == [b"a", b"b", b"c"]
     put({"set/a.jpg": b"a", "set/t.tar": packed({"c.jpg": b"d"}, "tar")})
     changed = "changed since it was listed; predict it again"
@@ -231,16 +231,16 @@ def test_objects_that_change_or_go_are_row_errors():
 def test_what_is_not_there_is_said(monkeypatch):
     put({"set/t.tar": b"", "other/x.txt": b""})
     with pytest.raises(FileNotFoundError, match="memory://none/: no such object"):
-        list(find_entries(["memory://none/"]))
+        list(find_items(["memory://none/"]))
     with pytest.raises(FileNotFoundError, match="no such object"):
-        list(find_entries(["memory://set/a.jpg"]))
+        list(find_items(["memory://set/a.jpg"]))
     with pytest.raises(InputError, match=r"holds no picture, but t\.tar"):
-        list(find_entries(["memory://set/"]))
+        list(find_items(["memory://set/"]))
     with pytest.raises(InputError, match="only Parquet and CSV"):
-        list(find_entries(["memory://set/t.vot"]))
+        list(find_items(["memory://set/t.vot"]))
     with pytest.raises(InputError, match="unpack it"):
-        list(find_entries(["memory://set/t.tar.gz"]))
-    assert not list(find_entries(["memory://other/"]))
+        list(find_items(["memory://set/t.tar.gz"]))
+    assert not list(find_items(["memory://other/"]))
     monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "soon")
     with pytest.raises(ImageError, match="a number of seconds is expected"):
         retrying.timeout()
@@ -249,10 +249,10 @@ def test_what_is_not_there_is_said(monkeypatch):
 def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(InputError, match=r"pip install 'tuningfork\[remote\]'"):
-        list(find_entries(["s3://bucket/"]))
+        list(find_items(["s3://bucket/"]))
     (tmp_path / "t.csv").write_text("path\nb.jpg\ns3://bucket/a.jpg\n")
     with pytest.raises(InputError, match=r"t\.csv, row 2: s3:// needs .*tuningfork\[remote\]"):
-        list(find_entries([tmp_path / "t.csv"]))
+        list(find_items([tmp_path / "t.csv"]))
 
 
 # ---------------------------------------------------------------- tries
@@ -270,16 +270,16 @@ def test_a_failure_that_passes_is_tried_again_and_all_of_them_are_told(monkeypat
             raise end
         return end
 
-    assert retrying.patiently(attempt) == b"good"
+    assert retrying.with_retries(attempt) == b"good"
     assert len(waits) == 2
     ends[:] = [retrying.HttpStatus(503), TimeoutError()] * 3
     with pytest.raises(ImageError, match=r"after 6 tries: HTTP 503 \(the store is busy\) \(3 times\), no whole answer"):
-        retrying.patiently(attempt)
+        retrying.with_retries(attempt)
     assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[2:]))
     for end in (retrying.HttpStatus(403), FileNotFoundError("x"), PermissionError("x"), ValueError("https://x?sig=1")):
         ends[:] = [end]
         with pytest.raises(ImageError, match="cannot be read: ") as told:
-            retrying.patiently(attempt)
+            retrying.with_retries(attempt)
         assert "sig=" not in str(told.value)
 
 
@@ -352,20 +352,20 @@ def test_web_servers_are_read(web):
     }
     kind.files["/b.parquet"] = table({"bytes": list(PICTURES.values())}, "parquet")
     base = f"http://127.0.0.1:{port}"
-    assert not differing(sorted(read(find_entries([f"{base}/set/"]))), sorted(PICTURES.values()))
-    (one,) = find_entries([f"{base}/set/deep 7/001.jpg?X-Amz-Signature=xyzzy"])
+    assert not differing(sorted(read(find_items([f"{base}/set/"]))), sorted(PICTURES.values()))
+    (one,) = find_items([f"{base}/set/deep 7/001.jpg?X-Amz-Signature=xyzzy"])
     assert (one.id, one.path, one.size) == ("001", f"{base}/set/deep 7/001.jpg", 1001)
     assert read([one]) == [PICTURES["001.jpg"]]
     for name in ("t.tar", "b.parquet"):
-        found = list(find_entries([f"{base}/{name}"]))
+        found = list(find_items([f"{base}/{name}"]))
         assert not differing(read(found), list(PICTURES.values()))
-    assert read(find_entries([f"{base}/t.csv"])) == [PICTURES["001.jpg"], "cannot be read: HTTP 404 (not there)"]
-    assert read(find_entries([f"{base}/empty.jpg"])) == [b""]
+    assert read(find_items([f"{base}/t.csv"])) == [PICTURES["001.jpg"], "cannot be read: HTTP 404 (not there)"]
+    assert read(find_items([f"{base}/empty.jpg"])) == [b""]
     kind.files["etag"] = "2"
     assert read([one, found[0]]) == ["changed since it was listed; predict it again"] * 2
     kind.ranges = False
     with pytest.raises(InputError, match="gives no parts of files"):
-        list(find_entries([f"{base}/b.parquet"]))
+        list(find_items([f"{base}/b.parquet"]))
 
 
 def test_what_is_too_large_is_not_taken(web, monkeypatch):
@@ -374,8 +374,8 @@ def test_what_is_too_large_is_not_taken(web, monkeypatch):
     kind.files |= {"/large.jpg": bytes(2000), "/t.csv": b"path\nlarge.jpg\n"}
     monkeypatch.setattr(stores, "MAX_FILE_BYTES", 1000)
     monkeypatch.setattr(remote, "MAX_FILE_BYTES", 1000)
-    (known,) = read(find_entries([f"http://127.0.0.1:{port}/large.jpg"]))
-    (unknown,) = read(find_entries([f"http://127.0.0.1:{port}/t.csv"]))
+    (known,) = read(find_items([f"http://127.0.0.1:{port}/large.jpg"]))
+    (unknown,) = read(find_items([f"http://127.0.0.1:{port}/t.csv"]))
     assert known == "file of 2000 bytes; at most 1000 are read"
     assert unknown == "file of more than 1000 bytes; at most these are read"
 
@@ -393,7 +393,7 @@ def test_google_storage_is_read_page_by_page(web, monkeypatch):
         asked = {name: values[0] for name, values in parse_qs(where.query).items()}
         bucket, _, name = where.path.rpartition("/b/")[2].partition("/o")
         name = unquote(name[1:])
-        about = {"name": name, "size": str(len(objects.get(name, b""))), "generation": "7"}
+        stat = {"name": name, "size": str(len(objects.get(name, b""))), "generation": "7"}
         if bucket != "bucket" or (name and name not in objects) or asked.get("generation", "7") != "7":
             return self.answer(404, b"{}")
         if asked.get("alt") == "media":
@@ -403,7 +403,7 @@ def test_google_storage_is_read_page_by_page(web, monkeypatch):
                 data = data[first : last + 1]
             return self.answer(206 if told else 200, data)
         if name:
-            return self.answer(200, json.dumps(about).encode())
+            return self.answer(200, json.dumps(stat).encode())
         names = sorted(key for key in objects if key.startswith(asked.get("prefix", "")))
         start = int(asked.get("pageToken", 0))
         stop = start + min(7, int(asked["maxResults"]))
@@ -416,12 +416,12 @@ def test_google_storage_is_read_page_by_page(web, monkeypatch):
     monkeypatch.setitem(__import__("fsspec").config.conf, "gs", options)
     logging.getLogger(gcsfs.__name__).setLevel(logging.CRITICAL)
     objects["set/t.tar"] = packed(PICTURES, "tar")
-    found = list(find_entries(["gs://bucket/set"]))
+    found = list(find_items(["gs://bucket/set"]))
     assert not differing(read(found), list(PICTURES.values()))
-    (one,) = find_entries(["gcs://bucket/set/001.jpg"])
-    assert read([one, remote.object_entry("gs://bucket/set/002.jpg")]) == [PICTURES["001.jpg"], PICTURES["002.jpg"]]
-    assert not differing(read(find_entries(["gs://bucket/set/t.tar"])), list(PICTURES.values()))
-    assert "not there" in read([remote.object_entry("gs://bucket/none.jpg")])[0]
+    (one,) = find_items(["gcs://bucket/set/001.jpg"])
+    assert read([one, remote.object_item("gs://bucket/set/002.jpg")]) == [PICTURES["001.jpg"], PICTURES["002.jpg"]]
+    assert not differing(read(find_items(["gs://bucket/set/t.tar"])), list(PICTURES.values()))
+    assert "not there" in read([remote.object_item("gs://bucket/none.jpg")])[0]
 
 
 # ---------------------------------------------------------------- S3, and what fails before it
@@ -485,8 +485,8 @@ def test_a_survey_in_s3_is_read_whatever_fails_on_the_way(s3, endpoint, monkeypa
     bad = {"cutouts/007.jpg": "503", "cutouts/011.jpg": "half", "cutouts/013.jpg": "cut", "cutouts/017.jpg": "reset"}
     with FaultyProxy(port, 1, RATES, bad) as proxy:
         endpoint(proxy.port)
-        found = list(find_entries(["s3://survey/cutouts/"]))
-        assert [entry.location for entry in found] == [f"s3://survey/{name}" for name in pictures]
+        found = list(find_items(["s3://survey/cutouts/"]))
+        assert [item.location for item in found] == [f"s3://survey/{name}" for name in pictures]
         got = dict(zip(pictures, read(found), strict=True))
         assert proxy.peak > 8
         assert min(proxy.met[fault] for fault in RATES) > 0
@@ -511,13 +511,13 @@ def test_archives_and_catalogues_in_s3_are_read_whatever_fails_on_the_way(s3, en
             "set/t.csv": table({"path": list(PICTURES)}, "csv"),
         }
     )
-    monkeypatch.setattr(remote.RemoteSource, "block", 5000)
+    monkeypatch.setattr(remote.RemoteObject, "block", 5000)
     monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "1")
     # A body of half the size is found out by the listing's size, which a row of a table does not tell.
     rates = {fault: rate for fault, rate in RATES.items() if fault != "half" or kind != "t.csv"}
     with FaultyProxy(port, 2, rates) as proxy:
         endpoint(proxy.port)
-        assert not differing(read(find_entries([f"s3://survey/set/{kind}"])), list(PICTURES.values()))
+        assert not differing(read(find_items([f"s3://survey/set/{kind}"])), list(PICTURES.values()))
         assert sum(proxy.met.values()) > proxy.met[""]
 
 
@@ -525,14 +525,14 @@ def test_s3_says_what_is_not_there_not_allowed_or_changed(s3, endpoint):
     port, put = s3
     put({"change/a.jpg": b"first", "change/b.jpg": b"b"})
     endpoint(port)
-    found = list(find_entries(["s3://survey/change"]))
+    found = list(find_items(["s3://survey/change"]))
     put({"change/a.jpg": b"other"})
     assert read(found) == ["changed since it was listed; predict it again", b"b"]
     with pytest.raises(FileNotFoundError):
-        list(find_entries(["s3://survey/nothing/"]))
+        list(find_items(["s3://survey/nothing/"]))
     with pytest.raises(FileNotFoundError):
-        list(find_entries(["s3://no-such-bucket/x/"]))
-    assert read([remote.object_entry("s3://survey/none.jpg")]) == ["cannot be read: HTTP 404 (not there)"]
+        list(find_items(["s3://no-such-bucket/x/"]))
+    assert read([remote.object_item("s3://survey/none.jpg")]) == ["cannot be read: HTTP 404 (not there)"]
 
 
 def test_a_try_that_stalls_ends(s3, endpoint, monkeypatch):
@@ -542,7 +542,7 @@ def test_a_try_that_stalls_ends(s3, endpoint, monkeypatch):
     monkeypatch.setattr(retrying, "TRIES", 2)
     with FaultyProxy(port, always={"/survey/stall/a.jpg": "stall"}) as proxy:
         endpoint(proxy.port)
-        (reason,) = read(find_entries(["s3://survey/stall/"]))
+        (reason,) = read(find_items(["s3://survey/stall/"]))
         assert reason == "cannot be read after 2 tries: no whole answer within 0.3 s (TUNINGFORK_REMOTE_TIMEOUT)"
         assert proxy.met["stall"] == 2
 
@@ -553,25 +553,25 @@ def test_a_store_that_is_down_stops_the_listing(endpoint, monkeypatch):
         monkeypatch.setenv(name, value)
     endpoint(1)
     with pytest.raises(InputError, match="s3://survey/x/: cannot be read after 6 tries"):
-        list(find_entries(["s3://survey/x/"]))
+        list(find_items(["s3://survey/x/"]))
 
 
 CHILD = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from tuningfork.inputs import Opening, find_entries
+from tuningfork.inputs import ItemReader, find_items
 
-def total(entries):
-    with Opening() as opening, ThreadPoolExecutor(8) as pool:
-        return sum(pool.map(lambda call: len(call()), [opening.prepare(entry) for entry in entries]))
+def total(items):
+    with ItemReader() as opening, ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(lambda call: len(call()), [opening.prepare(item) for item in items]))
 
 if __name__ == "__main__":
     import multiprocessing, warnings
     warnings.simplefilter("ignore")
-    entries = list(find_entries(["s3://survey/fork/"]))
+    items = list(find_items(["s3://survey/fork/"]))
     for way in sys.argv[1:]:
         with multiprocessing.get_context(way).Pool(2) as pool:
-            print(total(entries), *pool.map(total, [entries[:5], entries[5:]], chunksize=1))
+            print(total(items), *pool.map(total, [items[:5], items[5:]], chunksize=1))
 """
 
 
@@ -597,8 +597,8 @@ def test_retries_are_ours_alone(s3, endpoint, monkeypatch):
     for fault in ("503", "reset", "cut"):
         with FaultyProxy(port, always={"/survey/once/a.jpg": fault}) as proxy:
             endpoint(proxy.port)
-            (entry,) = find_entries(["s3://survey/once/"])
-            read([entry])
+            (item,) = find_items(["s3://survey/once/"])
+            read([item])
             # aiohttp itself asks once more, at once, where a connection was torn down.
             assert proxy.met[fault] == 3 * (2 if fault == "reset" else 1)
 

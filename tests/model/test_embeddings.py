@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import tuningfork
-from tuningfork.inputs import Opening
-from tuningfork.inputs.files import file_entry
+from tuningfork.inputs import ItemReader
+from tuningfork.inputs.files import file_item
 from tuningfork.model.bundle import write_bundle
 from tuningfork.model.embeddings import COLUMN, Embedder, EmbeddingError, embedder_of
 from tuningfork.model.options import InferenceOptions
-from tuningfork.pipeline.chunks import Layout, Task, do_part
+from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
 from tuningfork.pipeline.manifest import ManifestError
 from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_files, predict_inputs
@@ -123,10 +123,10 @@ def test_parts_and_tables_hold_the_column_beside_the_same_votes(model, pictures,
 
 
 def test_rows_that_are_done_one_by_one_have_embeddings_too(model, pictures, expected):
-    entries = [file_entry(path) for path in sorted(pictures.glob("*.jpg"))[:3]]
-    with Opening() as opening:
-        task, layout = Task(0, entries, {1: "it ended"}, True), Layout(embedder=model.embedder())
-        part = do_part(model, task, opening, layout, InferenceOptions(embeddings=True))
+    items = [file_item(path) for path in sorted(pictures.glob("*.jpg"))[:3]]
+    with ItemReader() as opening:
+        chunk, layout = Chunk(0, items, {1: "it ended"}, True), TableLayout(embedder=model.embedder())
+        part = predict_chunk(model, chunk, opening, layout, InferenceOptions(embeddings=True))
     table = pq.read_table(pa.BufferReader(part.data))
     assert table[COLUMN].is_null().to_pylist() == [False, True, False]
     np.testing.assert_allclose(vectors(table[COLUMN])[0], expected.embeddings[0], atol=1e-4)

@@ -9,8 +9,8 @@ from PIL import Image
 
 import tuningfork
 from tuningfork._utils.files import write_text
-from tuningfork.inputs import Entry, Opening
-from tuningfork.pipeline.chunks import Layout, Task, do_part
+from tuningfork.inputs import InputItem, ItemReader
+from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
 from tuningfork.pipeline.hats import HatsError, partition
 from tuningfork.pipeline.manifest import ManifestError, open_run, read_run
 from tuningfork.simulation import draw, render
@@ -23,15 +23,15 @@ def votes(tmp_path_factory):
     Image.fromarray(render(draw(3, 0))).resize((64, 64)).save(folder / "galaxy.jpg")
     chance = np.random.default_rng(0)
     positions = [(float(chance.uniform(0, 360)), float(chance.uniform(-80, 80))) for _ in range(40)]
-    entries = [
-        Entry(f"{n:02d}", f"{n}", "file", str(folder / "galaxy.jpg"), right_ascension=ra, declination=dec)
+    items = [
+        InputItem(f"{n:02d}", f"{n}", "file", str(folder / "galaxy.jpg"), right_ascension=ra, declination=dec)
         for n, (ra, dec) in enumerate([*positions, *[(np.nan, np.nan)] * 4])
     ]
-    run = open_run(folder / "votes", {}, lambda: entries, rows_of_a_part=16)
+    run = open_run(folder / "votes", {}, lambda: items, rows_of_a_part=16)
     model = tuningfork.load("fast", threads=1)
-    with Opening() as opening:
-        for number, part in run.todo(range(run.parts)):
-            done = do_part(model, Task(number, part), opening, Layout(positions=True))
+    with ItemReader() as reader:
+        for number, part in run.chunks_of(range(run.parts)):
+            done = predict_chunk(model, Chunk(number, part), reader, TableLayout(positions=True))
             run.part(number).write_bytes(done.data)
     run.finish()
     return folder / "votes"

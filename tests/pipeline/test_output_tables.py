@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tuningfork.labelling.rank import order_schema
 from tuningfork.model.predictions import kaggle_schema, output_schema
-from tuningfork.pipeline.chunks import Layout, table_schema
+from tuningfork.pipeline.chunks import TableLayout, table_schema
 from tuningfork.surveys.cutout_table import CARRIED, cutouts_schema
 from tuningfork.tables import CatalogError, Column, about, arrow_schema, read_table, table_writer, ucd
 from tuningfork.votes.tree import load_tree
@@ -88,7 +88,7 @@ def schemas() -> dict[str, pa.Schema]:
     return {
         **{f"words of {name}": output_schema(tree) for name, tree in trees.items()},
         "kaggle": kaggle_schema(TREE),
-        "positions": table_schema(TREE, Layout(False, True)),
+        "positions": table_schema(TREE, TableLayout(False, True)),
         "order": order_schema(),
         "cutouts": cutouts_schema(),
         "predictions of cutouts": arrow_schema(column for _, column in CARRIED),
@@ -285,7 +285,7 @@ def stilts(*words: object) -> str:
 
 @pytest.mark.slow
 def test_votlint_has_nothing_to_say_of_our_votable(tmp_path: Path) -> None:
-    rich = table_schema(TREE, Layout(False, True)).with_metadata(SCHEMA.metadata)
+    rich = table_schema(TREE, TableLayout(False, True)).with_metadata(SCHEMA.metadata)
     for name, table in {"values": ROWS, "predictions": rich.empty_table()}.items():
         said = stilts("votlint", written(tmp_path / f"{name}.vot", table))
         assert [line for line in said.splitlines() if not line.startswith("INFO")] == []

@@ -16,14 +16,14 @@ from PIL import Image
 
 import tuningfork
 from tuningfork._utils.processes import WorkerError
-from tuningfork.inputs import Entry
-from tuningfork.pipeline.chunks import Task
+from tuningfork.inputs import InputItem
+from tuningfork.pipeline.chunks import Chunk
 from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_files
 from tuningfork.pipeline.ray import engine
-from tuningfork.pipeline.ray import queue as tickets
-from tuningfork.pipeline.ray.queue import Feed
-from tuningfork.pipeline.ray.resources import ACTOR_CPUS, READ_CPUS, Crew
+from tuningfork.pipeline.ray import queue as chunk_queue
+from tuningfork.pipeline.ray.queue import ChunkQueue
+from tuningfork.pipeline.ray.resources import ACTOR_CPUS, READ_CPUS, ActorPool
 from tuningfork.simulation import draw, render
 
 # Ray leaves files and sockets to the garbage collector, and warns of its own future.
@@ -38,32 +38,32 @@ pytestmark = [
 
 @given(st.integers(3, 40_000).map(lambda quarters: quarters / 4), st.integers(0, 5000), st.integers(0, 64))
 def test_readers_always_have_room(cpus, workers, gpus):
-    crew = Crew.of(cpus, gpus, workers)
-    assert crew.actors >= 1
-    assert crew.fits(cpus, gpus)
-    assert crew.actors * ACTOR_CPUS + READ_CPUS <= cpus
-    assert crew.actors <= max(1, 2 * cpus)
-    assert not workers or crew.actors <= workers
-    assert crew.gpus * crew.actors <= gpus
+    actor_pool = ActorPool.of(cpus, gpus, workers)
+    assert actor_pool.actors >= 1
+    assert actor_pool.fits(cpus, gpus)
+    assert actor_pool.actors * ACTOR_CPUS + READ_CPUS <= cpus
+    assert actor_pool.actors <= max(1, 2 * cpus)
+    assert not workers or actor_pool.actors <= workers
+    assert actor_pool.gpus * actor_pool.actors <= gpus
 
 
 @given(st.integers(2, 10_000))
 def test_half_of_the_nodes_may_go(cpus):
-    assert Crew.of(cpus).actors == cpus
-    assert Crew.of(cpus).fits(cpus / 2)
+    assert ActorPool.of(cpus).actors == cpus
+    assert ActorPool.of(cpus).fits(cpus / 2)
 
 
 def test_actors_go_where_the_gpus_are():
-    assert Crew.of(64, 4) == Crew(4, 1)
-    assert Crew.of(64, 4, workers=2) == Crew(2, 1)
-    assert Crew.of(64, 0) == Crew(64)
-    assert not Crew.of(64, 4).fits(64, 3)
+    assert ActorPool.of(64, 4) == ActorPool(4, 1)
+    assert ActorPool.of(64, 4, workers=2) == ActorPool(2, 1)
+    assert ActorPool.of(64, 0) == ActorPool(64)
+    assert not ActorPool.of(64, 4).fits(64, 3)
 
 
 @pytest.mark.parametrize("cpus", [0, 0.5])
 def test_a_cluster_without_room_is_told(cpus):
     with pytest.raises(WorkerError, match="add a node"):
-        Crew.of(cpus)
+        ActorPool.of(cpus)
 
 
 def test_without_ray_the_remedy_is_named(monkeypatch):
@@ -93,15 +93,15 @@ def test_a_cluster_that_is_not_there_is_told(address, told, tmp_path, monkeypatc
         )
 
 
-def _task(number, rows, kind="file"):
-    return Task(number, [Entry(f"{number}-{row}", f"{number}-{row}", kind, "x") for row in range(rows)])
+def _chunk(number, rows, kind="file"):
+    return Chunk(number, [InputItem(f"{number}-{row}", f"{number}-{row}", kind, "x") for row in range(rows)])
 
 
 class _Told:
-    """Stands for the predictions of some entries."""
+    """Stands for the predictions of some items."""
 
-    def __init__(self, entries):
-        self.ids = [entry.id for entry in entries]
+    def __init__(self, items):
+        self.ids = [item.id for item in items]
 
 
 @given(
@@ -112,19 +112,19 @@ class _Told:
 )
 def test_every_row_goes_out_once_and_comes_back_in_order(groups, size, kind, chance):
     numbers = iter(range(1000))
-    tasks = [[_task(next(numbers), rows, kind) for rows in group] for group in groups]
-    feed = Feed(iter(tasks), size)
+    chunks = [[_chunk(next(numbers), rows, kind) for rows in group] for group in groups]
+    queue = ChunkQueue(iter(chunks), size)
     whole, given_out = {}, []
-    while feed.more():
-        given_out += [(ticket.number, i, part) for ticket in feed.tickets(0.01) for i, part in ticket.slices.items()]
+    while queue.more():
+        given_out += [(work.number, i, part) for work in queue.work_items(0.01) for i, part in work.slices.items()]
         number, index, part = given_out.pop(chance.randrange(len(given_out)))
-        assert len(part.entries) <= size
-        rows, done = feed.settle(number, index, [_Told(part.entries)])
-        assert rows == len(part.entries)
-        assert feed.settle(number, index, [_Told(part.entries)]) == (0, None)
+        assert len(part.items) <= size
+        rows, done = queue.settle(number, index, [_Told(part.items)])
+        assert rows == len(part.items)
+        assert queue.settle(number, index, [_Told(part.items)]) == (0, None)
         if done:
-            whole[done.task.number] = [name for told in done.predictions() for name in told.ids]
-    assert whole == {task.number: [entry.id for entry in task.entries] for group in tasks for task in group}
+            whole[done.chunk.number] = [name for told in done.predictions() for name in told.ids]
+    assert whole == {chunk.number: [item.id for item in chunk.items] for group in chunks for chunk in group}
 
 
 def test_few_parts_are_under_way_however_many_there_are():
@@ -134,20 +134,22 @@ def test_few_parts_are_under_way_however_many_there_are():
         nonlocal drawn
         for number in range(10_000):
             drawn += 1
-            yield [_task(number, 64)]
+            yield [_chunk(number, 64)]
 
-    feed = Feed(groups(), 64)
-    out = list(feed.tickets(2))
-    assert sum(len(part.entries) for ticket in out for part in ticket.slices.values()) == 2 * tickets.ROWS_PER_CPU
-    assert drawn <= 2 * tickets.ROWS_PER_CPU / 64 + 1
-    assert list(feed.tickets(2)) == []
-    feed.settle(out[0].number, 0, [])
-    assert len(list(feed.tickets(2))) == 1
+    queue = ChunkQueue(groups(), 64)
+    out = list(queue.work_items(2))
+    assert sum(len(part.items) for work in out for part in work.slices.values()) == 2 * chunk_queue.ROWS_PER_CPU
+    assert drawn <= 2 * chunk_queue.ROWS_PER_CPU / 64 + 1
+    assert list(queue.work_items(2)) == []
+    queue.settle(out[0].number, 0, [])
+    assert len(list(queue.work_items(2))) == 1
 
 
 def test_rows_of_one_table_stay_together():
-    tickets_ = list(Feed(iter([[_task(0, 20, "row"), _task(1, 20, "row")], [_task(2, 20)]]), 8).tickets(4))
-    assert [[part.part for part in ticket.slices.values()] for ticket in tickets_] == [
+    work_items = list(
+        ChunkQueue(iter([[_chunk(0, 20, "row"), _chunk(1, 20, "row")], [_chunk(2, 20)]]), 8).work_items(4)
+    )
+    assert [[part.part for part in work_item.slices.values()] for work_item in work_items] == [
         [0, 0, 0, 1, 1, 1],
         [2],
         [2],
@@ -159,25 +161,25 @@ def test_the_ledger_knows_what_was_begun_and_which_row_killed():
     stages = pytest.importorskip("tuningfork.pipeline.ray.stages")
 
     async def story():
-        ledger = stages.Ledger()
-        waiting = asyncio.ensure_future(ledger.number(0))
+        tracker = stages.AttemptTracker()
+        waiting = asyncio.ensure_future(tracker.number(0))
         await asyncio.sleep(0)
         assert not waiting.done()
-        await ledger.add(list(Feed(iter([[_task(0, 4)]]), 4).tickets(1)))
+        await tracker.add(list(ChunkQueue(iter([[_chunk(0, 4)]]), 4).work_items(1)))
         assert await waiting == 0
-        assert (await ledger.begin(0))[1:] == ({}, 0)
-        assert (await ledger.begin(0))[1:] == ({}, 1)
-        await ledger.at(0, (0, 2))
-        _, doomed, before = await ledger.begin(0)
+        assert (await tracker.begin(0))[1:] == ({}, 0)
+        assert (await tracker.begin(0))[1:] == ({}, 1)
+        await tracker.at(0, (0, 2))
+        _, known_failures, before = await tracker.begin(0)
         assert before == 2
-        assert list(doomed) == [(0, 2)]
-        await ledger.forget(0)
-        assert await ledger.begin(0) is None
-        late = asyncio.ensure_future(ledger.number(1))
-        await ledger.end(2)
-        assert await ledger.number(2) is None
+        assert list(known_failures) == [(0, 2)]
+        await tracker.forget(0)
+        assert await tracker.begin(0) is None
+        late = asyncio.ensure_future(tracker.number(1))
+        await tracker.end(2)
+        assert await tracker.number(2) is None
         assert not late.done()
-        await ledger.add(list(Feed(iter([[_task(0, 4)]]), 4).tickets(1)))
+        await tracker.add(list(ChunkQueue(iter([[_chunk(0, 4)]]), 4).work_items(1)))
         assert await late == 0
 
     asyncio.run(story())
@@ -226,15 +228,15 @@ def _slow_and_deadly():
 
         from tuningfork.pipeline.ray import stages
 
-        read_entry = stages.read_entry
+        read_item = stages.read_item
 
-        def deadly(reading, entry, fetch):
+        def deadly(reading, item, fetch):
             time.sleep(0.02)
-            if entry.location.endswith("kills.jpg") and not entry.error:
+            if item.location.endswith("kills.jpg") and not item.error:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return read_entry(reading, entry, fetch)
+            return read_item(reading, item, fetch)
 
-        stages.read_entry = deadly
+        stages.read_item = deadly
 
     return patch
 
@@ -261,8 +263,8 @@ def small(monkeypatch):
     """Slices of 64 rows, of which few are under way, and a close watch on the cluster."""
     monkeypatch.setattr(engine, "SLICE", 64)
     monkeypatch.setattr(engine, "LOOK", 0.2)
-    monkeypatch.setattr(tickets, "ROWS_PER_CPU", 64)
-    monkeypatch.setattr(tickets, "TICKETS_PER_CPU", 2)
+    monkeypatch.setattr(chunk_queue, "ROWS_PER_CPU", 64)
+    monkeypatch.setattr(chunk_queue, "ITEMS_PER_CPU", 2)
 
 
 def _processes(title):
@@ -279,10 +281,10 @@ def _command(pid):
 
 def _descendants(pid):
     parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
+    for item in Path("/proc").iterdir():
+        if item.name.isdecimal():
             try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents[int(item.name)] = int((item / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
     found = [pid]

@@ -52,7 +52,7 @@ def pictures(tmp_path):
 
 
 def _shard(script, number):
-    """A task of the array, its variables set as Slurm sets them."""
+    """A chunk of the array, its variables set as Slurm sets them."""
     variables = {
         "SLURM_ARRAY_TASK_ID": str(number),
         "SLURM_ARRAY_TASK_COUNT": str(SHARDS),
@@ -76,18 +76,18 @@ def _shard(script, number):
 def test_an_array_of_shards_with_one_killed_is_one_table(script, pictures, tmp_path):
     names = sorted(path.stem for path in pictures.iterdir())
     shards = {number: _shard(script, number) for number in range(1, SHARDS + 1)}
-    # Slurm kills a task's whole group when its node fails.
+    # Slurm kills a chunk's whole group when its node fails.
     while not list((tmp_path / "votes").glob("part-*.parquet")):
         assert shards[2].poll() is None
         time.sleep(0.01)
     os.killpg(shards[2].pid, signal.SIGKILL)
     told = {number: (process.communicate(timeout=300), process.returncode) for number, process in shards.items()}
     assert told.pop(2)[1] == -signal.SIGKILL
-    # One picture is broken: exit code 3, which is no failure of the task.
+    # One picture is broken: exit code 3, which is no failure of the chunk.
     for (_, said), code in told.values():
         assert code == 0, said
     run = read_run(tmp_path / "votes")
-    missing = [number for number in range(run.parts) if not run.is_whole(number)]
+    missing = [number for number in range(run.parts) if not run.is_complete(number)]
     assert missing
     assert {number % SHARDS for number in missing} == {1}
 

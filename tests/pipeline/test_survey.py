@@ -19,10 +19,10 @@ from PIL import Image
 
 import tuningfork
 from tuningfork._utils.files import lock
-from tuningfork.inputs import Entry, Opening
+from tuningfork.inputs import InputItem, ItemReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import local
-from tuningfork.pipeline.chunks import Layout, Task, do_part
+from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
 from tuningfork.pipeline.manifest import MANIFEST, ManifestError, part_rows, read_run
 from tuningfork.pipeline.merge import merge
 from tuningfork.pipeline.options import ExecutionOptions
@@ -53,7 +53,7 @@ def whole(model, pictures, tmp_path_factory):
 
 
 def _entries(folder):
-    return [Entry(f"{n}", f"{n}", "file", f"{folder}/{n}.jpg") for n in range(20)]
+    return [InputItem(f"{n}", f"{n}", "file", f"{folder}/{n}.jpg") for n in range(20)]
 
 
 # ---------------------------------------------------------------- processes
@@ -98,34 +98,34 @@ class Deadly:
     """A stand-in for a worker: its process dies over one row, and at first over any part."""
 
     def __init__(self, model, row, at_first=0):
-        self.model, self.row, self.at_first, self.deaths = model, row, at_first, 0
+        self.model, self.row, self.at_first, self.crashes = model, row, at_first, 0
 
-    def do(self, task, hear):
+    def run(self, chunk, on_message):
         from tuningfork._utils.processes import WorkerCrash
 
         def fail(said):
-            self.deaths += 1
+            self.crashes += 1
             raise WorkerCrash(-9, said)
 
-        if self.at_first > self.deaths:
+        if self.at_first > self.crashes:
             fail(None)
         said = None
-        if not task.one_by_one and self.row is not None and self.row not in task.doomed:
-            hear(("done", 3))
+        if not chunk.row_by_row and self.row is not None and self.row not in chunk.known_failures:
+            on_message(("done", 3))
             fail(("done", 3))
-        for row in range(len(task.entries)):
-            if row not in task.doomed:
+        for row in range(len(chunk.items)):
+            if row not in chunk.known_failures:
                 said = ("at", row)
                 if row == self.row:
                     fail(said)
-        with Opening() as opening:
-            return do_part(self.model, task, opening, Layout(), InferenceOptions(batch_size=4))
+        with ItemReader() as reader:
+            return predict_chunk(self.model, chunk, reader, TableLayout(), InferenceOptions(batch_size=4))
 
 
 def test_the_row_that_kills_is_found_and_reported(model, pictures):
-    entries = [Entry(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
+    items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
     counted = []
-    (part,) = local._drive(Deadly(model, row=4), [Task(0, entries)], counted.append)
+    (part,) = local._drive(Deadly(model, row=4), [Chunk(0, items)], counted.append)
     table = pq.read_table(pyarrow.BufferReader(part.data))
     assert [bool(error) for error in table["error"].to_pylist()] == [False] * 4 + [True, False]
     assert "signal 9; out of memory?" in table["error"][4].as_py()
@@ -133,17 +133,17 @@ def test_the_row_that_kills_is_found_and_reported(model, pictures):
 
 
 def test_a_process_that_dies_by_chance_costs_no_row(model, pictures):
-    entries = [Entry(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
-    (part,) = local._drive(Deadly(model, None, at_first=1), [Task(0, entries)], lambda rows: None)
+    items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
+    (part,) = local._drive(Deadly(model, None, at_first=1), [Chunk(0, items)], lambda rows: None)
     assert (part.rows, part.failed) == (6, 0)
 
 
 def test_a_part_over_which_everything_dies_is_given_up(model, pictures):
     from tuningfork._utils.processes import WorkerError
 
-    entries = [Entry(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:12]]
+    items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:12]]
     with pytest.raises(WorkerError, match="fewer --workers"):
-        list(local._drive(Deadly(model, None, at_first=10**6), [Task(0, entries)], lambda rows: None))
+        list(local._drive(Deadly(model, None, at_first=10**6), [Chunk(0, items)], lambda rows: None))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
@@ -308,12 +308,12 @@ def test_a_full_disk_in_mid_part_leaves_a_run_that_goes_on(model, pictures, whol
 
 
 def test_positions_travel_with_the_votes(model, pictures):
-    entries = [
-        Entry("a", "a", "file", str(pictures / "000.jpg"), right_ascension=1.5, declination=-2.0),
-        Entry("b", "b", "file", str(pictures / "001.jpg")),
+    items = [
+        InputItem("a", "a", "file", str(pictures / "000.jpg"), right_ascension=1.5, declination=-2.0),
+        InputItem("b", "b", "file", str(pictures / "001.jpg")),
     ]
-    with Opening() as opening:
-        part = do_part(model, Task(0, entries), opening, Layout(positions=True))
+    with ItemReader() as reader:
+        part = predict_chunk(model, Chunk(0, items), reader, TableLayout(positions=True))
     table = pq.read_table(pyarrow.BufferReader(part.data))
     assert table.column_names[:4] == ["id", "path", "ra", "dec"]
     assert table["ra"].to_pylist() == [1.5, None]
@@ -325,8 +325,8 @@ def test_a_bug_in_reading_is_a_row_error_too(model, pictures, monkeypatch):
     from tuningfork.model.image_reader import Reading
 
     monkeypatch.setattr(Reading, "read", lambda *a, **k: 1 / 0)
-    with Opening() as opening:
-        part = do_part(model, Task(0, _entries(pictures)[:2]), opening, Layout())
+    with ItemReader() as reader:
+        part = predict_chunk(model, Chunk(0, _entries(pictures)[:2]), reader, TableLayout())
     assert (part.rows, part.failed) == (2, 2)
 
 

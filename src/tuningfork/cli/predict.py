@@ -381,11 +381,11 @@ def merge(
         from .._utils.files import check_writable
         from ..pipeline.manifest import read_run
         from ..pipeline.merge import merge as joined
-        from ..pipeline.merge import outcome_of
+        from ..pipeline.merge import run_outcome
 
         check_writable(output)
         run = read_run(folder)
-        missing = sum(not run.is_whole(number) for number in range(run.parts))
+        missing = sum(not run.is_complete(number) for number in range(run.parts))
         if missing:
             raise ValueError(
                 f"{folder} lacks {counted(missing, 'part', 'parts')} of {run.parts}; let its shards end, or go on "
@@ -393,7 +393,7 @@ def merge(
             )
         with progress_bar("joining") as progress:
             joined(run, output, progress=progress)
-        outcome = outcome_of(run, range(run.parts))
+        outcome = run_outcome(run, range(run.parts))
         if as_json:
             print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
         else:

@@ -1,18 +1,18 @@
 """What there is to predict: folders, catalogues, archives and stores as rows, and their pictures' bytes."""
 
 from .._utils.errors import InputError
-from .find import Columns, find_entries
-from .item import Entry
+from .find import Columns, find_items
+from .item import InputItem
 from .listing import Digest, read_listing, write_listing
-from .readers import Opening
+from .readers import ItemReader
 
 __all__ = [
     "Columns",
     "Digest",
-    "Entry",
+    "InputItem",
     "InputError",
-    "Opening",
-    "find_entries",
+    "ItemReader",
+    "find_items",
     "read_listing",
     "write_listing",
 ]

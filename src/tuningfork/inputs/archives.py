@@ -13,13 +13,13 @@ from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
 from ..images.find import EXTENSIONS as PICTURES
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .byte_source import CHANGED, Ahead, Source
-from .item import Entry
+from .byte_source import CHANGED, ByteSource, ReadAhead
+from .item import InputItem
 from .objects import opened
 from .tar import Damaged, TarMember, tar_members
 from .zip import read_member, zip_members
 
-__all__ = ["EXTENSIONS", "PACKED", "TarOpener", "ZipOpener", "archive_entries", "check_packed"]
+__all__ = ["EXTENSIONS", "PACKED", "TarReader", "ZipReader", "archive_items", "check_packed"]
 
 EXTENSIONS = {".tar": "tar", ".zip": "zip"}
 #: Compressed as one stream: no member can be read without all before it.
@@ -43,11 +43,11 @@ def _refuse_packed(location: str) -> None:
     )
 
 
-def archive_entries(location: str) -> Iterator[Entry]:
+def archive_items(location: str) -> Iterator[InputItem]:
     """The pictures of an archive, a file or an address, told by their extensions; nothing else is held.
 
     Hidden members are left out as hidden files are, and archives within archives are not opened. Links, and
-    members that are packed in a way that we do not read, are entries with an error; so is, at last, an archive
+    members that are packed in a way that we do not read, are items with an error; so is, at last, an archive
     that is damaged or cut, whose members before the damage are good. A tar's members are called as WebDataset
     does, by the last part of their name up to its first dot, a zip's as files are, without the extension.
 
@@ -63,21 +63,21 @@ def archive_entries(location: str) -> Iterator[Entry]:
         if kind == "tar" and source.read(0, 6).startswith(_MAGIC):
             _refuse_packed(location)
         if is_url(location):
-            source = Ahead(source)
+            source = ReadAhead(source)
         try:
             yield from _tar(source, location, where) if kind == "tar" else _zip(source, location, where)
         except Damaged as error:
             name = text(posixpath.splitext(name_of(location))[0])
-            yield Entry(name, where, kind, location, stamp=source.stamp, error=str(error))
+            yield InputItem(name, where, kind, location, stamp=source.stamp, error=str(error))
     except ImageError as error:
         raise InputError(f"{where}: {error}") from None
 
 
-def _tar(source: Source, location: str, where: str) -> Iterator[Entry]:
+def _tar(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
     for member in tar_members(source):
         if _is_picture(member.name):
             last = posixpath.basename(member.name)
-            yield Entry(
+            yield InputItem(
                 text(last.partition(".")[0]),
                 f"{where}/{text(member.name)}",
                 "tar",
@@ -94,11 +94,11 @@ def _too_large(member: TarMember) -> str:
     return f"file of {member.size} bytes; at most {MAX_FILE_BYTES} are read" if member.size > MAX_FILE_BYTES else ""
 
 
-def _zip(source: Source, location: str, where: str) -> Iterator[Entry]:
+def _zip(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
     for member in zip_members(source):
         if _is_picture(member.name):
             last = posixpath.basename(member.name)
-            yield Entry(
+            yield InputItem(
                 text(posixpath.splitext(last)[0]),
                 f"{where}/{text(member.name)}",
                 "zip",
@@ -122,9 +122,9 @@ class _Archives:
     """Archives that are open; the one that was used longest ago is let go first."""
 
     def __init__(self) -> None:
-        self._sources: OrderedDict[tuple[str, str], Source] = OrderedDict()
+        self._sources: OrderedDict[tuple[str, str], ByteSource] = OrderedDict()
 
-    def source(self, location: str, stamp: str) -> Source:
+    def source(self, location: str, stamp: str) -> ByteSource:
         """The open archive; raises ImageError if it cannot be opened, or has changed since it was listed."""
         key = (location, stamp)
         if key not in self._sources:
@@ -139,26 +139,26 @@ class _Archives:
         self._sources.clear()
 
 
-class TarOpener(_Archives):
-    """Reads members of tar archives, several at a time; see `opening.Opener`."""
+class TarReader(_Archives):
+    """Reads members of tar archives, several at a time; see `opening.Reader`."""
 
-    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+    def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The member's bytes, read when they are called for."""
-        return partial(_read_tar, self.source(entry.location, entry.stamp), entry)
+        return partial(_read_tar, self.source(item.location, item.stamp), item)
 
 
-def _read_tar(source: Source, entry: Entry) -> bytes:
-    data = source.read(entry.offset, entry.size)
-    if len(data) < entry.size:
+def _read_tar(source: ByteSource, item: InputItem) -> bytes:
+    data = source.read(item.offset, item.size)
+    if len(data) < item.size:
         raise ImageError(CHANGED)
     return data
 
 
-class ZipOpener(_Archives):
-    """Reads members of zip archives, several at a time; see `opening.Opener`."""
+class ZipReader(_Archives):
+    """Reads members of zip archives, several at a time; see `opening.Reader`."""
 
-    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+    def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The member's bytes, read and unpacked when they are called for."""
-        stamp, crc, packed, method = entry.stamp.rsplit(" ", 3)
-        source = self.source(entry.location, stamp)
-        return partial(read_member, source, entry.offset, int(packed), entry.size, int(crc), int(method))
+        stamp, crc, packed, method = item.stamp.rsplit(" ", 3)
+        source = self.source(item.location, stamp)
+        return partial(read_member, source, item.offset, int(packed), item.size, int(crc), int(method))

@@ -10,17 +10,17 @@ from typing import Any, Protocol
 
 from ..images.image import ImageError
 
-__all__ = ["Ahead", "CHANGED", "LocalSource", "Source", "Stream", "Unreachable", "open_regular"]
+__all__ = ["ReadAhead", "CHANGED", "LocalFile", "ByteSource", "ByteStream", "SourceUnavailable", "open_regular"]
 
 #: Said of a file that is another one than the listing saw.
 CHANGED = "changed since it was listed; predict it again"
 
 
-class Unreachable(ImageError):
+class SourceUnavailable(ImageError):
     """The bytes may be good, but cannot be had now: no permission, a broken disk, a store that does not answer."""
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Bytes at any place, for several threads at once.
 
     Parameters
@@ -41,7 +41,7 @@ class Source(Protocol):
 
         Raises
         ------
-        Unreachable
+        SourceUnavailable
             If they cannot be had.
         ImageError
             If the file has changed since it was opened.
@@ -49,25 +49,25 @@ class Source(Protocol):
 
 
 def open_regular(path: str) -> tuple[int, os.stat_result]:
-    """An open file's descriptor and state; raises Unreachable for what is none, or a pipe, or a device."""
+    """An open file's descriptor and state; raises SourceUnavailable for what is none, or a pipe, or a device."""
     descriptor = -1
     try:
-        # Opening a pipe waits for who writes to it.
+        # ItemReader a pipe waits for who writes to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         status = os.fstat(descriptor)
         # Reading a pipe or a device may never end.
         if not stat.S_ISREG(status.st_mode):
-            raise Unreachable("cannot be read: not a regular file")
+            raise SourceUnavailable("cannot be read: not a regular file")
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         if descriptor >= 0:
             os.close(descriptor)
-        if isinstance(error, Unreachable):
+        if isinstance(error, SourceUnavailable):
             raise
-        raise Unreachable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise SourceUnavailable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return descriptor, status
 
 
-class LocalSource:
+class LocalFile:
     """A file of this machine; closed when nobody refers to it any more, as calls in other threads may still run."""
 
     block = 2**20
@@ -85,12 +85,12 @@ class LocalSource:
             os.close(self._descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
-        """See `Source.read`."""
+        """See `ByteSource.read`."""
         try:
             data = self._read(offset, size)
             changed = _stamp(os.fstat(self._descriptor)) != self.stamp
         except OSError as error:
-            raise Unreachable(f"cannot be read: {error.strerror}") from None
+            raise SourceUnavailable(f"cannot be read: {error.strerror}") from None
         if changed:
             raise ImageError(CHANGED)
         return data
@@ -107,10 +107,10 @@ def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-class Stream(io.RawIOBase):
+class ByteStream(io.RawIOBase):
     """A source as a file object that reads and seeks."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
         self._at = 0
 
@@ -141,19 +141,19 @@ class Stream(io.RawIOBase):
         return len(data)
 
 
-class Ahead:
+class ReadAhead:
     """A source that is far away, read from its beginning to its end: a block is held and read from."""
 
     #: What is read where bytes were left out that would have filled a block.
     SHORT = 2**16
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
         self.size, self.stamp, self.block = source.size, source.stamp, source.block
         self._start, self._data = 0, b""
 
     def read(self, offset: int, size: int) -> bytes:
-        """See `Source.read`."""
+        """See `ByteSource.read`."""
         end = self._start + len(self._data)
         if not (self._start <= offset and min(offset + size, self.size) <= end):
             ahead = self.block if 0 <= offset - end < self.block or not end else self.SHORT

@@ -18,14 +18,14 @@ from .._utils.text import one_line, text
 from .._utils.urls import check_url, is_url, join_url, name_of, public_url
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.column_roles import Chosen, Columns, choose
-from .byte_source import CHANGED, Ahead, Source, Unreachable
-from .files import file_entry
-from .item import Entry
-from .objects import object_entry, opened
+from .byte_source import CHANGED, ByteSource, ReadAhead, SourceUnavailable
+from .files import file_item
+from .item import InputItem
+from .objects import object_item, opened
 from .stores import store_of
 from .table_rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
 
-__all__ = ["EXTENSIONS", "RowOpener", "open_rows", "row_id", "table_entries"]
+__all__ = ["EXTENSIONS", "RowReader", "open_rows", "row_id", "table_items"]
 
 #: Extension → how its rows are read; FITS is told by content, see `fits`.
 EXTENSIONS = {
@@ -60,17 +60,17 @@ def open_rows(location: str) -> tuple[Rows, str]:
         return WholeRows(location), ""
     try:
         source = opened(location)
-    except Unreachable as error:
+    except SourceUnavailable as error:
         raise InputError(f"{where}: {error}") from None
     if kind == "csv" and is_url(location):
-        source = Ahead(source)
+        source = ReadAhead(source)
     return (ParquetRows(source, where) if kind == "parquet" else CsvRows(source, where)), source.stamp
 
 
-def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry]:
-    """The rows of a catalogue, a file or an address; every row is an entry.
+def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputItem]:
+    """The rows of a catalogue, a file or an address; every row is an item.
 
-    A row without a picture or with a blank name is an entry with an error, called by its number (from 1). A
+    A row without a picture or with a blank name is an item with an error, called by its number (from 1). A
     position outside of 0…360° or ±90°, or of which one half is missing, is left blank; the row stays. Names may
     come more than once.
 
@@ -92,14 +92,16 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
     for number, (values, problem) in enumerate(table.rows(wanted), 1):
         row = f"{where}#row{number}"
         if problem:
-            yield Entry(f"row {number}", row, "file", "", error=problem)
+            yield InputItem(f"row {number}", row, "file", "", error=problem)
             continue
         found = iter(values)
         cells = [None if name is None else next(found) for name in names]
         id_, right_ascension, declination, radius, reason, told = cells
         name = row_id(id_, chosen.id, where, number)
         if chosen.id is not None and not name:
-            yield Entry(f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one")
+            yield InputItem(
+                f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one"
+            )
             continue
         position = _position(right_ascension, declination)
         beside = {"right_ascension": position[0], "declination": position[1], "carried": _carried(found)}
@@ -111,12 +113,12 @@ def table_entries(location: str, columns: Columns = Columns()) -> Iterator[Entry
         if not problem and not chosen.is_bytes and not str(told or "").strip():
             problem = f"no path in column {chosen.picture!r}"
         if problem:
-            yield Entry(name or f"row {number}", row, "file", "", error=text(problem), **beside)
+            yield InputItem(name or f"row {number}", row, "file", "", error=text(problem), **beside)
             continue
         yield replace(make(number, row, name, told), **beside)
 
 
-_Make = Callable[[int, str, str, object], Entry]
+_Make = Callable[[int, str, str, object], InputItem]
 
 
 def _carried(values: Iterator[object]) -> str:
@@ -136,9 +138,9 @@ def _told(schema: pa.Schema, chosen: Chosen) -> str | None:
 def _bytes_row(schema: pa.Schema, chosen: Chosen, location: str, where: str, stamp: str) -> _Make:
     member = chosen.picture
 
-    def make(number: int, row: str, name: str, told: object) -> Entry:
+    def make(number: int, row: str, name: str, told: object) -> InputItem:
         stem = Path(str(told)).stem if told else ""
-        return Entry(name or text(stem) or str(number), row, "row", location, member, number - 1, -1, stamp)
+        return InputItem(name or text(stem) or str(number), row, "row", location, member, number - 1, -1, stamp)
 
     return make
 
@@ -147,37 +149,37 @@ def _path_row(location: str, where: str) -> _Make:
     is_remote = is_url(location)
     folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
 
-    def make(number: int, row: str, name: str, told: object) -> Entry:
+    def make(number: int, row: str, name: str, told: object) -> InputItem:
         path = str(told)
         try:
-            entry = _reached(path, folder)
+            item = _reached(path, folder)
         except InputError as error:
-            entry = Entry(name or f"row {number}", row, "file", "", error=str(error))
-        if entry.kind == "object":
+            item = InputItem(name or f"row {number}", row, "file", "", error=str(error))
+        if item.kind == "object":
             try:
-                store_of(entry.location)
-            except Unreachable as error:
+                store_of(item.location)
+            except SourceUnavailable as error:
                 raise InputError(f"{where}, row {number}: {error}") from None
-        return replace(entry, id=name or entry.id)
+        return replace(item, id=name or item.id)
 
     return make
 
 
-def _reached(path: str, folder: str | Path) -> Entry:
+def _reached(path: str, folder: str | Path) -> InputItem:
     if is_url(path) and not path.lower().startswith("file://"):
         check_url(path)
-        return object_entry(path)
+        return object_item(path)
     if isinstance(folder, Path):
         if path.lower().startswith("file://"):
             try:
                 path = url2pathname(urlsplit(path).path)
             except ValueError as error:
                 raise InputError(f"{text(path)}: {error}") from None
-        return file_entry(folder / path)
+        return file_item(folder / path)
     # Whoever writes into a store shall not choose which files of this machine are opened.
     if path.startswith("/") or is_url(path):
         raise InputError(f"{text(path)}: a catalogue in a store names files beside it, or addresses")
-    return object_entry(join_url(folder, path))
+    return object_item(join_url(folder, path))
 
 
 def row_id(value: object, column: str | None, where: str, number: int) -> str:
@@ -208,8 +210,8 @@ def _number(value: object) -> float:
         return math.nan
 
 
-class RowOpener:
-    """Reads bytes out of Parquet files, forward through them; see `opening.Opener`.
+class RowReader:
+    """Reads bytes out of Parquet files, forward through them; see `opening.Reader`.
 
     The bytes come with `prepare`, as a Parquet file is no place for several threads. What lies between two rows of
     a row group is decoded and dropped; going back begins the row group again. At most `BATCH_BYTES` of an average
@@ -220,14 +222,14 @@ class RowOpener:
         self._key: tuple[str, str, str] | None = None
         self._file: _Column | None = None
 
-    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+    def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The row's bytes."""
-        key = (entry.location, entry.member, entry.stamp)
+        key = (item.location, item.member, item.stamp)
         if key != self._key or self._file is None:
             self._key, self._file = None, None
-            self._file = _Column(opened(entry.location, entry.stamp), entry.member)
+            self._file = _Column(opened(item.location, item.stamp), item.member)
             self._key = key
-        data = self._file.cell(entry.offset)
+        data = self._file.cell(item.offset)
         if len(data) > MAX_FILE_BYTES:
             raise ImageError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
         return lambda: data
@@ -240,7 +242,7 @@ class RowOpener:
 class _Column:
     """One column of bytes of a Parquet file, with a position that moves forward."""
 
-    def __init__(self, source: Source, name: str) -> None:
+    def __init__(self, source: ByteSource, name: str) -> None:
         try:
             self._file = parquet_file(source)
         except ImageError:

@@ -9,45 +9,45 @@ from .._utils.text import text
 from ..images.find import find_images
 from ..images.image import MAX_FILE_BYTES, ImageError
 from .byte_source import CHANGED, open_regular
-from .item import Entry
+from .item import InputItem
 
-__all__ = ["FileOpener", "file_entry", "folder_entries"]
+__all__ = ["FileReader", "file_item", "folder_items"]
 
 
-def folder_entries(folder: Path) -> Iterator[Entry]:
+def folder_items(folder: Path) -> Iterator[InputItem]:
     """The pictures of a folder, as `find_images` finds them."""
-    return map(file_entry, find_images([folder]))
+    return map(file_item, find_images([folder]))
 
 
-def file_entry(path: Path) -> Entry:
-    """A file as it is now; one that is not there is an entry whose reading will fail."""
+def file_item(path: Path) -> InputItem:
+    """A file as it is now; one that is not there is an item whose reading will fail."""
     size, stamp = -1, ""
     try:
         status = path.stat()
         size, stamp = status.st_size, str(status.st_mtime_ns)
     except (OSError, ValueError):  # ValueError: a name that no file can have
         pass
-    return Entry(text(path.stem), text(str(path)), "file", str(path), size=size, stamp=stamp)
+    return InputItem(text(path.stem), text(str(path)), "file", str(path), size=size, stamp=stamp)
 
 
-class FileOpener:
-    """Reads files as they were listed; see `opening.Opener`."""
+class FileReader:
+    """Reads files as they were listed; see `opening.Reader`."""
 
-    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+    def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The file's bytes, read when they are called for."""
-        return lambda: _read(entry)
+        return lambda: _read(item)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _read(entry: Entry) -> bytes:
+def _read(item: InputItem) -> bytes:
     try:
-        descriptor, status = open_regular(entry.location)
+        descriptor, status = open_regular(item.location)
         with open(descriptor, "rb") as file:
             if status.st_size > MAX_FILE_BYTES:
                 raise ImageError(f"file of {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
-            if entry.stamp and (status.st_size, str(status.st_mtime_ns)) != (entry.size, entry.stamp):
+            if item.stamp and (status.st_size, str(status.st_mtime_ns)) != (item.size, item.stamp):
                 raise ImageError(CHANGED)
             return file.read()
     except (OSError, ValueError) as error:

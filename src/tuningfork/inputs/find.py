@@ -1,4 +1,4 @@
-"""What a user names → entries, one after the other."""
+"""What a user names → items, one after the other."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .._utils.urls import check_url, is_url, name_of
 from ..images.find import EXTENSIONS as PICTURES
 from ..tables.column_roles import Columns
 from .archives import EXTENSIONS as ARCHIVES
-from .archives import PACKED, archive_entries, check_packed
+from .archives import PACKED, archive_items, check_packed
 from .catalogues import EXTENSIONS as TABLES
-from .catalogues import table_entries
-from .files import file_entry, folder_entries
+from .catalogues import table_items
+from .files import file_item, folder_items
 from .fits_kind import holds_table
-from .item import Entry
-from .objects import remote_entries
+from .item import InputItem
+from .objects import remote_items
 
-__all__ = ["Columns", "find_entries"]
+__all__ = ["Columns", "find_items"]
 
 
-def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> Iterator[Entry]:
+def find_items(given: Iterable[str | Path], columns: Columns = Columns()) -> Iterator[InputItem]:
     """The pictures named: files, folders, catalogues, archives, and addresses of these in stores.
 
     What a file is, its name tells. A catalogue or an archive is opened only if it is named; in a folder, pictures
@@ -47,30 +47,30 @@ def find_entries(given: Iterable[str | Path], columns: Columns = Columns()) -> I
         yield from _named(name, columns)
 
 
-def _named(name: str, columns: Columns) -> Iterator[Entry]:
+def _named(name: str, columns: Columns) -> Iterator[InputItem]:
     """What is told by its name, here or in a store."""
     is_remote = is_url(name)
     suffix = Path(name_of(name)).suffix.lower()
     check_packed(name)
     if suffix in ARCHIVES and not name.endswith("/"):
-        yield from archive_entries(name)
+        yield from archive_items(name)
     elif (
         suffix in TABLES
         and not name.endswith("/")
         and (suffix not in PICTURES or (not is_remote and holds_table(name)))
     ):
-        yield from table_entries(name, columns)
+        yield from table_items(name, columns)
     elif is_remote:
-        yield from remote_entries(name, _is_other)
+        yield from remote_items(name, _is_other)
     else:
-        yield file_entry(Path(name))
+        yield file_item(Path(name))
 
 
-def _folder(folder: Path) -> Iterator[Entry]:
+def _folder(folder: Path) -> Iterator[InputItem]:
     found = False
-    for entry in folder_entries(folder):
+    for item in folder_items(folder):
         found = True
-        yield entry
+        yield item
     if not found and (other := sorted(name for name in os.listdir(folder) if _is_other(name))):
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from .byte_source import LocalSource, Unreachable
+from .byte_source import LocalFile, SourceUnavailable
 
 __all__ = ["holds_table"]
 
@@ -18,7 +18,7 @@ _CARD = re.compile(rb"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZI
 def holds_table(path: str) -> bool:
     """Whether this FITS file has a binary table and no image; False for what is no whole FITS file."""
     try:
-        source = LocalSource(path)
+        source = LocalFile(path)
         at, table = 0, False
         for _ in range(MAX_UNITS):
             cards, at = _header(source, at)
@@ -35,12 +35,12 @@ def holds_table(path: str) -> bool:
             at += -(-bits // (8 * BLOCK)) * BLOCK
             if at >= source.size:
                 return table
-    except (Unreachable, KeyError, ValueError):
+    except (SourceUnavailable, KeyError, ValueError):
         pass
     return False
 
 
-def _header(source: LocalSource, at: int) -> tuple[dict[bytes, bytes], int]:
+def _header(source: LocalFile, at: int) -> tuple[dict[bytes, bytes], int]:
     """The cards that tell a unit's kind and size, and where its data begin; ValueError if there is no header."""
     found: dict[bytes, bytes] = {}
     for _ in range(MAX_BLOCKS):

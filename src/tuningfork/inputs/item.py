@@ -13,11 +13,11 @@ from .._utils.errors import InputError
 from .._utils.urls import public_url
 from ..tables.arrow import number_array, text_array
 
-__all__ = ["SCHEMA", "Entry", "InputError", "entries_of", "table_of"]
+__all__ = ["SCHEMA", "InputItem", "InputError", "items_of", "table_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InputItem:
     """A row of the table to come, as it was listed.
 
     Parameters
@@ -25,7 +25,7 @@ class Entry:
     id, path : str
         As the output table names them; text that any table can hold.
     kind : str
-        Which opener reads it, a key of `opening.OPENERS`.
+        Which opener reads it, a key of `opening.READERS`.
     location : str
         File or address that holds the bytes; on Linux, bytes that are no UTF-8 stand as surrogates.
     member : str
@@ -75,15 +75,15 @@ _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 _NUMBERS = {pa.int64(): np.int64, pa.float64(): np.float64}
 #: Columns of a listing.
 SCHEMA = pa.schema(
-    [(f.name, pa.binary() if f.name in _AS_BYTES else _TYPES[str(f.type)]) for f in fields(Entry)]  # type: ignore[misc]
+    [(f.name, pa.binary() if f.name in _AS_BYTES else _TYPES[str(f.type)]) for f in fields(InputItem)]  # type: ignore[misc]
 )
 
 
-def table_of(entries: Sequence[Entry]) -> pa.Table:
+def table_of(items: Sequence[InputItem]) -> pa.Table:
     """Entries as an Arrow table with the columns of `SCHEMA`."""
     columns = []
     for field in SCHEMA:
-        values = [getattr(entry, field.name) for entry in entries]
+        values = [getattr(item, field.name) for item in items]
         if field.name in _AS_BYTES:
             values = [str(value).encode("utf-8", "surrogateescape") for value in values]
         if field.type in _NUMBERS:
@@ -94,10 +94,10 @@ def table_of(entries: Sequence[Entry]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def entries_of(table: pa.Table | pa.RecordBatch) -> Iterator[Entry]:
+def items_of(table: pa.Table | pa.RecordBatch) -> Iterator[InputItem]:
     """What `table_of` wrote."""
     columns = [table[name].to_pylist() for name in SCHEMA.names]
     for name in _AS_BYTES:
         at = SCHEMA.names.index(name)
         columns[at] = [value.decode("utf-8", "surrogateescape") for value in columns[at]]
-    return (Entry(*values) for values in zip(*columns, strict=True))
+    return (InputItem(*values) for values in zip(*columns, strict=True))

@@ -1,4 +1,4 @@
-"""A listing of entries on disk: streamed in, streamed out, and a digest that tells whether the input has changed."""
+"""A listing of items on disk: streamed in, streamed out, and a digest that tells whether the input has changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from .._utils.files import whole_file
 from .._utils.urls import public_url
-from .item import SCHEMA, Entry, entries_of, table_of
+from .item import SCHEMA, InputItem, items_of, table_of
 
 __all__ = ["Digest", "read_listing", "write_listing"]
 
@@ -21,9 +21,9 @@ ROWS = 10_000
 
 
 class Digest:
-    """Counts entries and digests them, in whatever order they come: a folder may be listed in another one.
+    """Counts items and digests them, in whatever order they come: a folder may be listed in another one.
 
-    The sum of the entries' 128-bit hashes, modulo 2¹²⁸: a multiset hash for honest mistakes, not against attackers
+    The sum of the items' 128-bit hashes, modulo 2¹²⁸: a multiset hash for honest mistakes, not against attackers
     (Bellare & Micciancio 1997, EUROCRYPT, AdHash).
     """
 
@@ -32,36 +32,36 @@ class Digest:
         self.has_positions = False
         self._sum = 0
 
-    def seen(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """Hand the entries through."""
-        for entry in entries:
+    def seen(self, items: Iterable[InputItem]) -> Iterator[InputItem]:
+        """Hand the items through."""
+        for item in items:
             self.rows += 1
-            self.has_positions |= not math.isnan(entry.right_ascension)
-            self._sum += int.from_bytes(hashlib.blake2b(entry.identity, digest_size=16).digest(), "little")
-            yield entry
+            self.has_positions |= not math.isnan(item.right_ascension)
+            self._sum += int.from_bytes(hashlib.blake2b(item.identity, digest_size=16).digest(), "little")
+            yield item
 
     def hexdigest(self) -> str:
-        """The digest of all entries seen so far, 32 hexadecimal digits."""
+        """The digest of all items seen so far, 32 hexadecimal digits."""
         return f"{self._sum % 2**128:032x}"
 
 
-def write_listing(entries: Iterable[Entry], file: Path) -> Digest:
-    """Write entries to a Parquet file, which appears whole or not at all; at most `ROWS` of them are held.
+def write_listing(items: Iterable[InputItem], file: Path) -> Digest:
+    """Write items to a Parquet file, which appears whole or not at all; at most `ROWS` of them are held.
 
     Others cannot read it if it holds addresses that are signed, and so let in whoever knows them.
     """
     digest = Digest()
-    seen = digest.seen(entries)
+    seen = digest.seen(items)
     with whole_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         while block := list(islice(seen, ROWS)):
-            if any(public_url(entry.location) != entry.location for entry in block):
+            if any(public_url(item.location) != item.location for item in block):
                 part.chmod(0o600)
             writer.write_table(table_of(block))
     return digest
 
 
-def read_listing(file: Path) -> Iterator[Entry]:
-    """The entries that `write_listing` wrote, in their order; one row group is held."""
+def read_listing(file: Path) -> Iterator[InputItem]:
+    """The items that `write_listing` wrote, in their order; one row group is held."""
     with pq.ParquetFile(file, pre_buffer=False) as listing:
         for number in range(listing.num_row_groups):
-            yield from entries_of(listing.read_row_group(number))
+            yield from items_of(listing.read_row_group(number))

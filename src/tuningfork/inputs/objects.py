@@ -11,24 +11,24 @@ from .._utils.text import text
 from .._utils.urls import check_url, is_url, name_of, public_url
 from ..images.find import EXTENSIONS as PICTURES
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .byte_source import LocalSource, Source, Unreachable
-from .item import Entry
-from .store_errors import NotThere, Truncated, patiently
+from .byte_source import ByteSource, LocalFile, SourceUnavailable
+from .item import InputItem
+from .store_errors import NotThere, Truncated, with_retries
 from .stores import REMOTE_THREADS, Found, store_of
 
-__all__ = ["REMOTE_THREADS", "ObjectOpener", "RemoteSource", "object_entry", "opened", "remote_entries"]
+__all__ = ["REMOTE_THREADS", "ObjectReader", "RemoteObject", "object_item", "opened", "remote_items"]
 
 #: Folders of a listing that has no pages: a server may link them in a circle of ever longer names.
 MAX_FOLDERS = 100_000
 
 
-def object_entry(address: str, size: int = -1, stamp: str = "") -> Entry:
+def object_item(address: str, size: int = -1, stamp: str = "") -> InputItem:
     """An object of a store, called by its file's name; `path` is the address without its secrets."""
     stem = posixpath.splitext(name_of(address))[0]
-    return Entry(text(stem), text(public_url(address)), "object", address, size=size, stamp=stamp)
+    return InputItem(text(stem), text(public_url(address)), "object", address, size=size, stamp=stamp)
 
 
-def remote_entries(address: str, other: Callable[[str], bool]) -> Iterator[Entry]:
+def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputItem]:
     """An object, or the pictures under a prefix, hidden ones left out; what is held is one page of the listing.
 
     S3 and Google give 1,000 objects a page, in the order of their names; web servers a folder.
@@ -50,8 +50,8 @@ def remote_entries(address: str, other: Callable[[str], bool]) -> Iterator[Entry
     try:
         if not _is_folder(address):
             try:
-                found = patiently(lambda: store_of(address).about(address))
-                yield object_entry(address, found.size, found.stamp)
+                found = with_retries(lambda: store_of(address).stat(address))
+                yield object_item(address, found.size, found.stamp)
                 return
             except NotThere:
                 address += "/"
@@ -62,7 +62,7 @@ def remote_entries(address: str, other: Callable[[str], bool]) -> Iterator[Entry
                 name = found.address[len(address) :]
                 if _is_picture(name):
                     pictures += 1
-                    yield object_entry(found.address, found.size, found.stamp)
+                    yield object_item(found.address, found.size, found.stamp)
                 elif other(name):
                     others = others or name
     except NotThere:
@@ -93,49 +93,49 @@ def _pages(folder: str) -> Iterator[list[Found]]:
         here, token = todo.pop(), ""
         store = store_of(here)
         while True:
-            found, deeper, token = patiently(partial(store.page, here, token))
+            found, deeper, token = with_retries(partial(store.page, here, token))
             todo.extend(reversed(deeper))
             yield found
             if not token:
                 break
         looked += 1
         if looked > MAX_FOLDERS:
-            raise Unreachable(f"more than {MAX_FOLDERS} folders; name a part of them")
+            raise SourceUnavailable(f"more than {MAX_FOLDERS} folders; name a part of them")
 
 
-def opened(location: str, stamp: str = "") -> Source:
+def opened(location: str, stamp: str = "") -> ByteSource:
     """A file or an object that is read in parts; with `stamp`, as it was when that was its stamp.
 
     Raises
     ------
-    Unreachable
+    SourceUnavailable
         If it cannot be reached.
     ImageError
         If its stamp is another one.
     """
-    return RemoteSource(location, stamp) if is_url(location) else LocalSource(location, stamp)
+    return RemoteObject(location, stamp) if is_url(location) else LocalFile(location, stamp)
 
 
-class RemoteSource:
-    """An object that is read in parts; see `source.Source`. Holds nothing: one request for each part."""
+class RemoteObject:
+    """An object that is read in parts; see `source.ByteSource`. Holds nothing: one request for each part."""
 
     block = 8 * 2**20
 
     def __init__(self, address: str, stamp: str = "") -> None:
         self._address = address
         if not stamp:
-            found = patiently(lambda: store_of(address).about(address))
+            found = with_retries(lambda: store_of(address).stat(address))
             if found.size < 0:
-                raise Unreachable("the server does not tell its size; copy it to this machine")
+                raise SourceUnavailable("the server does not tell its size; copy it to this machine")
             stamp = f"{found.size}-{found.stamp}"
         self.stamp = stamp
         size, _, self._mark = stamp.partition("-")
         self.size = int(size)
 
     def read(self, offset: int, size: int) -> bytes:
-        """See `Source.read`."""
+        """See `ByteSource.read`."""
         size = min(size, self.size - offset)
-        return patiently(partial(self._read, offset, size)) if size > 0 else b""
+        return with_retries(partial(self._read, offset, size)) if size > 0 else b""
 
     def _read(self, offset: int, size: int) -> bytes:
         data = store_of(self._address).get(self._address, offset, size, self._mark)
@@ -144,21 +144,21 @@ class RemoteSource:
         return data
 
 
-class ObjectOpener:
-    """Reads objects, many at a time (`REMOTE_THREADS` pay); see `opening.Opener`."""
+class ObjectReader:
+    """Reads objects, many at a time (`REMOTE_THREADS` pay); see `opening.Reader`."""
 
-    def prepare(self, entry: Entry) -> Callable[[], bytes]:
+    def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The object's bytes, read when they are called for."""
-        if entry.size > MAX_FILE_BYTES:
-            raise ImageError(f"file of {entry.size} bytes; at most {MAX_FILE_BYTES} are read")
-        return partial(patiently, partial(_whole, entry))
+        if item.size > MAX_FILE_BYTES:
+            raise ImageError(f"file of {item.size} bytes; at most {MAX_FILE_BYTES} are read")
+        return partial(with_retries, partial(_whole, item))
 
     def close(self) -> None:
         """Connections stay for the process's other openers."""
 
 
-def _whole(entry: Entry) -> bytes:
-    data = store_of(entry.location).get(entry.location, None, entry.size, entry.stamp)
-    if entry.size >= 0 and len(data) != entry.size:
-        raise Truncated(len(data), entry.size)
+def _whole(item: InputItem) -> bytes:
+    data = store_of(item.location).get(item.location, None, item.size, item.stamp)
+    if item.size >= 0 and len(data) != item.size:
+        raise Truncated(len(data), item.size)
     return data

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..images.image import ImageError
-from .archives import TarOpener, ZipOpener
-from .catalogues import RowOpener
-from .files import FileOpener
-from .item import Entry
-from .objects import ObjectOpener
+from .archives import TarReader, ZipReader
+from .catalogues import RowReader
+from .files import FileReader
+from .item import InputItem
+from .objects import ObjectReader
 
-__all__ = ["OPENERS", "Opener", "Opening"]
+__all__ = ["READERS", "Reader", "ItemReader"]
 
 
-class Opener(Protocol):
-    """Reads entries of one kind; may hold files and connections open between them."""
+class Reader(Protocol):
+    """Reads items of one kind; may hold files and connections open between them."""
 
-    def prepare(self, entry: Entry) -> Callable[[], bytes]:
-        """What gives the entry's bytes, or raises ImageError.
+    def prepare(self, item: InputItem) -> Callable[[], bytes]:
+        """What gives the item's bytes, or raises ImageError.
 
         `prepare` itself is called by one thread, in the order of the listing, and may raise ImageError too;
         what it returns is called once, by any thread.
@@ -29,23 +29,23 @@ class Opener(Protocol):
         """Let go of what is held."""
 
 
-#: Kind of entry → what makes its opener; made when the first such entry comes.
-OPENERS: dict[str, Callable[[], Opener]] = {
-    "file": FileOpener,
-    "row": RowOpener,
-    "tar": TarOpener,
-    "zip": ZipOpener,
-    "object": ObjectOpener,
+#: Kind of item → what makes its opener; made when the first such item comes.
+READERS: dict[str, Callable[[], Reader]] = {
+    "file": FileReader,
+    "row": RowReader,
+    "tar": TarReader,
+    "zip": ZipReader,
+    "object": ObjectReader,
 }
 
 
-class Opening:
-    """Reads entries of all kinds; a context manager that closes what it opened."""
+class ItemReader:
+    """Reads items of all kinds; a context manager that closes what it opened."""
 
     def __init__(self) -> None:
-        self._openers: dict[str, Opener] = {}
+        self._openers: dict[str, Reader] = {}
 
-    def __enter__(self) -> Opening:
+    def __enter__(self) -> ItemReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,14 +53,14 @@ class Opening:
             opener.close()
         self._openers.clear()
 
-    def prepare(self, entry: Entry) -> Callable[[], bytes]:
-        """See `Opener.prepare`; an entry's own error, and one of `prepare`, comes when the bytes are called for."""
+    def prepare(self, item: InputItem) -> Callable[[], bytes]:
+        """See `Reader.prepare`; an item's own error, and one of `prepare`, comes when the bytes are called for."""
         try:
-            if entry.error:
-                raise ImageError(entry.error)
-            if entry.kind not in self._openers:
-                self._openers[entry.kind] = OPENERS[entry.kind]()
-            return self._openers[entry.kind].prepare(entry)
+            if item.error:
+                raise ImageError(item.error)
+            if item.kind not in self._openers:
+                self._openers[item.kind] = READERS[item.kind]()
+            return self._openers[item.kind].prepare(item)
         except ImageError as error:
             return _failing(error)
 

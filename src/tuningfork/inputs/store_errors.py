@@ -9,9 +9,9 @@ from typing import TypeVar
 from .._utils.errors import TuningforkError
 from .._utils.retry import RetriesExhausted, TransientError, retry
 from ..images.image import ImageError
-from .byte_source import CHANGED, Unreachable
+from .byte_source import CHANGED, SourceUnavailable
 
-__all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "patiently", "timeout"]
+__all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "with_retries", "timeout"]
 
 TRIES = 6
 #: Seconds before the second try; see `retry`.
@@ -43,7 +43,7 @@ _LASTING = {
 T = TypeVar("T")
 
 
-class NotThere(Unreachable):
+class NotThere(SourceUnavailable):
     """The store answers that there is no such object."""
 
 
@@ -63,18 +63,18 @@ class Truncated(TuningforkError, OSError):
 
 
 def timeout() -> float:
-    """Seconds for one try; raises Unreachable if the environment holds none."""
+    """Seconds for one try; raises SourceUnavailable if the environment holds none."""
     told = os.environ.get(TIMEOUT_VARIABLE, "")
     try:
         seconds = float(told or TIMEOUT)
         if not 0 < seconds < 1e6:
             raise ValueError
     except ValueError:
-        raise Unreachable(f"{TIMEOUT_VARIABLE} is {told!r}; a number of seconds is expected") from None
+        raise SourceUnavailable(f"{TIMEOUT_VARIABLE} is {told!r}; a number of seconds is expected") from None
     return seconds
 
 
-def patiently(attempt: Callable[[], T]) -> T:
+def with_retries(attempt: Callable[[], T]) -> T:
     """What `attempt` gives, tried up to `TRIES` times while its failures are of a kind that passes.
 
     Raises
@@ -83,13 +83,13 @@ def patiently(attempt: Callable[[], T]) -> T:
         If there is no such object.
     ImageError
         If it has changed.
-    Unreachable
+    SourceUnavailable
         If all tries failed, or another one is of no use; the message tells how each of them ended.
     """
     try:
         return retry(attempt, _passing, attempts=TRIES, delay=PAUSE)
     except RetriesExhausted as error:
-        raise Unreachable(f"cannot be read {error}") from None
+        raise SourceUnavailable(f"cannot be read {error}") from None
 
 
 def _passing(error: Exception) -> TransientError:
@@ -103,7 +103,7 @@ def _passing(error: Exception) -> TransientError:
     if status in (412, 416):
         raise ImageError(CHANGED) from None
     if not passes:
-        raise Unreachable(f"cannot be read: {told}") from None
+        raise SourceUnavailable(f"cannot be read: {told}") from None
     return TransientError(told)
 
 

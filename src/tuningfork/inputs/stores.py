@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 from .._utils.urls import split_url
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .byte_source import CHANGED, Unreachable
+from .byte_source import CHANGED, SourceUnavailable
 from .store_errors import HttpStatus, timeout
 
 __all__ = ["REMOTE_THREADS", "Found", "Store", "store_of"]
@@ -40,10 +40,10 @@ class Found:
 class Store(Protocol):
     """One kind of store. Each call is one try, within `retrying.timeout` where the library allows it.
 
-    Errors are those of the store's library; see `retrying.patiently`.
+    Errors are those of the store's library; see `retrying.with_retries`.
     """
 
-    def about(self, address: str) -> Found:
+    def stat(self, address: str) -> Found:
         """One object."""
 
     def page(self, folder: str, token: str) -> tuple[list[Found], list[str], str]:
@@ -81,7 +81,7 @@ def store_of(address: str) -> Store:
 
     Raises
     ------
-    Unreachable
+    SourceUnavailable
         If what it needs is not installed, or its configuration is wrong.
     """
     scheme = {"gcs": "gs", "http": "https"}.get(split_url(address)[0], split_url(address)[0])
@@ -91,11 +91,11 @@ def store_of(address: str) -> Store:
             try:
                 _stores[key] = _MAKERS[scheme]()
             except ImportError:
-                raise Unreachable(f"{scheme}:// needs fsspec and its kin: pip install 'tuningfork[remote]'") from None
+                raise SourceUnavailable(f"{scheme}:// needs fsspec: pip install 'tuningfork[remote]'") from None
             except ImageError:
                 raise
             except Exception as error:  # whatever a configuration can be wrong in
-                raise Unreachable(
+                raise SourceUnavailable(
                     f"{scheme}:// cannot be opened as fsspec is configured ({type(error).__name__})"
                 ) from None
         return _stores[key]
@@ -147,7 +147,7 @@ class _S3:
         self._fs = _filesystem("s3", config_kwargs=config, use_listings_cache=False)
         self._fs.retries = 1
 
-    def about(self, address: str) -> Found:
+    def stat(self, address: str) -> Found:
         _, bucket, key = split_url(address)
         told = _within_time(self._fs, self._fs._call_s3, "head_object", Bucket=bucket, Key=key)
         return Found(address, told["ContentLength"], told.get("ETag", ""))
@@ -183,7 +183,7 @@ class _Google:
     def __init__(self) -> None:
         self._fs = _filesystem("gs", use_listings_cache=False)
 
-    def about(self, address: str) -> Found:
+    def stat(self, address: str) -> Found:
         _, bucket, key = split_url(address)
         told = _within_time(self._fs, self._fs._call, "GET", "b/{}/o/{}", bucket, key, json_out=True)
         return Found(address, int(told["size"]), str(told.get("generation", "")))
@@ -202,7 +202,7 @@ class _Google:
     def get(self, address: str, start: int | None, size: int, stamp: str) -> bytes:
         # The library takes a body as a whole; what is too large must be known before.
         if start is None and (size < 0 or size > MAX_FILE_BYTES):
-            told = self.about(address)
+            told = self.stat(address)
             if told.size > MAX_FILE_BYTES:
                 raise ImageError(f"file of {told.size} bytes; at most {MAX_FILE_BYTES} are read")
             stamp = stamp or told.stamp
@@ -230,7 +230,7 @@ class _Web:
 
         return _within_time(self._fs, answer)
 
-    def about(self, address: str) -> Found:
+    def stat(self, address: str) -> Found:
         async def use(told: Any) -> Found:
             # Not HEAD: an address that is signed for reading allows nothing else.
             total = told.headers.get("Content-Range", "").rpartition("/")[2]
@@ -260,7 +260,7 @@ class _Web:
             if stamp and _web_stamp(told.headers) not in ("", stamp):
                 raise ImageError(CHANGED)
             if start and told.status != 206:
-                raise Unreachable("cannot be read: the server gives no parts of files; copy it to this machine")
+                raise SourceUnavailable("cannot be read: the server gives no parts of files; copy it to this machine")
             data = await _limited(told.content.read, MAX_FILE_BYTES if start is None else size)
             return data if start is None else data[:size]
 
@@ -277,7 +277,7 @@ class _Memory:
     def __init__(self) -> None:
         self._fs = _filesystem("memory")
 
-    def about(self, address: str) -> Found:
+    def stat(self, address: str) -> Found:
         told = self._fs.info(address)
         if told["type"] != "file":
             raise FileNotFoundError
@@ -285,11 +285,11 @@ class _Memory:
 
     def page(self, folder: str, token: str) -> tuple[list[Found], list[str], str]:
         told = sorted(self._fs.ls(folder, detail=True), key=lambda one: one["name"])
-        files = [self.about(f"memory:/{one['name']}") for one in told if one["type"] == "file"]
+        files = [self.stat(f"memory:/{one['name']}") for one in told if one["type"] == "file"]
         return files, [f"memory:/{one['name']}/" for one in told if one["type"] == "directory"], ""
 
     def get(self, address: str, start: int | None, size: int, stamp: str) -> bytes:
-        if stamp and self.about(address).stamp != stamp:
+        if stamp and self.stat(address).stamp != stamp:
             raise ImageError(CHANGED)
         return _checked(self._fs.cat_file(address, start, None if start is None else start + size))
 

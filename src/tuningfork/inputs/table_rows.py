@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from .._utils.errors import InputError
 from .._utils.text import one_line, text
 from ..tables import CatalogError, read_table
-from .byte_source import Source, Stream, Unreachable
+from .byte_source import ByteSource, ByteStream, SourceUnavailable
 
 __all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]
 
@@ -43,20 +43,20 @@ class Rows(Protocol):
         """
 
 
-def parquet_file(source: Source) -> pq.ParquetFile:
+def parquet_file(source: ByteSource) -> pq.ParquetFile:
     """A Parquet file that is read a buffer at a time, not a row group at a time."""
-    return pq.ParquetFile(Stream(source), pre_buffer=False, buffer_size=source.block)
+    return pq.ParquetFile(ByteStream(source), pre_buffer=False, buffer_size=source.block)
 
 
 class ParquetRows:
     """Parquet; row groups of any size are streamed, columns that are not asked for are not read."""
 
-    def __init__(self, source: Source, where: str) -> None:
+    def __init__(self, source: ByteSource, where: str) -> None:
         self._where = where
         try:
             self._file = parquet_file(source)
             self.schema = self._file.schema_arrow
-        except Unreachable as error:
+        except SourceUnavailable as error:
             raise InputError(f"{where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
             raise InputError(f"{where}: cannot be read as Parquet: {one_line(error)}; is the file whole?") from None
@@ -71,7 +71,7 @@ class ParquetRows:
                 for row in zip(*columns, strict=True) if columns else repeat((), batch.num_rows):
                     number += 1
                     yield row, ""
-        except Unreachable as error:
+        except SourceUnavailable as error:
             raise InputError(f"{self._where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
             yield (
@@ -103,15 +103,15 @@ def cells(column: pa.Array, name: str = "") -> list[object]:
 class CsvRows:
     """CSV as text, row by row; a row with too few or too many cells is told, those after it are good."""
 
-    def __init__(self, source: Source, where: str) -> None:
+    def __init__(self, source: ByteSource, where: str) -> None:
         self._where = where
-        buffered = io.BufferedReader(Stream(source), source.block)
+        buffered = io.BufferedReader(ByteStream(source), source.block)
         # Paths are bytes on Linux: surrogates stand for those that are no UTF-8.
         self._text = io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
         self._reader = csv.reader(self._lines())
         try:
             self._names = [name.strip() for name in next(self._reader, [])]
-        except (Unreachable, csv.Error) as error:
+        except (SourceUnavailable, csv.Error) as error:
             raise InputError(f"{where}: cannot be read as CSV: {error}") from None
         if not any(self._names):
             raise InputError(f"{where}: the file is empty; a line with the columns' names is expected first")
@@ -142,7 +142,7 @@ class CsvRows:
                     yield (), "a cell holds more than one line" + _spanned(first, line)
                     continue
                 yield values, ""
-        except Unreachable as error:
+        except SourceUnavailable as error:
             raise InputError(f"{self._where}: {error}") from None
         except csv.Error as error:
             yield (), f"the table is damaged from row {number + 1} on, which is lost with all that follow: {error}"

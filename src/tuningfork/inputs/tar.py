@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .._utils.errors import TuningforkError
-from .byte_source import Source
+from .byte_source import ByteSource
 
 __all__ = ["Damaged", "TarMember", "tar_members"]
 
@@ -46,7 +46,7 @@ class TarMember:
     problem: str = ""
 
 
-def tar_members(source: Source) -> Iterator[TarMember]:
+def tar_members(source: ByteSource) -> Iterator[TarMember]:
     """The files and links of a tar archive of any dialect (POSIX 1003.1: ustar and pax; GNU's), in their order.
 
     Raises
@@ -131,7 +131,7 @@ def _bounded(number: int, at: int) -> int:
     return number
 
 
-def _extension(source: Source, start: int, size: int) -> bytes:
+def _extension(source: ByteSource, start: int, size: int) -> bytes:
     if size > MAX_EXTENSION:
         raise Damaged(f"a name takes {size} bytes at byte {start}; at most {MAX_EXTENSION} are read")
     data = source.read(start, size)
@@ -154,7 +154,7 @@ def _settings(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def _behind_maps(source: Source, header: bytes, start: int) -> int:
+def _behind_maps(source: ByteSource, header: bytes, start: int) -> int:
     """Where the bytes of GNU's old sparse members begin: behind records with more of the map."""
     more = header[482]
     while more:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .._utils.text import one_line
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .byte_source import CHANGED, Source
+from .byte_source import CHANGED, ByteSource
 from .tar import Damaged
 
 __all__ = ["ZipMember", "read_member", "zip_members"]
@@ -53,7 +53,7 @@ class ZipMember:
     problem: str = ""
 
 
-def zip_members(source: Source) -> Iterator[ZipMember]:
+def zip_members(source: ByteSource) -> Iterator[ZipMember]:
     """The files of a zip archive in the order of its central directory, of which at most `BLOCK` is held.
 
     Raises
@@ -84,7 +84,7 @@ def zip_members(source: Source) -> Iterator[ZipMember]:
             yield member
 
 
-def _directory(source: Source) -> tuple[int, int, int, int]:
+def _directory(source: ByteSource) -> tuple[int, int, int, int]:
     """Members, size and place of the central directory, and by how much what stands before the archive shifts all."""
     tail = source.read(max(0, source.size - _END.size - 2**16), _END.size + 2**16)
     place = tail.rfind(b"PK\5\6")
@@ -156,7 +156,7 @@ def _text(name: bytes, is_utf8: bool) -> str:
         return decoded.replace("\0", "")
 
 
-def read_member(source: Source, offset: int, packed: int, size: int, crc: int, method: int) -> bytes:
+def read_member(source: ByteSource, offset: int, packed: int, size: int, crc: int, method: int) -> bytes:
     """A member's bytes, unpacked; no more than `size` of them are ever made.
 
     Raises

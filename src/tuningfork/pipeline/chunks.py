@@ -1,4 +1,4 @@
-"""One part of a prediction: entries in, a Parquet file's bytes out; reading overlaps with the network."""
+"""One part of a prediction: items in, a Parquet file's bytes out; reading overlaps with the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..images.image import ImageError
-from ..inputs import Entry, Opening
+from ..inputs import InputItem, ItemReader
 from ..model.embeddings import COLUMN, Embedder
 from ..model.image_reader import Read, Reading
 from ..model.model import Model
@@ -25,18 +25,27 @@ from ..tables import Column, arrow_schema, ucd
 from ..tables.arrow import number_arrays
 from ..votes.tree import Tree
 
-__all__ = ["Layout", "Part", "Task", "do_part", "part_of", "predictions_of", "read_entry", "table_schema"]
+__all__ = [
+    "TableLayout",
+    "ChunkResult",
+    "Chunk",
+    "predict_chunk",
+    "chunk_result",
+    "predict_items",
+    "read_item",
+    "table_schema",
+]
 
 #: Images at a time, where nothing else was chosen.
 BATCH = 8
 #: Rows whose votes are reckoned together, whatever the network's batch: small arrays cost NumPy as much as large ones.
 TOGETHER = 64
 #: Lots of so many rows that are read ahead.
-AHEAD = 3
+READ_AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TableLayout:
     """What the table looks like.
 
     Parameters
@@ -54,23 +63,23 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Task:
+class Chunk:
     """One part to do.
 
     Parameters
     ----------
-    doomed : row → why it is not to be tried: reading it has ended a process before
-    one_by_one : whether to say each row's number before it is read
+    known_failures : row → why it is not to be tried: reading it has ended a process before
+    row_by_row : whether to say each row's number before it is read
     """
 
     number: int
-    entries: Sequence[Entry]
-    doomed: Mapping[int, str] = field(default_factory=dict)
-    one_by_one: bool = False
+    items: Sequence[InputItem]
+    known_failures: Mapping[int, str] = field(default_factory=dict)
+    row_by_row: bool = False
 
 
 @dataclass(frozen=True)
-class Part:
+class ChunkResult:
     """One part that is done: a Parquet file's bytes, and how many rows it has and how many of them failed."""
 
     number: int
@@ -79,29 +88,29 @@ class Part:
     failed: int
 
 
-def read_entry(reading: Reading, entry: Entry, fetch: Callable[[], bytes]) -> Read:
+def read_item(reading: Reading, item: InputItem, fetch: Callable[[], bytes]) -> Read:
     """Fetch, decode and resize one picture; whatever goes wrong becomes the row's error."""
-    name = (entry.id, entry.path)
+    name = (item.id, item.path)
     try:
-        return reading.read(fetch(), name=name, radius=entry.radius)
+        return reading.read(fetch(), name=name, radius=item.radius)
     except ImageError as error:
         return Read(*name, None, str(error))
     except Exception as error:  # one picture of a hundred million must not end the run
         return Read(*name, None, f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
-def predictions_of(
+def predict_items(
     model: Model,
-    entries: Sequence[Entry],
-    opening: Opening,
+    items: Sequence[InputItem],
+    reader: ItemReader,
     inference: InferenceOptions = InferenceOptions(),
     *,
     threads: int = 1,
-    doomed: Mapping[int, str] | None = None,
+    known_failures: Mapping[int, str] | None = None,
 ) -> Iterator[Predictions]:
     """Predictions of a few batches at a time; the next ones are read in `threads` threads while the network works.
 
-    At most ``AHEAD + 1`` times `TOGETHER` resized pictures are held, or as many batches, however many entries there
+    At most ``READ_AHEAD + 1`` times `TOGETHER` resized pictures are held, or as many batches, however many items there
     are.
     """
     batch = inference.batch_size or BATCH
@@ -109,19 +118,19 @@ def predictions_of(
     # A few pictures at a time are one errand for a thread.
     errand = max(1, min(8, together // threads))
 
-    def prepared(row: int) -> tuple[Entry, Callable[[], bytes]]:
-        entry = entries[row]
-        if doomed and row in doomed:
-            entry = replace(entry, error=doomed[row])
-        return entry, opening.prepare(entry)
+    def prepared(row: int) -> tuple[InputItem, Callable[[], bytes]]:
+        item = items[row]
+        if known_failures and row in known_failures:
+            item = replace(item, error=known_failures[row])
+        return item, reader.prepare(item)
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
         ahead: deque[list[Future[list[Read]]]] = deque()
-        starts = iter(range(0, len(entries), together))
+        starts = iter(range(0, len(items), together))
 
         def fill() -> None:
-            for start in islice(starts, AHEAD - len(ahead)):
-                rows = range(start, min(start + together, len(entries)))
+            for start in islice(starts, READ_AHEAD - len(ahead)):
+                rows = range(start, min(start + together, len(items)))
                 lots = [[prepared(row) for row in rows[at : at + errand]] for at in range(0, len(rows), errand)]
                 ahead.append([pool.submit(_read_lot, model.reading, lot) for lot in lots])
 
@@ -135,45 +144,47 @@ def predictions_of(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read_lot(reading: Reading, lot: Sequence[tuple[Entry, Callable[[], bytes]]]) -> list[Read]:
-    return [read_entry(reading, entry, fetch) for entry, fetch in lot]
+def _read_lot(reading: Reading, lot: Sequence[tuple[InputItem, Callable[[], bytes]]]) -> list[Read]:
+    return [read_item(reading, item, fetch) for item, fetch in lot]
 
 
-def do_part(
+def predict_chunk(
     model: Model,
-    task: Task,
-    opening: Opening,
-    layout: Layout,
+    chunk: Chunk,
+    reader: ItemReader,
+    layout: TableLayout,
     inference: InferenceOptions = InferenceOptions(),
     *,
     threads: int = 1,
     done: Callable[[int], None] | None = None,
     at: Callable[[int], None] | None = None,
-) -> Part:
+) -> ChunkResult:
     """Predict one part.
 
     Parameters
     ----------
     done : called with the number of rows that were predicted since
-    at : called with each row's number before it is read, if the task is to be done one by one
+    at : called with each row's number before it is read, if the chunk is to be done one by one
     """
     parts = []
-    if task.one_by_one:
-        for row, entry in enumerate(task.entries):
-            if row not in task.doomed and at:
+    if chunk.row_by_row:
+        for row, item in enumerate(chunk.items):
+            if row not in chunk.known_failures and at:
                 at(row)
-            doomed = {0: task.doomed[row]} if row in task.doomed else None
+            known_failures = {0: chunk.known_failures[row]} if row in chunk.known_failures else None
             one = replace(inference, batch_size=1)
-            parts += predictions_of(model, [entry], opening, one, doomed=doomed)
+            parts += predict_items(model, [item], reader, one, known_failures=known_failures)
     else:
-        for predictions in predictions_of(model, task.entries, opening, inference, threads=threads, doomed=task.doomed):
+        for predictions in predict_items(
+            model, chunk.items, reader, inference, threads=threads, known_failures=chunk.known_failures
+        ):
             parts.append(predictions)
             if done:
                 done(len(predictions))
-    return part_of(task, concatenated(model.tree, parts), layout)
+    return chunk_result(chunk, concatenated(model.tree, parts), layout)
 
 
-def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
+def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) -> ChunkResult:
     """The part's table as a Parquet file.
 
     Reasons and flags travel in its metadata too, since Kaggle's layout has no columns for them: `errors`,
@@ -182,13 +193,13 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
     schema = table_schema(predictions.tree, layout)
     table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
     for at, name, values in (
-        (2, "ra", [entry.right_ascension for entry in task.entries]),
-        (3, "dec", [entry.declination for entry in task.entries]),
+        (2, "ra", [item.right_ascension for item in chunk.items]),
+        (3, "dec", [item.declination for item in chunk.items]),
     ):
         if name in schema.names:
             column = number_arrays(np.array(values, np.float64)[:, None], np.float64)[0]
             table = table.add_column(at, schema.field(name), column)
-    carried = [json.loads(entry.carried) if entry.carried else [None] * len(layout.carried) for entry in task.entries]
+    carried = [json.loads(item.carried) if item.carried else [None] * len(layout.carried) for item in chunk.items]
     for number, about in enumerate(layout.carried):
         column = pa.array([values[number] for values in carried], about.type)
         table = table.add_column(schema.get_field_index(about.name), schema.field(about.name), column)
@@ -205,10 +216,10 @@ def part_of(task: Task, predictions: Predictions, layout: Layout) -> Part:
     options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": repeating}
     with pq.ParquetWriter(buffer, table.schema.with_metadata(metadata), **options) as writer:
         writer.write_table(table.replace_schema_metadata(metadata))
-    return Part(task.number, buffer.getvalue(), len(table), len(reasons))
+    return ChunkResult(chunk.number, buffer.getvalue(), len(table), len(reasons))
 
 
-def table_schema(tree: Tree, layout: Layout) -> pa.Schema:
+def table_schema(tree: Tree, layout: TableLayout) -> pa.Schema:
     """The columns of the output table."""
     if layout.kaggle:
         return kaggle_schema(tree)

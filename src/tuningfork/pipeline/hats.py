@@ -19,7 +19,7 @@ from .._utils.errors import TuningforkError
 from .._utils.files import check_writable
 from .._utils.processes import available_cores
 from ..tables import table_writer
-from .manifest import ManifestError, Run
+from .manifest import ManifestError, PredictionRun
 
 __all__ = ["HatsError", "Partitioned", "partition"]
 
@@ -42,7 +42,7 @@ class Partitioned:
     rest: Path | None
 
 
-def partition(run: Run, output: str | os.PathLike[str], *, rows_of_a_partition: int = ROWS) -> Partitioned:
+def partition(run: PredictionRun, output: str | os.PathLike[str], *, rows_of_a_partition: int = ROWS) -> Partitioned:
     """Partition a run's rows by their place in the sky (HEALPix; Górski et al. 2005) in the HATS layout.
 
     The folder `output` appears whole or not at all. Rows without a position cannot be in it; they are written to
@@ -67,7 +67,7 @@ def partition(run: Run, output: str | os.PathLike[str], *, rows_of_a_partition: 
     _check_libraries()
     parts = [run.part(number) for number in range(run.parts)]
     for number, part in enumerate(parts):
-        if not run.is_whole(number):
+        if not run.is_complete(number):
             raise ManifestError(f"{part} is missing or damaged; go on with --resume")
     rest = output.with_name(f"{output.name}-without-position.parquet")
     lost = _without_position(parts, rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from .._utils.errors import TuningforkError
 from .._utils.files import write_text
 from .._utils.processes import available_cores
 from .._utils.text import one_line
-from ..inputs import Digest, Entry, read_listing, write_listing
+from ..inputs import Digest, InputItem, read_listing, write_listing
 
-__all__ = ["MANIFEST", "ManifestError", "Run", "open_run", "part_rows", "read_run"]
+__all__ = ["MANIFEST", "ManifestError", "PredictionRun", "open_run", "part_rows", "read_run"]
 
 MANIFEST = "_manifest.json"
 #: What begins with an underscore is passed over by those who read a folder as one data set, and what does not
@@ -46,7 +46,7 @@ def part_rows(rows: int, workers: int = 1) -> int:
 
 
 @dataclass(frozen=True)
-class Run:
+class PredictionRun:
     """A run's folder: ``part-….parquet``, the listing of its input, and ``_manifest.json``.
 
     Parameters
@@ -78,7 +78,7 @@ class Run:
         """How many rows a part has."""
         return min(self.part_rows, self.rows - number * self.part_rows)
 
-    def is_whole(self, number: int) -> bool:
+    def is_complete(self, number: int) -> bool:
         """Whether a part is there with all its rows; one that a crash has cut is not."""
         try:
             about = pq.read_metadata(self.part(number))
@@ -86,12 +86,12 @@ class Run:
             return False
         return about.num_rows == self.rows_of(number) and b"errors" in (about.metadata or {})
 
-    def todo(self, numbers: Collection[int]) -> Iterator[tuple[int, list[Entry]]]:
-        """The parts of these numbers with their entries, streamed from the listing."""
+    def chunks_of(self, numbers: Collection[int]) -> Iterator[tuple[int, list[InputItem]]]:
+        """The parts of these numbers with their items, streamed from the listing."""
         wanted = set(numbers)
-        entries = read_listing(self.folder / LISTING)
+        items = read_listing(self.folder / LISTING)
         for number in range(self.parts):
-            block = list(islice(entries, self.part_rows))
+            block = list(islice(items, self.part_rows))
             if number in wanted:
                 yield number, block
 
@@ -105,7 +105,7 @@ class Run:
         """
         parts = []
         for number in range(self.parts):
-            if not self.is_whole(number):
+            if not self.is_complete(number):
                 raise ManifestError(f"{self.part(number)} is missing or damaged; go on with --resume")
             rows, size = self.rows_of(number), self.part(number).stat().st_size
             parts.append({"file": self.part(number).name, "rows": rows, "bytes": size})
@@ -127,17 +127,17 @@ class Run:
 def open_run(
     folder: Path,
     identity: Mapping[str, Any],
-    entries: Callable[[], Iterable[Entry]],
+    items: Callable[[], Iterable[InputItem]],
     *,
     resume: bool = False,
     shards: int | None = None,
     rows_of_a_part: int | None = None,
-) -> Run:
+) -> PredictionRun:
     """Begin a run in `folder`, or go on with the one that is there.
 
     Parameters
     ----------
-    entries : function without arguments
+    items : function without arguments
         Lists the input. It is asked again at a resume, to see whether the input is still the same; not by
         shards, which would each list all of it.
     resume : bool
@@ -155,19 +155,19 @@ def open_run(
             raise ManifestError(
                 f"{folder} holds an interrupted or finished run: go on with --resume, or delete that folder"
             )
-        return _resumed(folder, identity, entries, shards)
+        return _resumed(folder, identity, items, shards)
     # Killed before the manifest was whole, we leave a listing or a hidden part of it.
     if folder.exists() and any(not e.name.startswith(".") and e.name != LISTING for e in folder.iterdir()):
         raise ManifestError(f"{folder} is in the way and not ours; move it or name another output")
     made = not folder.exists()
     folder.mkdir(exist_ok=True)
     try:
-        digest = write_listing(entries(), folder / LISTING)
+        digest = write_listing(items(), folder / LISTING)
     except BaseException:
         _undo(folder, made)
         raise
     rows = rows_of_a_part or part_rows(digest.rows, available_cores())
-    run = Run(folder, identity, digest.rows, digest.hexdigest(), rows, digest.has_positions, shards)
+    run = PredictionRun(folder, identity, digest.rows, digest.hexdigest(), rows, digest.has_positions, shards)
     if not run.rows:
         _undo(folder, made)
         return run
@@ -183,8 +183,8 @@ def _undo(folder: Path, made: bool) -> None:
 
 
 def _resumed(
-    folder: Path, identity: Mapping[str, Any], entries: Callable[[], Iterable[Entry]], shards: int | None
-) -> Run:
+    folder: Path, identity: Mapping[str, Any], items: Callable[[], Iterable[InputItem]], shards: int | None
+) -> PredictionRun:
     run = read_run(folder)
     for key in {**identity, **run.identity}:
         before, wanted = run.identity.get(key), identity.get(key)
@@ -199,11 +199,11 @@ def _resumed(
                 f"{folder} is being written by {run.shards} shards; go on with as many, or with --resume alone"
             )
         if run.shards is None:
-            run = Run(run.folder, run.identity, run.rows, run.digest, run.part_rows, run.has_positions, shards)
+            run = replace(run, shards=shards)
             _write(run)
         return run
     digest = Digest()
-    for _ in digest.seen(entries()):
+    for _ in digest.seen(items()):
         pass
     if (digest.rows, digest.hexdigest()) != (run.rows, run.digest):
         raise ManifestError(
@@ -213,7 +213,7 @@ def _resumed(
     return run
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> PredictionRun:
     """The run that a folder holds. Raises ManifestError if it holds none that this version can read."""
     file = folder / MANIFEST
     try:
@@ -221,7 +221,7 @@ def read_run(folder: Path) -> Run:
         if told["form"] != FORM:
             raise ManifestError(f"{file} is of another version of tuningfork ({told.get('tuningfork')})")
         inputs = told["inputs"]
-        run = Run(
+        run = PredictionRun(
             folder,
             dict(told["run"]),
             int(inputs["rows"]),
@@ -241,7 +241,7 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def _write(run: Run, parts: list[dict[str, Any]] | None = None) -> None:
+def _write(run: PredictionRun, parts: list[dict[str, Any]] | None = None) -> None:
     told = {
         "tuningfork": __version__,
         "form": FORM,

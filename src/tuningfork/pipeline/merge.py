@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 from .. import __version__
 from .._utils.text import one_line
 from ..tables import MAX_REPORTED, RowError, read_table, table_writer
-from .manifest import ManifestError, Run, read_run
+from .manifest import ManifestError, PredictionRun, read_run
 
-__all__ = ["Outcome", "merge", "outcome_of", "table_of"]
+__all__ = ["RunOutcome", "merge", "run_outcome", "table_of"]
 
 #: Rows that are written together: small row groups make slow readers.
 TOGETHER = 50_000
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What became of a run's rows: how many failed, the first of these by name, how many were flagged."""
 
     failed: int
@@ -31,7 +31,7 @@ class Outcome:
     out_of_domain: int
 
 
-def outcome_of(run: Run, numbers: Iterable[int]) -> Outcome:
+def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
     """The outcome of the parts of these numbers, which must be whole."""
     failed = flagged = 0
     errors: list[RowError] = []
@@ -42,11 +42,11 @@ def outcome_of(run: Run, numbers: Iterable[int]) -> Outcome:
         flagged += int(metadata[b"out_of_domain"])
         for row, (path, id_, reason) in list(reasons.items())[: MAX_REPORTED - len(errors)]:
             errors.append(RowError(path, number * run.part_rows + int(row) + 1, id_, "", reason))
-    return Outcome(failed, tuple(errors), flagged)
+    return RunOutcome(failed, tuple(errors), flagged)
 
 
 def merge(
-    run: Run,
+    run: PredictionRun,
     output: str | os.PathLike[str],
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -87,13 +87,13 @@ def table_of(path: str | os.PathLike[str]) -> pa.Table:
     return pa.concat_tables(_read(run, number).cast(schema) for number in range(run.parts))
 
 
-def _schema(run: Run) -> pa.Schema:
-    schema = pq.read_schema(run.part(0)) if run.is_whole(0) else pa.schema([])
+def _schema(run: PredictionRun) -> pa.Schema:
+    schema = pq.read_schema(run.part(0)) if run.is_complete(0) else pa.schema([])
     # What a part says of its own rows is not true of the whole.
     return schema.with_metadata(_about(run))
 
 
-def _about(run: Run) -> dict[str, str]:
+def _about(run: PredictionRun) -> dict[str, str]:
     told = {
         key: str(run.identity[key]) for key in ("model", "model_sha256", "views", "precision") if key in run.identity
     }
@@ -101,7 +101,7 @@ def _about(run: Run) -> dict[str, str]:
     return {"description": about, "creator": f"tuningfork {__version__}", **told}
 
 
-def _read(run: Run, number: int) -> pa.Table:
+def _read(run: PredictionRun, number: int) -> pa.Table:
     try:
         table = pq.ParquetFile(run.part(number), page_checksum_verification=True).read()
     except FileNotFoundError:

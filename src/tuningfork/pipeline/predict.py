@@ -15,8 +15,8 @@ import numpy as np
 from .._utils.files import check_writable, lock, whole_file
 from .._utils.processes import WorkerCrash, WorkerError, available_cores
 from .._utils.urls import is_url
-from ..inputs import Columns, Entry, Opening, find_entries
-from ..inputs.files import file_entry
+from ..inputs import Columns, InputItem, ItemReader, find_items
+from ..inputs.files import file_item
 from ..inputs.stores import REMOTE_THREADS
 from ..model.batch_size import tuned
 from ..model.model import Model, load
@@ -24,16 +24,16 @@ from ..model.options import InferenceOptions
 from ..model.predictions import Predictions
 from ..tables import VECTOR_FORMATS, RowError, check_format, table_format
 from . import local
-from .chunks import BATCH, Layout, Part, Task, predictions_of
-from .manifest import MANIFEST, Run, open_run
-from .merge import Outcome, merge, outcome_of
+from .chunks import BATCH, Chunk, ChunkResult, TableLayout, predict_items
+from .manifest import MANIFEST, PredictionRun, open_run
+from .merge import RunOutcome, merge, run_outcome
 from .options import ExecutionOptions, PredictError
 
 __all__ = [
     "ExecutionOptions",
     "InferenceOptions",
     "PredictError",
-    "Summary",
+    "RunSummary",
     "is_begun",
     "load",
     "predict_batches",
@@ -50,7 +50,7 @@ TOGETHER = 1024
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """How a prediction ended: rows in the table, how many of them failed, the first of these by name.
 
     `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
@@ -76,7 +76,7 @@ def predict_files(
     layout: str = "words",
     columns: Columns = Columns(),
     progress: Callable[[int, int], None] | None = None,
-) -> Summary:
+) -> RunSummary:
     """Predict every picture that `paths` name into the table `output`, one row a picture.
 
     `output` with an extension is one table; parts are kept in the folder ``OUTPUT.parts`` and joined at the end.
@@ -131,9 +131,9 @@ def predict_files(
         **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
 
-    def entries() -> Iterable[Entry]:
-        found = find_entries(given, columns)
-        return _of_one_name(found, lambda: find_entries(given, columns)) if kaggle else found
+    def items() -> Iterable[InputItem]:
+        found = find_items(given, columns)
+        return _of_one_name(found, lambda: find_items(given, columns)) if kaggle else found
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
     beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))
@@ -144,30 +144,30 @@ def predict_files(
             held.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
         with lock(listing):
             options = {"resume": execution.resume, "shards": shards, "rows_of_a_part": execution.chunk_rows}
-            run = open_run(folder, identity, entries, **options)
+            run = open_run(folder, identity, items, **options)
         if not run.rows:
             raise _nothing(given)
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
-        missing = [n for n in mine if not run.is_whole(n)]
+        missing = [n for n in mine if not run.is_complete(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
         carried = tuple(column for _, column in columns.carried)
-        table = Layout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
+        table = TableLayout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
         told = _Progress(progress, total - todo, total)
-        groups = _groups(run.todo(missing))
+        groups = _groups(run.chunks_of(missing))
         if inference.batch_size is None:
             inference = replace(inference, batch_size=_batch(model, views, execution.threads or 1, todo))
         if execution.engine == "ray":
             from .ray import engine as ray
 
-            parts = ray.predict_parts(model, groups, table, inference, execution, done=told)
+            parts = ray.predict_chunks(model, groups, table, inference, execution, done=told)
         else:
-            workers = execution.workers or local.workers_for(todo)
+            workers = execution.workers or local.worker_count(todo)
             execution = replace(execution, workers=workers)
             readers = REMOTE_THREADS if any(map(_is_remote, given)) else available_cores() if workers == 1 else 1
-            parts = local.predict_parts(model, groups, table, inference, execution, readers=readers, done=told)
+            parts = local.predict_chunks(model, groups, table, inference, execution, readers=readers, done=told)
         _keep(run, parts)
-        outcome = outcome_of(run, mine)
-        complete = shard is None or all(run.is_whole(n) for n in range(run.parts))
+        outcome = run_outcome(run, mine)
+        complete = shard is None or all(run.is_complete(n) for n in range(run.parts))
         if one_table:
             merge(run, output)
             run.remove()
@@ -202,12 +202,12 @@ def predict_inputs(
     PredictError
         If there is no picture.
     """
-    found = iter(find_entries(paths, columns))
+    found = iter(find_items(paths, columns))
     empty = True
-    with Opening() as opening:
-        while entries := list(islice(found, TOGETHER)):
+    with ItemReader() as reader:
+        while items := list(islice(found, TOGETHER)):
             empty = False
-            yield from predictions_of(model, entries, opening, inference, threads=available_cores())
+            yield from predict_items(model, items, reader, inference, threads=available_cores())
     if empty:
         raise _nothing(paths)
 
@@ -215,10 +215,10 @@ def predict_inputs(
 def predict_batches(
     model: Model, pictures: Sequence[str | os.PathLike[str]], inference: InferenceOptions = InferenceOptions()
 ) -> Iterator[Predictions]:
-    """Predictions of image files, batch by batch, in this process; see `chunks.predictions_of`."""
-    entries = [file_entry(Path(path)) for path in pictures]
-    with Opening() as opening:
-        yield from predictions_of(model, entries, opening, inference, threads=available_cores())
+    """Predictions of image files, batch by batch, in this process; see `chunks.predict_items`."""
+    items = [file_item(Path(path)) for path in pictures]
+    with ItemReader() as reader:
+        yield from predict_items(model, items, reader, inference, threads=available_cores())
 
 
 def _check_vectors(output: Path, kaggle: bool) -> None:
@@ -263,23 +263,23 @@ class _Progress:
             self._tell(self._done, self._total)
 
 
-def _groups(parts: Iterable[tuple[int, list[Entry]]]) -> Iterator[list[Task]]:
+def _groups(parts: Iterable[tuple[int, list[InputItem]]]) -> Iterator[list[Chunk]]:
     """Tasks that one worker should do one after the other: those that read one row group of a table."""
-    group: list[Task] = []
+    group: list[Chunk] = []
     place = None
-    for number, entries in parts:
-        first = entries[0]
+    for number, items in parts:
+        first = items[0]
         here = (first.location, first.member) if first.kind == "row" else None
         if group and (here is None or here != place or len(group) == GROUP):
             yield group
             group = []
-        group.append(Task(number, entries))
+        group.append(Chunk(number, items))
         place = here
     if group:
         yield group
 
 
-def _keep(run: Run, parts: Iterator[Part]) -> None:
+def _keep(run: PredictionRun, parts: Iterator[ChunkResult]) -> None:
     # This process alone writes, under its lock: what a killed run's workers still do reaches no file.
     try:
         for part in parts:
@@ -289,26 +289,26 @@ def _keep(run: Run, parts: Iterator[Part]) -> None:
         raise PredictError(f"{error}; the parts that are done are kept") from None
 
 
-def _of_one_name(entries: Iterable[Entry], again: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
-    """Hand entries through; PredictError at their end if two have one ID. Holds eight bytes of each."""
+def _of_one_name(items: Iterable[InputItem], again: Callable[[], Iterable[InputItem]]) -> Iterator[InputItem]:
+    """Hand items through; PredictError at their end if two have one ID. Holds eight bytes of each."""
     hashes = array("q")
-    for entry in entries:
-        hashes.append(hash(entry.id))
-        yield entry
+    for item in items:
+        hashes.append(hash(item.id))
+        yield item
     values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True) if hashes else ((), np.zeros(0))
     suspects = {int(value) for value in np.asarray(values)[counts > 1]} if (counts > 1).any() else ()
     seen: dict[str, str] = {}
-    for entry in again() if suspects else ():
-        if hash(entry.id) not in suspects:
+    for item in again() if suspects else ():
+        if hash(item.id) not in suspects:
             continue
-        if entry.id in seen:
+        if item.id in seen:
             raise PredictError(
-                f"{entry.path} and {seen[entry.id]} are both named {entry.id}, and Kaggle's layout has no path to "
+                f"{item.path} and {seen[item.id]} are both named {item.id}, and Kaggle's layout has no path to "
                 "tell them apart; rename one, or leave it out"
             )
-        seen[entry.id] = entry.path
+        seen[item.id] = item.path
 
 
-def _summary(output: Path, rows: int, resumed: int, outcome: Outcome, model: Model, complete: bool) -> Summary:
+def _summary(output: Path, rows: int, resumed: int, outcome: RunOutcome, model: Model, complete: bool) -> RunSummary:
     flagged = outcome.out_of_domain if model.calibration.domain else None
-    return Summary(output, rows, outcome.failed, resumed, outcome.errors, flagged, complete)
+    return RunSummary(output, rows, outcome.failed, resumed, outcome.errors, flagged, complete)

@@ -17,12 +17,12 @@ from ..._utils.processes import WorkerError, available_cores
 from ...model.model import Model
 from ...model.options import InferenceOptions
 from ...model.predictions import concatenated
-from ..chunks import BATCH, TOGETHER, Layout, Part, Task, part_of
+from ..chunks import BATCH, TOGETHER, Chunk, ChunkResult, TableLayout, chunk_result
 from ..options import ExecutionOptions
-from .queue import Feed, Ticket
-from .resources import Crew
+from .queue import ChunkQueue, WorkItem
+from .resources import ActorPool
 
-__all__ = ["MissingRay", "check", "predict_parts"]
+__all__ = ["MissingRay", "check", "predict_chunks"]
 
 #: Rows that are read and predicted together: what goes through the object store as one.
 SLICE = 256
@@ -57,16 +57,16 @@ def check() -> None:
         raise MissingRay(f"--engine ray needs Ray ({error}): pip install 'tuningfork[ray]'") from None
 
 
-def predict_parts(
+def predict_chunks(
     model: Model,
-    groups: Iterator[list[Task]],
-    layout: Layout,
+    groups: Iterator[list[Chunk]],
+    layout: TableLayout,
     inference: InferenceOptions,
     execution: ExecutionOptions,
     *,
     done: Callable[[int], None],
-) -> Iterator[Part]:
-    """The parts of `groups`, as they come: Ray's tasks read them, its actors, which hold the model, predict them.
+) -> Iterator[ChunkResult]:
+    """The parts of `groups`, as they come: Ray's chunks read them, its actors, which hold the model, predict them.
 
     However many parts there are, a bounded number of rows is under way. What dies is done again; the rows of a part
     over which readers die are read one by one, so that the one that kills is found and reported.
@@ -86,23 +86,23 @@ def predict_parts(
     """
     check()
     together = max(inference.batch_size or BATCH, TOGETHER)
-    feed = Feed(groups, max(together, SLICE // together * together))
+    queue = ChunkQueue(groups, max(together, SLICE // together * together))
     with _cluster(execution.address) as ours:
         if not ours:
             _check_nodes()
         failures = 0
-        while feed.more():
+        while queue.more():
             why = "the stages ended before their work"
             try:
-                with closing(_epoch(model, feed, inference, execution.workers)) as answers:
+                with closing(_epoch(model, queue, inference, execution.workers)) as answers:
                     for number, index, told, failure in answers:
                         if failure:
-                            raise WorkerError(f"part {feed.part(number)}: {failure}")
-                        rows, whole = feed.settle(number, index, told)
+                            raise WorkerError(f"part {queue.part(number)}: {failure}")
+                        rows, whole = queue.settle(number, index, told)
                         failures = 0 if rows else failures
                         done(rows)
                         if whole:
-                            yield part_of(whole.task, concatenated(model.tree, whole.predictions()), layout)
+                            yield chunk_result(whole.chunk, concatenated(model.tree, whole.predictions()), layout)
             except _Broken as error:
                 why = str(error)
                 # A node that is lost is missed a little later.
@@ -117,11 +117,11 @@ class _Broken(Exception):
 
 
 def _epoch(
-    model: Model, feed: Feed, inference: InferenceOptions, workers: int
+    model: Model, queue: ChunkQueue, inference: InferenceOptions, workers: int
 ) -> Iterator[tuple[int, int, Any, str | None]]:
     """Answers to slices, with as many actors as suit the cluster now, until it has changed or all is done.
 
-    What is under way in `feed` is begun again. When the cluster has grown, no more is begun, and the next epoch has
+    What is under way in `queue` is begun again. When the cluster has grown, no more is begun, and the next epoch has
     more actors; when it is too small now for its actors, nothing is waited for.
 
     Raises
@@ -134,44 +134,44 @@ def _epoch(
     from . import stages
 
     cpus, gpus = _size(model)
-    crew = Crew.of(cpus, gpus, workers)
+    actor_pool = ActorPool.of(cpus, gpus, workers)
     running = {**model.running, "threads": 1}
-    if not crew.gpus and running["device"] == "auto":
+    if not actor_pool.gpus and running["device"] == "auto":
         # A node may have a GPU that Ray was not told of; it is not ours then.
         running["device"] = "cpu"
-    ledger = stages.open_ledger()
+    tracker = stages.open_tracker()
     try:
-        again = [Ticket(number, dict(slices)) for number, slices in feed.pending.items()]
-        book = _Book(ledger, feed, again)
+        again = [WorkItem(number, dict(slices)) for number, slices in queue.pending.items()]
+        book = _Book(tracker, queue, again)
         book.fill(cpus)
         # A short run has no use for more.
-        actors = min(crew.actors, len(feed.pending))
+        actors = min(actor_pool.actors, len(queue.pending))
         data = stages.dataset(
             model,
-            ledger,
-            replace(crew, actors=actors),
+            tracker,
+            replace(actor_pool, actors=actors),
             running=running,
             inference=inference,
         )
-        watch = _Watch(model, crew, cpus, gpus)
+        watch = _Watch(model, actor_pool, cpus, gpus)
         with stages.watched_by(watch), closing(_tables(data)) as tables:
             for table in tables:
                 for answer in stages.answers(table):
                     yield answer
-                    if answer[0] not in feed.pending:
-                        ledger.forget.remote(answer[0])
-                if Crew.of(watch.cpus, watch.gpus, workers).actors >= WORTH_A_BREAK * crew.actors:
+                    if answer[0] not in queue.pending:
+                        tracker.forget.remote(answer[0])
+                if ActorPool.of(watch.cpus, watch.gpus, workers).actors >= WORTH_A_BREAK * actor_pool.actors:
                     book.close()
                 book.fill(watch.cpus)
     finally:
-        ray.kill(ledger)
+        ray.kill(tracker)
 
 
 class _Watch:
     """Looks at how large the cluster is; called all the time, by Ray Data's own thread."""
 
-    def __init__(self, model: Model, crew: Crew, cpus: float, gpus: float) -> None:
-        self._model, self._crew, self.cpus, self.gpus, self._at = model, crew, cpus, gpus, time.monotonic()
+    def __init__(self, model: Model, actor_pool: ActorPool, cpus: float, gpus: float) -> None:
+        self._model, self._crew, self.cpus, self.gpus, self._at = model, actor_pool, cpus, gpus, time.monotonic()
 
     def __call__(self) -> None:
         """Raise _Shrunk if readers might have no room, since all would wait for ever then."""
@@ -187,27 +187,27 @@ class _Shrunk(Exception):
 
 
 class _Book:
-    """Puts tickets in the ledger of one epoch, and says when there will be no more."""
+    """Puts work_items in the tracker of one epoch, and says when there will be no more."""
 
-    def __init__(self, ledger: Any, feed: Feed, tickets: Sequence[Ticket]) -> None:
-        self._ledger, self._feed, self._total, self._open = ledger, feed, len(tickets), True
-        ledger.add.remote(tickets)
+    def __init__(self, tracker: Any, queue: ChunkQueue, work_items: Sequence[WorkItem]) -> None:
+        self._tracker, self._queue, self._total, self._open = tracker, queue, len(work_items), True
+        tracker.add.remote(work_items)
 
     def fill(self, cpus: float) -> None:
-        """Put in as many tickets as may be under way."""
+        """Put in as many work_items as may be under way."""
         if not self._open:
             return
-        tickets = list(self._feed.tickets(cpus))
-        self._total += len(tickets)
-        if tickets:
-            self._ledger.add.remote(tickets)
-        if not self._feed.unbegun():
+        work_items = list(self._queue.work_items(cpus))
+        self._total += len(work_items)
+        if work_items:
+            self._tracker.add.remote(work_items)
+        if not self._queue.unbegun():
             self.close()
 
     def close(self) -> None:
         """There will be no more."""
         if self._open:
-            self._ledger.end.remote(self._total)
+            self._tracker.end.remote(self._total)
         self._open = False
 
 

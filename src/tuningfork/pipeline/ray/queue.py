@@ -1,4 +1,4 @@
-"""Parts cut into tickets for readers far away, a bounded number of them under way, and joined again."""
+"""Parts cut into work_items for readers far away, a bounded number of them under way, and joined again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...inputs import Entry
+from ...inputs import InputItem
 from ...model.predictions import Predictions
-from ..chunks import Task
+from ..chunks import Chunk
 
-__all__ = ["Feed", "Slice", "Ticket", "UnderWay"]
+__all__ = ["ChunkQueue", "Slice", "WorkItem", "InFlight"]
 
-#: Rows under way for each CPU, whatever the run has; and tickets at least, where parts are small.
-ROWS_PER_CPU, TICKETS_PER_CPU = 2048, 4
+#: Rows under way for each CPU, whatever the run has; and work_items at least, where parts are small.
+ROWS_PER_CPU, ITEMS_PER_CPU = 2048, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Slice:
 
     part: int
     start: int
-    entries: Sequence[Entry]
+    items: Sequence[InputItem]
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class WorkItem:
     """What one reader does: slices by their index, one after the other."""
 
     number: int
@@ -34,10 +34,10 @@ class Ticket:
 
 
 @dataclass
-class UnderWay:
+class InFlight:
     """A part some slices of which are not predicted yet."""
 
-    task: Task
+    chunk: Chunk
     slices: int
     told: dict[int, list[Predictions]] = field(default_factory=dict)
 
@@ -46,8 +46,8 @@ class UnderWay:
         return [batch for start in sorted(self.told) for batch in self.told[start]]
 
 
-class Feed:
-    """Groups of parts as tickets; holds those under way, since whoever has them may die.
+class ChunkQueue:
+    """Groups of parts as work_items; holds those under way, since whoever has them may die.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ class Feed:
     size : rows of a slice
     """
 
-    def __init__(self, groups: Iterator[list[Task]], size: int) -> None:
+    def __init__(self, groups: Iterator[list[Chunk]], size: int) -> None:
         self._groups, self._size = groups, size
         self._drawn: deque[dict[int, Slice]] = deque()
-        self._parts: dict[int, UnderWay] = {}
+        self._parts: dict[int, InFlight] = {}
         self._numbers = 0
         self._rows = 0
         self.pending: dict[int, dict[int, Slice]] = {}
 
     def unbegun(self) -> bool:
-        """Whether there are tickets that `tickets` has not given yet."""
+        """Whether there are work_items that `work_items` has not given yet."""
         if not self._drawn and (group := next(self._groups, None)):
             self._draw(group)
         return bool(self._drawn)
@@ -73,22 +73,22 @@ class Feed:
         """Whether there is anything left to do."""
         return bool(self.pending) or self.unbegun()
 
-    def tickets(self, cpus: float) -> Iterator[Ticket]:
-        """New tickets, until as much is under way as so many CPUs need in order never to wait."""
-        while self._rows < ROWS_PER_CPU * cpus or len(self.pending) < TICKETS_PER_CPU * cpus:
+    def work_items(self, cpus: float) -> Iterator[WorkItem]:
+        """New work_items, until as much is under way as so many CPUs need in order never to wait."""
+        while self._rows < ROWS_PER_CPU * cpus or len(self.pending) < ITEMS_PER_CPU * cpus:
             if not self.unbegun():
                 return
             slices = self._drawn.popleft()
             self.pending[self._numbers] = slices
-            self._rows += sum(len(part.entries) for part in slices.values())
-            yield Ticket(self._numbers, dict(slices))
+            self._rows += sum(len(part.items) for part in slices.values())
+            yield WorkItem(self._numbers, dict(slices))
             self._numbers += 1
 
     def part(self, number: int) -> int | None:
-        """A part that a ticket is of; None: all its predictions have come."""
+        """A part that a work_item is of; None: all its predictions have come."""
         return next((part.part for part in self.pending.get(number, {}).values()), None)
 
-    def settle(self, number: int, index: int, told: list[Predictions]) -> tuple[int, UnderWay | None]:
+    def settle(self, number: int, index: int, told: list[Predictions]) -> tuple[int, InFlight | None]:
         """Take in a slice's predictions; gives how many rows they are, 0 if they came before, and the part if whole."""
         slices = self.pending.get(number, {})
         if index not in slices:
@@ -96,20 +96,20 @@ class Feed:
         part = slices.pop(index)
         if not slices:
             del self.pending[number]
-        self._rows -= len(part.entries)
+        self._rows -= len(part.items)
         under_way = self._parts[part.part]
         under_way.told[part.start] = told
         if len(under_way.told) < under_way.slices:
-            return len(part.entries), None
-        return len(part.entries), self._parts.pop(part.part)
+            return len(part.items), None
+        return len(part.items), self._parts.pop(part.part)
 
-    def _draw(self, group: list[Task]) -> None:
+    def _draw(self, group: list[Chunk]) -> None:
         slices = []
-        for task in group:
-            starts = range(0, len(task.entries), self._size)
-            self._parts[task.number] = UnderWay(task, len(starts))
-            slices += [Slice(task.number, start, task.entries[start : start + self._size]) for start in starts]
-        if group[0].entries[0].kind == "row":
+        for chunk in group:
+            starts = range(0, len(chunk.items), self._size)
+            self._parts[chunk.number] = InFlight(chunk, len(starts))
+            slices += [Slice(chunk.number, start, chunk.items[start : start + self._size]) for start in starts]
+        if group[0].items[0].kind == "row":
             # A reader goes on in a table from where it stands.
             self._drawn.append(dict(enumerate(slices)))
         else:

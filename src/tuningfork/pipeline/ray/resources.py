@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..._utils.processes import WorkerError
 
-__all__ = ["ACTOR_CPUS", "READ_CPUS", "Crew"]
+__all__ = ["ACTOR_CPUS", "READ_CPUS", "ActorPool"]
 
 #: What Ray accounts an actor and a reader; both run one thread. An actor for every CPU takes a quarter of the cluster,
 #: so that readers have room even after half of its nodes are gone: without any, Ray waits in silence.
@@ -14,15 +14,15 @@ ACTOR_CPUS, READ_CPUS = 0.25, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class ActorPool:
     """So many `actors`, each with so many `gpus`: 0 or 1."""
 
     actors: int
     gpus: int = 0
 
     @classmethod
-    def of(cls, cpus: float, gpus: float = 0, workers: int = 0) -> Crew:
-        """The crew for a cluster: `workers` actors, 0: one a GPU, or one a CPU where there is no GPU.
+    def of(cls, cpus: float, gpus: float = 0, workers: int = 0) -> ActorPool:
+        """The actor_pool for a cluster: `workers` actors, 0: one a GPU, or one a CPU where there is no GPU.
 
         At most one a GPU, or two a CPU; half of the CPUs, and room for one reader at least, are left.
 

@@ -46,7 +46,7 @@ def main() -> None:
     shares(unit, classes_of(ids, args.labels, tree), asked, tree)
     if args.turn:
         embedder = embedder_of(table.schema, args.predictions)
-        turned(unit, axes, table, asked[: args.turn], load(embedder.model), embedder.views)
+        turned(unit, axes, table, asked[: args.turn], load(embedder.model), embedder.n_views)
 
 
 def classes_of(ids, labels, tree):
@@ -86,7 +86,7 @@ def turned(unit, axes, table, rows, model, views):
             np.asarray(Image.fromarray(read_image(path).rgb).rotate(angle, Image.Resampling.BICUBIC))
             for path, angle in zip(paths, kept, strict=True)
         ]
-        told = axes.vectors(model.predict(pictures, views=views, embeddings=True).embeddings)
+        told = axes.vectors(model.predict(pictures, n_views=views, embeddings=True).embeddings)
         cosine = told @ unit.T
         place = (cosine > np.take_along_axis(cosine, rows[:, None], 1)).sum(1)
         print(

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tuningfork.cli import app
-from tuningfork.votes.tree import Tree, load_tree
+from tuningfork.votes.tree import DecisionTree, load_tree
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def gz2() -> Tree:
+def gz2() -> DecisionTree:
     return load_tree("gz2")
 
 

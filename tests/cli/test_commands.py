@@ -252,7 +252,7 @@ def test_an_interrupt_says_how_to_go_on(run, pictures, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model.Model, "finish", interrupt)
+    monkeypatch.setattr(model.Model, "predict_loaded", interrupt)
     assert "--resume" in run("predict", pictures, "-o", tmp_path / "o.csv", code=130).stderr
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 import tuningfork
 from tuningfork.display.cards import MAX_ROWS, MAX_TEXT, THUMBNAIL_SIDE, Bar, Card, card_html, table_html, thumbnail
 from tuningfork.model.model import MAX_THUMBNAILS
+from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline.predict import predict_batches
 from tuningfork.simulation import draw, render
 
@@ -193,7 +194,7 @@ def test_streamed_predictions_keep_no_pictures(model, pictures, tmp_path):
 
 def test_only_so_many_thumbnails_are_kept(model, pictures, monkeypatch):
     monkeypatch.setattr("tuningfork.model.model.MAX_THUMBNAILS", 2)
-    told = model.predict(pictures, batch=2)
+    told = model.predict(pictures, options=InferenceOptions(batch_size=2))
     assert [bool(shown) for shown in told.thumbnails] == [True, True, False]
     assert MAX_THUMBNAILS * len(told.thumbnails[0]) < 20e6
 

@@ -41,7 +41,7 @@ def galaxies(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> Path:
     """The shipped model, seen from one side only, which is faster."""
-    bundle = replace(open_bundle(), views=1, calibration=None, figures={})
+    bundle = replace(open_bundle(), n_views=1, calibration=None, figures={})
     return write_bundle(bundle, tmp_path_factory.mktemp("plain") / "model")
 
 
@@ -117,7 +117,7 @@ def test_a_prediction_says_its_intervals(galaxies, plain, calibrated):
 
 def test_other_views_than_those_of_the_fit_promise_nothing(galaxies, calibrated):
     picture = min((galaxies / "images_training_rev1").iterdir())
-    told = Model(calibrated).predict([picture], views=4)
+    told = Model(calibrated).predict([picture], n_views=4)
     assert np.isnan(told.low).all()
     assert np.isnan(told.level).all()
 

@@ -25,7 +25,7 @@ from tuningfork.evaluation.metrics import (
     rmse_per_answer,
     rmse_per_question,
 )
-from tuningfork.votes.tree import Tree
+from tuningfork.votes.tree import DecisionTree
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 RNG = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def test_on_complete_rows_rmse_is_scikit_learns(predicted: np.ndarray, known: np
     assert rmse(predicted, known) == pytest.approx(reference.mean_squared_error(known, predicted) ** 0.5)
 
 
-def test_rmse_of_each_question_covers_its_columns(gz2: Tree) -> None:
+def test_rmse_of_each_question_covers_its_columns(gz2: DecisionTree) -> None:
     predicted, known = RNG.random((9, 37)), RNG.random((9, 37))
     known[:, :3] = np.nan
     known[0, 5] = np.nan

@@ -8,15 +8,15 @@ import pytest
 from tuningfork.evaluation.metrics import binomial_interval
 from tuningfork.evaluation.reliability import class_reliability, coverage
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import Tree
+from tuningfork.votes.tree import DecisionTree
 
 
-def _tables(gz2: Tree, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _tables(gz2: DecisionTree, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return tuple(votes.cumulative_from_logits(rng.normal(0, 1, (count, 37)), gz2) for _ in range(2))
 
 
-def test_coverage_is_what_counting_by_hand_gives(gz2: Tree) -> None:
+def test_coverage_is_what_counting_by_hand_gives(gz2: DecisionTree) -> None:
     predicted, known = _tables(gz2, 30, 1)
     known[:5, 2:] = np.nan
     told, true = votes.shares(predicted, gz2), votes.conditional_from_cumulative(known, gz2)
@@ -44,7 +44,7 @@ def test_coverage_is_what_counting_by_hand_gives(gz2: Tree) -> None:
             assert each[name]["coverage"] == pytest.approx(np.mean([np.mean(hits[row]) for row in rest]))
 
 
-def test_questions_without_intervals_or_answers_are_null(gz2: Tree) -> None:
+def test_questions_without_intervals_or_answers_are_null(gz2: DecisionTree) -> None:
     predicted, known = _tables(gz2, 10, 2)
     low, high = np.zeros((10, 37)), np.ones((10, 37))
     low[:, gz2.slices[2]] = np.nan

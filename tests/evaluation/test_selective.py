@@ -15,7 +15,7 @@ from scipy.stats import beta, binomtest
 from tuningfork.cli import app
 from tuningfork.evaluation.select import parse_groups, select_table
 from tuningfork.evaluation.selective import clopper_pearson_lower, grouped, least_galaxies, proves, select, threshold
-from tuningfork.votes.tree import Tree
+from tuningfork.votes.tree import DecisionTree
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -131,7 +131,7 @@ def test_grouped_classes_add_up() -> None:
 
 
 @pytest.fixture
-def survey(tmp_path, gz2: Tree):
+def survey(tmp_path, gz2: DecisionTree):
     """A prediction table of 900 galaxies with a class column of the truth beside it."""
     rng = np.random.default_rng(5)
     names = [*gz2.fraction_names, "class", *(f"class_{c}_probability" for c in range(7))]
@@ -147,7 +147,7 @@ def survey(tmp_path, gz2: Tree):
     return tmp_path
 
 
-def test_select_on_tables(survey, gz2: Tree) -> None:
+def test_select_on_tables(survey, gz2: DecisionTree) -> None:
     groups = parse_groups("0,1,2,3,4+5", gz2)
     assert groups == ((0,), (1,), (2,), (3,), (4, 5))
     found = select_table(survey / "votes.csv", survey / "labels.csv", gz2, 0.9, column="kind", groups=groups)

@@ -26,13 +26,13 @@ from tuningfork.training.network import MorphologyNetwork
 from tuningfork.training.recipe import Recipe
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.label_table import read_votes
-from tuningfork.votes.tree import Tree
+from tuningfork.votes.tree import DecisionTree
 
 NAME = "mobilenetv3_small_050"
 RECIPE = Recipe(network=NAME, init="imagenet", size=32, validation=0.25, test=0.1)
 
 
-def points(tree: Tree, count: int, seed: int) -> Points:
+def points(tree: DecisionTree, count: int, seed: int) -> Points:
     """Galaxies whose votes follow from their features; a third of them know only some columns."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(count, 6))
@@ -42,14 +42,14 @@ def points(tree: Tree, count: int, seed: int) -> Points:
     return Points(np.stack([features, features + 0.05 * rng.normal(size=features.shape)], 1), known)
 
 
-def test_the_head_learns_and_keeps_the_trees_sums(gz2: Tree) -> None:
+def test_the_head_learns_and_keeps_the_trees_sums(gz2: DecisionTree) -> None:
     train, test = points(gz2, 400, 0), points(gz2, 100, 1)
     told = fit_head(train.mean, train.known, gz2, prior=0.1)(test.mean)
     assert np.abs(votes.sum_violations(told, gz2)).max() < 1e-5
     assert rmse(told, test.known) < 0.3 * rmse(np.tile(np.nanmean(train.known, 0), (100, 1)), test.known)
 
 
-def test_a_question_nobody_answered_stays_even(gz2: Tree) -> None:
+def test_a_question_nobody_answered_stays_even(gz2: DecisionTree) -> None:
     train = points(gz2, 30, 0)
     train.known[:, gz2.slices[2]] = np.nan
     told = fit_head(train.mean, train.known, gz2)(train.mean)
@@ -58,7 +58,7 @@ def test_a_question_nobody_answered_stays_even(gz2: Tree) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_an_order_counts_labels_once_and_never_sees_hidden_ones(order, gz2: Tree, monkeypatch) -> None:
+def test_an_order_counts_labels_once_and_never_sees_hidden_ones(order, gz2: DecisionTree, monkeypatch) -> None:
     pool, judge = points(gz2, 80, 0), points(gz2, 40, 1)
     numbers = (5, 10, 40)
     seen = []
@@ -83,7 +83,7 @@ def test_an_order_counts_labels_once_and_never_sees_hidden_ones(order, gz2: Tree
     assert seen[1] == chosen
 
 
-def test_all_orders_of_a_seed_begin_alike(gz2: Tree) -> None:
+def test_all_orders_of_a_seed_begin_alike(gz2: DecisionTree) -> None:
     pool, judge = points(gz2, 60, 0), points(gz2, 40, 1)
     one, other = (learning_curve(pool, judge, gz2, order, (5, 9), 2) for order in ("random", "ranked"))
     assert one[0] == other[0]
@@ -121,7 +121,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def start(tmp_path, gz2: Tree):
+def start(tmp_path, gz2: DecisionTree):
     torch.manual_seed(0)
     state = MorphologyNetwork(NAME, gz2).body.state_dict()
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "start.safetensors")
@@ -151,7 +151,7 @@ def test_the_command_measures_draws_and_keeps_the_features(folder, start, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_model_that_learned_from_these_labels_is_refused(folder, tmp_path, gz2: Tree) -> None:
+def test_a_model_that_learned_from_these_labels_is_refused(folder, tmp_path, gz2: DecisionTree) -> None:
     labels = folder / "training_solutions_rev1.csv"
     stranger = write_bundle(open_bundle(), tmp_path / "bundle")
     told, data = labour(
@@ -163,7 +163,7 @@ def test_a_model_that_learned_from_these_labels_is_refused(folder, tmp_path, gz2
         labour(labels, [folder], tmp_path / "out", RECIPE, write_bundle(knows, tmp_path / "knows"), numbers=(5,))
 
 
-def test_bad_numbers_and_orders_are_refused(folder, start, tmp_path, gz2: Tree) -> None:
+def test_bad_numbers_and_orders_are_refused(folder, start, tmp_path, gz2: DecisionTree) -> None:
     labels = folder / "training_solutions_rev1.csv"
     with pytest.raises(StudyError, match="must rise"):
         labour(labels, [folder], tmp_path / "o", RECIPE, start, numbers=(9, 5))

@@ -21,7 +21,7 @@ from tuningfork.labelling.acquisition import (
     weighted_seeding,
 )
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import Tree
+from tuningfork.votes.tree import DecisionTree
 
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 RNG = np.random.default_rng(0)
@@ -194,7 +194,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 # ---------------------------------------------------------------- uncertainty and distance
 
 
-def test_the_entropy_of_votes_is_that_of_all_ways_down_the_tree(gz2: Tree) -> None:
+def test_the_entropy_of_votes_is_that_of_all_ways_down_the_tree(gz2: DecisionTree) -> None:
     cumulative = votes.cumulative_from_logits(RNG.normal(size=(5, 37)), gz2)
     conditional = votes.conditional_from_cumulative(cumulative, gz2)
 
@@ -216,7 +216,7 @@ def test_the_entropy_of_votes_is_that_of_all_ways_down_the_tree(gz2: Tree) -> No
         assert told[row, apart].sum() == pytest.approx(entropy([yes, 1 - yes]) + yes * entropy(each))
 
 
-def test_certain_votes_have_no_entropy_and_unknown_ones_none_that_is_known(gz2: Tree) -> None:
+def test_certain_votes_have_no_entropy_and_unknown_ones_none_that_is_known(gz2: DecisionTree) -> None:
     certain = votes.cumulative_from_conditional(np.tile([1.0] + [0.0] * 36, (1, 1)), gz2)
     certain[:, [13, 14]] = [0, 1]
     certain[0, gz2.slices[6]] = [1, 0, 0]

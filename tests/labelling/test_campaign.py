@@ -20,11 +20,11 @@ from tuningfork.labelling.tally import tally
 from tuningfork.simulation.volunteers import order_asked
 from tuningfork.votes.class_labels import class_tree
 from tuningfork.votes.traversal import next_question, way
-from tuningfork.votes.tree import Tree, builtin_trees, load_tree
+from tuningfork.votes.tree import DecisionTree, builtin_trees, load_tree
 
 OWN = class_tree(["spiral", "elliptical", "other"])
 #: Questions that only their parents connect, as a tree file without `next` has them.
-UNLINKED = Tree.from_dict(
+UNLINKED = DecisionTree.from_dict(
     {
         "name": "unlinked",
         "title": "no question leads to another",

@@ -20,10 +20,10 @@ from tuningfork.simulation import simulate
 from tuningfork.tables import CatalogError
 from tuningfork.tables.arrow import vector_array
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import Tree
+from tuningfork.votes.tree import DecisionTree
 
 
-def predictions(tree: Tree, count: int, seed: int = 0, **columns) -> pa.Table:
+def predictions(tree: DecisionTree, count: int, seed: int = 0, **columns) -> pa.Table:
     """A table as `tuningfork predict` writes it, of random votes."""
     logits = 2 * np.random.default_rng(seed).normal(size=(count, len(tree.columns)))
     values = votes.conditional_from_logits(logits, tree).astype(np.float32)
@@ -43,7 +43,7 @@ def run():
 
 
 @pytest.fixture
-def table(tmp_path, gz2: Tree):
+def table(tmp_path, gz2: DecisionTree):
     path = tmp_path / "votes.parquet"
     pa.parquet.write_table(predictions(gz2, 300), path, row_group_size=50)
     return path
@@ -57,7 +57,7 @@ def rows_of(path):
 # ------------------------------------------------------------------ the room
 
 
-def test_the_order_is_that_of_the_whole_table(table, gz2: Tree) -> None:
+def test_the_order_is_that_of_the_whole_table(table, gz2: DecisionTree) -> None:
     found = rank(blocks_of_table(table), gz2, count=40, seed=5)
     told = read_predictions(table, gz2)
     weights = ranking.question_entropies(told.cumulative, gz2).sum(-1)
@@ -69,13 +69,13 @@ def test_the_order_is_that_of_the_whole_table(table, gz2: Tree) -> None:
     assert (found.rows, found.compared, found.failed) == (300, 300, 0)
 
 
-def test_every_galaxy_once_without_a_count(table, gz2: Tree) -> None:
+def test_every_galaxy_once_without_a_count(table, gz2: DecisionTree) -> None:
     found = rank(blocks_of_table(table), gz2)
     assert sorted(found.table["id"].to_pylist()) == sorted(f"g{i}" for i in range(300))
     assert found.table["rank"].to_pylist() == list(range(1, 301))
 
 
-def test_blocks_do_not_matter_and_a_shortlist_bounds(table, gz2: Tree) -> None:
+def test_blocks_do_not_matter_and_a_shortlist_bounds(table, gz2: DecisionTree) -> None:
     whole = pa.parquet.read_table(table)
     orders = [
         rank((whole.slice(i, step) for i in range(0, 300, step)), gz2, count=20, shortlist=60).table["id"].to_pylist()
@@ -85,7 +85,7 @@ def test_blocks_do_not_matter_and_a_shortlist_bounds(table, gz2: Tree) -> None:
     assert rank([whole], gz2, shortlist=60).table.num_rows == 60
 
 
-def test_what_is_labelled_is_left_out_and_kept_away_from(gz2: Tree) -> None:
+def test_what_is_labelled_is_left_out_and_kept_away_from(gz2: DecisionTree) -> None:
     whole = predictions(gz2, 100)
     # Every galaxy twice, the second under another name.
     again = whole.set_column(0, "id", pa.array([f"copy{i}" for i in range(100)]))
@@ -99,7 +99,7 @@ def test_what_is_labelled_is_left_out_and_kept_away_from(gz2: Tree) -> None:
     assert len({id_.removeprefix("copy").removeprefix("g") for id_ in chosen}) == 40
 
 
-def test_out_of_domain_is_left_out_unless_asked(gz2: Tree) -> None:
+def test_out_of_domain_is_left_out_unless_asked(gz2: DecisionTree) -> None:
     marks = pa.array([True, False, None, False] * 5)
     block = predictions(gz2, 20, out_of_domain=marks)
     found = rank([block], gz2)
@@ -112,7 +112,7 @@ def test_out_of_domain_is_left_out_unless_asked(gz2: Tree) -> None:
     assert rank([words], gz2).out_of_domain == 5
 
 
-def test_rows_without_a_prediction_are_named(gz2: Tree) -> None:
+def test_rows_without_a_prediction_are_named(gz2: DecisionTree) -> None:
     good = predictions(gz2, 30)
     name = gz2.fraction_names[0]
     values = good[name].to_pylist()
@@ -127,7 +127,7 @@ def test_rows_without_a_prediction_are_named(gz2: Tree) -> None:
     assert (found.failed, found.table.num_rows) == (3, 37)
 
 
-def test_a_model_of_classes_alone_is_ordered_by_them(gz2: Tree) -> None:
+def test_a_model_of_classes_alone_is_ordered_by_them(gz2: DecisionTree) -> None:
     probability = np.random.default_rng(0).dirichlet(np.ones(7), 50).astype(np.float32)
     classes = {f"class_{c}_probability": probability[:, c] for c in range(7)}
     block = predictions(gz2, 50, **classes)
@@ -139,12 +139,12 @@ def test_a_model_of_classes_alone_is_ordered_by_them(gz2: Tree) -> None:
     assert all(reason.startswith("class: ") for reason in found.table["reason"].to_pylist())
 
 
-def test_nothing_left_is_said_with_its_reasons(gz2: Tree) -> None:
+def test_nothing_left_is_said_with_its_reasons(gz2: DecisionTree) -> None:
     with pytest.raises(CatalogError, match="of 5 rows, 5 are labelled"):
         rank([predictions(gz2, 5)], gz2, labelled=frozenset(f"g{i}" for i in range(5)))
 
 
-def test_a_label_is_any_cell_that_is_not_blank(tmp_path, gz2: Tree) -> None:
+def test_a_label_is_any_cell_that_is_not_blank(tmp_path, gz2: DecisionTree) -> None:
     path = tmp_path / "known.csv"
     path.write_text("GalaxyID,Class1.1,Class1.2\n1,0.5,\n2,,\n3,,0.1\n")
     assert labelled_ids(path, gz2) == {"1", "3"}
@@ -158,7 +158,7 @@ def test_a_label_is_any_cell_that_is_not_blank(tmp_path, gz2: Tree) -> None:
 # ------------------------------------------------------------------ the command
 
 
-def test_rank_a_table(run, table, tmp_path, gz2: Tree) -> None:
+def test_rank_a_table(run, table, tmp_path, gz2: DecisionTree) -> None:
     (tmp_path / "known.csv").write_text("id\ng1\ng2\n")
     words = ["rank", table, "-o", tmp_path / "order.csv", "-n", 10, "--labels", tmp_path / "known.csv"]
     told = json.loads(run(*words, "--json").stdout)
@@ -203,7 +203,7 @@ def seen(values: np.ndarray) -> tuple[pa.Field, pa.Array]:
     return Embedder("small", "ab" * 32, 1, values.shape[1]).field, vector_array(values.astype(np.float32))
 
 
-def test_embeddings_decide_the_distances(gz2: Tree) -> None:
+def test_embeddings_decide_the_distances(gz2: DecisionTree) -> None:
     plain = predictions(gz2, 120)
     # Sixty kinds of two galaxies each, which look alike whatever their votes are.
     kinds = np.random.default_rng(2).normal(size=(60, 5))
@@ -223,7 +223,7 @@ def test_embeddings_decide_the_distances(gz2: Tree) -> None:
     assert without.table.equals(rank([plain], gz2, count=60, seed=1).table)
 
 
-def test_the_distances_are_those_of_scaled_components(gz2: Tree) -> None:
+def test_the_distances_are_those_of_scaled_components(gz2: DecisionTree) -> None:
     values = np.random.default_rng(3).normal(size=(80, 6)) * (9, 4, 2, 1, 1, 1) + 5
     found = rank([predictions(gz2, 80).append_column(*seen(values))], gz2, seed=1)
     rows = [int(id_[1:]) for id_ in found.table["id"].to_pylist()]
@@ -233,7 +233,7 @@ def test_the_distances_are_those_of_scaled_components(gz2: Tree) -> None:
     assert found.table["distance"][1].as_py() == pytest.approx(first, rel=1e-3)
 
 
-def test_in_which_blocks_embeddings_come_does_not_matter(gz2: Tree, monkeypatch) -> None:
+def test_in_which_blocks_embeddings_come_does_not_matter(gz2: DecisionTree, monkeypatch) -> None:
     from tuningfork.labelling import rank as labelling
 
     monkeypatch.setattr(labelling, "_FITTED", 50)
@@ -245,7 +245,7 @@ def test_in_which_blocks_embeddings_come_does_not_matter(gz2: Tree, monkeypatch)
     assert orders[0] == orders[1] == orders[2]
 
 
-def test_embeddings_that_are_broken_are_told(gz2: Tree) -> None:
+def test_embeddings_that_are_broken_are_told(gz2: DecisionTree) -> None:
     plain = predictions(gz2, 30)
     values = np.random.default_rng(5).normal(size=(30, 4))
     values[12] = np.nan

@@ -12,6 +12,7 @@ import tuningfork
 from tuningfork._utils.processes import Worker, WorkerCrash, WorkerError
 from tuningfork.model import batch_size as tuning
 from tuningfork.model.batch_size import BATCHES, Tuning, tuned
+from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import predict
 from tuningfork.simulation import draw, render
 
@@ -48,10 +49,10 @@ def test_of_sizes_alike_the_smallest_is_taken(model, monkeypatch, slow, expected
     now = [0.0]
     monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])
 
-    def votes(inputs, views):
+    def run(inputs, options):
         now[0] += len(inputs) * (2e-3 if len(inputs) in slow else 1e-3)
 
-    monkeypatch.setattr(model, "votes", votes)
+    monkeypatch.setattr(model, "run", run)
     found = tuning._measured(model, 1, 1, 3.0)
     assert found.batch == expected
     assert found.milliseconds == pytest.approx(1)
@@ -61,7 +62,7 @@ def test_of_sizes_alike_the_smallest_is_taken(model, monkeypatch, slow, expected
 def test_time_that_is_short_is_kept_to(model, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(model, "votes", lambda inputs, views: now.__setitem__(0, now[0] + len(inputs)))
+    monkeypatch.setattr(model, "run", lambda inputs, options: now.__setitem__(0, now[0] + len(inputs)))
     assert tuning._measured(model, 1, 1, 3.0).batch == 1
     assert now[0] < 3.1
 
@@ -71,7 +72,7 @@ def test_it_is_measured_in_a_process_of_its_own(model, tmp_path, monkeypatch):
         raise AssertionError("measured here")
 
     monkeypatch.setattr(tuning, "_measured", nobody)
-    monkeypatch.setattr(model, "votes", nobody)
+    monkeypatch.setattr(model, "run", nobody)
     assert tuned(model, folder=tmp_path, seconds=0.1).batch in BATCHES
 
 
@@ -96,9 +97,9 @@ def test_it_is_remembered_until_it_is_asked_again(model, tmp_path, measured):
 
 def test_other_networks_views_threads_and_machines_are_measured_anew(model, tmp_path, measured, monkeypatch):
     tuned(model, folder=tmp_path)
-    tuned(model, folder=tmp_path, views=4)
+    tuned(model, folder=tmp_path, n_views=4)
     tuned(model, folder=tmp_path, threads=0)
-    tuned(tuningfork.load("default", threads=1), folder=tmp_path, views=1)
+    tuned(tuningfork.load("default", threads=1), folder=tmp_path, n_views=1)
     monkeypatch.setattr(tuning, "_cpu", lambda: "another CPU")
     tuned(model, folder=tmp_path)
     monkeypatch.setattr(tuning, "available_cores", lambda: 1024)
@@ -110,8 +111,8 @@ def test_other_networks_views_threads_and_machines_are_measured_anew(model, tmp_
 
 def test_no_views_named_are_the_models_own(model, tmp_path, measured):
     tuned(model, folder=tmp_path)
-    tuned(model, folder=tmp_path, views=model.views)
-    assert measured == [model.views]
+    tuned(model, folder=tmp_path, n_views=model.n_views)
+    assert measured == [model.n_views]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_plain_types_there_and_back():
 
 def test_batch_sizes_change_no_prediction(model):
     pictures = [render(draw(11, index)) for index in range(9)]
-    told = [model.predict(pictures, batch=batch) for batch in BATCHES]
+    told = [model.predict(pictures, options=InferenceOptions(batch_size=batch)) for batch in BATCHES]
     for each in told[1:]:
         np.testing.assert_allclose(each.cumulative, told[0].cumulative, rtol=0, atol=1e-6)
         np.testing.assert_allclose(each.class_probability, told[0].class_probability, rtol=0, atol=1e-6)

@@ -42,7 +42,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(model, pictures):
-    return model.predict(pictures, batch=8, embeddings=True)
+    return model.predict(pictures, options=InferenceOptions(batch_size=8, embeddings=True))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def blind(model, tmp_path):
 def test_embeddings_come_with_the_very_votes(model, pictures, expected):
     assert expected.embeddings.shape == (13, WIDTH)
     assert expected.embeddings.dtype == np.float32
-    alone = model.predict(pictures, batch=8)
+    alone = model.predict(pictures, options=InferenceOptions(batch_size=8))
     assert alone.embeddings is None
     assert alone.embedder is None
     np.testing.assert_array_equal(alone.cumulative, expected.cumulative)
@@ -87,8 +87,8 @@ def test_of_no_pictures_there_are_no_embeddings_of_the_right_width(model):
 
 
 def test_another_number_of_views_is_another_embedder(model, pictures):
-    told = [model.predict([next(pictures.glob("*.jpg"))], views=views, embeddings=True).embedder for views in (1, 4)]
-    assert [each.views for each in told] == [1, 4]
+    told = [model.predict([next(pictures.glob("*.jpg"))], n_views=views, embeddings=True).embedder for views in (1, 4)]
+    assert [each.n_views for each in told] == [1, 4]
     with pytest.raises(EmbeddingError, match="another number of views"):
         told[0].check(told[1], "here")
 
@@ -248,7 +248,7 @@ def test_a_column_that_is_no_embedding_of_ours_is_refused(field, told):
     assert str(caught.value).startswith("votes.parquet: ")
 
 
-@pytest.mark.parametrize("other", [{"model": "large"}, {"sha256": "cd" * 32}, {"views": 8}, {"width": 4}])
+@pytest.mark.parametrize("other", [{"model": "large"}, {"sha256": "cd" * 32}, {"n_views": 8}, {"width": 4}])
 def test_embedders_that_differ_are_told_apart(other):
     EMBEDDER.check(EMBEDDER, "here")
     with pytest.raises(EmbeddingError, match="of another"):

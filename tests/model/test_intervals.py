@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tuningfork.model.conformal import galaxies_needed
 from tuningfork.model.intervals import Intervals, QuestionIntervals, fit_intervals, reach
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import Answer, Question, Tree
+from tuningfork.votes.tree import Answer, DecisionTree, Question
 
-TREE = Tree(
+TREE = DecisionTree(
     "three",
     "A question, two below its first answer",
     "nobody 2026",
@@ -53,7 +53,7 @@ def within(fitted: Intervals, predicted: np.ndarray, known: np.ndarray) -> np.nd
 def test_each_fraction_lies_within_its_interval_as_often_as_promised(count: int, level: float) -> None:
     repeats, means = 150, []
     for seed in range(repeats):
-        fitted = fit_intervals(*galaxies(count, seed), TREE, views=4, level=level)
+        fitted = fit_intervals(*galaxies(count, seed), TREE, n_views=4, level=level)
         means.append(np.nanmean(within(fitted, *galaxies(400, 10_000 + seed)), 0))
     # Theory: between level and level + 1 / (n + 1); the mean over the repeats scatters, ties of counts add a little.
     scatter = np.std(means, 0) / math.sqrt(repeats)
@@ -63,7 +63,7 @@ def test_each_fraction_lies_within_its_interval_as_often_as_promised(count: int,
 
 def test_few_volunteers_get_wider_intervals_that_hold_as_often() -> None:
     predicted, known = galaxies(3000, 1, wrong=0.05)
-    fitted = fit_intervals(predicted, known, TREE, views=4)
+    fitted = fit_intervals(predicted, known, TREE, n_views=4)
     other, other_known = galaxies(3000, 2, wrong=0.05)
     low, high = fitted.bounds(other, TREE)
     asked = reach(other, TREE, 1)
@@ -82,7 +82,7 @@ def test_few_volunteers_get_wider_intervals_that_hold_as_often() -> None:
 @given(seed=st.integers(0, 1000), count=st.integers(9, 60), wrong=st.floats(0, 3))
 def test_intervals_are_around_the_prediction_and_within_0_and_1(seed: int, count: int, wrong: float) -> None:
     predicted, known = galaxies(count, seed, wrong)
-    low, high = fit_intervals(predicted, known, TREE, views=1).bounds(predicted, TREE)
+    low, high = fit_intervals(predicted, known, TREE, n_views=1).bounds(predicted, TREE)
     told = votes.shares(predicted, TREE)
     asked = ~np.isnan(low)
     assert asked[:, :2].all()
@@ -97,7 +97,8 @@ def test_intervals_are_around_the_prediction_and_within_0_and_1(seed: int, count
 def test_a_higher_level_is_never_narrower(seed: int, levels: tuple[float, float]) -> None:
     predicted, known = galaxies(80, seed)
     (low, high), (wider_low, wider_high) = (
-        fit_intervals(predicted, known, TREE, views=1, level=level).bounds(predicted, TREE) for level in sorted(levels)
+        fit_intervals(predicted, known, TREE, n_views=1, level=level).bounds(predicted, TREE)
+        for level in sorted(levels)
     )
     told = ~np.isnan(wider_low)
     assert (wider_low[told] <= low[told]).all()
@@ -107,15 +108,15 @@ def test_a_higher_level_is_never_narrower(seed: int, levels: tuple[float, float]
 def test_the_order_of_the_galaxies_is_of_no_importance() -> None:
     predicted, known = galaxies(90, 3)
     order = np.random.default_rng(0).permutation(90)
-    fitted = fit_intervals(predicted, known, TREE, views=1)
-    again = fit_intervals(predicted[order], known[order], TREE, views=1)
+    fitted = fit_intervals(predicted, known, TREE, n_views=1)
+    again = fit_intervals(predicted[order], known[order], TREE, n_views=1)
     for bounds in zip(fitted.bounds(predicted, TREE), again.bounds(predicted, TREE), strict=True):
         np.testing.assert_allclose(*bounds, atol=1e-9)
 
 
 def test_the_quantile_is_the_smallest_that_holds_enough_galaxies() -> None:
     predicted, known = galaxies(37, 4)
-    fitted = fit_intervals(predicted, known, TREE, views=1, level=0.9)
+    fitted = fit_intervals(predicted, known, TREE, n_views=1, level=0.9)
     told, true = votes.shares(predicted, TREE), votes.shares(known, TREE)
     for number, (question, part) in enumerate(zip(TREE.questions, TREE.slices, strict=True)):
         each = fitted.questions[question.key]
@@ -140,12 +141,12 @@ def test_the_parts_of_the_error_are_told_apart() -> None:
     chance = predicted.copy()
     chance[:, 5] = rng.binomial(40, predicted[:, 5]) / 40
     chance[:, 6] = 1 - chance[:, 5]
-    by_chance = fit_intervals(predicted, chance, TREE, views=1).questions["odd"]
+    by_chance = fit_intervals(predicted, chance, TREE, n_views=1).questions["odd"]
     assert by_chance.model < 0.1 * by_chance.noise * 0.2 / 41
     wrong = predicted.copy()
     wrong[:, 5] = np.clip(predicted[:, 5] + rng.laplace(0, 0.02, 4000), 0, 1)
     wrong[:, 6] = 1 - wrong[:, 5]
-    by_the_model = fit_intervals(predicted, wrong, TREE, views=1).questions["odd"]
+    by_the_model = fit_intervals(predicted, wrong, TREE, n_views=1).questions["odd"]
     assert by_the_model.noise * 0.2 / 41 < 0.2 * by_the_model.model
     assert math.sqrt(by_the_model.model) == pytest.approx(0.02, rel=0.2)
 
@@ -154,9 +155,9 @@ def test_the_parts_of_the_error_are_told_apart() -> None:
 def test_too_few_galaxies_get_no_interval_and_a_reason(level: float, needed: int) -> None:
     assert galaxies_needed(level) == needed
     predicted, known = galaxies(needed, 6)
-    enough = fit_intervals(predicted, known, TREE, views=1, level=level)
+    enough = fit_intervals(predicted, known, TREE, n_views=1, level=level)
     assert enough.questions["odd"].quantiles
-    few = fit_intervals(predicted[1:], known[1:], TREE, views=1, level=level)
+    few = fit_intervals(predicted[1:], known[1:], TREE, n_views=1, level=level)
     told = few.questions["odd"]
     assert told.quantiles == ()
     assert told.reason == f"{needed - 1} galaxies were asked it; a level of {level:g} needs {needed}"
@@ -171,23 +172,23 @@ def test_only_galaxies_that_were_asked_and_known_count() -> None:
     known[10:15, 2:5] = np.nan
     known[15:20] = np.nan
     predicted[20:22] = np.nan
-    fitted = fit_intervals(predicted, known, TREE, views=1).questions
+    fitted = fit_intervals(predicted, known, TREE, n_views=1).questions
     asked = known[22:, 0] > 0
     assert fitted["disk"].galaxies == 60 - 5 - 2
     assert fitted["bar"].galaxies == asked.sum()
-    low, _ = fit_intervals(predicted, known, TREE, views=1).bounds(predicted, TREE)
+    low, _ = fit_intervals(predicted, known, TREE, n_views=1).bounds(predicted, TREE)
     assert np.isnan(low[20:22]).all()
     assert not np.isnan(low[22:]).any()
 
 
 def test_a_perfect_model_gets_narrow_intervals() -> None:
     predicted, _ = galaxies(50, 8)
-    low, high = fit_intervals(predicted, predicted, TREE, views=1).bounds(predicted, TREE)
+    low, high = fit_intervals(predicted, predicted, TREE, n_views=1).bounds(predicted, TREE)
     assert (high - low).max() < 1e-6
 
 
 def test_intervals_come_back_from_json() -> None:
-    fitted = fit_intervals(*galaxies(12, 9), TREE, views=2, level=0.9)
+    fitted = fit_intervals(*galaxies(12, 9), TREE, n_views=2, level=0.9)
     assert fitted.questions["bar"].reason or fitted.questions["bar"].quantiles
     assert Intervals.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
 
@@ -198,7 +199,7 @@ def test_intervals_come_back_from_json() -> None:
     {"questions": 5}, {"questions": {"disk": 5}}, {"questions": {"disk": {}}}, {"other": 1},
 ])  # fmt: skip
 def test_intervals_that_make_no_sense_are_refused(change: dict) -> None:
-    data = fit_intervals(*galaxies(20, 10), TREE, views=2).to_dict()
+    data = fit_intervals(*galaxies(20, 10), TREE, n_views=2).to_dict()
     with pytest.raises((ValueError, TypeError, AttributeError)):
         Intervals.from_dict({**data, **change})
 
@@ -213,7 +214,7 @@ def test_a_question_that_makes_no_sense_is_refused(change: dict) -> None:
 
 
 def test_intervals_of_another_tree_are_refused() -> None:
-    fitted = fit_intervals(*galaxies(30, 11), TREE, views=2)
+    fitted = fit_intervals(*galaxies(30, 11), TREE, n_views=2)
     fitted.check(TREE)
     with pytest.raises(ValueError, match="not those of tree"):
         Intervals(0.9, 40.0, 1, {"disk": fitted.questions["disk"]}).check(TREE)
@@ -224,4 +225,4 @@ def test_intervals_of_another_tree_are_refused() -> None:
 @pytest.mark.parametrize("level", [0, 1, -0.5, 2, math.nan])
 def test_a_level_that_is_none_is_refused(level: float) -> None:
     with pytest.raises(ValueError, match="level"):
-        fit_intervals(*galaxies(10, 12), TREE, views=1, level=level)
+        fit_intervals(*galaxies(10, 12), TREE, n_views=1, level=level)

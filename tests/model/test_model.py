@@ -14,6 +14,7 @@ import tuningfork
 from tuningfork.images.image import ImageError
 from tuningfork.model.bundle import Bundle, BundleError, Network, open_bundle
 from tuningfork.model.model import Model
+from tuningfork.model.options import InferenceOptions
 from tuningfork.model.predictions import Prediction, Predictions
 from tuningfork.simulation import draw, render
 from tuningfork.votes import fractions as votes
@@ -57,9 +58,13 @@ def test_path_bytes_array_list_and_folder_agree(model, pictures, folder):
 
 
 def test_the_size_of_a_batch_changes_nothing(model, pictures):
-    whole = model.predict(pictures, batch=6).cumulative
-    np.testing.assert_allclose(model.predict(pictures, batch=1).cumulative, whole, atol=1e-6)
-    np.testing.assert_allclose(model.predict(pictures, batch=4).cumulative, whole, atol=1e-6)
+    whole = model.predict(pictures, options=InferenceOptions(batch_size=6)).cumulative
+    np.testing.assert_allclose(
+        model.predict(pictures, options=InferenceOptions(batch_size=1)).cumulative, whole, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        model.predict(pictures, options=InferenceOptions(batch_size=4)).cumulative, whole, atol=1e-6
+    )
 
 
 @settings(max_examples=10, deadline=None)
@@ -76,29 +81,29 @@ TURNS = [lambda p: np.rot90(p), lambda p: p[:, ::-1], lambda p: p.transpose(1, 0
 @pytest.mark.parametrize("turn", TURNS)
 def test_eight_views_make_the_prediction_invariant(model, pictures, turn):
     small = model.inputs(pictures[0])
-    before = model.votes([small], 8).cumulative
-    after = model.votes([tuple(np.ascontiguousarray(turn(s)) for s in small)], 8).cumulative
+    before = model.run([small], InferenceOptions(8)).cumulative
+    after = model.run([tuple(np.ascontiguousarray(turn(s)) for s in small)], InferenceOptions(8)).cumulative
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_turned_picture_gives_nearly_the_same_votes(model, pictures, turn):
     # Pillow resizes one axis after the other, each rounded to whole levels; hence not exactly the same.
-    before = model.predict(pictures[0], views=8)
-    after = model.predict(np.ascontiguousarray(turn(pictures[0])), views=8)
+    before = model.predict(pictures[0], n_views=8)
+    after = model.predict(np.ascontiguousarray(turn(pictures[0])), n_views=8)
     np.testing.assert_allclose(after.cumulative, before.cumulative, atol=0.02)
 
 
 def test_views_are_averaged(model, pictures):
     small = model.inputs(pictures[1])
     turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
-    mean = np.mean([model.votes([view], 1).cumulative for view in turned], 0)
-    np.testing.assert_allclose(model.votes([small], 4).cumulative, mean, atol=1e-6)
+    mean = np.mean([model.run([view], InferenceOptions(1)).cumulative for view in turned], 0)
+    np.testing.assert_allclose(model.run([small], InferenceOptions(4)).cumulative, mean, atol=1e-6)
 
 
 def test_a_wrong_number_of_views_is_refused(model, pictures):
     with pytest.raises(ValueError, match="views = 3"):
-        model.predict(pictures[0], views=3)
+        model.predict(pictures[0], n_views=3)
 
 
 def test_an_ensemble_averages_its_networks(model, pictures):
@@ -122,17 +127,17 @@ def test_networks_of_an_ensemble_may_want_inputs_of_their_own(model, pictures):
 
 def test_views_that_agree_have_no_rotation_spread(model, pictures):
     symmetric = np.full((424, 424, 3), 90, np.uint8)
-    told = model.predict([symmetric, pictures[0]], views=8)
+    told = model.predict([symmetric, pictures[0]], n_views=8)
     assert told.rotation_spread[0] < 1e-6 < 1e-3 < told.rotation_spread[1] < 0.5
-    assert np.isnan(model.predict(pictures, views=1).rotation_spread).all()
+    assert np.isnan(model.predict(pictures, n_views=1).rotation_spread).all()
 
 
 def test_the_rotation_spread_is_the_deviation_of_the_views(model, pictures):
     small = model.inputs(pictures[1])
     turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
-    each = np.concatenate([model.votes([view], 1).cumulative for view in turned])
+    each = np.concatenate([model.run([view], InferenceOptions(1)).cumulative for view in turned])
     expected = np.sqrt(np.mean([np.std(column) ** 2 for column in each.T]))
-    assert model.votes([small], 4).rotation_spread[0] == pytest.approx(expected, rel=1e-4)
+    assert model.run([small], InferenceOptions(4)).rotation_spread[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_network_spread_is_the_deviation_of_the_networks(model, pictures):
@@ -168,13 +173,13 @@ def test_features_are_the_mean_over_the_views(seeing, blind, pictures):
     model, old = Model(seeing), Model(blind)
     small = model.inputs(pictures[1])
     turned = [tuple(np.ascontiguousarray(np.rot90(s, k)) for s in small) for k in range(4)]
-    each = [model.votes([view], 1, features=True).features for view in turned]
-    told = model.votes([small, small], 4, features=True)
+    each = [model.run([view], InferenceOptions(1, embeddings=True)).features for view in turned]
+    told = model.run([small, small], InferenceOptions(4, embeddings=True))
     assert told.features.shape == (2, model.feature_width) == (2, 1280)
     assert told.features.dtype == np.float32
     np.testing.assert_allclose(told.features[0], np.mean(each, 0)[0], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(told.cumulative, old.votes([small, small], 4).cumulative)
-    assert model.votes([], features=True).features.shape == (0, model.feature_width)
+    np.testing.assert_array_equal(told.cumulative, old.run([small, small], InferenceOptions(4)).cumulative)
+    assert model.run([], InferenceOptions(embeddings=True)).features.shape == (0, model.feature_width)
 
 
 def test_the_logits_are_a_linear_layer_on_the_features(seeing, pictures):
@@ -184,7 +189,7 @@ def test_the_logits_are_a_linear_layer_on_the_features(seeing, pictures):
         for tensor in onnx.load_from_string(seeing.networks[0].onnx).graph.initializer
     }
     model = Model(seeing)
-    told = model.votes([model.inputs(picture) for picture in pictures], 1, features=True)
+    told = model.run([model.inputs(picture) for picture in pictures], InferenceOptions(1, embeddings=True))
     logits = told.features @ tensors["head.weight"].T.astype(np.float32) + tensors["head.bias"]
     np.testing.assert_allclose(votes.cumulative_from_logits(logits[:, :37], model.tree), told.cumulative, atol=1e-5)
 
@@ -193,8 +198,10 @@ def test_an_ensembles_features_stand_side_by_side(seeing, pictures):
     alone = Model(seeing)
     both = Model(replace(seeing, networks=seeing.networks * 2))
     small = [alone.inputs(picture) for picture in pictures]
-    one = alone.votes(small, 2, features=True).features
-    np.testing.assert_array_equal(both.votes(small, 2, features=True).features, np.concatenate([one, one], 1))
+    one = alone.run(small, InferenceOptions(2, embeddings=True)).features
+    np.testing.assert_array_equal(
+        both.run(small, InferenceOptions(2, embeddings=True)).features, np.concatenate([one, one], 1)
+    )
 
 
 def test_a_model_without_features_opens_and_says_so(seeing, blind, pictures):
@@ -202,7 +209,7 @@ def test_a_model_without_features_opens_and_says_so(seeing, blind, pictures):
     assert old.feature_width == 0
     assert old.predict(pictures[0]).class_name
     with pytest.raises(ValueError, match="no output 'features'"):
-        old.votes([], features=True)
+        old.run([], InferenceOptions(embeddings=True))
     mixed = Model(replace(seeing, networks=(*seeing.networks, *blind.networks)))
     assert mixed.feature_width == 0
 

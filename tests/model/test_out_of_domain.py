@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle(folder):
     """The shipped model, seen from one side, with the domain of the first 300 simulated galaxies."""
-    plain = replace(open_bundle(), views=1, calibration=None)
+    plain = replace(open_bundle(), n_views=1, calibration=None)
     rows, errors = measured(plain, sorted(folder.iterdir())[:300])
     assert not errors
     return replace(plain, calibration=Calibration(domain=fit_domain(rows)))
@@ -243,7 +243,7 @@ def test_without_a_domain_nothing_is_claimed(bundle):
 
 def test_the_number_of_views_changes_no_score(model, folder):
     paths = sorted(folder.iterdir())[300:303]
-    np.testing.assert_array_equal(model.predict(paths, views=4).domain_score, model.predict(paths).domain_score)
+    np.testing.assert_array_equal(model.predict(paths, n_views=4).domain_score, model.predict(paths).domain_score)
 
 
 def test_a_judgement_counts_and_names(bundle, folder, tmp_path):

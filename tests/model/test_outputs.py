@@ -91,7 +91,7 @@ def test_no_other_outputs_are_known(wrong):
 def test_a_model_gives_what_its_outputs_mean(gz2, pictures, kind):
     outputs = KINDS[kind]
     bundle, (function,) = made(gz2, outputs)
-    rows = Model(bundle).predict(pictures, views=1)
+    rows = Model(bundle).predict(pictures, n_views=1)
     logits = function(np.stack([bundle.networks[0].preprocess(picture) for picture in pictures]))
     answers = 37 if outputs.votes else 0
     if outputs.votes == "sigmoid":
@@ -118,8 +118,8 @@ def test_a_model_gives_what_its_outputs_mean(gz2, pictures, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_and_views_are_averaged(gz2, pictures, kind):
     bundle, _ = made(gz2, KINDS[kind], networks=2)
-    alone = [Model(replace(bundle, networks=(network,))).predict(pictures, views=8) for network in bundle.networks]
-    both = Model(bundle).predict(pictures, views=8)
+    alone = [Model(replace(bundle, networks=(network,))).predict(pictures, n_views=8) for network in bundle.networks]
+    both = Model(bundle).predict(pictures, n_views=8)
     for name in ("cumulative", "class_probability"):
         np.testing.assert_allclose(getattr(both, name), np.mean([getattr(rows, name) for rows in alone], 0), atol=1e-12)
 

@@ -14,6 +14,7 @@ import tuningfork
 from tuningfork.evaluation.speed import measure_runtimes
 from tuningfork.model.bundle import BundleError
 from tuningfork.model.model import Model
+from tuningfork.model.options import InferenceOptions
 from tuningfork.model.runtime import NetworkError, RuntimeUnavailable, open_network
 from tuningfork.simulation import draw, render
 
@@ -49,7 +50,7 @@ def test_openvino_in_float32_tells_the_same_table(model, pictures):
     assert other.runtime.startswith("OpenVINO ")
     assert other.runtime.endswith(", float32, CPU")
     for views in (1, 4):
-        ours, theirs = model.predict(pictures, views=views), other.predict(pictures, views=views)
+        ours, theirs = model.predict(pictures, n_views=views), other.predict(pictures, n_views=views)
         for name in ("cumulative", "class_probability", "low", "high", "rotation_spread", "domain_score"):
             np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), rtol=0, atol=1e-5)
 
@@ -67,9 +68,11 @@ def test_bfloat16_deviates_within_what_is_stated(model, pictures):
 @pytest.mark.parametrize("options", [{}, {"engine": "openvino"}, {"precision": "bf16"}], ids=str)
 def test_the_size_of_a_batch_changes_nothing(model, pictures, options):
     told = opened(model, **options)
-    whole = told.predict(pictures, batch=12).cumulative
+    whole = told.predict(pictures, options=InferenceOptions(batch_size=12)).cumulative
     for batch in (1, 5, 8):
-        np.testing.assert_allclose(told.predict(pictures, batch=batch).cumulative, whole, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            told.predict(pictures, options=InferenceOptions(batch_size=batch)).cumulative, whole, rtol=0, atol=1e-6
+        )
 
 
 def test_views_in_one_call_tell_the_same(model, pictures, monkeypatch):
@@ -81,7 +84,7 @@ def test_views_in_one_call_tell_the_same(model, pictures, monkeypatch):
         together._networks[0], "run", lambda wanted, given: calls.append(given.shape) or run(wanted, given)
     )
     for views in (1, 2, 8):
-        ours, theirs = model.predict(pictures[:3], views=views), together.predict(pictures[:3], views=views)
+        ours, theirs = model.predict(pictures[:3], n_views=views), together.predict(pictures[:3], n_views=views)
         assert calls.pop()[0] == 3 * views
         assert not calls
         np.testing.assert_allclose(theirs.cumulative, ours.cumulative, rtol=0, atol=1e-6)
@@ -128,7 +131,7 @@ def test_a_gpu_is_taken_where_there_is_one(model, pictures, gpu, device):
     # TensorFloat-32, CUDA's default, is no float32.
     assert asked[-1][0][1]["use_tf32"] == "0"
     np.testing.assert_allclose(
-        there.predict(pictures, views=4).cumulative, model.predict(pictures, views=4).cumulative, rtol=0, atol=1e-5
+        there.predict(pictures, n_views=4).cumulative, model.predict(pictures, n_views=4).cumulative, rtol=0, atol=1e-5
     )
 
 

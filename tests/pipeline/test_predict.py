@@ -87,7 +87,7 @@ def test_the_table_equals_predictions_in_memory(model, pictures, tmp_path, small
     told = pyarrow.csv.read_csv(tmp_path / "out.csv")
     assert told.column_names == ["GalaxyID", *model.tree.columns]
     values = np.array([told[c].to_pylist() for c in model.tree.columns], dtype=float).T
-    np.testing.assert_allclose(values, model.predict(pictures, views=2).cumulative, atol=1e-6)
+    np.testing.assert_allclose(values, model.predict(pictures, n_views=2).cumulative, atol=1e-6)
     good = ~np.isnan(values[:, 0])
     assert good.sum() == 39
     assert np.abs(votes.sum_violations(values[good], model.tree)).max() < 1e-6
@@ -129,7 +129,7 @@ def test_resuming_does_not_repeat_whole_parts(model, pictures, tmp_path, small_p
 
 def test_a_resume_with_other_pictures_or_options_is_refused(model, pictures, tmp_path, small_parts, monkeypatch):
     output = tmp_path / "out.csv"
-    monkeypatch.setattr(model, "finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(model, "predict_loaded", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         predict_files(model, [pictures], output, inference=InferenceOptions(n_views=1))
     monkeypatch.undo()
@@ -166,7 +166,7 @@ def test_a_changed_picture_is_noticed(model, pictures, tmp_path, monkeypatch):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.jpg").write_bytes((pictures / "000.jpg").read_bytes())
-    monkeypatch.setattr(model, "finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(model, "predict_loaded", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         predict_files(model, [folder], tmp_path / "out.csv")
     monkeypatch.undo()
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_what_was_there(model, pictures, tmp_path, small_part
 def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypatch):
     monkeypatch.setattr(work, "TOGETHER", TOGETHER)
     held, most = 0, 0
-    finish = model.finish
+    predict_loaded = model.predict_loaded
 
     def counting_read(self, source, number=0, *, name=None):
         nonlocal held, most
@@ -217,13 +217,13 @@ def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypat
         most = max(most, held)
         return READ(self, source, number, name=name)
 
-    def counting_finish(rows, views, **options):
+    def counting_predict(rows, options):
         nonlocal held
         held -= len(rows)
-        return finish(rows, views, **options)
+        return predict_loaded(rows, options)
 
     monkeypatch.setattr(Reading, "read", counting_read)
-    monkeypatch.setattr(model, "finish", counting_finish)
+    monkeypatch.setattr(model, "predict_loaded", counting_predict)
     paths = [pictures / "000.jpg"] * 20 * TOGETHER
     assert sum(
         len(part) for part in predict_batches(model, paths, inference=InferenceOptions(n_views=1, batch_size=4))
@@ -343,14 +343,14 @@ def test_kaggles_layout_names_the_bad_picture(model, pictures, tmp_path):
 
 def test_two_runs_do_not_write_one_output(model, pictures, tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
-    finish = model.finish
+    predict_loaded = model.predict_loaded
 
-    def meanwhile(rows, views, **options):
+    def meanwhile(rows, options):
         with pytest.raises(PredictError, match="another run"):
             predict_files(model, [pictures], tmp_path / "out.csv", execution=ExecutionOptions(resume=True))
-        return finish(rows, views, **options)
+        return predict_loaded(rows, options)
 
-    monkeypatch.setattr(model, "finish", meanwhile)
+    monkeypatch.setattr(model, "predict_loaded", meanwhile)
     assert predict_files(model, [pictures], tmp_path / "out.csv", inference=InferenceOptions(n_views=1)).rows == 40
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv-metadata.json"]
 

@@ -143,7 +143,7 @@ def test_embeddings_of_another_model_are_refused(made):
     path, values = made
     index = Index.open(path)
     assert (index.embedder.model, index.embedder.sha256) == ("small", "ab" * 32)
-    for other in ({"model": "large"}, {"sha256": "cd" * 32}, {"views": 1}):
+    for other in ({"model": "large"}, {"sha256": "cd" * 32}, {"n_views": 1}):
         with pytest.raises(EmbeddingError, match="of another"):
             index.near(values, 3, embedder=replace(EMBEDDER, **other))
     with pytest.raises(ValueError, match=r"\(N, 12\) is expected"):
@@ -305,7 +305,7 @@ def test_the_file_is_a_table_that_others_read(made):
     assert table["vector"].type == pa.binary(24)
     header = json.loads(pq.read_metadata(path).metadata[b"tuningfork"])
     assert header == {
-        "format": "tuningfork-index", "version": 1, "model": "small", "sha256": "ab" * 32, "views": 4, "width": 12,
+        "format": "tuningfork-index", "version": 1, "model": "small", "sha256": "ab" * 32, "n_views": 4, "width": 12,
         "components": 12,
     }  # fmt: skip
 
@@ -377,7 +377,7 @@ def test_the_same_content_again_is_read(made):
 @pytest.mark.parametrize(
     "header",
     [
-        {"format": "other"}, {"version": 2}, {"version": "1"}, {"model": 3}, {"sha256": None}, {"views": "4"},
+        {"format": "other"}, {"version": 2}, {"version": "1"}, {"model": 3}, {"sha256": None}, {"n_views": "4"},
         {"width": 13}, {"width": 10**9}, {"width": -1}, {"components": 0}, {"components": 13}, {"components": True},
         {"components": 11},
     ],
@@ -551,7 +551,7 @@ def test_a_turned_real_galaxy_finds_itself_first(shared):
         np.asarray(Image.open(path))
         for path in sorted((shared / "data/gz2_kaggle/images_training_rev1").glob("*.jpg"))[:24]
     ]
-    told = model.predict(pictures, views=4, embeddings=True)
-    turned = model.predict([np.rot90(picture) for picture in pictures], views=4, embeddings=True)
+    told = model.predict(pictures, n_views=4, embeddings=True)
+    turned = model.predict([np.rot90(picture) for picture in pictures], n_views=4, embeddings=True)
     axes = fit_axes(told.embeddings)
     assert ((axes.vectors(turned.embeddings) @ axes.vectors(told.embeddings).T).argmax(1) == np.arange(24)).all()

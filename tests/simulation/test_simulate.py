@@ -20,7 +20,7 @@ from tuningfork.simulation import dataset as simulated_folder
 from tuningfork.simulation.galaxy import FRAME, KINDS, PETRO_R90, petrosian_r90, sersic_b
 from tuningfork.simulation.render import WEIGHTS, Canvas, sersic, stretch
 from tuningfork.votes.fractions import classify, conditional_from_cumulative, sum_violations
-from tuningfork.votes.tree import Answer, Question, Tree, load_tree
+from tuningfork.votes.tree import Answer, DecisionTree, Question, load_tree
 
 TREE = load_tree("gz2")
 QUICK = settings(max_examples=12, deadline=None, derandomize=True)
@@ -38,7 +38,7 @@ PLAIN = sim.Galaxy(
     disk_radius=14.0,
 )
 #: A tree with a question that two answers lead to, one of them of a question further down.
-FORKED = Tree(
+FORKED = DecisionTree(
     name="forked",
     title="forked",
     reference="",
@@ -70,7 +70,7 @@ def rings(galaxy: sim.Galaxy, radii: np.ndarray, angles: int = 180) -> np.ndarra
     return image[row.round().astype(int), column.round().astype(int)]
 
 
-def one_by_one(probabilities: np.ndarray, volunteers: int, rng: np.random.Generator, tree: Tree) -> np.ndarray:
+def one_by_one(probabilities: np.ndarray, volunteers: int, rng: np.random.Generator, tree: DecisionTree) -> np.ndarray:
     """The walk as a volunteer takes it, answer after answer."""
     counts = np.zeros(len(tree.columns), int)
     start = dict(zip((q.key for q in tree.questions), tree.slices, strict=True))

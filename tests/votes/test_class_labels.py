@@ -15,7 +15,7 @@ from tuningfork.tables import CatalogError
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.class_labels import MAX_CLASSES, class_tree, read_tree, write_folder_labels
 from tuningfork.votes.label_table import read_votes
-from tuningfork.votes.tree import SchemaError, Tree, load_tree
+from tuningfork.votes.tree import DecisionTree, SchemaError, load_tree
 
 
 def table(path, rows, header=("id", "label")):
@@ -67,7 +67,7 @@ def test_whole_numbers_are_in_their_own_order(tmp_path):
 
 def test_a_tree_of_classes_survives_its_plain_form():
     tree = class_tree(["a", "b c", "ü"])
-    assert Tree.from_dict(tree.to_dict()) == tree
+    assert DecisionTree.from_dict(tree.to_dict()) == tree
 
 
 def test_classes_that_no_column_can_tell_apart_are_refused(tmp_path):

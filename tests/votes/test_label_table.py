@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tuningfork.tables import CatalogError, RowError
 from tuningfork.votes.label_table import read_votes, votes_from_table
-from tuningfork.votes.tree import Tree, load_tree
+from tuningfork.votes.tree import DecisionTree, load_tree
 
 TREE = load_tree("gz2")
 QUICK = settings(deadline=None, derandomize=True)
@@ -280,7 +280,7 @@ def test_any_bytes_are_a_table_or_a_reason(
         read_votes(path, TREE)
 
 
-def test_the_real_table_is_read(shared: Path, gz2: Tree) -> None:
+def test_the_real_table_is_read(shared: Path, gz2: DecisionTree) -> None:
     path = shared / "data/gz2_kaggle/training_solutions_rev1.csv"
     table = read_votes(path, gz2)
     with open(path, newline="") as file:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tuningfork.votes.fractions import cumulative_from_conditional
 from tuningfork.votes.lint import class_counts, lint
-from tuningfork.votes.tree import Tree, load_tree
+from tuningfork.votes.tree import DecisionTree, load_tree
 
 TREE = load_tree("gz2")
 HEADER = ["GalaxyID", *TREE.columns]
@@ -118,7 +118,7 @@ BLANK: Row = dict.fromkeys(TREE.columns, 0.0)
 # ---------------------------------------------------------------- classes
 
 
-def test_the_real_tables_classes_are_those_of_a_plain_loop(shared: Path, gz2: Tree) -> None:
+def test_the_real_tables_classes_are_those_of_a_plain_loop(shared: Path, gz2: DecisionTree) -> None:
     expected = Counter(map(class_of, real_rows(shared / REAL)))
     counts = class_counts(shared / REAL, gz2).counts()
     assert list(counts) == [*NAMES, "unclassified", "undecided"]
@@ -126,7 +126,7 @@ def test_the_real_tables_classes_are_those_of_a_plain_loop(shared: Path, gz2: Tr
     assert all(counts[name] for name in NAMES)
 
 
-def test_every_real_row_has_the_class_of_a_plain_loop(shared: Path, gz2: Tree) -> None:
+def test_every_real_row_has_the_class_of_a_plain_loop(shared: Path, gz2: DecisionTree) -> None:
     names = [*NAMES, "undecided", "unclassified"]
     got = [names[c] for c in class_counts(shared / REAL, gz2).classes]
     assert got == [class_of(row) for row in real_rows(shared / REAL)]
@@ -273,7 +273,7 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
     assert report["rows"] == 3
 
 
-def test_the_real_table_has_only_the_faults_that_a_plain_loop_finds(shared: Path, gz2: Tree) -> None:
+def test_the_real_table_has_only_the_faults_that_a_plain_loop_finds(shared: Path, gz2: DecisionTree) -> None:
     parents = {"Q1": 1, "Q2": "Class1.2", "Q3": "Class2.2", "Q4": "Class2.2", "Q5": "Class2.2", "Q6": 1,
                "Q7": "Class1.1", "Q8": "Class6.1", "Q9": "Class2.1", "Q10": "Class4.1", "Q11": "Class4.1"}  # fmt: skip
     rows = real_rows(shared / REAL)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tuningfork.votes.tree import SchemaError, Tree, builtin_trees, load_tree
+from tuningfork.votes.tree import DecisionTree, SchemaError, builtin_trees, load_tree
 
 
 @pytest.fixture(params=builtin_trees())
@@ -56,7 +56,7 @@ def test_every_question_but_the_first_is_reached(tree):
 
 
 def test_a_tree_survives_json(tree):
-    assert Tree.from_dict(json.loads(json.dumps(tree.to_dict()))) == tree
+    assert DecisionTree.from_dict(json.loads(json.dumps(tree.to_dict()))) == tree
 
 
 def test_a_tree_can_be_read_from_a_file(tree, tmp_path):
@@ -71,7 +71,7 @@ def test_a_tree_can_be_read_from_a_file(tree, tmp_path):
 def _edited(tree, edit):
     data = tree.to_dict()
     edit(data)
-    return Tree.from_dict(data)
+    return DecisionTree.from_dict(data)
 
 
 @pytest.mark.parametrize(

@@ -175,13 +175,13 @@ def bomb():
 
 
 BAD = {
-    "drawing.jpg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not a picture"),
-    "page.jpg": (b"<!doctype html><script>alert(1)</script>", "not a picture"),
+    "drawing.jpg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not an image"),
+    "page.jpg": (b"<!doctype html><script>alert(1)</script>", "not an image"),
     "empty.png": (b"", "empty file"),
     "bomb.png": (bomb(), "pixels"),
     "half.png": (None, "damaged|truncated"),
     "pickle.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,)}" + b" " * 60, "npy"),
-    "zip.fits": (b"PK\x03\x04" + bytes(100), "not a picture"),
+    "zip.fits": (b"PK\x03\x04" + bytes(100), "not an image"),
     "header.fits": (b"SIMPLE  =                    T" + bytes(3000), "FITS"),
     "large.png": (bytes(200_000), "at most"),
 }
@@ -274,9 +274,9 @@ def test_a_batch_holds_what_came_together_and_no_more_than_it_may(model, picture
     class Noted:
         tree = model.tree
 
-        def finish(self, reads, *, batch):
+        def predict_loaded(self, reads, options):
             sizes.append(len(reads))
-            return model.finish(reads, batch=batch)
+            return model.predict_loaded(reads, options)
 
     async def conversation():
         async with Batcher(Noted(), batch=4) as batcher:
@@ -297,7 +297,7 @@ def test_a_batch_holds_what_came_together_and_no_more_than_it_may(model, picture
 def test_a_mistake_in_the_network_is_told_to_its_requests_and_ends_nothing(model, files, monkeypatch):
     async def conversation(client):
         with monkeypatch.context() as broken:
-            broken.setattr(model, "finish", lambda *_, **__: 1 / 0)
+            broken.setattr(model, "predict_loaded", lambda *_, **__: 1 / 0)
             first = await client.post("/api/predict", files=form(("a.png", files[0])))
         return first, await client.post("/api/predict", files=form(("a.png", files[0])))
 

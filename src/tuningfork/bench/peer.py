@@ -91,7 +91,7 @@ def predict_folder(model: str, folder: str, output: str, views: int | None) -> d
         network = _Network(
             [network.architecture for network in bundle.networks],
             sum(bundle.outputs.widths(bundle.tree)),
-            bundle.views if views is None else views,
+            bundle.n_views if views is None else views,
         )
         trainer = lightning.Trainer(
             callbacks=[note],

@@ -76,7 +76,7 @@ def bench(
         If a part of it cannot run, or there is no picture.
     """
     bundle = open_bundle(model)
-    passes = bundle.views if views is None else views
+    passes = bundle.n_views if views is None else views
     others = Others()
     left_out = why_no_peer() if peer else "the peer's loop was not asked for"
     measured: list[Repeat] = []

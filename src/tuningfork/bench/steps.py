@@ -27,7 +27,7 @@ from ..training.image_cache import content_key, frame_side, pack
 from ..training.lightning_module import MorphologyModule
 from ..training.malloc import keep_freed_memory
 from ..training.recipe import Recipe
-from ..votes.tree import Tree, load_tree
+from ..votes.tree import DecisionTree, load_tree
 
 __all__ = ["steps"]
 
@@ -171,7 +171,7 @@ def _ours(
     return loader(rows, batch=recipe.batch, shuffle=True, workers=workers, seed=recipe.seed), learn
 
 
-def _targets(count: int, tree: Tree) -> Targets:
+def _targets(count: int, tree: DecisionTree) -> Targets:
     rng = np.random.default_rng(0)
     candidates = np.zeros((count, len(tree.classes)), np.float32)
     candidates[np.arange(count), rng.integers(0, len(tree.classes), count)] = 1

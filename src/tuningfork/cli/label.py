@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..labelling.campaign import Store
     from ..labelling.order import Order
     from ..tables import RowError
-    from ..votes.tree import Tree
+    from ..votes.tree import DecisionTree
 
 __all__ = ["label"]
 
@@ -163,7 +163,7 @@ def label(
             serve(label_app(store, folder, training, token=token, hosts=allow_host or ()), host, port, ready)
 
 
-def _tree(given: str | None, classes: Sequence[str], *, new: bool) -> tuple[Tree | None, str]:
+def _tree(given: str | None, classes: Sequence[str], *, new: bool) -> tuple[DecisionTree | None, str]:
     """The tree that was named, and how `tuningfork train --tree` calls it; None: that of the database."""
     from ..labelling.database import TeachError
     from ..tables import FORMATS

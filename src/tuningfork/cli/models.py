@@ -63,7 +63,7 @@ def models(
                 test_rmse(bundle),
                 f"{size:.1f}",
                 str(len(bundle.networks)),
-                str(bundle.views),
+                str(bundle.n_views),
                 *([f"{rates[each]:.0f}"] if speed else []),
                 bundle.licence,
             )

@@ -126,8 +126,8 @@ def similar(
         opened_index = Index.open(index_file)
         embedder = opened_index.embedder
         opened = load(embedder.model if model is None else model, threads=threads)
-        embedder.check(opened.embedder(embedder.views), f"model {opened.bundle.name}")
-        stream = predict_inputs(opened, pictures, InferenceOptions(embedder.views, embeddings=True))
+        embedder.check(opened.embedder(embedder.n_views), f"model {opened.bundle.name}")
+        stream = predict_inputs(opened, pictures, InferenceOptions(embedder.n_views, embeddings=True))
         shown, errors, asked_for = [], [], 0
         for found in asked(opened_index, stream, k, itself=itself):
             asked_for += 1

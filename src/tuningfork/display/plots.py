@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..votes.flow import flow_rows
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 
 __all__ = [
     "coloured",
@@ -122,7 +122,9 @@ def curves(runs: Sequence[Mapping[str, Any]], figure_of: str, label: str, groups
         return _svg(figure)
 
 
-def predicted_against_true(predicted: Floats, known: Floats, tree: Tree, question: str, volunteers: int) -> bytes:
+def predicted_against_true(
+    predicted: Floats, known: Floats, tree: DecisionTree, question: str, volunteers: int
+) -> bytes:
     """One question's cumulative fractions, the model's over the volunteers', with the volunteers' own scatter."""
     number = next(n for n, q in enumerate(tree.questions) if q.key == question)
     answers, part = tree.questions[number].answers, tree.slices[number]
@@ -293,7 +295,7 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
         return _svg(figure)
 
 
-def decision_tree(flow: Mapping[str, Any], tree: Tree) -> bytes:
+def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
     """The tree as indented bars: of all galaxies' votes, the mean share that goes through each answer."""
     rows = flow_rows(tree)
     with _figure(0.62 + 0.235 * sum(1.25 if row.answer is None else 1 for row in rows), 4.0) as (figure, axes):

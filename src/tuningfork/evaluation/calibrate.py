@@ -180,7 +180,7 @@ def _fitted(
     intervals = classes = None
     missing, fitted = [], 0
     if bundle.outputs.votes:
-        intervals = fit_intervals(cumulative, truth, bundle.tree, views=bundle.views, level=level)
+        intervals = fit_intervals(cumulative, truth, bundle.tree, n_views=bundle.n_views, level=level)
         missing += [f"no interval for {key}: {each.reason}" for key, each in intervals.questions.items() if each.reason]
         fitted += len(intervals.questions) - len(missing)
     if bundle.outputs.classes and bundle.tree.classes:
@@ -203,6 +203,6 @@ def _left_out(bundle: Bundle, cumulative: Floats, truth: Floats, level: float) -
     shuffled = np.random.default_rng(0).permutation(len(cumulative))
     for fold in np.array_split(shuffled, FOLDS):
         rest = np.setdiff1d(shuffled, fold)
-        fitted = fit_intervals(cumulative[rest], truth[rest], bundle.tree, views=bundle.views, level=level)
+        fitted = fit_intervals(cumulative[rest], truth[rest], bundle.tree, n_views=bundle.n_views, level=level)
         low[fold], high[fold] = fitted.bounds(cumulative[fold], bundle.tree)
     return coverage(low, high, cumulative, truth, bundle.tree)

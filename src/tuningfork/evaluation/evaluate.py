@@ -22,7 +22,7 @@ from ..model.predictions import bound_name
 from ..tables import CatalogError, RowError, read_table
 from ..votes import fractions as votes
 from ..votes.label_table import VoteTable, read_votes, votes_from_table
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from . import metrics
 from .reliability import class_reliability, coverage
 
@@ -69,7 +69,7 @@ class Evaluation:
     errors: tuple[RowError, ...]
 
 
-def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTable:
+def read_predictions(path: str | os.PathLike[str], tree: DecisionTree) -> PredictionTable:
     """A table written by `tuningfork predict`, in our columns or in the campaign's.
 
     Raises
@@ -80,7 +80,7 @@ def read_predictions(path: str | os.PathLike[str], tree: Tree) -> PredictionTabl
     return predictions_from_table(read_table(path, text=True), tree, path)
 
 
-def predictions_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) -> PredictionTable:
+def predictions_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str]) -> PredictionTable:
     """`read_predictions` on a table that is already in memory; `path` is named in errors."""
     names = set(table.column_names)
     if not set(tree.fraction_names) <= names or "id" not in names:
@@ -139,7 +139,7 @@ def check_part(split: Mapping[str, str] | None, part: str) -> None:
 def evaluate(
     predictions: str | os.PathLike[str],
     labels: str | os.PathLike[str],
-    tree: Tree,
+    tree: DecisionTree,
     *,
     split: Mapping[str, str] | None = None,
     part: str = "test",
@@ -284,7 +284,7 @@ def _numbers(table: pa.Table, names: Sequence[str], rows: Sequence[int], path: o
     return out
 
 
-def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, seed: int) -> dict[str, Any]:
+def _vote_scores(predicted: Floats, known: Floats, tree: DecisionTree, resamples: int, seed: int) -> dict[str, Any]:
     def interval(told: Floats, true: Floats) -> dict[str, float | None]:
         def score(rows: NDArray[np.int64]) -> float:
             return metrics.rmse(told[rows], true[rows])
@@ -304,7 +304,7 @@ def _vote_scores(predicted: Floats, known: Floats, tree: Tree, resamples: int, s
 
 
 def _class_scores(
-    classes: NDArray[np.int64], probability: Floats, known: Floats, tree: Tree, resamples: int, seed: int
+    classes: NDArray[np.int64], probability: Floats, known: Floats, tree: DecisionTree, resamples: int, seed: int
 ) -> dict[str, Any]:
     truth = votes.classify(known, tree).astype(int)
     decided = truth >= 0
@@ -344,7 +344,7 @@ def _baselines(
     train: list[int],
     here: list[int],
     images: Sequence[str | os.PathLike[str]],
-    tree: Tree,
+    tree: DecisionTree,
     resamples: int,
     seed: int,
 ) -> tuple[dict[str, Any], list[RowError]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .._utils.errors import TuningforkError
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from . import metrics
 
 __all__ = ["Score", "SubmissionError", "score"]
@@ -82,7 +82,7 @@ class Score:
 def score(
     submission: str | os.PathLike[str],
     solution: str | os.PathLike[str],
-    tree: Tree,
+    tree: DecisionTree,
     *,
     resamples: int = 1000,
     seed: int = 0,
@@ -156,7 +156,7 @@ def _root_mean(total: float, count: int) -> float:
 # ---------------------------------------------------------------- reading
 
 
-def _header(path: str | os.PathLike[str], tree: Tree) -> list[str]:
+def _header(path: str | os.PathLike[str], tree: DecisionTree) -> list[str]:
     """The columns' names, judged. Raises SubmissionError."""
     if not Path(path).exists():
         raise SubmissionError(f"{path}: no such file; check its name")
@@ -192,7 +192,7 @@ def _header(path: str | os.PathLike[str], tree: Tree) -> list[str]:
     return names
 
 
-def _advice(names: Sequence[str], tree: Tree) -> str:
+def _advice(names: Sequence[str], tree: DecisionTree) -> str:
     first = names[0]
     if not _decodable(first) or "\0" in first:
         return "the file is no text in UTF-8; save it as CSV (UTF-8)"

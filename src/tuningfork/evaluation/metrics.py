@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 
 __all__ = [
     "Interval",
@@ -81,7 +81,7 @@ def rmse_per_answer(predicted: Floats, known: Floats) -> Floats:
     return np.array([rmse(predicted[:, [a]], known[:, [a]]) for a in range(known.shape[1])])
 
 
-def rmse_per_question(predicted: Floats, known: Floats, tree: Tree) -> dict[str, float]:
+def rmse_per_question(predicted: Floats, known: Floats, tree: DecisionTree) -> dict[str, float]:
     """RMSE over the columns of each question, by the question's key."""
     return {
         question.key: rmse(predicted[:, part], known[:, part])

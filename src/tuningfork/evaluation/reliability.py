@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..model.intervals import reach
 from ..votes import fractions as votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .metrics import binomial_interval, calibration_error
 
 __all__ = ["class_reliability", "coverage"]
@@ -17,7 +17,9 @@ __all__ = ["class_reliability", "coverage"]
 Floats = NDArray[np.float64]
 
 
-def coverage(low: Floats, high: Floats, predicted: Floats, known: Floats, tree: Tree) -> dict[str, dict[str, Any]]:
+def coverage(
+    low: Floats, high: Floats, predicted: Floats, known: Floats, tree: DecisionTree
+) -> dict[str, dict[str, Any]]:
     """How often the volunteers' conditional fraction lies within its interval, for each question.
 
     Parameters

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..tables import CatalogError, Column, RowError, arrow_schema, read_table, ucd
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .evaluate import PredictionTable, check_part, read_predictions
 from .selective import Selection, grouped, least_galaxies, select
 
@@ -86,7 +86,7 @@ class Selected:
         return lines
 
 
-def parse_groups(text: str, tree: Tree) -> Groups:
+def parse_groups(text: str, tree: DecisionTree) -> Groups:
     """Classes from a text such as ``0,1,2,3,4+5``. Raises CatalogError."""
     try:
         groups = tuple(tuple(int(c) for c in group.split("+")) for group in text.split(","))
@@ -103,7 +103,7 @@ def parse_groups(text: str, tree: Tree) -> Groups:
 def select_table(
     predictions: str | os.PathLike[str],
     labels: str | os.PathLike[str],
-    tree: Tree,
+    tree: DecisionTree,
     precision: float = 0.99,
     confidence: float = 0.95,
     *,
@@ -160,7 +160,7 @@ def select_table(
 
 
 def _truth(
-    labels: str | os.PathLike[str], tree: Tree, column: str | None, count: int
+    labels: str | os.PathLike[str], tree: DecisionTree, column: str | None, count: int
 ) -> tuple[dict[str, int], tuple[RowError, ...]]:
     """The label of each galaxy that has one, by ID, and the rows that cannot be used."""
     if column is None:

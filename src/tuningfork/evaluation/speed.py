@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..model.bundle import Network
 from ..model.model import INPUT, Model, Read
+from ..model.options import InferenceOptions
 from ..model.runtime import RuntimeUnavailable
 from ..simulation import draw, render
 
@@ -42,7 +43,7 @@ def galaxies_per_second(model: Model, *, batches: int = 5, views: int | None = N
     rates = []
     for _ in range(batches + 1):
         started = time.perf_counter()
-        model.rows(batch, views=views)
+        model.predict(batch, n_views=views)
         rates.append(_BATCH / (time.perf_counter() - started))
     return statistics.median(rates[1:])
 
@@ -103,13 +104,13 @@ def measure_runtimes(
     eight = _in_eight_bits(model, inputs, threads)
     if eight is not None:
         models[eight.runtime.replace("float32", "int8")] = eight
-    told = {name: opened.votes(inputs, 1) for name, opened in models.items()}
+    told = {name: opened.run(inputs, InferenceOptions(1)) for name, opened in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
         for name, opened in models.items():
             started = time.perf_counter()
             for first in range(0, len(inputs), batch):
-                opened.votes(inputs[first : first + batch], 1)
+                opened.run(inputs[first : first + batch], InferenceOptions(1))
             times[name].append(1e3 * (time.perf_counter() - started) / len(inputs))
     first = next(iter(models))
     rows = []

@@ -17,6 +17,7 @@ from ..images.read import read_image
 from ..labelling.acquisition import hellinger
 from ..model.bundle import open_bundle
 from ..model.model import Model
+from ..model.options import InferenceOptions
 from ..training.initial.weights import begin, check_init
 from ..training.join import TrainingSet
 from ..training.malloc import keep_freed_memory
@@ -110,6 +111,6 @@ def _of_bundle(data: TrainingSet, model: Model) -> Iterator[NDArray[np.float32]]
         turned = []
         for quarter in VIEWS:
             inputs = [model.inputs(np.rot90(picture, quarter)) for picture in pictures]
-            told = model.votes(inputs, views=1, features=bool(model.feature_width))
+            told = model.run(inputs, InferenceOptions(1, embeddings=bool(model.feature_width)))
             turned.append(told.features if told.features is not None else hellinger(told.cumulative))
         yield np.stack(turned, 1)

@@ -250,7 +250,7 @@ def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int)
     if row.views and row.views != run.recipe["views"]:
         model = Model(open_bundle(folder / "bundle"))
         rows = run.rows("validation")
-        said = model.rows([Path(run.paths[i]) for i in rows], views=row.views)
+        said = model.predict([Path(run.paths[i]) for i in rows], n_views=row.views)
         run.predicted[rows] = said.cumulative
         if run.probability is not None:
             run.probability[rows] = said.class_probability

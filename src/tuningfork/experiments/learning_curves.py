@@ -28,7 +28,7 @@ from ..labelling import acquisition as ranking
 from ..training.join import TrainingSet, read_training_set
 from ..training.network import cumulative_from_logits
 from ..training.recipe import Recipe
-from ..votes.tree import Tree, load_tree
+from ..votes.tree import DecisionTree, load_tree
 from .features import backbone_features
 from .plan import StudyError
 
@@ -63,7 +63,7 @@ class _Stage:
     pool: Points
     chosen: NDArray[np.int64]
     by_view: Floats
-    tree: Tree
+    tree: DecisionTree
     seed: int
 
     @property
@@ -98,7 +98,7 @@ ORDERS: Mapping[str, Callable[[_Stage, int], NDArray[np.int64]]] = {
 
 
 def fit_head(
-    features: Floats, known: Floats, tree: Tree, *, prior: float = PRIOR, steps: int = 60
+    features: Floats, known: Floats, tree: DecisionTree, *, prior: float = PRIOR, steps: int = 60
 ) -> Callable[[Floats], Floats]:
     """A softmax in each question on fixed features: the most probable weights under a normal prior.
 
@@ -138,7 +138,7 @@ def fit_head(
 
 
 def learning_curve(
-    pool: Points, judge: Points, tree: Tree, order: str, numbers: Sequence[int], seed: int
+    pool: Points, judge: Points, tree: DecisionTree, order: str, numbers: Sequence[int], seed: int
 ) -> list[dict[str, float]]:
     """Scores on `judge` after each of `numbers` labels of `pool`, chosen in that order; one row a number."""
     size = len(pool.known)

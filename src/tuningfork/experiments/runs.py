@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from ..votes.class_labels import OWN
-from ..votes.tree import SchemaError, Tree, load_tree
+from ..votes.tree import DecisionTree, SchemaError, load_tree
 
 __all__ = ["Broken", "RecordError", "Run", "Study", "read_run", "read_study"]
 
@@ -68,7 +68,7 @@ class Run:
     name: str
     group: str
     folder: Path
-    tree: Tree
+    tree: DecisionTree
     about: Mapping[str, Any]
     result: Mapping[str, Any]
     curves: tuple[dict[str, float], ...]
@@ -110,7 +110,7 @@ class Study:
     """All runs of a folder: whole ones, ensembles, and those that cannot be used; `about` is ``study.json``."""
 
     folder: Path
-    tree: Tree
+    tree: DecisionTree
     runs: tuple[Run, ...]
     ensembles: tuple[Run, ...] = ()
     broken: tuple[Broken, ...] = ()
@@ -231,7 +231,7 @@ def _check(result: Mapping[str, Any], path: Path) -> None:
             raise RecordError(f"{path}: counts.{key} is not as `tuningfork train` writes it; {_AGAIN}")
 
 
-def _tree(folder: Path, about: Mapping[str, Any]) -> Tree:
+def _tree(folder: Path, about: Mapping[str, Any]) -> DecisionTree:
     recipe = about.get("recipe")
     name = recipe.get("tree", "gz2") if isinstance(recipe, dict) else None
     if name in (None, OWN):
@@ -239,7 +239,7 @@ def _tree(folder: Path, about: Mapping[str, Any]) -> Tree:
         bundle = folder / "bundle" / "bundle.json"
         data = _json(bundle).get("tree") if bundle.exists() else None
         try:
-            return Tree.from_dict(data) if isinstance(data, dict) else load_tree("gz2")
+            return DecisionTree.from_dict(data) if isinstance(data, dict) else load_tree("gz2")
         except SchemaError as error:
             raise RecordError(f"{bundle}: {error}") from None
     try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..evaluation import metrics
 from ..evaluation.metrics import Interval, binomial_interval
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .runs import Run
 
 __all__ = [
@@ -53,7 +53,7 @@ def resampled(columns: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Flo
 def vote_scores(
     predicted: Floats,
     known: Floats,
-    tree: Tree,
+    tree: DecisionTree,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -89,7 +89,7 @@ def vote_scores(
     }
 
 
-def noise_floor(known: Floats, tree: Tree, volunteers: int = VOLUNTEERS) -> dict[str, Any]:
+def noise_floor(known: Floats, tree: DecisionTree, volunteers: int = VOLUNTEERS) -> dict[str, Any]:
     """RMSE that a perfect prediction would still have, for `volunteers` independent votes a galaxy.
 
     The share of n votes for an answer of probability p scatters binomially, by sqrt(p (1 − p) / n); the
@@ -111,7 +111,7 @@ def noise_floor(known: Floats, tree: Tree, volunteers: int = VOLUNTEERS) -> dict
 def class_scores(
     probability: Floats,
     classes: NDArray[np.int64],
-    tree: Tree,
+    tree: DecisionTree,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -270,7 +270,7 @@ def ensemble_curve(
     return out
 
 
-def tree_flow(predicted: Floats, known: Floats, tree: Tree) -> dict[str, Any]:
+def tree_flow(predicted: Floats, known: Floats, tree: DecisionTree) -> dict[str, Any]:
     """Mean fraction that goes through each answer: the volunteers' and the model's, over the same galaxies.
 
     Complete rows where there are any, since their means keep the tree's sums; else each column's known ones.
@@ -300,7 +300,7 @@ def _log_loss(probability: Floats, classes: NDArray[np.int64], rows: NDArray[np.
     return float(-np.log(np.maximum(probability[rows, classes[rows]], 1e-12)).mean())
 
 
-def _sums(predicted: Floats, known: Floats, tree: Tree) -> tuple[Floats, Floats]:
+def _sums(predicted: Floats, known: Floats, tree: DecisionTree) -> tuple[Floats, Floats]:
     """Squared errors and known cells of each galaxy, (N, Q + 1) both: by question, then in all."""
     squares, cells = (predicted - known) ** 2, ~np.isnan(known)
     error = [np.where(cells[:, part], squares[:, part], 0).sum(1) for part in tree.slices]

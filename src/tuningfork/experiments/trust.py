@@ -23,7 +23,7 @@ from ..images.statistics import STATISTICS, appearance
 from ..tables import RowError
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .plan import StudyError
 
 __all__ = ["groups_of", "reliability_bins", "trust", "trust_of"]
@@ -40,7 +40,7 @@ def trust_of(
     known: Floats,
     probability: Floats | None,
     groups: Sequence[NDArray[np.bool_]],
-    tree: Tree,
+    tree: DecisionTree,
 ) -> list[dict[str, Any]]:
     """For each group of the N galaxies: coverage of all intervals together, and the class's calibration.
 
@@ -109,7 +109,7 @@ def trust(
     predictions: Path,
     labels: Path,
     images: Sequence[Path],
-    tree: Tree,
+    tree: DecisionTree,
     output: Path,
     *,
     split: Path | None = None,

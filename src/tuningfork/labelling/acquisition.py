@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 
 __all__ = ["Order", "entropy", "hellinger", "k_centre", "question_entropies", "weighted_seeding"]
 
@@ -43,7 +43,7 @@ class Order:
     scores: Floats
 
 
-def question_entropies(cumulative: ArrayLike, tree: Tree) -> Floats:
+def question_entropies(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
     """What each question adds to the entropy of one volunteer's answers: (N, A) in [0, 1] → (N, Q) in nats, ≥ 0.
 
     The fraction that reaches the question times the entropy of its answers, by the chain rule; NaN stays NaN.

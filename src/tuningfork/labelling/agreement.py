@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 
 __all__ = ["Agreement", "agreement", "alpha", "raw_agreement"]
 
@@ -27,7 +27,7 @@ class Agreement:
     alpha: float
 
 
-def agreement(counts: ArrayLike, tree: Tree) -> list[Agreement]:
+def agreement(counts: ArrayLike, tree: DecisionTree) -> list[Agreement]:
     """Agreement on each question of the tree, in its order.
 
     Parameters

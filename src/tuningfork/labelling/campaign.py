@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 from ..votes.traversal import next_question
-from ..votes.tree import Question, Tree
+from ..votes.tree import DecisionTree, Question
 from .database import TeachError, connect, tree_digest
 
 __all__ = ["Given", "Look", "Place", "Stale", "Store"]
@@ -85,7 +85,7 @@ class Store:
     ----------
     path : path
         Made if it is not there.
-    tree : Tree or None
+    tree : DecisionTree or None
         None: the tree that the database holds.
     named : str
         How `tuningfork train --tree` calls the tree, for a new database; "" for a user's own classes.
@@ -99,7 +99,7 @@ class Store:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], tree: Tree | None = None, *, named: str = "", votes_each: int = 1
+        self, path: str | os.PathLike[str], tree: DecisionTree | None = None, *, named: str = "", votes_each: int = 1
     ) -> None:
         self._connection, self.tree = connect(path, tree, named)
         about = dict(self._connection.execute("SELECT key, value FROM about").fetchall())

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from .._utils.errors import TuningforkError
-from ..votes.tree import SchemaError, Tree
+from ..votes.tree import DecisionTree, SchemaError
 
 __all__ = ["TeachError", "connect", "tree_digest"]
 
@@ -67,7 +67,9 @@ class TeachError(TuningforkError, ValueError):
     """A labelling that cannot go on as asked; the message names the file and the remedy."""
 
 
-def connect(path: str | os.PathLike[str], tree: Tree | None, named: str = "") -> tuple[sqlite3.Connection, Tree]:
+def connect(
+    path: str | os.PathLike[str], tree: DecisionTree | None, named: str = ""
+) -> tuple[sqlite3.Connection, DecisionTree]:
     """Open the database `path`, or make it for `tree`; of one that is there, None takes the tree that it holds.
 
     `named` is kept in a new one: how `tuningfork train --tree` calls the tree.
@@ -98,12 +100,14 @@ def connect(path: str | os.PathLike[str], tree: Tree | None, named: str = "") ->
         raise
 
 
-def tree_digest(tree: Tree) -> str:
+def tree_digest(tree: DecisionTree) -> str:
     """SHA-256 of all that the tree says, questions' texts too: another wording is another question."""
     return hashlib.sha256(json.dumps(tree.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
-def _prepared(connection: sqlite3.Connection, path: str | os.PathLike[str], tree: Tree | None, named: str) -> Tree:
+def _prepared(
+    connection: sqlite3.Connection, path: str | os.PathLike[str], tree: DecisionTree | None, named: str
+) -> DecisionTree:
     connection.execute("BEGIN IMMEDIATE")  # of two that make it at once, one finds it made
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -125,7 +129,7 @@ def _prepared(connection: sqlite3.Connection, path: str | os.PathLike[str], tree
     connection.execute("PRAGMA foreign_keys = ON")
     (held,) = connection.execute("SELECT value FROM about WHERE key = 'tree'").fetchone()
     try:
-        found = Tree.from_dict(json.loads(held))
+        found = DecisionTree.from_dict(json.loads(held))
     except (SchemaError, ValueError) as error:
         raise TeachError(f"{path}: its tree cannot be read: {error}") from None
     if tree is not None and tree_digest(tree) != tree_digest(found):
@@ -136,7 +140,7 @@ def _prepared(connection: sqlite3.Connection, path: str | os.PathLike[str], tree
     return found
 
 
-def _make(connection: sqlite3.Connection, tree: Tree, named: str) -> None:
+def _make(connection: sqlite3.Connection, tree: DecisionTree, named: str) -> None:
     for statement in _TABLES.split(";\n"):
         connection.execute(statement)
     connection.execute("INSERT INTO about VALUES ('tree', ?)", [json.dumps(tree.to_dict())])

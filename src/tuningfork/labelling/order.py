@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..model.model import load
 from ..tables import CatalogError
-from ..votes.tree import Tree, builtin_trees, load_tree
+from ..votes.tree import DecisionTree, builtin_trees, load_tree
 from .campaign import Look, Store
 from .pictures import unreadable
 from .rank import blocks_of_pictures, blocks_of_table, rank
@@ -99,7 +99,7 @@ def _by_model(
         raise
 
 
-def _by_table(path: Path, ids: set[str], tree: Tree, answered: set[str], seed: int) -> list[str]:
+def _by_table(path: Path, ids: set[str], tree: DecisionTree, answered: set[str], seed: int) -> list[str]:
     blocks = blocks_of_table(path)
     begin = next(blocks, None)
     if begin is None:
@@ -118,7 +118,9 @@ def _by_table(path: Path, ids: set[str], tree: Tree, answered: set[str], seed: i
     return _ranked(here, told, answered, seed, str(path)) if ids - answered else []
 
 
-def _ranked(blocks: Iterable[pa.Table], tree: Tree, answered: set[str], seed: int, source: str = "") -> list[str]:
+def _ranked(
+    blocks: Iterable[pa.Table], tree: DecisionTree, answered: set[str], seed: int, source: str = ""
+) -> list[str]:
     found = rank(
         blocks,
         tree,

@@ -25,7 +25,7 @@ from ..pipeline.predict import PredictError, predict_batches
 from ..similarity.pca import principal
 from ..tables import MAX_REPORTED, CatalogError, Column, RowError, arrow_schema, read_table, table_format, ucd
 from ..tables.arrow import vectors as embeddings_of
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from . import acquisition as ranking
 
 __all__ = ["SHORTLIST", "Ranked", "blocks_of_pictures", "blocks_of_table", "labelled_ids", "order_schema", "rank"]
@@ -132,7 +132,7 @@ def blocks_of_pictures(
         yield predictions.to_table()
 
 
-def labelled_ids(path: str | os.PathLike[str], tree: Tree) -> frozenset[str]:
+def labelled_ids(path: str | os.PathLike[str], tree: DecisionTree) -> frozenset[str]:
     """IDs of a table's rows that have a label: any cell that is not blank beside the ID. Raises CatalogError."""
     table = read_table(path, text=True)
     column = next((name for name in ("id", *tree.id_columns) if name in table.column_names), None)
@@ -150,7 +150,7 @@ def labelled_ids(path: str | os.PathLike[str], tree: Tree) -> frozenset[str]:
 
 def rank(
     blocks: Iterable[pa.Table],
-    tree: Tree,
+    tree: DecisionTree,
     *,
     source: str = "",
     count: int | None = None,
@@ -292,7 +292,7 @@ class _Block:
     errors: tuple[RowError, ...]
 
 
-def _read(table: pa.Table, tree: Tree, source: str) -> _Block:
+def _read(table: pa.Table, tree: DecisionTree, source: str) -> _Block:
     told = predictions_from_table(table, tree, source)
     if told.probability is None or not np.isnan(told.cumulative).all():
         roots = ranking.hellinger(told.cumulative)
@@ -327,7 +327,7 @@ def _order_table(
     entropies: NDArray[np.float64],
     ids: NDArray[np.object_],
     paths: NDArray[np.object_],
-    tree: Tree,
+    tree: DecisionTree,
     *,
     by_features: bool,
 ) -> pa.Table:
@@ -344,7 +344,7 @@ def _order_table(
     return pa.table(columns, schema=order_schema(by_features))
 
 
-def _reasons(fractions: NDArray[np.float64], tree: Tree) -> list[str]:
+def _reasons(fractions: NDArray[np.float64], tree: DecisionTree) -> list[str]:
     if len(fractions) and fractions.shape[1] == len(tree.columns):
         each = ranking.question_entropies(fractions, tree).argmax(-1)
         return [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..tables import Column, RowError, arrow_schema
 from ..votes.class_labels import LABEL, OWN
 from ..votes.fractions import conditional_from_counts, cumulative_from_conditional
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .campaign import Given
 
 __all__ = ["Tally", "tally", "votes_table"]
@@ -36,7 +36,7 @@ class Tally:
     people: NDArray[np.int64]
 
 
-def tally(given: Iterable[Given], tree: Tree) -> Tally:
+def tally(given: Iterable[Given], tree: DecisionTree) -> Tally:
     """Count the answers that stand, of all who finished the galaxy."""
     at = {
         (question.key, answer.key): tree.columns.index(answer.column)
@@ -56,7 +56,7 @@ def tally(given: Iterable[Given], tree: Tree) -> Tally:
     )
 
 
-def votes_table(found: Tally, tree: Tree, source: str = "") -> tuple[pa.Table, list[RowError]]:
+def votes_table(found: Tally, tree: DecisionTree, source: str = "") -> tuple[pa.Table, list[RowError]]:
     """The label table that `train`, `lint` and `evaluate` read, in the tree's own kind of numbers.
 
     Cumulative fractions as in Galaxy Zoo 2's table: each question's shares of those asked, times the fraction that
@@ -88,7 +88,7 @@ def votes_table(found: Tally, tree: Tree, source: str = "") -> tuple[pa.Table, l
     return pa.table([ids, *values], schema=arrow_schema([id_column, *columns])), []
 
 
-def _class_table(found: Tally, tree: Tree, id_column: Column, source: str) -> tuple[pa.Table, list[RowError]]:
+def _class_table(found: Tally, tree: DecisionTree, id_column: Column, source: str) -> tuple[pa.Table, list[RowError]]:
     rows, errors = [], []
     for id_, counts in zip(found.ids, found.counts, strict=True):
         most = np.flatnonzero(counts == counts.max())

@@ -20,6 +20,7 @@ from .._utils.files import default_cache, write_text
 from .._utils.processes import Worker, available_cores
 from .bundle import Bundle
 from .model import Model
+from .options import InferenceOptions
 
 __all__ = ["BATCHES", "Tuning", "tuned"]
 
@@ -72,7 +73,7 @@ class Tuning:
 def tuned(
     model: Model,
     *,
-    views: int | None = None,
+    n_views: int | None = None,
     threads: int | None = None,
     folder: Path | None = None,
     again: bool = False,
@@ -86,7 +87,7 @@ def tuned(
 
     Parameters
     ----------
-    views : 1, 2, 4, 8 or None
+    n_views : 1, 2, 4, 8 or None
         Rotated and reflected views to average; None: as the model asks.
     threads : int, optional
         Of the networks; 0: all cores, None: as `model` was opened.
@@ -103,7 +104,7 @@ def tuned(
         If the measuring process fails.
     """
     running = model.running if threads is None else {**model.running, "threads": threads}
-    key = _key(model, views, running)
+    key = _key(model, n_views, running)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     file = (folder or default_cache()) / f"tuning-{digest[:16]}.json"
     found = None if again else _remembered(file, key)
@@ -130,7 +131,7 @@ class _Measuring:
         return lambda task, say: _measured(model, *task)
 
 
-def _key(model: Model, views: int | None, running: Mapping[str, Any]) -> dict[str, Any]:
+def _key(model: Model, n_views: int | None, running: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides what is fast."""
     cores = available_cores()
     return {
@@ -140,7 +141,7 @@ def _key(model: Model, views: int | None, running: Mapping[str, Any]) -> dict[st
         "threads": min(running["threads"] or cores, cores),
         "runtime": model.runtime,
         "networks": [network.sha256 for network in model.bundle.networks],
-        "views": model.views if views is None else views,
+        "views": model.n_views if n_views is None else n_views,
     }
 
 
@@ -161,7 +162,7 @@ def _remembered(file: Path, key: Mapping[str, Any]) -> Tuning | None:
         return None
 
 
-def _measured(model: Model, views: int, threads: int, seconds: float) -> Tuning:
+def _measured(model: Model, n_views: int, threads: int, seconds: float) -> Tuning:
     rng = np.random.default_rng(0)
     inputs = [
         tuple(rng.integers(0, 256, (p.size, p.size, 3), np.uint8) for p in model.preprocesses)
@@ -170,7 +171,7 @@ def _measured(model: Model, views: int, threads: int, seconds: float) -> Tuning:
 
     def took(batch: int) -> float:
         started = time.perf_counter()
-        model.votes(inputs[:batch], views)
+        model.run(inputs[:batch], InferenceOptions(n_views))
         return (time.perf_counter() - started) / batch
 
     end = time.perf_counter() + seconds

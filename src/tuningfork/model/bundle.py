@@ -18,8 +18,9 @@ from typing import Any
 from .._utils.errors import TuningforkError
 from .._utils.files import whole_file, write_text
 from ..images.preprocess import Preprocess
-from ..votes.tree import SchemaError, Tree
+from ..votes.tree import DecisionTree, SchemaError
 from .calibration import Calibration
+from .views import check_n_views
 
 __all__ = ["Bundle", "BundleError", "Network", "Outputs", "builtin_models", "open_bundle", "write_bundle"]
 
@@ -101,7 +102,7 @@ class Outputs:
         """The inverse: both, votes or classes."""
         return "both" if self.votes and self.classes else "votes" if self.votes else "classes"
 
-    def widths(self, tree: Tree) -> tuple[int, int]:
+    def widths(self, tree: DecisionTree) -> tuple[int, int]:
         """How many numbers of each kind: answers, then classes."""
         return len(tree.columns) if self.votes else 0, len(tree.classes) if self.classes else 0
 
@@ -113,12 +114,12 @@ class Bundle:
     Parameters
     ----------
     name, title, description, licence : str
-    tree : Tree
+    tree : DecisionTree
         What is asked of a galaxy.
     networks : tuple of Network
     outputs : Outputs
         Of every network: logits of the tree's answers, then of its classes.
-    views : 1, 2, 4 or 8
+    n_views : 1, 2, 4 or 8
         Rotated and reflected views averaged unless the user asks for another number.
     calibration : Calibration or None
         None: not calibrated.
@@ -132,9 +133,9 @@ class Bundle:
     title: str
     description: str
     licence: str
-    tree: Tree
+    tree: DecisionTree
     networks: tuple[Network, ...]
-    views: int = 1
+    n_views: int = 1
     calibration: Calibration | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -168,7 +169,7 @@ class Bundle:
                 for number, network in enumerate(self.networks)
             ],
             **({} if version == 1 else {"outputs": asdict(self.outputs)}),
-            "views": self.views,
+            "views": self.n_views,
             "calibration": calibration,
             "training": dict(self.training),
             "figures": dict(self.figures),
@@ -213,7 +214,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
     content = _json(description)
     try:
         networks = _networks(content, folder)
-        tree = Tree.from_dict(content["tree"])
+        tree = DecisionTree.from_dict(content["tree"])
         bundle = Bundle(
             name=content["name"],
             title=content["title"],
@@ -223,7 +224,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             attribution=tuple(content["attribution"]),
             tree=tree,
             networks=networks,
-            views=content["views"],
+            n_views=check_n_views(content["views"]),
             calibration=_calibration(content, tree),
             training=content["training"],
             figures=content["figures"],
@@ -236,8 +237,6 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
         raise BundleError(f"{description}: entry {error} is missing; {_AGAIN}") from None
     except (TypeError, ValueError, SchemaError) as error:
         raise BundleError(f"{description}: {error}; upgrade tuningfork, or {_AGAIN}") from None
-    if type(bundle.views) is not int or bundle.views not in (1, 2, 4, 8):
-        raise BundleError(f"{description}: views = {bundle.views!r} is none of 1, 2, 4, 8")
     return bundle
 
 
@@ -265,7 +264,7 @@ def _outputs(content: Mapping[str, Any]) -> Outputs:
     return Outputs(votes=entry["votes"], classes=entry["classes"])
 
 
-def _calibration(content: Mapping[str, Any], tree: Tree) -> Calibration | None:
+def _calibration(content: Mapping[str, Any], tree: DecisionTree) -> Calibration | None:
     told = content["calibration"]
     if content["version"] < 3:
         if told is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .intervals import Intervals
 from .out_of_domain import Domain
 from .temperature import Temperature
@@ -31,7 +31,7 @@ class Calibration:
     classes: Temperature | None = None
     domain: Domain | None = None
 
-    def check(self, tree: Tree) -> None:
+    def check(self, tree: DecisionTree) -> None:
         """Raise ValueError if a part is of another tree."""
         if self.intervals:
             self.intervals.check(tree)

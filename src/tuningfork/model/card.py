@@ -16,7 +16,7 @@ def model_card(bundle: Bundle) -> str:
     parts = [
         f"# {bundle.name}: {bundle.title}",
         bundle.description,
-        f"{len(bundle.networks)} network(s), {megabytes:.1f} MB, {bundle.views} view(s) averaged. "
+        f"{len(bundle.networks)} network(s), {megabytes:.1f} MB, {bundle.n_views} view(s) averaged. "
         f"Licence: {bundle.licence}. SHA-256 {bundle.sha256}.",
         _section("Networks", [_network(network) for network in bundle.networks]),
         _section("Learned from", _training(bundle)),
@@ -107,7 +107,7 @@ def _calibration(bundle: Bundle) -> list[str]:
         intervals = calibration.intervals
         lines.append(
             f"intervals that promise to hold the volunteers' fraction for {intervals.level:.3g} of galaxies like those "
-            f"that they were fitted on, for {intervals.views} view(s)"
+            f"that they were fitted on, for {intervals.n_views} view(s)"
         )
         lines += [
             f"no interval for {key.replace('_', ' ')}: {each.reason}"

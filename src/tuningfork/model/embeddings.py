@@ -27,7 +27,7 @@ class Embedder:
     ----------
     model, sha256 : str
         The bundle's name and digest.
-    views : int
+    n_views : int
         Turned views whose mean they are.
     width : int
         D, numbers in each.
@@ -35,25 +35,25 @@ class Embedder:
 
     model: str
     sha256: str
-    views: int
+    n_views: int
     width: int
 
     @property
     def field(self) -> pa.Field:
         """The column: lists of D float32, null without a prediction; its metadata say whose they are."""
         text = (
-            f"What the last layer of the networks stands on, mean over {self.views} view(s), several networks side by "
-            f"side: {self.width} numbers of model {self.model}, SHA-256 {self.sha256}; null: no prediction"
+            f"Features of the networks before their last layer, mean over {self.n_views} view(s), several networks "
+            f"side by side: {self.width} numbers of model {self.model}, SHA-256 {self.sha256}; null: no prediction"
         )
         field = arrow_schema([Column(COLUMN, pa.list_(pa.float32(), self.width), text, "", ucd.VALUE)]).field(0)
-        told = {"model": self.model, "sha256": self.sha256, "views": str(self.views)}
+        told = {"model": self.model, "sha256": self.sha256, "views": str(self.n_views)}
         return field.with_metadata({**field.metadata, **told})
 
     def check(self, other: Embedder, where: str) -> None:
         """Raise EmbeddingError if embeddings of `other`, which are at `where`, cannot be compared with these."""
         for name, mine, its in (
             ("model", f"{self.model}, SHA-256 {self.sha256[:12]}…", f"{other.model}, SHA-256 {other.sha256[:12]}…"),
-            ("number of views", self.views, other.views),
+            ("number of views", self.n_views, other.n_views),
             ("width", self.width, other.width),
         ):
             if mine != its:

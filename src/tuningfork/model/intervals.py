@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..votes import fractions as votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .conformal import bound, galaxies_needed
+from .views import check_n_views
 
 __all__ = ["Intervals", "QuestionIntervals", "fit_intervals", "reach"]
 
@@ -75,14 +76,14 @@ class Intervals:
     level : float in (0, 1)
     voters : float
         Volunteers who see a galaxy, about.
-    views : int
+    n_views : int
         Views that were averaged; intervals are of these only.
     questions : mapping of question key → QuestionIntervals
     """
 
     level: float
     voters: float
-    views: int
+    n_views: int
     questions: Mapping[str, QuestionIntervals]
 
     def __post_init__(self) -> None:
@@ -90,10 +91,9 @@ class Intervals:
             raise ValueError(f"intervals: level {self.level!r} is not between 0 and 1")
         if type(self.voters) not in (int, float) or not 0 < self.voters < math.inf:
             raise ValueError(f"intervals: voters {self.voters!r} is not a positive number")
-        if type(self.views) is not int or self.views not in (1, 2, 4, 8):
-            raise ValueError(f"intervals: views {self.views!r} is none of 1, 2, 4, 8")
+        check_n_views(self.n_views)
 
-    def bounds(self, cumulative: Floats, tree: Tree) -> tuple[Floats, Floats]:
+    def bounds(self, cumulative: Floats, tree: DecisionTree) -> tuple[Floats, Floats]:
         """Lower and upper bounds (N, A) of the conditional fractions.
 
         Parameters
@@ -115,7 +115,7 @@ class Intervals:
                 half[:, part] = fitted.quantiles * fitted.expected_error(fractions[:, part], asked)
         return np.clip(fractions - half, 0, 1), np.clip(fractions + half, 0, 1)
 
-    def check(self, tree: Tree) -> None:
+    def check(self, tree: DecisionTree) -> None:
         """Raise ValueError unless these are intervals of that tree's questions and answers."""
         if set(self.questions) != {question.key for question in tree.questions}:
             raise ValueError(f"intervals: their questions are not those of tree {tree.name}")
@@ -129,7 +129,7 @@ class Intervals:
         return {
             "level": self.level,
             "voters": self.voters,
-            "views": self.views,
+            "views": self.n_views,
             "questions": {
                 key: {"galaxies": each.galaxies, "reason": each.reason}
                 if each.reason
@@ -150,17 +150,19 @@ class Intervals:
             key: QuestionIntervals(**{**entry, "quantiles": tuple(entry.get("quantiles", ()))})
             for key, entry in dict(data.get("questions", {})).items()
         }
-        return cls(**{**data, "questions": questions})
+        plain = {**data, "questions": questions}
+        plain["n_views"] = plain.pop("views", None)
+        return cls(**plain)
 
 
-def reach(cumulative: Floats, tree: Tree, question: int) -> Floats:
+def reach(cumulative: Floats, tree: DecisionTree, question: int) -> Floats:
     """(N,) share of all volunteers who are asked that question, by its number: its parent's cumulative fraction."""
     parent = tree.parents[question]
     return np.ones(len(cumulative)) if parent is None else cumulative[:, parent]
 
 
 def fit_intervals(
-    predicted: Floats, known: Floats, tree: Tree, *, views: int, level: float = 0.9, voters: float = VOTERS
+    predicted: Floats, known: Floats, tree: DecisionTree, *, n_views: int, level: float = 0.9, voters: float = VOTERS
 ) -> Intervals:
     """Fit intervals on galaxies that the model's training did not see.
 
@@ -177,7 +179,7 @@ def fit_intervals(
         Cumulative fractions; rows without a prediction (NaN) are left out.
     known : (N, A) in [0, 1]
         The volunteers' cumulative fractions, NaN where unknown.
-    views : 1, 2, 4 or 8
+    n_views : 1, 2, 4 or 8
         Views that `predicted` averages.
 
     Raises
@@ -193,7 +195,7 @@ def fit_intervals(
         rows = ~np.isnan(told[:, part] + true[:, part]).any(1)
         asked = voters * reach(predicted, tree, number)[rows]
         questions[question.key] = _fit_question(told[rows, part], true[rows, part], asked, level)
-    return Intervals(float(level), voters, views, questions)
+    return Intervals(float(level), voters, n_views, questions)
 
 
 def _fit_question(told: Floats, true: Floats, asked: Floats, level: float) -> QuestionIntervals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +23,18 @@ from .calibration import Calibration
 from .embeddings import Embedder
 from .image_reader import Read, Reading, Source
 from .intervals import Intervals
+from .options import InferenceOptions
 from .predictions import Prediction, Predictions, concatenated
 from .runtime import NetworkError, Runtime, open_network
+from .views import views_of
 
-__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "Read", "Votes", "load", "softmax"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "Read", "load", "softmax"]
 
 #: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
+#: Images at a time in `Model.predict`, if not chosen.
+BATCH_SIZE = 32
 #: Pictures of which `Model.predict` keeps a thumbnail, a few kilobytes each.
 MAX_THUMBNAILS = 1000
 
@@ -67,22 +71,21 @@ def load(
 
 
 @dataclass(frozen=True, eq=False)
-class Votes:
-    """What the networks say of N pictures.
+class NetworkOutputs:
+    """Means over networks and views of N images' outputs: test-time augmentation and deep ensembles.
 
     Parameters
     ----------
     cumulative : (N, A) float64 in [0, 1]
-        Mean over views and networks; NaN if the model tells only classes.
+        Cumulative vote fractions; NaN if the model predicts only classes.
     class_probability : (N, C) float64 in [0, 1]
-        Mean over views and networks, as the networks give it, not yet calibrated; NaN if the model
-        tells only votes.
+        As the networks give it, not yet calibrated; NaN if the model predicts only votes.
     rotation_spread, network_spread : (N,) float64 in [0, 0.5]
         Root mean square over the answers of the standard deviation of the cumulative fractions over the
         views (averaged over the networks), and over the networks (averaged over the views). NaN if there
-        is only one, or no votes are told.
+        is only one, or if the model predicts no votes.
     features : (N, D) float32 or None
-        Mean over the views; those of several networks side by side. None if they were not asked for.
+        Mean over the views; those of several networks side by side. None if not requested.
     """
 
     cumulative: NDArray[np.float64]
@@ -115,7 +118,7 @@ class Model:
     ) -> None:
         self.bundle = bundle
         self.tree = bundle.tree
-        self.views = bundle.views
+        self.n_views = bundle.n_views
         self.calibration = bundle.calibration or Calibration()
         self.framing = framing
         #: How the networks were opened, for whoever opens them again elsewhere.
@@ -143,8 +146,8 @@ class Model:
         widths = [_feature_width(network) for network in self._networks]
         return sum(widths) if all(widths) else 0
 
-    def embedder(self, views: int | None = None) -> Embedder:
-        """Whose its embeddings are, as means of so many views; None: as many as the bundle asks.
+    def embedder(self, n_views: int | None = None) -> Embedder:
+        """Return which model and how many views its embeddings are of; None: as many views as the bundle asks for.
 
         Raises
         ------
@@ -153,181 +156,203 @@ class Model:
         """
         if not self.feature_width:
             raise ValueError(
-                f"model {self.bundle.name}: a network has no output {FEATURES!r}; give it one with "
-                "scripts/add_features.py, or train it again"
+                f"model {self.bundle.name}: a network has no output {FEATURES!r}, so it has no embeddings; "
+                "train it again, or choose another model"
             )
-        return Embedder(self.bundle.name, self.bundle.sha256, views or self.views, self.feature_width)
+        return Embedder(self.bundle.name, self.bundle.sha256, n_views or self.n_views, self.feature_width)
 
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
         return self.reading.inputs(picture)
 
-    def intervals(self, views: int | None = None) -> Intervals | None:
-        """Intervals for the mean of so many views; None if the model was not calibrated with that many."""
+    def intervals(self, n_views: int | None = None) -> Intervals | None:
+        """Return the intervals for the mean of `n_views` views; None if the model was not calibrated with that many."""
         intervals = self.calibration.intervals
-        return intervals if intervals and intervals.views == (self.views if views is None else views) else None
+        return intervals if intervals and intervals.n_views == (n_views or self.n_views) else None
 
-    def votes(
-        self,
-        inputs: Sequence[tuple[NDArray[np.uint8], ...]],
-        views: int | None = None,
-        *,
-        batch: int | None = None,
-        features: bool = False,
-    ) -> Votes:
-        """Votes and class probabilities of N pictures' `inputs`.
+    def run(
+        self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], options: InferenceOptions = InferenceOptions()
+    ) -> NetworkOutputs:
+        """Run the networks on N images, averaged over views (test-time augmentation) and over the ensemble.
 
-        Averaged over `views` rotations and reflections and over the ensemble's networks; the average
-        of cumulative fractions keeps every sum of the tree.
+        The average of cumulative fractions keeps every sum of the tree.
 
         Parameters
         ----------
-        batch : int, optional
-            Pictures that a network gets at a time; None: all.
+        inputs : N tuples of (size, size, 3) uint8
+            As `inputs` gives them.
+        options : InferenceOptions
+            `batch_size` None: all images at once.
 
         Raises
         ------
         ValueError
-            If `features` are asked of networks that have none.
+            If embeddings are requested of networks that have none.
         """
+        features = options.embeddings
         if features:
-            self.embedder(views)
+            self.embedder(options.n_views)
         count, outputs = len(inputs), self.bundle.outputs
         answers, classes = outputs.widths(self.tree)
-        turns = _turns(self.views if views is None else views)
+        n_views = options.n_views or self.n_views
         cumulative = np.full((count, len(self.tree.columns)), 0.0 if answers else np.nan)
         probability = np.full((count, len(self.tree.classes)), 0.0 if classes else np.nan)
-        by_view = np.zeros((len(turns), *cumulative.shape))
+        by_view = np.zeros((n_views, *cumulative.shape))
         by_network = np.zeros((len(self._networks), *cumulative.shape))
-        seen = []
+        features_of_networks = []
         stacks = {p: np.stack([row[i] for row in inputs]) for i, p in enumerate(self.preprocesses) if count}
+        names = [OUTPUT, FEATURES] if features else [OUTPUT]
         for k, (network, runtime) in enumerate(zip(self.bundle.networks, self._networks, strict=True)):
-            wanted = [OUTPUT, FEATURES] if features else [OUTPUT]
             mean = np.zeros((count, _feature_width(runtime) if features else 0), np.float32)
-            stack = stacks[network.preprocess] if count else ()
-            told_of_views = _run(runtime, wanted, network.preprocess, stack, turns, batch or count) if count else ()
-            for v, (logits, *extra) in enumerate(told_of_views):
+            outputs_of_views = (
+                _run(runtime, names, network.preprocess, views_of(stacks[network.preprocess], n_views), options)
+                if count
+                else ()
+            )
+            for v, (logits, *extra) in enumerate(outputs_of_views):
                 if answers:
-                    told = votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
-                    cumulative += told
-                    by_view[v] += told
-                    by_network[k] += told
+                    fractions = votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
+                    cumulative += fractions
+                    by_view[v] += fractions
+                    by_network[k] += fractions
                 if classes:
                     probability += softmax(logits[:, answers:].astype(np.float64))
                 if extra:
-                    mean += extra[0] / len(turns)
-            seen.append(mean)
-        passes = len(turns) * len(self._networks)
-        return Votes(
+                    mean += extra[0] / n_views
+            features_of_networks.append(mean)
+        passes = n_views * len(self._networks)
+        return NetworkOutputs(
             cumulative / passes,
             probability / passes,
             _spread(by_view / len(self._networks)) if answers else np.full(count, np.nan),
-            _spread(by_network / len(turns)) if answers else np.full(count, np.nan),
-            np.concatenate(seen, 1) if features else None,
+            _spread(by_network / n_views) if answers else np.full(count, np.nan),
+            np.concatenate(features_of_networks, 1) if features else None,
         )
 
     def predict(
         self,
         source: Source | Iterable[Source],
         *,
-        views: int | None = None,
-        batch: int = 32,
-        framing: Framing | None = None,
+        n_views: int | None = None,
         embeddings: bool = False,
+        options: InferenceOptions | None = None,
+        framing: Framing | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Prediction | Predictions:
-        """Predict a picture (path, file's bytes, array) → Prediction; a folder or several → Predictions.
+        """Predict vote fractions and class of one image, or of each of several.
 
         Parameters
         ----------
-        framing : Framing, optional
-            How FITS images become pictures; None: as the model was loaded with.
+        source : path, bytes, array, or several of them
+            A file, the content of one, or an (H, W, 3) or (H, W) array; a folder stands for all images in it.
+        n_views : 1, 2, 4, 8 or None
+            Rotated and reflected views to average (test-time augmentation); None: as many as the model asks for.
         embeddings : bool
-            Also say what the networks see: `Predictions.embeddings`, in the same pass.
+            Also return the networks' features, as `Predictions.embeddings`, in the same pass.
+        options : InferenceOptions, optional
+            The same and the batch size as one object, instead of `n_views` and `embeddings`.
+        framing : Framing, optional
+            How FITS images are cropped and scaled; None: as the model was loaded with.
+        progress : callable (images done, images in all), optional
+
+        Returns
+        -------
+        Prediction or Predictions
+            Predictions of a folder or of several sources; then an image that cannot be read becomes that row's
+            `error`.
 
         Raises
         ------
         ValueError
-            If `embeddings` are asked of a model that has none.
+            If an option is out of its range, or embeddings are requested of a model that has none.
         ImageError
-            If a single picture cannot be read; among several it becomes that row's `error`.
+            If a single image cannot be read.
         FileNotFoundError
             If a path does not exist.
+
+        Examples
+        --------
+        >>> import tuningfork
+        >>> from tuningfork.simulation import draw, render
+        >>> model = tuningfork.load("fast")
+        >>> predictions = model.predict([render(draw(seed=0, index=i)) for i in range(3)])
+        >>> predictions.cumulative.shape
+        (3, 37)
         """
-        if batch < 1:
-            raise ValueError(f"batch = {batch}; at least 1 is needed")
-        reading = self.reading if framing is None else replace(self.reading, framing=framing)
+        if options is not None and (n_views is not None or embeddings):
+            raise ValueError("give n_views and embeddings within options, not beside it")
+        options = options or InferenceOptions(n_views, embeddings=embeddings)
+        reader = self.reading if framing is None else replace(self.reading, framing=framing)
         if isinstance(source, np.ndarray | bytes):
-            rows = self._rows([source], views, batch, reading, embeddings)
+            rows = self._predict([source], options, reader)
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
             if path.is_dir():
-                return self._rows(list(find_images([path])), views, batch, reading, embeddings)
+                return self._predict(list(find_images([path])), options, reader, progress)
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such file or folder")
-            rows = self._rows([path], views, batch, reading, embeddings)
+            rows = self._predict([path], options, reader)
         else:
-            return self._rows(list(source), views, batch, reading, embeddings)
+            return self._predict(list(source), options, reader, progress)
         if rows.errors[0]:
             raise ImageError(rows.errors[0])
         return rows[0]
 
-    def _rows(
-        self, sources: list[Source], views: int | None, batch: int, reading: Reading, embeddings: bool
+    def _predict(
+        self,
+        sources: list[Source],
+        options: InferenceOptions,
+        reader: Reading,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Predictions:
         parts = []
-        # Of no pictures too there is one batch, which says how wide embeddings are.
-        for first in range(0, max(1, len(sources)), batch):
-            reads = [reading.read(source, n) for n, source in enumerate(sources[first : first + batch], first)]
-            shown = tuple(
+        batch_size = options.batch_size or BATCH_SIZE
+        # Even no images are one batch, which says how wide embeddings are.
+        for first in range(0, max(1, len(sources)), batch_size):
+            batch = [reader.read(source, n) for n, source in enumerate(sources[first : first + batch_size], first)]
+            thumbnails = tuple(
                 thumbnail(row.inputs[0]) if row.inputs and n < MAX_THUMBNAILS else b""
-                for n, row in enumerate(reads, first)
+                for n, row in enumerate(batch, first)
             )
-            parts.append(replace(self.finish(reads, views, embeddings=embeddings), thumbnails=shown))
+            parts.append(replace(self.predict_loaded(batch, options), thumbnails=thumbnails))
+            if progress:
+                progress(min(first + batch_size, len(sources)), len(sources))
         return concatenated(self.tree, parts)
 
-    def rows(
-        self, sources: Sequence[Source], first: int = 0, views: int | None = None, embeddings: bool = False
-    ) -> Predictions:
-        """One batch; rows that are not files are named by their number, counted from `first`."""
-        reads = [self.read(source, first + i) for i, source in enumerate(sources)]
-        return self.finish(reads, views, embeddings=embeddings)
-
     def read(self, source: Source, number: int = 0) -> Read:
-        """Read and resize one picture; a failure becomes the row's error. Safe to call from many threads."""
+        """Read and resize one image; a failure becomes the row's error. Safe to call from many threads."""
         return self.reading.read(source, number)
 
-    def finish(
-        self, reads: Sequence[Read], views: int | None = None, *, batch: int | None = None, embeddings: bool = False
-    ) -> Predictions:
-        """Run the networks over pictures that `read` has read, `batch` at a time (None: all)."""
-        good = [i for i, row in enumerate(reads) if row.inputs is not None]
-        told = self.votes([reads[i].inputs for i in good], views, batch=batch, features=embeddings)
-        intervals, classes = self.intervals(views), self.calibration.classes
-        unknown = np.full_like(told.cumulative, np.nan)
-        low, high = intervals.bounds(told.cumulative, self.tree) if intervals else (unknown, unknown)
+    def predict_loaded(self, images: Sequence[Read], options: InferenceOptions = InferenceOptions()) -> Predictions:
+        """Predict images that `read` has read, `options.batch_size` at a time (None: all)."""
+        good = [i for i, row in enumerate(images) if row.inputs is not None]
+        outputs = self.run([images[i].inputs for i in good], options)
+        intervals, classes = self.intervals(options.n_views), self.calibration.classes
+        unknown = np.full_like(outputs.cumulative, np.nan)
+        low, high = intervals.bounds(outputs.cumulative, self.tree) if intervals else (unknown, unknown)
         level = np.full(len(good), intervals.level if intervals else np.nan)
 
         def rows(values: NDArray[Any]) -> NDArray[Any]:
-            out = np.full((len(reads), *values.shape[1:]), np.nan, values.dtype)
+            out = np.full((len(images), *values.shape[1:]), np.nan, values.dtype)
             out[good] = values
             return out
 
         return Predictions(
             self.tree,
-            tuple(row.id for row in reads),
-            tuple(row.path for row in reads),
-            rows(told.cumulative),
-            rows(classes(told.class_probability) if classes else told.class_probability),
-            tuple(row.error for row in reads),
+            tuple(row.id for row in images),
+            tuple(row.path for row in images),
+            rows(outputs.cumulative),
+            rows(classes(outputs.class_probability) if classes else outputs.class_probability),
+            tuple(row.error for row in images),
             rows(low),
             rows(high),
             rows(level),
-            rows(told.rotation_spread),
-            rows(told.network_spread),
-            np.array([row.domain_score for row in reads]),
-            tuple(row.warning for row in reads),
-            None if told.features is None else rows(told.features),
-            self.embedder(views) if embeddings else None,
+            rows(outputs.rotation_spread),
+            rows(outputs.network_spread),
+            np.array([row.domain_score for row in images]),
+            tuple(row.warning for row in images),
+            None if outputs.features is None else rows(outputs.features),
+            self.embedder(options.n_views) if options.embeddings else None,
         )
 
 
@@ -356,20 +381,19 @@ def _feature_width(network: Runtime) -> int:
 
 def _run(
     runtime: Runtime,
-    wanted: list[str],
+    names: list[str],
     preprocess: Preprocess,
-    stack: NDArray[np.uint8],
-    turns: Sequence[tuple[int, bool]],
-    batch: int,
+    views: Sequence[NDArray[np.uint8]],
+    options: InferenceOptions,
 ) -> Iterator[list[NDArray[np.float32]]]:
-    """For each view of (N, size, size, 3) pictures the outputs `wanted`, of `batch` pictures at a time."""
-    views = [_turned(stack, *turn) for turn in turns]
+    """For each of V views (N, size, size, 3) the outputs `names`, each (N, ...), of a batch of images at a time."""
+    batch_size = options.batch_size or len(views[0])
     if runtime.stacks_views:
-        told = _in_batches(runtime, wanted, preprocess, np.concatenate(views), batch * len(turns))
-        yield from (list(parts) for parts in zip(*(np.split(each, len(turns)) for each in told), strict=True))
+        outputs = _in_batches(runtime, names, preprocess, np.concatenate(views), batch_size * len(views))
+        yield from (list(parts) for parts in zip(*(np.split(each, len(views)) for each in outputs), strict=True))
         return
     for view in views:
-        yield _in_batches(runtime, wanted, preprocess, view, batch)
+        yield _in_batches(runtime, names, preprocess, view, batch_size)
 
 
 def _in_batches(
@@ -382,28 +406,11 @@ def _in_batches(
     return told[0] if len(told) == 1 else [np.concatenate(parts) for parts in zip(*told, strict=True)]
 
 
-def _turned(stack: NDArray[np.uint8], quarter: int, mirrored: bool) -> NDArray[np.uint8]:
-    view = np.rot90(stack, quarter, axes=(1, 2))
-    return view[:, :, ::-1] if mirrored else view
-
-
 def _spread(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) root mean square over the answers of the standard deviation over the first axis of (K, N, A)."""
     if len(fractions) == 1:
         return np.full(fractions.shape[1], np.nan)
     return np.sqrt(fractions.var(0).mean(-1))
-
-
-def _turns(views: int) -> list[tuple[int, bool]]:
-    """Quarter turns and reflections of a square: 1, 2, 4 or all 8 of them."""
-    if views not in (1, 2, 4, 8):
-        raise ValueError(f"views = {views} is none of 1, 2, 4, 8")
-    return {
-        1: [(0, False)],
-        2: [(0, False), (0, True)],
-        4: [(0, False), (1, False), (2, False), (3, False)],
-        8: [(quarter, mirrored) for mirrored in (False, True) for quarter in range(4)],
-    }[views]
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,31 +1,46 @@
-"""Inference options: how many views, which batch size, and whether embeddings are returned."""
+"""Options of inference: test-time augmentation, batch size and embeddings, passed on as one object."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from .views import check_n_views
 
 __all__ = ["InferenceOptions"]
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceOptions:
-    """How the networks are run: test-time augmentation, batch size, embeddings.
+    """How a model's networks are run.
 
     Parameters
     ----------
-    n_views : 1, 2, 4 or 8, optional
-        Rotated and reflected views to average (test-time augmentation); None: as the model's bundle asks.
-    batch_size : int, optional
-        Images that a network takes at a time; None: what is fast.
+    n_views : 1, 2, 4, 8 or None
+        Rotated and reflected views of each image to average (test-time augmentation); None: as many as the
+        bundle asks for.
+    batch_size : int of at least 1, or None
+        Images that a network gets at a time; None: chosen by whoever runs it. It changes predictions only by
+        rounding.
     embeddings : bool
-        Whether embeddings are returned, too.
+        Whether to return the networks' features too.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
 
     Examples
     --------
-    >>> InferenceOptions(n_views=4).n_views
-    4
+    >>> InferenceOptions(n_views=8).n_views
+    8
     """
 
     n_views: int | None = None
     batch_size: int | None = None
     embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_views is not None:
+            check_n_views(self.n_views)
+        if self.batch_size is not None and (type(self.batch_size) is not int or self.batch_size < 1):
+            raise ValueError(f"batch_size = {self.batch_size!r}; it must be an integer of at least 1")

@@ -17,7 +17,7 @@ from ..display.cards import MAX_ROWS, Bar, Card, card_html, table_html
 from ..tables import Column, arrow_schema, astropy_table, ucd
 from ..tables.arrow import number_array, number_arrays, text_array, vector_array
 from ..votes import fractions as votes
-from ..votes.tree import Question, Tree
+from ..votes.tree import DecisionTree, Question
 from .embeddings import COLUMN, Embedder
 
 __all__ = ["Prediction", "Predictions", "bound_name", "concatenated", "kaggle_schema", "output_schema"]
@@ -56,7 +56,7 @@ class Predictions:
     line for each of the first galaxies.
     """
 
-    tree: Tree
+    tree: DecisionTree
     ids: tuple[str, ...]
     paths: tuple[str, ...]
     cumulative: NDArray[np.float64]
@@ -184,7 +184,7 @@ class Prediction:
     In a notebook it shows itself: the picture, the class, and the votes along the majority's way as bars.
     """
 
-    tree: Tree
+    tree: DecisionTree
     id: str
     path: str
     cumulative: NDArray[np.float64]
@@ -311,7 +311,7 @@ class Prediction:
     __repr__ = __str__
 
 
-def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
+def concatenated(tree: DecisionTree, parts: Sequence[Predictions]) -> Predictions:
     """Several Predictions of one tree as one."""
     none, answers = np.empty(0), np.empty((0, len(tree.columns)))
     classes = np.empty((0, len(tree.classes)))
@@ -326,7 +326,7 @@ def concatenated(tree: Tree, parts: Sequence[Predictions]) -> Predictions:
 
 
 @lru_cache(maxsize=8)
-def output_schema(tree: Tree, embedder: Embedder | None = None) -> pa.Schema:
+def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Schema:
     """Columns of the output table, with descriptions; those of an `embedder` have its column too."""
     columns = [
         Column(
@@ -420,7 +420,7 @@ def bound_name(fraction_name: str, end: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def kaggle_schema(tree: Tree) -> pa.Schema:
+def kaggle_schema(tree: DecisionTree) -> pa.Schema:
     """The campaign's own layout: its ID column and the cumulative columns, in its order."""
     columns = [Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER)]
     for question in tree.questions:

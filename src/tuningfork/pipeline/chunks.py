@@ -23,7 +23,7 @@ from ..model.options import InferenceOptions
 from ..model.predictions import Predictions, concatenated, kaggle_schema, output_schema
 from ..tables import Column, arrow_schema, ucd
 from ..tables.arrow import number_arrays
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 
 __all__ = [
     "TableLayout",
@@ -139,7 +139,7 @@ def predict_items(
             while ahead:
                 reads = [read for future in ahead.popleft() for read in future.result()]
                 fill()
-                yield model.finish(reads, inference.n_views, batch=batch, embeddings=inference.embeddings)
+                yield model.predict_loaded(reads, replace(inference, batch_size=batch))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -219,7 +219,7 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     return ChunkResult(chunk.number, buffer.getvalue(), len(table), len(reasons))
 
 
-def table_schema(tree: Tree, layout: TableLayout) -> pa.Schema:
+def table_schema(tree: DecisionTree, layout: TableLayout) -> pa.Schema:
     """The columns of the output table."""
     if layout.kaggle:
         return kaggle_schema(tree)

@@ -124,7 +124,7 @@ def predict_files(
     identity = {
         "model": model.bundle.name,
         "model_sha256": model.bundle.sha256,
-        "views": views or model.views,
+        "views": views or model.n_views,
         "precision": model.running["precision"],
         "layout": "words and embeddings" if inference.embeddings else layout,
         **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
@@ -239,7 +239,7 @@ def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
     if rows < WORTH_TUNING:
         return BATCH
     try:
-        return tuned(model, views=views, threads=threads).batch
+        return tuned(model, n_views=views, threads=threads).batch
     except (WorkerCrash, WorkerError):
         # It is slower, perhaps, and no reason not to predict.
         return BATCH

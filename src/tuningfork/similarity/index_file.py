@@ -177,7 +177,7 @@ def _about(about: dict[bytes, str], path: Path) -> tuple[Embedder, Axes]:
         raise SimilarError(f"{path}: not an index; {_AGAIN}")
     if header["version"] != VERSION:
         raise SimilarError(f"{path}: version {header['version']!r} of the format; upgrade tuningfork, or {_AGAIN}")
-    kinds = {"model": str, "sha256": str, "views": int, "width": int, "components": int}
+    kinds = {"model": str, "sha256": str, "n_views": int, "width": int, "components": int}
     for key, kind in kinds.items():
         if type(header[key]) is not kind:
             raise SimilarError(f"{path}: entry {key!r} is not a {kind.__name__}; {_AGAIN}")
@@ -185,7 +185,7 @@ def _about(about: dict[bytes, str], path: Path) -> tuple[Embedder, Axes]:
     if not (1 <= components <= min(width, MAX_COMPONENTS) and width <= MAX_WIDTH):
         raise SimilarError(f"{path}: {components} components of {width} numbers; {_AGAIN}")
     mean, axes = (_floats(about[key]) for key in (_MEAN, _AXES))
-    embedder = Embedder(header["model"], header["sha256"], header["views"], width)
+    embedder = Embedder(header["model"], header["sha256"], header["n_views"], width)
     return embedder, Axes(mean.reshape(width), axes.reshape(components, width))
 
 

@@ -39,7 +39,7 @@ def write_page(found: Sequence[Found], embedder: Embedder, output: str | Path, i
         paragraph(
             "The galaxies of an index that are most like each picture, by what the networks see in them: distance is "
             f"1 − cosine between centred embeddings of the model {embedder.model} (SHA-256 {embedder.sha256[:12]}…), "
-            f"means of {embedder.views} views; 0 is the same, 1 has nothing in common."
+            f"means of {embedder.n_views} views; 0 is the same, 1 has nothing in common."
         )
     ]
     if len(found) > MAX_SHOWN:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..votes.fractions import conditional_from_counts, cumulative_from_conditional
-from ..votes.tree import Tree, load_tree
+from ..votes.tree import DecisionTree, load_tree
 from .galaxy import EDGE_ON, Galaxy
 
 __all__ = ["crowd", "opinions", "walk"]
@@ -18,12 +18,14 @@ Floats = NDArray[np.float64]
 
 
 @cache
-def gz2() -> Tree:
+def gz2() -> DecisionTree:
     """The tree that `opinions` answers."""
     return load_tree("gz2")
 
 
-def crowd(probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: Tree | None = None) -> Floats:
+def crowd(
+    probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: DecisionTree | None = None
+) -> Floats:
     """Cumulative vote fractions of a crowd, as in the label table of a campaign.
 
     Parameters
@@ -32,7 +34,7 @@ def crowd(probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator,
         The chance of each answer for a volunteer who is asked; each question's sum to 1.
     n_volunteers : int
         How many volunteers look at each galaxy, 1 or more.
-    tree : Tree, optional
+    tree : DecisionTree, optional
         Galaxy Zoo 2's if left out.
 
     Returns
@@ -49,7 +51,7 @@ def crowd(probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator,
 
 
 def walk(
-    probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: Tree | None = None
+    probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: DecisionTree | None = None
 ) -> NDArray[np.int64]:
     """How many of `n_volunteers` give each answer when they follow `Answer.next` from the first question.
 
@@ -76,7 +78,7 @@ def walk(
     return counts
 
 
-def order_asked(tree: Tree) -> list[int]:
+def order_asked(tree: DecisionTree) -> list[int]:
     """Positions of the questions, each after all questions that lead to it."""
     position = {question.key: i for i, question in enumerate(tree.questions)}
     done: list[int] = []

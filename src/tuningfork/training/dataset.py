@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..votes import fractions as votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .recipe import Augmentation
 
 __all__ = ["EpochSampler", "GalaxyDataset", "Targets", "TimedLoader", "augmented", "loader"]
@@ -38,7 +38,7 @@ class Targets:
     candidates: NDArray[np.float32]
 
     @classmethod
-    def of(cls, cumulative: NDArray[np.float64], tree: Tree) -> Targets:
+    def of(cls, cumulative: NDArray[np.float64], tree: DecisionTree) -> Targets:
         """Targets of a label table's votes (N, A)."""
         fits = votes.class_fits(cumulative, tree)
         decided = votes.classify(cumulative, tree)

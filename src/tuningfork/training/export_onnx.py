@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ..model.bundle import Outputs
 from ..model.model import FEATURES, INPUT, OUTPUT, softmax
 from ..votes import fractions as votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .network import MorphologyNetwork
 
 __all__ = ["deviation", "halved", "to_onnx", "with_features"]
@@ -110,7 +110,7 @@ def halved(data: bytes) -> bytes:
 
 
 def deviation(
-    network: MorphologyNetwork, tree: Tree, outputs: Outputs, data: bytes, pictures: NDArray[np.float32]
+    network: MorphologyNetwork, tree: DecisionTree, outputs: Outputs, data: bytes, pictures: NDArray[np.float32]
 ) -> float:
     """Largest difference between PyTorch's and the ONNX bytes' fractions and probabilities of (N, 3, S, S) inputs."""
     import onnxruntime

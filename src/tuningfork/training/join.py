@@ -22,7 +22,7 @@ from ..images.read import read_image
 from ..tables import RowError
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .image_cache import PackedPictures, content_key, frame_side, pack
 from .recipe import Recipe
 from .split import PARTS, near_duplicates, signature, split
@@ -59,7 +59,7 @@ class TrainingSet:
         """Positions of one part's galaxies."""
         return np.flatnonzero(self.parts == part)
 
-    def with_classes(self, tree: Tree) -> TrainingSet:
+    def with_classes(self, tree: DecisionTree) -> TrainingSet:
         """Only the galaxies whose votes decide a class; raises TrainError if a part is left without."""
         keep = np.flatnonzero(votes.classify(self.cumulative, tree) >= 0)
         for part in ("train", "validation"):
@@ -74,7 +74,7 @@ class TrainingSet:
             packed_rows=self.packed_rows[keep],
         )
 
-    def warnings(self, tree: Tree) -> list[str]:
+    def warnings(self, tree: DecisionTree) -> list[str]:
         """What a reader of the scores must know of the classes: empty ones, and parts that lack one."""
         classes = votes.classify(self.cumulative, tree)
         lines = []
@@ -90,7 +90,7 @@ class TrainingSet:
                 lines.append(f"class {number} ({rule.name}), {len(here)} in all, is absent from: {', '.join(lacking)}")
         return lines
 
-    def counts(self, tree: Tree) -> dict[str, Any]:
+    def counts(self, tree: DecisionTree) -> dict[str, Any]:
         """Galaxies by part, complete rows by part, and by class: what a model card tells."""
         complete = ~np.isnan(self.cumulative).any(1)
         classes = votes.classify(self.cumulative, tree)
@@ -112,7 +112,7 @@ class TrainingSet:
 def read_training_set(
     labels: Path,
     images: Sequence[Path],
-    tree: Tree,
+    tree: DecisionTree,
     recipe: Recipe,
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -199,7 +199,9 @@ def _looked_at(
     return groups, tuple(reasons)
 
 
-def _parts(cumulative: NDArray[np.float64], groups: NDArray[np.int64], tree: Tree, recipe: Recipe) -> NDArray[np.str_]:
+def _parts(
+    cumulative: NDArray[np.float64], groups: NDArray[np.int64], tree: DecisionTree, recipe: Recipe
+) -> NDArray[np.str_]:
     classes = votes.classify(cumulative, tree)
     unknown = np.isnan(cumulative).sum(1)
     strata = list(zip(classes.tolist(), unknown.tolist(), strict=True))

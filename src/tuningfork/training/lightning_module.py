@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .auxiliary.config import AuxiliaryTarget
 from .auxiliary.loss import AuxiliaryLoss
 from .losses import candidate_cost, squared_cost
@@ -80,7 +80,9 @@ class MorphologyModule(lightning.LightningModule):
     ``{"labelled": …, "auxiliary": …}`` and what the second costs is added to `train_loss`.
     """
 
-    def __init__(self, recipe: Recipe, tree: Tree, auxiliary: Sequence[tuple[AuxiliaryTarget, int]] = ()) -> None:
+    def __init__(
+        self, recipe: Recipe, tree: DecisionTree, auxiliary: Sequence[tuple[AuxiliaryTarget, int]] = ()
+    ) -> None:
         super().__init__()
         self.recipe, self.tree = recipe, tree
         self.network = MorphologyNetwork(

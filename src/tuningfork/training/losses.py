@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 
 __all__ = ["candidate_cost", "count_cost", "distribution_cost", "squared_cost", "threshold_cost"]
 
@@ -37,7 +37,7 @@ def distribution_cost(logits: Tensor, shares: Tensor) -> Tensor:
     return -(shares * (logits.log_softmax(-1) - shares.clamp(min=1e-12).log())).sum(-1)
 
 
-def count_cost(logits: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+def count_cost(logits: Tensor, counts: Tensor, tree: DecisionTree) -> Tensor:
     """Multinomial −log-likelihood of a galaxy's votes, a vote of the first question, less its least.
 
     Each question's counts are a multinomial draw from the softmax of its answers' logits (Walmsley et al.

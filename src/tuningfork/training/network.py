@@ -10,13 +10,13 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from . import architectures as architectures  # registers the networks that timm lacks
 
 __all__ = ["MorphologyNetwork", "cumulative_from_logits"]
 
 
-def cumulative_from_logits(logits: Tensor, tree: Tree) -> Tensor:
+def cumulative_from_logits(logits: Tensor, tree: DecisionTree) -> Tensor:
     """The tree layer for training: (N, A) logits → (N, A) cumulative fractions whose sums are exact.
 
     The same function as `votes.conditional_from_logits` followed by
@@ -56,7 +56,7 @@ class MorphologyNetwork(nn.Module):
     def __init__(
         self,
         name: str,
-        tree: Tree,
+        tree: DecisionTree,
         *,
         task: str = "both",
         hidden: int = 0,

@@ -22,7 +22,7 @@ from ..model.predictions import concatenated
 from ..pipeline.predict import predict_batches
 from ..tables import Column, arrow_schema, table_writer, ucd
 from ..votes import fractions as votes
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .join import TrainingSet
 
 __all__ = ["Curves", "peak_memory_mb", "write_predictions", "write_result", "write_truth"]
@@ -78,7 +78,7 @@ def _judged(data: TrainingSet) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(data.parts, JUDGED))
 
 
-def write_truth(path: Path, data: TrainingSet, tree: Tree) -> None:
+def write_truth(path: Path, data: TrainingSet, tree: DecisionTree) -> None:
     """Parquet of the validation and test parts: id, path, part, the known cumulative fractions, the class.
 
     The class is its number, or `votes.Status`'s -1 (fits none) or -2 (undecided).

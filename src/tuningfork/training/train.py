@@ -28,7 +28,7 @@ from ..model.bundle import Bundle, Network, Outputs, write_bundle
 from ..model.model import Model
 from ..tables import RowError
 from ..votes.class_labels import OWN, read_tree, write_folder_labels
-from ..votes.tree import Tree
+from ..votes.tree import DecisionTree
 from .auxiliary.config import load_sources
 from .auxiliary.dataset import read_auxiliary
 from .callbacks import WholeCheckpoints, callbacks_of, interrupt_between_batches
@@ -296,7 +296,9 @@ def _check_shares(recipe: Recipe, galaxies: dict[str, int], processes: int) -> N
             raise TrainError(f"the {part} part has fewer galaxies than there are processes; use fewer")
 
 
-def _galaxies(data: TrainingSet, tree: Tree, part: str, preprocess: Preprocess, recipe: Recipe) -> GalaxyDataset:
+def _galaxies(
+    data: TrainingSet, tree: DecisionTree, part: str, preprocess: Preprocess, recipe: Recipe
+) -> GalaxyDataset:
     rows = data.rows(part)
     return GalaxyDataset(
         [data.paths[row] for row in rows],
@@ -312,7 +314,7 @@ def _galaxies(data: TrainingSet, tree: Tree, part: str, preprocess: Preprocess, 
 def _export(
     module: MorphologyModule,
     data: TrainingSet,
-    tree: Tree,
+    tree: DecisionTree,
     preprocess: Preprocess,
     recipe: Recipe,
     counts: dict[str, Any],
@@ -338,7 +340,7 @@ def _export(
         tree=tree,
         networks=(Network(half, preprocess, recipe.network),),
         outputs=outputs,
-        views=recipe.views,
+        n_views=recipe.views,
         training={
             **{key: value for key, value in about.items() if key.endswith("_sha256")},
             "counts": counts,

@@ -15,7 +15,7 @@ import pyarrow as pa
 from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
-from .tree import Answer, ClassRule, Question, Tree, load_tree
+from .tree import Answer, ClassRule, DecisionTree, Question, load_tree
 
 __all__ = ["LABEL", "OWN", "class_tree", "read_tree", "with_votes", "write_folder_labels"]
 
@@ -28,13 +28,13 @@ ID_COLUMNS = ("id", "ID", "GalaxyID", "GalaxyId", "objid")
 MAX_CLASSES = 100
 
 
-def class_tree(classes: Sequence[str]) -> Tree:
+def class_tree(classes: Sequence[str]) -> DecisionTree:
     """One question whose answers are `classes`, in this order; each is also a class, won by most of the votes.
 
     Raises SchemaError if two classes differ only in signs that no column's name can have.
     """
     keys = [re.sub(r"\W+", "_", name).strip("_") or "_" for name in classes]
-    return Tree(
+    return DecisionTree(
         name=OWN,
         title="classes of the label table",
         reference="",
@@ -50,7 +50,7 @@ def class_tree(classes: Sequence[str]) -> Tree:
     )
 
 
-def read_tree(labels: str | os.PathLike[str], name: str | Path, *, learning: bool = False) -> Tree:
+def read_tree(labels: str | os.PathLike[str], name: str | Path, *, learning: bool = False) -> DecisionTree:
     """The tree `name`; or, where a label table has none of its columns but one `label`, that of its classes.
 
     A tree of classes that is named stays: a further table need not have galaxies of all of them. Classes are
@@ -95,7 +95,7 @@ def read_tree(labels: str | os.PathLike[str], name: str | Path, *, learning: boo
     return class_tree(sorted(found, key=int if all(re.fullmatch(r"[+-]?\d{1,18}", t) for t in found) else None))
 
 
-def with_votes(table: pa.Table, tree: Tree) -> pa.Table:
+def with_votes(table: pa.Table, tree: DecisionTree) -> pa.Table:
     """A table of `label` with the columns of a tree of classes, 1 or 0, in its place; any other as it is.
 
     A row without a label, with one that is no class of the tree, or of a galaxy that has another label too
@@ -154,7 +154,7 @@ def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os
     write_text(path, text.getvalue())
 
 
-def _is_own(tree: Tree) -> bool:
+def _is_own(tree: DecisionTree) -> bool:
     return len(tree.questions) == 1 and tree.questions[0].key == LABEL
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .tree import Tree
+from .tree import DecisionTree
 
 __all__ = ["FlowRow", "flow_rows"]
 
@@ -20,7 +20,7 @@ class FlowRow:
     answer: str | None = None
 
 
-def flow_rows(tree: Tree) -> list[FlowRow]:
+def flow_rows(tree: DecisionTree) -> list[FlowRow]:
     """Each question stands once, below the answer whose fraction its answers sum to."""
 
     def below(parent: str | None, depth: int) -> Iterator[FlowRow]:

@@ -1,6 +1,6 @@
 """What vote tables mean: cumulative, conditional, counts; the tree's sums; clean-sample rules.
 
-Arrays of votes have shape (N, A): N galaxies, A answers in the order of `Tree.columns`, float64.
+Arrays of votes have shape (N, A): N galaxies, A answers in the order of `DecisionTree.columns`, float64.
 NaN means *unknown* in a label table, and *never asked* in conditional fractions.
 """
 
@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .tree import Tree
+from .tree import DecisionTree
 
 __all__ = [
     "BrokenSum",
@@ -49,14 +49,14 @@ class Status(IntEnum):
         return self.name.lower()
 
 
-def _votes(values: ArrayLike, tree: Tree) -> Floats:
+def _votes(values: ArrayLike, tree: DecisionTree) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 0 or array.shape[-1] != len(tree.columns):
         raise ValueError(f"votes of {tree.name} have {len(tree.columns)} answers on the last axis, not {array.shape}")
     return array
 
 
-def conditional_from_cumulative(cumulative: ArrayLike, tree: Tree) -> Floats:
+def conditional_from_cumulative(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
     """Fraction of those who were *asked* that gave each answer.
 
     Parameters
@@ -81,7 +81,7 @@ def conditional_from_cumulative(cumulative: ArrayLike, tree: Tree) -> Floats:
     return out
 
 
-def cumulative_from_conditional(conditional: ArrayLike, tree: Tree) -> Floats:
+def cumulative_from_conditional(conditional: ArrayLike, tree: DecisionTree) -> Floats:
     """Products of the fractions down the tree; the inverse of `conditional_from_cumulative`.
 
     Parameters
@@ -105,7 +105,7 @@ def cumulative_from_conditional(conditional: ArrayLike, tree: Tree) -> Floats:
     return out
 
 
-def conditional_from_counts(counts: ArrayLike, tree: Tree) -> Floats:
+def conditional_from_counts(counts: ArrayLike, tree: DecisionTree) -> Floats:
     """Each answer's share of its question's votes; NaN where nobody was asked. Shapes (*, A)."""
     counts = _votes(counts, tree)
     out = np.empty_like(counts)
@@ -116,7 +116,7 @@ def conditional_from_counts(counts: ArrayLike, tree: Tree) -> Floats:
     return out
 
 
-def conditional_from_logits(logits: ArrayLike, tree: Tree) -> Floats:
+def conditional_from_logits(logits: ArrayLike, tree: DecisionTree) -> Floats:
     """The tree layer: a softmax within each question, so that every sum of the tree holds exactly.
 
     Parameters
@@ -136,7 +136,7 @@ def conditional_from_logits(logits: ArrayLike, tree: Tree) -> Floats:
     return out
 
 
-def cumulative_from_logits(logits: ArrayLike, tree: Tree, kind: str = "tree") -> Floats:
+def cumulative_from_logits(logits: ArrayLike, tree: DecisionTree, kind: str = "tree") -> Floats:
     """What a network's numbers say of the votes.
 
     Parameters
@@ -156,7 +156,7 @@ def cumulative_from_logits(logits: ArrayLike, tree: Tree, kind: str = "tree") ->
     return 0.5 * (1 + np.tanh(0.5 * _votes(logits, tree)))
 
 
-def shares(cumulative: ArrayLike, tree: Tree) -> Floats:
+def shares(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
     """Each answer's share of its question, also of fractions (*, A) that break the tree's sums.
 
     Where the sums hold this is `conditional_from_cumulative`; where a network's outputs break them, the
@@ -172,7 +172,7 @@ def shares(cumulative: ArrayLike, tree: Tree) -> Floats:
     return out
 
 
-def cumulative_from(values: ArrayLike, tree: Tree) -> Floats:
+def cumulative_from(values: ArrayLike, tree: DecisionTree) -> Floats:
     """A label table's numbers, of the kind that `tree.values` names, as cumulative fractions (*, A)."""
     if tree.values == "cumulative":
         return _votes(values, tree)
@@ -181,7 +181,7 @@ def cumulative_from(values: ArrayLike, tree: Tree) -> Floats:
     return cumulative_from_conditional(values, tree)
 
 
-def sum_violations(cumulative: ArrayLike, tree: Tree) -> Floats:
+def sum_violations(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
     """For each question, the sum of its answers minus the fraction that reached it.
 
     Returns
@@ -207,7 +207,7 @@ class BrokenSum:
     off_by: float
 
 
-def broken_sums(cumulative: ArrayLike, tree: Tree, tolerance: float = SUM_TOLERANCE) -> list[BrokenSum]:
+def broken_sums(cumulative: ArrayLike, tree: DecisionTree, tolerance: float = SUM_TOLERANCE) -> list[BrokenSum]:
     """The sums of a label table (N, A) that are off by more than `tolerance`, in row order."""
     off = sum_violations(cumulative, tree)
     with np.errstate(invalid="ignore"):
@@ -218,7 +218,7 @@ def broken_sums(cumulative: ArrayLike, tree: Tree, tolerance: float = SUM_TOLERA
     ]
 
 
-def class_fits(cumulative: ArrayLike, tree: Tree) -> NDArray[np.int8]:
+def class_fits(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
     """Whether each galaxy fits each clean-sample rule.
 
     Parameters
@@ -250,7 +250,7 @@ def class_fits(cumulative: ArrayLike, tree: Tree) -> NDArray[np.int8]:
     return out
 
 
-def classify(cumulative: ArrayLike, tree: Tree) -> NDArray[np.int8]:
+def classify(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
     """The class of each galaxy by the tree's clean-sample rules; the first rule that fits wins.
 
     Returns

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..tables import CatalogError, RowError, read_table
 from .class_labels import with_votes
-from .tree import Tree
+from .tree import DecisionTree
 
 __all__ = ["VoteTable", "read_votes", "votes_from_table"]
 
@@ -39,7 +39,7 @@ class VoteTable:
     rows: tuple[int, ...] = ()
 
 
-def read_votes(path: str | os.PathLike[str], tree: Tree) -> VoteTable:
+def read_votes(path: str | os.PathLike[str], tree: DecisionTree) -> VoteTable:
     """A campaign's label table: an ID column and all of `tree.columns`, blank cells unknown.
 
     A row with a number outside its range, a cell that is no number, or an ID that came before is left
@@ -54,7 +54,7 @@ def read_votes(path: str | os.PathLike[str], tree: Tree) -> VoteTable:
     return votes_from_table(read_table(path, text=True), tree, path)
 
 
-def votes_from_table(table: pa.Table, tree: Tree, path: str | os.PathLike[str]) -> VoteTable:
+def votes_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str]) -> VoteTable:
     """`read_votes` on a table that is already in memory; `path` is named in errors."""
     table = with_votes(table, tree)
     names = table.column_names

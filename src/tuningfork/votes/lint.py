@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..tables import Column, RowError, arrow_schema, ucd
 from . import fractions as votes
 from .label_table import VoteTable, read_votes
-from .tree import Tree
+from .tree import DecisionTree
 
 __all__ = ["ClassCounts", "Lint", "class_counts", "lint"]
 
@@ -46,7 +46,7 @@ class Lint:
         }
 
 
-def lint(path: str | os.PathLike[str], tree: Tree, tolerance: float = votes.SUM_TOLERANCE) -> Lint:
+def lint(path: str | os.PathLike[str], tree: DecisionTree, tolerance: float = votes.SUM_TOLERANCE) -> Lint:
     """Read a label table and judge it. Raises CatalogError if it cannot be read as one."""
     table = read_votes(path, tree)
     cumulative = votes.cumulative_from(table.values, tree)
@@ -65,7 +65,7 @@ def lint(path: str | os.PathLike[str], tree: Tree, tolerance: float = votes.SUM_
 class ClassCounts:
     """The class of every galaxy of a label table by the tree's rules: `classes` (N,) as `votes.classify` gives."""
 
-    tree: Tree
+    tree: DecisionTree
     ids: tuple[str, ...]
     classes: NDArray[np.int8]
     errors: tuple[RowError, ...]
@@ -93,7 +93,7 @@ class ClassCounts:
         return pa.table([pa.array(list(self.ids)), numbers, pa.array(words)], schema=schema)
 
 
-def class_counts(path: str | os.PathLike[str], tree: Tree) -> ClassCounts:
+def class_counts(path: str | os.PathLike[str], tree: DecisionTree) -> ClassCounts:
     """Classes of a label table. Raises CatalogError if it cannot be read as one."""
     table = read_votes(path, tree)
     return ClassCounts(tree, table.ids, votes.classify(votes.cumulative_from(table.values, tree), tree), table.errors)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .tree import Question, Tree
+from .tree import DecisionTree, Question
 
 __all__ = ["next_question", "way"]
 
 
-def next_question(tree: Tree, given: Mapping[str, str]) -> Question | None:
+def next_question(tree: DecisionTree, given: Mapping[str, str]) -> Question | None:
     """The question to ask whoever gave these answers (question's key → answer's key), or None at the end."""
     return next((question for question in way(tree, given) if question.key not in given), None)
 
 
-def way(tree: Tree, given: Mapping[str, str]) -> Iterator[Question]:
+def way(tree: DecisionTree, given: Mapping[str, str]) -> Iterator[Question]:
     """The questions on the way of these answers, in the order asked, up to the first without an answer of each branch.
 
     The way begins with the first question and follows `Answer.next`. A question that no answer leads to is a

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._utils.errors import TuningforkError
 
-__all__ = ["Answer", "ClassRule", "Question", "SchemaError", "Tree", "builtin_trees", "load_tree"]
+__all__ = ["Answer", "ClassRule", "DecisionTree", "Question", "SchemaError", "builtin_trees", "load_tree"]
 
 #: What the columns of a campaign's label table hold.
 VALUES = ("cumulative", "conditional", "counts")
@@ -59,7 +59,7 @@ class ClassRule:
 
 
 @dataclass(frozen=True)
-class Tree:
+class DecisionTree:
     """A campaign's decision tree. Answer axes everywhere follow `columns`, in this order.
 
     Raises
@@ -157,7 +157,7 @@ class Tree:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Tree:
+    def from_dict(cls, data: Mapping[str, Any]) -> DecisionTree:
         """A tree from its plain form. Raises SchemaError, naming the entry."""
         try:
             return cls(
@@ -181,7 +181,7 @@ def builtin_trees() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
-def load_tree(name_or_path: str | Path = "gz2") -> Tree:
+def load_tree(name_or_path: str | Path = "gz2") -> DecisionTree:
     """A tree that comes with the package, by name, one from a TOML file, or that of a model's folder.
 
     Raises
@@ -209,16 +209,16 @@ def load_tree(name_or_path: str | Path = "gz2") -> Tree:
         if path.name == _MODEL:
             return _tree_of_model(raw, path)
     try:
-        return Tree.from_dict(tomllib.loads(raw.decode("utf-8")))
+        return DecisionTree.from_dict(tomllib.loads(raw.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SchemaError(f"{text}: not valid TOML: {error}") from None
     except SchemaError as error:
         raise SchemaError(f"{text}: {error}") from None
 
 
-def _tree_of_model(raw: bytes, path: Path) -> Tree:
+def _tree_of_model(raw: bytes, path: Path) -> DecisionTree:
     try:
-        return Tree.from_dict(json.loads(raw)["tree"])
+        return DecisionTree.from_dict(json.loads(raw)["tree"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SchemaError(f"{path}: holds no tree: {error}; copy the model again") from None
 
@@ -248,7 +248,7 @@ def _rule(entry: Mapping[str, Any]) -> ClassRule:
     return ClassRule(_text(entry, "key"), _text(entry, "name"), thresholds("all_of"), thresholds("any_of"))
 
 
-def _check(tree: Tree) -> None:
+def _check(tree: DecisionTree) -> None:
     if tree.values not in VALUES:
         raise SchemaError(f"tree {tree.name}: values must be one of {', '.join(VALUES)}, not {tree.values!r}")
     if not 0 < len(tree.answers) <= MAX_ANSWERS:
@@ -284,7 +284,7 @@ def _check(tree: Tree) -> None:
     _check_flow(tree)
 
 
-def _check_flow(tree: Tree) -> None:
+def _check_flow(tree: DecisionTree) -> None:
     """Walk the questions in the order asked; a circle would ask a volunteer for ever."""
     state: dict[str, int] = {}
 

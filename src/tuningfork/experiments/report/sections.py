@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...display.html import Markup, integer, interval, number, paragraph, section, table, text
-from ...votes.tree import Tree
+from ...votes.tree import DecisionTree
 
 __all__ = ["about", "data", "errata_table", "networks", "per_class", "runs_list"]
 
@@ -33,7 +33,7 @@ def about(numbers: Numbers) -> list[Markup]:
     return parts
 
 
-def data(numbers: Numbers, tree: Tree) -> Section:
+def data(numbers: Numbers, tree: DecisionTree) -> Section:
     """Counts of the split, lint of the label table, sources of error."""
     runs, parts = [run for run in numbers["runs"] if run.get("counts")], []
     rows, seen = [], set()
@@ -178,7 +178,7 @@ def errata_table(numbers: Numbers) -> Section:
     )  # fmt: skip
 
 
-def per_class(numbers: Numbers, tree: Tree) -> Section:
+def per_class(numbers: Numbers, tree: DecisionTree) -> Section:
     """Precision, recall, F1 of each class beside those that the paper's confusion matrix gives."""
     scores, title = numbers["classes"], "Class by class"
     if not scores:

@@ -217,12 +217,8 @@ class Network:
         batch = inference.batch_size or BATCH
         together = max(batch, TOGETHER)
         # The very batches of the local engine, so that the rows are the same to the last bit.
-        told = [
-            self._model.finish(
-                reads[at : at + together], inference.n_views, batch=batch, embeddings=inference.embeddings
-            )
-            for at in range(0, len(reads), together)
-        ]
+        options = replace(inference, batch_size=batch)
+        told = [self._model.predict_loaded(reads[at : at + together], options) for at in range(0, len(reads), together)]
         return _row(number, index, pickle.dumps(told, protocol=5))
 
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ...votes.tree import Tree
+from ...votes.tree import DecisionTree
 from ..join import TrainError
 
 __all__ = ["KINDS", "LabelSource", "SourceError", "AuxiliaryTarget", "load_sources"]
@@ -112,7 +112,7 @@ class LabelSource:
     tells: tuple[AuxiliaryTarget, ...]
 
 
-def load_sources(path: str | Path, tree: Tree, teacher: str | Path | None = None) -> tuple[LabelSource, ...]:
+def load_sources(path: str | Path, tree: DecisionTree, teacher: str | Path | None = None) -> tuple[LabelSource, ...]:
     """Read a TOML file of ``[[source]]`` tables; its paths are relative to the file. Raises SourceError.
 
     `teacher`, a model's name or folder, teaches instead of those that the file names.
@@ -153,7 +153,7 @@ def load_sources(path: str | Path, tree: Tree, teacher: str | Path | None = None
     )
 
 
-def _source(table: Any, number: int, folder: Path, tree: Tree) -> LabelSource:
+def _source(table: Any, number: int, folder: Path, tree: DecisionTree) -> LabelSource:
     read = _Reader(table, f"source {number}")
     name = read.text("name")
     read.where = f"source {name!r}"
@@ -181,7 +181,7 @@ def _source(table: Any, number: int, folder: Path, tree: Tree) -> LabelSource:
     return source
 
 
-def _tell(table: Any, where: str, folder: Path, tree: Tree) -> AuxiliaryTarget:
+def _tell(table: Any, where: str, folder: Path, tree: DecisionTree) -> AuxiliaryTarget:
     read = _Reader(table, where)
     kind = read.text("kind")
     if kind not in KINDS:

@@ -19,7 +19,7 @@ from ...images.preprocess import Preprocess
 from ...images.read import read_image
 from ...model.bundle import open_bundle
 from ...tables import CatalogError, RowError, read_table
-from ...votes.tree import Tree
+from ...votes.tree import DecisionTree
 from ..dataset import GalaxyDataset, Targets
 from ..image_cache import content_key, frame_side, pack, remembered
 from ..join import TrainingSet, by_stem
@@ -90,7 +90,7 @@ class AuxiliaryDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 def read_auxiliary(
     sources: Sequence[LabelSource],
     data: TrainingSet,
-    tree: Tree,
+    tree: DecisionTree,
     recipe: Recipe,
     cache: Path | None,
     say: Callable[[str], None] = lambda line: None,
@@ -137,7 +137,12 @@ class _One:
 
 
 def _read_source(
-    source: LabelSource, data: TrainingSet, tree: Tree, recipe: Recipe, cache: Path | None, say: Callable[[str], None]
+    source: LabelSource,
+    data: TrainingSet,
+    tree: DecisionTree,
+    recipe: Recipe,
+    cache: Path | None,
+    say: Callable[[str], None],
 ) -> _One:
     where = f"source {source.name!r}"
     try:
@@ -218,7 +223,7 @@ def _plain(tell: AuxiliaryTarget) -> dict[str, Any]:
     return {**plain, **({"model_sha256": open_bundle(tell.model).sha256} if tell.model else {})}
 
 
-def _rows(source: LabelSource, table: Any, tree: Tree, errors: list[RowError]) -> dict[str, int]:
+def _rows(source: LabelSource, table: Any, tree: DecisionTree, errors: list[RowError]) -> dict[str, int]:
     """ID → row of the source's table. Of rows that contradict each other by having one ID, none is used."""
     if table is None:
         return {}

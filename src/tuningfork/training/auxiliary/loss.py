@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...votes.tree import Tree
+from ...votes.tree import DecisionTree
 from ..losses import candidate_cost, count_cost, distribution_cost, squared_cost, threshold_cost
 from .config import AuxiliaryTarget
 
 __all__ = ["AuxiliaryLoss", "width"]
 
 
-def width(tell: AuxiliaryTarget, tree: Tree, labels: int) -> int:
+def width(tell: AuxiliaryTarget, tree: DecisionTree, labels: int) -> int:
     """How many numbers say what is told of one galaxy; `labels` is how many a scheme of its own has."""
     answers, classes = len(tree.columns), len(tree.classes)
     return {
@@ -42,7 +42,12 @@ class AuxiliaryLoss(nn.Module):
     """
 
     def __init__(
-        self, tells: Sequence[AuxiliaryTarget], labels: Sequence[int], tree: Tree, features: int, class_weight: float
+        self,
+        tells: Sequence[AuxiliaryTarget],
+        labels: Sequence[int],
+        tree: DecisionTree,
+        features: int,
+        class_weight: float,
     ) -> None:
         super().__init__()
         self.tells, self.tree, self.class_weight = tuple(tells), tree, class_weight

@@ -17,7 +17,7 @@ from ...model.model import Model
 from ...tables import RowError
 from ...votes import fractions as votes
 from ...votes.label_table import votes_from_table
-from ...votes.tree import Tree
+from ...votes.tree import DecisionTree
 from ..image_cache import remembered
 from .config import MAX_LABELS, AuxiliaryTarget, LabelSource, SourceError, matching
 
@@ -46,7 +46,7 @@ def told_of(
     rows: Sequence[int],
     paths: Sequence[Path],
     key: str,
-    tree: Tree,
+    tree: DecisionTree,
     cache: Path | None,
     errors: list[RowError],
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
@@ -95,7 +95,12 @@ def _labels_of(tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Seq
 
 
 def _left_open(
-    tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Sequence[int], tree: Tree, errors: list[RowError]
+    tell: AuxiliaryTarget,
+    source: LabelSource,
+    table: Any,
+    rows: Sequence[int],
+    tree: DecisionTree,
+    errors: list[RowError],
 ) -> NDArray[np.float32]:
     """(N, C + A): classes that a label leaves open, and the least votes that all of their rules ask for."""
     keys = [rule.key for rule in tree.classes]
@@ -136,7 +141,7 @@ def _own_labels(
 
 
 def _counts(
-    tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Sequence[int], tree: Tree
+    tell: AuxiliaryTarget, source: LabelSource, table: Any, rows: Sequence[int], tree: DecisionTree
 ) -> NDArray[np.float32]:
     """(N, A) votes for each answer: the conditional fraction of those whom the question reached."""
     columns = matching(table.column_names, tell.columns)
@@ -163,7 +168,7 @@ def _number(value: Any) -> float:
 
 
 def _taught(
-    tell: AuxiliaryTarget, source: LabelSource, paths: Sequence[Path], key: str, tree: Tree, cache: Path | None
+    tell: AuxiliaryTarget, source: LabelSource, paths: Sequence[Path], key: str, tree: DecisionTree, cache: Path | None
 ) -> NDArray[np.float32]:
     """(N, A + C) what a trained model says of the pictures, cropped as the source's must be."""
     try:
@@ -180,8 +185,8 @@ def _taught(
         raise SourceError(f"source {source.name!r}: teacher {tell.model}: {error}") from None
 
     def tell_all() -> NDArray[np.float32]:
-        batches = (model.rows(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH))
+        batches = (model.predict(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH))
         return np.concatenate([np.concatenate([said.cumulative, said.class_probability], 1) for said in batches])
 
     about = [network.sha256 for network in networks] + [network.preprocess.to_dict() for network in networks]
-    return remembered(cache, ["taught", key, model.views, *about], tell_all).astype(np.float32)
+    return remembered(cache, ["taught", key, model.n_views, *about], tell_all).astype(np.float32)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ...images.preprocess import Preprocess
 from ...model.bundle import Outputs, builtin_models, open_bundle
-from ...votes.tree import Tree
+from ...votes.tree import DecisionTree
 from ..join import TrainError
 from ..network import MorphologyNetwork
 from ..recipe import Recipe
@@ -116,7 +116,7 @@ def begin(
     init: str | Path | None,
     pictures: Iterable[tuple[torch.Tensor, ...]],
     say: Callable[[str], None],
-    tree: Tree | None = None,
+    tree: DecisionTree | None = None,
 ) -> str:
     """Put first weights into a new network; its head stays random, except a model's of the same `tree`.
 
@@ -176,7 +176,7 @@ def _from_model(
     init: str,
     pictures: Iterable[tuple[torch.Tensor, ...]],
     say: Callable[[str], None],
-    tree: Tree | None,
+    tree: DecisionTree | None,
 ) -> str:
     bundle = open_bundle(init)
     try:

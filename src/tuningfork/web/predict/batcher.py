@@ -11,6 +11,7 @@ import numpy as np
 
 from ...model.image_reader import Read
 from ...model.model import Model
+from ...model.options import InferenceOptions
 from ...model.predictions import Predictions, concatenated
 
 __all__ = ["Batcher"]
@@ -79,7 +80,9 @@ class Batcher:
             jobs = [job for job in jobs if not job[1].done()]
             reads = [read for job in jobs for read in job[0]]
             try:
-                told = await loop.run_in_executor(self._thread, partial(self.model.finish, reads, batch=self.batch))
+                told = await loop.run_in_executor(
+                    self._thread, partial(self.model.predict_loaded, reads, InferenceOptions(batch_size=self.batch))
+                )
             except Exception as error:
                 for _, future in jobs:
                     if not future.done():

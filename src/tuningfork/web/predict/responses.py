@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from ...model.predictions import Prediction
 from ...votes import fractions as votes
-from ...votes.tree import Tree
+from ...votes.tree import DecisionTree
 
 __all__ = ["About", "Galaxy", "Look", "ModelCard", "Neighbour", "Neighbours", "Problem", "Results", "galaxy_of"]
 
@@ -191,7 +191,7 @@ def _questions(prediction: Prediction) -> list[Question]:
     return sorted(out, key=lambda question: question.step or math.inf)
 
 
-def _asked(cumulative: NDArray[np.float64], tree: Tree) -> list[float]:
+def _asked(cumulative: NDArray[np.float64], tree: DecisionTree) -> list[float]:
     return [1.0 if parent is None else float(cumulative[parent]) for parent in tree.parents]
 
 

@@ -83,7 +83,7 @@ def api(service: Service, source_name: str) -> APIRouter:
             tree=bundle.tree.title,
             classes=[rule.name for rule in bundle.tree.classes],
             networks=len(bundle.networks),
-            views=bundle.views,
+            views=bundle.n_views,
             calibrated=bundle.calibration is not None,
             rmse=test_rmse(bundle),
             sha256=bundle.sha256,

@@ -20,6 +20,7 @@ from ...images.read import read_image
 from ...model.image_reader import Read
 from ...model.model import Model
 from ...model.occlusion import Occlusion, occlusion_map, overlay
+from ...model.options import InferenceOptions
 from ...surveys.cutout import SkySource
 from ...tables import Column, arrow_schema
 from ...votes import fractions as votes
@@ -83,7 +84,7 @@ class Service:
 
     def __init__(self, model: Model, limits: Limits, source: SkySource | None, index: Index | None) -> None:
         if index is not None:
-            index.embedder.check(model.embedder(index.embedder.views), f"model {model.bundle.name}")
+            index.embedder.check(model.embedder(index.embedder.n_views), f"model {model.bundle.name}")
         self.model = model
         self.limits = limits
         self.source = source
@@ -206,7 +207,7 @@ class Service:
 
         def told(pictures: Iterable[Picture]) -> Any:
             # One view: the others would turn the map.
-            return model.votes([model.inputs(each) for each in pictures], 1, batch=32)
+            return model.run([model.inputs(each) for each in pictures], InferenceOptions(1, 32))
 
         whole = told([picture])
         if about and about not in tree.fraction_names:
@@ -224,8 +225,8 @@ class Service:
     def _similar(self, content: bytes, k: int) -> Neighbours:
         assert self.index is not None
         inputs = self.model.inputs(self._picture(content)[0])
-        views = self.index.embedder.views
-        seen = self.model.votes([inputs], views, features=True).features
+        views = self.index.embedder.n_views
+        seen = self.model.run([inputs], InferenceOptions(views, embeddings=True)).features
         near = self.index.near(seen, k, embedder=self.model.embedder(views))[0]
         return Neighbours(
             neighbours=[Neighbour(id=each.id, distance=each.distance, picture=_thumbnail(each.path)) for each in near]

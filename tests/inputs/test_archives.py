@@ -85,7 +85,7 @@ def test_a_tar_gives_back_its_pictures(tmp_path, members, form, chance):
 
 
 def tar_id(name):
-    key = name.rpartition("/")[2].partition(".")[0]
+    key = name.rpartition("/")[2].rpartition(".")[0]
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -165,9 +165,9 @@ def test_what_the_command_tar_writes_is_read(tmp_path):
             assert len(read["holes"]) == 59 * 2**16 + 1
 
 
-def test_ids_of_shards_end_at_the_first_dot_and_those_of_zips_at_the_last(tmp_path):
+def test_ids_are_names_without_the_extension_in_any_archive(tmp_path):
     members = [("d/0001.image.jpg", b"1"), ("d/0001.json", b"{}")]
-    assert [e.id for e in find_items([write_tar(tmp_path / "t.tar", members)])] == ["0001"]
+    assert [e.id for e in find_items([write_tar(tmp_path / "t.tar", members)])] == ["0001.image"]
     (item,) = find_items([write_zip(tmp_path / "t.zip", members)])
     assert (item.id, item.path) == ("0001.image", f"{tmp_path / 't.zip'}/d/0001.image.jpg")
 

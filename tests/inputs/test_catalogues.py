@@ -108,7 +108,7 @@ def test_columns_are_named_or_listed(tmp_path, pictures):
     (item,) = find_items([file], Columns(id="OBJID", path="file"))
     assert (item.id, opened([item])) == ("2", [b"b"])
     none = write_csv(tmp_path / "none.csv", ["x", "y"], [[1, 2]])
-    with pytest.raises(InputError, match=r"no column of pictures.*--path-column.*It has the columns x, y"):
+    with pytest.raises(InputError, match=r"no column of images.*--path-column.*It has the columns x, y"):
         list(find_items([none]))
 
 
@@ -214,12 +214,14 @@ def test_any_text_can_stand_for_an_id_and_a_path(tmp_path, body):
         assert "u:p" not in item.path + item.error
 
 
-def test_a_position_that_is_none_is_left_blank_and_the_row_stays(tmp_path, pictures):
+def test_a_position_that_cannot_be_read_is_the_error_of_its_row(tmp_path, pictures):
     body = [
         ("0", "90"),
         ("360", "-90"),
         ("-1", "0"),
-        ("361", "0"),
+        ("10:00:24", "-00 30 00"),
+        ("", "nan"),
+        ("-999", "0"),
         ("10", "90.1"),
         ("x", "1"),
         ("", "1"),
@@ -228,9 +230,11 @@ def test_a_position_that_is_none_is_left_blank_and_the_row_stays(tmp_path, pictu
     ]
     file = write_csv(tmp_path / "t.csv", ["path", "ra", "dec"], [["cutouts/a.jpg", *cells] for cells in body])
     found = list(find_items([file]))
-    assert opened(found) == [b"a"] * len(body)
-    assert [(item.right_ascension, item.declination) for item in found[:2]] == [(0, 90), (0, -90)]
-    assert all(math.isnan(item.right_ascension) and math.isnan(item.declination) for item in found[2:])
+    assert opened(found[:5]) == [b"a"] * 5
+    positions = [(item.right_ascension, item.declination) for item in found]
+    assert positions[:4] == [(0, 90), (0, -90), (359, 0), (150.1, -0.5)]
+    assert all(math.isnan(number) for pair in positions[4:] for number in pair)
+    assert all("column 'ra'" in problem or "column 'dec'" in problem for problem in opened(found[5:]))
 
 
 def test_decimal_ids_that_have_lost_digits_are_refused(tmp_path, pictures):

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tuningfork._utils.errors import InputError
 from tuningfork.inputs import Columns
 from tuningfork.tables import Column, about, arrow_schema, read_table, table_writer, ucd
-from tuningfork.tables.crossmatch import ENOUGH, Catalogue, Matched, MatchError, match, radius_of
+from tuningfork.tables.angles import ENOUGH
+from tuningfork.tables.crossmatch import Catalogue, Matched, MatchError, match, radius_of
 
 pytest.importorskip("astropy")
 
@@ -201,28 +202,28 @@ def test_positions_are_found_by_name_or_named() -> None:
 
 
 def test_a_row_without_a_position_stays_and_is_told() -> None:
-    a = [(10.0, 0.0), (None, 0.0), (math.nan, 1.0), (361.0, 0.0), (20.0, -91.0), (30.0, None)]
-    found = matched(a, [(10.0, 0.0), (361.0, 0.0), (None, None)], 3000)
+    a = [(10.0, 0.0), (None, 0.0), (math.nan, 1.0), (-999.0, 0.0), (20.0, -91.0), (30.0, None)]
+    found = matched(a, [(10.0, 0.0), (721.0, 0.0), (None, None)], 3000)
     assert len(found.table) == len(a)
     assert found.pairs == 1
     assert found.failed == 7
     assert [str(error) for error in found.errors] == [
         "A, row 2 (g1), column ra: no position; the row has no partner",
         "A, row 3 (g2), column ra: no position; the row has no partner",
-        "A, row 4 (g3), column ra: 361 is outside of 0…360 degrees; the row has no partner",
+        "A, row 4 (g3), column ra: -999 is outside of 0…360 degrees; the row has no partner",
         "A, row 5 (g4), column dec: -91 is outside of -90…90 degrees; the row has no partner",
         "A, row 6 (g5), column dec: no position; the row has no partner",
-        "B, row 2 (g1), column ra: 361 is outside of 0…360 degrees; the row has no partner",
+        "B, row 2 (g1), column ra: 721 is outside of 0…360 degrees; the row has no partner",
         "B, row 3 (g2), column ra: no position; the row has no partner",
     ]
 
 
-def test_text_is_read_as_degrees_and_sexagesimal_is_told() -> None:
-    texts = pa.table({"ra": ["10.0", "00:40:00", ""], "dec": ["0", "0", "0"]})
+def test_text_is_parsed_and_what_is_no_angle_is_reported() -> None:
+    texts = pa.table({"ra": ["00:40:00", "00:70:00", ""], "dec": ["0", "0", "0"]})
     found = match(Catalogue(texts, "A"), catalogue([(10.0, 0.0)], "B"), 1)
     assert found.pairs == 1
     assert [error.reason for error in found.errors] == [
-        "'00:40:00' is no number of degrees; the row has no partner",
+        "'00:70:00' is no angle: minutes and seconds are below 60; the row has no partner",
         "no position; the row has no partner",
     ]
 
@@ -234,7 +235,18 @@ def test_right_ascensions_in_hours_are_suspected() -> None:
     assert matched(hours[1:], B).warnings == ()
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("deg", 1), ("rad", 180 / math.pi), ("degrees", 1), ("", 1)])
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("deg", 1),
+        ("rad", 180 / math.pi),
+        ("degrees", 1),
+        ("", 1),
+        ("arcmin", 1 / 60),
+        ("h", 15),
+        ("mrad", 0.18 / math.pi),
+    ],
+)
 def test_units_of_positions_are_minded(unit: str, factor: float) -> None:
     fields = arrow_schema([Column("ra", pa.float64(), "", unit), Column("dec", pa.float64(), "", unit)])
     a = pa.table([[10 / factor], [5 / factor]], schema=fields)
@@ -242,8 +254,8 @@ def test_units_of_positions_are_minded(unit: str, factor: float) -> None:
 
 
 def test_a_unit_that_is_no_angle_is_refused() -> None:
-    fields = arrow_schema([Column("ra", pa.float64(), "", "h"), Column("dec", pa.float64(), "", "deg")])
-    with pytest.raises(MatchError, match="A: column 'ra' is in 'h', which is no angle; give degrees"):
+    fields = arrow_schema([Column("ra", pa.float64(), "", "km"), Column("dec", pa.float64(), "", "deg")])
+    with pytest.raises(InputError, match="A: column 'ra': 'km' is no unit of an angle; give degrees"):
         match(Catalogue(pa.table([[1.0], [1.0]], schema=fields), "A"), catalogue(B), 1)
 
 

@@ -47,7 +47,9 @@ def domain(
         from ..model.out_of_domain import DomainError
 
         parts = read_split(split) if split else {}
-        pictures = [path for path in find_images(inside) if not split or parts.get(path.stem) == part]
+        from ..tables.identifiers import file_id
+
+        pictures = [path for path in find_images(inside) if not split or parts.get(file_id(path.name)) == part]
         if not pictures:
             raise DomainError(f"no picture of the part {part!r} inside; are the files named by their galaxy's ID?")
         with progress_bar("measuring") as progress:

@@ -24,6 +24,7 @@ from ..model.predictions import concatenated
 from ..model.temperature import fit_temperature
 from ..pipeline.predict import predict_batches
 from ..tables import RowError
+from ..tables.identifiers import file_id
 from ..votes import fractions as votes
 from ..votes.label_table import VoteTable, read_votes
 from .evaluate import check_part
@@ -107,7 +108,7 @@ def calibrate(
     if not rows:
         what = f" of the {part} part" if split is not None else ""
         raise CalibrationError(f"{labels}: no galaxy{what} has a picture in the images; are the names of one kind?")
-    known_pictures = [p for p in found if split is None or split.get(p.stem) in ("train", part)]
+    known_pictures = [p for p in found if split is None or split.get(file_id(p.name)) in ("train", part)]
     total = len(pictures) + len(known_pictures)
     model = Model(replace(bundle, calibration=None), threads=threads)
     batches = []
@@ -160,7 +161,7 @@ def _matched(
     known: VoteTable, found: Sequence[Path], split: Mapping[str, str] | None, part: str
 ) -> tuple[list[int], list[Path], list[RowError]]:
     """Rows of the labels with their pictures; of a split's part every one without a picture is told."""
-    files = {path.stem: path for path in found}
+    files = {file_id(path.name): path for path in found}
     wanted = [row for row, id_ in enumerate(known.ids) if split is None or split.get(id_) == part]
     rows = [row for row in wanted if known.ids[row] in files]
     errors = [error for error in known.errors if split is None or split.get(error.id) == part]

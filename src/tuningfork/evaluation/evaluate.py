@@ -20,6 +20,7 @@ from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..model.predictions import bound_name
 from ..tables import CatalogError, RowError, read_table
+from ..tables.identifiers import file_id
 from ..votes import fractions as votes
 from ..votes.label_table import VoteTable, read_votes, votes_from_table
 from ..votes.tree import DecisionTree
@@ -357,7 +358,7 @@ def _baselines(
     out = {"mean_of_training_votes": scores(np.tile(mean, (len(here), 1)), here)}
     errors: list[RowError] = []
     if images:
-        files = {path.stem: path for path in find_images(images)}
+        files = {file_id(path.name): path for path in find_images(images)}
 
         def pixels(rows: list[int]) -> tuple[list[int], NDArray[np.float32]]:
             good, found = [], []

@@ -23,6 +23,7 @@ from ..model.bundle import Bundle
 from ..model.out_of_domain import DomainError
 from ..simulation import CONTAMINANTS, contaminated
 from ..tables import RowError
+from ..tables.identifiers import file_id
 from .metrics import auroc, binomial_interval, bootstrap
 
 __all__ = ["Judgement", "judge", "measured"]
@@ -126,7 +127,7 @@ def _measured(
         try:
             picture = read_image(path).rgb
         except ImageError as error:
-            return RowError(str(path), 0, path.stem, "", str(error))
+            return RowError(str(path), 0, file_id(path.name), "", str(error))
         return appearance(preprocess.resized(change(picture) if change else picture))
 
     rows: list[Floats] = []

@@ -21,6 +21,7 @@ from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..images.statistics import STATISTICS, appearance
 from ..tables import RowError
+from ..tables.identifiers import file_id
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
 from ..votes.tree import DecisionTree
@@ -133,7 +134,7 @@ def trust(
         raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
     parts = read_split(split) if split else None
     check_part(parts, part)
-    files = {path.stem: path for path in find_images(images)}
+    files = {file_id(path.name): path for path in find_images(images)}
     places = {id_: row for row, id_ in enumerate(told.ids)}
     errors = [*told.errors, *known.errors]
     rows, looks = [], []

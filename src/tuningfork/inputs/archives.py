@@ -13,6 +13,7 @@ from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
 from ..images.find import EXTENSIONS as PICTURES
 from ..images.image import MAX_FILE_BYTES, ImageError
+from ..tables.identifiers import file_id
 from .byte_source import CHANGED, ByteSource, ReadAhead
 from .item import InputItem
 from .objects import opened
@@ -48,8 +49,8 @@ def archive_items(location: str) -> Iterator[InputItem]:
 
     Hidden members are left out as hidden files are, and archives within archives are not opened. Links, and
     members that are packed in a way that we do not read, are items with an error; so is, at last, an archive
-    that is damaged or cut, whose members before the damage are good. A tar's members are called as WebDataset
-    does, by the last part of their name up to its first dot, a zip's as files are, without the extension.
+    that is damaged or cut, whose members before the damage are good. Members are called as files are, without
+    the extension.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def _tar(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
         if _is_picture(member.name):
             last = posixpath.basename(member.name)
             yield InputItem(
-                text(last.partition(".")[0]),
+                file_id(last),
                 f"{where}/{text(member.name)}",
                 "tar",
                 location,
@@ -99,7 +100,7 @@ def _zip(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
         if _is_picture(member.name):
             last = posixpath.basename(member.name)
             yield InputItem(
-                text(posixpath.splitext(last)[0]),
+                file_id(last),
                 f"{where}/{text(member.name)}",
                 "zip",
                 location,

@@ -17,7 +17,9 @@ from .._utils.errors import InputError
 from .._utils.text import one_line, text
 from .._utils.urls import check_url, is_url, join_url, name_of, public_url
 from ..images.image import MAX_FILE_BYTES, ImageError
-from ..tables.column_roles import Chosen, Columns, choose
+from ..tables.angles import AngleError, Position, is_blank, parse_size
+from ..tables.column_roles import Columns, ImageColumns, image_columns
+from ..tables.identifiers import IdentifierError, exact_id, file_id, integer_limit
 from .byte_source import CHANGED, ByteSource, ReadAhead, SourceUnavailable
 from .files import file_item
 from .item import InputItem
@@ -25,7 +27,7 @@ from .objects import object_item, opened
 from .stores import store_of
 from .table_rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
 
-__all__ = ["EXTENSIONS", "RowReader", "open_rows", "row_id", "table_items"]
+__all__ = ["EXTENSIONS", "RowReader", "id_limit", "open_rows", "row_id", "table_items"]
 
 #: Extension → how its rows are read; FITS is told by content, see `fits`.
 EXTENSIONS = {
@@ -34,8 +36,6 @@ EXTENSIONS = {
     ".csv": "csv",
     **dict.fromkeys((".ecsv", ".vot", ".vo", ".votable", ".xml", ".fits", ".fit", ".fts"), "whole"),
 }
-#: Beyond this not every integer is a decimal number.
-EXACT = 2**53
 #: Bytes of pictures that are decoded together.
 BATCH_BYTES = 8 * 2**20
 
@@ -70,9 +70,8 @@ def open_rows(location: str) -> tuple[Rows, str]:
 def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputItem]:
     """The rows of a catalogue, a file or an address; every row is an item.
 
-    A row without a picture or with a blank name is an item with an error, called by its number (from 1). A
-    position outside of 0…360° or ±90°, or of which one half is missing, is left blank; the row stays. Names may
-    come more than once.
+    A row without a picture, with a blank name, or with a position that cannot be read is an item with an error;
+    without a name it is called by its number (from 1). Names may come more than once. Positions may be blank.
 
     Raises
     ------
@@ -82,12 +81,14 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     """
     where = text(public_url(location))
     table, stamp = open_rows(location)
-    chosen = choose(columns, table.schema, where)
+    chosen = image_columns(columns, table.schema, where)
     make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
     carried = [name for name, _ in columns.carried]
     picture = _told(table.schema, chosen)
-    names = [chosen.id, chosen.right_ascension, chosen.declination, chosen.radius, columns.error, picture]
+    ra, dec = (chosen.positions.ra, chosen.positions.dec) if chosen.positions else (None, None)
+    names = [chosen.id, ra, dec, chosen.radius, columns.error, picture]
     wanted = [*(name for name in names if name is not None), *carried]
+    limit = id_limit(chosen.id, table.schema)
     number = 0
     for number, (values, problem) in enumerate(table.rows(wanted), 1):
         row = f"{where}#row{number}"
@@ -97,25 +98,32 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
         found = iter(values)
         cells = [None if name is None else next(found) for name in names]
         id_, right_ascension, declination, radius, reason, told = cells
-        name = row_id(id_, chosen.id, where, number)
+        name = row_id(id_, chosen.id, where, number, limit)
         if chosen.id is not None and not name:
             yield InputItem(
                 f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one"
             )
             continue
-        position = _position(right_ascension, declination)
-        beside = {"right_ascension": position[0], "declination": position[1], "carried": _carried(found)}
-        problem = str(reason or "")
+        position = _position(chosen, right_ascension, declination)
+        beside = {"right_ascension": position.ra, "declination": position.dec, "carried": _carried(found)}
+        problem = str(reason or "") or position.error
         if chosen.radius is not None:
-            beside["radius"] = _number(radius)
-            if not problem and not 0 < beside["radius"] < math.inf:
-                problem = f"column {chosen.radius!r}: {str(radius)[:40]!r} is no radius above 0, arcsec"
+            try:
+                beside["radius"] = parse_size(radius, chosen.radius_unit)
+            except AngleError as error:
+                problem = problem or f"column {chosen.radius!r}: {error}"
         if not problem and not chosen.is_bytes and not str(told or "").strip():
-            problem = f"no path in column {chosen.picture!r}"
+            problem = f"no path in column {chosen.image!r}"
         if problem:
             yield InputItem(name or f"row {number}", row, "file", "", error=text(problem), **beside)
             continue
         yield replace(make(number, row, name, told), **beside)
+
+
+def _position(chosen: ImageColumns, ra: object, dec: object) -> Position:
+    if chosen.positions is None or (is_blank(ra) and is_blank(dec)):
+        return Position(math.nan, math.nan)
+    return chosen.positions.read(ra, dec)
 
 
 _Make = Callable[[int, str, str, object], InputItem]
@@ -126,21 +134,21 @@ def _carried(values: Iterator[object]) -> str:
     return json.dumps(told, default=str) if told else ""
 
 
-def _told(schema: pa.Schema, chosen: Chosen) -> str | None:
+def _told(schema: pa.Schema, chosen: ImageColumns) -> str | None:
     """The column that the listing reads of the pictures: never the bytes."""
     if not chosen.is_bytes:
-        return chosen.picture
-    kind = schema.field(chosen.picture).type
+        return chosen.image
+    kind = schema.field(chosen.image).type
     has_path = pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
-    return f"{chosen.picture}.path" if has_path and pa.types.is_string(kind.field("path").type) else None
+    return f"{chosen.image}.path" if has_path and pa.types.is_string(kind.field("path").type) else None
 
 
-def _bytes_row(schema: pa.Schema, chosen: Chosen, location: str, where: str, stamp: str) -> _Make:
-    member = chosen.picture
+def _bytes_row(schema: pa.Schema, chosen: ImageColumns, location: str, where: str, stamp: str) -> _Make:
+    member = chosen.image
 
     def make(number: int, row: str, name: str, told: object) -> InputItem:
-        stem = Path(str(told)).stem if told else ""
-        return InputItem(name or text(stem) or str(number), row, "row", location, member, number - 1, -1, stamp)
+        stem = file_id(str(told)) if told else ""
+        return InputItem(name or stem or str(number), row, "row", location, member, number - 1, -1, stamp)
 
     return make
 
@@ -182,32 +190,17 @@ def _reached(path: str, folder: str | Path) -> InputItem:
     return object_item(join_url(folder, path))
 
 
-def row_id(value: object, column: str | None, where: str, number: int) -> str:
-    """A cell as an ID, "" if it is blank; InputError for a decimal number that cannot hold its digits."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float):
-        if abs(value) >= EXACT:
-            raise InputError(
-                f"{where}: row {number}, column {column!r}: the ID {value!r} is a decimal number, which has lost its "
-                "last digits; save the column as integers or as text"
-            )
-        return str(int(value)) if value.is_integer() else str(value)
-    return text(str(value).strip())
+def id_limit(column: str | None, schema: pa.Schema) -> int:
+    """The greatest integer that the column of IDs holds exactly."""
+    return integer_limit(schema.field(column).type) if column is not None else 0
 
 
-def _position(right_ascension: object, declination: object) -> tuple[float, float]:
-    ra, dec = _number(right_ascension), _number(declination)
-    if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        return math.nan, math.nan
-    return ra % 360, dec
-
-
-def _number(value: object) -> float:
+def row_id(value: object, column: str | None, where: str, number: int, limit: int = 2**53) -> str:
+    """A cell as an exact ID, "" if it is blank; raises InputError for a number that has lost its digits."""
     try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
+        return exact_id(value, limit)
+    except IdentifierError as error:
+        raise InputError(f"{where}: row {number}, column {column!r}: {error}") from None
 
 
 class RowReader:

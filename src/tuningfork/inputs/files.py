@@ -8,6 +8,7 @@ from pathlib import Path
 from .._utils.text import text
 from ..images.find import find_images
 from ..images.image import MAX_FILE_BYTES, ImageError
+from ..tables.identifiers import file_id
 from .byte_source import CHANGED, open_regular
 from .item import InputItem
 
@@ -27,7 +28,7 @@ def file_item(path: Path) -> InputItem:
         size, stamp = status.st_size, str(status.st_mtime_ns)
     except (OSError, ValueError):  # ValueError: a name that no file can have
         pass
-    return InputItem(text(path.stem), text(str(path)), "file", str(path), size=size, stamp=stamp)
+    return InputItem(file_id(path.name), text(str(path)), "file", str(path), size=size, stamp=stamp)
 
 
 class FileReader:

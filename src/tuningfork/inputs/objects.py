@@ -11,6 +11,7 @@ from .._utils.text import text
 from .._utils.urls import check_url, is_url, name_of, public_url
 from ..images.find import EXTENSIONS as PICTURES
 from ..images.image import MAX_FILE_BYTES, ImageError
+from ..tables.identifiers import file_id
 from .byte_source import ByteSource, LocalFile, SourceUnavailable
 from .item import InputItem
 from .store_errors import NotThere, Truncated, with_retries
@@ -24,8 +25,8 @@ MAX_FOLDERS = 100_000
 
 def object_item(address: str, size: int = -1, stamp: str = "") -> InputItem:
     """An object of a store, called by its file's name; `path` is the address without its secrets."""
-    stem = posixpath.splitext(name_of(address))[0]
-    return InputItem(text(stem), text(public_url(address)), "object", address, size=size, stamp=stamp)
+    stem = file_id(name_of(address))
+    return InputItem(stem, text(public_url(address)), "object", address, size=size, stamp=stamp)
 
 
 def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputItem]:

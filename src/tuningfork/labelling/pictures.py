@@ -12,6 +12,7 @@ from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.read import read_image
 from ..tables import RowError
+from ..tables.identifiers import file_id
 from .campaign import Look, Store
 from .database import TeachError
 
@@ -40,13 +41,13 @@ def see_folder(store: Store, folder: Path) -> list[RowError]:
     twice = []
     for path in find_images([folder]):
         inside = os.path.relpath(path, folder)
-        if path.stem in found:
-            reason = f"its ID came before, as {text(found[path.stem])}; rename one of them"
-            twice.append(RowError(text(str(path)), 0, text(path.stem), "", reason))
+        if file_id(path.name) in found:
+            reason = f"its ID came before, as {text(found[file_id(path.name)])}; rename one of them"
+            twice.append(RowError(text(str(path)), 0, file_id(path.name), "", reason))
         elif text(inside) != inside:
-            twice.append(RowError(text(str(path)), 0, text(path.stem), "", "its name is no UTF-8; rename it"))
+            twice.append(RowError(text(str(path)), 0, file_id(path.name), "", "its name is no UTF-8; rename it"))
         else:
-            found[path.stem] = inside
+            found[file_id(path.name)] = inside
     store.see(found.items(), GONE)
     damaged = [look for look in store.galaxies() if look.reason not in ("", GONE)]
     still = unreadable(folder, damaged)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..images.image import ImageError
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..images.statistics import appearance
+from ..tables.identifiers import file_id
 from .out_of_domain import Domain
 
 __all__ = ["Read", "Reading", "Source"]
@@ -74,7 +74,7 @@ class Reading:
         """
         if name is None:
             is_file = isinstance(source, str | os.PathLike)
-            name = (text(Path(source).stem), text(str(source))) if is_file else (str(number), "")
+            name = (file_id(str(source)), text(str(source))) if is_file else (str(number), "")
         try:
             picture, warning = self._picture(source, radius)
             inputs = self.inputs(picture)

@@ -11,16 +11,14 @@ from .._utils.text import text
 from .._utils.urls import public_url
 from ..images.fits.framing import FRAME_RADII
 from ..inputs import Columns
-from ..inputs.catalogues import open_rows, row_id
-from ..tables.angles import degrees
-from ..tables.column_roles import choose_place
+from ..inputs.catalogues import id_limit, open_rows, row_id
+from ..tables.angles import AngleError, hours_warning, parse_size
+from ..tables.column_roles import sky_columns
 
 __all__ = ["PIXELS", "Frame", "Place", "Survey", "places", "survey"]
 
 #: A side of Galaxy Zoo 2's pictures (Willett et al. 2013).
 PIXELS = 424
-#: Places after which right ascensions that are all below 24 look like hours.
-ENOUGH = 20
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,9 @@ class Frame:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} = {value}; a number above 0 is expected")
 
-    def side(self, radius: object) -> float:
-        """Arcseconds a side, for a galaxy of this radius if one is needed; NaN if it is none."""
-        if self.size is not None:
-            return self.size
-        value = _number(radius)
-        return self.radii * value if math.isfinite(value) and value > 0 else math.nan
+    def side(self, radius: object, unit: str = "") -> float:
+        """Arcseconds a side, for a galaxy of this radius if one is needed. Raises AngleError if it is none."""
+        return self.size if self.size is not None else self.radii * parse_size(radius, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +99,7 @@ def survey(wanted: Iterable[Place]) -> Survey:
         if not place.error:
             good += 1
             greatest = max(greatest, place.ra)
-    hours = good >= ENOUGH and greatest < 24
-    warning = f"all {good} right ascensions are below 24: are they hours? Degrees are expected" if hours else ""
-    return Survey(rows, warning)
+    return Survey(rows, hours_warning(good, greatest))
 
 
 def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterator[Place]:
@@ -119,10 +112,11 @@ def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterat
     """
     table, _ = open_rows(catalogue)
     where = text(public_url(catalogue))
-    chosen = choose_place(replace(columns, radius=frame.radius_column), table.schema, where)
-    wanted = [chosen.right_ascension, chosen.declination, chosen.id, chosen.radius]
+    chosen = sky_columns(replace(columns, radius=frame.radius_column), table.schema, where)
+    wanted = [chosen.positions.ra, chosen.positions.dec, chosen.id, chosen.radius]
     names = [name for name in wanted if name is not None]
     rows = table.rows(names)
+    limit = id_limit(chosen.id, table.schema)
     for number in count():
         cells, problem = next(rows, (None, ""))
         if cells is None:
@@ -132,25 +126,14 @@ def places(catalogue: str, frame: Frame, columns: Columns = Columns()) -> Iterat
             continue
         found = iter(cells)
         ra, dec, id_, radius = (None if name is None else next(found) for name in wanted)
-        name = row_id(id_, chosen.id, where, number + 1)
+        name = row_id(id_, chosen.id, where, number + 1, limit)
         named = name or (f"row {number + 1}" if chosen.id else str(number + 1))
-        right, error = degrees(ra, chosen.right_ascension, is_ra=True)
-        declination, other = degrees(dec, chosen.declination, is_ra=False)
-        error = error or other
-        size = frame.side(radius)
-        if not error and math.isnan(size):
-            error = f"column {chosen.radius!r}: {_shown(radius)} is no radius above 0, arcsec"
+        position = chosen.positions.read(ra, dec)
+        size, error = math.nan, position.error
+        try:
+            size = frame.side(radius, chosen.radius_unit)
+        except AngleError as problem:
+            error = error or f"column {chosen.radius!r}: {problem}"
         if chosen.id is not None and not name:
             error = f"no ID in column {chosen.id!r}; give the galaxy one"
-        yield Place(number, named, right, declination, size, error)
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-
-
-def _shown(value: object) -> str:
-    return repr(str(value)[:40])
+        yield Place(number, named, position.ra, position.dec, size, error)

@@ -1,53 +1,344 @@
-"""An angle as people write it → ICRS degrees: decimal or sexagesimal."""
+"""Angles and positions on the sky: degrees, hours, radians or sexagesimal text → ICRS degrees."""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-__all__ = ["angle", "degrees"]
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-_SEXAGESIMAL = re.compile(r"[:hd°]|\d\s+\d", re.IGNORECASE)
-_BETWEEN = re.compile(r"[:hdms°′″'\"\s]+")
+from .._utils.errors import InputError, TuningforkError
+from .columns import about
+
+__all__ = [
+    "AngleError",
+    "Position",
+    "PositionColumns",
+    "degrees_per_unit",
+    "hours_warning",
+    "is_blank",
+    "parse_angle",
+    "parse_declination",
+    "parse_right_ascension",
+    "parse_size",
+    "position",
+    "size_unit",
+]
+
+#: Positions after which right ascensions that are all below 24 look like hours.
+ENOUGH = 20
+_RADIAN = math.degrees(1)
+#: Units by their names in headers and behind numbers, as degrees; any other is astropy's to know.
+_UNITS = {
+    **dict.fromkeys(("deg", "degs", "degree", "degrees", "d", "°", "d:m:s", "dd:mm:ss", "dms", "d m s"), 1.0),
+    **dict.fromkeys(("hourangle", "hour", "hours", "hr", "hrs", "h", "h:m:s", "hh:mm:ss", "hms", "h m s"), 15.0),
+    **dict.fromkeys(("rad", "radian", "radians"), _RADIAN),
+    **dict.fromkeys(("arcmin", "arcmins", "arcminute", "arcminutes", "'", "′"), 1 / 60),
+    **dict.fromkeys(("arcsec", "arcsecs", "arcsecond", "arcseconds", "asec", '"', "″", "''"), 1 / 3600),
+    "mas": 1 / 3.6e6,
+}
+#: What headers write for "no unit".
+_NO_UNIT = ("", "-", "--", "---", "none", "null", "unitless")
+_BLANK = ("", "nan", "none", "null", "--", "n/a", "<na>")
+#: The reason of a row whose position is blank.
+_EMPTY = "no position"
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\D*)", re.ASCII)
+_SEXAGESIMAL = re.compile(
+    r"([+-]?)\s*(\d+)\s*([:hdʰᵈ°\s])\s*(\d+(?:\.\d*)?)\s*"
+    r"(?:[:mᵐ′'\s]\s*(?:(\d+(?:\.\d*)?)\s*(?:[sˢ″\"]|''|′′)?)?)?",
+    re.IGNORECASE | re.ASCII,
+)
+#: Systems of coordinates, by the words of UCD1+, that are not the equator's.
+_OTHER_FRAMES = ("pos.galactic", "pos.ecliptic", "pos.supergalactic", "pos.az", "pos.cartesian", "pos.earth")
+
+Floats = NDArray[np.float64]
 
 
-def angle(text: str, *, hours: bool) -> float:
-    """Degrees: of a number of degrees, or of one with minutes and seconds (``12:34:56.7``, ``-01d02m03s``).
+class AngleError(TuningforkError, ValueError):
+    """A cell that is no angle, or one out of its range; the message does not name the column."""
 
-    Parameters
-    ----------
-    hours : bool
-        Whether minutes and seconds are of hours, as of right ascensions everywhere, not of degrees.
+
+@lru_cache
+def degrees_per_unit(unit: str) -> float | None:
+    """How many degrees one `unit` is; None for no unit.
 
     Raises
     ------
-    ValueError
-        If it is neither.
+    AngleError
+        If it is no unit of an angle.
+
+    Examples
+    --------
+    >>> degrees_per_unit("hourangle"), degrees_per_unit('"h:m:s"'), degrees_per_unit("")
+    (15.0, 15.0, None)
     """
-    text = text.strip().replace("−", "-")
-    if not _SEXAGESIMAL.search(text):
-        return float(text)
-    sign = -1 if text.startswith("-") else 1
-    parts = [float(part) for part in _BETWEEN.split(text.lstrip("+-").lower()) if part]
-    if not 1 <= len(parts) <= 3 or any(part < 0 or part >= 60 for part in parts[1:]):
-        raise ValueError(text)
-    value = sum(part / 60**power for power, part in enumerate(parts))
-    return sign * value * (15 if hours else 1)
-
-
-def degrees(value: object, column: str, *, is_ra: bool) -> tuple[float, str]:
-    """A cell's angle in degrees, and "" or why there is none, naming the column; it is NaN then.
-
-    Numbers are degrees, texts are read by `angle`.
-    """
-    least, most = (0, 360) if is_ra else (-90, 90)
-    if value is None or str(value).strip().lower() in ("", "nan"):
-        return math.nan, f"no position: column {column!r} is empty"
+    name = unit.strip().lower()
+    if name in _NO_UNIT:
+        return None
+    # VizieR writes "h:m:s" with its quotation marks.
+    known = _UNITS.get(name) or _UNITS.get(name.strip("\"'[]. "))
+    if known is not None:
+        return known
     try:
-        number = angle(value, hours=is_ra) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        written = isinstance(value, str) and _SEXAGESIMAL.search(value)
-        return math.nan, f"column {column!r}: {str(value)[:40]!r} is no {'angle' if written else 'number of degrees'}"
-    if not least <= number <= most:
-        return math.nan, f"column {column!r}: {number:g} is outside of {least:g}…{most:g} degrees"
-    return number, ""
+        from astropy.units import Unit
+
+        return float(Unit(unit).to("deg"))
+    except (ImportError, ValueError, TypeError):
+        raise AngleError(f"{unit!r} is no unit of an angle") from None
+
+
+def is_blank(value: object) -> bool:
+    """Whether a cell holds nothing: null, NaN, or a word for it."""
+    return value is None or value != value or (isinstance(value, str) and value.strip().lower() in _BLANK)
+
+
+def parse_angle(value: object, unit: str = "", *, in_hours: bool = False) -> float:
+    """Parse an angle in any of the usual notations into degrees.
+
+    Parameters
+    ----------
+    value : float, int or str
+        A number (of `unit`), a number with its own unit (``2.62 rad``, ``10.5h``), or sexagesimal text:
+        ``10h00m24s``, ``+02d12m21.6s``, ``10:00:24``, ``10 00 24``.
+    unit : str
+        Of the column; "" for degrees. A unit within the text takes precedence.
+    in_hours : bool
+        Whether sexagesimal text without letters and without a unit is hours, as right ascensions are.
+
+    Returns
+    -------
+    float
+        Degrees, of any size.
+
+    Raises
+    ------
+    AngleError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> parse_angle("10:00:24", in_hours=True), parse_angle("-00:30"), parse_angle("0.1h"), parse_angle(90, "arcmin")
+    (150.1, -0.5, 1.5, 1.5)
+    """
+    factor = degrees_per_unit(unit)
+    if not isinstance(value, str):
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise AngleError(f"{str(value)[:40]!r} is no angle")
+        return number * (factor or 1.0)
+    text = value.strip().replace("−", "-").replace("–", "-")
+    if match := _NUMBER.fullmatch(text):
+        number, suffix = float(match[1]), match[2].strip()
+        if not math.isfinite(number):
+            raise AngleError(f"{value[:40]!r} is no angle")
+        return number * ((degrees_per_unit(suffix) if suffix else factor) or 1.0)
+    if match := _SEXAGESIMAL.fullmatch(text):
+        return _sexagesimal(match, value, factor, in_hours)
+    raise AngleError(f"{value[:40]!r} is no angle; write degrees (150.1), or sexagesimal (10:00:24.0)")
+
+
+def _sexagesimal(match: re.Match[str], value: str, factor: float | None, in_hours: bool) -> float:
+    sign, whole, mark, minutes, seconds = match.groups()
+    if mark.lower() in "hʰ":
+        scale = 15.0
+    elif mark.lower() in "dᵈ°":
+        scale = 1.0
+    elif factor in (None, 1.0, 15.0):
+        if factor == 1.0 and in_hours:
+            raise AngleError(
+                f"{value[:40]!r} may be hours or, by the column's unit, degrees; write 10h00m24s or 150d06m00s"
+            )
+        scale = factor or (15.0 if in_hours else 1.0)
+    else:
+        raise AngleError(f"{value[:40]!r} is sexagesimal, which the column's unit is not; correct the unit")
+    if float(minutes) >= 60 or float(seconds or 0) >= 60 or (seconds and "." in minutes):
+        raise AngleError(f"{value[:40]!r} is no angle: minutes and seconds are below 60")
+    number = int(whole) + float(minutes) / 60 + float(seconds or 0) / 3600
+    return (-number if sign == "-" else number) * scale
+
+
+def parse_right_ascension(value: object, unit: str = "") -> float:
+    """Parse a right ascension into degrees in [0, 360); see `parse_angle`.
+
+    Values of -360…720 degrees are taken modulo 360; anything beyond, such as -999, is no position.
+
+    Examples
+    --------
+    >>> parse_right_ascension(-149.5), parse_right_ascension("10 00 24"), parse_right_ascension(360)
+    (210.5, 150.1, 0.0)
+    """
+    degrees = parse_angle(value, unit, in_hours=True)
+    if not -360 <= degrees <= 720:
+        raise AngleError(f"{degrees:g} is outside of 0…360 degrees")
+    return _modulo(degrees)
+
+
+def _modulo(degrees: float) -> float:
+    # The remainder of a tiny negative number rounds to 360.
+    return 0.0 if (rest := degrees % 360.0) == 360.0 else rest
+
+
+def parse_declination(value: object, unit: str = "") -> float:
+    """Parse a declination into degrees in [-90, 90]; see `parse_angle`.
+
+    Examples
+    --------
+    >>> parse_declination("-00:30:00"), parse_declination("+02d12m00s")
+    (-0.5, 2.2)
+    """
+    degrees = parse_angle(value, unit)
+    if not -90 <= degrees <= 90:
+        raise AngleError(f"{degrees:g} is outside of -90…90 degrees")
+    return degrees
+
+
+def parse_size(value: object, unit: str = "") -> float:
+    """Parse an angular size into arcseconds; a number without a unit is in arcseconds.
+
+    Raises
+    ------
+    AngleError
+        If it is no angle above 0.
+
+    Examples
+    --------
+    >>> parse_size(0.5, "arcmin"), parse_size("12"), parse_size("1.5 arcmin")
+    (30.0, 12.0, 90.0)
+    """
+    arcsec = math.nan if is_blank(value) else parse_angle(value, unit or "arcsec") * 3600
+    if not arcsec > 0:
+        raise AngleError(f"{str(value)[:40]!r} is no angle above 0, arcsec")
+    # Conversions to degrees and back shall not spoil round numbers.
+    return float(f"{arcsec:.15g}")
+
+
+class Position(NamedTuple):
+    """A position (ICRS, degrees); NaN if there is none, and then the reason and the column at fault."""
+
+    ra: float
+    dec: float
+    reason: str = ""
+    column: str = ""
+
+    @property
+    def error(self) -> str:
+        """The reason with the column's name; "" for a good position."""
+        if self.reason == _EMPTY:
+            return f"{_EMPTY}: column {self.column!r} is empty"
+        return self.reason and f"column {self.column!r}: {self.reason}"
+
+
+def position(ra: object, dec: object) -> Position:
+    """Parse a position as people write it, without a table around it."""
+    return PositionColumns("RA", "Dec").read(ra, dec)
+
+
+@dataclass(frozen=True, slots=True)
+class PositionColumns:
+    """The columns of a table that hold its positions, with their units ("" for none)."""
+
+    ra: str
+    dec: str
+    ra_unit: str = ""
+    dec_unit: str = ""
+
+    @classmethod
+    def of(cls, ra: str, dec: str, schema: pa.Schema, where: str) -> PositionColumns:
+        """Look up the units of two columns of the table `where`.
+
+        Raises
+        ------
+        InputError
+            If a unit is none of an angle, or the coordinates are not those of the equator.
+        """
+        units = []
+        for name in (ra, dec):
+            known = about(schema.field(name))
+            if known.get("ucd", "").lower().startswith(_OTHER_FRAMES):
+                raise InputError(
+                    f"{where}: column {name!r} is {known['ucd']!r}; right ascension and declination are needed"
+                )
+            units.append(_checked_unit(known.get("unit", ""), name, where))
+        return cls(ra, dec, *units)
+
+    def read(self, ra: object, dec: object) -> Position:
+        """Parse the two cells of a row; never raises."""
+        values = []
+        for name, cell, unit, parse in (
+            (self.ra, ra, self.ra_unit, parse_right_ascension),
+            (self.dec, dec, self.dec_unit, parse_declination),
+        ):
+            if is_blank(cell):
+                return Position(math.nan, math.nan, _EMPTY, name)
+            try:
+                values.append(parse(cell, unit))
+            except AngleError as error:
+                return Position(math.nan, math.nan, str(error), name)
+        return Position(*values)
+
+    def read_table(self, table: pa.Table) -> tuple[Floats, dict[int, Position]]:
+        """Parse all positions of a table.
+
+        Returns
+        -------
+        positions : (N, 2) float64
+            Right ascension and declination, ICRS degrees; NaN where there is none.
+        failures : dict
+            Row, counted from 0 → what is wrong with it.
+        """
+        positions = np.full((len(table), 2), np.nan)
+        numeric = [_numeric(table[name]) for name in (self.ra, self.dec)]
+        todo = np.arange(len(table))
+        if numeric[0] is not None and numeric[1] is not None:
+            ra = numeric[0] * (degrees_per_unit(self.ra_unit) or 1.0)
+            dec = numeric[1] * (degrees_per_unit(self.dec_unit) or 1.0)
+            with np.errstate(invalid="ignore"):
+                good = (ra >= -360) & (ra <= 720) & (np.abs(dec) <= 90)
+                wrapped = np.mod(ra, 360.0)
+            positions[good] = np.stack([np.where(wrapped == 360.0, 0.0, wrapped), dec], 1)[good]
+            todo = np.flatnonzero(~good)
+        failures: dict[int, Position] = {}
+        cells = [table[name].take(pa.array(todo)).to_pylist() for name in (self.ra, self.dec)]
+        for row, ra_cell, dec_cell in zip(todo.tolist(), *cells, strict=True):
+            found = self.read(ra_cell, dec_cell)
+            if found.reason:
+                failures[row] = found
+            else:
+                positions[row] = found.ra, found.dec
+        return positions, failures
+
+
+def _numeric(column: pa.ChunkedArray) -> Floats | None:
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return column.cast(pa.float64()).to_numpy()
+    return None
+
+
+def _checked_unit(unit: str, column: str, where: str) -> str:
+    try:
+        degrees_per_unit(unit)
+    except AngleError as error:
+        raise InputError(f"{where}: column {column!r}: {error}; give degrees, or correct the unit") from None
+    return unit
+
+
+def size_unit(column: str, schema: pa.Schema, where: str) -> str:
+    """The unit of a column of angular sizes, "" for arcseconds. Raises InputError if it is none of an angle."""
+    return _checked_unit(about(schema.field(column)).get("unit", ""), column, where)
+
+
+def hours_warning(count: int, greatest: float, column: str = "") -> str:
+    """A warning, or "", for `count` right ascensions whose greatest, in degrees, suggests another unit."""
+    if count < ENOUGH or not greatest < 24:
+        return ""
+    name = f" in {column!r}" if column else ""
+    return f"all {count} right ascensions{name} are below 24: are they hours? Or radians? Degrees are expected"

@@ -1,4 +1,4 @@
-"""Which columns of a catalogue hold its galaxies' names, pictures and positions."""
+"""Column roles of a catalogue: which columns hold identifiers, images and positions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from .._utils.errors import InputError
-from . import Column
+from .angles import PositionColumns, size_unit
+from .columns import Column
 
-__all__ = ["Chosen", "Columns", "Placed", "choose", "choose_place"]
+__all__ = ["Columns", "ImageColumns", "SkyColumns", "image_columns", "sky_columns"]
 
 #: By these names a column is known; spelled in any case. Surveys' and catalogues' own words, and those of the
 #: `datasets` library, whose column `image` is a struct of bytes and path.
@@ -20,16 +21,7 @@ USUAL = {
         *("id_str", "iauname", "targetid"),
     ),
     "path": (
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "file_loc",
-        "filepath",
-        "file_path",
-        "image_path",
-        "image",
-        "url",
+        *("path", "file", "filename", "file_name", "file_loc", "filepath", "file_path", "image_path", "image", "url"),
     ),
     "bytes": ("bytes", "image_bytes", "jpg", "jpeg", "png", "webp", "image", "img"),
     "right_ascension": ("ra", "right_ascension", "raj2000", "ra_deg", "ra_j2000"),
@@ -49,17 +41,24 @@ LISTED = 40
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a catalogue to take; None: by their usual names.
+    """Which columns of a catalogue to use; None: by their usual names.
 
     Parameters
     ----------
-    id : identifier of the galaxy
-    path : file or address of its picture, relative ones from the catalogue's folder
-    bytes : the picture file's bytes themselves
-    right_ascension, declination : degrees (ICRS)
-    radius : petroR90, arcsec, by which FITS images are framed; no column is taken for it unless it is named
-    error : why a row has no picture, or blank; no column is taken for it unless it is named
-    carried : columns that stand in the output too, each with what it is called there and means
+    id : str, optional
+        Identifier of the galaxy.
+    path : str, optional
+        File or URL of its image, relative ones from the catalogue's folder.
+    bytes : str, optional
+        The image file's bytes themselves.
+    right_ascension, declination : str, optional
+        Position (ICRS), in any notation and unit that `angles` parses; numbers without a unit are degrees.
+    radius : str, optional
+        petroR90, by which FITS images are framed, in the column's unit or arcseconds; only if it is named.
+    error : str, optional
+        Why a row has no image, or blank; only if it is named.
+    carried : tuple
+        Columns that the output has too: (name, `Column` of the output) each.
     """
 
     id: str | None = None
@@ -73,34 +72,35 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The columns of one table; `picture` holds the bytes if `is_bytes`, else paths."""
+class SkyColumns:
+    """The columns of a table of positions; `id` and `radius` may be None."""
 
-    picture: str
-    is_bytes: bool
+    positions: PositionColumns
     id: str | None
-    right_ascension: str | None
-    declination: str | None
     radius: str | None
+    radius_unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """The columns of one table of positions; `id` and `radius` may be None."""
+class ImageColumns:
+    """The columns of a table of images; `image` holds the bytes if `is_bytes`, else paths."""
 
-    right_ascension: str
-    declination: str
+    image: str
+    is_bytes: bool
     id: str | None
+    positions: PositionColumns | None
     radius: str | None
+    radius_unit: str = ""
 
 
-def choose_place(columns: Columns, schema: pa.Schema, where: str) -> Placed:
-    """The columns of positions that a table named `where` offers.
+def sky_columns(columns: Columns, schema: pa.Schema, where: str) -> SkyColumns:
+    """Find the columns of positions of the table `where`.
 
     Raises
     ------
     InputError
-        If a column that was named, or the position, is missing, or several could be meant.
+        If a column that was named, or the position, is missing; if several could be meant; or if a unit is none of
+        an angle.
     """
     ra = _find("right_ascension", columns.right_ascension, schema, where)
     dec = _find("declination", columns.declination, schema, where)
@@ -110,64 +110,75 @@ def choose_place(columns: Columns, schema: pa.Schema, where: str) -> Placed:
             f"{where}: no column of positions ({', '.join(USUAL[role])}); name it with {OPTIONS[role]}. "
             f"{_offer(schema)}"
         )
-    radius = None if columns.radius is None else _find("radius", columns.radius, schema, where)
-    return Placed(ra, dec, _find("id", columns.id, schema, where), radius)
+    positions = PositionColumns.of(ra, dec, schema, where)
+    return SkyColumns(positions, _find("id", columns.id, schema, where), *_radius(columns, schema, where))
 
 
-def choose(columns: Columns, schema: pa.Schema, where: str) -> Chosen:
-    """The columns that a table named `where` offers.
+def image_columns(columns: Columns, schema: pa.Schema, where: str) -> ImageColumns:
+    """Find the columns of images of the table `where`.
 
-    Pictures come from a column of bytes if there is one and no column of paths is asked for.
+    Images come from a column of bytes if there is one and no column of paths is named. Positions are optional, but
+    right ascension and declination go together.
 
     Raises
     ------
     InputError
-        If a column that was named, or any with pictures, is missing, or several could be meant.
+        If a column that was named, or any with images, is missing; if several could be meant; or if a unit is none
+        of an angle.
     """
     if columns.path is not None and columns.bytes is not None:
-        raise InputError(f"{where}: pictures come from {columns.path!r} or from {columns.bytes!r}; name one of them")
-    picture, is_bytes = None, columns.path is None
+        raise InputError(f"{where}: images come from {columns.path!r} or from {columns.bytes!r}; name one of them")
+    image, is_bytes = None, columns.path is None
     if is_bytes:
-        picture = _find("bytes", columns.bytes, schema, where)
-    if picture is None:
-        picture, is_bytes = _find("path", columns.path, schema, where), False
-    if picture is None:
+        image = _find("bytes", columns.bytes, schema, where)
+    if image is None:
+        image, is_bytes = _find("path", columns.path, schema, where), False
+    if image is None:
         raise InputError(
-            f"{where}: no column of pictures ({', '.join(USUAL['path'])}); name it with --path-column, "
+            f"{where}: no column of images ({', '.join(USUAL['path'])}); name it with --path-column, "
             f"or with --bytes-column. {_offer(schema)}"
         )
-    return Chosen(
-        picture,
-        is_bytes,
-        _find("id", columns.id, schema, where),
-        _find("right_ascension", columns.right_ascension, schema, where),
-        _find("declination", columns.declination, schema, where),
-        None if columns.radius is None else _find("radius", columns.radius, schema, where),
-    )
+    ra = _find("right_ascension", columns.right_ascension, schema, where)
+    dec = _find("declination", columns.declination, schema, where)
+    if (ra is None) != (dec is None):
+        if columns.right_ascension is not None or columns.declination is not None:
+            role = "right_ascension" if ra is None else "declination"
+            raise InputError(f"{where}: half a position; name its other column with {OPTIONS[role]}. {_offer(schema)}")
+        ra = dec = None
+    positions = None if ra is None or dec is None else PositionColumns.of(ra, dec, schema, where)
+    id_ = _find("id", columns.id, schema, where)
+    return ImageColumns(image, is_bytes, id_, positions, *_radius(columns, schema, where))
 
 
-def _find(role: str, given: str | None, schema: pa.Schema, where: str) -> str | None:
-    fits = _FITS[role]
-    if given is not None:
-        named = _named([given], schema)
-        exact = [name for name in named if name == given]
-        found = exact or named
-        if not found:
-            raise InputError(f"{where}: no column {given!r}. {_offer(schema)}")
+def _radius(columns: Columns, schema: pa.Schema, where: str) -> tuple[str | None, str]:
+    if columns.radius is None:
+        return None, ""
+    name = _find("radius", columns.radius, schema, where)
+    assert name is not None
+    return name, size_unit(name, schema, where)
+
+
+def _find(role: str, name: str | None, schema: pa.Schema, where: str) -> str | None:
+    is_usable = _IS_USABLE[role]
+    if name is not None:
+        candidates = _matching([name], schema)
+        candidates = [candidate for candidate in candidates if candidate == name] or candidates
+        if not candidates:
+            raise InputError(f"{where}: no column {name!r}. {_offer(schema)}")
     else:
-        found = [name for name in _named(USUAL[role], schema) if fits(schema, name)]
-        if not found:
+        candidates = [candidate for candidate in _matching(USUAL[role], schema) if is_usable(_type(schema, candidate))]
+        if not candidates:
             return None
-    if len(found) > 1:
-        which = ", ".join(map(repr, found))
+    if len(candidates) > 1:
+        which = ", ".join(map(repr, candidates))
         raise InputError(f"{where}: columns {which} could all be meant; say which with {OPTIONS[role]}, or rename one")
-    if not fits(schema, found[0]):
-        kind = schema.field(found[0]).type
-        raise InputError(f"{where}: column {found[0]!r} is of type {kind}, not {_NEEDED[role]}; name another one")
-    return found[0]
+    kind = _type(schema, candidates[0])
+    if not is_usable(kind):
+        raise InputError(f"{where}: column {candidates[0]!r} is of type {kind}, not {_NEEDED[role]}; name another one")
+    return candidates[0]
 
 
-def _named(names: Sequence[str], schema: pa.Schema) -> list[str]:
+def _matching(names: Sequence[str], schema: pa.Schema) -> list[str]:
     wanted = {name.lower() for name in names}
     return [name for name in schema.names if name.strip().lower() in wanted]
 
@@ -178,51 +189,44 @@ def _offer(schema: pa.Schema) -> str:
 
 
 def _type(schema: pa.Schema, name: str) -> pa.DataType:
-    # One that appears twice is found out by its number.
+    # By number, as a name may appear twice.
     kind = schema.field(schema.names.index(name)).type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _is_text(schema: pa.Schema, name: str) -> bool:
-    kind = _type(schema, name)
+def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _is_bytes(schema: pa.Schema, name: str) -> bool:
-    kind = _type(schema, name)
+def _is_binary(kind: pa.DataType) -> bool:
+    is_ = pa.types
+    return (
+        is_.is_binary(kind) or is_.is_large_binary(kind) or is_.is_fixed_size_binary(kind) or is_.is_binary_view(kind)
+    )
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
     return _is_binary(kind)
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
+def _is_number_or_text(kind: pa.DataType) -> bool:
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return is_number or _is_text(kind)
 
 
-def _is_name(schema: pa.Schema, name: str) -> bool:
-    kind = _type(schema, name)
-    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return numbers or _is_text(schema, name) or _is_binary(kind)
+def _is_name(kind: pa.DataType) -> bool:
+    return _is_number_or_text(kind) or _is_binary(kind)
 
 
-def _is_angle(schema: pa.Schema, name: str) -> bool:
-    kind = _type(schema, name)
-    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return numbers or _is_text(schema, name)
-
-
-_FITS = {
+_IS_USABLE = {
     "id": _is_name,
     "path": _is_text,
     "bytes": _is_bytes,
-    "right_ascension": _is_angle,
-    "declination": _is_angle,
-    "radius": _is_angle,
+    "right_ascension": _is_number_or_text,
+    "declination": _is_number_or_text,
+    "radius": _is_number_or_text,
 }
 _NEEDED = {
     "id": "text or integers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
-from . import MAX_REPORTED, Column, RowError, about, arrow_schema, ucd
-from .column_roles import Columns, choose_place
+from . import ucd
+from .angles import hours_warning, parse_angle
+from .column_roles import Columns, sky_columns
+from .columns import Column, arrow_schema
+from .formats import MAX_REPORTED, RowError
 
 __all__ = ["JOINS", "Catalogue", "MatchError", "Matched", "match", "radius_of"]
 
@@ -69,12 +73,18 @@ class Matched:
 
 
 def radius_of(text: str) -> float:
-    """Arcseconds of an angle with its unit, such as ``1arcsec`` or ``0.5 arcmin``. Raises MatchError if it is none."""
-    from astropy.units import Quantity
+    """Arcseconds of an angle with its unit, such as ``1arcsec`` or ``0.5 arcmin``.
 
+    Raises
+    ------
+    MatchError
+        If it is none, or too large.
+    """
     try:
-        radius = float(Quantity(text).to_value("arcsec"))
-    except (TypeError, ValueError):  # astropy's own errors of units are such
+        radius = float(f"{parse_angle(text) * 3600:.15g}")
+        if parse_angle(text, "rad") != parse_angle(text):
+            raise MatchError("a bare number")
+    except ValueError:
         raise MatchError(f"radius {text!r} is no angle; give it with its unit: 1arcsec, 0.5arcmin") from None
     if not 0 < radius <= MAX_RADIUS:
         raise MatchError(f"radius {text!r} is {radius:g} arcsec; above 0 and at most {MAX_RADIUS:g} is expected")
@@ -108,7 +118,7 @@ def match(
         raise MatchError(f"join {join!r} is none of {', '.join(JOINS)}")
     errors: list[RowError] = []
     warnings: list[str] = []
-    mine, others = (_places(catalogue, errors, warnings) for catalogue in (first, second))
+    mine, others = (_positions(catalogue, errors, warnings) for catalogue in (first, second))
     failed = sum(int(np.isnan(places[:, 0]).sum()) for places in (mine, others))
     partner, separation = _nearest(mine, others, radius, symmetric)
     left = np.arange(len(first.table))
@@ -129,70 +139,18 @@ def match(
 # ---------------------------------------------------------------- positions
 
 
-def _places(catalogue: Catalogue, errors: list[RowError], warnings: list[str]) -> Floats:
-    """Right ascension and declination (N, 2), degrees; NaN where there are none, which is told."""
+def _positions(catalogue: Catalogue, errors: list[RowError], warnings: list[str]) -> Floats:
+    """Right ascension and declination (N, 2), degrees; NaN where there are none, which is reported."""
     table, name = catalogue.table, catalogue.name
-    chosen = choose_place(catalogue.columns, table.schema, name)
-    places = np.empty((len(table), 2))
-    wrong: dict[int, tuple[str, float, float, float]] = {}
-    lost = np.zeros(len(table), bool)
-    limits = {chosen.right_ascension: (0.0, 360.0), chosen.declination: (-90.0, 90.0)}
-    for at, (column, (least, most)) in enumerate(limits.items()):
-        values = _degrees(table, column, name)
-        bad = ~((values >= least) & (values <= most))
-        for row in np.flatnonzero(bad & ~lost)[:MAX_REPORTED].tolist():
-            wrong[row] = (column, float(values[row]), least, most)
-        lost |= bad
-        places[:, at] = values
-    for row, (column, *about_it) in sorted(wrong.items())[:MAX_REPORTED]:
-        id_ = "" if chosen.id is None else str(table[chosen.id][row].as_py() or "")
-        reason = _reason(table[column][row].as_py(), *about_it)
-        errors.append(RowError(name, row + 1, id_, column, f"{reason}; the row has no partner"))
-    places[lost] = np.nan
-    told = places[~np.isnan(places[:, 0]), 0]
-    if len(told) >= ENOUGH and told.max() < 24:
-        warnings.append(
-            f"{name}: all {len(told)} right ascensions in {chosen.right_ascension!r} are below 24: are they hours? "
-            "Degrees are expected"
-        )
-    return places
-
-
-def _reason(cell: object, value: float, least: float, most: float) -> str:
-    if not np.isnan(value):
-        return f"{value:g} is outside of {least:g}…{most:g} degrees"
-    if isinstance(cell, str) and cell.strip().lower() not in ("", "nan"):
-        return f"{cell[:40]!r} is no number of degrees"
-    return "no position"
-
-
-def _degrees(table: pa.Table, column: str, name: str) -> Floats:
-    cells = table[column]
-    kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        values = cells.cast(pa.float64()).to_numpy()
-    else:
-        values = np.array([_number(cell) for cell in cells.to_pylist()])
-    return values * _in_degrees(about(table.schema.field(column)).get("unit"), column, name)
-
-
-def _in_degrees(unit: str | None, column: str, name: str) -> float:
-    """How many degrees the unit is; a column that names none is in degrees."""
-    from astropy.units import Unit
-
-    if not unit or unit.lower().rstrip("s") in ("deg", "degree"):
-        return 1.0
-    try:
-        return float(Unit(unit).to("deg"))
-    except (ValueError, TypeError):
-        raise MatchError(f"{name}: column {column!r} is in {unit!r}, which is no angle; give degrees") from None
-
-
-def _number(cell: object) -> float:
-    try:
-        return float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return np.nan
+    columns = sky_columns(catalogue.columns, table.schema, name)
+    positions, failures = columns.positions.read_table(table)
+    for row, failure in islice(sorted(failures.items()), MAX_REPORTED):
+        id_ = "" if columns.id is None else str(table[columns.id][row].as_py() or "")
+        errors.append(RowError(name, row + 1, id_, failure.column, f"{failure.reason}; the row has no partner"))
+    known = positions[~np.isnan(positions[:, 0]), 0]
+    if len(known) and (warning := hours_warning(len(known), float(known.max()), columns.positions.ra)):
+        warnings.append(f"{name}: {warning}")
+    return positions
 
 
 # ---------------------------------------------------------------- matching

@@ -20,6 +20,7 @@ from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.read import read_image
 from ..tables import RowError
+from ..tables.identifiers import file_id
 from ..votes import fractions as votes
 from ..votes.label_table import read_votes
 from ..votes.tree import DecisionTree
@@ -236,10 +237,11 @@ def by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
     files: dict[str, Path] = {}
     errors = []
     for path in find_images(images):
-        if path.stem in files:
-            errors.append(RowError(str(path), 0, path.stem, "", f"same ID as {files[path.stem]}; the first is used"))
+        id_ = file_id(path.name)
+        if id_ in files:
+            errors.append(RowError(str(path), 0, id_, "", f"same ID as {files[id_]}; the first is used"))
         else:
-            files[path.stem] = path
+            files[id_] = path
     return files, errors
 
 

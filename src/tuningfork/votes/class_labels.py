@@ -15,6 +15,7 @@ import pyarrow as pa
 from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
+from ..tables.identifiers import file_id
 from .tree import Answer, ClassRule, DecisionTree, Question, load_tree
 
 __all__ = ["LABEL", "OWN", "class_tree", "read_tree", "with_votes", "write_folder_labels"]
@@ -143,7 +144,7 @@ def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os
         for picture in find_images([folder]):
             inside = picture.relative_to(folder).parts if folder.is_dir() else ()
             if len(inside) > 1:
-                rows.append((picture.stem, inside[0]))
+                rows.append((file_id(picture.name), inside[0]))
     if not rows:
         where = ", ".join(map(str, images))
         raise CatalogError(f"{where}: no sub-folders of pictures, each named by its class; or give a table of labels")

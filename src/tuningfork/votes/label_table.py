@@ -7,7 +7,6 @@ import math
 import os
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..tables import CatalogError, RowError, read_table
+from ..tables.identifiers import IdentifierError, exact_id, integer_limit
 from .class_labels import with_votes
 from .tree import DecisionTree
 
@@ -67,7 +67,11 @@ def votes_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLik
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
             hint = f"is {near[0]!r} meant? rename it" if near else "add it, with blank cells where it is unknown"
             raise CatalogError(f"{path}: column {column!r} is missing; {hint}")
-    ids = [_id_text(value) for value in table[id_column].to_pylist()]
+    try:
+        limit = integer_limit(table.schema.field(id_column).type)
+        ids = [exact_id(value, limit) for value in table[id_column].to_pylist()]
+    except IdentifierError as error:
+        raise CatalogError(f"{path}: column {id_column!r}: {error}") from None
     values = np.empty((len(ids), len(tree.columns)))
     errors: dict[int, RowError] = {}
 
@@ -109,9 +113,3 @@ def votes_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLik
         extra_columns=tuple(n for n in names if n not in tree.columns and n != id_column),
         rows=tuple(good),
     )
-
-
-def _id_text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None or value != value else str(value).strip()

@@ -15,6 +15,7 @@ from ...images.preprocess import Preprocess
 from ...model.bundle import BundleError, open_bundle
 from ...model.model import Model
 from ...tables import RowError
+from ...tables.identifiers import file_id
 from ...votes import fractions as votes
 from ...votes.label_table import votes_from_table
 from ...votes.tree import DecisionTree
@@ -84,8 +85,8 @@ def told_of(
     cumulative = votes.cumulative_from(values.values, tree)
     told = np.full((len(rows), len(tree.columns)), np.nan, np.float32)
     for row, path in enumerate(paths):
-        if path.stem in places:
-            told[row] = cumulative[places[path.stem]]
+        if file_id(path.name) in places:
+            told[row] = cumulative[places[file_id(path.name)]]
     return (), told
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from ...tables.angles import angle
+from ...tables.angles import position
 from .uploads import label
 
 __all__ = ["Position", "positions_in"]
@@ -43,10 +43,8 @@ def _position(line: str, number: int) -> Position:
     name = label(" ".join(cells[:-2]) or line, number)
     if len(cells) < 2:
         return Position(name, math.nan, math.nan, "a line has RA and Dec, such as 185.7289 15.8223")
-    try:
-        ra, dec = angle(cells[-2], hours=True), angle(cells[-1], hours=False)
-    except ValueError:
-        return Position(name, math.nan, math.nan, f"{' '.join(cells[-2:])[:60]!r} is no RA and Dec")
-    if not 0 <= ra <= 360 or not -90 <= dec <= 90:
-        return Position(name, math.nan, math.nan, f"RA {ra:g}, Dec {dec:g}: RA is in 0…360, Dec in −90…90 degrees")
-    return Position(name, ra % 360, dec)
+    found = position(cells[-2], cells[-1])
+    if found.reason:
+        which = f"{found.column} {cells[-2] if found.column == 'RA' else cells[-1]}"
+        return Position(name, math.nan, math.nan, f"{which[:60]}: {found.reason}")
+    return Position(name, found.ra, found.dec)

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from ...model.occlusion import Occlusion, occlusion_map, overlay
 from ...model.options import InferenceOptions
 from ...surveys.cutout import SkySource
 from ...tables import Column, arrow_schema
+from ...tables.identifiers import file_id
 from ...votes import fractions as votes
 from .batcher import Batcher
 from .examples import PREVIEW, THUMBNAIL, data_address, modest
@@ -234,7 +234,7 @@ class Service:
 
 
 def _named(name: str) -> tuple[str, str]:
-    return PurePosixPath(name).stem, name
+    return file_id(name), name
 
 
 def _unread(name: str, reason: str) -> Read:

@@ -1,0 +1,104 @@
+"""Identifiers of galaxies: exact text, whatever a table or a file's name made of them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+import pyarrow as pa
+
+from .._utils.errors import TuningforkError
+from .._utils.text import text
+
+__all__ = ["IdentifierError", "exact_id", "file_id", "integer_limit"]
+
+#: Integers up to which a float of 16, 32 and 64 bits holds every one.
+_LIMITS = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
+#: 100502.0, as pandas writes an integer of a column that has a blank cell.
+_DECIMAL = re.compile(r"([+-]?\d+)\.0*")
+#: 3.91E+16, as spreadsheets and ``%g`` write long integers; `12e4` may be a name.
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*[eE][+-]?\d+|[eE][+-]\d+)")
+#: What a file's name may end with that is no part of the galaxy's name.
+_COMPRESSED = (".gz", ".fz", ".bz2", ".xz", ".zst")
+EXTENSIONS = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pnm"),
+        *(".jp2", ".avif", ".heic", ".fits", ".fit", ".fts", ".npy", ".npz"),
+    )
+)
+
+
+class IdentifierError(TuningforkError, ValueError):
+    """An identifier that has lost its digits; the message says how to save the table."""
+
+
+def integer_limit(kind: pa.DataType) -> int:
+    """The greatest integer up to which a column of this Arrow type holds each one exactly."""
+    return _LIMITS.get(kind, 2**53)
+
+
+def exact_id(value: object, limit: int = 2**53) -> str:
+    """Convert a table's cell to an identifier; "" for a blank one.
+
+    Text stays as it is, without blanks around it; so leading zeros do. A number, or text that was one
+    (``100502.0``), is written as an integer if it is known to be exact.
+
+    Parameters
+    ----------
+    value : object
+        The cell.
+    limit : int
+        Integers that a float of the cell's column can hold; see `integer_limit`.
+
+    Raises
+    ------
+    IdentifierError
+        For a float beyond its limit, or text in scientific notation: their last digits are lost.
+
+    Examples
+    --------
+    >>> exact_id(587722981742084096), exact_id("100502.0"), exact_id(" 007 "), exact_id(None)
+    ('587722981742084096', '100502', '007', '')
+    >>> exact_id("3.91E+16")
+    Traceback (most recent call last):
+    ...
+    tuningfork.tables.identifiers.IdentifierError: the ID '3.91E+16' has lost its last digits; save the column as ...
+    """
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if isinstance(value, float):
+        if abs(value) >= limit:
+            raise _lost(value)
+        return str(int(value)) if value.is_integer() else str(value)
+    name = text(str(value).strip())
+    if _SCIENTIFIC.fullmatch(name):
+        raise _lost(name)
+    if match := _DECIMAL.fullmatch(name):
+        if abs(int(match[1])) >= limit:
+            raise _lost(name)
+        return match[1].lstrip("+")
+    return name
+
+
+def _lost(value: object) -> IdentifierError:
+    return IdentifierError(
+        f"the ID {value!r} has lost its last digits; save the column as integers or as text, not as decimal numbers"
+    )
+
+
+def file_id(path: str) -> str:
+    """The identifier of a file: its name without the extensions that are known, in any case.
+
+    Examples
+    --------
+    >>> file_id("cutouts/J112953.88-000427.4.jpg"), file_id("g2.fits.gz"), file_id("NGC_4565.tar")
+    ('J112953.88-000427.4', 'g2', 'NGC_4565.tar')
+    """
+    name = posixpath.basename(str(path).rstrip("/"))
+    for extensions in (_COMPRESSED, EXTENSIONS):
+        stem, extension = posixpath.splitext(name)
+        if extension.lower() in extensions and stem:
+            name = stem
+    return text(name)

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from tuningfork.model.embeddings import COLUMN
-from tuningfork.similarity.pca import Axes, fit_axes
+from tuningfork.similarity.pca import PrincipalAxes, fit_axes
 from tuningfork.tables import read_table
 from tuningfork.tables.arrow import vector_array, vectors
 
@@ -55,7 +55,7 @@ def compare_axes(embeddings):
     whole = fit_axes(embeddings, embeddings.shape[1])
     every = nearest(whole.vectors(embeddings))
     for components in (64, 128, 256):
-        found = nearest(Axes(whole.mean, whole.axes[:components]).vectors(embeddings))
+        found = nearest(PrincipalAxes(whole.mean, whole.axes[:components]).vectors(embeddings))
         recall = np.mean([len({*a} & {*b}) / NEAREST for a, b in zip(found, every, strict=True)])
         print(f"{components} of {embeddings.shape[1]} axes: recall {recall:.3f} among {len(embeddings)}")
 

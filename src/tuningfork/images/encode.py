@@ -1,11 +1,13 @@
-"""Images encoded for display: JPEG files and thumbnails."""
+"""Images encoded for display: JPEG and PNG files, data URLs, thumbnails."""
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -13,19 +15,43 @@ from .image import ImageError
 from .preprocess import Preprocess
 from .read import read_image
 
-__all__ = ["jpeg", "thumbnail"]
+__all__ = ["data_url", "jpeg", "png", "shrink", "thumbnail"]
 
 
 def thumbnail(path: str, crop: float = 0.5, side: int = 112) -> NDArray[np.uint8] | None:
-    """The crop that a model sees, small: (side, side, 3) uint8; None if the picture cannot be had."""
+    """The crop that a model sees, small: (side, side, 3) uint8; None if the image cannot be read."""
     try:
         return Preprocess(crop=crop, size=side).resized(read_image(Path(path)).rgb)
     except (ImageError, OSError, ValueError):
         return None
 
 
-def jpeg(picture: NDArray[np.uint8], quality: int = 82) -> bytes:
-    """A picture (H, W, 3) uint8 as the bytes of a JPEG file."""
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=quality, optimize=True)
+def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image (H, W, 3) uint8 with its longer side at most `side` pixels; a smaller one is returned unchanged."""
+    longer = max(image.shape[:2])
+    if longer <= side:
+        return image
+    height, width = (max(1, round(length * side / longer)) for length in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+
+
+def jpeg(image: NDArray[np.uint8], quality: int = 82) -> bytes:
+    """Encode an image (H, W, 3) uint8 as the bytes of a JPEG file."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420")
+
+
+def png(image: NDArray[np.uint8], colours: int | None = None) -> bytes:
+    """Encode an image (H, W, 3) uint8 as the bytes of a PNG file, with a palette of `colours` if that is given.
+
+    A palette halves the size of plots, without a visible loss.
+    """
+    stream, encoded = io.BytesIO(), Image.fromarray(image)
+    (encoded.quantize(colours) if colours else encoded).save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def data_url(content: bytes) -> str:
+    """The bytes of a JPEG, PNG or SVG file as a ``data:`` URL, by what they begin with."""
+    kinds = {b"\x89PNG": "png", b"\xff\xd8": "jpeg"}
+    kind = next((kind for start, kind in kinds.items() if content.startswith(start)), "svg+xml")
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -22,7 +22,7 @@ from ..model.embeddings import COLUMN
 from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..pipeline.predict import PredictError, predict_batches
-from ..similarity.pca import principal
+from ..similarity.pca import principal_components
 from ..tables import MAX_REPORTED, CatalogError, Column, RowError, arrow_schema, read_table, table_format, ucd
 from ..tables.arrow import vectors as embeddings_of
 from ..votes.tree import DecisionTree
@@ -238,7 +238,7 @@ class _Features:
     def __init__(self, values: NDArray[np.float32]) -> None:
         # Where nothing is predicted yet, any axes will do.
         values = values if len(values) else np.zeros((1, values.shape[1]), np.float32)
-        self._mean, axes, variances = principal(values, _COMPONENTS)
+        self._mean, axes, variances = principal_components(values, _COMPONENTS)
         self._axes = axes.T / (np.sqrt(variances.mean()) or 1)
 
     def of(self, table: pa.Table, rows: NDArray[np.int64], source: str) -> NDArray[np.float32]:

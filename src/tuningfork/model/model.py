@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..display.cards import thumbnail
+from ..display.cards import THUMBNAIL_SIDE
+from ..images.encode import jpeg, shrink
 from ..images.find import find_images
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
@@ -311,7 +312,7 @@ class Model:
         for first in range(0, max(1, len(sources)), batch_size):
             batch = [reader.read(source, n) for n, source in enumerate(sources[first : first + batch_size], first)]
             thumbnails = tuple(
-                thumbnail(row.inputs[0]) if row.inputs and n < MAX_THUMBNAILS else b""
+                jpeg(shrink(row.inputs[0], THUMBNAIL_SIDE), 85) if row.inputs and n < MAX_THUMBNAILS else b""
                 for n, row in enumerate(batch, first)
             )
             parts.append(replace(self.predict_loaded(batch, options), thumbnails=thumbnails))

@@ -1,19 +1,19 @@
-"""Similar galaxies: embeddings as an index on disk, and the nearest ones in it. Asking needs the extra `similar`."""
+"""Similarity search: an index of embeddings on disk, nearest neighbours in it, a map. Queries need `similar`."""
 
-from .build import Block, Built, Tables, blocks_of_predictions, build
+from .build import Block, BuildReport, EmbeddingTables, blocks_of_predictions, build_index
 from .index import Index, Neighbour
-from .index_file import SimilarError
-from .query import Found, asked
+from .index_file import SimilarityError
+from .query import Match, query
 
 __all__ = [
     "Block",
-    "Built",
-    "Found",
+    "BuildReport",
+    "EmbeddingTables",
     "Index",
+    "Match",
     "Neighbour",
-    "SimilarError",
-    "Tables",
-    "asked",
+    "SimilarityError",
     "blocks_of_predictions",
-    "build",
+    "build_index",
+    "query",
 ]

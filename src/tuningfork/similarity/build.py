@@ -1,4 +1,4 @@
-"""An index out of a stream of embeddings: of tables that `predict --embeddings` wrote, or as pictures are predicted."""
+"""Build an index from a stream of embeddings: of tables by `predict --embeddings`, or of images being predicted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ..model.embeddings import COLUMN, Embedder, EmbeddingError, embedder_of
 from ..model.predictions import Predictions
 from ..tables import MAX_REPORTED, RowError
 from ..tables.arrow import vectors
-from .index_file import SimilarError, read, writer
-from .pca import COMPONENTS, SAMPLE, Axes, fit_axes
+from .index_file import SimilarityError, index_writer, read_index
+from .pca import COMPONENTS, SAMPLE, PrincipalAxes, fit_axes
 
-__all__ = ["Block", "Built", "Tables", "blocks_of_predictions", "build"]
+__all__ = ["Block", "BuildReport", "EmbeddingTables", "blocks_of_predictions", "build_index"]
 
 #: Rows of a table that are held together: 10 MB of `default`.
 _BATCH = 1024
@@ -39,8 +39,8 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Built:
-    """What was made: rows of the index, how many of them are new, and those that were left out, by name."""
+class BuildReport:
+    """Rows of the index, how many of them are new, and how many galaxies were left out; `errors` names the first."""
 
     rows: int
     added: int
@@ -48,14 +48,14 @@ class Built:
     errors: tuple[RowError, ...]
 
 
-class Tables:
+class EmbeddingTables:
     """Parquet files that `predict --embeddings` wrote: one table, or a folder of parts.
 
     Raises
     ------
     EmbeddingError
         If one has no embeddings, or they are not of one model.
-    SimilarError
+    SimilarityError
         If there is no Parquet file, or one cannot be read.
     """
 
@@ -73,8 +73,8 @@ class Tables:
         """Their rows, a few at a time: the embeddings, and of the columns `names` those that there are."""
         for file in self._files:
             with _reading(file), pq.ParquetFile(file) as table:
-                there = [name for name in (*names, COLUMN) if name in table.schema_arrow.names]
-                yield from table.iter_batches(_BATCH, columns=there, use_threads=False)
+                columns = [name for name in (*names, COLUMN) if name in table.schema_arrow.names]
+                yield from table.iter_batches(_BATCH, columns=columns, use_threads=False)
 
     def blocks(self) -> Iterator[Block]:
         """Their galaxies, a few at a time."""
@@ -84,14 +84,14 @@ class Tables:
 
 
 def blocks_of_predictions(stream: Iterable[Predictions]) -> Iterator[Block]:
-    """Predictions with embeddings, as they come."""
-    for told in stream:
-        if told.embeddings is None:
-            raise EmbeddingError("predictions without embeddings; ask for them with embeddings=True")
-        yield Block(told.ids, told.paths, told.embeddings, told.errors)
+    """Blocks of predictions with embeddings, as they arrive."""
+    for predictions in stream:
+        if predictions.embeddings is None:
+            raise EmbeddingError("predictions without embeddings; predict with embeddings=True")
+        yield Block(predictions.ids, predictions.paths, predictions.embeddings, predictions.errors)
 
 
-def build(
+def build_index(
     blocks: Iterable[Block],
     embedder: Embedder,
     output: str | os.PathLike[str],
@@ -99,36 +99,36 @@ def build(
     onto: str | os.PathLike[str] | None = None,
     components: int = COMPONENTS,
     progress: Callable[[int, int], None] | None = None,
-) -> Built:
-    """Write an index of all galaxies of `blocks`; it appears whole or not at all.
+) -> BuildReport:
+    """Write an index of all galaxies of `blocks`; the file appears complete or not at all.
 
-    The axes are fitted on the first `SAMPLE` embeddings: these, and after them one block at a time, are all that is
-    held. A galaxy without an embedding is left out and reported.
+    The principal axes are fitted on the first `SAMPLE` embeddings: these, and after them one block at a time, are all
+    that memory holds. A galaxy without an embedding is left out and reported.
 
     Parameters
     ----------
-    onto : an index, optional
-        Its galaxies come first, on its axes; it may be `output` itself.
+    onto : path, optional
+        An index whose galaxies come first, on its axes; it may be `output` itself.
     components : int
-        K, numbers of a vector.
+        K, the length of a vector.
     progress : function of (rows done, 0)
 
     Raises
     ------
     EmbeddingError
         If the embeddings are of another model than those of `onto`.
-    SimilarError
+    SimilarityError
         If there is none, or more than an index holds.
     """
-    stream, old, first = _Checked(blocks), None, []
+    stream, old, first = _ValidRows(blocks), None, []
     if onto is not None:
-        old = read(onto)
+        old = read_index(onto)
         old.embedder.check(embedder, "what is to be added")
         axes = old.axes
     else:
-        first = _taken(stream, SAMPLE)
+        first = _first_blocks(stream, SAMPLE)
         axes = _fitted(first, components, stream)
-    with writer(output, embedder, axes) as file:
+    with index_writer(output, embedder, axes) as file:
         for at in range(0, len(old.vectors) if old else 0, _BATCH):
             rows = slice(at, at + _BATCH)
             file.write(old.ids[rows].to_pylist(), old.paths[rows].to_pylist(), old.vectors[rows])
@@ -138,16 +138,16 @@ def build(
             if progress:
                 progress(file.rows, 0)
         if file.rows == before:
-            raise SimilarError(f"no galaxy has an embedding ({stream.failed} rows failed); nothing to add")
-        return Built(file.rows, file.rows - before, stream.failed, tuple(stream.errors))
+            raise SimilarityError(f"no galaxy has an embedding ({stream.failed} rows failed); nothing to add")
+        return BuildReport(file.rows, file.rows - before, stream.failed, tuple(stream.errors))
 
 
-class _Checked:
+class _ValidRows:
     """Blocks without the rows that have no embedding, which are counted."""
 
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._blocks = iter(blocks)
-        self.seen = self.failed = 0
+        self.rows = self.failed = 0
         self.errors: list[RowError] = []
 
     def __iter__(self) -> Iterator[Block]:
@@ -157,26 +157,26 @@ class _Checked:
                 self.failed += 1
                 if len(self.errors) < MAX_REPORTED:
                     reason = block.errors[row] or "it has no embedding"
-                    self.errors.append(RowError(block.paths[row], self.seen + row + 1, block.ids[row], "", reason))
-            self.seen += len(good)
+                    self.errors.append(RowError(block.paths[row], self.rows + row + 1, block.ids[row], "", reason))
+            self.rows += len(good)
             rows = np.flatnonzero(good).tolist()
             if rows:
                 texts = [[each[row] for row in rows] for each in (block.ids, block.paths, block.errors)]
                 yield Block(texts[0], texts[1], block.embeddings[good], texts[2])
 
 
-def _taken(stream: _Checked, rows: int) -> list[Block]:
-    taken: list[Block] = []
+def _first_blocks(stream: _ValidRows, rows: int) -> list[Block]:
+    first: list[Block] = []
     for block in stream:
-        taken.append(block)
-        if sum(len(each.ids) for each in taken) >= rows:
+        first.append(block)
+        if sum(len(each.ids) for each in first) >= rows:
             break
-    return taken
+    return first
 
 
-def _fitted(first: Sequence[Block], components: int, stream: _Checked) -> Axes:
+def _fitted(first: Sequence[Block], components: int, stream: _ValidRows) -> PrincipalAxes:
     if not first:
-        raise SimilarError(f"no galaxy has an embedding ({stream.failed} rows failed); nothing to make an index of")
+        raise SimilarityError(f"no galaxy has an embedding ({stream.failed} rows failed); nothing to index")
     return fit_axes(np.concatenate([block.embeddings for block in first])[:SAMPLE], components)
 
 
@@ -190,9 +190,9 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise SimilarError(f"{file}: no such file; check its name") from None
+        raise SimilarityError(f"{file}: no such file; check its name") from None
     except (OSError, pa.ArrowException) as error:
-        raise SimilarError(
+        raise SimilarityError(
             f"{file}: cannot be read as Parquet: {one_line(error)}; predict to .parquet, or to a folder"
         ) from None
 
@@ -202,7 +202,7 @@ def _parquet_files(path: Path) -> list[Path]:
         return [path]
     files = sorted(file for file in path.glob("*.parquet") if not file.name.startswith((".", "_")))
     if not files:
-        raise SimilarError(f"{path}: no Parquet file in it; is it the folder of a prediction?")
+        raise SimilarityError(f"{path}: no Parquet file in it; is it the folder of a prediction?")
     return files
 
 

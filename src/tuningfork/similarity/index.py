@@ -1,4 +1,4 @@
-"""An index that is asked: the galaxies whose embeddings are nearest, by their cosine."""
+"""Exact nearest-neighbour search by cosine among the embeddings of an index."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model.embeddings import Embedder
-from .index_file import Contents, SimilarError, read
+from .index_file import IndexContents, SimilarityError, read_index
 
 __all__ = ["Index", "Neighbour"]
 
-#: Pictures that are looked up together: FAISS holds a distance to each for every one of them.
-_TOGETHER = 256
+#: Queries of one FAISS search, which holds a distance to each galaxy for every one of them.
+_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Neighbour:
     Parameters
     ----------
     id, path : str
-        As the table or folder named it that the index was made from.
+        Its names in the table or folder that was indexed.
     distance : float in [0, 2]
         1 − cosine between the two embeddings, centred: 0 the same, 1 nothing in common.
     """
@@ -37,21 +37,22 @@ class Neighbour:
 
 
 class Index:
-    """N galaxies by what a model sees in them.
+    """N galaxies and their embeddings by one model, for nearest-neighbour queries.
 
     The search is exact, on 16-bit vectors that FAISS holds in memory: 256 bytes a galaxy beside its name and path.
 
     Parameters
     ----------
-    contents : what `file.read` gives
+    contents : IndexContents
+        As `read_index` returns it.
 
     Raises
     ------
-    SimilarError
+    SimilarityError
         If FAISS is not installed.
     """
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: IndexContents) -> None:
         self._contents = contents
         self._faiss = _faiss_index(contents)
 
@@ -61,12 +62,12 @@ class Index:
 
         Raises
         ------
-        SimilarError
+        SimilarityError
             If it is no index, damaged, or of a version that this one does not know.
         OSError
             If it cannot be read at all.
         """
-        return cls(read(path))
+        return cls(read_index(path))
 
     def __len__(self) -> int:
         return len(self._contents.vectors)
@@ -98,15 +99,15 @@ class Index:
         if embedder is not None:
             self.embedder.check(embedder, "the query")
         vectors = self._contents.axes.vectors(embeddings)
-        found: list[list[Neighbour]] = [[] for _ in vectors]
+        neighbours: list[list[Neighbour]] = [[] for _ in vectors]
         good = np.flatnonzero(np.isfinite(vectors).all(1))
         count = min(k, len(self))
-        for first in range(0, len(good) if count else 0, _TOGETHER):
-            rows = good[first : first + _TOGETHER]
+        for first in range(0, len(good) if count else 0, _BATCH):
+            rows = good[first : first + _BATCH]
             cosines, places = self._faiss.search(np.ascontiguousarray(vectors[rows]), count)
             for row, near, at in zip(rows.tolist(), cosines.tolist(), places.tolist(), strict=True):
-                found[row] = self._neighbours(near, at)
-        return found
+                neighbours[row] = self._neighbours(near, at)
+        return neighbours
 
     def _neighbours(self, cosines: Sequence[float], places: Sequence[int]) -> list[Neighbour]:
         ids, paths = self._contents.ids, self._contents.paths
@@ -117,11 +118,11 @@ class Index:
         ]
 
 
-def _faiss_index(contents: Contents) -> Any:
+def _faiss_index(contents: IndexContents) -> Any:
     try:
         import faiss
     except ImportError:
-        raise SimilarError("similar galaxies need FAISS: pip install 'tuningfork[similar]'") from None
+        raise SimilarityError("similar galaxies need FAISS: pip install 'tuningfork[similar]'") from None
     vectors = contents.vectors
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     for first in range(0, len(vectors), 2**16):

@@ -1,4 +1,4 @@
-"""An index on disk: one Parquet file that any reader opens, and that ours trusts only after it has looked.
+"""The index file: Parquet that any reader opens, and that ours trusts only after validation.
 
 Columns `id`, `path` and `vector` (K float16, little-endian, of length 1). In the file's metadata: a JSON with whose
 embeddings they are, the mean and axes that made vectors of them, and a SHA-256 of all that. Nothing is compressed and
@@ -27,9 +27,9 @@ from .._utils.files import check_writable, whole_file
 from ..model.embeddings import Embedder
 from ..tables import Column, arrow_schema
 from ..tables.arrow import text_array
-from .pca import Axes
+from .pca import PrincipalAxes
 
-__all__ = ["MAX_ROWS", "Contents", "SimilarError", "Writer", "read", "writer"]
+__all__ = ["MAX_ROWS", "IndexContents", "IndexWriter", "SimilarityError", "index_writer", "read_index"]
 
 FORMAT, VERSION = "tuningfork-index", 1
 MAX_ROWS = 50_000_000
@@ -37,20 +37,20 @@ MAX_WIDTH, MAX_COMPONENTS = 100_000, 4096
 #: Of Parquet's own description at the end of the file, which holds the axes too.
 MAX_FOOTER_BYTES = 256 * 2**20
 #: Rows that are written and read together.
-TOGETHER = 8192
+BATCH = 8192
 #: A unit vector's length after rounding to 16 bits is off by less; a zero vector has none.
 _ROUNDING = 0.01
 _HEADER, _MEAN, _AXES, _DIGEST = b"tuningfork", b"mean", b"axes", b"sha256"
-_AGAIN = "make it again with tuningfork index"
+_REMEDY = "make it again with tuningfork index"
 
 
-class SimilarError(TuningforkError, ValueError):
-    """An index that cannot be made, trusted or asked; the message says what to do."""
+class SimilarityError(TuningforkError, ValueError):
+    """An index cannot be built, trusted or queried; the message names the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
-class Contents:
-    """What a file holds: whose embeddings, the axes, and N rows.
+class IndexContents:
+    """The contents of an index file: whose embeddings they are, the principal axes, and N rows.
 
     Parameters
     ----------
@@ -59,35 +59,35 @@ class Contents:
     """
 
     embedder: Embedder
-    axes: Axes
+    axes: PrincipalAxes
     ids: pa.ChunkedArray
     paths: pa.ChunkedArray
     vectors: NDArray[np.float16]
 
 
-class Writer:
-    """Rows in, as they come; see `writer`."""
+class IndexWriter:
+    """Writes rows as they arrive; see `index_writer`."""
 
     def __init__(self, file: pq.ParquetWriter, digest: _Digest) -> None:
         self._file, self._digest = file, digest
         self.rows = 0
 
     def write(self, ids: Sequence[str], paths: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
-        """N more rows with their vectors (N, K). Raises SimilarError if there are more than an index holds."""
+        """N more rows with their vectors (N, K). Raises SimilarityError if there are more than an index holds."""
         self.rows += len(ids)
         if self.rows > MAX_ROWS:
-            raise SimilarError(f"more than {MAX_ROWS:,} galaxies; make several indexes")
+            raise SimilarityError(f"more than {MAX_ROWS:,} galaxies; make several indexes")
         kind = self._file.schema.field("vector").type
         numbers = pa.py_buffer(np.ascontiguousarray(vectors, "<f2"))
         columns = [text_array(ids), text_array(paths), pa.Array.from_buffers(kind, len(ids), [None, numbers])]
         batch = pa.RecordBatch.from_arrays(columns, schema=self._file.schema)
         self._digest.add(batch)
-        self._file.write_batch(batch, row_group_size=TOGETHER)
+        self._file.write_batch(batch, row_group_size=BATCH)
 
 
 @contextmanager
-def writer(path: str | os.PathLike[str], embedder: Embedder, axes: Axes) -> Iterator[Writer]:
-    """Write an index; it appears, whole, when the block ends well."""
+def index_writer(path: str | os.PathLike[str], embedder: Embedder, axes: PrincipalAxes) -> Iterator[IndexWriter]:
+    """Write an index; the file appears, complete, when the block ends without an error."""
     check_writable(path)
     about = {
         _HEADER: json.dumps({"format": FORMAT, "version": VERSION, **asdict(embedder), "components": axes.components}),
@@ -103,17 +103,17 @@ def writer(path: str | os.PathLike[str], embedder: Embedder, axes: Axes) -> Iter
         "write_page_checksum": True,
         "store_schema": False,
     }
-    with whole_file(path) as beside, pq.ParquetWriter(str(beside), _schema(axes.components), **options) as file:
-        yield Writer(file, digest)
+    with whole_file(path) as partial, pq.ParquetWriter(str(partial), _schema(axes.components), **options) as file:
+        yield IndexWriter(file, digest)
         file.add_key_value_metadata({**about, _DIGEST: digest.hexdigest()})
 
 
-def read(path: str | os.PathLike[str]) -> Contents:
-    """What an index file holds.
+def read_index(path: str | os.PathLike[str]) -> IndexContents:
+    """Read and validate an index file.
 
     Raises
     ------
-    SimilarError
+    SimilarityError
         If it is no index, its version is not known, or any of its rows, numbers or texts are not what was written.
     OSError
         If it cannot be read at all.
@@ -124,69 +124,69 @@ def read(path: str | os.PathLike[str]) -> Contents:
         _check_footer(file, size, path)
         try:
             return _contents(file, size, path)
-        except SimilarError:
+        except SimilarityError:
             raise
         except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
             why = " ".join(str(error).split())[:300]
-            raise SimilarError(f"{path}: its content is not what was written ({why}); {_AGAIN}") from None
+            raise SimilarityError(f"{path}: its content is not what was written ({why}); {_REMEDY}") from None
 
 
 def _check_footer(file: Any, size: int, path: Path) -> None:
     """That it ends as Parquet does, with a description that is not larger than ours can be."""
-    told = b""
+    trailer = b""
     if size >= 12:
         file.seek(-8, os.SEEK_END)
-        told = file.read(8)
-    if told[4:] != b"PAR1":
-        raise SimilarError(f"{path}: not an index; {_AGAIN}")
-    if int.from_bytes(told[:4], "little") > min(MAX_FOOTER_BYTES, size):
-        raise SimilarError(f"{path}: its description is larger than {MAX_FOOTER_BYTES} bytes or itself; {_AGAIN}")
+        trailer = file.read(8)
+    if trailer[4:] != b"PAR1":
+        raise SimilarityError(f"{path}: not an index; {_REMEDY}")
+    if int.from_bytes(trailer[:4], "little") > min(MAX_FOOTER_BYTES, size):
+        raise SimilarityError(f"{path}: its description is larger than {MAX_FOOTER_BYTES} bytes or itself; {_REMEDY}")
     file.seek(0)
 
 
-def _contents(file: Any, size: int, path: Path) -> Contents:
+def _contents(file: Any, size: int, path: Path) -> IndexContents:
     parquet = pq.ParquetFile(file, page_checksum_verification=True)
     about = {key: value.decode() for key, value in (parquet.metadata.metadata or {}).items()}
     embedder, axes = _about(about, path)
     rows = parquet.metadata.num_rows
     if rows > MAX_ROWS or rows * 2 * axes.components > size:
-        raise SimilarError(f"{path}: of {rows:,} rows, more than it can hold; {_AGAIN}")
+        raise SimilarityError(f"{path}: of {rows:,} rows, more than it can hold; {_REMEDY}")
     if not parquet.schema_arrow.equals(_schema(axes.components), check_metadata=False):
-        raise SimilarError(f"{path}: its columns are not those of an index; {_AGAIN}")
+        raise SimilarityError(f"{path}: its columns are not those of an index; {_REMEDY}")
     _check_plain(parquet.metadata, path)
     digest = _Digest(about)
     vectors = np.empty((rows, axes.components), "<f2")
     batches, at = [], 0
-    for batch in parquet.iter_batches(TOGETHER, use_threads=False):
+    for batch in parquet.iter_batches(BATCH, use_threads=False):
         if any(column.null_count for column in batch.columns):
-            raise SimilarError(f"{path}: a row has a blank; {_AGAIN}")
+            raise SimilarityError(f"{path}: a row has a blank; {_REMEDY}")
         digest.add(batch)
         vectors[at : at + len(batch)] = _halves(batch.column(2)).reshape(len(batch), -1)
         _check_vectors(vectors[at : at + len(batch)], path)
         batches.append(batch.select(["id", "path"]))
         at += len(batch)
     if at != rows or about[_DIGEST] != digest.hexdigest():
-        raise SimilarError(f"{path}: its content differs from what was written (SHA-256); {_AGAIN}")
+        raise SimilarityError(f"{path}: its content differs from what was written (SHA-256); {_REMEDY}")
     texts = pa.Table.from_batches(batches, _schema(axes.components).remove(2))
-    return Contents(embedder, axes, texts["id"], texts["path"], vectors)
+    return IndexContents(embedder, axes, texts["id"], texts["path"], vectors)
 
 
-def _about(about: dict[bytes, str], path: Path) -> tuple[Embedder, Axes]:
+def _about(about: dict[bytes, str], path: Path) -> tuple[Embedder, PrincipalAxes]:
     header = json.loads(about.get(_HEADER, "null"))
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise SimilarError(f"{path}: not an index; {_AGAIN}")
+        raise SimilarityError(f"{path}: not an index; {_REMEDY}")
     if header["version"] != VERSION:
-        raise SimilarError(f"{path}: version {header['version']!r} of the format; upgrade tuningfork, or {_AGAIN}")
+        raise SimilarityError(f"{path}: version {header['version']!r} of the format; upgrade tuningfork, or {_REMEDY}")
     kinds = {"model": str, "sha256": str, "n_views": int, "width": int, "components": int}
     for key, kind in kinds.items():
         if type(header[key]) is not kind:
-            raise SimilarError(f"{path}: entry {key!r} is not a {kind.__name__}; {_AGAIN}")
+            raise SimilarityError(f"{path}: entry {key!r} is not a {kind.__name__}; {_REMEDY}")
     width, components = header["width"], header["components"]
     if not (1 <= components <= min(width, MAX_COMPONENTS) and width <= MAX_WIDTH):
-        raise SimilarError(f"{path}: {components} components of {width} numbers; {_AGAIN}")
+        raise SimilarityError(f"{path}: {components} components of {width} numbers; {_REMEDY}")
     mean, axes = (_floats(about[key]) for key in (_MEAN, _AXES))
     embedder = Embedder(header["model"], header["sha256"], header["n_views"], width)
-    return embedder, Axes(mean.reshape(width), axes.reshape(components, width))
+    return embedder, PrincipalAxes(mean.reshape(width), axes.reshape(components, width))
 
 
 def _check_plain(metadata: pq.FileMetaData, path: Path) -> None:
@@ -195,13 +195,13 @@ def _check_plain(metadata: pq.FileMetaData, path: Path) -> None:
         for number in range(metadata.num_columns):
             column = metadata.row_group(group).column(number)
             if column.compression != "UNCOMPRESSED" or not {*column.encodings} <= {"PLAIN", "RLE"}:
-                raise SimilarError(f"{path}: its rows are not written as an index's are; {_AGAIN}")
+                raise SimilarityError(f"{path}: its rows are not written as an index's are; {_REMEDY}")
 
 
 def _check_vectors(vectors: NDArray[np.float16], path: Path) -> None:
     lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
     if not ((np.abs(lengths - 1) < _ROUNDING) | (lengths == 0)).all():
-        raise SimilarError(f"{path}: a vector is not of length 1; {_AGAIN}")
+        raise SimilarityError(f"{path}: a vector is not of length 1; {_REMEDY}")
 
 
 def _schema(components: int) -> pa.Schema:
@@ -209,7 +209,7 @@ def _schema(components: int) -> pa.Schema:
     schema = arrow_schema(
         [
             Column("id", pa.string(), "Identifier of the galaxy"),
-            Column("path", pa.string(), "Picture file"),
+            Column("path", pa.string(), "Image file"),
             Column("vector", pa.binary(2 * components), text),
         ]
     )
@@ -230,10 +230,10 @@ class _Digest:
         self._columns[2].update(_halves(batch.column(2)).tobytes())
 
     def hexdigest(self) -> str:
-        whole = self._about.copy()
+        total = self._about.copy()
         for column in self._columns:
-            whole.update(column.digest())
-        return whole.hexdigest()
+            total.update(column.digest())
+        return total.hexdigest()
 
 
 def _halves(column: pa.Array) -> NDArray[np.float16]:

@@ -1,4 +1,4 @@
-"""Embeddings as short unit vectors: centred, on their principal axes, of length 1, so that a product is a cosine."""
+"""Principal component analysis of embeddings: short unit vectors whose products are cosines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["COMPONENTS", "SAMPLE", "Axes", "fit_axes", "principal"]
+__all__ = ["COMPONENTS", "SAMPLE", "PrincipalAxes", "fit_axes", "principal_components"]
 
 #: Of the 10 nearest among 4,050 real galaxies by all 2,560 numbers of `default`, 128 axes find 9.7, 64 find 9.5 and 256
 #: find 9.9 (`scripts/similar_libraries.py`).
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Axes:
+class PrincipalAxes:
     """Mean (D,) and K orthonormal axes (K, D), float32, of embeddings that were scaled to length 1."""
 
     mean: Floats
@@ -43,31 +43,31 @@ class Axes:
         # What is not finite must not spread to other rows through the product.
         good = np.isfinite(values).all(1)
         out = np.full((len(values), self.components), np.nan, np.float32)
-        out[good] = _of_length_1((_of_length_1(values[good]) - self.mean) @ self.axes.T)
+        out[good] = _normalised((_normalised(values[good]) - self.mean) @ self.axes.T)
         return out
 
 
-def fit_axes(embeddings: ArrayLike, components: int = COMPONENTS) -> Axes:
+def fit_axes(embeddings: ArrayLike, components: int = COMPONENTS) -> PrincipalAxes:
     """Principal axes of embeddings (N, D), all finite; fewer than `components` if N or D are smaller."""
-    mean, axes, _ = principal(_of_length_1(np.asarray(embeddings, np.float32)), components)
-    return Axes(mean, axes)
+    mean, axes, _ = principal_components(_normalised(np.asarray(embeddings, np.float32)), components)
+    return PrincipalAxes(mean, axes)
 
 
-def principal(values: Floats, components: int) -> tuple[Floats, Floats, Floats]:
+def principal_components(values: Floats, components: int) -> tuple[Floats, Floats, Floats]:
     """Mean (D,), principal axes (K, D) and variances (K,) of values (N, D), the largest first; K ≤ N and D."""
     mean = values.mean(0)
-    away = values - mean
-    if len(away) < away.shape[1]:
-        _, singular, axes = np.linalg.svd(away, full_matrices=False)
+    centred = values - mean
+    if len(centred) < centred.shape[1]:
+        _, singular, axes = np.linalg.svd(centred, full_matrices=False)
         variances = singular**2
     else:
         # In rising order; a fifth of the time of the singular values.
-        variances, axes = np.linalg.eigh(away.T @ away)
+        variances, axes = np.linalg.eigh(centred.T @ centred)
         variances, axes = variances[::-1], axes.T[::-1]
-    return mean, np.ascontiguousarray(axes[:components]), np.maximum(variances[:components], 0) / len(away)
+    return mean, np.ascontiguousarray(axes[:components]), np.maximum(variances[:components], 0) / len(centred)
 
 
-def _of_length_1(values: Floats) -> Floats:
+def _normalised(values: Floats) -> Floats:
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     # A zero vector has no direction; it stays as it is, as far from all as what is at a right angle.
     return values / np.where(lengths > 0, lengths, 1)

@@ -1,4 +1,4 @@
-"""Pictures asked of an index: each with its nearest galaxies, or why it has none."""
+"""Nearest-neighbour queries: the galaxies of an index that are most similar to each predicted image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import Any
 from ..model.predictions import Predictions
 from .index import Index, Neighbour
 
-__all__ = ["Found", "asked"]
+__all__ = ["Match", "query"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A picture, what the model says of it, and the galaxies that are like it, the nearest first."""
+class Match:
+    """An image, its predicted class, and the galaxies that are most similar to it, the nearest first.
+
+    Parameters
+    ----------
+    id, path, class_name : str
+    error : str
+        Why the image has no prediction and so no neighbours; "" if it has.
+    neighbours : tuple of Neighbour
+    """
 
     id: str
     path: str
@@ -28,29 +36,32 @@ class Found:
         return {**asdict(self), "neighbours": [asdict(each) for each in self.neighbours]}
 
 
-def asked(index: Index, stream: Iterable[Predictions], k: int = 10, *, itself: bool = False) -> Iterator[Found]:
-    """The k nearest galaxies of each picture, as predictions with embeddings come.
+def query(index: Index, stream: Iterable[Predictions], k: int = 10, *, include_self: bool = False) -> Iterator[Match]:
+    """Find the k nearest galaxies of each image, as predictions with embeddings arrive.
 
     Parameters
     ----------
-    itself : bool
-        Whether a galaxy whose picture is the very file that is asked for counts; a copy elsewhere always does.
+    stream : iterable of Predictions
+        With embeddings.
+    include_self : bool
+        Whether to include a galaxy whose image is the queried file itself; a copy elsewhere always counts.
 
     Raises
     ------
     EmbeddingError
         If the predictions are of another model than the index.
     """
-    for told in stream:
-        # One more, for the picture's own place among them.
-        near = index.near(told.embeddings, k + (not itself), embedder=told.embedder)
+    for predictions in stream:
+        # One more, for the image's own place among them.
+        near = index.near(predictions.embeddings, k + (not include_self), embedder=predictions.embedder)
         for row, neighbours in enumerate(near):
-            if not itself:
-                own = _place(told.paths[row])
-                neighbours = [each for each in neighbours if not own or _place(each.path) != own]
-            name = "" if told.errors[row] else told[row].class_name
-            yield Found(told.ids[row], told.paths[row], name, told.errors[row], tuple(neighbours[:k]))
+            if not include_self:
+                own = _location(predictions.paths[row])
+                neighbours = [each for each in neighbours if not own or _location(each.path) != own]
+            error = predictions.errors[row]
+            class_name = "" if error else predictions[row].class_name
+            yield Match(predictions.ids[row], predictions.paths[row], class_name, error, tuple(neighbours[:k]))
 
 
-def _place(path: str) -> str:
+def _location(path: str) -> str:
     return path if "://" in path or not path else os.path.realpath(path)

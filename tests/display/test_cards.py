@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tuningfork
-from tuningfork.display.cards import MAX_ROWS, MAX_TEXT, THUMBNAIL_SIDE, Bar, Card, card_html, table_html, thumbnail
+from tuningfork.display.cards import MAX_ROWS, THUMBNAIL_SIDE, Bar, Card, card_html, table_html
+from tuningfork.display.html import MAX_TEXT
+from tuningfork.images.encode import jpeg, shrink
 from tuningfork.model.model import MAX_THUMBNAILS
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline.predict import predict_batches
@@ -48,7 +50,7 @@ class Reader(HTMLParser):
 
     @property
     def text(self):
-        return " ".join(self.texts)
+        return " ".join(" ".join(self.texts).split())
 
     def of(self, tag):
         return [attrs for name, attrs in self.tags if name == tag]
@@ -66,7 +68,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def rows(model, pictures):
-    return model.predict([*pictures, b"no picture"])
+    return model.predict([*pictures, b"no image"])
 
 
 def _harmless(page):
@@ -119,9 +121,9 @@ def test_what_is_out_of_domain_says_so_first(model):
 
 def test_an_error_is_shown_instead_of_votes(rows):
     reader = _harmless(rows[-1]._repr_html_())
-    assert "not a picture" in reader.text
+    assert "not an image" in reader.text
     assert reader.of("img") == reader.of("i") == []
-    assert "not a picture" in _harmless(rows._repr_html_()).text
+    assert "not an image" in _harmless(rows._repr_html_()).text
     assert repr(rows[-1]) == f"3: {rows.errors[-1]}"
 
 
@@ -172,7 +174,7 @@ def test_classes_without_votes(rows):
 @pytest.mark.parametrize("shape", [(424, 424), (50, 300), (8, 9), (3000, 10)])
 def test_thumbnails_are_small_and_like_their_picture(shape):
     picture = np.full((*shape, 3), (200, 100, 50), np.uint8)
-    small = Image.open(io.BytesIO(thumbnail(picture)))
+    small = Image.open(io.BytesIO(jpeg(shrink(picture, THUMBNAIL_SIDE))))
     assert max(small.size) == min(THUMBNAIL_SIDE, max(shape))
     assert np.abs(np.asarray(small).astype(int) - picture[0, 0]).max() <= 4
 

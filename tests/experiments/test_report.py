@@ -16,13 +16,13 @@ pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from sklearn import metrics as reference
 
-from tuningfork.display.html import Markup, data_url, table, text
+from tuningfork.display.html import render
 from tuningfork.evaluation import metrics
 from tuningfork.experiments import scores
 from tuningfork.experiments.published import errata, load_published
-from tuningfork.experiments.report import gallery
-from tuningfork.experiments.report.network_section import inside
+from tuningfork.experiments.report.network import look_inside
 from tuningfork.experiments.report.numbers import gather
+from tuningfork.experiments.report.page import report_page
 from tuningfork.experiments.report.write import write_report
 from tuningfork.experiments.runs import RecordError, read_run, read_study
 from tuningfork.simulation import simulate
@@ -114,7 +114,7 @@ def study(put, tmp_path):
 
 
 def test_the_errata_are_what_the_papers_matrix_gives():
-    found = {row["what"]: (row["printed"], row["found"]) for row in errata()}
+    found = {row["what"]: (row["printed"], row["computed"]) for row in errata()}
     for what, printed, computed in (
         ("accuracy of EfficientNet-B5", 0.9370, 0.9370),
         ("macro F1 of EfficientNet-B5", 0.8857, 0.8831),
@@ -147,8 +147,7 @@ def test_class_scores_are_those_of_scikit_learn(gz2):
     true = np.concatenate([np.arange(7), rng.integers(0, 7, 200)])
     probability = rng.dirichlet(np.ones(7), len(true)) + np.eye(7)[true] * 0.3
     told = probability.argmax(1)
-    drawn = {}
-    found = scores.class_scores(probability, true, gz2, resamples=300, drawn=drawn)
+    found, drawn = scores.class_scores(probability, true, gz2, resamples=300)
     precision, recall, f1, count = reference.precision_recall_fscore_support(true, told, zero_division=0)
     assert found["accuracy"]["value"] == pytest.approx(reference.accuracy_score(true, told))
     assert found["macro_f1"]["value"] == pytest.approx(f1.mean())
@@ -170,7 +169,7 @@ def test_vote_scores_and_intervals_are_those_of_metrics(gz2, known):
     true = true.copy()
     true[::3, 20:] = np.nan
     predicted = np.nan_to_num(true) + np.random.default_rng(1).normal(0, 0.1, true.shape)
-    found = scores.vote_scores(predicted, true, gz2, resamples=200)
+    found, _ = scores.vote_scores(predicted, true, gz2, resamples=200)
     complete = ~np.isnan(true).any(1)
     for name, rows in (("rmse_complete_rows", complete), ("rmse_known_columns", np.ones(len(true), bool))):
         told, asked = predicted[rows], true[rows]
@@ -179,7 +178,7 @@ def test_vote_scores_and_intervals_are_those_of_metrics(gz2, known):
     assert found["complete_rows"] == complete.sum()
     expected = metrics.rmse_per_question(predicted, true, gz2)
     assert {key: each["value"] for key, each in found["rmse_per_question"].items()} == pytest.approx(expected)
-    blank = scores.vote_scores(predicted[:0], true[:0], gz2)
+    blank, _ = scores.vote_scores(predicted[:0], true[:0], gz2)
     assert blank["rmse_known_columns"] == {"value": None, "low": None, "high": None}
 
 
@@ -217,7 +216,7 @@ def test_one_run_is_its_own_ensemble_and_the_best_comes_first(study):
     best = scores.best_run(runs, "votes")
     assert [row["size"] for row in votes_curve] == [1, 2, 3, 4]
     assert votes_curve[0]["added"] == best.name == "small/seed-0"
-    alone = scores.run_scores(best, "test", resamples=20)["votes"]
+    alone = scores.run_scores(best, "test", resamples=20)[0]["votes"]
     assert votes_curve[0]["rmse_known_columns"] == alone["rmse_known_columns"]
     assert votes_curve[2]["rmse_known_columns"]["value"] < votes_curve[0]["rmse_known_columns"]["value"]
     told = [row["validation_score"] for row in votes_curve]
@@ -260,7 +259,7 @@ def test_predictions_are_found_by_id_not_by_row(put, tmp_path, known):
         ("result.json", "{", "not valid JSON"),
         ("result.json", "[]", "an object is expected"),
         ("result.json", '{"epochs": "many"}', "epochs = 'many'"),
-        ("truth.parquet", None, "is not there"),
+        ("truth.parquet", None, "is missing"),
         ("truth.parquet", "PAR1", "not a readable Parquet file"),
         ("predictions.parquet", "", "not a readable Parquet file"),
         ("curves.csv", "epoch,train_loss\nfirst,1\n", "not a readable table of epochs"),
@@ -357,8 +356,8 @@ def test_a_single_run_without_votes_says_what_is_absent(put, tmp_path):
     report = write_report(folder, tmp_path / "alone.html", resamples=20)
     told = " ".join(_Page(report.page.read_text("utf-8")).words)
     for sentence in (
-        "No whole run tells vote fractions.",
-        "No whole run tells votes.",
+        "No complete run predicts vote fractions.",
+        "No complete run predicts votes.",
         "there is no study.json",
         "No run has its best.ckpt any more.",
         "fewer than two runs",
@@ -374,16 +373,21 @@ def test_pictures_that_are_gone_do_not_stop_a_report(put, tmp_path, galaxies):
     pq.write_table(gone, folder / "truth.parquet")
     study = read_study(folder)
     numbers = gather(study, "validation", resamples=20)
-    assert "no picture" in gallery.mosaics(numbers, study)[2]
-    assert "No run has its best.ckpt" in inside(numbers, study)[0][2]
+    network, seen = look_inside(numbers, study)
+    assert "No run has its best.ckpt" in seen["absent"]
+    page = report_page({**numbers, "map": {"absent": "no map"}}, study, network, {})
+    assert "no image" in page[page.index('<section id="remarkable"') :]
+    assert "No run has its best.ckpt" in page
 
 
 def test_everything_is_escaped_but_markup():
-    assert text(HOSTILE) == "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;"
-    assert text(Markup("<b>")) == "<b>"
-    assert text("a\udc80") == "a\\udc80"
-    assert "<i>" not in table(["<i>"], [["<i>", "<i>"]], "<i>")
-    assert data_url(b"\x89PNG").startswith("data:image/png;base64,")
+    values = {"title": HOSTILE, "sections": [], "heading": "a\udc80"}
+    page = render("map.html", **values, map=render("map.html", **values, map="<b>"))
+    assert HOSTILE not in page
+    assert page.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;") == 4
+    assert "a\\udc80" in page
+    assert "&lt;b&gt;" in page
+    assert page.count("<section") == 2  # markup of ours is not escaped again
 
 
 def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, gz2):
@@ -394,13 +398,13 @@ def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, g
 
     folder = put(tmp_path / "run")
     run = read_run(folder)
-    with pytest.raises(look.LookError, match=r"no best\.ckpt"):
-        look.network_of(run)
+    with pytest.raises(look.NetworkError, match=r"no best\.ckpt"):
+        look.load_network(run)
     torch.manual_seed(0)
     network = MorphologyNetwork("mobilenetv3_small_050", gz2)
     state = {f"network.{key}": value for key, value in network.state_dict().items()}
     torch.save({"state_dict": state}, folder / "best.ckpt")
-    opened, preprocess = look.network_of(run)
+    opened, preprocess = look.load_network(run)
     assert preprocess.size == 32
     torch.testing.assert_close(opened.head.weight, network.head.weight)
     picture = read_image(run.paths[1]).rgb
@@ -412,12 +416,13 @@ def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, g
     assert overlay.trained.max() <= 1
     assert not np.allclose(overlay.trained, overlay.random)
     study = read_study(folder)
-    (_, _, section), seen = inside(gather(study, resamples=20), study)
+    shown, seen = look_inside(gather(study, resamples=20), study)
     assert seen["grad_cam"]["run"] == seen["feature_maps"]["run"] == "run"
-    assert section.count("random weights") > len(seen["grad_cam"]["galaxies"]) > 0
+    assert len(shown["cam"]["galaxies"]) == len(seen["grad_cam"]["galaxies"]) > 0
+    assert all(panels[2][0] == "random weights" for _, panels in shown["cam"]["galaxies"])
     torch.save({"state_dict": {"network.x": torch.zeros(1)}}, folder / "best.ckpt")
-    with pytest.raises(look.LookError, match="does not fit its recipe"):
-        look.network_of(run)
+    with pytest.raises(look.NetworkError, match="does not fit its recipe"):
+        look.load_network(run)
 
 
 @pytest.mark.slow
@@ -455,7 +460,7 @@ def test_wrong_usage_and_failures_have_their_exit_codes(run, put, tmp_path, monk
     assert "no such folder" in run("report", folder, "-o", tmp_path / "no" / "r.html", code=1).stderr
     assert "name the page" in run("report", folder, "-o", tmp_path / "metrics.json", code=1).stderr
     (tmp_path / "empty").mkdir()
-    assert "no whole run" in run("report", tmp_path / "empty", "-o", output, code=1).stderr
+    assert "no complete run" in run("report", tmp_path / "empty", "-o", output, code=1).stderr
     run("report", folder, "-o", output, "--resamples", 20)
     before = output.read_bytes()
     monkeypatch.setitem(sys.modules, "matplotlib", None)

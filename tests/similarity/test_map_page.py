@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tuningfork.display.html import section, whole_page
+from tuningfork.display.html import render
 from tuningfork.model.bundle import write_bundle
 from tuningfork.model.embeddings import Embedder
 from tuningfork.model.model import load
 from tuningfork.similarity import map_page as drawing
-from tuningfork.similarity.map_page import Sample, galaxy_map, sampled
-from tuningfork.similarity.projection import LEAST, MapError, plane
+from tuningfork.similarity.map_page import Sample, galaxy_map, sample_galaxies
+from tuningfork.similarity.projection import MIN_GALAXIES, MapError, project
 from tuningfork.simulation import simulate
 from tuningfork.tables.arrow import text_array, vector_array
 
@@ -40,19 +40,19 @@ def batches_of(count, size=7, missing=()):
 
 def test_few_galaxies_are_all_on_the_map_in_their_order():
     batches, values = batches_of(30, missing=(4, 11))
-    sample = sampled(batches, 40)
+    sample = sample_galaxies(batches, 40)
     good = [n for n in range(30) if n not in (4, 11)]
     assert sample.ids == tuple(f"g{n}" for n in good)
     assert sample.paths == tuple(f"{n}.jpg" for n in good)
     assert set(sample.kinds) == {""}
-    assert (sample.seen, sample.failed) == (28, 2)
+    assert (sample.total, sample.failed) == (28, 2)
     np.testing.assert_array_equal(sample.embeddings, values[good])
 
 
 def test_of_many_galaxies_a_seeded_sample_is_drawn_each_as_likely():
     batches, _ = batches_of(200)
-    assert sampled(batches, 50, 3).ids == sampled(batches, 50, 3).ids
-    drawn = [set(sampled(batches, 50, seed).ids) for seed in range(60)]
+    assert sample_galaxies(batches, 50, 3).ids == sample_galaxies(batches, 50, 3).ids
+    drawn = [set(sample_galaxies(batches, 50, seed).ids) for seed in range(60)]
     assert {len(each) for each in drawn} == {50}
     counts = np.array([sum(f"g{n}" in each for each in drawn) for n in range(200)])
     # Each a binomial of 60 and 1/4: mean 15, standard deviation 3.4.
@@ -63,7 +63,7 @@ def test_of_many_galaxies_a_seeded_sample_is_drawn_each_as_likely():
 
 def test_of_nothing_the_sample_is_empty():
     batches, _ = batches_of(3, missing=(0, 1, 2))
-    assert sampled(batches).seen == sampled([]).seen == 0
+    assert sample_galaxies(batches).total == sample_galaxies([]).total == 0
 
 
 # ------------------------------------------------------------------ where they lie
@@ -71,13 +71,13 @@ def test_of_nothing_the_sample_is_empty():
 
 def test_too_few_galaxies_make_no_map():
     with pytest.raises(MapError, match="at least 20"):
-        plane(np.eye(LEAST - 1))
+        project(np.eye(MIN_GALAXIES - 1))
 
 
 def test_without_umap_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MapError, match=r"pip install 'tuningfork\[similar\]'"):
-        plane(np.random.default_rng(0).normal(size=(LEAST, 5)))
+        project(np.random.default_rng(0).normal(size=(MIN_GALAXIES, 5)))
 
 
 @pytest.mark.slow
@@ -86,8 +86,8 @@ def test_umap_puts_together_what_is_alike_and_the_seed_decides_it():
     rng = np.random.default_rng(1)
     kinds = np.repeat(np.arange(3), 40)
     values = 5 * np.eye(3, 12)[kinds] + rng.normal(0, 0.4, (120, 12))
-    places = plane(values, 7)
-    np.testing.assert_array_equal(places, plane(values, 7))
+    places = project(values, 7)
+    np.testing.assert_array_equal(places, project(values, 7))
     assert places.min() >= 0
     assert places.max() <= 1
     apart = np.linalg.norm(places[:, None] - places, axis=-1) + np.eye(120) * 9
@@ -122,7 +122,7 @@ def galaxies(tmp_path_factory):
 @pytest.fixture
 def flat(monkeypatch):
     """The map without UMAP: embeddings lie where their first two numbers say."""
-    monkeypatch.setattr(drawing, "plane", lambda embeddings, seed: embeddings[:, :2])
+    monkeypatch.setattr(drawing, "project", lambda embeddings, seed: embeddings[:, :2])
 
 
 def sample_of(galaxies, count=24):
@@ -188,7 +188,7 @@ def test_names_are_text_and_lost_pictures_are_told(flat):
     html = galaxy_map(sample)
     assert HOSTILE not in html
     assert "script" not in _Page(html).tags
-    assert "20 pictures are not where they were" in html
+    assert "20 images are not where they were" in html
 
 
 @pytest.mark.slow
@@ -198,7 +198,8 @@ def test_points_answer_to_pointer_keys_and_boxes_in_a_browser(galaxies, flat, tm
     if chromium is None:
         pytest.skip("no chromium here")
     page = tmp_path / "map.html"
-    page.write_text(whole_page("Map", [], [section("map", "Map", galaxy_map(sample_of(galaxies)))]), "utf-8")
+    drawn = galaxy_map(sample_of(galaxies))
+    page.write_text(render("map.html", title="Map", sections=[], heading="Map", map=drawn), "utf-8")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         screen = browser.new_page(viewport={"width": 390, "height": 800})
@@ -218,7 +219,7 @@ def test_points_answer_to_pointer_keys_and_boxes_in_a_browser(galaxies, flat, tm
         screen.keyboard.press("ArrowRight")
         assert points.nth(10).is_checked()
         assert 10 in shown()
-        screen.get_by_label("close the picture").check()
+        screen.get_by_label("close the image").check()
         assert 10 not in shown()
         screen.get_by_label("spiral (8)").uncheck()
         assert sum(points.nth(row).is_visible() for row in range(24)) == 16
@@ -271,23 +272,23 @@ def study_of(galaxies, tree, folder=None):
 
 
 def test_a_report_maps_its_galaxies_by_its_best_run(galaxies, flat, gz2, tmp_path, monkeypatch):
-    from tuningfork.experiments.report import map_section as module
+    from tuningfork.experiments.report import galaxy_map as module
 
     write_bundle(load("fast").bundle, tmp_path / "bundle")
     study = study_of(galaxies, gz2, tmp_path)
     monkeypatch.setattr(module, "best_run", lambda runs, kind: runs[0] if runs else None)
-    (name, _, html), seen = module.mapped(study)
-    assert name == "map"
+    shown, seen = module.map_galaxies(study)
+    html = shown["section"]
     assert seen == {"run": "small/seed-0", "galaxies": 24, "of": 24, "without_picture": 0}
     assert sum("aria-label" in about for about in _Page(html).inputs) == 24
     assert "no class (3)" in html
-    (_, _, html), seen = module.mapped(study, points=21)
+    _, seen = module.map_galaxies(study, points=21)
     assert (seen["galaxies"], seen["of"]) == (21, 24)
 
 
 def test_a_report_without_a_model_says_so(galaxies, gz2, tmp_path):
-    from tuningfork.experiments.report.map_section import mapped
+    from tuningfork.experiments.report.galaxy_map import map_galaxies
 
-    (_, _, html), seen = mapped(study_of(galaxies, gz2, tmp_path))
+    shown, seen = map_galaxies(study_of(galaxies, gz2, tmp_path))
     assert seen == {"absent": "No run has its bundle any more"}
-    assert "No run has its bundle any more." in html
+    assert shown == {}

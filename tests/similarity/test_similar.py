@@ -19,7 +19,7 @@ from PIL import Image
 
 import tuningfork
 from tuningfork.model.embeddings import Embedder, EmbeddingError
-from tuningfork.similarity import Block, Index, SimilarError, Tables, build
+from tuningfork.similarity import Block, EmbeddingTables, Index, SimilarityError, build_index
 from tuningfork.similarity import index_file as file
 from tuningfork.similarity.pca import fit_axes
 from tuningfork.simulation import simulate
@@ -54,7 +54,7 @@ def in_blocks(values, size):
 def made(tmp_path):
     """An index of 60 galaxies, and their embeddings."""
     values = embeddings_of(60)
-    build([block_of(values)], EMBEDDER, tmp_path / "small.index")
+    build_index([block_of(values)], EMBEDDER, tmp_path / "small.index")
     return tmp_path / "small.index", values
 
 
@@ -127,7 +127,7 @@ def test_many_are_asked_as_each_alone(made, monkeypatch):
     path, values = made
     index = Index.open(path)
     together = index.near(values, 3)
-    monkeypatch.setattr(module, "_TOGETHER", 7)
+    monkeypatch.setattr(module, "_BATCH", 7)
     assert [[each.id for each in near] for near in index.near(values, 3)] == [
         [each.id for each in near] for near in together
     ]
@@ -152,7 +152,7 @@ def test_embeddings_of_another_model_are_refused(made):
 
 def test_without_faiss_the_remedy_is_named(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(SimilarError, match=r"pip install 'tuningfork\[similar\]'"):
+    with pytest.raises(SimilarityError, match=r"pip install 'tuningfork\[similar\]'"):
         Index.open(made[0])
 
 
@@ -162,8 +162,8 @@ def test_without_faiss_the_remedy_is_named(made, monkeypatch):
 @pytest.mark.parametrize("size", [1, 7, 60])
 def test_in_which_blocks_they_come_does_not_matter(made, tmp_path, size):
     path, values = made
-    build(in_blocks(values, size), EMBEDDER, tmp_path / "other.index")
-    one, other = (file.read(each) for each in (path, tmp_path / "other.index"))
+    build_index(in_blocks(values, size), EMBEDDER, tmp_path / "other.index")
+    one, other = (file.read_index(each) for each in (path, tmp_path / "other.index"))
     np.testing.assert_array_equal(one.vectors, other.vectors)
     assert one.ids.to_pylist() == other.ids.to_pylist()
 
@@ -172,43 +172,43 @@ def test_rows_without_an_embedding_are_left_out_and_named(tmp_path):
     values = embeddings_of(6)
     values[[1, 4]] = np.nan
     block = replace(block_of(values), errors=["", "empty file", "", "", "", ""])
-    built = build([block, replace(block_of(embeddings_of(2), "h"))], EMBEDDER, tmp_path / "some.index")
+    built = build_index([block, replace(block_of(embeddings_of(2), "h"))], EMBEDDER, tmp_path / "some.index")
     assert (built.rows, built.added, built.failed) == (6, 6, 2)
     assert [(error.row, error.id, error.reason) for error in built.errors] == [
         (2, "g1", "empty file"),
         (5, "g4", "it has no embedding"),
     ]
-    assert "g1" not in file.read(tmp_path / "some.index").ids.to_pylist()
+    assert "g1" not in file.read_index(tmp_path / "some.index").ids.to_pylist()
 
 
 def test_more_can_be_added(made, tmp_path):
     path, values = made
     more = embeddings_of(5, seed=9)
-    built = build([block_of(more, "new")], EMBEDDER, path, onto=path)
+    built = build_index([block_of(more, "new")], EMBEDDER, path, onto=path)
     assert (built.rows, built.added) == (65, 5)
     index = Index.open(path)
     assert [near[0].id for near in index.near(more, 1)] == [f"new{row}" for row in range(5)]
     assert [near[0].id for near in index.near(values, 1)] == [f"g{row}" for row in range(60)]
     before = path.read_bytes()
     with pytest.raises(EmbeddingError, match="another model"):
-        build([block_of(more)], replace(EMBEDDER, model="large"), path, onto=path)
+        build_index([block_of(more)], replace(EMBEDDER, model="large"), path, onto=path)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("blocks", [[], [block_of(np.full((3, 12), np.nan, np.float32))]])
 def test_of_nothing_there_is_no_index(made, tmp_path, blocks):
-    with pytest.raises(SimilarError, match="no galaxy has an embedding"):
-        build(blocks, EMBEDDER, tmp_path / "none.index")
+    with pytest.raises(SimilarityError, match="no galaxy has an embedding"):
+        build_index(blocks, EMBEDDER, tmp_path / "none.index")
     before = made[0].read_bytes()
-    with pytest.raises(SimilarError, match="nothing to add"):
-        build(blocks, EMBEDDER, made[0], onto=made[0])
+    with pytest.raises(SimilarityError, match="nothing to add"):
+        build_index(blocks, EMBEDDER, made[0], onto=made[0])
     assert made[0].read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["small.index"]
 
 
 def test_fewer_galaxies_than_axes_are_indexed_too(tmp_path):
     values = embeddings_of(3)
-    build([block_of(values)], EMBEDDER, tmp_path / "few.index")
+    build_index([block_of(values)], EMBEDDER, tmp_path / "few.index")
     assert [near[0].id for near in Index.open(tmp_path / "few.index").near(values, 1)] == ["g0", "g1", "g2"]
 
 
@@ -218,14 +218,14 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="gone"):
-        build(failing(), EMBEDDER, tmp_path / "half.index")
+        build_index(failing(), EMBEDDER, tmp_path / "half.index")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_too_many_galaxies_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "MAX_ROWS", 10)
-    with pytest.raises(SimilarError, match="more than 10 galaxies"):
-        build(in_blocks(embeddings_of(20), 4), EMBEDDER, tmp_path / "large.index")
+    with pytest.raises(SimilarityError, match="more than 10 galaxies"):
+        build_index(in_blocks(embeddings_of(20), 4), EMBEDDER, tmp_path / "large.index")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,8 +245,8 @@ def test_no_more_than_a_sample_is_held(tmp_path, monkeypatch):
             yield block_of(embeddings_of(10, number).view(Watched), f"{number}-")
             most = max(most, sum(each() is not None for each in born))
 
-    build(blocks(), EMBEDDER, tmp_path / "streamed.index")
-    assert len(file.read(tmp_path / "streamed.index").vectors) == 400
+    build_index(blocks(), EMBEDDER, tmp_path / "streamed.index")
+    assert len(file.read_index(tmp_path / "streamed.index").vectors) == 400
     assert 5 <= most < 20
 
 
@@ -267,9 +267,9 @@ def test_a_table_and_a_folder_of_parts_are_indexed(tmp_path):
     first = written(tmp_path / "votes" / "part-0.parquet", 7, 1)
     second = written(tmp_path / "votes" / "part-1.parquet", 5, 2)
     (tmp_path / "votes" / "_manifest.json").write_text("{}")
-    tables = Tables([tmp_path / "votes"])
+    tables = EmbeddingTables([tmp_path / "votes"])
     assert tables.embedder == EMBEDDER
-    assert build(tables.blocks(), EMBEDDER, tmp_path / "all.index").rows == 12
+    assert build_index(tables.blocks(), EMBEDDER, tmp_path / "all.index").rows == 12
     found = Index.open(tmp_path / "all.index").near(np.concatenate([first, second]), 1)
     assert [near[0].id for near in found] == [f"s1-{n}" for n in range(7)] + [f"s2-{n}" for n in range(5)]
 
@@ -278,7 +278,7 @@ def test_tables_of_two_models_are_refused(tmp_path):
     written(tmp_path / "a.parquet", 3)
     written(tmp_path / "b.parquet", 3, embedder=replace(EMBEDDER, sha256="cd" * 32))
     with pytest.raises(EmbeddingError, match=r"b\.parquet: its embeddings are of another model"):
-        Tables([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+        EmbeddingTables([tmp_path / "a.parquet", tmp_path / "b.parquet"])
 
 
 @pytest.mark.parametrize(
@@ -286,13 +286,13 @@ def test_tables_of_two_models_are_refused(tmp_path):
 )
 def test_a_table_that_is_none_is_told(tmp_path, content, told):
     (tmp_path / "votes.parquet").write_bytes(content)
-    with pytest.raises(SimilarError, match=told):
-        Tables([tmp_path / "votes.parquet"])
+    with pytest.raises(SimilarityError, match=told):
+        EmbeddingTables([tmp_path / "votes.parquet"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SimilarError, match="no Parquet file"):
-        Tables([tmp_path / "empty"])
-    with pytest.raises(SimilarError, match="no such file"):
-        Tables([tmp_path / "missing.parquet"])
+    with pytest.raises(SimilarityError, match="no Parquet file"):
+        EmbeddingTables([tmp_path / "empty"])
+    with pytest.raises(SimilarityError, match="no such file"):
+        EmbeddingTables([tmp_path / "missing.parquet"])
 
 
 # ------------------------------------------------------------------ files that are not to be trusted
@@ -315,14 +315,14 @@ def test_the_file_is_a_table_that_others_read(made):
 def test_no_changed_byte_is_taken_for_what_was_written(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("changed")
     path = folder / "small.index"
-    build([block_of(embeddings_of(20))], EMBEDDER, path)
-    whole, before = path.read_bytes(), file.read(path)
+    build_index([block_of(embeddings_of(20))], EMBEDDER, path)
+    whole, before = path.read_bytes(), file.read_index(path)
     at = data.draw(st.integers(0, len(whole) - 1))
     changed = bytes([whole[at] ^ data.draw(st.integers(1, 255))])
     path.write_bytes(whole[:at] + changed + whole[at + 1 :])
     try:
-        after = file.read(path)
-    except SimilarError:
+        after = file.read_index(path)
+    except SimilarityError:
         return
     # A byte that means nothing, such as in the name of the library that wrote the file.
     assert after.embedder == before.embedder
@@ -336,7 +336,7 @@ def test_no_changed_byte_is_taken_for_what_was_written(tmp_path_factory, data):
 def test_what_is_no_index_is_refused(tmp_path, content):
     path = tmp_path / "no.index"
     path.write_bytes(content)
-    with pytest.raises(SimilarError, match="make it again"):
+    with pytest.raises(SimilarityError, match="make it again"):
         Index.open(path)
     with pytest.raises(OSError, match="No such file"):
         Index.open(tmp_path / "missing.index")
@@ -347,8 +347,8 @@ def test_a_file_that_is_cut_is_refused(made):
     whole = path.read_bytes()
     for size in range(0, len(whole), 997):
         path.write_bytes(whole[:size])
-        with pytest.raises(SimilarError):
-            file.read(path)
+        with pytest.raises(SimilarityError):
+            file.read_index(path)
 
 
 def rewritten(path, header=None, table=None, **options):
@@ -371,7 +371,7 @@ def rewritten(path, header=None, table=None, **options):
 
 def test_the_same_content_again_is_read(made):
     rewritten(made[0])
-    assert len(file.read(made[0]).vectors) == 60
+    assert len(file.read_index(made[0]).vectors) == 60
 
 
 @pytest.mark.parametrize(
@@ -384,8 +384,8 @@ def test_the_same_content_again_is_read(made):
 )  # fmt: skip
 def test_a_header_that_lies_is_refused(made, header):
     rewritten(made[0], header)
-    with pytest.raises(SimilarError, match="make it again"):
-        file.read(made[0])
+    with pytest.raises(SimilarityError, match="make it again"):
+        file.read_index(made[0])
 
 
 def spoilt(value):
@@ -400,31 +400,31 @@ def spoilt(value):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 100.0])
 def test_vectors_that_are_not_of_length_one_are_refused(made, value):
     rewritten(made[0], table=spoilt(value))
-    with pytest.raises(SimilarError, match="length 1"):
-        file.read(made[0])
+    with pytest.raises(SimilarityError, match="length 1"):
+        file.read_index(made[0])
 
 
 @pytest.mark.parametrize("options", [{"compression": "zstd"}, {"use_dictionary": True}])
 def test_a_file_that_could_grow_in_memory_is_refused(made, options):
     rewritten(made[0], **options)
-    with pytest.raises(SimilarError, match="not written as an index"):
-        file.read(made[0])
+    with pytest.raises(SimilarityError, match="not written as an index"):
+        file.read_index(made[0])
 
 
 def test_axes_that_are_no_numbers_are_refused(made):
     for axes in ("!!!", base64.b64encode(b"\0\0\xc0\x7f" * 144).decode(), base64.b64encode(bytes(16)).decode()):
         rewritten(made[0], about={b"axes": axes})
-        with pytest.raises(SimilarError, match="make it again"):
-            file.read(made[0])
+        with pytest.raises(SimilarityError, match="make it again"):
+            file.read_index(made[0])
 
 
 def test_limits_are_looked_at_before_the_rows(made, monkeypatch):
     monkeypatch.setattr(file, "MAX_ROWS", 59)
-    with pytest.raises(SimilarError, match="more than it can hold"):
-        file.read(made[0])
+    with pytest.raises(SimilarityError, match="more than it can hold"):
+        file.read_index(made[0])
     monkeypatch.setattr(file, "MAX_FOOTER_BYTES", 100)
-    with pytest.raises(SimilarError, match="larger than 100 bytes"):
-        file.read(made[0])
+    with pytest.raises(SimilarityError, match="larger than 100 bytes"):
+        file.read_index(made[0])
 
 
 # ------------------------------------------------------------------ as a person uses it
@@ -458,7 +458,7 @@ def test_an_index_of_a_table_is_that_of_its_pictures(run, galaxies, index_file, 
     assert {key: told[key] for key in ("rows", "added", "failed", "model")} == {
         "rows": 16, "added": 16, "failed": 1, "model": "fast",
     }  # fmt: skip
-    one, other = file.read(index_file), file.read(tmp_path / "it")
+    one, other = file.read_index(index_file), file.read_index(tmp_path / "it")
     assert one.ids.to_pylist() == other.ids.to_pylist()
     cosines = [each.vectors.astype(float) @ each.vectors.T.astype(float) for each in (one, other)]
     np.testing.assert_allclose(*cosines, atol=0.01)
@@ -480,7 +480,7 @@ def test_a_picture_does_not_find_itself_unless_it_is_asked_to(run, galaxies, ind
     others = json.loads(run("similar", picture, "--index", index_file, "-k", "4", "--json").stdout)
     assert len(others["neighbours"]) == 4
     assert picture.stem not in [each["id"] for each in others["neighbours"]]
-    all_ = json.loads(run("similar", picture, "--index", index_file, "-k", "4", "--json", "--itself").stdout)
+    all_ = json.loads(run("similar", picture, "--index", index_file, "-k", "4", "--json", "--include-self").stdout)
     assert all_["neighbours"][0]["id"] == picture.stem
     assert all_["neighbours"][1:] == others["neighbours"][:3]
 
@@ -532,17 +532,17 @@ def test_a_montage_has_a_row_for_each_picture(run, galaxies, index_file, tmp_pat
 
 
 def test_pictures_that_have_moved_are_found_in_another_folder(tmp_path):
-    from tuningfork.similarity.neighbours_page import find_picture
+    from tuningfork.similarity.neighbours_page import find_image
 
     folder = tmp_path / "moved"
     folder.mkdir()
     (folder / "a.jpg").touch()
     (folder / "b.png").touch()
     (tmp_path / "secret.jpg").touch()
-    assert find_picture("x", "old/a.jpg", folder) == str(folder / "a.jpg")
-    assert find_picture("b", "shard.tar/b", folder) == str(folder / "b.png")
-    assert find_picture("../secret", "old/c.jpg", folder) == "old/c.jpg"
-    assert find_picture("a", "old/a.jpg", None) == "old/a.jpg"
+    assert find_image("x", "old/a.jpg", folder) == str(folder / "a.jpg")
+    assert find_image("b", "shard.tar/b", folder) == str(folder / "b.png")
+    assert find_image("../secret", "old/c.jpg", folder) == "old/c.jpg"
+    assert find_image("a", "old/a.jpg", None) == "old/a.jpg"
 
 
 def test_a_turned_real_galaxy_finds_itself_first(shared):

@@ -469,13 +469,13 @@ def test_without_sky_and_index_the_service_says_so(model, files):
 def index(model, tmp_path_factory):
     """An index of eight galaxies; the last one's file is gone."""
     pytest.importorskip("faiss")
-    from tuningfork.similarity import Index, blocks_of_predictions, build
+    from tuningfork.similarity import Index, blocks_of_predictions, build_index
 
     tmp_path, paths = tmp_path_factory.mktemp("known"), []
     for number in range(8):
         paths.append(tmp_path / f"known {number}.png")
         Image.fromarray(render(draw(23, number))).save(paths[-1])
-    build(blocks_of_predictions([model.predict(paths, embeddings=True)]), model.embedder(), tmp_path / "known.index")
+    build_index(blocks_of_predictions([model.predict(paths, embeddings=True)]), model.embedder(), tmp_path / "known.index")
     paths[-1].unlink()
     return Index.open(tmp_path / "known.index")
 

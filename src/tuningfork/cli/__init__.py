@@ -10,7 +10,8 @@ from .send import send  # isort: skip
 from .evaluate import classes, evaluate, lint  # isort: skip
 from .rank import rank, select  # isort: skip
 from .label import label  # isort: skip
-from .similar import index, similar  # isort: skip
+from .index import index  # isort: skip
+from .similar import similar  # isort: skip
 from .score import score  # isort: skip
 from .train import simulate, train  # isort: skip
 from .calibrate import calibrate  # isort: skip

@@ -1,4 +1,4 @@
-"""`tuningfork map`: galaxies on a page, those that a model sees alike together."""
+"""`tuningfork map`: a page with a map of galaxies by their embeddings (UMAP)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .index import are_tables
 from .options import app, must_exist, say, trouble
-from .similar import are_tables
 
 __all__ = ["map"]
 
@@ -16,15 +16,17 @@ __all__ = ["map"]
 @app.command()
 def map(
     paths: Annotated[
-        list[str], typer.Argument(help="Parquet that `predict --embeddings` wrote, or folders of it; or pictures.")
+        list[str], typer.Argument(help="Parquet that `predict --embeddings` wrote, or folders of it; or images.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Page to write.")],
-    points: Annotated[int, typer.Option(min=20, max=5000, help="Of more galaxies, so many drawn at random.")] = 2000,
-    images: Annotated[Path | None, typer.Option("--images", help="Where the table's pictures lie now.")] = None,
-    model: Annotated[str, typer.Option(help="For pictures: a shipped model's name, or a bundle's folder.")] = "default",
-    seed: Annotated[int, typer.Option(min=0, help="Of the map, and of which galaxies are drawn.")] = 0,
+    points: Annotated[
+        int, typer.Option(min=20, max=5000, help="Galaxies on the map; of more, so many are drawn at random.")
+    ] = 2000,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder where the table's images are now.")] = None,
+    model: Annotated[str, typer.Option(help="For images: a shipped model's name, or a bundle's folder.")] = "default",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the map and of the random draw.")] = 0,
 ) -> None:
-    """Draw galaxies on a page, those that a model sees alike together; each point shows its picture.
+    """Draw a map on which similar galaxies lie together; each point shows its image.
 
     The page needs nothing else: no network, no scripts. `tuningfork report` draws the same map of a run's galaxies.
 
@@ -37,14 +39,14 @@ def map(
     must_exist([*paths, *([images] if images else [])])
     with trouble():
         from .._utils.files import check_writable, write_text
-        from ..display.html import section, whole_page
-        from ..similarity.map_page import galaxy_map, sampled
+        from ..display.html import render
+        from ..similarity.map_page import galaxy_map, sample_galaxies
 
         check_writable(output)
         if are_tables(paths):
-            from ..similarity import Tables
+            from ..similarity import EmbeddingTables
 
-            tables = Tables(paths)
+            tables = EmbeddingTables(paths)
             embedder, batches = tables.embedder, tables.batches(("id", "path", "class_name"))
         else:
             from ..model.model import load
@@ -53,12 +55,18 @@ def map(
 
             opened = load(model)
             embedder = opened.embedder()
-            told = predict_inputs(opened, paths, InferenceOptions(embeddings=True))
-            batches = (batch for each in told for batch in each.to_table().to_batches())
-        sample = sampled(batches, points, seed)
+            stream = predict_inputs(opened, paths, InferenceOptions(embeddings=True))
+            batches = (batch for each in stream for batch in each.to_table().to_batches())
+        sample = sample_galaxies(batches, points, seed)
         say(f"drawing {len(sample.ids)} galaxies")
         drawn = galaxy_map(sample, images=images, seed=seed)
-        name = f"What {embedder.model} sees"
-        write_text(output, whole_page("A map of galaxies", [], [section("map", name, drawn)]))
+        page = render(
+            "map.html",
+            title="A map of galaxies",
+            sections=[],
+            heading=f"By the embeddings of the model {embedder.model}",
+            map=drawn,
+        )
+        write_text(output, page)
         size = output.stat().st_size / 1e6
-        print(f"{output}: {len(sample.ids)} of {sample.seen} galaxies, {size:.1f} MB; {sample.failed} left out")
+        print(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")

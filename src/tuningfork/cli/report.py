@@ -43,7 +43,7 @@ def report(
 
             from ..experiments.report.write import write_report
 
-        written = write_report(run, output, part=part, resamples=resamples, say=say)
+        written = write_report(run, output, part=part, resamples=resamples)
         if as_json:
             print_json(written.numbers)
         else:

@@ -90,14 +90,16 @@ class Card:
     @property
     def path(self) -> list[str]:
         """The answers on the path, such as ``bar: no 87%``."""
-        return [f"{name}: {bar.text} {bar.fraction:.0%}" for name, _, bars in self.questions for bar in bars if bar.taken]
+        return [
+            f"{name}: {bar.text} {bar.fraction:.0%}" for name, _, bars in self.questions for bar in bars if bar.taken
+        ]
 
 
 def card_html(card: Card) -> str:
     """Render one galaxy: image, class, warnings, and the bars of the path down the tree."""
-    return render("card.html", card=card)
+    return str(render("card.html", card=card))
 
 
 def table_html(cards: Sequence[Card], total: int) -> str:
     """Render several galaxies, a row each; `total` counts those that are not shown too."""
-    return render("cards.html", cards=cards, total=total)
+    return str(render("cards.html", cards=cards, total=total))

@@ -1,4 +1,4 @@
-"""The report's figures through matplotlib: one idea a picture, as wide as a phone's screen or half a printed page.
+"""Plots with matplotlib: one idea a figure, as wide as a phone's screen or half a printed page.
 
 Colours are those of Okabe & Ito 2008 and the map cividis (Nuñez et al. 2018), which the colour-blind tell
 apart; lines also differ in their dashes. Each function returns the bytes of an SVG or a PNG file.
@@ -15,14 +15,16 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..images.encode import png
 from ..votes.flow import flow_rows
 from ..votes.tree import DecisionTree
 
 __all__ = [
-    "coloured",
+    "cividis",
     "confusion",
     "curves",
     "decision_tree",
@@ -77,35 +79,34 @@ def _svg(figure: Figure) -> bytes:
 
 
 def _png(figure: Figure, dpi: int = 200) -> bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
-    # A palette halves the size, and no eye sees it.
-    image, out = Image.open(stream).convert("RGB").quantize(128), io.BytesIO()
-    image.save(out, "PNG", optimize=True)
-    return out.getvalue()
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    canvas.draw()
+    return png(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]), colours=128)
 
 
-def curves(runs: Sequence[Mapping[str, Any]], figure_of: str, label: str, groups: Sequence[str]) -> bytes | None:
-    """One line a run of one figure of its epochs; repeats of a recipe share colour and dashes.
+def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: Sequence[str]) -> bytes | None:
+    """One line a run: one column of its ``curves.csv`` over the epochs; repeats of a recipe share colour and dashes.
 
     Parameters
     ----------
-    runs : entries of ``metrics.json``'s runs
-    figure_of : a column of ``curves.csv``
-    groups : the recipe of each run
+    runs : sequence
+        Entries of ``metrics.json``'s runs.
+    column : str
+        A column of ``curves.csv``.
+    groups : sequence of str
+        The recipe of each run.
     """
     known = [
-        (run, group) for run, group in zip(runs, groups, strict=True) if any(figure_of in row for row in run["curves"])
+        (run, group) for run, group in zip(runs, groups, strict=True) if any(column in row for row in run["curves"])
     ]
     if not known:
         return None
     names = list(dict.fromkeys(group for _, group in known))
     with _figure(2.4 + 0.17 * len(names)) as (figure, axes):
-        seen = set()
+        labelled = set()
         for run, group in known:
-            points = [(row["epoch"], row[figure_of]) for row in run["curves"] if figure_of in row]
+            points = [(row["epoch"], row[column]) for row in run["curves"] if column in row]
             n = names.index(group)
             axes.plot(
                 *np.array(points).T,
@@ -113,9 +114,9 @@ def curves(runs: Sequence[Mapping[str, Any]], figure_of: str, label: str, groups
                 linestyle=DASHES[n // len(COLOURS) % len(DASHES)],
                 linewidth=1.3,
                 marker="." if len(points) == 1 else "",
-                label=None if group in seen else _short(group, 44),
+                label=None if group in labelled else _short(group, 44),
             )
-            seen.add(group)
+            labelled.add(group)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(loc="outside lower left", ncols=1, handlelength=2.5)
@@ -170,8 +171,8 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
         return _svg(figure)
 
 
-def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str, *, shares: bool = False) -> bytes:
-    """A confusion matrix, rows the true class; coloured by the row's shares, told in counts or shares."""
+def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str, *, fractions: bool = False) -> bytes:
+    """A confusion matrix, rows the true class: colours show the fraction of the row, labels counts or fractions."""
     counts = np.asarray(matrix, float)
     total = counts.sum(1, keepdims=True)
     share = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
@@ -179,7 +180,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str,
         colours = matplotlib.colormaps["cividis"].with_extremes(bad="#eeeeee")
         axes.imshow(share, cmap=colours, vmin=0, vmax=1)
         for (row, column), value in np.ndenumerate(share):
-            text = "–" if np.isnan(value) else f"{value:.2f}" if shares else f"{counts[row, column]:.0f}"
+            text = "–" if np.isnan(value) else f"{value:.2f}" if fractions else f"{counts[row, column]:.0f}"
             light = not np.isnan(value) and value < 0.5
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if light else "black")
         short = [_short(f"{number} {name.split(' (')[0]}", 24) for number, name in enumerate(names)]
@@ -230,8 +231,10 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
 
     Parameters
     ----------
-    orders : as `labour.summary` gives them
-    scores : name of a score → words of its axis
+    orders : mapping
+        As `learning_curves.summary` returns them.
+    scores : mapping
+        Name of a score → label of its axis.
     """
     with _figure(2.5 * len(scores) + 0.55) as (figure, only):
         only.remove()
@@ -289,14 +292,14 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
             reach = np.abs([y - [b["low"] for b in bins], [b["high"] for b in bins] - y])
             reliable.errorbar(x, y, reach, fmt="o", color=COLOURS[0], ms=4, lw=1, capsize=2)
         reliable.set(
-            title="Probability of the class told", xlabel="mean probability", ylabel="share that is right",
+            title="Probability of the predicted class", xlabel="mean probability", ylabel="share that is right",
             xlim=(0, 1.02), ylim=(0, 1.02),
         )  # fmt: skip
         return _svg(figure)
 
 
 def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
-    """The tree as indented bars: of all galaxies' votes, the mean share that goes through each answer."""
+    """The tree as indented bars: of all galaxies' votes, the mean fraction that goes through each answer."""
     rows = flow_rows(tree)
     with _figure(0.62 + 0.235 * sum(1.25 if row.answer is None else 1 for row in rows), 4.0) as (figure, axes):
         y, step = 0.0, 0.055
@@ -313,8 +316,8 @@ def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
                 value = each[who] or 0.0
                 axes.barh(y + offset, value, 0.36, left=0.62, color=colour)
                 axes.plot([0.62, 1.62], [y - 0.5, y - 0.5], color="#eeeeee", linewidth=0.5, zorder=0)
-            told = "–" if each["model"] is None else f"{each['volunteers']:.3f}  {each['model']:.3f}"
-            axes.text(2.06, y, told, fontsize=8, va="center", ha="right")
+            label = "–" if each["model"] is None else f"{each['volunteers']:.3f}  {each['model']:.3f}"
+            axes.text(2.06, y, label, fontsize=8, va="center", ha="right")
         axes.set(xlim=(0, 2.06), ylim=(y - 0.8, 0.2))
         axes.text(2.06, -0.2, "volunteers  model", fontsize=8, va="center", ha="right", style="italic")
         axes.axis("off")
@@ -325,7 +328,7 @@ def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
         return _svg(figure)
 
 
-def coloured(values: Floats) -> NDArray[np.uint8]:
+def cividis(values: Floats) -> NDArray[np.uint8]:
     """Numbers in [0, 1] in the colours of cividis: (*,) → (*, 3) uint8."""
     return matplotlib.colormaps["cividis"](np.clip(values, 0, 1), bytes=True)[..., :3]
 

@@ -20,7 +20,7 @@ from ..model.model import Model
 from ..training.recipe import Recipe, RecipeError, builtin_recipes, load_recipe
 from ..training.train import train
 from .plan import StudyError
-from .runs import Run, read_run
+from .runs import TrainingRun, read_run
 
 __all__ = ["FoldPlan", "FoldRow", "fold_table", "load_fold_plan", "run_folds", "write_fold_table"]
 
@@ -226,7 +226,7 @@ def fold_table(plan: FoldPlan, output: Path) -> list[dict[str, Any]]:
     return table
 
 
-def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int) -> Run | None:
+def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int) -> TrainingRun | None:
     """A training's record with the row's own predictions in it; None if it is not done."""
     if row.mean_of:
         members = [_named(plan, name) for name in row.mean_of]
@@ -261,7 +261,7 @@ def _named(plan: FoldPlan, name: str) -> FoldRow:
     return next(row for row in plan.rows if row.name == name)
 
 
-def _figures(run: Run) -> dict[str, float]:
+def _figures(run: TrainingRun) -> dict[str, float]:
     rows = run.rows("validation")
     complete = rows[run.complete[rows]]
     figures = {

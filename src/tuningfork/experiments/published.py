@@ -1,4 +1,4 @@
-"""What the paper prints, as data, and what its own numbers say of it."""
+"""The published numbers of the paper, and its errata as its own numbers imply them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Published", "errata", "load_published"]
 
 @dataclass(frozen=True)
 class Published:
-    """Kalvankar, Pandit & Parwate 2020 in numbers; see ``paper.toml`` for the entries of each row."""
+    """The numbers of Kalvankar, Pandit & Parwate 2020; ``paper.toml`` describes the entries of each row."""
 
     reference: str
     galaxies: int
-    test_pictures: int
+    test_images: int
     size: int
     class_galaxies: int
     regression: tuple[dict[str, Any], ...]
@@ -46,34 +46,23 @@ class Published:
 def load_published() -> Published:
     """The paper's numbers, from ``paper.toml``."""
     data = tomllib.loads(resources.files(__package__).joinpath("paper.toml").read_text("utf-8"))
-    return Published(
-        reference=data["reference"],
-        galaxies=data["galaxies"],
-        test_pictures=data["test_pictures"],
-        size=data["size"],
-        class_galaxies=data["class_galaxies"],
-        regression=tuple(data["regression"]),
-        ensemble_rmse_in_table=data["ensemble_rmse_in_table"],
-        classification=tuple(data["classification"]),
-        classes=tuple(data["classes"]),
-        confusion=np.array(data["confusion"]["counts"], np.int64),
-        confusion_network=data["confusion"]["network"],
-        anchors=tuple(data["anchors"]),
-    )
+    matrix = data.pop("confusion")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return Published(**values, confusion=np.array(matrix["counts"], np.int64), confusion_network=matrix["network"])
 
 
 def errata() -> list[dict[str, Any]]:
-    """What the paper prints beside what its own confusion matrix and tables give: what, printed, found, note."""
+    """What the paper prints beside what its own confusion matrix and tables give: what, printed, computed, note."""
     paper = load_published()
     matrix = paper.confusion
     printed = paper.classes_of(paper.confusion_network)
     assert printed is not None
     each, mean = metrics.per_class(matrix), metrics.macro(matrix)
-    out = [
+    rows = [
         {
             "what": "accuracy of EfficientNet-B5",
             "printed": printed["accuracy"],
-            "found": metrics.accuracy(matrix),
+            "computed": metrics.accuracy(matrix),
             "note": "from the paper's confusion matrix; the two agree",
         }
     ]
@@ -82,16 +71,16 @@ def errata() -> list[dict[str, Any]]:
         note = "unrounded, from the paper's confusion matrix"
         if abs(rounded - printed[name]) < 1e-4:
             note += f"; the printed one is near {rounded:.4f}, the mean of the seven values rounded to two decimals"
-        out.append(
-            {"what": f"macro {word} of EfficientNet-B5", "printed": printed[name], "found": mean[name], "note": note}
+        rows.append(
+            {"what": f"macro {word} of EfficientNet-B5", "printed": printed[name], "computed": mean[name], "note": note}
         )
     ensemble = paper.rmse_of("efficientnet_b0+efficientnet_b2")
-    out.append(
+    rows.append(
         {
             "what": "RMSE of the mean of B0 and B2",
             "printed": ensemble,
-            "found": paper.ensemble_rmse_in_table,
+            "computed": paper.ensemble_rmse_in_table,
             "note": "the text has the first number, the table the second",
         }
     )
-    return out
+    return rows

@@ -1,4 +1,4 @@
-"""What trainings left in their folders, read back: one run, or a study of many."""
+"""Read back the folders of trainings: one run, or a study of many."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .._utils.errors import TuningforkError
 from ..votes.class_labels import OWN
 from ..votes.tree import DecisionTree, SchemaError, load_tree
 
-__all__ = ["Broken", "RecordError", "Run", "Study", "read_run", "read_study"]
+__all__ = ["BrokenRun", "RecordError", "Study", "TrainingRun", "read_run", "read_study"]
 
 Floats = NDArray[np.float64]
 #: A JSON file larger than this is refused before it is parsed.
 MAX_JSON_BYTES = 20_000_000
-_AGAIN = "train it again, or resume it"
+_REMEDY = "train it again, or resume it"
 
 
 class RecordError(TuningforkError, ValueError):
@@ -33,36 +33,36 @@ class RecordError(TuningforkError, ValueError):
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A run folder that is left out of a report, and why."""
+class BrokenRun:
+    """A run folder that is left out of a report, and the reason."""
 
     name: str
     reason: str
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A whole run, or an ensemble of runs, and its N judged galaxies.
+class TrainingRun:
+    """A complete run, or an ensemble of runs, and its N judged galaxies.
 
     Parameters
     ----------
-    name, group : text
+    name, group : str
         ``fair-votes-efficientnet-b0/seed-0``, and the recipe that its repeats share.
     about : mapping
-        ``run.json``: recipe, hashes, what it began with. Empty for an ensemble.
+        ``run.json``: recipe, hashes, initial weights. Empty for an ensemble.
     result : mapping
         ``result.json``.
-    curves : tuple of mappings
-        One an epoch; a figure that an epoch lacks is not in it.
-    ids, paths, parts : (N,) texts
+    curves : tuple of dict
+        One an epoch; a column that an epoch lacks is not in it.
+    ids, paths, parts : (N,) str
     known : (N, A) float64
         Volunteers' cumulative fractions, NaN unknown.
     classes : (N,) int64
-        By the clean-sample rules; below 0 none.
+        By the clean-sample rules; below 0: no class.
     predicted : (N, A) float64, or None
-        None: it tells no votes.
+        None: it predicts no votes.
     probability : (N, C) float64, or None
-        None: it tells no classes.
+        None: it predicts no classes.
     """
 
     name: str
@@ -107,28 +107,28 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """All runs of a folder: whole ones, ensembles, and those that cannot be used; `about` is ``study.json``."""
+    """All runs of a folder: complete ones, ensembles, and those that cannot be used; `about` is ``study.json``."""
 
     folder: Path
     tree: DecisionTree
-    runs: tuple[Run, ...]
-    ensembles: tuple[Run, ...] = ()
-    broken: tuple[Broken, ...] = ()
+    runs: tuple[TrainingRun, ...]
+    ensembles: tuple[TrainingRun, ...] = ()
+    broken: tuple[BrokenRun, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def everything(self) -> tuple[Run, ...]:
+    def everything(self) -> tuple[TrainingRun, ...]:
         """Runs, then ensembles."""
         return self.runs + self.ensembles
 
 
 def read_study(folder: str | Path) -> Study:
-    """One run folder, or a study folder with ``runs/RECIPE/seed-K/`` and ``ensembles/NAME/``.
+    """Read one run folder, or a study folder with ``runs/RECIPE/seed-K/`` and ``ensembles/NAME/``.
 
     Raises
     ------
     RecordError
-        If it is neither, or holds no whole run.
+        If it is neither, or holds no complete run.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -136,68 +136,68 @@ def read_study(folder: str | Path) -> Study:
     if (folder / "result.json").exists() or (folder / "run.json").exists():
         run = read_run(folder)
         return Study(folder, run.tree, *(((), (run,)) if run.members else ((run,), ())))
-    found: dict[str, list[Run]] = {"runs": [], "ensembles": []}
-    broken: list[Broken] = []
+    groups: dict[str, list[TrainingRun]] = {"runs": [], "ensembles": []}
+    broken: list[BrokenRun] = []
     for where, pattern in (("runs", "runs/*/*/"), ("ensembles", "ensembles/*/")):
         for each in sorted(path for path in folder.glob(pattern) if path.is_dir()):
             try:
-                found[where].append(read_run(each))
+                groups[where].append(read_run(each))
             except RecordError as error:
-                broken.append(Broken(each.relative_to(folder / where).as_posix(), str(error)))
-    everything = [*found["runs"], *found["ensembles"]]
+                broken.append(BrokenRun(each.relative_to(folder / where).as_posix(), str(error)))
+    everything = [*groups["runs"], *groups["ensembles"]]
     if not everything:
         why = f"; {broken[0].name}: {broken[0].reason}" if broken else f"; none under {folder / 'runs'}"
-        raise RecordError(f"{folder}: no whole run to report{why}")
+        raise RecordError(f"{folder}: no complete run to report{why}")
     tree = everything[0].tree
-    for where, runs in found.items():
-        broken += [Broken(r.name, f"its tree {r.tree.name} is not {tree.name}") for r in runs if r.tree != tree]
-        found[where] = [run for run in runs if run.tree == tree]
+    for where, runs in groups.items():
+        broken += [BrokenRun(r.name, f"its tree {r.tree.name} is not {tree.name}") for r in runs if r.tree != tree]
+        groups[where] = [run for run in runs if run.tree == tree]
     about: dict[str, Any] = {}
     if (folder / "study.json").exists():
         try:
             about = _json(folder / "study.json")
         except RecordError as error:
-            broken.append(Broken("study.json", str(error)))
-    return Study(folder, tree, tuple(found["runs"]), tuple(found["ensembles"]), tuple(broken), about)
+            broken.append(BrokenRun("study.json", str(error)))
+    return Study(folder, tree, tuple(groups["runs"]), tuple(groups["ensembles"]), tuple(broken), about)
 
 
-def read_run(folder: str | Path) -> Run:
-    """A run folder as `tuningfork train` leaves it. Raises RecordError."""
+def read_run(folder: str | Path) -> TrainingRun:
+    """Read a run folder as `tuningfork train` writes it. Raises RecordError."""
     folder = Path(folder)
     result_file = folder / "result.json"
     if not result_file.exists():
-        raise RecordError(f"{result_file} is not there: the training has not ended; {_AGAIN}")
+        raise RecordError(f"{result_file} is missing: the training has not ended; {_REMEDY}")
     result = _json(result_file)
     _check(result, result_file)
     about = _json(folder / "run.json") if (folder / "run.json").exists() else {}
     tree = _tree(folder, about)
     truth = _table(folder / "truth.parquet", ["id", "path", "part", "class", *tree.columns])
-    told = _table(folder / "predictions.parquet", ["id"])
+    predictions = _table(folder / "predictions.parquet", ["id"])
     ids = tuple(map(str, truth["id"].to_pylist()))
-    position = {id_: row for row, id_ in enumerate(map(str, told["id"].to_pylist()))}
+    position = {id_: row for row, id_ in enumerate(map(str, predictions["id"].to_pylist()))}
     missing = [id_ for id_ in ids if id_ not in position]
     if missing:
-        raise RecordError(f"{folder / 'predictions.parquet'} lacks galaxy {missing[0]!r} of truth.parquet; {_AGAIN}")
+        raise RecordError(f"{folder / 'predictions.parquet'} lacks galaxy {missing[0]!r} of truth.parquet; {_REMEDY}")
     order = np.array([position[id_] for id_ in ids], np.int64)
-    predicted = _columns(told, tree.columns, order, folder)
-    probability = _columns(told, [f"class_{c}_probability" for c in range(len(tree.classes))], order, folder)
+    predicted = _columns(predictions, tree.columns, order, folder)
+    probability = _columns(predictions, [f"class_{c}_probability" for c in range(len(tree.classes))], order, folder)
     if predicted is None and probability is None:
-        raise RecordError(f"{folder / 'predictions.parquet'} has neither votes nor classes; {_AGAIN}")
+        raise RecordError(f"{folder / 'predictions.parquet'} has neither votes nor classes; {_REMEDY}")
     known = _columns(truth, tree.columns, np.arange(len(ids)), folder)
     try:
         classes = truth["class"].cast(pa.int64()).fill_null(-1).to_numpy().copy()
     except pa.ArrowException as error:
-        raise RecordError(f"{folder / 'truth.parquet'}: a class is no number ({error}); {_AGAIN}") from None
+        raise RecordError(f"{folder / 'truth.parquet'}: a class is not a number ({error}); {_REMEDY}") from None
     if np.any(classes >= len(tree.classes)):
         raise RecordError(f"{folder / 'truth.parquet'}: a class is not one of the {len(tree.classes)} of {tree.name}")
     members = result.get("members") or ()
     ensemble = bool(members) or folder.parent.name == "ensembles"
-    whole = folder.resolve()
-    seeded = whole.name.startswith("seed-")
+    path = folder.resolve()
+    seeded = path.name.startswith("seed-")
     assert known is not None
-    return Run(
-        name=f"{whole.parent.name}/{whole.name}" if seeded else whole.name,
-        group=whole.parent.name if seeded else re.sub(r"-seed-\d+$", "", whole.name),
+    return TrainingRun(
+        name=f"{path.parent.name}/{path.name}" if seeded else path.name,
+        group=path.parent.name if seeded else re.sub(r"-seed-\d+$", "", path.name),
         folder=folder,
         tree=tree,
         about=about,
@@ -215,7 +215,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def _check(result: Mapping[str, Any], path: Path) -> None:
-    """The kinds of value that a report counts with. Raises RecordError."""
+    """Check the types of the values that a report uses. Raises RecordError."""
     kinds: dict[str, Any] = {
         **dict.fromkeys(("epochs", "epochs_planned", "best_epoch", "seed", "size", "parameters"), int),
         **dict.fromkeys(("seconds", "galaxies_per_second", "peak_memory_mb"), int | float),
@@ -224,11 +224,11 @@ def _check(result: Mapping[str, Any], path: Path) -> None:
     }
     for key, kind in kinds.items():
         if key in result and not isinstance(result[key], kind):
-            raise RecordError(f"{path}: {key} = {result[key]!r} is not as `tuningfork train` writes it; {_AGAIN}")
+            raise RecordError(f"{path}: {key} = {result[key]!r} is not as `tuningfork train` writes it; {_REMEDY}")
     counts = result.get("counts", {})
     for key in ("galaxies", "complete_rows"):
         if not isinstance(counts.get(key, {}), dict):
-            raise RecordError(f"{path}: counts.{key} is not as `tuningfork train` writes it; {_AGAIN}")
+            raise RecordError(f"{path}: counts.{key} is not as `tuningfork train` writes it; {_REMEDY}")
 
 
 def _tree(folder: Path, about: Mapping[str, Any]) -> DecisionTree:
@@ -251,27 +251,27 @@ def _tree(folder: Path, about: Mapping[str, Any]) -> DecisionTree:
 def _json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise RecordError(f"{path}: larger than {MAX_JSON_BYTES} bytes, not a record of ours")
+            raise RecordError(f"{path}: larger than {MAX_JSON_BYTES} bytes, not a file of tuningfork")
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise RecordError(f"{path}: not valid JSON ({error}); {_AGAIN}") from None
+        raise RecordError(f"{path}: not valid JSON ({error}); {_REMEDY}") from None
     if not isinstance(value, dict):
-        raise RecordError(f"{path}: an object is expected, not a {type(value).__name__}; {_AGAIN}")
+        raise RecordError(f"{path}: an object is expected, not a {type(value).__name__}; {_REMEDY}")
     return value
 
 
-def _table(path: Path, wanted: list[str]) -> pa.Table:
+def _table(path: Path, required: list[str]) -> pa.Table:
     try:
         table = pa.parquet.ParquetFile(path).read()
     except FileNotFoundError:
-        raise RecordError(f"{path} is not there; {_AGAIN}") from None
+        raise RecordError(f"{path} is missing; {_REMEDY}") from None
     except (OSError, pa.ArrowException) as error:
-        raise RecordError(f"{path}: not a readable Parquet file ({error}); {_AGAIN}") from None
-    lacking = [name for name in wanted if name not in table.column_names]
+        raise RecordError(f"{path}: not a readable Parquet file ({error}); {_REMEDY}") from None
+    lacking = [name for name in required if name not in table.column_names]
     if lacking:
-        raise RecordError(f"{path} has no column {lacking[0]!r}; {_AGAIN}")
+        raise RecordError(f"{path} has no column {lacking[0]!r}; {_REMEDY}")
     return table
 
 
@@ -281,7 +281,7 @@ def _columns(table: pa.Table, names: Any, order: NDArray[np.int64], folder: Path
     try:
         arrays = [np.array(table[name].cast(pa.float64()).to_numpy(), np.float64) for name in names]
     except pa.ArrowException as error:
-        raise RecordError(f"{folder}: a column of fractions is no number ({error}); {_AGAIN}") from None
+        raise RecordError(f"{folder}: a column of fractions is not numeric ({error}); {_REMEDY}") from None
     return np.stack(arrays, 1)[order]
 
 
@@ -292,5 +292,5 @@ def _curves(path: Path) -> tuple[dict[str, float], ...]:
         with open(path, encoding="utf-8", newline="") as file:
             rows = [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise RecordError(f"{path}: not a readable table of epochs ({error}); {_AGAIN}") from None
+        raise RecordError(f"{path}: not a readable table of epochs ({error}); {_REMEDY}") from None
     return tuple(row for row in rows if "epoch" in row)

@@ -1,4 +1,4 @@
-"""How good each run is, with intervals; repeats of a recipe together; what averaging more runs gives.
+"""Scores of training runs with bootstrap intervals: of one run, of repeats of a recipe, of averaged runs.
 
 All results are plain dicts and lists, as JSON holds them: None where there was nothing to score.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..evaluation import metrics
 from ..evaluation.metrics import Interval, binomial_interval
 from ..votes.tree import DecisionTree
-from .runs import Run
+from .runs import TrainingRun
 
 __all__ = [
     "VOLUNTEERS",
@@ -24,7 +24,7 @@ __all__ = [
     "ensemble_curve",
     "noise_floor",
     "repeats",
-    "resampled",
+    "resampled_sums",
     "run_scores",
     "tree_flow",
     "validation_score",
@@ -33,60 +33,65 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+#: The values of a score in each bootstrap resample, by the score's name.
+Draws = dict[str, Floats]
 #: About as many looked at each galaxy of Galaxy Zoo 2 (Willett et al. 2013, section 2).
 VOLUNTEERS = 40
 RESAMPLES = 1000
 
 
-def resampled(columns: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+def resampled_sums(columns: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """Column sums of bootstrap samples of the rows: (N, K) → (resamples, K).
 
-    Draws the very rows that `metrics.bootstrap` draws from the same seed, all columns at once.
+    Draws the same rows as `metrics.bootstrap` from the same seed, all columns at once.
     """
-    rng, count = np.random.default_rng(seed), len(columns)
-    out = np.empty((resamples, columns.shape[1]))
-    for row in out:
-        row[:] = np.bincount(rng.integers(0, count, count), minlength=count) @ columns
-    return out
+    rng, n_rows = np.random.default_rng(seed), len(columns)
+    sums = np.empty((resamples, columns.shape[1]))
+    for row in sums:
+        row[:] = np.bincount(rng.integers(0, n_rows, n_rows), minlength=n_rows) @ columns
+    return sums
 
 
 def vote_scores(
-    predicted: Floats,
-    known: Floats,
-    tree: DecisionTree,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    drawn: dict[str, Floats] | None = None,
-) -> dict[str, Any]:
+    predicted: Floats, known: Floats, tree: DecisionTree, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[dict[str, Any], Draws]:
     """RMSE on complete rows (Kaggle's) and over all known columns, and of each question beside the noise floor.
 
     Parameters
     ----------
     predicted, known : (N, A)
         Cumulative fractions, NaN in `known` where unknown.
-    drawn : dict, optional
-        Filled with the bootstrap's values (resamples,) of each score that stands for all questions.
+
+    Returns
+    -------
+    scores : dict
+    draws : dict of (resamples,)
+        The bootstrap's values of the two scores over all questions.
     """
-    squares, cells = _sums(predicted, known, tree)
-    complete = ~np.isnan(known).any(1)
-    whole, whole_drawn = _rmse_intervals(squares[complete], cells[complete], resamples, seed)
-    each, each_drawn = _rmse_intervals(squares, cells, resamples, seed)
-    if drawn is not None:
-        drawn |= {"rmse_complete_rows": whole_drawn[:, -1], "rmse_known_columns": each_drawn[:, -1]}
+    cells = ~np.isnan(known)
+    squares = np.where(cells, (predicted - known) ** 2, 0)
+    # (N, Q + 1): by question, then in all.
+    errors, counts = (
+        np.stack([*(values[:, part].sum(1) for part in tree.slices), values.sum(1)], 1).astype(float)
+        for values in (squares, cells)
+    )
+    complete = cells.all(1)
+    on_complete, complete_draws = _rmse_intervals(errors[complete], counts[complete], resamples, seed)
+    on_known, known_draws = _rmse_intervals(errors, counts, resamples, seed)
     floor = noise_floor(known, tree)
-    return {
+    scores = {
         "galaxies": len(known),
         "complete_rows": int(complete.sum()),
-        "rmse_complete_rows": whole[-1],
-        "rmse_known_columns": each[-1],
+        "rmse_complete_rows": on_complete[-1],
+        "rmse_known_columns": on_known[-1],
         "rmse_per_question": {
-            question.key: {**each[q], "noise_floor": floor["per_question"][question.key], "galaxies": int(n)}
-            for q, (question, n) in enumerate(zip(tree.questions, (cells > 0).sum(0)[:-1], strict=True))
+            question.key: {**score, "noise_floor": floor["per_question"][question.key], "galaxies": int(galaxies)}
+            for question, score, galaxies in zip(tree.questions, on_known, (counts > 0).sum(0), strict=False)
         },
         "noise_floor_known_columns": floor["known_columns"],
         "noise_floor_complete_rows": noise_floor(known[complete], tree)["known_columns"],
     }
+    return scores, {"rmse_complete_rows": complete_draws[:, -1], "rmse_known_columns": known_draws[:, -1]}
 
 
 def noise_floor(known: Floats, tree: DecisionTree, volunteers: int = VOLUNTEERS) -> dict[str, Any]:
@@ -109,45 +114,45 @@ def noise_floor(known: Floats, tree: DecisionTree, volunteers: int = VOLUNTEERS)
 
 
 def class_scores(
-    probability: Floats,
-    classes: NDArray[np.int64],
-    tree: DecisionTree,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    drawn: dict[str, Floats] | None = None,
-) -> dict[str, Any]:
+    probability: Floats, classes: NDArray[np.int64], tree: DecisionTree, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[dict[str, Any], Draws]:
     """Accuracy, precision, recall, F1 of each class and their means, and the confusion matrix.
 
     Parameters
     ----------
     probability : (N, C)
     classes : (N,) in 0…C−1
-    drawn : dict, optional
-        As in `vote_scores`.
+
+    Returns
+    -------
+    scores : dict
+    draws : dict of (resamples,)
+        The bootstrap's values of accuracy and of the macro scores.
     """
-    count = len(tree.classes)
-    matrix = metrics.confusion_matrix(classes, probability.argmax(1) if len(classes) else classes, count)
-    matrices = _resampled_matrices(probability, classes, count, resamples, seed)
-    each, mean = metrics.per_class(matrix), metrics.macro(matrix)
-    drawn_each = [metrics.per_class(m) for m in matrices]
-    values = {"accuracy": metrics.accuracy(matrix), **{f"macro_{name}": value for name, value in mean.items()}}
-    spread = {
+    n_classes = len(tree.classes)
+    matrix = metrics.confusion_matrix(classes, probability.argmax(1) if len(classes) else classes, n_classes)
+    matrices = np.zeros((0, n_classes, n_classes), np.int64)
+    if len(classes):
+        pairs = np.eye(n_classes * n_classes)[classes * n_classes + probability.argmax(1)]
+        sums = resampled_sums(pairs, resamples, seed).round().astype(np.int64)
+        matrices = sums.reshape(-1, n_classes, n_classes)
+    each, macro = metrics.per_class(matrix), metrics.macro(matrix)
+    each_draws = [metrics.per_class(m) for m in matrices]
+    values = {"accuracy": metrics.accuracy(matrix), **{f"macro_{name}": value for name, value in macro.items()}}
+    draws = {
         "accuracy": np.array([metrics.accuracy(m) for m in matrices]),
         # As `metrics.macro`: a resample holds galaxies, so that some class occurs.
-        **{f"macro_{name}": np.array([np.nanmean(d[name]) for d in drawn_each]) for name in each},
+        **{f"macro_{name}": np.array([np.nanmean(d[name]) for d in each_draws]) for name in each},
     }
-    if drawn is not None:
-        drawn |= spread
-    return {
+    scores = {
         "galaxies": len(classes),
-        **{name: Interval.of(value, spread[name]).to_dict() for name, value in values.items()},
+        **{name: Interval.of(value, draws[name]).to_dict() for name, value in values.items()},
         "per_class": {
             rule.key: {
                 "name": rule.name,
                 "galaxies": int(matrix[c].sum()),
                 **{
-                    name: Interval.of(float(each[name][c]), [d[name][c] for d in drawn_each]).to_dict() for name in each
+                    name: Interval.of(float(each[name][c]), [d[name][c] for d in each_draws]).to_dict() for name in each
                 },
                 "recall_wilson": wilson(int(matrix[c, c]), int(matrix[c].sum())),
             }
@@ -155,10 +160,11 @@ def class_scores(
         },
         "confusion_matrix": matrix.tolist(),
     }
+    return scores, draws
 
 
 def wilson(hits: int, count: int) -> dict[str, float | None]:
-    """A share with its 95 % interval, `metrics.binomial_interval`; None throughout if there are no galaxies."""
+    """A share with its 95 % Wilson interval, `metrics.binomial_interval`; None throughout without galaxies."""
     if not count:
         return Interval.of(math.nan, ()).to_dict()
     low, high = binomial_interval(hits, count)
@@ -166,108 +172,93 @@ def wilson(hits: int, count: int) -> dict[str, float | None]:
 
 
 def run_scores(
-    run: Run, part: str, *, resamples: int = RESAMPLES, seed: int = 0, drawn: dict[str, dict[str, Floats]] | None = None
-) -> dict[str, Any]:
-    """The scores of what a run tells: ``votes`` and ``classes``, each None where there is nothing to score.
-
-    `drawn` is filled by kind, as in `vote_scores`.
-    """
-    out: dict[str, Any] = {"votes": None, "classes": None}
-    drawn = {} if drawn is None else drawn
-    draw = {"resamples": resamples, "seed": seed}
+    run: TrainingRun, part: str, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[dict[str, Any], dict[str, Draws]]:
+    """Scores and bootstrap draws of a run by kind: ``votes`` and ``classes``; None where there is nothing to score."""
+    scores: dict[str, Any] = {"votes": None, "classes": None}
+    draws: dict[str, Draws] = {}
+    options = {"resamples": resamples, "seed": seed}
     if run.predicted is not None:
-        rows = _told(run.predicted, run.rows(part))
+        rows = _predicted_rows(run.predicted, run.rows(part))
         if len(rows):
-            told, known = run.predicted[rows], run.known[rows]
-            out["votes"] = vote_scores(told, known, run.tree, **draw, drawn=drawn.setdefault("votes", {}))
+            scores["votes"], draws["votes"] = vote_scores(run.predicted[rows], run.known[rows], run.tree, **options)
     if run.probability is not None:
-        rows = _told(run.probability, run.class_rows(part))
+        rows = _predicted_rows(run.probability, run.class_rows(part))
         if len(rows):
-            told, true = run.probability[rows], run.classes[rows]
-            out["classes"] = class_scores(told, true, run.tree, **draw, drawn=drawn.setdefault("classes", {}))
-    return out
+            scores["classes"], draws["classes"] = class_scores(
+                run.probability[rows], run.classes[rows], run.tree, **options
+            )
+    return scores, draws
 
 
-def repeats(
-    scores: Sequence[Mapping[str, Any]], name: str, drawn: Sequence[Mapping[str, Floats]] = ()
-) -> dict[str, Any]:
+def repeats(scores: Sequence[Mapping[str, Any]], name: str, draws: Sequence[Draws] = ()) -> dict[str, Any]:
     """Mean and spread (sample standard deviation) of one score over repeats of a recipe.
 
-    `drawn` holds each repeat's bootstrap values; as all draw the same galaxies, their mean gives the
-    interval of the mean over galaxies. The spread is that over seeds: the two tell different things.
+    `draws` holds each repeat's bootstrap values; as all draw the same galaxies, their mean gives the interval of the
+    mean over galaxies. The spread is over seeds: a different uncertainty.
     """
     values = [s[name]["value"] for s in scores if s[name]["value"] is not None]
     mean = float(np.mean(values)) if values else math.nan
-    alike = len(drawn) == len(values) and len({len(d[name]) for d in drawn}) == 1
-    interval = Interval.of(mean, np.mean([d[name] for d in drawn], axis=0) if alike else ()).to_dict()
+    same_galaxies = len(draws) == len(values) and len({len(d[name]) for d in draws}) == 1
+    interval = Interval.of(mean, np.mean([d[name] for d in draws], axis=0) if same_galaxies else ()).to_dict()
     return {
-        "mean": interval["value"],
-        "low": interval["low"],
-        "high": interval["high"],
+        "mean": interval.pop("value"),
+        **interval,
         "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "runs": len(values),
     }
 
 
-def validation_score(run: Run, kind: str) -> float:
-    """What runs are ordered by, the lower the better: RMSE of the votes, or the classes' mean −log probability."""
+def validation_score(run: TrainingRun, kind: str) -> float:
+    """The score that orders runs, lower is better: RMSE of the votes, or mean −log probability of the class."""
     if kind == "votes":
         rows = run.rows("validation")
         return metrics.rmse(run.predicted[rows], run.known[rows]) if run.predicted is not None else math.nan
-    if run.probability is None:
+    rows = run.class_rows("validation")
+    if run.probability is None or not len(rows):
         return math.nan
-    return _log_loss(run.probability, run.classes, run.class_rows("validation"))
+    return float(-np.log(np.maximum(run.probability[rows, run.classes[rows]], 1e-12)).mean())
 
 
-def best_run(runs: Iterable[Run], kind: str) -> Run | None:
-    """The best by `validation_score`; one without a score comes last."""
-    told = [run for run in runs if (run.predicted if kind == "votes" else run.probability) is not None]
-    scored = [(score if math.isfinite(score := validation_score(run, kind)) else math.inf, run) for run in told]
-    return min(scored, key=lambda pair: pair[0])[1] if scored else None
+def best_run(runs: Iterable[TrainingRun], kind: str) -> TrainingRun | None:
+    """The best run by `validation_score`; one without a score comes last."""
+    return min((run for run in runs if _values(run, kind) is not None), key=_by_validation(kind), default=None)
 
 
 def ensemble_curve(
-    runs: Sequence[Run], kind: str, part: str = "test", *, resamples: int = RESAMPLES, seed: int = 0
+    runs: Sequence[TrainingRun], kind: str, part: str = "test", *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Scores of the average of the k best runs, k = 1, 2, …, in the order of `validation_score`.
 
     Only runs of the same galaxies can be averaged: of several sets, that with the most runs counts.
     """
-    alike: dict[frozenset[tuple[str, str]], list[Run]] = {}
+    by_galaxies: dict[frozenset[tuple[str, str]], list[TrainingRun]] = {}
     for run in runs:
-        if (run.predicted if kind == "votes" else run.probability) is not None:
-            alike.setdefault(frozenset(zip(run.ids, run.parts.tolist(), strict=True)), []).append(run)
-    if not alike:
+        if _values(run, kind) is not None:
+            by_galaxies.setdefault(frozenset(zip(run.ids, run.parts.tolist(), strict=True)), []).append(run)
+    if not by_galaxies:
         return []
-    chosen = max(alike.values(), key=len)
-    order = {run.name: validation_score(run, kind) for run in chosen}
-    chosen = sorted(chosen, key=lambda run: (not math.isfinite(order[run.name]), order[run.name], run.name))
-    first, out = chosen[0], []
+    chosen = sorted(max(by_galaxies.values(), key=len), key=_by_validation(kind))
+    first = chosen[0]
     rows = first.rows(part) if kind == "votes" else first.class_rows(part)
-    total = np.zeros((len(rows), len(first.tree.columns) if kind == "votes" else len(first.tree.classes)))
     if not len(rows):
         return []
+    total: Any = 0.0
+    curve = []
     for k, run in enumerate(chosen, 1):
-        told = run.predicted if kind == "votes" else run.probability
-        assert told is not None
         position = {id_: row for row, id_ in enumerate(run.ids)}
-        total += told[[position[first.ids[row]] for row in rows]]
+        total = total + _values(run, kind)[[position[first.ids[row]] for row in rows]]
         if kind == "votes":
-            scores = vote_scores(total / k, first.known[rows], first.tree, resamples=resamples, seed=seed)
-            kept = ("rmse_complete_rows", "rmse_known_columns")
+            scores, _ = vote_scores(total / k, first.known[rows], first.tree, resamples=resamples, seed=seed)
+            names = ("rmse_complete_rows", "rmse_known_columns")
         else:
-            scores = class_scores(total / k, first.classes[rows], first.tree, resamples=resamples, seed=seed)
-            kept = ("accuracy", "macro_f1")
-        score = order[run.name]
-        out.append(
-            {
-                "size": k,
-                "added": run.name,
-                "validation_score": metrics.number_or_none(score),
-                **{name: scores[name] for name in kept},
-            }
+            scores, _ = class_scores(total / k, first.classes[rows], first.tree, resamples=resamples, seed=seed)
+            names = ("accuracy", "macro_f1")
+        score = metrics.number_or_none(validation_score(run, kind))
+        curve.append(
+            {"size": k, "added": run.name, "validation_score": score, **{name: scores[name] for name in names}}
         )
-    return out
+    return curve
 
 
 def tree_flow(predicted: Floats, known: Floats, tree: DecisionTree) -> dict[str, Any]:
@@ -289,42 +280,32 @@ def tree_flow(predicted: Floats, known: Floats, tree: DecisionTree) -> dict[str,
     return {"complete_rows_only": bool(complete.any()), "answers": answers}
 
 
-def _told(values: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _values(run: TrainingRun, kind: str) -> Floats | None:
+    return run.predicted if kind == "votes" else run.probability
+
+
+def _by_validation(kind: str) -> Any:
+    def key(run: TrainingRun) -> tuple[bool, float, str]:
+        score = validation_score(run, kind)
+        return (False, score, run.name) if math.isfinite(score) else (True, 0.0, run.name)
+
+    return key
+
+
+def _predicted_rows(values: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows that have a prediction."""
     return rows[~np.isnan(values[rows]).any(1)]
 
 
-def _log_loss(probability: Floats, classes: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
-    if not len(rows):
-        return math.nan
-    return float(-np.log(np.maximum(probability[rows, classes[rows]], 1e-12)).mean())
-
-
-def _sums(predicted: Floats, known: Floats, tree: DecisionTree) -> tuple[Floats, Floats]:
-    """Squared errors and known cells of each galaxy, (N, Q + 1) both: by question, then in all."""
-    squares, cells = (predicted - known) ** 2, ~np.isnan(known)
-    error = [np.where(cells[:, part], squares[:, part], 0).sum(1) for part in tree.slices]
-    count = [cells[:, part].sum(1).astype(float) for part in tree.slices]
-    return np.stack([*error, sum(error)], 1), np.stack([*count, sum(count)], 1)
-
-
 def _rmse_intervals(
-    squares: Floats, cells: Floats, resamples: int, seed: int
+    errors: Floats, counts: Floats, resamples: int, seed: int
 ) -> tuple[list[dict[str, float | None]], Floats]:
-    columns = squares.shape[1]
-    if not len(squares):
+    """RMSE of each column with its interval, and its bootstrap values (resamples, K)."""
+    columns = errors.shape[1]
+    if not len(errors):
         return [Interval.of(math.nan, ()).to_dict()] * columns, np.empty((0, columns))
-    drawn = resampled(np.concatenate([squares, cells], 1), resamples, seed)
+    sums = resampled_sums(np.concatenate([errors, counts], 1), resamples, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.sqrt(squares.sum(0) / cells.sum(0))
-        spread = np.sqrt(drawn[:, :columns] / drawn[:, columns:])
-    return [Interval.of(float(value[c]), spread[:, c]).to_dict() for c in range(columns)], spread
-
-
-def _resampled_matrices(
-    probability: Floats, classes: NDArray[np.int64], count: int, resamples: int, seed: int
-) -> NDArray[np.int64]:
-    if not len(classes):
-        return np.zeros((0, count, count), np.int64)
-    pairs = np.eye(count * count)[classes * count + probability.argmax(1)]
-    return resampled(pairs, resamples, seed).round().astype(np.int64).reshape(-1, count, count)
+        value = np.sqrt(errors.sum(0) / counts.sum(0))
+        draws = np.sqrt(sums[:, :columns] / sums[:, columns:])
+    return [Interval.of(float(value[c]), draws[:, c]).to_dict() for c in range(columns)], draws

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from .._utils.files import check_writable, whole_file
+from .._utils.text import one_line
 from ..model.embeddings import Embedder
 from ..tables import Column, arrow_schema
 from ..tables.arrow import text_array
@@ -127,8 +128,7 @@ def read_index(path: str | os.PathLike[str]) -> IndexContents:
         except SimilarityError:
             raise
         except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
-            why = " ".join(str(error).split())[:300]
-            raise SimilarityError(f"{path}: its content is not what was written ({why}); {_REMEDY}") from None
+            raise SimilarityError(f"{path}: its content is not what was written ({one_line(error, 300)}); {_REMEDY}") from None
 
 
 def _check_footer(file: Any, size: int, path: Path) -> None:

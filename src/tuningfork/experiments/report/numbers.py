@@ -1,20 +1,21 @@
-"""All numbers of a report in one plain dict: what the page shows, and what ``metrics.json`` holds."""
+"""All numbers of a report in one dict of plain values: those of the page, and of ``metrics.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import __version__
 from ...evaluation import metrics
 from ...training.recipe import RecipeError, builtin_recipes, load_recipe
 from ..published import errata, load_published
-from ..runs import Run, Study
+from ..runs import Study, TrainingRun
 from ..scores import (
     VOLUNTEERS,
+    Draws,
     best_run,
     ensemble_curve,
     noise_floor,
@@ -24,32 +25,30 @@ from ..scores import (
     validation_score,
     wilson,
 )
-from .galaxies import class_examples, remarkable_classes, remarkable_votes
+from .examples import class_examples, remarkable_classes, remarkable_votes
 
 __all__ = ["SCORES", "gather"]
+
+logger = logging.getLogger(__name__)
 
 #: The scores of a table of networks, the first one ordering it.
 SCORES = {
     "votes": ("rmse_complete_rows", "rmse_known_columns"),
     "classes": ("accuracy", "macro_precision", "macro_recall", "macro_f1"),
 }
-_KEPT = (
-    "seed", "size", "task", "initial_weights", "epochs", "epochs_planned", "best_epoch", "parameters", "counts",
-    "seconds",
+_RESULT_KEYS = (
+    "seed", "size", "task", "initial_weights", "epochs", "epochs_planned", "best_epoch", "parameters", "counts", "seconds",
     "galaxies_per_second", "peak_memory_mb", "device", "processes", "cores", "versions",
 )  # fmt: skip
 
 
-def gather(
-    study: Study, part: str = "test", *, resamples: int = 1000, say: Callable[[str], None] = lambda line: None
-) -> dict[str, Any]:
+def gather(study: Study, part: str = "test", *, resamples: int = 1000) -> dict[str, Any]:
     """Score all runs of a study on one part; plain values with None for what is unknown."""
     scores: dict[str, dict[str, Any]] = {}
-    drawn: dict[str, dict[str, dict[str, NDArray[np.float64]]]] = {}
+    draws: dict[str, dict[str, Draws]] = {}
     for run in study.everything:
-        say(f"scoring {run.name}")
-        drawn[run.name] = {}
-        scores[run.name] = run_scores(run, part, resamples=resamples, drawn=drawn[run.name])
+        logger.info("scoring %s", run.name)
+        scores[run.name], draws[run.name] = run_scores(run, part, resamples=resamples)
     return {
         "format": "tuningfork-report",
         "version": 1,
@@ -60,9 +59,9 @@ def gather(
         "paper": _paper(study),
         "errata": errata(),
         "study": dict(study.about),
-        "networks": {kind: _networks(study, kind, part, scores, drawn) for kind in SCORES},
-        "votes": _votes(study, part, scores, resamples, say),
-        "classes": _classes(study, part, scores, resamples, say),
+        "networks": {kind: _networks(study, kind, part, scores, draws) for kind in SCORES},
+        "votes": _votes(study, part, scores, resamples),
+        "classes": _classes(study, part, scores, resamples),
         "galaxies": {"examples": class_examples(study.everything)},
         "runs": [_run(run, study, part, scores[run.name]) for run in study.everything],
         "broken": [{"name": each.name, "reason": each.reason} for each in study.broken],
@@ -96,8 +95,8 @@ def _paper(study: Study) -> dict[str, Any]:
     }
 
 
-def _networks(study: Study, kind: str, part: str, scores: Any, drawn: Any) -> list[dict[str, Any]]:
-    """One row for each recipe or ensemble that tells this kind, the best first."""
+def _networks(study: Study, kind: str, part: str, scores: Any, draws: Any) -> list[dict[str, Any]]:
+    """One row for each recipe or ensemble that predicts this kind, the best first."""
     paper, groups = load_published(), {}
     for run in study.everything:
         if scores[run.name][kind]:
@@ -105,9 +104,9 @@ def _networks(study: Study, kind: str, part: str, scores: Any, drawn: Any) -> li
     rows = []
     for (ensemble, group), runs in groups.items():
         first = runs[0]
-        alike = len({tuple(run.ids[row] for row in run.rows(part)) for run in runs}) == 1
+        same_galaxies = len({tuple(run.ids[row] for row in run.rows(part)) for run in runs}) == 1
         each = [scores[run.name][kind] for run in runs]
-        spread = [drawn[run.name][kind] for run in runs] if alike else []
+        run_draws = [draws[run.name][kind] for run in runs] if same_galaxies else []
         rows.append(
             {
                 "group": group,
@@ -119,7 +118,7 @@ def _networks(study: Study, kind: str, part: str, scores: Any, drawn: Any) -> li
                 "galaxies": each[0]["galaxies"],
                 **({"complete_rows": each[0]["complete_rows"]} if kind == "votes" else {}),
                 "train_galaxies": _train_galaxies(first),
-                "scores": {name: repeats(each, name, spread) for name in SCORES[kind]},
+                "scores": {name: repeats(each, name, run_draws) for name in SCORES[kind]},
                 "paper": paper.rmse_of(first.network) if kind == "votes" else paper.classes_of(first.network),
                 "initial_weights": ", ".join(
                     dict.fromkeys(str(run.result.get("initial_weights") or "?") for run in runs)
@@ -143,14 +142,14 @@ def _networks(study: Study, kind: str, part: str, scores: Any, drawn: Any) -> li
     return sorted(rows, key=order)
 
 
-def _votes(study: Study, part: str, scores: Any, resamples: int, say: Callable[[str], None]) -> dict[str, Any] | None:
+def _votes(study: Study, part: str, scores: Any, resamples: int) -> dict[str, Any] | None:
     run = best_run([run for run in study.everything if scores[run.name]["votes"]], "votes")
     if run is None:
         return None
     assert run.predicted is not None
     rows = run.rows(part)
     rows = rows[~np.isnan(run.predicted[rows]).any(1)]
-    say("averaging the best runs' votes")
+    logger.info("averaging the best runs' votes")
     return {
         "run": run.name,
         **scores[run.name]["votes"],
@@ -162,11 +161,11 @@ def _votes(study: Study, part: str, scores: Any, resamples: int, say: Callable[[
     }
 
 
-def _classes(study: Study, part: str, scores: Any, resamples: int, say: Callable[[str], None]) -> dict[str, Any] | None:
+def _classes(study: Study, part: str, scores: Any, resamples: int) -> dict[str, Any] | None:
     run = best_run([run for run in study.everything if scores[run.name]["classes"]], "classes")
     if run is None:
         return None
-    say("averaging the best runs' classes")
+    logger.info("averaging the best runs' classes")
     return {
         "run": run.name,
         **scores[run.name]["classes"],
@@ -175,14 +174,14 @@ def _classes(study: Study, part: str, scores: Any, resamples: int, say: Callable
     }
 
 
-def _run(run: Run, study: Study, part: str, scores: dict[str, Any]) -> dict[str, Any]:
+def _run(run: TrainingRun, study: Study, part: str, scores: dict[str, Any]) -> dict[str, Any]:
     hashes = {key: value for key, value in run.about.items() if key.endswith("_sha256") and value}
     validation = {kind: validation_score(run, kind) for kind in SCORES}
     return {
         "name": run.name,
         "network": run.network,
         "members": list(run.members),
-        **{key: run.result[key] for key in _KEPT if key in run.result},
+        **{key: run.result[key] for key in _RESULT_KEYS if key in run.result},
         "trained": _trained([run], study),
         "notes": [str(note) for note in run.result.get("notes") or ()],
         "hashes": hashes,
@@ -194,13 +193,13 @@ def _run(run: Run, study: Study, part: str, scores: dict[str, Any]) -> dict[str,
     }
 
 
-def _train_galaxies(run: Run) -> int | None:
+def _train_galaxies(run: TrainingRun) -> int | None:
     counts = run.result.get("counts")
     galaxies = counts.get("galaxies") if isinstance(counts, dict) else None
     return galaxies.get("train") if isinstance(galaxies, dict) else None
 
 
-def _recipe_epochs(run: Run, study: Study) -> int | None:
+def _recipe_epochs(run: TrainingRun, study: Study) -> int | None:
     """Epochs that the recipe asks for when no budget cuts it short."""
     planned = study.about.get("trainings")
     entry = planned.get(f"runs/{run.name}") if isinstance(planned, dict) else None
@@ -215,7 +214,7 @@ def _recipe_epochs(run: Run, study: Study) -> int | None:
     return None
 
 
-def _trained(runs: Sequence[Run], study: Study) -> str:
+def _trained(runs: Sequence[TrainingRun], study: Study) -> str:
     """ "fully" if each ran all epochs of its recipe or was stopped by its patience, else "shortly"; "" unknown."""
     if any(run.members for run in runs):
         by_name = {run.name: run for run in study.runs}

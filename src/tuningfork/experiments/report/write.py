@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..._utils.files import check_writable, write_text
-from ...display.html import Markup, whole_page
 from ..runs import RecordError, read_study
-from . import gallery, sections
-from .map_section import mapped
-from .network_section import inside
+from .galaxy_map import map_galaxies
+from .network import look_inside
 from .numbers import gather
+from .page import report_page
 
 __all__ = ["METRICS", "Report", "write_report"]
+
+logger = logging.getLogger(__name__)
 
 #: The file of numbers beside the page.
 METRICS = "metrics.json"
@@ -34,20 +36,24 @@ class Report:
     broken: tuple[tuple[str, str], ...]
 
 
-def write_report(
-    folder: str | Path,
-    output: str | Path,
-    *,
-    part: str = "test",
-    resamples: int = 1000,
-    say: Callable[[str], None] = lambda line: None,
-) -> Report:
-    """Read a run or study folder, score it, draw it, and write `output` and metrics.json beside it.
+def write_report(folder: str | Path, output: str | Path, *, part: str = "test", resamples: int = 1000) -> Report:
+    """Read the folder of a run or a study, score it, and write `output`, with metrics.json beside it.
+
+    Parameters
+    ----------
+    folder : path
+        As `tuningfork train` or `tuningfork study paper` wrote it.
+    output : path
+        The page.
+    part : "test" or "validation"
+        The subset of galaxies to judge.
+    resamples : int
+        Bootstrap resamples of the intervals.
 
     Raises
     ------
     RecordError
-        If there is no whole run, or none has galaxies of the part.
+        If there is no complete run, or none has galaxies of the part.
     OSError
         If a file cannot be written; checked before the work.
     """
@@ -61,46 +67,25 @@ def write_report(
         check_writable(path)
     study = read_study(folder)
     if not any(len(run.rows(part)) for run in study.everything):
-        raise RecordError(f"{folder}: no run has galaxies of the {part} part; try --part {_other(part)}")
-    numbers = gather(study, part, resamples=resamples, say=say)
-    say("drawing")
-    shown = [
-        sections.data(numbers, study.tree),
-        sections.networks(numbers, "votes"),
-        sections.networks(numbers, "classes"),
-        sections.errata_table(numbers),
-        gallery.examples(numbers, study),
-        gallery.learning_curves(numbers, study),
-        gallery.fractions(numbers, study),
-        gallery.questions(numbers),
-        gallery.confusions(numbers, study),
-        sections.per_class(numbers, study.tree),
-        gallery.ensembles(numbers),
-    ]
-    say("looking into a network")
-    look, seen = inside(numbers, study)
-    numbers["look"] = seen
-    say("mapping the galaxies")
-    drawn, numbers["map"] = mapped(study)
-    shown += [look, drawn, gallery.mosaics(numbers, study), gallery.tree(numbers, study), sections.runs_list(numbers)]
-    name = study.folder.resolve().name
-    page = whole_page(f"Galaxy morphologies: {name}", sections.about(numbers), shown)
-    numbers = _plain(numbers)
+        other = next(each for each in _PARTS if each != part)
+        raise RecordError(f"{folder}: no run has galaxies of the {part} part; try --part {other}")
+    numbers = gather(study, part, resamples=resamples)
+    logger.info("drawing feature maps and Grad-CAM")
+    network, numbers["look"] = look_inside(numbers, study)
+    logger.info("mapping the galaxies")
+    galaxy_map, numbers["map"] = map_galaxies(study)
+    logger.info("drawing figures")
+    page = report_page(numbers, study, network, galaxy_map)
+    numbers = _finite(numbers)
     write_text(metrics, json.dumps(numbers, indent=1, allow_nan=False) + "\n")
     write_text(output, page)
     return Report(output, metrics, numbers, tuple((each.name, each.reason) for each in study.broken))
 
 
-def _other(part: str) -> str:
-    return next(each for each in _PARTS if each != part)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: what is not finite is null."""
+def _finite(value: Any) -> Any:
+    """The value as JSON has it: what is not finite is null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Markup) else value
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

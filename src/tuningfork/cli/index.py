@@ -1,0 +1,86 @@
+"""`tuningfork index`: an index of embeddings for similarity search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    JsonOption,
+    ThreadsOption,
+    app,
+    counted,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    trouble,
+)
+
+__all__ = ["are_tables", "index"]
+
+
+@app.command()
+def index(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Parquet that `predict --embeddings` wrote, or folders of it; or images."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Index to write.")],
+    model: Annotated[str, typer.Option(help="For images: a shipped model's name, or a bundle's folder.")] = "default",
+    views: Annotated[int | None, typer.Option(help="For images: views to average, 1, 2, 4 or 8.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Keep the galaxies that the index has, and add these.")] = False,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Index galaxies by their embeddings, to find similar ones.
+
+    Examples:
+
+        tuningfork index votes.parquet -o galaxies.index
+
+        tuningfork index cutouts/ -o galaxies.index --model fast
+
+        tuningfork index more.parquet -o galaxies.index --add
+    """
+    if views not in (None, 1, 2, 4, 8):
+        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    must_exist([*paths, *([output] if add else [])])
+    with trouble("" if are_tables(paths) else "predict --embeddings writes a table, and can be resumed: index that"):
+        from .._utils.files import check_writable
+        from ..similarity import EmbeddingTables, blocks_of_predictions, build_index
+
+        check_writable(output)
+        if are_tables(paths):
+            tables = EmbeddingTables(paths)
+            embedder, blocks = tables.embedder, tables.blocks()
+        else:
+            from ..model.model import load
+            from ..model.options import InferenceOptions
+            from ..pipeline.predict import predict_inputs
+
+            opened = load(model, threads=threads)
+            embedder = opened.embedder(views)
+            blocks = blocks_of_predictions(predict_inputs(opened, paths, InferenceOptions(views, embeddings=True)))
+        with progress_bar("indexing") as progress:
+            report = build_index(blocks, embedder, output, onto=output if add else None, progress=progress)
+        size = output.stat().st_size
+        if as_json:
+            counts = {"rows": report.rows, "added": report.added, "failed": report.failed, "bytes": size}
+            print_json({"output": str(output), "model": embedder.model, **counts})
+        else:
+            more = f" ({report.added} of them new)" if add else ""
+            galaxies = counted(report.rows, "galaxy", "galaxies")
+            print(f"{output}: {galaxies}{more}, {report.failed} left out, {size / 1e6:.1f} MB")
+        report_rows(report.errors, report.failed)
+
+
+def are_tables(paths: list[str]) -> bool:
+    """Whether these are tables of predictions, not images to predict."""
+
+    def is_table(path: Path) -> bool:
+        return path.suffix.lower() in (".parquet", ".pq") or (path.is_dir() and any(path.glob("*.parquet")))
+
+    return all(is_table(Path(path)) for path in paths)

@@ -475,7 +475,8 @@ def index(model, tmp_path_factory):
     for number in range(8):
         paths.append(tmp_path / f"known {number}.png")
         Image.fromarray(render(draw(23, number))).save(paths[-1])
-    build_index(blocks_of_predictions([model.predict(paths, embeddings=True)]), model.embedder(), tmp_path / "known.index")
+    blocks = blocks_of_predictions([model.predict(paths, embeddings=True)])
+    build_index(blocks, model.embedder(), tmp_path / "known.index")
     paths[-1].unlink()
     return Index.open(tmp_path / "known.index")
 

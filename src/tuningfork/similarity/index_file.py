@@ -128,7 +128,9 @@ def read_index(path: str | os.PathLike[str]) -> IndexContents:
         except SimilarityError:
             raise
         except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
-            raise SimilarityError(f"{path}: its content is not what was written ({one_line(error, 300)}); {_REMEDY}") from None
+            raise SimilarityError(
+                f"{path}: its content is not what was written ({one_line(error, 300)}); {_REMEDY}"
+            ) from None
 
 
 def _check_footer(file: Any, size: int, path: Path) -> None:

@@ -37,8 +37,8 @@ SCORES = {
     "classes": ("accuracy", "macro_precision", "macro_recall", "macro_f1"),
 }
 _RESULT_KEYS = (
-    "seed", "size", "task", "initial_weights", "epochs", "epochs_planned", "best_epoch", "parameters", "counts", "seconds",
-    "galaxies_per_second", "peak_memory_mb", "device", "processes", "cores", "versions",
+    "seed", "size", "task", "initial_weights", "epochs", "epochs_planned", "best_epoch", "parameters", "counts",
+    "seconds", "galaxies_per_second", "peak_memory_mb", "device", "processes", "cores", "versions",
 )  # fmt: skip
 
 

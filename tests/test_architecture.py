@@ -19,7 +19,7 @@ LAYERS = (
     {"pipeline"},
     {"training", "evaluation"},
     {"labelling"},
-    {"web", "experiments", "bench"},
+    {"web", "experiments"},
     {"cli"},
 )
 LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}

@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 
 import tuningfork
-from tuningfork.evaluation.speed import measure_runtimes
 from tuningfork.model.bundle import BundleError
 from tuningfork.model.model import Model
 from tuningfork.model.options import InferenceOptions
@@ -228,27 +227,3 @@ def test_openvino_answers_many_threads_at_once(model, pictures):
 
 
 # ---------------------------------------------------------------- measured
-
-
-def test_every_runtime_is_measured_against_float32(model, pictures):
-    reads = [model.read(picture) for picture in pictures] + [model.read(b"no picture")]
-    first, *others = measure_runtimes(model, reads, rounds=1)
-    assert first.runtime == model.runtime
-    assert (first.speed, first.rms, first.largest, first.agreement) == (1, 0, 0, 1)
-    names = [row.runtime for row in others]
-    assert len(set(names)) == len(names)
-    for row in others:
-        assert row.milliseconds > 0
-        assert row.spread >= 0
-        assert row.speed > 0
-        assert 0 <= row.rms <= row.largest <= 1
-        assert 0 <= row.agreement <= 1
-        if "float32" in row.runtime:
-            assert row.largest < 1e-5
-        if "int8" in row.runtime or "bfloat16" in row.runtime:
-            assert row.rms > 1e-4
-
-
-def test_nothing_to_measure_on_is_an_error(model):
-    with pytest.raises(ValueError, match="no picture"):
-        measure_runtimes(model, [model.read(b"no picture")])

@@ -536,7 +536,7 @@ def test_a_table_of_classes_is_a_tree(folder, run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_two_people_a_hundred_galaxies_and_a_kill(tmp_path):
-    script = Path(__file__).parents[2] / "scripts" / "label_two.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "label_two.py"
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path), "--json"], capture_output=True, text=True, check=True, timeout=150
     )

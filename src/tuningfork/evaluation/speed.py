@@ -1,201 +1,259 @@
-"""How fast a model predicts on this machine, and what faster runtimes would change of its answers."""
+"""Throughput benchmark: images per second of decoding, of the networks, and from files to a table."""
 
 from __future__ import annotations
 
 import io
 import logging
+import os
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from ..model.bundle import Network
-from ..model.model import INPUT, Model, Read
+from .._utils.errors import TuningforkError
+from .._utils.processes import Worker, available_cores
+from ..images.find import find_images
+from ..images.image import ImageError
+from ..images.read import read_image
+from ..model.batch_size import tuned
+from ..model.bundle import Bundle, open_bundle
+from ..model.model import Model, load
 from ..model.options import InferenceOptions
-from ..model.runtime import RuntimeUnavailable
+from ..pipeline.predict import predict_files
 from ..simulation import draw, render
+from .speed_report import EndToEnd, SpeedReport, machine
 
-__all__ = ["RuntimeSpeed", "galaxies_per_second", "measure_runtimes"]
+__all__ = [
+    "BenchmarkError",
+    "galaxies_per_second",
+    "linked_images",
+    "measure_speed",
+    "peak_memory",
+    "sample_images",
+    "simulated_images",
+]
 
-_PICTURES = 8  # simulated; a batch repeats them
-_BATCH = 32
+logger = logging.getLogger(__name__)
 
-
-def galaxies_per_second(model: Model, *, batches: int = 5, views: int | None = None) -> float:
-    """The median over `batches` of 32 simulated galaxies each, after one to warm up.
-
-    Decoding is on one thread and counted, so that a run over files, which overlaps the two, is faster.
-    """
-    files = []
-    for index in range(_PICTURES):
-        buffer = io.BytesIO()
-        Image.fromarray(render(draw(0, index))).save(buffer, "JPEG", quality=90)
-        files.append(buffer.getvalue())
-    batch = (files * -(-_BATCH // _PICTURES))[:_BATCH]
-    rates = []
-    for _ in range(batches + 1):
-        started = time.perf_counter()
-        model.predict(batch, n_views=views)
-        rates.append(_BATCH / (time.perf_counter() - started))
-    return statistics.median(rates[1:])
+#: Distinct simulated galaxies; links repeat them. Of a user's folder, so many images are taken.
+N_SIMULATED, MAX_IMAGES = 200, 512
+#: Images that a process decodes between two looks at the clock.
+DECODED = 16
 
 
-# ---------------------------------------------------------------- runtimes
+class BenchmarkError(TuningforkError, ValueError):
+    """A measurement that cannot be made; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeSpeed:
-    """What a model's networks take and tell on one runtime, beside ONNX Runtime in float32.
-
-    Parameters
-    ----------
-    runtime : str
-        Its name, version, precision and device; "int8" is calibrated on the very pictures, and not offered otherwise.
-    milliseconds, spread : float
-        The least time for a picture with one view, and the median above it.
-    speed : float
-        ONNX Runtime's time in float32 over this one's: above 1 is faster.
-    rms, largest : float
-        Of the deviations of all cumulative fractions; of the probabilities if the model tells only classes.
-    agreement : float in [0, 1]
-        Share of the pictures whose most probable class is the same; NaN if the model tells no classes.
-    """
-
-    runtime: str
-    milliseconds: float
-    spread: float
-    speed: float
-    rms: float
-    largest: float
-    agreement: float
-
-
-def measure_runtimes(
-    model: Model, reads: Sequence[Read], *, threads: int = 1, batch: int = 8, rounds: int = 5
-) -> list[RuntimeSpeed]:
-    """Every runtime that this machine offers, measured with the model's own weights on `reads`.
-
-    float32 on ONNX Runtime comes first; bfloat16 and float32 on OpenVINO where it is installed, bfloat16 where the
-    CPU knows it; CUDA where ONNX Runtime offers it; 8-bit integers, calibrated for each channel, where onnx is
-    installed: to see what they would cost, since trained networks may not bear them. Rounds are interleaved.
+def measure_speed(
+    model: str = "fast",
+    images: str | os.PathLike[str] | None = None,
+    inference: InferenceOptions = InferenceOptions(),
+    *,
+    rows: int = 4096,
+    repeats: int = 3,
+    seconds: float = 3.0,
+    precision: str = "f32",
+) -> SpeedReport:
+    """Measure decoding alone, the networks alone, and prediction from files to a table, in turn.
 
     Parameters
     ----------
-    reads : sequence of Read
-        Pictures that could be read; others are passed over. A hundred tell the deviations well.
+    model : str
+        A shipped model's name, or a bundle's folder.
+    images : path, optional
+        A folder whose images are used, at most 512 of them; None: simulated galaxies.
+    rows : int
+        Files that are predicted end to end: images are repeated as links, so that the system's cache of files holds
+        them and the disk is not measured.
+    repeats : int
+        Of each measurement.
+    seconds : float
+        What decoding alone and the networks alone are each measured for in each repeat.
+    precision : "f32" or "bf16"
+        Arithmetic of the networks.
 
     Raises
     ------
-    ValueError
-        If no picture could be read.
+    BundleError
+        If there is no such model.
+    BenchmarkError
+        If the folder holds no image that can be read.
+    WorkerError, WorkerCrash
+        If a measuring process fails.
     """
-    inputs = [row.inputs for row in reads if row.inputs is not None]
-    if not inputs:
-        raise ValueError("no picture could be read; name galaxies' pictures")
-    models = {opened.runtime: opened for opened in _offered(model, threads)}
-    eight = _in_eight_bits(model, inputs, threads)
-    if eight is not None:
-        models[eight.runtime.replace("float32", "int8")] = eight
-    told = {name: opened.run(inputs, InferenceOptions(1)) for name, opened in models.items()}
-    times: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(rounds):
-        for name, opened in models.items():
-            started = time.perf_counter()
-            for first in range(0, len(inputs), batch):
-                opened.run(inputs[first : first + batch], InferenceOptions(1))
-            times[name].append(1e3 * (time.perf_counter() - started) / len(inputs))
-    first = next(iter(models))
-    rows = []
-    for name, each in told.items():
-        fractions, truth = each.cumulative, told[first].cumulative
-        if not model.bundle.outputs.votes:
-            fractions, truth = each.class_probability, told[first].class_probability
-        same = each.class_probability.argmax(1) == told[first].class_probability.argmax(1) if truth.size else np.nan
-        least, off = min(times[name]), fractions - truth
-        rows.append(
-            RuntimeSpeed(
-                name,
-                least,
-                statistics.median(times[name]) - least,
-                min(times[first]) / least,
-                float(np.sqrt(np.mean(off**2))),
-                float(np.abs(off).max()),
-                float(np.mean(same)) if model.bundle.outputs.classes else float("nan"),
-            )
-        )
-    return rows
-
-
-def _offered(model: Model, threads: int) -> Iterator[Model]:
-    yield Model(model.bundle, threads=threads, device="cpu")
-    for options in (
-        {"engine": "openvino"},
-        {"engine": "openvino", "precision": "bf16"},
-        {"device": "cuda"},
-    ):
+    bundle, cores = open_bundle(model), available_cores()
+    opened = Model(bundle, threads=1, precision=precision)
+    batch = inference.batch_size or tuned(opened, n_views=inference.n_views, threads=1).batch
+    inference = replace(inference, n_views=inference.n_views or bundle.n_views, batch_size=batch)
+    decode, network, runs = [], [], []
+    with tempfile.TemporaryDirectory(prefix="tuningfork-bench-") as temporary:
+        folder = Path(temporary)
+        paths = sample_images(images) if images else simulated_images(folder / "distinct", min(N_SIMULATED, rows))
+        files = linked_images(paths, rows, folder / "files")
+        job = _RateJob(bundle, tuple(paths[:MAX_IMAGES]), inference, precision)
+        workers = [Worker(job) for _ in range(cores)]
         try:
-            yield Model(model.bundle, threads=threads, **options)
-        except RuntimeUnavailable:
-            continue
+            for number in range(repeats):
+                logger.info("repeat %d of %d: decoding", number + 1, repeats)
+                decode.append(_rate(workers, "decode", seconds))
+                logger.info("repeat %d of %d: networks", number + 1, repeats)
+                network.append(_rate(workers, "network", seconds))
+                logger.info("repeat %d of %d: files to a table", number + 1, repeats)
+                task = (model, str(files), str(folder / "votes.parquet"), inference, precision)
+                runs.append(_end_to_end(task))
+                (folder / "votes.parquet").unlink()
+        finally:
+            for worker in workers:
+                worker.close()
+    settings = {"model": model, "images": None if images is None else str(images), "distinct": len(paths)}
+    settings |= {"rows": rows, "n_views": inference.n_views, "batch_size": batch, "runtime": opened.runtime}
+    settings |= {"repeats": repeats, "seconds": seconds}
+    return SpeedReport(settings, machine(), decode, network, runs)
 
 
-def _in_eight_bits(model: Model, inputs: Sequence[tuple[NDArray[np.uint8], ...]], threads: int) -> Model | None:
-    """The model with its networks as 8-bit integers; None where the libraries for that are not installed."""
+@dataclass(frozen=True)
+class _RateJob:
+    """Decode or predict for some seconds; see `processes.Job`."""
+
+    bundle: Bundle
+    paths: tuple[Path, ...]
+    inference: InferenceOptions
+    precision: str
+
+    def open(self) -> Callable[[tuple[str, float], Callable[[Any], None]], float]:
+        """Open the model; called in the worker."""
+        model = Model(self.bundle, threads=1, precision=self.precision)
+        files = cycle([path.read_bytes() for path in self.paths])
+        batch = self.inference.batch_size or 1
+        inputs = [model.read(next(files)).inputs] * batch
+        work = {"decode": lambda: [model.read(next(files)) for _ in range(DECODED)]}
+        work["network"] = lambda: model.run(inputs, self.inference)
+
+        def answer(task: tuple[str, float], send_message: Callable[[Any], None]) -> float:
+            kind, seconds = task
+            work[kind]()  # warm
+            count, started = 0, time.perf_counter()
+            while (elapsed := time.perf_counter() - started) < seconds:
+                work[kind]()
+                count += DECODED if kind == "decode" else batch
+            return count / elapsed
+
+        return answer
+
+
+def _rate(workers: Sequence[Worker], kind: str, seconds: float) -> float:
+    with ThreadPoolExecutor(len(workers)) as threads:
+        return sum(threads.map(lambda worker: worker.run((kind, seconds), lambda _: None), workers))
+
+
+class _PredictJob:
+    """Predict a folder as ``tuningfork predict`` does; see `processes.Job`."""
+
+    def open(self) -> Callable[[Any, Callable[[Any], None]], tuple[int, int, float | None]]:
+        """Called in the worker."""
+
+        def answer(task: Any, send_message: Callable[[Any], None]) -> tuple[int, int, float | None]:
+            name, folder, output, inference, precision = task
+            ended = threading.Event()
+            with ThreadPoolExecutor(1) as thread:
+                peak = thread.submit(peak_memory, ended)
+                try:
+                    model = load(name, precision=precision)
+                    options = InferenceOptions(inference.n_views)
+                    run = predict_files(model, [folder], output, options, progress=lambda done, _: send_message(done))
+                finally:
+                    ended.set()
+            return run.rows, run.failed, peak.result()
+
+        return answer
+
+
+def _end_to_end(task: Any) -> EndToEnd:
+    reports: list[tuple[int, float]] = []
+    started = time.perf_counter()
+    with closing(Worker(_PredictJob())) as worker:
+        rows, failed, peak = worker.run(task, lambda done: reports.append((done, time.perf_counter())))
+        ended = time.perf_counter()
+    done, at = next(((done, at) for done, at in reports if done), (rows, ended))
+    rate = rows / (ended - started)
+    # Where the first report is of all rows there is no steady part, and the complete run stands for it.
+    steady = (rows - done) / (ended - at) if done < rows and ended > at else rate
+    return EndToEnd(rows, failed, rate, steady, max(ended - started - rows / steady, 0.0), peak)
+
+
+def peak_memory(ended: threading.Event) -> float | None:
+    """Peak memory of this process and its children until `ended` is set, in MB; None if it is not known."""
     try:
-        import onnx  # noqa: F401
-        from onnxruntime import quantization  # noqa: F401
+        import psutil
     except ImportError:
         return None
-    stacks = dict(zip(model.preprocesses, (np.stack(each[:128]) for each in zip(*inputs, strict=True)), strict=True))
-    networks = tuple(
-        replace(network, onnx=_quantized(network, stacks[network.preprocess])) for network in model.bundle.networks
-    )
-    return Model(replace(model.bundle, networks=networks), threads=threads, device="cpu")
+    peak, own = 0, psutil.Process()
+    while not ended.wait(0.3):  # ten times a second slowed the work by 5 %
+        total = 0
+        for process in (own, *own.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += getattr(process.memory_full_info(), "pss", 0)
+        peak = max(peak, total)
+    return peak / 1e6 or None
 
 
-def _quantized(network: Network, pictures: NDArray[np.uint8]) -> bytes:
-    """A network's weights and activations as 8-bit integers, calibrated on pictures (N, size, size, 3)."""
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Pictures(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._batches = iter(np.array_split(pictures, -(-len(pictures) // 16)))
-
-        def get_next(self) -> dict[str, Any] | None:
-            batch = next(self._batches, None)
-            return None if batch is None else {INPUT: network.preprocess.scaled(batch)}
-
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        given, prepared, made = (str(Path(folder) / name) for name in ("given.onnx", "prepared.onnx", "made.onnx"))
-        Path(given).write_bytes(network.onnx)
-        quant_pre_process(given, prepared, skip_symbolic_shape=True)
-        quantization.quantize_static(
-            prepared,
-            made,
-            Pictures(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-        )
-        return Path(made).read_bytes()
+def galaxies_per_second(model: Model, *, batches: int = 5) -> float:
+    """The median rate over some batches of 32 simulated galaxies each, decoding on one thread included."""
+    images = []
+    for index in range(8):
+        buffer = io.BytesIO()
+        Image.fromarray(render(draw(0, index))).save(buffer, "JPEG", quality=90)
+        images.append(buffer.getvalue())
+    rates = []
+    for _ in range(batches + 1):  # the first one warms up
+        started = time.perf_counter()
+        model.predict(images * 4)
+        rates.append(32 / (time.perf_counter() - started))
+    return statistics.median(rates[1:])
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The library warns through the root logger of what we do."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+def simulated_images(folder: Path, n: int) -> list[Path]:
+    """Write `n` simulated galaxies as JPEG files of 424×424 px into `folder`, a new one."""
+    folder.mkdir()
+    paths = [folder / f"{index}.jpg" for index in range(n)]
+    for index, path in enumerate(paths):
+        Image.fromarray(render(draw(0, index))).save(path, "JPEG", quality=90)
+    return paths
+
+
+def sample_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The first 512 images of a folder that can be read. Raises BenchmarkError if there is none."""
+
+    def is_good(path: Path) -> bool:
+        with suppress(ImageError):
+            return bool(read_image(path).rgb.size)
+        return False
+
+    paths = [path.absolute() for path in islice(filter(is_good, find_images([folder])), MAX_IMAGES)]
+    if not paths:
+        raise BenchmarkError(f"no image that can be read in {folder}; is it the right folder?")
+    return paths
+
+
+def linked_images(images: Sequence[Path], rows: int, folder: Path) -> Path:
+    """`folder`, a new one, with `rows` files in sub-folders of 10,000: each image in turn, linked, not copied."""
+    for row in range(rows):
+        image = images[row % len(images)]
+        link = folder / f"{row // 10_000:05d}" / f"{row:09d}{image.suffix}"
+        if row % 10_000 == 0:
+            link.parent.mkdir(parents=True)
+        try:
+            os.link(image, link)
+        except OSError:  # another file system, or one with few hard links
+            os.symlink(image, link)
+    return folder

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["COMPONENTS", "SAMPLE", "PrincipalAxes", "fit_axes", "principal_components"]
 
 #: Of the 10 nearest among 4,050 real galaxies by all 2,560 numbers of `default`, 128 axes find 9.7, 64 find 9.5 and 256
-#: find 9.9 (`scripts/similar_libraries.py`).
+#: find 9.9 (`benchmarks/similar_libraries.py`).
 COMPONENTS = 128
 #: Embeddings that the axes are fitted on.
 SAMPLE = 4096

@@ -1,4 +1,4 @@
-"""Some seconds of a training, plain or ours: what a fresh process of `training` does."""
+"""Some seconds of a training, plain or ours: what a fresh process of `training_speed` does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..training import _torchvision as _torchvision
+from tuningfork.training import _torchvision as _torchvision
 
 # isort: split
 import timm
@@ -21,19 +21,17 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from ..images.preprocess import Preprocess
-from ..training.dataset import GalaxyDataset, Targets, TimedLoader, loader
-from ..training.image_cache import content_key, frame_side, pack
-from ..training.lightning_module import MorphologyModule
-from ..training.malloc import keep_freed_memory
-from ..training.recipe import Recipe
-from ..votes.tree import DecisionTree, load_tree
-
-__all__ = ["steps"]
+from tuningfork.images.preprocess import Preprocess
+from tuningfork.training.dataset import GalaxyDataset, Targets, TimedLoader, loader
+from tuningfork.training.image_cache import content_key, frame_side, pack
+from tuningfork.training.lightning_module import MorphologyModule
+from tuningfork.training.malloc import keep_freed_memory
+from tuningfork.training.recipe import Recipe
+from tuningfork.votes.tree import DecisionTree, load_tree
 
 #: Steps that lay out memory and start the readers.
 _WARM = 3
-#: Rows of an epoch: pictures are repeated, so that none ends while it is timed.
+#: Rows of an epoch: images are repeated, so that none ends while it is timed.
 _ROWS = 1_000_000
 
 Batch = Sequence[Tensor]
@@ -42,7 +40,14 @@ Batch = Sequence[Tensor]
 def steps(
     variant: str, recipe: Mapping[str, Any], paths: Sequence[str], cache: str, seconds: float, workers: int
 ) -> dict[str, float]:
-    """Train a `training.VARIANTS` for so many seconds; returns the fields of `training.Steps`."""
+    """Train a variant of `training_speed` for so many seconds.
+
+    Returns
+    -------
+    dict
+        `rate`, images per second after the steps that warm it up; `data_wait`, the fraction of that time for which
+        the loop waited for images; `warm_up`, seconds of the first steps, in which a variant is compiled.
+    """
     chosen = Recipe.from_dict(recipe)
     torch.manual_seed(chosen.seed)
     with warnings.catch_warnings():
@@ -53,7 +58,7 @@ def steps(
 
 
 def _timed(batches: TimedLoader, learn: Callable[[Batch], None], batch: int, seconds: float) -> dict[str, float]:
-    begun = time.perf_counter()
+    opened = time.perf_counter()
     ready: Iterator[Batch] = iter(batches)
     for _ in range(_WARM):
         learn(next(ready))
@@ -66,7 +71,7 @@ def _timed(batches: TimedLoader, learn: Callable[[Batch], None], batch: int, sec
     return {
         "rate": count / taken,
         "data_wait": (batches.waited - waited) / taken,
-        "begun": started - begun,
+        "warm_up": started - opened,
     }
 
 
@@ -86,7 +91,7 @@ class _Repeated(Dataset[Any]):
 
 
 class _Files(Dataset[tuple[Tensor, Tensor]]):
-    """Pictures as the plain loop reads them, with their known fractions."""
+    """Images as the plain loop reads them, with their known fractions."""
 
     def __init__(self, paths: Sequence[Path], known: Tensor, recipe: Recipe) -> None:
         with Image.open(paths[0]) as image:
@@ -129,8 +134,8 @@ def _plain(
     optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate)
 
     def learn(batch: Batch) -> None:
-        pictures, known = batch
-        loss = functional.mse_loss(network(pictures).sigmoid(), known)
+        images, known = batch
+        loss = functional.mse_loss(network(images).sigmoid(), known)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

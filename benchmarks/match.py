@@ -1,6 +1,6 @@
 """How long `tuningfork match` takes for two catalogues of N galaxies, and how much memory.
 
-python scripts/match.py [N]
+python benchmarks/match.py [N]
 """
 
 from __future__ import annotations

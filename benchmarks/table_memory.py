@@ -1,6 +1,6 @@
 """What writing a table of predictions takes of memory and time, in one format; for example .vot.
 
-python scripts/table_memory.py ENDING [ROWS]
+python benchmarks/table_memory.py ENDING [ROWS]
 """
 
 from __future__ import annotations

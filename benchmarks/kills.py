@@ -1,6 +1,6 @@
 """Kills a prediction again and again at random moments, goes on each time, and compares the end with a calm run's.
 
-    python scripts/kills.py FOLDER --rows 20000 --kills 50
+    python benchmarks/kills.py FOLDER --rows 20000 --kills 50
 
 Two kills of three hit the run itself, one hits one of its workers.
 """

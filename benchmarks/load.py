@@ -1,6 +1,6 @@
 """Load and hostile uploads against `tuningfork serve` on loopback: times, errors, memory, and what each upload gave.
 
-    python scripts/load.py [--clients 200] [--requests 5] [--model default]
+    python benchmarks/load.py [--clients 200] [--requests 5] [--model default]
 
 Server and clients share this machine's cores, so times are upper bounds, and noise of other work is in them.
 """

@@ -1,6 +1,6 @@
 """Two people label a hundred simulated galaxies at once, and the server is killed in between: what was kept.
 
-    python scripts/label_two.py FOLDER [--galaxies 100] [--kills 4] [--json]
+    python benchmarks/label_two.py FOLDER [--galaxies 100] [--kills 4] [--json]
 
 Each person is a program that speaks to `tuningfork label` as the page does and notes every answer that the server
 confirmed. At random moments the server gets SIGKILL and is started again; a person who hears nothing sends the same

@@ -1,6 +1,6 @@
 """What finds neighbours best: FAISS exact and approximate, hnswlib, LanceDB, on embeddings of real galaxies.
 
-    python scripts/similar_libraries.py votes.parquet --galaxies 10000 100000
+    python benchmarks/similar_libraries.py votes.parquet --galaxies 10000 100000
 
 `votes.parquet` has embeddings (`tuningfork predict --embeddings`). First, what so many axes of `similar` lose; then the
 libraries, on mixtures of two galaxies of the table and some noise, on these axes. Recall is of the 10 nearest that

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,28 +11,25 @@ from typing import Any
 
 import torch
 
-from ..model.bundle import open_bundle
-from ..training import _torchvision as _torchvision
+from tuningfork.model.bundle import open_bundle
+from tuningfork.training import _torchvision as _torchvision
 
 # isort: split
 import lightning
 import timm
-from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from .._utils.processes import available_cores
-from ..images.find import find_images
+from tuningfork._utils.processes import available_cores
+from tuningfork.images.find import find_images
 
-__all__ = ["BATCH", "predict_folder"]
-
-#: Pictures a batch.
+#: Images of a batch.
 BATCH = 64
 
 
-class _Pictures(Dataset[Tensor]):
+class _Images(Dataset[Tensor]):
     def __init__(self, paths: Sequence[Path], transform: Any) -> None:
         self.paths, self.transform = paths, transform
 
@@ -52,21 +48,12 @@ class _Network(lightning.LightningModule):
         self.views = views
 
     def predict_step(self, batch: Tensor, _: int) -> Tensor:
-        seen = [torch.rot90(batch, view, (2, 3)) for view in range(self.views)]
-        return torch.stack([network(view).sigmoid() for network in self.networks for view in seen]).mean(0)
+        rotated = [torch.rot90(batch, view, (2, 3)) for view in range(self.views)]
+        return torch.stack([network(view).sigmoid() for network in self.networks for view in rotated]).mean(0)
 
 
-class _Note(Callback):
-    def __init__(self) -> None:
-        self.first: tuple[int, float] | None = None
-
-    def on_predict_batch_end(self, trainer: Any, module: Any, outputs: Tensor, *_: Any) -> None:
-        if self.first is None:
-            self.first = len(outputs), time.perf_counter()
-
-
-def predict_folder(model: str, folder: str, output: str, views: int | None) -> dict[str, Any]:
-    """Predict all pictures of `folder` into the CSV `output`; returns what `ours.predict_folder` does.
+def predict_folder(model: str, folder: str, output: str) -> int:
+    """Predict all images of `folder` into the CSV `output`; the number of rows.
 
     The networks are timm's of the model's architectures with random weights: what they say is nonsense, the time is
     the same. Crop, size, scaling and number of views are the model's.
@@ -83,30 +70,26 @@ def predict_folder(model: str, folder: str, output: str, views: int | None) -> d
             v2.Normalize(preprocess.mean, preprocess.std),
         ]
     )
-    note = _Note()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        batches = DataLoader(_Pictures(paths, transform), batch_size=BATCH, num_workers=available_cores())
+        batches = DataLoader(_Images(paths, transform), batch_size=BATCH, num_workers=available_cores())
         network = _Network(
             [network.architecture for network in bundle.networks],
             sum(bundle.outputs.widths(bundle.tree)),
-            bundle.n_views if views is None else views,
+            bundle.n_views,
         )
         trainer = lightning.Trainer(
-            callbacks=[note],
             logger=False,
             enable_progress_bar=False,
             enable_checkpointing=False,
             enable_model_summary=False,
         )
-        told = trainer.predict(network, batches)
-    results = torch.cat(told).tolist()
+        fractions = trainer.predict(network, batches)
+    results = torch.cat(fractions).tolist()
     with open(output, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([path.stem, *row] for path, row in zip(paths, results, strict=True))
-    ended = time.perf_counter()
-    rows, at = note.first or (len(paths), ended)
-    return {"rows": len(paths), "first": rows, "first_at": at, "ended_at": ended, "failed": 0}
+    return len(paths)
 
 
 def _shorter_side(path: Path) -> int:

@@ -1,6 +1,6 @@
 """From simulated galaxies in a mosaic to a VOTable of votes: how exact positions, directions and votes are.
 
-python scripts/sky_check.py [FOLDER]
+python benchmarks/sky_check.py [FOLDER]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How good neighbours are: do galaxies that a model sees alike share their class, and does a turned one find itself?
 
-    python scripts/similar_quality.py votes.parquet training_solutions_rev1.csv --split run/split.csv --turn 200
+    python benchmarks/similar_quality.py votes.parquet training_solutions_rev1.csv --split run/split.csv --turn 200
 
 `votes.parquet` comes from `tuningfork predict images_training_rev1 -o votes.parquet --embeddings`. Each galaxy of the
 split's part whose votes decide a class asks for its 10 nearest among all other galaxies whose votes decide theirs. By

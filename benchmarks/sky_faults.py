@@ -1,11 +1,14 @@
-"""What each fault of a survey service gives: a catalogue against a faulty server on loopback, as a table."""
+"""What each fault of a survey service gives: a catalogue against a faulty server on loopback, as a table.
+
+python benchmarks/sky_faults.py
+"""
 
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from skyserver import FRAME, Fault, Source, picture, sky_server  # noqa: E402
 

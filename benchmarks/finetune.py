@@ -1,6 +1,6 @@
 """A model adapted to other classes with few labels, against the same network from scratch and its frozen features.
 
-    python scripts/finetune.py galaxy10_decals/ study/ [--model default] [--labels 50 200 500] [--seeds 1] [--size 64]
+    python benchmarks/finetune.py galaxy10_decals/ study/ [--model default] [--labels 50 200 500] [--size 64]
 
 The first folder has one sub-folder of pictures for each class. 400 galaxies, drawn once, are tested on; the labels are
 drawn from the rest, the fewer among the more. Three arms, each a training of the same network at the same size with the

@@ -1,6 +1,6 @@
 """Predicts a folder on a Ray cluster of two local nodes, kills a worker, adds a node; compares rows and times.
 
-    python scripts/ray_nodes.py FOLDER [--model fast] [--repeats 3] [--rows N]
+    python benchmarks/ray_nodes.py FOLDER [--model fast] [--repeats 3] [--rows N]
 
 The cluster and the local engine take turns. The overhead is the ratio of their times, without the start of Ray's nodes,
 which is told apart; what is killed and added is so in runs of their own. Both have as many processes for the network.

@@ -1,6 +1,6 @@
 """The challenge at its full size on simulated galaxies: every step's time and peak memory, as a Markdown table.
 
-    python scripts/rehearse.py FOLDER [--train 61578] [--test 79975] [--network mobilenetv3_small_100] [--size 64]
+    python benchmarks/rehearse.py FOLDER [--train 61578] [--test 79975] [--network mobilenetv3_small_100] [--size 64]
 
 Simulates the training and the test pictures (gone on with, if they are there, as is the packed cache), then lint,
 classes, one short training (split and packed cache included), predictions of the test pictures in Kaggle's layout, and

@@ -1,1 +1,0 @@
-"""Measures how fast this machine does our work, beside what it could do and what a peer's loop does."""

@@ -1,0 +1,83 @@
+"""The repository's benchmarks run, small; nothing absolute is asserted."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tuningfork
+from tuningfork.simulation import draw, render
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def _run(name, *words):
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, words)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_every_benchmark_says_how_it_is_run():
+    silent = []
+    for path in BENCHMARKS.glob("*.py"):
+        text = path.read_text("utf-8")
+        if "__main__" in text and f"python benchmarks/{path.name}" not in text:
+            silent.append(path.name)
+    assert not silent
+
+
+@pytest.fixture
+def runtimes(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("runtimes")
+
+
+@pytest.mark.slow
+def test_every_runtime_is_measured_against_float32(runtimes):
+    model = tuningfork.load("fast", threads=1, device="cpu")
+    reads = [model.read(render(draw(7, index))) for index in range(12)] + [model.read(b"no image")]
+    first, *others = runtimes.measure_runtimes(model, reads, rounds=1)
+    assert first.runtime == model.runtime
+    assert (first.speed, first.rms, first.largest, first.agreement) == (1, 0, 0, 1)
+    assert len({row.runtime for row in others}) == len(others)
+    for row in others:
+        assert row.milliseconds > 0
+        assert row.spread >= 0
+        assert row.speed > 0
+        assert 0 <= row.rms <= row.largest <= 1
+        assert 0 <= row.agreement <= 1
+        if "float32" in row.runtime:
+            assert row.largest < 1e-5
+        if "int8" in row.runtime or "bfloat16" in row.runtime:
+            assert row.rms > 1e-4
+    with pytest.raises(ValueError, match="no image"):
+        runtimes.measure_runtimes(model, [model.read(b"no image")])
+
+
+@pytest.mark.slow
+def test_memory_is_measured_and_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    points = _run("memory", "--rows", 4, 8, "--plot", tmp_path / "memory.svg")
+    assert [(point["rows"], point["failed"]) for point in points] == [(4, 0), (8, 0)]
+    assert (tmp_path / "memory.svg").read_text("utf-8").count("<svg") == 1
+
+
+@pytest.mark.slow
+def test_start_up_is_measured():
+    measured = _run("start_up", "--repeats", 1)
+    assert set(measured["seconds"]) == {"--help", "--version", "predict, one image"}
+    assert list(measured["imports"].values()) == sorted(measured["imports"].values(), reverse=True)
+
+
+@pytest.mark.slow
+def test_the_peer_and_the_training_are_measured():
+    pytest.importorskip("torch")
+    peer = _run("peer", "--rows", 8, "--repeats", 1)["images_per_second"]
+    assert peer["ratio"]["median"] == pytest.approx(peer["ours"]["median"] / peer["peer"]["median"])
+    words = ("--recipe", "mobilenetv2", "--size", 32, "--repeats", 1, "--seconds", 0.1, "--distinct", 8)
+    training = _run("training_speed", *words)["figures"]
+    assert set(training) == {"plain", "ours", "ours, bf16"}
+    assert training["plain"]["ratio"]["median"] == 1
+    assert all(0 <= figures["data_wait"]["median"] <= 1 for figures in training.values())

@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from tuningfork._utils import files
-from tuningfork._utils.files import beside, check_writable, lock, whole_file, write_text
+from tuningfork._utils.files import (
+    OutputError,
+    atomic_file,
+    check_output,
+    check_writable,
+    lock,
+    part_of,
+    reserved_output,
+    write_text,
+)
 
 needs_locks = pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
 needs_root_limits = pytest.mark.skipif(
@@ -31,7 +40,7 @@ def fail(code: int) -> object:
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
@@ -39,8 +48,8 @@ def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
 
 
 def test_the_part_lies_hidden_beside_the_file(tmp_path: Path) -> None:
-    assert beside(tmp_path / "a.txt") == tmp_path / ".a.txt.part"
-    with whole_file(tmp_path / "a.txt") as part:
+    assert part_of(tmp_path / "a.txt") == tmp_path / ".a.txt.part"
+    with atomic_file(tmp_path / "a.txt") as part:
         part.touch()
         assert part == tmp_path / ".a.txt.part"
 
@@ -52,7 +61,7 @@ def test_the_part_lies_hidden_beside_the_file(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException, sync: bool) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), whole_file(path, sync=sync) as part:  # noqa: PT012
+    with pytest.raises(type(error)), atomic_file(path, sync=sync) as part:  # noqa: PT012
         part.write_text("half")
         raise error
     assert path.read_text() == "old"
@@ -60,14 +69,14 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: Ba
 
 
 def test_an_error_before_anything_is_written_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="early"), whole_file(tmp_path / "a.txt"):
+    with pytest.raises(ValueError, match="early"), atomic_file(tmp_path / "a.txt"):
         raise ValueError("early")
     assert os.listdir(tmp_path) == []
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.txt"):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "a.txt"):
         pass
     assert (tmp_path / "a.txt").read_text() == "old"
 
@@ -78,8 +87,9 @@ def test_an_old_file_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "new"
 
 
-def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
-    beside(tmp_path / "a.txt").write_text("half of a long old text")
+@needs_locks
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    part_of(tmp_path / "a.txt").write_text("half of a long old text")
     write_text(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
     assert os.listdir(tmp_path) == ["a.txt"]
@@ -125,17 +135,6 @@ def test_a_full_or_broken_disk_leaves_the_old_file(
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_disk_that_fills_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "old")
-    beside(tmp_path / "a.txt").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left") as caught:
-        write_text(tmp_path / "a.txt", "new")
-    assert caught.value.errno == errno.ENOSPC
-    assert (tmp_path / "a.txt").read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
 def test_a_file_size_limit_leaves_the_old_file(tmp_path: Path) -> None:
     import resource
@@ -174,7 +173,7 @@ def test_bytes_and_folder_are_synced_in_this_order(tmp_path: Path, monkeypatch: 
     real = {name: getattr(os, name) for name in ("fsync", "replace")}
     for name, function in real.items():
         monkeypatch.setattr(files.os, name, lambda *a, n=name, f=function: (calls.append(n), f(*a))[1])
-    with whole_file(tmp_path / "a.txt", sync=sync) as part:
+    with atomic_file(tmp_path / "a.txt", sync=sync) as part:
         part.touch()
     assert calls[: 1 + sync] == (["fsync", "replace"] if sync else ["replace"])
     assert ("fsync" in calls) == sync
@@ -232,7 +231,7 @@ def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_the_reason_and_its_number_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    monkeypatch.setattr(Path, "touch", fail(code))
+    monkeypatch.setattr(files.os, "open", fail(code))
     with pytest.raises(OSError, match=f"a.csv: cannot be written: {os.strerror(code)}") as caught:
         check_writable(tmp_path / "a.csv")
     assert caught.value.errno == code
@@ -247,6 +246,94 @@ def test_a_forbidden_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         write_text(folder / "a.txt", "x")
     assert os.listdir(folder) == []
+
+
+# ---------------------------------------------------------------- strangers and two writers
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are POSIX")
+def test_links_that_somebody_planted_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    for name in (".a.txt.part", ".a.txt.lock"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    write_text(tmp_path / "a.txt", "new")
+    check_writable(tmp_path / "a.txt")
+    with pytest.raises(OSError, match="Too many levels"), lock(tmp_path / ".a.txt.lock", ValueError()):
+        pytest.fail("the link was followed")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == [".a.txt.lock", ".a.txt.part", "a.txt", "victim"]
+
+
+@needs_locks
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with atomic_file(path) as first:
+        first.write_text("first")
+        check_writable(path)  # another job's probe
+        with atomic_file(path) as second:
+            assert second != first
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_many_writers_of_one_file_leave_a_complete_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: write_text(tmp_path / "a.txt", str(n % 10) * 10_000), range(200)))
+    assert len(set((tmp_path / "a.txt").read_text())) == 1
+    assert len((tmp_path / "a.txt").read_text()) == 10_000
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+# ---------------------------------------------------------------- the output guard
+
+
+def test_an_output_that_is_an_input_is_refused_by_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("precious")
+    os.link(tmp_path / "in.csv", tmp_path / "hard.csv")
+    (tmp_path / "soft.csv").symlink_to("in.csv")
+    (tmp_path / "folder").mkdir()
+    for name in ("in.csv", "./in.csv", "folder/../in.csv", str(tmp_path / "in.csv"), "hard.csv", "soft.csv"):
+        with pytest.raises(OutputError, match="is an input of this command"):
+            check_output(name, ["s3://b/c", "in.csv"], overwrite=True)
+    with pytest.raises(OutputError, match="is an input of this command"):
+        check_output("folder", [tmp_path / "folder"], overwrite=True, is_folder=True)
+    check_output("new.csv", ["in.csv", "missing"])
+
+
+def test_what_exists_is_refused_without_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("old")
+    (tmp_path / "dangling.csv").symlink_to("nowhere")
+    for name in ("a.csv", "dangling.csv"):
+        with pytest.raises(OutputError, match="--overwrite"):
+            check_output(tmp_path / name)
+        check_output(tmp_path / name, overwrite=True)
+    with pytest.raises(OutputError, match="is a file; name a folder"):
+        check_output(tmp_path / "a.csv", is_folder=True, overwrite=True)
+    with pytest.raises(OutputError, match="is not empty"):
+        check_output(tmp_path, is_folder=True)
+    check_output(tmp_path, is_folder=True, overwrite=True)
+    (tmp_path / "empty").mkdir()
+    check_output(tmp_path / "empty", is_folder=True)
+    check_output(tmp_path / "none", is_folder=True)
+
+
+@needs_locks
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_the_second_of_two_runs_on_one_output_is_refused(tmp_path: Path, is_folder: bool) -> None:
+    path = tmp_path / "out"
+    for overwrite in (False, True):
+        with reserved_output(path, is_folder=is_folder):
+            with (
+                pytest.raises(OutputError, match="another run is writing"),
+                reserved_output(path, overwrite=overwrite, is_folder=is_folder),
+            ):
+                pytest.fail("both write")
+            assert os.listdir(tmp_path) == [".out.lock"]
+    assert os.listdir(tmp_path) == []
 
 
 # ---------------------------------------------------------------- one process alone
@@ -294,9 +381,8 @@ def test_of_many_that_wait_one_is_in_at_a_time(tmp_path: Path) -> None:
 
 @needs_locks
 def test_the_lock_of_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
-    code = (
-        f"from tuningfork._utils.files import lock\nwith lock({str(tmp_path / '.lock')!r}): print(flush=True); input()"
-    )
+    path = str(tmp_path / ".lock")
+    code = f"from tuningfork._utils.files import lock\nwith lock({path!r}): print(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
         assert process.stdout is not None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._utils.files import whole_file
+from .._utils.files import atomic_file
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..labelling.acquisition import hellinger
@@ -80,7 +80,7 @@ def backbone_features(
         if number % 10 == 0:
             say(f"features of {number * _BATCH} of {len(data.ids)} galaxies")
     features = np.concatenate(found)
-    with whole_file(file) as part, open(part, "wb") as stream:
+    with atomic_file(file) as part, open(part, "wb") as stream:
         np.savez(stream, features=features, key=np.array(key))
     return features.astype(np.float32)
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._utils.files import whole_file, write_text
+from .._utils.files import atomic_file, write_text
 from ..display.plots import learning_curves
 from ..evaluation import metrics
 from ..evaluation.evaluate import read_split
@@ -293,7 +293,7 @@ def _write(output: Path, curves: Sequence[Mapping[str, Any]], told: Mapping[str,
     writer.writerows(curves)
     write_text(output / "curves.csv", text.getvalue())
     write_text(output / "labour.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
-    with whole_file(output / "labour.svg") as part:
+    with atomic_file(output / "labour.svg") as part:
         part.write_bytes(learning_curves(told["orders"], SCORES))
 
 

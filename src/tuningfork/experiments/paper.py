@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from .. import __version__
-from .._utils.files import whole_file, write_text
+from .._utils.files import atomic_file, write_text
 from .._utils.processes import available_cores, child_environment, python_command
 from ..model.bundle import Bundle, open_bundle, write_bundle
 from ..model.model import load
@@ -344,7 +344,7 @@ def _ensemble(name: str, settings: str, seed: int, output: Path, say: Callable[[
     write_bundle(_joined(bundles, folder.name), folder / "bundle")
     with table_writer(folder / "predictions.parquet", table.schema) as write:
         write(table)
-    with whole_file(folder / "truth.parquet") as beside:
+    with atomic_file(folder / "truth.parquet") as beside:
         shutil.copyfile(members[0] / "truth.parquet", beside)
     write_result(folder / "result.json", {
         "name": folder.name,

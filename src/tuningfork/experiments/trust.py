@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.files import whole_file, write_text
+from .._utils.files import atomic_file, write_text
 from ..display.plots import trust_panels
 from ..evaluation import metrics
 from ..evaluation.evaluate import check_part, read_predictions, read_split
@@ -177,10 +177,10 @@ def trust(
     }
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "trust.json", json.dumps(report, indent=1) + "\n")
-    with whole_file(output / "trust.csv") as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with atomic_file(output / "trust.csv") as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(report["groups"][0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(report["groups"])
-    with whole_file(output / "trust.svg") as beside:
+    with atomic_file(output / "trust.svg") as beside:
         beside.write_bytes(trust_panels(report))
     return report, tuple(errors)

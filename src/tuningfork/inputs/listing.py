@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from .._utils.files import whole_file
+from .._utils.files import atomic_file
 from .._utils.urls import public_url
 from .item import SCHEMA, InputItem, items_of, table_of
 
@@ -52,7 +52,7 @@ def write_listing(items: Iterable[InputItem], file: Path) -> Digest:
     """
     digest = Digest()
     seen = digest.seen(items)
-    with whole_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+    with atomic_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
         while block := list(islice(seen, ROWS)):
             if any(public_url(item.location) != item.location for item in block):
                 part.chmod(0o600)

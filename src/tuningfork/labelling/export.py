@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from .._utils.files import check_writable, whole_file
+from .._utils.files import atomic_file, check_writable
 from ..tables import Column, RowError, arrow_schema, check_format, table_writer
 from .campaign import Store
 from .pictures import left_out
@@ -101,7 +101,7 @@ def _manifest(store: Store, folder: Path, output: Path, root: Path) -> tuple[int
         else:
             people, answers = said.get(each.id, (0, "none yet"))
             rows.append([os.path.relpath(path, root), each.id, priority, people, answers])
-    with whole_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
+    with atomic_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["filename", store.tree.id_columns[0], "#priority", "!people", "!answers"])
         writer.writerows(rows)

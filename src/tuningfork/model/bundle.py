@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.errors import TuningforkError
-from .._utils.files import whole_file, write_text
+from .._utils.files import atomic_file, write_text
 from ..images.preprocess import Preprocess
 from ..votes.tree import DecisionTree, SchemaError
 from .calibration import Calibration
@@ -249,7 +249,7 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
         raise BundleError(f"{target}: a description of more than {MAX_JSON_BYTES} bytes could not be opened again")
     target.mkdir(parents=True, exist_ok=True)
     for number, network in enumerate(bundle.networks):
-        with whole_file(target / _file_name(number)) as beside:
+        with atomic_file(target / _file_name(number)) as beside:
             beside.write_bytes(network.onnx)
     write_text(target / "bundle.json", text)
     return target

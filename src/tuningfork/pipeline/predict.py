@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._utils.files import check_writable, lock, whole_file
+from .._utils.files import atomic_file, check_writable, lock
 from .._utils.processes import WorkerCrash, WorkerError, available_cores
 from .._utils.urls import is_url
 from ..inputs import Columns, InputItem, ItemReader, find_items
@@ -283,7 +283,7 @@ def _keep(run: PredictionRun, parts: Iterator[ChunkResult]) -> None:
     # This process alone writes, under its lock: what a killed run's workers still do reaches no file.
     try:
         for part in parts:
-            with whole_file(run.part(part.number)) as file:
+            with atomic_file(run.part(part.number)) as file:
                 file.write_bytes(part.data)
     except WorkerError as error:
         raise PredictError(f"{error}; the parts that are done are kept") from None

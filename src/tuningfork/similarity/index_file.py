@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
-from .._utils.files import check_writable, whole_file
+from .._utils.files import atomic_file, check_writable
 from .._utils.text import one_line
 from ..model.embeddings import Embedder
 from ..tables import Column, arrow_schema
@@ -104,7 +104,7 @@ def index_writer(path: str | os.PathLike[str], embedder: Embedder, axes: Princip
         "write_page_checksum": True,
         "store_schema": False,
     }
-    with whole_file(path) as partial, pq.ParquetWriter(str(partial), _schema(axes.components), **options) as file:
+    with atomic_file(path) as partial, pq.ParquetWriter(str(partial), _schema(axes.components), **options) as file:
         yield IndexWriter(file, digest)
         file.add_key_value_metadata({**about, _DIGEST: digest.hexdigest()})
 

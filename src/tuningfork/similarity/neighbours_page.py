@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .._utils.files import whole_file, write_text
+from .._utils.files import atomic_file, write_text
 from ..display.html import render
 from ..images.encode import jpeg, png, thumbnail
 from ..model.embeddings import Embedder
@@ -66,7 +66,7 @@ def write_montage(matches: Sequence[Match], output: str | Path, images: Path | N
                 draw.rectangle((x - 2, y - 2, x + _SIDE + 1, y + _SIDE + 1), outline="#0072b2", width=2)
             for line, text in enumerate((name, note)):
                 draw.text((x, y + _SIDE + 1 + line * _LINE), _fitting(text, draw), fill="black")
-    with whole_file(output) as partial:
+    with atomic_file(output) as partial:
         partial.write_bytes(png(np.asarray(sheet)))
 
 

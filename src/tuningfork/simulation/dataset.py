@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .._utils.errors import TuningforkError
-from .._utils.files import beside, whole_file, write_text
+from .._utils.files import atomic_file, part_of, write_text
 from .._utils.processes import available_cores
 from .galaxy import Galaxy, draw
 from .render import render
@@ -133,7 +133,7 @@ def _claim(out: Path, asked: dict[str, object]) -> None:
     try:
         found = json.loads(marker.read_text("utf-8"))
     except FileNotFoundError:
-        if out.exists() and any(entry.name != beside(marker).name for entry in out.iterdir()):
+        if out.exists() and any(entry.name != part_of(marker).name for entry in out.iterdir()):
             raise SimulationError(
                 f"{out}: holds files, but no {MARKER}, so it is not a simulation; name a new or empty folder"
             ) from None
@@ -174,7 +174,7 @@ def _draw_pictures(folder: str, seed: int, start: int, stop: int) -> int:
         # An empty file is what a power failure can leave of a picture that was never flushed.
         if path.exists() and path.stat().st_size:
             continue
-        with whole_file(path, sync=False) as part:
+        with atomic_file(path, sync=False) as part:
             Image.fromarray(render(draw(seed, index))).save(part, "JPEG", quality=JPEG_QUALITY)
     return stop - start
 
@@ -195,5 +195,5 @@ def _truth_rows(n: int, seed: int, volunteers: int) -> Iterator[list[object]]:
 
 
 def _write_table(path: Path, rows: Iterable[list[object]]) -> None:
-    with whole_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+    with atomic_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)

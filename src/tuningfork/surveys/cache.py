@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from .._utils.files import whole_file
+from .._utils.files import atomic_file
 
 __all__ = ["Cache"]
 
@@ -49,7 +49,7 @@ class Cache:
         file = self._file(request)
         with self._lock, suppress(OSError):
             file.parent.mkdir(exist_ok=True)
-            with whole_file(file, sync=False) as part:
+            with atomic_file(file, sync=False) as part:
                 part.write_bytes(answer)
             self._bytes += len(answer)
             if self._bytes > self._max_bytes:

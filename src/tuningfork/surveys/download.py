@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from .._utils.errors import TuningforkError
-from .._utils.files import lock, whole_file
+from .._utils.files import atomic_file, lock
 from .._utils.threads import imap_unordered
 from ..images.image import ImageError
 from ..tables import RowError
@@ -199,7 +199,7 @@ def _made(errand: _Errand, source: SkySource, folder: Path, pixels: int, format:
         return replace(done, error=f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
     path = folder / errand.path
     path.parent.mkdir(exist_ok=True)
-    with whole_file(path, sync=False) as part:
+    with atomic_file(path, sync=False) as part:
         part.write_bytes(data)
     return replace(done, path=errand.path, **Done.told(cutout))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from .._utils.files import whole_file, write_text
+from .._utils.files import atomic_file, write_text
 from .columns import plain_schema
 from .csv import beside_csv, csv_metadata, write_csv
 from .ecsv import write_ecsv
@@ -43,7 +43,7 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[Ca
     """
     kind = table_format(path)
     check_format(path)
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         try:
             writer = _WRITERS[kind](beside, schema)
             with writer as write:

@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from .._utils.files import whole_file
+from .._utils.files import atomic_file
 from .dataset import TimedLoader
 from .join import TrainError
 from .lightning_module import warmed_average
@@ -89,7 +89,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with whole_file(path) as beside:
+        with atomic_file(path) as beside:
             torch.save(checkpoint, beside)
 
 

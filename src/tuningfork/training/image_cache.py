@@ -21,8 +21,8 @@ from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from .._utils.files import atomic_file, lock, write_text
 from .._utils.files import default_cache as default_folder
-from .._utils.files import lock, whole_file, write_text
 from .._utils.processes import available_cores
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
@@ -261,6 +261,6 @@ def remembered(cache: Path | None, key: Sequence[Any], make: Callable[[], NDArra
         return np.load(path, allow_pickle=False)
     array = make()
     cache.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as beside, open(beside, "wb") as file:
+    with atomic_file(path) as beside, open(beside, "wb") as file:
         np.save(file, array, allow_pickle=False)
     return array

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..._utils.files import whole_file, write_text
+from ..._utils.files import atomic_file, write_text
 from ...tables import RowError
 from ...training.recipe import Recipe
 from .space import Dimension, applied
@@ -237,7 +237,7 @@ def _duration(seconds: float) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         figure.savefig(beside, format="png", dpi=150)
 
 

@@ -44,7 +44,7 @@ pytest.importorskip("fsspec")
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """Every test has its own connections and does not wait long."""
-    monkeypatch.setattr(stores, "_stores", {})
+    monkeypatch.setattr(stores, "_open_stores", {})
     monkeypatch.setattr(retrying, "PAUSE", 0.01)
     monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "10")
 
@@ -133,10 +133,10 @@ def test_any_text_can_stand_for_an_address(text):
     urls.public_url(text), urls.split_url(text), urls.name_of(text), urls.join_url(text, text)
     if urls.is_url(text):
         try:
-            urls.check_url(text)
+            stores.check_url(text)
         except InputError:
             return
-        assert urls.split_url(text)[0] in urls.SCHEMES
+        assert urls.split_url(text)[0] in stores.schemes()
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,8 @@ def test_what_is_too_large_is_not_taken(web, monkeypatch):
     pytest.importorskip("aiohttp")
     kind, port = web
     kind.files |= {"/large.jpg": bytes(2000), "/t.csv": b"path\nlarge.jpg\n"}
-    monkeypatch.setattr(stores, "MAX_FILE_BYTES", 1000)
+    for module in (stores.https, stores.store):
+        monkeypatch.setattr(module, "MAX_FILE_BYTES", 1000)
     monkeypatch.setattr(remote, "MAX_FILE_BYTES", 1000)
     (known,) = read(find_items([f"http://127.0.0.1:{port}/large.jpg"]))
     (unknown,) = read(find_items([f"http://127.0.0.1:{port}/t.csv"]))
@@ -469,7 +470,7 @@ def endpoint(monkeypatch):
         import fsspec
 
         monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": f"http://127.0.0.1:{port}"})
-        monkeypatch.setattr(stores, "_stores", {})
+        monkeypatch.setattr(stores, "_open_stores", {})
 
     return point
 

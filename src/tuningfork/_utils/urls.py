@@ -7,12 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from .errors import InputError
+__all__ = ["is_url", "join_url", "name_of", "public_url", "split_url"]
 
-__all__ = ["SCHEMES", "check_url", "is_url", "join_url", "name_of", "public_url", "split_url"]
-
-#: Kinds of object stores that are read; `memory` is fsspec's own, within one process.
-SCHEMES = ("s3", "gs", "gcs", "https", "http", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 #: Parameters of a URL that let whoever knows them read: S3's, Google's and CloudFront's signatures, tokens.
 _SECRET = re.compile(
@@ -50,22 +46,6 @@ def public_url(url: str) -> str:
             query = query if len(harmless) == len(parameters) else urlencode(harmless)
             rest += f"?{query}" if query else ""
     return url[:start] + host + rest
-
-
-def check_url(url: str) -> None:
-    """Raise InputError, without the URL's secrets, if it is none that we read."""
-    scheme, host, _ = split_url(url)
-    if scheme not in SCHEMES:
-        raise InputError(f"{public_url(url)}: {scheme}:// is none of {', '.join(f'{s}://' for s in SCHEMES)}")
-    if "@" in host:
-        raise InputError(
-            f"{public_url(url)}: holds a user's name or password; give them to the store's own configuration "
-            "(environment, ~/.config/fsspec), where no table shows them"
-        )
-    if not host:
-        raise InputError(f"{public_url(url)}: names no {'host' if scheme.startswith('http') else 'bucket'}")
-    if any(ord(letter) < 32 for letter in url):
-        raise InputError(f"{public_url(url)}: holds control characters")
 
 
 def split_url(url: str) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from .._utils.errors import InputError
 from .._utils.text import one_line, text
-from .._utils.urls import check_url, is_url, join_url, name_of, public_url
+from .._utils.urls import is_url, join_url, name_of, public_url
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.angles import AngleError, Position, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
@@ -24,7 +24,7 @@ from .byte_source import CHANGED, ByteSource, ReadAhead, SourceUnavailable
 from .files import file_item
 from .item import InputItem
 from .objects import object_item, opened
-from .stores import store_of
+from .stores import check_url, store_of
 from .table_rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
 
 __all__ = ["EXTENSIONS", "RowReader", "id_limit", "open_rows", "row_id", "table_items"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._utils.errors import InputError
 from .._utils.text import text
-from .._utils.urls import check_url, is_url, name_of
+from .._utils.urls import is_url, name_of
 from ..images.find import EXTENSIONS as PICTURES
 from ..tables.column_roles import Columns
 from .archives import EXTENSIONS as ARCHIVES
@@ -19,6 +19,7 @@ from .files import file_item, folder_items
 from .fits_kind import holds_table
 from .item import InputItem
 from .objects import remote_items
+from .stores import check_url
 
 __all__ = ["Columns", "find_items"]
 

@@ -8,14 +8,14 @@ from functools import partial
 
 from .._utils.errors import InputError
 from .._utils.text import text
-from .._utils.urls import check_url, is_url, name_of, public_url
+from .._utils.urls import is_url, name_of, public_url
 from ..images.find import EXTENSIONS as PICTURES
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
 from .byte_source import ByteSource, LocalFile, SourceUnavailable
 from .item import InputItem
 from .store_errors import NotThere, Truncated, with_retries
-from .stores import REMOTE_THREADS, Found, store_of
+from .stores import REMOTE_THREADS, StoredObject, check_url, store_of
 
 __all__ = ["REMOTE_THREADS", "ObjectReader", "RemoteObject", "object_item", "opened", "remote_items"]
 
@@ -60,10 +60,10 @@ def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputIt
         for page in _pages(address):
             for found in page:
                 anything = True
-                name = found.address[len(address) :]
+                name = found.url[len(address) :]
                 if _is_picture(name):
                     pictures += 1
-                    yield object_item(found.address, found.size, found.stamp)
+                    yield object_item(found.url, found.size, found.stamp)
                 elif other(name):
                     others = others or name
     except NotThere:
@@ -86,7 +86,7 @@ def _is_picture(name: str) -> bool:
     return posixpath.splitext(name)[1].lower() in PICTURES
 
 
-def _pages(folder: str) -> Iterator[list[Found]]:
+def _pages(folder: str) -> Iterator[list[StoredObject]]:
     """All objects under a folder's address; no more than a page is held."""
     folder += "" if folder.endswith("/") else "/"
     todo, looked = [folder], 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +11,17 @@ from .evaluate import coverage_table
 from .options import (
     SOME_ROWS_FAILED,
     JsonOption,
+    OverwriteOption,
     app,
     counted,
+    echo,
     must_exist,
     print_json,
     progress_bar,
     report_rows,
     screen,
     trouble,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def calibrate(
     ] = False,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures at a time.")] = 32,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Give a model intervals, calibrated class probabilities and an alarm for pictures unlike those that it knows.
@@ -65,9 +68,7 @@ def calibrate(
         raise typer.BadParameter("a number between 0 and 1", param_hint="--level")
     if not 0 < false_alarms < 1:
         raise typer.BadParameter("a number between 0 and 1", param_hint="--false-alarms")
-    if output.exists() and not output.is_dir():
-        raise typer.BadParameter(f"{output}: is a file; name a folder", param_hint="--output")
-    with trouble():
+    with trouble(), writing(output, [model, *images, labels, split], overwrite, folder=True) as output:
         from ..evaluation.calibrate import calibrate as fit
         from ..evaluation.evaluate import read_split
         from ..model.bundle import open_bundle, write_bundle
@@ -93,7 +94,7 @@ def calibrate(
         else:
             _print_calibration(result, output)
         for reason in result.missing:
-            print(f"missing: {reason}", file=sys.stderr)
+            echo(f"missing: {reason}", err=True)
         report_rows(result.errors)
         if result.missing:
             raise typer.Exit(SOME_ROWS_FAILED)
@@ -102,18 +103,18 @@ def calibrate(
 def _print_calibration(result: Calibrated, output: Path) -> None:
     figures, calibration = result.bundle.figures["calibration"], result.bundle.calibration
     used = counted(figures["galaxies"], "galaxy", "galaxies")
-    print(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
+    echo(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
     if calibration and calibration.intervals:
         title = f"on galaxies left out of the fit, a tenth at a time; promised: {calibration.intervals.level:.3g}"
         screen().print(coverage_table(figures["left_out"], title))
     if calibration and calibration.classes:
         classes = calibration.classes
-        print(f"class probabilities: temperature {classes.temperature:.3g}, from {classes.galaxies} galaxies")
+        echo(f"class probabilities: temperature {classes.temperature:.3g}, from {classes.galaxies} galaxies")
         if classes.reason:
-            print(f"  {classes.reason}")
+            echo(f"  {classes.reason}")
     if calibration and calibration.domain:
         domain = calibration.domain
-        print(
+        echo(
             f"out of domain: fitted on {domain.fitted} pictures; the limit, for at most {100 * domain.rate:.3g} % of "
             f"false alarms, on {domain.held_out} others"
         )

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import JsonOption, app, counted, must_exist, print_json, progress_bar, report_rows, say, trouble
+from .options import (
+    JsonOption,
+    app,
+    counted,
+    echo,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    say,
+    trouble,
+    writing,
+)
 
 if TYPE_CHECKING:
     from ..inputs import Columns
@@ -203,7 +215,7 @@ def cutouts(
     must_exist([catalogue])
     request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
     request.check()
-    with trouble("give the same command with --resume to go on"):
+    with trouble("give the same command with --resume to go on"), writing(output, [catalogue], resumable=True):
         from ..inputs import Columns
 
         columns = Columns(id=id_column, right_ascension=ra_column, declination=dec_column)
@@ -213,5 +225,5 @@ def cutouts(
             print_json({"output": str(output), "table": str(made.table), **told})
         else:
             again = f" ({made.resumed} of them were there)" if made.resumed else ""
-            print(f"{made.table}: {counted(made.rows, 'galaxy', 'galaxies')}{again}, {made.failed} without a picture")
+            echo(f"{made.table}: {counted(made.rows, 'galaxy', 'galaxies')}{again}, {made.failed} without a picture")
         report_rows(made.errors, made.failed)

@@ -13,14 +13,17 @@ from .options import (
     SOME_ROWS_FAILED,
     JsonOption,
     LabelsArgument,
+    OverwriteOption,
     TreeOption,
     app,
+    echo,
     must_exist,
     print_json,
     report_rows,
     rest,
     screen,
     trouble,
+    writing,
 )
 
 __all__ = ["classes", "coverage_table", "evaluate", "lint"]
@@ -33,6 +36,7 @@ def classes(
         Path | None, typer.Option("-o", "--output", help="Table to write: ID, class (0-6 or empty), status.")
     ] = None,
     tree: TreeOption = "gz2",
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Sort volunteers' votes into the clean-sample classes and count them.
@@ -46,14 +50,11 @@ def classes(
         tuningfork classes decals.parquet --tree gz_decals --json
     """
     must_exist([labels])
-    with trouble():
-        from .._utils.files import check_writable
+    with trouble(), writing(output, [labels, tree], overwrite) as output:
         from ..tables import table_writer
         from ..votes.class_labels import read_tree
         from ..votes.lint import class_counts
 
-        if output:
-            check_writable(output)
         result = class_counts(labels, read_tree(labels, tree))
         if output:
             table = result.to_table()
@@ -96,20 +97,20 @@ def lint(
         if as_json:
             print_json(told)
         else:
-            print(f"{labels}: {told['rows']} rows, {told['complete_rows']} complete")
+            echo(f"{labels}: {told['rows']} rows, {told['complete_rows']} complete")
             if result.unknown:
                 cells = sum(result.unknown.values())
-                print(f"unknown: {cells} cells in {len(result.unknown)} columns (allowed)")
+                echo(f"unknown: {cells} cells in {len(result.unknown)} columns (allowed)")
             if told["ignored_columns"]:
-                print(f"ignored columns: {', '.join(told['ignored_columns'])}")
-            print(f"broken sums: {len(result.broken)} (off by more than {tolerance:g})")
+                echo(f"ignored columns: {', '.join(told['ignored_columns'])}")
+            echo(f"broken sums: {len(result.broken)} (off by more than {tolerance:g})")
             for entry in told["broken_sums"][:SHOWN_ERRORS]:
                 equal = entry["should_equal"]
-                print(f"  {entry['id']}: {entry['question']} should sum to {equal}, off by {entry['off_by']:+.6f}")
+                echo(f"  {entry['id']}: {entry['question']} should sum to {equal}, off by {entry['off_by']:+.6f}")
             rest(len(result.broken))
-            print(f"rows that fit several classes: {len(result.several_classes)}")
+            echo(f"rows that fit several classes: {len(result.several_classes)}")
             for id_, names in list(result.several_classes.items())[:SHOWN_ERRORS]:
-                print(f"  {id_}: {', '.join(names)} (the first counts)")
+                echo(f"  {id_}: {', '.join(names)} (the first counts)")
             rest(len(result.several_classes))
         report_rows(result.table.errors)
         if result.broken:
@@ -166,18 +167,18 @@ def evaluate(
 
 
 def _print_scores(report: dict[str, Any]) -> None:
-    print(f"{report['galaxies']} galaxies (part: {report['part']}), {report['complete_rows']} with complete votes")
+    echo(f"{report['galaxies']} galaxies (part: {report['part']}), {report['complete_rows']} with complete votes")
     if "rmse_per_question" in report:
         _print_votes(report)
     else:
-        print("no votes to score: these predictions tell classes only")
+        echo("no votes to score: these predictions tell classes only")
     if "intervals" in report:
         title = f"volunteers' fractions within their interval; promised: {report['intervals']['level']:.3g}"
         screen().print(coverage_table(report["intervals"]["per_question"], title))
     else:
-        print("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
+        echo("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
     if "classes" not in report:
-        print("no class to score: predictions in Kaggle's layout, or of votes only, have none")
+        echo("no class to score: predictions in Kaggle's layout, or of votes only, have none")
         return
     _print_classes(report["classes"])
 
@@ -195,7 +196,7 @@ def _print_votes(report: dict[str, Any]) -> None:
     for name, value in report["rmse_per_question"].items():
         table.add_row(name, "-" if value is None else f"{value:.4f}")
     console.print(table)
-    print(f"largest violation of a sum of the tree: {report['largest_sum_violation']:.2g}")
+    echo(f"largest violation of a sum of the tree: {report['largest_sum_violation']:.2g}")
 
 
 def coverage_table(per_question: dict[str, Any], title: str) -> Table:
@@ -217,12 +218,12 @@ def _print_classes(scores: dict[str, Any]) -> None:
     from ..model.card import interval_text as shown
 
     console = screen()
-    print(f"{scores['galaxies']} galaxies whose class the votes decide")
+    echo(f"{scores['galaxies']} galaxies whose class the votes decide")
     for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1"):
-        print(f"  {name.replace('_', ' ')}: {shown(scores[name])}")
+        echo(f"  {name.replace('_', ' ')}: {shown(scores[name])}")
     if reliability := scores["reliability"]:
         perfect = reliability["if_perfect"]
-        print(
+        echo(
             f"  calibration error: {reliability['calibration_error']:.4f} (10 bins of equally many; a perfectly "
             f"calibrated model would show {perfect['mean']:.4f} with so few, below {perfect['quantile_95']:.4f} "
             "19 times of 20)"

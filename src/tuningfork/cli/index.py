@@ -9,14 +9,17 @@ import typer
 
 from .options import (
     JsonOption,
+    OverwriteOption,
     ThreadsOption,
     app,
     counted,
+    echo,
     must_exist,
     print_json,
     progress_bar,
     report_rows,
     trouble,
+    writing,
 )
 
 __all__ = ["are_tables", "index"]
@@ -33,6 +36,7 @@ def index(
     views: Annotated[int | None, typer.Option(help="For images: views to average, 1, 2, 4 or 8.")] = None,
     add: Annotated[bool, typer.Option("--add", help="Keep the galaxies that the index has, and add these.")] = False,
     threads: ThreadsOption = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Index galaxies by their embeddings, to find similar ones.
@@ -48,11 +52,10 @@ def index(
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist([*paths, *([output] if add else [])])
-    with trouble("" if are_tables(paths) else "predict --embeddings writes a table, and can be resumed: index that"):
-        from .._utils.files import check_writable
+    again = "" if are_tables(paths) else "predict --embeddings writes a table, and can be resumed: index that"
+    with trouble(again), writing(output, [*paths, model], overwrite or add, suffix=".parquet") as output:
         from ..similarity import EmbeddingTables, blocks_of_predictions, build_index
 
-        check_writable(output)
         if are_tables(paths):
             tables = EmbeddingTables(paths)
             embedder, blocks = tables.embedder, tables.blocks()
@@ -73,7 +76,7 @@ def index(
         else:
             more = f" ({report.added} of them new)" if add else ""
             galaxies = counted(report.rows, "galaxy", "galaxies")
-            print(f"{output}: {galaxies}{more}, {report.failed} left out, {size / 1e6:.1f} MB")
+            echo(f"{output}: {galaxies}{more}, {report.failed} left out, {size / 1e6:.1f} MB")
         report_rows(report.errors, report.failed)
 
 

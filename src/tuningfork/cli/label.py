@@ -14,8 +14,10 @@ from rich.table import Table
 
 from .options import (
     JsonOption,
+    OverwriteOption,
     app,
     counted,
+    echo,
     libraries,
     must_exist,
     print_json,
@@ -24,6 +26,7 @@ from .options import (
     say,
     screen,
     trouble,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ def label(
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Show how far people agree, and serve nothing.")
     ] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Label galaxies in a browser, alone or several at once: answers down the tree, each kept at once in a database.
@@ -125,7 +129,7 @@ def label(
                 if agreement:
                     _agreement(store, as_json)
                 if export:
-                    _export(store, folder, export, kind, model, as_json)
+                    _export(store, folder, export, kind, model, overwrite, as_json)
             return
         with libraries("labelling", "serve"):
             from ..web import serve
@@ -158,7 +162,7 @@ def label(
                     print_json({"address": address, "database": str(database), "left_out": len(missing)}, None)
                     sys.stdout.flush()
                 else:
-                    print(f"{address}: open this page in a browser; Ctrl-C ends it", flush=True)
+                    echo(f"{address}: open this page in a browser; Ctrl-C ends it")
 
             serve(label_app(store, folder, training, token=token, hosts=allow_host or ()), host, port, ready)
 
@@ -218,33 +222,36 @@ def _agreement(store: Store, as_json: bool) -> None:
         numbers = ("–" if math.isnan(value) else f"{value:.3f}" for value in (each.raw, each.alpha))
         table.add_row(each.text, str(each.galaxies), str(each.answers), *numbers)
     screen().print(table)
-    print("same: share of pairs of people who say the same; alpha: Krippendorff's, 1 perfect, 0 by chance")
+    echo("same: share of pairs of people who say the same; alpha: Krippendorff's, 1 perfect, 0 by chance")
     people = store.progress()["people"]
     assert isinstance(people, dict)
-    print("; ".join(f"{name}: {counted(count, 'galaxy', 'galaxies')}" for name, count in people.items()))
+    echo("; ".join(f"{name}: {counted(count, 'galaxy', 'galaxies')}" for name, count in people.items()))
 
 
-def _export(store: Store, folder: Path, output: Path, kind: str, model: str, as_json: bool) -> None:
+def _export(store: Store, folder: Path, output: Path, kind: str, model: str, overwrite: bool, as_json: bool) -> None:
     from ..labelling.export import check_export
     from ..labelling.export import export as write
     from ..labelling.fine_tune import train_command
 
-    check_export(output, kind)
-    rows, errors = write(store, folder, output, kind)
-    start = "default" if model == "none" else model
-    command = train_command(folder, output, Path("run"), start=start, tree=store.named)
-    if as_json:
-        told = {"output": str(output), "format": kind, "rows": rows, "left_out": len(errors)}
-        print_json({**told, **({"train": command} if kind == "kaggle" else {})})
-    else:
-        what = {
-            "kaggle": ("galaxy", "galaxies"),
-            "answers": ("answer", "answers"),
-            "zooniverse": ("subject", "subjects"),
-        }
-        print(f"{output}: {counted(rows, *what[kind])}")
-        if kind == "kaggle":
-            print(f"to learn from them: {shlex.join(command)}")
-        elif kind == "zooniverse":
-            print(f"to upload them: panoptes subject-set upload-subjects -f 1 SUBJECT_SET {shlex.quote(str(output))}")
-    report_rows(errors)
+    with writing(output, [store.path], overwrite, suffix=".csv") as output:
+        check_export(output, kind)
+        rows, errors = write(store, folder, output, kind)
+        start = "default" if model == "none" else model
+        command = train_command(folder, output, Path("run"), start=start, tree=store.named)
+        if as_json:
+            told = {"output": str(output), "format": kind, "rows": rows, "left_out": len(errors)}
+            print_json({**told, **({"train": command} if kind == "kaggle" else {})})
+        else:
+            what = {
+                "kaggle": ("galaxy", "galaxies"),
+                "answers": ("answer", "answers"),
+                "zooniverse": ("subject", "subjects"),
+            }
+            echo(f"{output}: {counted(rows, *what[kind])}")
+            if kind == "kaggle":
+                echo(f"to learn from them: {shlex.join(command)}")
+            elif kind == "zooniverse":
+                echo(
+                    f"to upload them: panoptes subject-set upload-subjects -f 1 SUBJECT_SET {shlex.quote(str(output))}"
+                )
+        report_rows(errors)

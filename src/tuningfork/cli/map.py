@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .index import are_tables
-from .options import app, must_exist, say, trouble
+from .options import OverwriteOption, app, echo, must_exist, say, trouble, writing
 
 __all__ = ["map"]
 
@@ -25,6 +25,7 @@ def map(
     images: Annotated[Path | None, typer.Option("--images", help="Folder where the table's images are now.")] = None,
     model: Annotated[str, typer.Option(help="For images: a shipped model's name, or a bundle's folder.")] = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the map and of the random draw.")] = 0,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Draw a map on which similar galaxies lie together; each point shows its image.
 
@@ -37,12 +38,11 @@ def map(
         tuningfork map cutouts/ -o map.html --model fast --points 500
     """
     must_exist([*paths, *([images] if images else [])])
-    with trouble():
-        from .._utils.files import check_writable, write_text
+    with trouble(), writing(output, [*paths, images, model], overwrite, suffix=".html") as output:
+        from .._utils.files import write_text
         from ..display.html import render
         from ..similarity.map_page import galaxy_map, sample_galaxies
 
-        check_writable(output)
         if are_tables(paths):
             from ..similarity import EmbeddingTables
 
@@ -69,4 +69,4 @@ def map(
         )
         write_text(output, page)
         size = output.stat().st_size / 1e6
-        print(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")
+        echo(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")

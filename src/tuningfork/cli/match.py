@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from .options import JsonOption, app, counted, libraries, must_exist, print_json, report_rows, say, trouble
+from .options import (
+    JsonOption,
+    OverwriteOption,
+    app,
+    counted,
+    echo,
+    libraries,
+    must_exist,
+    print_json,
+    report_rows,
+    say,
+    trouble,
+    writing,
+)
 
 __all__ = ["match"]
 
@@ -45,6 +58,7 @@ def match(
     dec_column: Annotated[list[str] | None, typer.Option(help="Declination, degrees; given twice: A's, then B's.")] = (
         None
     ),
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Join two catalogues: to each galaxy of A the nearest of B within a radius.
@@ -63,10 +77,9 @@ def match(
     """
     must_exist([first, second])
     ras, decs = _both(ra_column, "--ra-column"), _both(dec_column, "--dec-column")
-    with trouble(), libraries("matching", "sky"):
+    with trouble(), libraries("matching", "sky"), writing(output, [first, second], overwrite) as output:
         import astropy.coordinates  # noqa: F401
 
-        from .._utils.files import check_writable
         from ..inputs import Columns
         from ..pipeline.merge import table_of
         from ..tables import check_format, table_writer, unheld_columns
@@ -74,7 +87,6 @@ def match(
         from ..tables.crossmatch import match as matched
 
         check_format(output)
-        check_writable(output)
         arcsec = radius_of(radius)
         columns = [Columns(right_ascension=ra, declination=dec) for ra, dec in zip(ras, decs, strict=True)]
         catalogues = [
@@ -97,7 +109,7 @@ def match(
             if found.renamed:
                 say(f"columns of {second} that {first} has too are called {_listed(found.renamed.values())}")
             shared = f" ({counted(found.shared, 'galaxy', 'galaxies')} of B in several)" if found.shared else ""
-            print(f"{output}: {counted(len(table), 'row', 'rows')}, {counted(found.pairs, 'pair', 'pairs')}{shared}")
+            echo(f"{output}: {counted(len(table), 'row', 'rows')}, {counted(found.pairs, 'pair', 'pairs')}{shared}")
         report_rows(found.errors, found.failed)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from .options import JsonOption, app, print_json, screen, trouble
+from .options import JsonOption, OverwriteOption, app, echo, print_json, screen, trouble, writing
 
 __all__ = ["demo", "models"]
 
@@ -44,7 +44,7 @@ def models(
             if as_json:
                 print_json(bundle.to_dict())
             else:
-                print(model_card(bundle))
+                echo(model_card(bundle), lines=True)
             return
         bundles = {each: open_bundle(each) for each in builtin_models()}
         rates = {each: galaxies_per_second(load(each)) for each in bundles} if speed else {}
@@ -68,7 +68,7 @@ def models(
                 bundle.licence,
             )
         screen().print(table)
-        print("tuningfork models NAME shows a model's card")
+        echo("tuningfork models NAME shows a model's card")
 
 
 @app.command()
@@ -77,6 +77,7 @@ def demo(
     n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many galaxies.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 23,
     model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Simulate a handful of galaxies, predict them, and write a page with pictures and votes.
 
@@ -86,11 +87,10 @@ def demo(
 
         tuningfork demo --n 20 --seed 7 -o page.html
     """
-    with trouble():
-        from .._utils.files import check_writable
+    with trouble(), writing(output, [model], overwrite, suffix=".html") as output:
         from ..simulation.demo import write_demo
 
-        check_writable(output)
         for line in write_demo(output, n=n, seed=seed, model=model):
-            print(line)
-        print(f"\n{output.resolve()}: open this page in a browser")
+            echo(line)
+        echo("")
+        echo(f"{output.resolve()}: open this page in a browser")

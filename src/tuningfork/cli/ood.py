@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .options import JsonOption, app, must_exist, print_json, progress_bar, report_rows, screen, trouble
+from .options import JsonOption, app, echo, must_exist, print_json, progress_bar, report_rows, screen, trouble
 
 __all__ = ["domain"]
 
@@ -83,7 +83,7 @@ def _folders(outside: list[str]) -> dict[str, Path]:
 
 def _print_judgement(report: dict[str, Any]) -> None:
     alarms, promised = _percent(report["false_alarms"]), report["promised_false_alarms"]
-    print(f"false alarms: {alarms} of {report['pictures']} galaxies; promised: at most {100 * promised:.3g} %")
+    echo(f"false alarms: {alarms} of {report['pictures']} galaxies; promised: at most {100 * promised:.3g} %")
     if not report["kinds"]:
         return
     table = Table("kind", "pictures", "AUROC (95 % interval)", "flagged (95 % interval)")

@@ -6,16 +6,22 @@ import errno
 import io
 import json
 import logging
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from .. import __version__
+from .._utils.errors import TuningforkError
+from .._utils.text import escape_controls
 
 if TYPE_CHECKING:
     from ..tables import RowError
@@ -24,6 +30,7 @@ __all__ = [
     "app",
     "cache_folder",
     "counted",
+    "echo",
     "failed",
     "libraries",
     "main",
@@ -35,7 +42,9 @@ __all__ = [
     "row_error",
     "say",
     "screen",
+    "standard_input",
     "trouble",
+    "writing",
 ]
 
 #: Exit codes; 2, wrong usage, is Typer's own.
@@ -53,6 +62,7 @@ app = typer.Typer(
 )
 
 
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 TreeOption = Annotated[
     str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1, a TOML file, or a model's folder.")
 ]
@@ -80,7 +90,7 @@ class _Stderr(logging.Handler):
     """Log records as plain lines on whatever stderr is at the moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), file=sys.stderr, flush=True)
+        echo(record.getMessage(), err=True)
 
 
 def _show_log() -> None:
@@ -93,7 +103,7 @@ def _show_log() -> None:
 
 def _version(value: bool) -> None:
     if value:
-        print(f"tuningfork {__version__}")
+        echo(f"tuningfork {__version__}")
         raise typer.Exit
 
 
@@ -115,7 +125,7 @@ def trouble(again: str = "") -> Iterator[None]:
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        print(f"interrupted{again}", file=sys.stderr)
+        echo(f"interrupted{again}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         raise
@@ -124,13 +134,13 @@ def trouble(again: str = "") -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise failed(f"{where}no space left on the disk; make room{again}") from None
         raise failed(f"{where}{error.strerror or error}") from None
-    except ValueError as error:  # all of our own errors are ValueErrors with a message for people
+    except (ValueError, TuningforkError) as error:  # with a message for people
         raise failed(str(error)) from None
 
 
 def failed(message: str) -> typer.Exit:
     """Say what went wrong; raise what this returns."""
-    print(f"error: {message}", file=sys.stderr)
+    echo(f"error: {message}", err=True)
     return typer.Exit(FAILED)
 
 
@@ -143,9 +153,23 @@ def libraries(what: str, extra: str) -> Iterator[None]:
         raise failed(f"{what} needs more libraries ({error.name}): pip install 'tuningfork[{extra}]'") from None
 
 
+def echo(message: object, *, err: bool = False, lines: bool = False) -> None:
+    """Print a line, with control characters escaped: names of files and answers of services are strangers' texts.
+
+    Parameters
+    ----------
+    err : bool
+        To stderr instead of stdout.
+    lines : bool
+        Whether the message has line breaks and tabs of its own.
+    """
+    stream = sys.stderr if err else sys.stdout
+    print(escape_controls(str(message), "\n\t" if lines else "").rstrip("\n"), file=stream, flush=True)
+
+
 def say(line: str) -> None:
-    """Tell a person how the work goes on."""
-    print(line, file=sys.stderr, flush=True)
+    """Print how the work goes on, to stderr."""
+    echo(line, err=True)
 
 
 def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
@@ -174,27 +198,119 @@ def report_rows(errors: Sequence[RowError], total: int | None = None) -> None:
     if not errors:
         return
     for error in errors[:SHOWN_ERRORS]:
-        print(f"failed: {error}", file=sys.stderr)
-    rest(len(errors) if total is None else total, file=sys.stderr)
+        echo(f"failed: {error}", err=True)
+    rest(len(errors) if total is None else total, err=True)
     raise typer.Exit(SOME_ROWS_FAILED)
 
 
-def rest(total: int, file: Any = None) -> None:
-    """Say how many lines were not shown."""
+def rest(total: int, *, err: bool = False) -> None:
+    """Print how many lines were not shown."""
     if total > SHOWN_ERRORS:
-        print(f"  … and {total - SHOWN_ERRORS} more", file=file or sys.stdout)
+        echo(f"  … and {total - SHOWN_ERRORS} more", err=err)
+
+
+@contextmanager
+def writing(
+    output: Path | None,
+    inputs: Iterable[str | Path | None] = (),
+    overwrite: bool = False,
+    *,
+    folder: bool = False,
+    resumable: bool = False,
+    suffix: str = ".csv",
+) -> Iterator[Any]:
+    """The output guard of all commands: what would harm a file is refused before anything is read.
+
+    Parameters
+    ----------
+    output : path or None
+        The file or folder to write; ``-``: standard output; None: nothing.
+    inputs : iterable
+        What the command reads; None, names of models and URLs among them are no files.
+    folder : bool
+        Whether the output is a folder of this command's own, which is new or empty.
+    resumable : bool
+        Whether it is a folder in which the command goes on by itself, and refuses another's.
+    suffix : str
+        The extension by which standard output is written.
+
+    Yields
+    ------
+    path or None
+        Where to write.
+
+    Raises
+    ------
+    OutputError
+        If the output is an input, exists, or is being written by another run.
+    """
+    if output is None:
+        yield None
+        return
+    if str(output) == "-":
+        if folder or resumable:
+            raise typer.BadParameter("a folder cannot be written to standard output", param_hint="--output")
+        with tempfile.TemporaryDirectory(prefix="tuningfork-") as place:
+            file = Path(place) / f"output{suffix}"
+            try:
+                with redirect_stdout(sys.stderr):
+                    yield file
+            finally:
+                if file.exists():
+                    sys.stdout.flush()
+                    with open(file, "rb") as content:
+                        shutil.copyfileobj(content, sys.stdout.buffer)
+                    sys.stdout.buffer.flush()
+        return
+    from .._utils.files import OutputError, reserved_output
+
+    files = [path for path in inputs if path is not None]
+    if output.is_file() and any(Path(path).is_dir() and _is_image_of(output, Path(path)) for path in files):
+        raise OutputError(f"{output}: is an image of a folder that this command reads; name another output")
+    # Of the processes that one training starts only the first reserves its folder.
+    if "LOCAL_RANK" in os.environ:
+        yield output
+        return
+    with reserved_output(output, files, overwrite=overwrite or resumable, is_folder=folder or resumable):
+        yield output
+
+
+def _is_image_of(file: Path, folder: Path) -> bool:
+    from ..tables.identifiers import EXTENSIONS
+
+    return file.suffix.lower() in EXTENSIONS and file.resolve().is_relative_to(folder.resolve())
+
+
+@contextmanager
+def standard_input(paths: list[str]) -> Iterator[list[str]]:
+    """The paths with ``-`` replaced by a file of what standard input holds."""
+    if "-" not in paths:
+        yield paths
+        return
+    with tempfile.TemporaryDirectory(prefix="tuningfork-") as place:
+        file = Path(place) / "stdin"
+        with open(file, "wb") as content:
+            shutil.copyfileobj(sys.stdin.buffer, content)
+        yield [str(file) if path == "-" else path for path in paths]
 
 
 def print_json(value: Any, indent: int | None = 1) -> None:
     """JSON on stdout; a number that JSON does not have is our mistake and raises."""
-    print(json.dumps(value, indent=indent, allow_nan=False))
+    echo(json.dumps(value, indent=indent, allow_nan=False), lines=True)
 
 
 def screen() -> Console:
     """Where tables are printed."""
     # A pipe has no width of its own; rich would fold tables at 80 columns.
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
+    console = _SafeConsole(markup=False, emoji=False)
+    return console if console.is_terminal else _SafeConsole(width=120, markup=False, emoji=False)
+
+
+class _SafeConsole(Console):
+    """Cells of tables are strangers' texts: no markup, and control characters are escaped."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(escape_controls(text, "\n\t"), **options)
 
 
 def counted(number: int, one: str, many: str) -> str:

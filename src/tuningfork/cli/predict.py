@@ -26,15 +26,19 @@ from .cutouts import (
 )
 from .options import (
     JsonOption,
+    OverwriteOption,
     ThreadsOption,
     app,
     counted,
+    echo,
     must_exist,
     print_json,
     progress_bar,
     report_rows,
     row_error,
+    standard_input,
     trouble,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +108,7 @@ def predict(
         typer.Option("--embeddings", help="Also what the networks see, as a column of vectors; not in CSV."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
     path_column: Annotated[str | None, typer.Option(help="Their pictures' files.", rich_help_panel=_TABLES)] = None,
@@ -207,7 +212,7 @@ def predict(
     """
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
-    must_exist(paths)
+    must_exist([path for path in paths if path != "-"])
     for given, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
         if output is None and given:
             raise typer.BadParameter("needs an --output", param_hint=option)
@@ -225,7 +230,20 @@ def predict(
     framing = _framing(
         hdu, bands, mask, as_it_lies, measure, *(("auto", None) if source is not None else (stretch, size))
     )
-    with trouble("give the same command with --resume to go on" if output else ""):
+    is_file = output is not None and bool(output.suffix or str(output) == "-")
+    again = "give the same command with --resume to go on" if output else ""
+    # A folder of parts is guarded by its run, which shards share.
+    guarded = output if is_file else None
+    with (
+        trouble(again),
+        standard_input(paths) as paths,
+        writing(guarded, [*paths, model], overwrite or (resume and _is_begun(output))) as file,
+    ):
+        output = file or output
+        if output is not None and not is_file:
+            from .._utils.files import check_output
+
+            check_output(output, [*paths, model], overwrite=True, is_folder=True)
         from ..inputs import Columns
         from ..model.model import load
         from ..model.options import InferenceOptions
@@ -267,8 +285,14 @@ def predict(
             flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
             rest = "" if summary.complete else "; other shards have not ended yet"
             galaxies = counted(summary.rows, "galaxy", "galaxies")
-            print(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{rest}")
+            echo(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{rest}")
         report_rows(summary.errors, summary.failed)
+
+
+def _is_begun(output: Path | None) -> bool:
+    from ..pipeline.predict import is_begun
+
+    return output is not None and is_begun(output)
 
 
 def _framing(
@@ -321,7 +345,7 @@ def _cutouts_beside(
             "shards would fetch the same pictures; make them with `tuningfork cutouts`, then predict its table",
             param_hint="--shard",
         )
-    if cutouts is None and output is None:
+    if cutouts is None and (output is None or str(output) == "-"):
         raise typer.BadParameter("the pictures need a place: give --output or --cutouts", param_hint="--source")
     return cutouts or output.with_name(f"{output.stem}-cutouts")  # type: ignore[union-attr]
 
@@ -352,7 +376,7 @@ def _predict_to_terminal(
             if as_json:
                 print_json(values, indent=None)
             elif not values["error"]:
-                print(part[row])
+                echo(part[row], lines=True)
     report_rows(errors)
 
 
@@ -363,6 +387,7 @@ def merge(
         Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv; with --hats, a folder.")
     ],
     hats: Annotated[bool, typer.Option("--hats", help="Partition by place in the sky: a HATS catalogue.")] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Join the parts of a prediction into one table, after its last shard has ended.
@@ -374,16 +399,15 @@ def merge(
         tuningfork merge votes/ -o sky --hats
     """
     must_exist([folder])
-    with trouble():
-        if hats:
+    if hats:
+        with trouble(), writing(output, [folder], overwrite, folder=True) as output:
             _partition(folder, output, as_json)
-            return
-        from .._utils.files import check_writable
+        return
+    with trouble(), writing(output, [folder], overwrite) as output:
         from ..pipeline.manifest import read_run
         from ..pipeline.merge import merge as joined
         from ..pipeline.merge import run_outcome
 
-        check_writable(output)
         run = read_run(folder)
         missing = sum(not run.is_complete(number) for number in range(run.parts))
         if missing:
@@ -397,7 +421,7 @@ def merge(
         if as_json:
             print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
         else:
-            print(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
+            echo(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
         report_rows(outcome.errors, outcome.failed)
 
 
@@ -410,6 +434,6 @@ def _partition(folder: Path, output: Path, as_json: bool) -> None:
         print_json({"output": str(output), "rows": made.rows, "partitions": made.partitions})
     else:
         galaxies = counted(made.rows, "galaxy", "galaxies")
-        print(f"{output}: {galaxies} in {counted(made.partitions, 'partition', 'partitions')}")
+        echo(f"{output}: {galaxies} in {counted(made.partitions, 'partition', 'partitions')}")
     if made.rest:
         report_rows([row_error(str(made.rest), f"{made.without_position} rows have no position")])

@@ -7,7 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import JsonOption, TreeOption, app, counted, must_exist, print_json, progress_bar, report_rows, trouble
+from .options import (
+    JsonOption,
+    OverwriteOption,
+    TreeOption,
+    app,
+    counted,
+    echo,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    trouble,
+    writing,
+)
 
 __all__ = ["rank", "select"]
 
@@ -36,6 +49,7 @@ def rank(
     threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
     tree: TreeOption = "gz2",
     seed: Annotated[int, typer.Option(min=0, help="Of the draw; the same seed gives the same order.")] = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Order unlabelled galaxies by what a label would teach: uncertain ones, and none like those before it.
@@ -57,8 +71,7 @@ def rank(
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist([*paths, *([labels] if labels else [])])
-    with trouble():
-        from .._utils.files import check_writable
+    with trouble(), writing(output, [*paths, labels, model, tree], overwrite) as output:
         from ..labelling.rank import blocks_of_pictures, blocks_of_table, labelled_ids
         from ..labelling.rank import rank as order
         from ..model.model import load
@@ -66,7 +79,6 @@ def rank(
         from ..votes.tree import load_tree
 
         check_format(output)
-        check_writable(output)
         source = ""
         if len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() in FORMATS:
             source = str(paths[0])
@@ -103,16 +115,16 @@ def rank(
         if as_json:
             print_json({"output": str(output), "chosen": found.table.num_rows, **found.to_dict()})
         else:
-            print(f"{output}: {counted(found.table.num_rows, 'galaxy', 'galaxies')} to label, of {found.rows}")
-            print(f"compared by {'what the network sees' if found.by_features else 'the predicted votes'}")
+            echo(f"{output}: {counted(found.table.num_rows, 'galaxy', 'galaxies')} to label, of {found.rows}")
+            echo(f"compared by {'what the network sees' if found.by_features else 'the predicted votes'}")
             if labels:
-                print(f"left out: {found.labelled} with labels")
+                echo(f"left out: {found.labelled} with labels")
             if found.domain_known:
-                print(f"{'kept' if include else 'left out'}: {found.out_of_domain} out of the model's domain")
+                echo(f"{'kept' if include else 'left out'}: {found.out_of_domain} out of the model's domain")
             if found.compared == shortlist:
-                print(f"compared: {shortlist}, a sample of the others weighted by uncertainty")
+                echo(f"compared: {shortlist}, a sample of the others weighted by uncertainty")
             for row in found.table.slice(0, 5).to_pylist():
-                print(f"  {row['rank']} {row['id']}: {row['reason']}")
+                echo(f"  {row['rank']} {row['id']}: {row['reason']}")
         report_rows(found.errors, found.failed)
 
 
@@ -136,6 +148,7 @@ def select(
     ] = None,
     tree: TreeOption = "gz2",
     seed: Annotated[int, typer.Option(min=0, help="Of the halves.")] = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """How many galaxies can be classified without a human, at a precision that the labels prove.
@@ -158,8 +171,7 @@ def select(
     if groups and not column:
         raise typer.BadParameter("they belong to a --column", param_hint="--groups")
     must_exist([predictions, labels, *([split] if split else [])])
-    with trouble():
-        from .._utils.files import check_writable
+    with trouble(), writing(output, [predictions, labels, split, tree], overwrite) as output:
         from ..evaluation.evaluate import read_split
         from ..evaluation.select import parse_groups, select_table
         from ..tables import check_format, table_writer
@@ -167,7 +179,6 @@ def select(
 
         if output:
             check_format(output)
-            check_writable(output)
         known_tree = load_tree(tree)
         found = select_table(
             predictions,
@@ -188,5 +199,5 @@ def select(
             print_json(found.to_dict())
         else:
             for line in found.lines():
-                print(line)
+                echo(line)
         report_rows(found.errors)

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from .options import SOME_ROWS_FAILED, JsonOption, app, libraries, must_exist, print_json, say, trouble
+from .options import (
+    SOME_ROWS_FAILED,
+    JsonOption,
+    OverwriteOption,
+    app,
+    echo,
+    libraries,
+    must_exist,
+    print_json,
+    say,
+    trouble,
+    writing,
+)
 
 __all__ = ["report"]
 
@@ -18,6 +30,7 @@ def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="Page to write; metrics.json comes beside it.")],
     part: Annotated[str, typer.Option(help="The part to judge: test or validation.")] = "test",
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put a training or a whole study on one page, beside the paper's numbers.
@@ -37,7 +50,10 @@ def report(
     must_exist([run])
     if part not in ("test", "validation"):
         raise typer.BadParameter(f"{part!r} is none of test, validation", param_hint="--part")
-    with trouble():
+    with trouble(), writing(output, [run], overwrite, suffix=".html") as output:
+        from .._utils.files import check_output
+
+        check_output(output.with_name("metrics.json"), overwrite=overwrite)
         with libraries("the page", "report"):
             import matplotlib  # noqa: F401  # found out before the work: figures are drawn last
 
@@ -48,7 +64,7 @@ def report(
             print_json(written.numbers)
         else:
             size = output.stat().st_size / 1e6
-            print(f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}")
+            echo(f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}")
         for name, reason in written.broken:
             say(f"failed: {name}: {reason}")
         if written.broken:

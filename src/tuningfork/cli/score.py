@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from .options import JsonOption, TreeOption, app, must_exist, print_json, screen, trouble
+from .options import JsonOption, TreeOption, app, echo, must_exist, print_json, screen, trouble
 
 if TYPE_CHECKING:
     from ..evaluation.kaggle import Score
@@ -49,7 +49,7 @@ def score(
 
 def _print_score(score: Score) -> None:
     order = "in the solution's order" if score.rows_in_order else "not in the solution's order, which is allowed"
-    print(f"{score.submission} is valid: {score.rows} galaxies, {order}")
+    echo(f"{score.submission} is valid: {score.rows} galaxies, {order}")
     table = Table("", "galaxies", "RMSE", "95 % interval")
     table.add_row("Kaggle's score (complete rows)", str(score.complete_rows), *_shown(score.complete))
     if score.complete_rows < score.rows:
@@ -59,7 +59,7 @@ def _print_score(score: Score) -> None:
     for name, value in score.to_dict()["rmse_per_question"].items():
         table.add_row(name, "–" if value is None else f"{value:.5f}")
     screen().print(table)
-    print(f"largest violation of a sum of the tree: {score.largest_sum_violation:.2g}")
+    echo(f"largest violation of a sum of the tree: {score.largest_sum_violation:.2g}")
 
 
 def _shown(interval: Interval) -> tuple[str, str]:

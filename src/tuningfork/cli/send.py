@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import FAILED, JsonOption, app, must_exist, print_json, say, trouble
+from .options import FAILED, JsonOption, app, echo, must_exist, print_json, say, trouble
 
 __all__ = ["send"]
 
@@ -41,6 +41,6 @@ def send(
             if answer.problem:
                 say(f"failed: {answer.tool}: {answer.problem}")
             elif not as_json:
-                print(f"{path} → {answer.tool}")
+                echo(f"{path} → {answer.tool}")
         if any(answer.problem for answer in answers):
             raise typer.Exit(FAILED)

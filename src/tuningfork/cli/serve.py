@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import ThreadsOption, app, libraries, must_exist, trouble
+from .options import ThreadsOption, app, echo, libraries, must_exist, trouble
 
 __all__ = ["serve"]
 
@@ -87,4 +87,4 @@ def serve(
 
             known = Index.open(index)
         service = create_app(opened, limits, source=sky, source_name=sky_name, index=known, hosts=allow_host or ())
-        listen(service, host, port, lambda address: print(f"{address} serves model {opened.bundle.name}", flush=True))
+        listen(service, host, port, lambda address: echo(f"{address} serves model {opened.bundle.name}"))

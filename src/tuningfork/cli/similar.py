@@ -10,15 +10,18 @@ import typer
 
 from .options import (
     JsonOption,
+    OverwriteOption,
     ThreadsOption,
     app,
     counted,
+    echo,
     must_exist,
     print_json,
     report_rows,
     row_error,
     say,
     trouble,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ def similar(
         str | None, typer.Option(help="The index's model, where it is not a shipped one: its folder.")
     ] = None,
     threads: ThreadsOption = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find the galaxies of an index that are most similar to an image.
@@ -61,16 +65,13 @@ def similar(
     must_exist([*images, index_file, *([folder] if folder else [])])
     if output and output.suffix.lower() not in (".html", ".png"):
         raise typer.BadParameter(f"{output}: a page (.html) or an image (.png)", param_hint="--output")
-    with trouble():
-        from .._utils.files import check_writable
+    with trouble(), writing(output, [*images, index_file, folder, model], overwrite) as output:
         from ..model.model import load
         from ..model.options import InferenceOptions
         from ..pipeline.predict import predict_inputs
         from ..similarity import Index, query
         from ..similarity.neighbours_page import write_montage, write_page
 
-        if output:
-            check_writable(output)
         index = Index.open(index_file)
         embedder = index.embedder
         opened = load(embedder.model if model is None else model, threads=threads)
@@ -85,7 +86,7 @@ def similar(
                 print_json(match.to_dict(), indent=None)
             elif not output:
                 for line in _lines(match):
-                    print(line)
+                    echo(line)
             if output:
                 matches.append(match)
         if output:

@@ -16,11 +16,13 @@ from .options import (
     LabelsArgument,
     LabelsOption,
     NoCacheOption,
+    OverwriteOption,
     ThreadsOption,
     TreeOption,
     WorkersOption,
     app,
     cache_folder,
+    echo,
     libraries,
     must_exist,
     print_json,
@@ -29,6 +31,7 @@ from .options import (
     say,
     screen,
     trouble,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +83,11 @@ def search(
         tuningfork train --images pictures --labels votes.csv -o run --recipe search/best.toml
     """
     must_exist([*images, labels, *([init] if init else [])])
-    with trouble("the same command goes on where it was"), progress_bar("reading pictures") as progress:
+    with (
+        trouble("the same command goes on where it was"),
+        writing(output, [*images, labels, init, recipe], resumable=True),
+        progress_bar("reading pictures") as progress,
+    ):
         with libraries("a search", "study"):
             from ..experiments.search.run import search as seek
             from ..training.recipe import load_recipe
@@ -136,16 +143,16 @@ def _show(output: Path, found: Search) -> None:
     screen().print(table)
     for row in found.rows:
         if row.reason and row.value is None:  # the reason of the others is their value
-            print(f"trial {row.number}: {row.reason}")
+            echo(f"trial {row.number}: {row.reason}")
     if found.importances:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in found.importances.items())
-        print(f"importance: {shares}")
+        echo(f"importance: {shares}")
     else:
-        print("importance: not told, the trials are too few")
+        echo("importance: not told, the trials are too few")
     if found.best:
-        print(f"{output / 'best.toml'}: trial {found.best.number} *, {found.monitor} {found.best.value:.4f}")
+        echo(f"{output / 'best.toml'}: trial {found.best.number} *, {found.monitor} {found.best.value:.4f}")
     else:
-        print(f"{output}: no trial is complete yet")
+        echo(f"{output}: no trial is complete yet")
 
 
 @study_app.command()
@@ -173,7 +180,7 @@ def folds(
         tuningfork study folds plan.toml --images pictures --labels votes.csv -o folds --row tree --row views
     """
     must_exist([plan, *images, labels])
-    with trouble("give the same command again to go on"):
+    with trouble("give the same command again to go on"), writing(output, [plan, *images, labels], resumable=True):
         with libraries("a study", "study"):
             from ..experiments.folds import fold_table, load_fold_plan, markdown, run_folds, write_fold_table
         planned = load_fold_plan(plan)
@@ -193,7 +200,7 @@ def folds(
         if as_json:
             print_json(table)
         else:
-            print(markdown(table), end="")
+            echo(markdown(table), lines=True)
 
 
 @study_app.command()
@@ -205,6 +212,7 @@ def trust(
     split: Annotated[Path | None, typer.Option(help="CSV of id,part: judge one part only.")] = None,
     part: Annotated[str, typer.Option(help="That part.")] = "test",
     tree: TreeOption = "gz2",
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Tell how far intervals and probabilities hold, by the galaxies' size and brightness; needs `tuningfork[study]`.
@@ -216,7 +224,11 @@ def trust(
         tuningfork study trust votes.parquet votes.csv --images pictures --split run/split.csv -o trust
     """
     must_exist([predictions, labels, *images, *([split] if split else [])])
-    with trouble(), progress_bar("reading pictures") as progress:
+    with (
+        trouble(),
+        writing(output, [predictions, labels, *images, split, tree], overwrite, folder=True) as output,
+        progress_bar("reading pictures") as progress,
+    ):
         with libraries("a study", "study"):
             from ..experiments.trust import trust as judge
             from ..votes.tree import load_tree
@@ -227,7 +239,7 @@ def trust(
             print_json(report)
         else:
             _show_trust(report)
-            print(f"{output}: trust.svg, trust.csv, trust.json")
+            echo(f"{output}: trust.svg, trust.csv, trust.json")
         report_rows(errors)
 
 

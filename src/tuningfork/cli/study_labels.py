@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from .options import JsonOption, failed, must_exist, print_json, report_rows, screen, trouble
+from .options import JsonOption, echo, failed, must_exist, print_json, report_rows, screen, trouble, writing
 from .study import study_app
 
 __all__ = ["labour"]
@@ -50,7 +49,8 @@ def labour(
             --order random --order ranked -n 50 -n 100 -n 200 --seeds 10
     """
     must_exist([*images, labels, init, *([split] if split else [])])
-    with trouble("the same command keeps the features"):
+    inputs = [*images, labels, init, split]
+    with trouble("the same command keeps the features"), writing(output, inputs, resumable=True):
         try:
             import torch
 
@@ -70,20 +70,20 @@ def labour(
             seeds=seeds,
             **({"numbers": number} if number else {}),
             **({"orders": order} if order else {}),
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=lambda line: echo(line, err=True),
         )
         if as_json:
             print_json({"folder": str(output), **told})
         else:
             _show(told)
-            print(f"{output / 'labour.svg'}: the curves; numbers in labour.json and curves.csv")
+            echo(f"{output / 'labour.svg'}: the curves; numbers in labour.json and curves.csv")
         report_rows(data.errors)
 
 
 def _show(told: dict[str, Any]) -> None:
     from ..experiments.learning_curves import SCORES
 
-    print(
+    echo(
         f"{told['pool']} galaxies to label, judged on {told['judged_on']} others "
         f"({told['judged_complete_rows']} complete), {told['seeds']} seeds"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from .options import (
     JsonOption,
     ThreadsOption,
     WorkersOption,
+    echo,
     libraries,
     must_exist,
     print_json,
@@ -22,6 +22,7 @@ from .options import (
     say,
     screen,
     trouble,
+    writing,
 )
 from .study import study_app
 
@@ -78,7 +79,7 @@ def paper(
         tuningfork study paper --data kaggle/ -o study --only 'votes-efficientnet-b0' --seeds 3 --budget 120
     """
     must_exist([data])
-    with trouble("the same command goes on where it was"):
+    with trouble("the same command goes on where it was"), writing(output, [data], resumable=True):
         with libraries("a study", "study"):
             from ..experiments.paper import find_data, paper_study, submit
         files = find_data(data)
@@ -100,7 +101,7 @@ def paper(
         )
         if submission and len(note["failures"]) < len(note["trainings"]):
             with progress_bar("predicting") as progress:
-                print(submit(files, output, progress), file=sys.stderr)
+                echo(submit(files, output, progress), err=True)
         numbers = None
         if report and any(output.glob("*/*/seed-*/result.json")):
             from ..experiments.report.write import write_report
@@ -111,11 +112,11 @@ def paper(
         else:
             if numbers:
                 _print_networks(numbers["networks"])
-                print(f"{output / 'report.html'}: the whole on one page; numbers in metrics.json")
-            print(f"{output}: {len(note['trainings'])} trainings, {len(note['failures'])} failed, "
+                echo(f"{output / 'report.html'}: the whole on one page; numbers in metrics.json")
+            echo(f"{output}: {len(note['trainings'])} trainings, {len(note['failures'])} failed, "
                   f"{len(note['left_out'])} left out for want of time")  # fmt: skip
         for folder, reason in note["failures"].items():
-            print(f"failed: {folder}: {reason}", file=sys.stderr)
+            echo(f"failed: {folder}: {reason}", err=True)
         if note["failures"]:
             raise typer.Exit(SOME_ROWS_FAILED)
 

@@ -17,6 +17,7 @@ from .options import (
     app,
     cache_folder,
     counted,
+    echo,
     libraries,
     must_exist,
     print_json,
@@ -24,6 +25,7 @@ from .options import (
     report_rows,
     say,
     trouble,
+    writing,
 )
 
 __all__ = ["simulate", "train"]
@@ -48,7 +50,7 @@ def simulate(
 
         tuningfork train --images galaxies/images_training_rev1 --labels galaxies/training_solutions_rev1.csv -o run
     """
-    with trouble("the same command goes on where it was"):
+    with trouble("the same command goes on where it was"), writing(output, resumable=True):
         from ..simulation import simulate as make
 
         with progress_bar("simulating") as progress:
@@ -56,7 +58,7 @@ def simulate(
         if as_json:
             print_json({"folder": str(output), "galaxies": n, "seed": seed})
         else:
-            print(f"{output}: {counted(n, 'galaxy', 'galaxies')}; pictures in images_training_rev1, "
+            echo(f"{output}: {counted(n, 'galaxy', 'galaxies')}; pictures in images_training_rev1, "
                   "votes in training_solutions_rev1.csv, shapes in truth.csv")  # fmt: skip
 
 
@@ -146,7 +148,8 @@ def train(
     """
     must_exist([*images, *([labels] if labels else []), *([sources] if sources else [])])
     again = "give the same command with --resume to go on"
-    with trouble(again), progress_bar("reading pictures") as progress:
+    inputs = [*images, labels, sources, init]
+    with trouble(again), writing(output, inputs, resumable=True), progress_bar("reading pictures") as progress:
         with libraries("training", "train"):
             from ..training.initial.weights import adapted, is_model
             from ..training.recipe import load_recipe
@@ -191,5 +194,5 @@ def train(
             )  # fmt: skip
         else:
             shown = ", ".join(f"{key} {value:.4f}" for key, value in report.best.items() if key != "epoch")
-            print(f"{report.bundle}: best epoch {report.best_epoch}, {shown}")
+            echo(f"{report.bundle}: best epoch {report.best_epoch}, {shown}")
         report_rows(report.errors)

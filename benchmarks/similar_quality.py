@@ -12,7 +12,6 @@ import argparse
 import numpy as np
 from PIL import Image
 
-from tuningfork.evaluation.evaluate import read_split
 from tuningfork.evaluation.metrics import bootstrap
 from tuningfork.images.read import read_image
 from tuningfork.model.embeddings import COLUMN, embedder_of
@@ -20,9 +19,9 @@ from tuningfork.model.model import load
 from tuningfork.similarity.pca import fit_axes
 from tuningfork.tables import read_table
 from tuningfork.tables.arrow import vectors
-from tuningfork.votes import fractions as votes
-from tuningfork.votes.label_table import read_votes
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.label_table import read_labels
+from tuningfork.votes.split_file import read_split
+from tuningfork.votes.tree_files import load_tree
 
 NEAREST = 10
 
@@ -51,8 +50,8 @@ def main() -> None:
 
 def classes_of(ids, labels, tree):
     """(N,) the class that each galaxy's votes decide, -1 where they decide none."""
-    told = read_votes(labels, tree)
-    known = dict(zip(told.ids, votes.classify(votes.cumulative_from(told.values, tree), tree).tolist(), strict=True))
+    votes = read_labels(labels, tree).votes
+    known = dict(zip(votes.ids, votes.classes.tolist(), strict=True))
     return np.array([max(known.get(id_, -1), -1) for id_ in ids])
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tuningfork.model.predictions import output_schema
+from tuningfork.model.prediction_columns import output_schema
 from tuningfork.tables import table_writer
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.tree_files import load_tree
 
 #: Rows that are handed over together.
 TOGETHER = 10_000

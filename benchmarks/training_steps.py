@@ -27,7 +27,8 @@ from tuningfork.training.image_cache import content_key, frame_side, pack
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.malloc import keep_freed_memory
 from tuningfork.training.recipe import Recipe
-from tuningfork.votes.tree import DecisionTree, load_tree
+from tuningfork.votes.tree import DecisionTree
+from tuningfork.votes.tree_files import load_tree
 
 #: Steps that lay out memory and start the readers.
 _WARM = 3

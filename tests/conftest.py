@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tuningfork.cli import app
-from tuningfork.votes.tree import DecisionTree, load_tree
+from tuningfork.votes.tree import DecisionTree
+from tuningfork.votes.tree_files import load_tree
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from PIL import Image
 from tuningfork.cli import app
 from tuningfork.cli.options import progress_bar
 from tuningfork.simulation import simulate
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.tree_files import load_tree
 
 COMMANDS = (
     "predict",

@@ -157,7 +157,7 @@ def test_a_table_is_bounded(model, pictures):
 
 def test_votes_of_a_tree_without_classes(model, rows):
     bare = replace(model.tree, classes=())
-    told = replace(rows, tree=bare, class_probability=np.empty((len(rows), 0)))
+    told = replace(rows, votes=replace(rows.votes, tree=bare), class_probability=np.empty((len(rows), 0)))
     reader = _harmless(told[0]._repr_html_())
     assert "Class" not in reader.text
     assert "class_name" not in told[0].to_dict()
@@ -165,7 +165,7 @@ def test_votes_of_a_tree_without_classes(model, rows):
 
 
 def test_classes_without_votes(rows):
-    told = replace(rows, cumulative=np.full_like(rows.cumulative, np.nan))
+    told = replace(rows, votes=replace(rows.votes, fractions=np.full_like(rows.cumulative, np.nan)))
     reader = _harmless(told[0]._repr_html_())
     assert reader.of("th") == [{"colspan": "4", "scope": "rowgroup"}]
     _harmless(told._repr_html_())

@@ -15,15 +15,16 @@ from typer.testing import CliRunner
 
 import tuningfork
 from tuningfork.cli import app
-from tuningfork.evaluation.calibrate import CalibrationError, calibrate
+from tuningfork.evaluation.calibrate import CalibrationError, CalibrationOptions, calibrate
 from tuningfork.model.bundle import Bundle, BundleError, open_bundle, write_bundle
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.card import model_card
 from tuningfork.model.model import Model
-from tuningfork.model.out_of_domain import fit_domain
+from tuningfork.model.out_of_domain import fit_novelty_detector
 from tuningfork.model.temperature import Temperature
 from tuningfork.simulation import simulate
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.label_table import read_labels
+from tuningfork.votes.tree_files import load_tree
 
 COUNT = 130
 
@@ -48,7 +49,7 @@ def plain(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def calibrated(galaxies, plain) -> Bundle:
     return calibrate(
-        open_bundle(plain), [galaxies / "images_training_rev1"], galaxies / "training_solutions_rev1.csv"
+        open_bundle(plain), [galaxies / "images_training_rev1"], read_labels(galaxies / "training_solutions_rev1.csv")
     ).bundle
 
 
@@ -137,15 +138,19 @@ def test_intervals_of_another_tree_are_not_opened(calibrated, tmp_path):
 
 
 def test_the_domain_of_a_model_survives_a_calibration_with_too_few_pictures_for_a_new_one(galaxies, plain):
-    domain = fit_domain(np.random.default_rng(0).normal(size=(300, 15)))
+    domain = fit_novelty_detector(np.random.default_rng(0).normal(size=(300, 15)))
     bundle = replace(open_bundle(plain), calibration=Calibration(domain=domain))
-    again = calibrate(bundle, [galaxies / "images_training_rev1"], galaxies / "training_solutions_rev1.csv").bundle
+    again = calibrate(
+        bundle, [galaxies / "images_training_rev1"], read_labels(galaxies / "training_solutions_rev1.csv")
+    ).bundle
     assert again.calibration.domain == domain
     assert again.calibration.intervals
 
 
 def test_a_second_calibration_is_not_fitted_on_the_first(galaxies, calibrated):
-    again = calibrate(calibrated, [galaxies / "images_training_rev1"], galaxies / "training_solutions_rev1.csv").bundle
+    again = calibrate(
+        calibrated, [galaxies / "images_training_rev1"], read_labels(galaxies / "training_solutions_rev1.csv")
+    ).bundle
     assert again == calibrated
 
 
@@ -249,11 +254,18 @@ def test_galaxies_of_the_training_are_refused_unless_told(run, galaxies, tmp_pat
 
 def test_the_labels_of_the_training_need_its_split(galaxies, plain, tmp_path):
     labels = galaxies / "training_solutions_rev1.csv"
-    digest = calibrate(open_bundle(plain), [galaxies / "images_training_rev1"], labels).bundle.figures["calibration"]
+    digest = calibrate(open_bundle(plain), [galaxies / "images_training_rev1"], read_labels(labels)).bundle.figures[
+        "calibration"
+    ]
     trained = replace(open_bundle(plain), training={"labels_sha256": digest["labels_sha256"]})
     with pytest.raises(CalibrationError, match="--split"):
-        calibrate(trained, [galaxies / "images_training_rev1"], labels)
-    assert calibrate(trained, [galaxies / "images_training_rev1"], labels, allow_training=True).bundle.calibration
+        calibrate(trained, [galaxies / "images_training_rev1"], read_labels(labels))
+    assert calibrate(
+        trained,
+        [galaxies / "images_training_rev1"],
+        read_labels(labels),
+        options=CalibrationOptions(include_training=True),
+    ).bundle.calibration
 
 
 def test_an_unknown_part_is_named(run, galaxies, tmp_path):
@@ -300,7 +312,7 @@ def test_bad_and_missing_pictures_are_named(run, galaxies, plain, tmp_path):
     words += ["-o", tmp_path / "new", "--split", galaxies / "split.csv"]
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == 3
-    assert f"({files[20].stem}): no picture of this ID" in result.stderr
+    assert f"({files[20].stem}): no image of this ID" in result.stderr
     assert files[21].name in result.stderr
     assert open_bundle(tmp_path / "new").figures["calibration"]["galaxies"] == 118
 
@@ -309,7 +321,7 @@ def test_pictures_of_strangers_are_told(galaxies, plain, tmp_path):
     (tmp_path / "other").mkdir()
     shutil.copy(min((galaxies / "images_training_rev1").iterdir()), tmp_path / "other" / "stranger.jpg")
     with pytest.raises(CalibrationError, match="names of one kind"):
-        calibrate(open_bundle(plain), [tmp_path / "other"], galaxies / "training_solutions_rev1.csv")
+        calibrate(open_bundle(plain), [tmp_path / "other"], read_labels(galaxies / "training_solutions_rev1.csv"))
 
 
 def test_wrong_usage(run, tmp_path):

@@ -23,10 +23,11 @@ from tuningfork.cli import app
 from tuningfork.evaluation import kaggle as room
 from tuningfork.evaluation.evaluate import evaluate
 from tuningfork.evaluation.kaggle import Score, SubmissionError, score
-from tuningfork.model.predictions import kaggle_schema
+from tuningfork.model.prediction_columns import kaggle_schema
 from tuningfork.tables import CatalogError, table_writer
 from tuningfork.votes.fractions import conditional_from_logits, cumulative_from_conditional
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.label_table import read_labels
+from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 COLUMNS = TREE.columns
@@ -167,7 +168,7 @@ def test_the_score_and_its_interval_are_those_of_evaluate(tmp_path: Path, rows: 
     truth[2, 7] = np.nan
     solution, path = written(tmp_path / "t.csv", rows_of(truth)), written(tmp_path / "sub.csv", rows)
     told = score(path, solution, TREE, resamples=50).to_dict()
-    report = evaluate(path, solution, TREE, resamples=50).report
+    report = evaluate(path, read_labels(solution, TREE), resamples=50).report
     for name in ("rmse_complete_rows", "rmse_known_columns", "rmse_per_question"):
         assert told[name] == pytest.approx(report[name], rel=1e-9)
 

@@ -19,7 +19,7 @@ def _tables(gz2: DecisionTree, count: int, seed: int) -> tuple[np.ndarray, np.nd
 def test_coverage_is_what_counting_by_hand_gives(gz2: DecisionTree) -> None:
     predicted, known = _tables(gz2, 30, 1)
     known[:5, 2:] = np.nan
-    told, true = votes.shares(predicted, gz2), votes.conditional_from_cumulative(known, gz2)
+    told, true = votes.conditional_from_cumulative(predicted, gz2), votes.conditional_from_cumulative(known, gz2)
     low, high = np.clip(told - 0.2, 0, 1), np.clip(told + 0.2, 0, 1)
     report = coverage(low, high, predicted, known, gz2)
     for question, part, parent in zip(gz2.questions, gz2.slices, gz2.parents, strict=True):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
 from tuningfork.cli import app
-from tuningfork.evaluation.select import parse_groups, select_table
+from tuningfork.evaluation.select import parse_groups, select_table, true_classes
 from tuningfork.evaluation.selective import clopper_pearson_lower, grouped, least_galaxies, proves, select, threshold
 from tuningfork.votes.tree import DecisionTree
 
@@ -150,7 +150,9 @@ def survey(tmp_path, gz2: DecisionTree):
 def test_select_on_tables(survey, gz2: DecisionTree) -> None:
     groups = parse_groups("0,1,2,3,4+5", gz2)
     assert groups == ((0,), (1,), (2,), (3,), (4, 5))
-    found = select_table(survey / "votes.csv", survey / "labels.csv", gz2, 0.9, column="kind", groups=groups)
+    found = select_table(
+        survey / "votes.csv", true_classes(survey / "labels.csv", gz2, column="kind", groups=groups), 0.9
+    )
     assert found.selection.reached
     assert found.table.num_rows == 900
     table = found.table.to_pydict()

@@ -25,7 +25,7 @@ from tuningfork.simulation import simulate
 from tuningfork.training.auxiliary.config import load_sources
 from tuningfork.training.recipe import load_recipe
 from tuningfork.training.split import split
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.tree_files import load_tree
 
 PLAN = """
 folds = 3

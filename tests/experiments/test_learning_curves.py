@@ -25,7 +25,7 @@ from tuningfork.simulation import simulate
 from tuningfork.training.network import MorphologyNetwork
 from tuningfork.training.recipe import Recipe
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.label_table import read_votes
+from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree import DecisionTree
 
 NAME = "mobilenetv3_small_050"
@@ -53,7 +53,7 @@ def test_a_question_nobody_answered_stays_even(gz2: DecisionTree) -> None:
     train = points(gz2, 30, 0)
     train.known[:, gz2.slices[2]] = np.nan
     told = fit_head(train.mean, train.known, gz2)(train.mean)
-    shares = votes.shares(told, gz2)[:, gz2.slices[2]]
+    shares = votes.conditional_from_cumulative(told, gz2)[:, gz2.slices[2]]
     assert shares == pytest.approx(0.5)
 
 
@@ -171,6 +171,6 @@ def test_bad_numbers_and_orders_are_refused(folder, start, tmp_path, gz2: Decisi
         labour(labels, [folder], tmp_path / "o", RECIPE, start, orders=("best",))
     with pytest.raises(StudyError, match="too few"):
         labour(labels, [folder], tmp_path / "o", RECIPE, start, numbers=(5000,))
-    (tmp_path / "split.csv").write_text("id,part\n" + "".join(f"{i},test\n" for i in read_votes(labels, gz2).ids))
+    (tmp_path / "split.csv").write_text("id,part\n" + "".join(f"{i},test\n" for i in read_labels(labels, gz2).ids))
     with pytest.raises(StudyError, match="too few"):
         labour(labels, [folder], tmp_path / "o", RECIPE, start, split=tmp_path / "split.csv")

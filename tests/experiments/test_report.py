@@ -27,7 +27,8 @@ from tuningfork.experiments.report.write import write_report
 from tuningfork.experiments.runs import RecordError, read_run, read_study
 from tuningfork.simulation import simulate
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.flow import flow_rows
+from tuningfork.votes.clean_samples import classify
+from tuningfork.votes.traversal import outline
 
 HOSTILE = "<script>alert('1')</script>"
 
@@ -39,9 +40,9 @@ def galaxies(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def known(galaxies, gz2):
-    from tuningfork.votes.label_table import read_votes
+    from tuningfork.votes.label_table import read_labels
 
-    read = read_votes(galaxies / "training_solutions_rev1.csv", gz2)
+    read = read_labels(galaxies / "training_solutions_rev1.csv", gz2)
     return read.ids, votes.cumulative_from(read.values, gz2)
 
 
@@ -54,7 +55,7 @@ def put(galaxies, known, gz2):
         folder.mkdir(parents=True)
         rng = np.random.default_rng([seed, int(noise * 1000)])
         parts = ["validation" if n % 2 else "test" for n in range(len(ids))]
-        classes = votes.classify(true, gz2).astype(int)
+        classes = classify(true, gz2).astype(int)
         # All seven classes, also those that forty galaxies lack.
         classes[:14] = np.arange(14) % 7
         shown = [HOSTILE if n == 0 else id_ for n, id_ in enumerate(ids)]
@@ -238,7 +239,7 @@ def test_the_flow_keeps_the_sums_of_the_tree(gz2, known):
     means = np.array([flow[column]["volunteers"] for column in gz2.columns])
     assert np.abs(votes.sum_violations(means, gz2)).max() < 1e-3
     assert all(each["volunteers"] == each["model"] for each in flow.values())
-    columns = [row.column for row in flow_rows(gz2) if row.column]
+    columns = [row.column for row in outline(gz2) if row.column]
     assert sorted(columns) == sorted(gz2.columns)
     assert columns.index("Class7.1") == columns.index("Class1.1") + 1
 

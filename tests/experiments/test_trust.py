@@ -21,7 +21,7 @@ from tuningfork.display.plots import trust_panels
 from tuningfork.experiments.trust import groups_of, reliability_bins, trust_of
 from tuningfork.simulation import simulate
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 
@@ -45,7 +45,7 @@ def test_coverage_is_the_mean_over_galaxies_of_the_share_that_holds(seed):
     logits = rng.normal(size=(12, len(TREE.columns)))
     known = votes.cumulative_from_logits(logits, TREE)
     known[rng.random(12) < 0.4, TREE.slices[2]] = np.nan
-    true = votes.shares(known, TREE)
+    true = votes.conditional_from_cumulative(known, TREE)
     low = np.clip(np.nan_to_num(true) + rng.uniform(-0.3, 0.1, true.shape), 0, 1)
     high = np.clip(low + 0.3, 0, 1)
     group = rng.random(12) < 0.7

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tuningfork.labelling.agreement import agreement, alpha, raw_agreement
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.tree_files import load_tree
 
 COUNTS = arrays(np.int64, st.tuples(st.integers(1, 8), st.integers(2, 4)), elements=st.integers(0, 4))
 

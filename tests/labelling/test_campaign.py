@@ -20,7 +20,8 @@ from tuningfork.labelling.tally import tally
 from tuningfork.simulation.volunteers import order_asked
 from tuningfork.votes.class_labels import class_tree
 from tuningfork.votes.traversal import next_question, way
-from tuningfork.votes.tree import DecisionTree, builtin_trees, load_tree
+from tuningfork.votes.tree import DecisionTree
+from tuningfork.votes.tree_files import builtin_trees, load_tree
 
 OWN = class_tree(["spiral", "elliptical", "other"])
 #: Questions that only their parents connect, as a tree file without `next` has them.

@@ -14,12 +14,12 @@ from PIL import Image
 from tuningfork.labelling.campaign import Given, Store
 from tuningfork.labelling.export import FORMATS, MAX_UPLOAD_BYTES, check_export, export
 from tuningfork.labelling.tally import tally, votes_table
-from tuningfork.votes.class_labels import class_tree, read_tree
+from tuningfork.votes.class_labels import class_tree
 from tuningfork.votes.fractions import broken_sums, cumulative_from
-from tuningfork.votes.label_table import read_votes
+from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.lint import lint
 from tuningfork.votes.traversal import next_question
-from tuningfork.votes.tree import builtin_trees, load_tree
+from tuningfork.votes.tree_files import builtin_trees, load_tree
 
 OWN = class_tree(["spiral", "elliptical", "other"])
 
@@ -48,7 +48,7 @@ def test_votes_of_any_tree_are_read_back_and_all_its_sums_hold(tmp_path_factory,
     table, errors = votes_table(tally(answers, tree), tree)
     path = tmp_path_factory.mktemp("votes") / "votes.csv"
     pyarrow.csv.write_csv(table, path)
-    read = read_votes(path, tree)
+    read = read_labels(path, tree)
     assert not errors
     assert not read.errors
     assert read.ids == ("g0", "g1", "g2", "g3")
@@ -152,7 +152,7 @@ def labelled(tmp_path, gz2):
 def test_lint_has_no_complaint_of_exported_votes(labelled, tmp_path, gz2):
     store, folder = labelled
     rows, errors = export(store, folder, tmp_path / "votes.csv", "kaggle")
-    found = lint(tmp_path / "votes.csv", gz2)
+    found = lint(read_labels(tmp_path / "votes.csv", gz2))
     assert rows == len(found.table.ids) == 4
     assert [(error.id, error.reason) for error in errors] == [("1", "damaged")]
     assert not found.broken
@@ -215,6 +215,6 @@ def test_exported_classes_are_a_tree_of_their_own(tmp_path):
                 place.person, place.galaxy, "label", answer, version=place.version, key=f"{place.version}"
             )
         export(store, tmp_path, tmp_path / "labels.csv", "kaggle")
-    tree = read_tree(tmp_path / "labels.csv", "gz2", learning=True)
+    tree = read_labels(tmp_path / "labels.csv", "gz2", learning=True).tree
     assert set(tree.columns) == {"spiral", "elliptical", "other"}
-    assert len(read_votes(tmp_path / "labels.csv", tree).ids) == 4
+    assert len(read_labels(tmp_path / "labels.csv", tree).ids) == 4

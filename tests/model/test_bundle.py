@@ -23,12 +23,13 @@ from tuningfork.images.preprocess import Preprocess
 from tuningfork.model import bundle as bundle_module
 from tuningfork.model.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
 from tuningfork.model.calibration import Calibration
-from tuningfork.model.out_of_domain import fit_domain
-from tuningfork.votes.tree import Answer, ClassRule, DecisionTree, Question, load_tree
+from tuningfork.model.out_of_domain import fit_novelty_detector
+from tuningfork.votes.tree import Answer, ClassRule, DecisionTree, Question
+from tuningfork.votes.tree_files import load_tree
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 SOURCES = Path(tuningfork.__file__).parent
-DOMAIN = fit_domain(np.random.default_rng(0).normal(size=(300, 15)))
+DOMAIN = fit_novelty_detector(np.random.default_rng(0).normal(size=(300, 15)))
 
 SMALL_TREE = DecisionTree(
     "small",

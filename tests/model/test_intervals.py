@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork.model.conformal import galaxies_needed
-from tuningfork.model.intervals import Intervals, QuestionIntervals, fit_intervals, reach
+from tuningfork.model.intervals import Intervals, QuestionIntervals, fit_intervals
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.fractions import reach_probability
 from tuningfork.votes.tree import Answer, DecisionTree, Question
 
 TREE = DecisionTree(
@@ -66,14 +67,24 @@ def test_few_volunteers_get_wider_intervals_that_hold_as_often() -> None:
     fitted = fit_intervals(predicted, known, TREE, n_views=4)
     other, other_known = galaxies(3000, 2, wrong=0.05)
     low, high = fitted.bounds(other, TREE)
-    asked = reach(other, TREE, 1)
+    asked = reach_probability(other, TREE, 1)
     few, many = asked < np.quantile(asked, 0.3), asked > np.quantile(asked, 0.7)
     bar = TREE.slices[1]
     assert np.mean((high - low)[few, bar]) > 1.4 * np.mean((high - low)[many, bar])
     held = within(fitted, other, other_known)[:, bar]
     assert abs(np.nanmean(held[few]) - np.nanmean(held[many])) < 0.07
-    constant = np.nanquantile(np.abs(votes.shares(known, TREE) - votes.shares(predicted, TREE))[:, bar], 0.9)
-    flat = np.abs(votes.shares(other_known, TREE) - votes.shares(other, TREE))[:, bar] <= constant
+    constant = np.nanquantile(
+        np.abs(votes.conditional_from_cumulative(known, TREE) - votes.conditional_from_cumulative(predicted, TREE))[
+            :, bar
+        ],
+        0.9,
+    )
+    flat = (
+        np.abs(votes.conditional_from_cumulative(other_known, TREE) - votes.conditional_from_cumulative(other, TREE))[
+            :, bar
+        ]
+        <= constant
+    )
     real = ~np.isnan(held)
     assert flat[few][real[few]].mean() < np.nanmean(held[few]) - 0.03
 
@@ -83,7 +94,7 @@ def test_few_volunteers_get_wider_intervals_that_hold_as_often() -> None:
 def test_intervals_are_around_the_prediction_and_within_0_and_1(seed: int, count: int, wrong: float) -> None:
     predicted, known = galaxies(count, seed, wrong)
     low, high = fit_intervals(predicted, known, TREE, n_views=1).bounds(predicted, TREE)
-    told = votes.shares(predicted, TREE)
+    told = votes.conditional_from_cumulative(predicted, TREE)
     asked = ~np.isnan(low)
     assert asked[:, :2].all()
     assert (low[asked] >= 0).all()
@@ -117,7 +128,7 @@ def test_the_order_of_the_galaxies_is_of_no_importance() -> None:
 def test_the_quantile_is_the_smallest_that_holds_enough_galaxies() -> None:
     predicted, known = galaxies(37, 4)
     fitted = fit_intervals(predicted, known, TREE, n_views=1, level=0.9)
-    told, true = votes.shares(predicted, TREE), votes.shares(known, TREE)
+    told, true = votes.conditional_from_cumulative(predicted, TREE), votes.conditional_from_cumulative(known, TREE)
     for number, (question, part) in enumerate(zip(TREE.questions, TREE.slices, strict=True)):
         each = fitted.questions[question.key]
         for answer, quantile in zip(range(part.start, part.stop), each.quantiles, strict=True):
@@ -126,7 +137,7 @@ def test_the_quantile_is_the_smallest_that_holds_enough_galaxies() -> None:
                 if np.isnan(true[row, part]).any():
                     continue
                 f = told[row, answer]
-                asked = 40 * reach(predicted, TREE, number)[row]
+                asked = 40 * reach_probability(predicted, TREE, number)[row]
                 error = math.sqrt(1e-6 + each.model + each.noise * f * (1 - f) / (asked + 1))
                 scaled.append(abs(true[row, answer] - f) / error)
             assert each.galaxies == len(scaled)

@@ -18,6 +18,7 @@ from tuningfork.model.options import InferenceOptions
 from tuningfork.model.predictions import Prediction, Predictions
 from tuningfork.simulation import draw, render
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.clean_samples import class_fits
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +327,7 @@ def test_kaggles_layout_is_the_label_tables(model, pictures):
 
 def test_clean_means_that_the_votes_pass_the_thresholds_of_the_class(model):
     rows = model.predict([render(draw(5, index)) for index in range(20)])
-    fits = votes.class_fits(rows.cumulative, model.tree)
+    fits = class_fits(rows.cumulative, model.tree)
     assert rows.clean.tolist() == [bool(fits[i, c] == 1) for i, c in enumerate(rows.class_index)]
 
 
@@ -350,7 +351,7 @@ def test_pandas_gets_the_same_table(model, pictures):
 
 def test_a_network_of_another_tree_is_refused():
     bundle = open_bundle()
-    other = Bundle(**{**bundle.__dict__, "tree": tuningfork.votes.tree.load_tree("gz1")})
+    other = Bundle(**{**bundle.__dict__, "tree": tuningfork.load_tree("gz1")})
     with pytest.raises(BundleError, match="outputs"):
         Model(other)
 

@@ -23,7 +23,7 @@ from tuningfork.model import out_of_domain as room
 from tuningfork.model.bundle import open_bundle, write_bundle
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.model import Model
-from tuningfork.model.out_of_domain import Domain, DomainError, fit_domain, galaxies_needed
+from tuningfork.model.out_of_domain import DomainError, NoveltyDetector, fit_novelty_detector, galaxies_needed
 from tuningfork.simulation import CONTAMINANTS, contaminated, crowd, draw, opinions, render
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
@@ -53,7 +53,7 @@ def bundle(folder):
     plain = replace(open_bundle(), n_views=1, calibration=None)
     rows, errors = measured(plain, sorted(folder.iterdir())[:300])
     assert not errors
-    return replace(plain, calibration=Calibration(domain=fit_domain(rows)))
+    return replace(plain, calibration=Calibration(domain=fit_novelty_detector(rows)))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_levels_and_noise_agree_with_numpy(picture):
 def test_false_alarms_are_as_rare_as_promised(rate):
     rng, alarms = np.random.default_rng(2), []
     for _ in range(150):
-        fitted = fit_domain(heavy_tailed(rng, 301), rate, seed=int(rng.integers(2**31)))
+        fitted = fit_novelty_detector(heavy_tailed(rng, 301), rate, seed=int(rng.integers(2**31)))
         alarms.append(float((fitted.scores(heavy_tailed(rng, 200)) > 1).mean()))
     # Of 151 held out and one more, in any order, the new one is among the largest so often.
     expected = 1 - math.ceil(152 * (1 - rate) - 1e-9) / 152
@@ -119,7 +119,7 @@ def test_false_alarms_are_as_rare_as_promised(rate):
 
 def test_a_score_is_a_mahalanobis_distance_over_the_threshold():
     rows = heavy_tailed(np.random.default_rng(0), 400)
-    fitted = fit_domain(rows)
+    fitted = fit_novelty_detector(rows)
     away = rows - fitted.mean
     expected = np.sqrt(np.einsum("ni,ni->n", away, np.linalg.solve(fitted.covariance, away.T).T))
     np.testing.assert_allclose(fitted.scores(rows) * fitted.threshold, expected, rtol=1e-8)
@@ -135,14 +135,16 @@ def test_units_of_the_statistics_do_not_matter(monkeypatch):
     rows, new = heavy_tailed(rng, 400), heavy_tailed(rng, 50)
     mixing, shift = rng.normal(size=(WIDTH, WIDTH)) + 5 * np.eye(WIDTH), rng.normal(size=WIDTH)
     np.testing.assert_allclose(
-        fit_domain(rows @ mixing + shift).scores(new @ mixing + shift), fit_domain(rows).scores(new), rtol=1e-6
+        fit_novelty_detector(rows @ mixing + shift).scores(new @ mixing + shift),
+        fit_novelty_detector(rows).scores(new),
+        rtol=1e-6,
     )
 
 
 def test_a_statistic_that_never_varies_is_no_trouble_and_its_change_is_seen():
     rows = heavy_tailed(np.random.default_rng(3), 400)
     rows[:, AT["saturated"]] = 0
-    fitted, usual = fit_domain(rows), rows.mean(0)
+    fitted, usual = fit_novelty_detector(rows), rows.mean(0)
     unusual = usual + np.eye(WIDTH)[AT["saturated"]]
     assert fitted.scores(usual[None])[0] < 1 < fitted.scores(unusual[None])[0]
 
@@ -151,21 +153,21 @@ def test_too_few_galaxies_are_refused():
     for rate in (0.2, 0.01, 0.001):
         needed = galaxies_needed(rate)
         rows = heavy_tailed(np.random.default_rng(4), needed)
-        assert fit_domain(rows, rate).rate == rate
+        assert fit_novelty_detector(rows, rate).rate == rate
         with pytest.raises(DomainError, match=f"{needed - 1} galaxies; .* {needed} are needed"):
-            fit_domain(rows[1:], rate)
+            fit_novelty_detector(rows[1:], rate)
     assert galaxies_needed(0.001) == 2 * 999
     for rate in (0, 1, -0.1):
         with pytest.raises(ValueError, match="not between 0 and 1"):
-            fit_domain(rows, rate)
+            fit_novelty_detector(rows, rate)
     rows[3, 2] = np.nan
     with pytest.raises(ValueError, match="not a finite number"):
-        fit_domain(rows)
+        fit_novelty_detector(rows)
 
 
 def test_a_domain_comes_back_from_json_as_it_was():
-    fitted = fit_domain(heavy_tailed(np.random.default_rng(6), 300))
-    assert Domain.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
+    fitted = fit_novelty_detector(heavy_tailed(np.random.default_rng(6), 300))
+    assert NoveltyDetector.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
 
 
 @pytest.mark.parametrize("damage", [
@@ -174,9 +176,9 @@ def test_a_domain_comes_back_from_json_as_it_was():
     {"statistics": ["sky"]}, {"kind": "k nearest neighbours"},
 ])  # fmt: skip
 def test_a_domain_that_makes_no_sense_is_refused(damage):
-    plain = fit_domain(heavy_tailed(np.random.default_rng(6), 300)).to_dict()
+    plain = fit_novelty_detector(heavy_tailed(np.random.default_rng(6), 300)).to_dict()
     with pytest.raises((ValueError, TypeError)):
-        Domain.from_dict({**plain, **damage})
+        NoveltyDetector.from_dict({**plain, **damage})
 
 
 @pytest.mark.parametrize("kind", CONTAMINANTS)
@@ -328,7 +330,7 @@ def test_another_survey_is_told_from_galaxy_zoo_2(shared):
     inside = list(find_images([shared / "data/gz2_hart16/images"]))
     plain = open_bundle()
     rows, _ = measured(plain, inside[:800])
-    fitted = replace(plain, calibration=Calibration(domain=fit_domain(rows)))
+    fitted = replace(plain, calibration=Calibration(domain=fit_novelty_detector(rows)))
     report = judge(fitted, inside[800:], {"decals": [shared / "data/galaxy10_decals"]}, made=0, resamples=20).report
     assert report["kinds"]["decals"]["auroc"]["value"] > 0.95
     assert report["kinds"]["decals"]["flagged"]["value"] > 0.8

@@ -19,8 +19,10 @@ from tuningfork import simulation as sim
 from tuningfork.simulation import dataset as simulated_folder
 from tuningfork.simulation.galaxy import FRAME, KINDS, PETRO_R90, petrosian_r90, sersic_b
 from tuningfork.simulation.render import WEIGHTS, Canvas, sersic, stretch
-from tuningfork.votes.fractions import classify, conditional_from_cumulative, sum_violations
-from tuningfork.votes.tree import Answer, DecisionTree, Question, load_tree
+from tuningfork.votes.clean_samples import classify
+from tuningfork.votes.fractions import conditional_from_cumulative, sum_violations
+from tuningfork.votes.tree import Answer, DecisionTree, Question
+from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 QUICK = settings(max_examples=12, deadline=None, derandomize=True)

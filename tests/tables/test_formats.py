@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuningfork.model.predictions import kaggle_schema, output_schema
+from tuningfork.model.prediction_columns import kaggle_schema, output_schema
 from tuningfork.tables import FORMATS, CatalogError, Column, arrow_schema, read_table, table_format, table_writer
-from tuningfork.votes.label_table import read_votes
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.label_table import read_labels
+from tuningfork.votes.tree_files import load_tree
 
 fits = pytest.importorskip("astropy.io.fits")
 votable = pytest.importorskip("astropy.io.votable")
@@ -181,7 +181,7 @@ def test_the_campaigns_own_layout_can_be_read_as_votes(tmp_path: Path, ending: s
     values = np.random.default_rng(1).random((3, 37))
     arrays = [pa.array(["1", "2", "3"]), *(pa.array(v, mask=np.array([False, False, True])) for v in values.T)]
     path = written(tmp_path / f"t{ending}", pa.table(arrays, schema=kaggle_schema(TREE)))
-    read = read_votes(path, TREE)
+    read = read_labels(path, TREE)
     assert read.ids == ("1", "2", "3")
     assert not read.errors
     assert np.array_equal(read.values[:2], values[:2])
@@ -293,7 +293,7 @@ def test_extensions_are_told_apart_in_either_case(ending: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.csv.gz", "a.xlsx", ".csv"])
 def test_another_extension_is_refused_with_the_list(tmp_path: Path, name: str) -> None:
-    for act in (table_format, read_table, lambda path: read_votes(path, TREE)):
+    for act in (table_format, read_table, lambda path: read_labels(path, TREE)):
         with pytest.raises(CatalogError, match=r"is none of \.csv, \.parquet") as caught:
             act(tmp_path / name)
         assert name in str(caught.value)
@@ -311,7 +311,7 @@ def test_a_damaged_file_is_named_with_a_remedy(tmp_path: Path, ending: str, cont
     path = tmp_path / f"t{ending}"
     path.write_bytes(content)
     with pytest.raises(CatalogError) as caught:
-        read_votes(path, TREE)
+        read_labels(path, TREE)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert ";" in message

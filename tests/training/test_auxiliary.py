@@ -37,8 +37,8 @@ from tuningfork.training.recipe import Recipe
 from tuningfork.training.split import signature
 from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.label_table import read_votes
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.label_table import read_labels
+from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 A, C = len(TREE.columns), len(TREE.classes)
@@ -132,7 +132,7 @@ def test_a_class_label_is_an_inequality_on_votes(other, data):
 
 
 def test_counts_keep_the_fractions_and_the_volunteers(other, data, galaxies):
-    table = read_votes(labels_of(galaxies / "other"), TREE)
+    table = read_labels(labels_of(galaxies / "other"), TREE)
     conditional = np.nan_to_num(votes.conditional_from_cumulative(votes.cumulative_from(table.values, TREE), TREE))
     header = ["id", *(f"x{i}_fraction" for i in range(A)), "n"]
     rows = [[f"o{id_}", *row, 40] for id_, row in zip(table.ids, conditional, strict=True)]

@@ -20,7 +20,7 @@ import timm
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.network import MorphologyNetwork
 from tuningfork.training.recipe import IMPROVEMENTS, Augmentation, Recipe, RecipeError, builtin_recipes, load_recipe
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.tree_files import load_tree
 
 NAMES = builtin_recipes()
 BASES = ("fair/classes", "fair/votes", "paper/classes", "paper/votes")

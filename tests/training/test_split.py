@@ -13,8 +13,8 @@ pytest.importorskip("tuningfork.training")
 from tuningfork.training.join import TrainError, _parts
 from tuningfork.training.recipe import load_recipe
 from tuningfork.training.split import split
-from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.clean_samples import classify
+from tuningfork.votes.tree_files import load_tree
 
 #: Kalvankar et al. 2020, table 2: galaxies of each class, and how many of them they test on.
 PUBLISHED = ((8107, 810), (7782, 778), (578, 57), (3780, 378), (827, 82), (3307, 328), (1560, 156))
@@ -54,7 +54,7 @@ def counted(parts, classes, part):
 
 def test_the_made_up_rows_have_their_class(full, gz2):
     cumulative, classes = full
-    np.testing.assert_array_equal(votes.classify(cumulative, gz2), classes)
+    np.testing.assert_array_equal(classify(cumulative, gz2), classes)
     assert sum(total for total, _ in PUBLISHED) == 25_941 == (classes >= 0).sum()
 
 

@@ -18,7 +18,7 @@ from tuningfork.training.recipe import Augmentation, Recipe
 from tuningfork.training.split import near_duplicates, signature, split
 from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import builtin_trees, load_tree
+from tuningfork.votes.tree_files import builtin_trees, load_tree
 
 STILL = Augmentation(rotation=(0, 0), flip=False, shift=0, zoom=(1, 1), brightness=(1, 1))
 

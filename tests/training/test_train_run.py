@@ -30,6 +30,7 @@ from tuningfork.training.recipe import Recipe
 from tuningfork.training.run_files import Curves
 from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.clean_samples import Status, classify
 
 RECIPE = Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, ema_decay=0.5, views=1, validation=0.2)
 KINDS = {
@@ -215,8 +216,8 @@ def test_the_classes_alone_learn_of_decided_galaxies(galaxies, gz2, tmp_path):
     labels = with_labels(galaxies, tmp_path / "l.csv", lambda v: np.where(np.arange(37) >= 17, np.nan, v))
     images = [galaxies / "images_training_rev1"]
     both, alone = (read_training_set(labels, images, gz2, recipe.changed(task=task)) for task in ("both", "classes"))
-    classes = votes.classify(both.cumulative, gz2)
-    assert (classes == votes.Status.UNDECIDED).any()
+    classes = classify(both.cumulative, gz2)
+    assert (classes == Status.UNDECIDED).any()
     assert alone.ids == tuple(id_ for id_, c in zip(both.ids, classes, strict=True) if c >= 0)
     parts = dict(zip(both.ids, both.parts, strict=True))
     assert [parts[id_] for id_ in alone.ids] == alone.parts.tolist()  # the split is that of the votes
@@ -228,7 +229,7 @@ def test_the_classes_alone_learn_of_decided_galaxies(galaxies, gz2, tmp_path):
 
 def test_an_empty_class_and_a_class_of_one_are_noted(galaxies, gz2, tmp_path):
     def change(values):
-        classes = votes.classify(values, gz2)
+        classes = classify(values, gz2)
         values[np.flatnonzero(classes == 0)] = 0
         values[np.flatnonzero(classes == 1)[1:]] = 0
         return values
@@ -416,7 +417,7 @@ def test_a_run_leaves_what_another_program_needs(runs, galaxies, gz2, kind):
     assert truth["path"].to_pylist() == [str(data.paths[i]) for i in judged]
     known = np.stack([truth[column].to_numpy() for column in gz2.columns], 1)
     np.testing.assert_array_equal(known, data.cumulative[judged])
-    assert truth["class"].to_pylist() == votes.classify(known, gz2).tolist()
+    assert truth["class"].to_pylist() == classify(known, gz2).tolist()
 
     model = Model(open_bundle(folder / "bundle"))
     assert model.bundle.outputs == Outputs("" if kind == "classes" else recipe.output, recipe.task != "votes")
@@ -500,7 +501,7 @@ def test_gaps_in_the_data_are_noted_and_the_training_goes_on(with_gaps, galaxies
     folder, paths = with_gaps(galaxies / "images_training_rev1", kept=55, broken=7, unknown="424242")
 
     def change(values):
-        classes = votes.classify(values, gz2)
+        classes = classify(values, gz2)
         values[np.flatnonzero(classes == 0)] = 0
         values[np.flatnonzero(classes == 1)[1:], 10:] = np.nan
         return values

@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from tuningfork.cli import app
 from tuningfork.tables import CatalogError
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.class_labels import MAX_CLASSES, class_tree, read_tree, write_folder_labels
-from tuningfork.votes.label_table import read_votes
-from tuningfork.votes.tree import DecisionTree, SchemaError, load_tree
+from tuningfork.votes.class_labels import MAX_CLASSES, class_tree, read_tree, tree_of_labels, write_folder_labels
+from tuningfork.votes.clean_samples import class_fits, classify
+from tuningfork.votes.label_table import read_labels
+from tuningfork.votes.tree import DecisionTree, SchemaError
+from tuningfork.votes.tree_files import load_tree
 
 
 def table(path, rows, header=("id", "label")):
@@ -40,12 +42,12 @@ def test_labels_become_one_question_whose_answers_are_the_classes(labels):
     assert tree.columns == ("edge on", "smooth", "spiral")  # sorted
     assert tree.fraction_names == ("label_edge_on_fraction", "label_smooth_fraction", "label_spiral_fraction")
     assert [rule.name for rule in tree.classes] == list(tree.columns)
-    read = read_votes(labels, tree)
+    read = read_labels(labels, tree)
     assert read.ids == ("a", "b", "c", "d")
     np.testing.assert_array_equal(read.values, [[0, 0, 1], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
     assert not read.errors
     assert not read.extra_columns
-    np.testing.assert_array_equal(votes.classify(votes.cumulative_from(read.values, tree), tree), [2, 1, 2, 0])
+    np.testing.assert_array_equal(classify(votes.cumulative_from(read.values, tree), tree), [2, 1, 2, 0])
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=40).filter(lambda found: len(set(found)) > 1), st.booleans())
@@ -55,9 +57,9 @@ def test_every_label_comes_back_as_its_class(tmp_path_factory, found, as_numbers
     path = tmp_path_factory.getbasetemp() / "any.parquet"
     pa.parquet.write_table(pa.table({"id": list(map(str, range(len(found)))), "label": names}), path)
     tree = read_tree(path, "gz2")
-    classes = votes.classify(read_votes(path, tree).values, tree)
+    classes = classify(read_labels(path, tree).values, tree)
     assert [tree.columns[c] for c in classes] == list(map(str, names))
-    assert sum(votes.class_fits(read_votes(path, tree).values, tree).ravel() == 1) == len(found)
+    assert sum(class_fits(read_labels(path, tree).values, tree).ravel() == 1) == len(found)
 
 
 def test_whole_numbers_are_in_their_own_order(tmp_path):
@@ -80,9 +82,9 @@ def test_votes_stay_votes(tmp_path):
     tree = load_tree("gz1")
     path = table(tmp_path / "t.csv", [("1", "x", 1)], ("GalaxyID", "label", tree.columns[0]))
     assert read_tree(path, "gz1") == tree
-    with pytest.raises(CatalogError, match=r"t\.csv: has both votes .* and a column 'label'; which shall be learned"):
-        read_tree(path, "gz1", learning=True)
-    assert read_tree(table(tmp_path / "u.csv", [("1", 0.5)], ("GalaxyID", "other")), "gz1", learning=True) == tree
+    with pytest.raises(CatalogError, match=r"t\.csv: has both votes .* and a column 'label'; which should be learned"):
+        read_labels(path, "gz1", learning=True)
+    assert tree_of_labels(pa.table({"GalaxyID": ["1"], "other": [0.5]}), "gz1", "u.csv", learning=True) == tree
 
 
 def test_a_model_brings_its_classes_to_a_table_that_lacks_some(tmp_path, labels):
@@ -92,7 +94,7 @@ def test_a_model_brings_its_classes_to_a_table_that_lacks_some(tmp_path, labels)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/bundle.json").write_text(__import__("json").dumps({"tree": tree.to_dict()}))
     assert read_tree(few, tmp_path / "bundle") == tree
-    read = read_votes(few, tree)
+    read = read_labels(few, tree)
     assert read.ids == ("a", "b")
     assert "'ring' is none of edge on, smooth, spiral" in str(read.errors[0])
     (tmp_path / "bundle/bundle.json").write_text("[]")
@@ -125,7 +127,7 @@ def test_a_table_without_labels_says_so(tmp_path):
 def test_contradictory_and_empty_labels_are_left_out_by_name(tmp_path):
     rows = [*ROWS, ("c", "smooth"), ("e", ""), ("b", "smooth"), ("d", ""), ("", "spiral")]
     path = table(tmp_path / "t.csv", rows)
-    read = read_votes(path, read_tree(path, "gz2"))
+    read = read_labels(path, read_tree(path, "gz2"))
     assert read.ids == ("a", "b", "d")
     told = {(error.row, error.id): error.reason for error in read.errors}
     assert set(told) == {(3, "c"), (5, "c"), (6, "e"), (7, "b"), (8, "d"), (9, "")}
@@ -145,7 +147,7 @@ def test_a_folder_for_each_class(tmp_path):
     path = tmp_path / "labels.csv"
     write_folder_labels([tmp_path / "D"], path)
     assert path.read_text().splitlines() == ["id,label", "1,flat", "3,flat", "1,round", "2,round"]
-    read = read_votes(path, read_tree(path, "gz2"))
+    read = read_labels(path, read_tree(path, "gz2"))
     assert read.ids == ("3", "2")
     assert all("contradictory labels flat and round" in error.reason for error in read.errors)
     with pytest.raises(CatalogError, match="no sub-folders of pictures"):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.tree import builtin_trees, load_tree
+from tuningfork.votes.clean_samples import Status, class_fits, classify
+from tuningfork.votes.tree_files import builtin_trees, load_tree
 
 TREES = {name: load_tree(name) for name in builtin_trees()}
 
@@ -119,7 +120,7 @@ def _row(gz2, **columns):
     ],
 )
 def test_the_seven_classes_at_their_thresholds(gz2, columns, expected):
-    assert votes.classify(_row(gz2, **columns)[None], gz2).tolist() == [expected]
+    assert classify(_row(gz2, **columns)[None], gz2).tolist() == [expected]
 
 
 @given(conditionals(), st.data())
@@ -129,12 +130,12 @@ def test_more_knowledge_never_changes_a_decided_class(case, data):
         return
     blank = np.array(data.draw(st.lists(st.booleans(), min_size=len(cumulative), max_size=len(cumulative))))
     partial = np.where(blank, np.nan, cumulative)
-    fits_full = votes.class_fits(cumulative[None], tree)[0]
-    fits_part = votes.class_fits(partial[None], tree)[0]
+    fits_full = class_fits(cumulative[None], tree)[0]
+    fits_part = class_fits(partial[None], tree)[0]
     assert ((fits_part == -1) | (fits_part == fits_full)).all()
-    part = votes.classify(partial[None], tree)[0]
-    if part == votes.Status.UNCLASSIFIED:
-        assert votes.classify(cumulative[None], tree)[0] == votes.Status.UNCLASSIFIED
+    part = classify(partial[None], tree)[0]
+    if part == Status.UNCLASSIFIED:
+        assert classify(cumulative[None], tree)[0] == Status.UNCLASSIFIED
 
 
 def test_wrong_width_is_refused(gz2):

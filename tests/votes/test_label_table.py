@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork.tables import CatalogError, RowError
-from tuningfork.votes.label_table import read_votes, votes_from_table
-from tuningfork.votes.tree import DecisionTree, load_tree
+from tuningfork.votes.label_table import labels_from_table, read_labels
+from tuningfork.votes.tree import DecisionTree
+from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 QUICK = settings(deadline=None, derandomize=True)
@@ -37,7 +38,7 @@ def csv_file(folder: Path, rows: list[list[object]], header: list[str] = HEADER,
 
 
 def test_a_plain_table_is_read(tmp_path: Path) -> None:
-    table = read_votes(csv_file(tmp_path, rows_of(100008, 100023)), TREE)
+    table = read_labels(csv_file(tmp_path, rows_of(100008, 100023)), TREE)
     assert table.ids == ("100008", "100023")
     assert table.values.shape == (2, 37)
     assert (table.values == 0.5).all()
@@ -52,7 +53,7 @@ def test_a_plain_table_is_read(tmp_path: Path) -> None:
     {"quoting": csv.QUOTE_NONNUMERIC},
 ])  # fmt: skip
 def test_every_spelling_of_csv_is_the_same_table(tmp_path: Path, options: dict) -> None:
-    table = read_votes(csv_file(tmp_path, rows_of(1, 2), **options), TREE)
+    table = read_labels(csv_file(tmp_path, rows_of(1, 2), **options), TREE)
     assert table.ids == ("1", "2")
     assert (table.values == 0.5).all()
     assert not table.errors
@@ -62,42 +63,42 @@ def test_every_spelling_of_csv_is_the_same_table(tmp_path: Path, options: dict) 
 def test_the_last_line_may_end_in_any_way(tmp_path: Path, end: str) -> None:
     path = csv_file(tmp_path, rows_of(1, 2))
     path.write_text(path.read_text().rstrip("\n") + end)
-    assert read_votes(path, TREE).ids == ("1", "2")
+    assert read_labels(path, TREE).ids == ("1", "2")
 
 
 @pytest.mark.parametrize("name", ["GalaxyID", "GalaxyId"])
 def test_both_spellings_of_the_id_column_are_known(tmp_path: Path, name: str) -> None:
-    assert read_votes(csv_file(tmp_path, rows_of(1), [name, *TREE.columns]), TREE).ids == ("1",)
+    assert read_labels(csv_file(tmp_path, rows_of(1), [name, *TREE.columns]), TREE).ids == ("1",)
 
 
 def test_without_an_id_column_its_names_are_told(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"labels\.csv: no ID column; call it GalaxyID or GalaxyId"):
-        read_votes(csv_file(tmp_path, rows_of(1), ["objid", *TREE.columns]), TREE)
+        read_labels(csv_file(tmp_path, rows_of(1), ["objid", *TREE.columns]), TREE)
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     header = [name for name in HEADER if name != "Class3.1"]
     rows = [row[:-1] for row in rows_of(1)]
     with pytest.raises(CatalogError, match=r"labels\.csv: column 'Class3\.1' is missing; add it, with blank cells"):
-        read_votes(csv_file(tmp_path, rows, header), TREE)
+        read_labels(csv_file(tmp_path, rows, header), TREE)
 
 
 @pytest.mark.parametrize("name", ["class3.1", "Class3_1", "Class 3.1", "Clas3.1"])
 def test_a_renamed_column_is_suggested(tmp_path: Path, name: str) -> None:
     header = [name if column == "Class3.1" else column for column in HEADER]
     with pytest.raises(CatalogError, match=f"'Class3.1' is missing; is '{name}' meant\\? rename it"):
-        read_votes(csv_file(tmp_path, rows_of(1), header), TREE)
+        read_labels(csv_file(tmp_path, rows_of(1), header), TREE)
 
 
 def test_a_column_that_appears_twice_is_refused(tmp_path: Path) -> None:
     rows = [[*row, 0.5] for row in rows_of(1)]
     with pytest.raises(CatalogError, match=r"column 'Class2\.1' appears 2 times; keep one"):
-        read_votes(csv_file(tmp_path, rows, [*HEADER, "Class2.1"]), TREE)
+        read_labels(csv_file(tmp_path, rows, [*HEADER, "Class2.1"]), TREE)
 
 
 def test_other_columns_are_listed_and_ignored(tmp_path: Path) -> None:
     rows = [["a note, with commas\nand lines", *row, "x"] for row in rows_of(1, 2)]
-    table = read_votes(csv_file(tmp_path, rows, ["notes, if any", *HEADER, "Class12.1"]), TREE)
+    table = read_labels(csv_file(tmp_path, rows, ["notes, if any", *HEADER, "Class12.1"]), TREE)
     assert table.extra_columns == ("notes, if any", "Class12.1")
     assert table.ids == ("1", "2")
 
@@ -105,14 +106,14 @@ def test_other_columns_are_listed_and_ignored(tmp_path: Path) -> None:
 def test_the_order_of_columns_does_not_matter(tmp_path: Path) -> None:
     values = [round(0.01 * number, 2) for number in range(37)]
     path = csv_file(tmp_path, [[*reversed(values), 7]], [*reversed(TREE.columns), "GalaxyID"])
-    assert read_votes(path, TREE).values.tolist() == [values]
+    assert read_labels(path, TREE).values.tolist() == [values]
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "NaN", "  "])
 def test_a_blank_cell_is_unknown(tmp_path: Path, cell: str) -> None:
     rows = rows_of(1, 2)
     rows[0][1] = cell
-    table = read_votes(csv_file(tmp_path, rows), TREE)
+    table = read_labels(csv_file(tmp_path, rows), TREE)
     assert not table.errors
     assert np.isnan(table.values[0, 0])
     assert np.isfinite(table.values).sum() == 2 * 37 - 1
@@ -133,7 +134,7 @@ def test_a_cell_that_is_no_fraction_costs_its_row(tmp_path: Path, cell: str, rea
     rows = rows_of(11, 12, 13)
     rows[1][5] = cell
     path = csv_file(tmp_path, rows)
-    table = read_votes(path, TREE)
+    table = read_labels(path, TREE)
     assert table.ids == ("11", "13")
     assert table.errors == (RowError(str(path), 2, "12", "Class2.2", reason),)
     assert str(table.errors[0]) == f"{path}, row 2 (12), column Class2.2: {reason}"
@@ -145,7 +146,7 @@ def test_a_cell_that_is_no_fraction_costs_its_row(tmp_path: Path, cell: str, rea
 def test_rounding_beyond_the_ends_is_clipped(tmp_path: Path, cell: str, value: float) -> None:
     rows = rows_of(1)
     rows[0][1] = cell
-    table = read_votes(csv_file(tmp_path, rows), TREE)
+    table = read_labels(csv_file(tmp_path, rows), TREE)
     assert table.values[0, 0] == value
     assert not table.errors
 
@@ -153,7 +154,7 @@ def test_rounding_beyond_the_ends_is_clipped(tmp_path: Path, cell: str, value: f
 def test_the_first_of_two_rows_with_one_id_is_kept(tmp_path: Path) -> None:
     rows = rows_of(1, 2, 1, 1)
     rows[0][1] = 0.25
-    table = read_votes(csv_file(tmp_path, rows), TREE)
+    table = read_labels(csv_file(tmp_path, rows), TREE)
     assert table.ids == ("1", "2")
     assert table.values[0, 0] == 0.25
     assert [(error.row, error.id, error.column) for error in table.errors] == [
@@ -165,7 +166,7 @@ def test_the_first_of_two_rows_with_one_id_is_kept(tmp_path: Path) -> None:
 
 def test_a_row_without_id_is_reported(tmp_path: Path) -> None:
     path = csv_file(tmp_path, rows_of("", "  ", 3))
-    table = read_votes(path, TREE)
+    table = read_labels(path, TREE)
     assert table.ids == ("3",)
     assert [str(error) for error in table.errors] == [
         f"{path}, row {row}, column GalaxyID: no ID; give the galaxy one" for row in (1, 2)
@@ -174,12 +175,12 @@ def test_a_row_without_id_is_reported(tmp_path: Path) -> None:
 
 def test_ids_are_text_and_keep_their_zeros(tmp_path: Path) -> None:
     ids = ("007", "587722984435351614", "ζ-1", "1e5")
-    assert read_votes(csv_file(tmp_path, rows_of(*ids)), TREE).ids == ids
+    assert read_labels(csv_file(tmp_path, rows_of(*ids)), TREE).ids == ids
 
 
 def test_ids_that_are_floats_in_other_formats_are_whole_numbers() -> None:
     columns = {"GalaxyID": pa.array([100008.0, None, math.nan]), **{c: pa.array([0.5] * 3) for c in TREE.columns}}
-    table = votes_from_table(pa.table(columns), TREE, "memory")
+    table = labels_from_table(pa.table(columns), TREE, "memory")
     assert table.ids == ("100008",)
     assert len(table.errors) == 2
 
@@ -192,27 +193,27 @@ def test_ids_that_are_floats_in_other_formats_are_whole_numbers() -> None:
 ])  # fmt: skip
 def test_cells_of_another_type_are_row_errors(cells: pa.Array) -> None:
     columns = {"GalaxyID": pa.array(["1"]), **{c: pa.array([0.5]) for c in TREE.columns}, "Class1.1": cells}
-    (error,) = votes_from_table(pa.table(columns), TREE, "memory").errors
+    (error,) = labels_from_table(pa.table(columns), TREE, "memory").errors
     assert error.column == "Class1.1"
     assert "is not a number" in error.reason
 
 
 def test_only_the_first_error_of_a_row_is_told(tmp_path: Path) -> None:
     rows = rows_of(1, value="x")
-    assert len(read_votes(csv_file(tmp_path, rows), TREE).errors) == 1
+    assert len(read_labels(csv_file(tmp_path, rows), TREE).errors) == 1
 
 
 @pytest.mark.parametrize("text", ["", "\n"])
 def test_an_empty_file_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(CatalogError, match=r"labels\.csv: the file is empty; a line with the columns' names"):
-        read_votes(tmp_path / "labels.csv", TREE)
+        read_labels(tmp_path / "labels.csv", TREE)
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, end: str) -> None:
     (tmp_path / "labels.csv").write_text(",".join(HEADER) + end)
-    table = read_votes(tmp_path / "labels.csv", TREE)
+    table = read_labels(tmp_path / "labels.csv", TREE)
     assert table.ids == ()
     assert table.values.shape == (0, 37)
 
@@ -221,7 +222,7 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, end: str) -> Non
 def test_a_ragged_line_is_named(tmp_path: Path, change: object) -> None:
     rows = rows_of(1, 2, 3)
     rows[1] = change(rows[1])
-    table = read_votes(csv_file(tmp_path, rows), TREE)
+    table = read_labels(csv_file(tmp_path, rows), TREE)
     assert table.ids == ("1", "3")
     (error,) = table.errors
     assert (error.row, error.id) == (2, "2")
@@ -232,27 +233,27 @@ def test_a_line_that_is_ragged_and_not_utf8_is_named(tmp_path: Path) -> None:
     path = csv_file(tmp_path, rows_of(1))
     path.write_bytes(path.read_bytes() + b"2,\xe9\n")
     with pytest.raises(CatalogError, match="Row #3: Expected 38 columns, got 2"):
-        read_votes(path, TREE)
+        read_labels(path, TREE)
 
 
 def test_text_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     path = csv_file(tmp_path, rows_of("é"), encoding="latin-1")
     with pytest.raises(CatalogError, match="invalid UTF8 data"):
-        read_votes(path, TREE)
+        read_labels(path, TREE)
 
 
 def test_an_open_quote_does_not_swallow_rows_in_silence(tmp_path: Path) -> None:
     path = csv_file(tmp_path, rows_of(1, 2, 3))
     path.write_text(path.read_text().replace("\n2,", '\n"2,'))
     with pytest.raises(CatalogError, match="Expected 38 columns"):
-        read_votes(path, TREE)
+        read_labels(path, TREE)
 
 
 def test_a_table_of_counts_takes_any_number_but_negative_ones(tmp_path: Path) -> None:
     tree = replace(TREE, values="counts")
     rows = rows_of(1, 2, 3, value=40)
     rows[1][1], rows[2][1] = -3, "inf"
-    table = read_votes(csv_file(tmp_path, rows), tree)
+    table = read_labels(csv_file(tmp_path, rows), tree)
     assert table.values.tolist() == [[40] * 37]
     assert [error.reason.split(";")[0] for error in table.errors] == [
         "-3 is negative or not finite",
@@ -264,7 +265,7 @@ def test_a_table_of_counts_takes_any_number_but_negative_ones(tmp_path: Path) ->
 @settings(QUICK, max_examples=25)
 def test_any_fractions_are_read_to_the_last_bit(tmp_path_factory: pytest.TempPathFactory, votes: list[list]) -> None:
     rows = [[number, *("" if v is None else repr(v) for v in row)] for number, row in enumerate(votes)]
-    table = read_votes(csv_file(tmp_path_factory.mktemp("votes"), rows), TREE)
+    table = read_labels(csv_file(tmp_path_factory.mktemp("votes"), rows), TREE)
     expected = np.array([[math.nan if v is None else v for v in row] for row in votes])
     assert np.array_equal(table.values, expected, equal_nan=True)
 
@@ -277,12 +278,12 @@ def test_any_bytes_are_a_table_or_a_reason(
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes((",".join(HEADER) + "\n").encode() + content if headed else content)
     with contextlib.suppress(CatalogError):
-        read_votes(path, TREE)
+        read_labels(path, TREE)
 
 
 def test_the_real_table_is_read(shared: Path, gz2: DecisionTree) -> None:
     path = shared / "data/gz2_kaggle/training_solutions_rev1.csv"
-    table = read_votes(path, gz2)
+    table = read_labels(path, gz2)
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     assert table.ids == tuple(row["GalaxyID"] for row in rows)
@@ -299,6 +300,6 @@ def test_the_challenges_full_table_is_read_in_seconds(tmp_path: Path, bad: bool)
         values[0] = "x"
     path = csv_file(tmp_path, [[number, *row] for number, row in enumerate(values, 100_000)])
     start = time.process_time()
-    table = read_votes(path, TREE)
+    table = read_labels(path, TREE)
     assert len(table.ids) == 61_578 - bad
     assert time.process_time() - start < 10

@@ -14,9 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuningfork.votes.class_counts import class_counts, class_table
 from tuningfork.votes.fractions import cumulative_from_conditional
-from tuningfork.votes.lint import class_counts, lint
-from tuningfork.votes.tree import DecisionTree, load_tree
+from tuningfork.votes.label_table import read_labels
+from tuningfork.votes.lint import lint
+from tuningfork.votes.tree import DecisionTree
+from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 HEADER = ["GalaxyID", *TREE.columns]
@@ -120,7 +123,7 @@ BLANK: Row = dict.fromkeys(TREE.columns, 0.0)
 
 def test_the_real_tables_classes_are_those_of_a_plain_loop(shared: Path, gz2: DecisionTree) -> None:
     expected = Counter(map(class_of, real_rows(shared / REAL)))
-    counts = class_counts(shared / REAL, gz2).counts()
+    counts = class_counts(read_labels(shared / REAL, gz2).votes)
     assert list(counts) == [*NAMES, "unclassified", "undecided"]
     assert counts == {name: expected[name] for name in counts}
     assert all(counts[name] for name in NAMES)
@@ -128,7 +131,7 @@ def test_the_real_tables_classes_are_those_of_a_plain_loop(shared: Path, gz2: De
 
 def test_every_real_row_has_the_class_of_a_plain_loop(shared: Path, gz2: DecisionTree) -> None:
     names = [*NAMES, "undecided", "unclassified"]
-    got = [names[c] for c in class_counts(shared / REAL, gz2).classes]
+    got = [names[c] for c in read_labels(shared / REAL, gz2).votes.classes]
     assert got == [class_of(row) for row in real_rows(shared / REAL)]
 
 
@@ -136,7 +139,7 @@ def test_every_real_row_has_the_class_of_a_plain_loop(shared: Path, gz2: Decisio
 def test_votes_at_the_thresholds_pass_and_below_do_not(tmp_path: Path, name: str) -> None:
     votes = BLANK | EXAMPLES[name]
     below = [votes | {column: math.nextafter(value, 0)} for column, value in EXAMPLES[name].items()]
-    counts = class_counts(file_of(tmp_path, [votes, *below]), TREE).counts()
+    counts = class_counts(read_labels(file_of(tmp_path, [votes, *below]), TREE).votes)
     assert counts[name] == 1
     assert counts["unclassified"] == len(below)
 
@@ -147,14 +150,14 @@ cells = st.none() | st.sampled_from([0.0, 0.42, 0.43, 0.469, 0.5, 0.602, 0.619, 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(TREE.columns, cells)), min_size=1, max_size=8))
 @QUICK
 def test_any_votes_have_the_class_of_a_plain_loop(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> None:
-    counted = class_counts(file_of(tmp_path_factory.mktemp("any"), rows), TREE)
+    counted = read_labels(file_of(tmp_path_factory.mktemp("any"), rows), TREE).votes
     names = [*NAMES, "undecided", "unclassified"]
     assert [names[c] for c in counted.classes] == [class_of(row) for row in rows]
 
 
 def test_the_table_of_classes_has_words_and_nulls(tmp_path: Path) -> None:
     rows = [BLANK | EXAMPLES["irregular"], BLANK, BLANK | {"Class6.1": None, "Class8.5": 1.0}]
-    table = class_counts(file_of(tmp_path, rows, ["a", "b", "c"]), TREE).to_table()
+    table = class_table(read_labels(file_of(tmp_path, rows, ["a", "b", "c"]), TREE).votes)
     assert table.to_pydict() == {
         "GalaxyID": ["a", "b", "c"],
         "class": [6, None, None],
@@ -166,24 +169,24 @@ def test_the_table_of_classes_has_words_and_nulls(tmp_path: Path) -> None:
 
 def test_rows_that_cannot_be_used_are_not_counted(tmp_path: Path) -> None:
     rows = [BLANK | EXAMPLES["irregular"], BLANK | {"Class1.1": 7.0}, BLANK | EXAMPLES["irregular"]]
-    counted = class_counts(file_of(tmp_path, rows, ["a", "b", "a"]), TREE)
+    counted = read_labels(file_of(tmp_path, rows, ["a", "b", "a"]), TREE)
     assert counted.ids == ("a",)
-    assert sum(counted.counts().values()) == 1
+    assert sum(class_counts(counted.votes).values()) == 1
     assert [error.row for error in counted.errors] == [2, 3]
 
 
 def test_a_table_without_rows_has_no_classes(tmp_path: Path) -> None:
-    counted = class_counts(file_of(tmp_path, []), TREE)
-    assert set(counted.counts().values()) == {0}
-    assert counted.to_table().num_rows == 0
+    counted = read_labels(file_of(tmp_path, []), TREE).votes
+    assert set(class_counts(counted).values()) == {0}
+    assert class_table(counted).num_rows == 0
 
 
 # ---------------------------------------------------------------- lint
 
 
 def test_a_sound_table_has_no_faults(tmp_path: Path) -> None:
-    found = lint(file_of(tmp_path, consistent(20)), TREE)
-    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 0
+    found = lint(read_labels(file_of(tmp_path, consistent(20)), TREE))
+    assert len(found.labels.errors) + len({entry.row for entry in found.broken}) == 0
     assert found.broken == ()
     assert found.unknown == {}
     assert found.to_dict()["complete_rows"] == 20
@@ -206,11 +209,11 @@ def test_a_sum_broken_on_purpose_is_found_with_its_offset(tmp_path: Path, key: s
     off = (1 - value) / 2 if sign > 0 else -value / 2
     rows[number][column] += off
     parent = TREE.question(key).parent
-    found = lint(file_of(tmp_path, rows), TREE)
+    found = lint(read_labels(file_of(tmp_path, rows), TREE))
     (broken,) = found.broken
     assert (broken.row, broken.question, broken.parent) == (number, key, parent)
     assert broken.off_by == pytest.approx(off, abs=1e-12)
-    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 1
+    assert len(found.labels.errors) + len({entry.row for entry in found.broken}) == 1
     (told,) = found.to_dict()["broken_sums"]
     assert (told["id"], told["should_equal"]) == (str(number + 1), parent or 1)
     assert told["off_by"] == pytest.approx(off, abs=1e-12)
@@ -219,7 +222,7 @@ def test_a_sum_broken_on_purpose_is_found_with_its_offset(tmp_path: Path, key: s
 def test_a_wrong_parent_breaks_its_own_sum_and_its_childrens(tmp_path: Path) -> None:
     rows = consistent()
     rows[0]["Class2.2"] += 0.03125
-    off = {b.question: b.off_by for b in lint(file_of(tmp_path, rows), TREE).broken}
+    off = {b.question: b.off_by for b in lint(read_labels(file_of(tmp_path, rows), TREE)).broken}
     assert set(off) == {"edge_on", "bar", "spiral", "bulge_prominence"}
     assert off["edge_on"] == pytest.approx(0.03125)
     assert off["bar"] == off["spiral"] == off["bulge_prominence"] == pytest.approx(-0.03125)
@@ -229,13 +232,13 @@ def test_a_wrong_parent_breaks_its_own_sum_and_its_childrens(tmp_path: Path) -> 
 def test_the_tolerance_separates_rounding_from_faults(tmp_path: Path, off: float, tolerance: float) -> None:
     rows = consistent()
     rows[0]["Class7.1"] += off
-    assert len(lint(file_of(tmp_path, rows), TREE, tolerance).broken) == (off > tolerance)
+    assert len(lint(read_labels(file_of(tmp_path, rows), TREE), tolerance).broken) == (off > tolerance)
 
 
 def test_unknown_cells_are_counted_and_break_no_sum(tmp_path: Path) -> None:
     rows = consistent(4)
     rows[0]["Class3.1"] = rows[1]["Class3.1"] = rows[1]["Class11.6"] = None
-    found = lint(file_of(tmp_path, rows), TREE)
+    found = lint(read_labels(file_of(tmp_path, rows), TREE))
     assert found.unknown == {"Class3.1": 2, "Class11.6": 1}
     assert found.broken == ()
     assert found.to_dict()["complete_rows"] == 2
@@ -244,7 +247,7 @@ def test_unknown_cells_are_counted_and_break_no_sum(tmp_path: Path) -> None:
 def test_rows_of_two_classes_are_named(tmp_path: Path) -> None:
     both = BLANK | EXAMPLES["in-between"] | EXAMPLES["irregular"]
     rows = [BLANK | EXAMPLES["irregular"], both, BLANK | EXAMPLES["completely round"]]
-    found = lint(file_of(tmp_path, rows, ["a", "b", "c"]), TREE)
+    found = lint(read_labels(file_of(tmp_path, rows, ["a", "b", "c"]), TREE))
     assert list(found.several_classes) == ["b"]
     keys = [rule.key for rule in TREE.classes]
     assert found.several_classes["b"] == (keys[1], keys[6])
@@ -254,21 +257,21 @@ def test_rows_out_of_range_are_named_with_their_column(tmp_path: Path) -> None:
     rows = consistent(4)
     rows[1]["Class4.1"], rows[3]["Class9.2"] = 1.25, -0.5
     path = file_of(tmp_path, rows, ["a", "b", "c", "d"])
-    found = lint(path, TREE)
-    assert found.table.ids == ("a", "c")
-    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 2
+    found = lint(read_labels(path, TREE))
+    assert found.labels.ids == ("a", "c")
+    assert len(found.labels.errors) + len({entry.row for entry in found.broken}) == 2
     assert [(e["row"], e["id"], e["column"]) for e in found.to_dict()["unusable_rows"]] == [
         (2, "b", "Class4.1"),
         (4, "d", "Class9.2"),
     ]
-    assert str(found.table.errors[0]).startswith(f"{path}, row 2 (b), column Class4.1: 1.25 is outside [0, 1]")
+    assert str(found.labels.errors[0]).startswith(f"{path}, row 2 (b), column Class4.1: 1.25 is outside [0, 1]")
 
 
 def test_the_report_is_plain_json(tmp_path: Path) -> None:
     rows = consistent(3)
     rows[0]["Class7.1"] += 0.25
     rows[1]["Class1.1"] = 2.0
-    report = lint(file_of(tmp_path, rows), TREE).to_dict()
+    report = lint(read_labels(file_of(tmp_path, rows), TREE)).to_dict()
     assert json.loads(json.dumps(report)) == report
     assert report["rows"] == 3
 
@@ -284,7 +287,7 @@ def test_the_real_table_has_only_the_faults_that_a_plain_loop_finds(shared: Path
             reach = 1.0 if parent == 1 else row[parent]
             if None not in cells and reach is not None and abs(sum(cells) - reach) > 1e-3:
                 expected.append((number, int(task[1:]) - 1))
-    found = lint(shared / REAL, gz2)
+    found = lint(read_labels(shared / REAL, gz2))
     keys = [question.key for question in gz2.questions]
     assert [(b.row, keys.index(b.question)) for b in found.broken] == expected
     assert found.to_dict()["complete_rows"] == sum(None not in row.values() for row in rows)
@@ -293,6 +296,6 @@ def test_the_real_table_has_only_the_faults_that_a_plain_loop_finds(shared: Path
 
 
 def test_lint_of_a_table_without_rows(tmp_path: Path) -> None:
-    found = lint(file_of(tmp_path, []), TREE)
-    assert len(found.table.errors) + len({entry.row for entry in found.broken}) == 0
+    found = lint(read_labels(file_of(tmp_path, []), TREE))
+    assert len(found.labels.errors) + len({entry.row for entry in found.broken}) == 0
     assert found.to_dict()["rows"] == 0

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tuningfork.votes.tree import DecisionTree, SchemaError, builtin_trees, load_tree
+from tuningfork.votes.tree import DecisionTree, SchemaError
+from tuningfork.votes.tree_files import builtin_trees, load_tree
 
 
 @pytest.fixture(params=builtin_trees())

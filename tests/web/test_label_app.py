@@ -32,7 +32,7 @@ from tuningfork.model.model import load
 from tuningfork.simulation import draw, render
 from tuningfork.tables import CatalogError, table_writer
 from tuningfork.votes.class_labels import class_tree
-from tuningfork.votes.tree import load_tree
+from tuningfork.votes.tree_files import load_tree
 from tuningfork.web.label.app import label_app
 from tuningfork.web.label.invite import is_loopback, new_token, reached_at
 

@@ -69,23 +69,21 @@ def calibrate(
     if not 0 < false_alarms < 1:
         raise typer.BadParameter("a number between 0 and 1", param_hint="--false-alarms")
     with trouble(), writing(output, [model, *images, labels, split], overwrite, folder=True) as output:
+        from ..evaluation.calibrate import CalibrationOptions
         from ..evaluation.calibrate import calibrate as fit
-        from ..evaluation.evaluate import read_split
         from ..model.bundle import open_bundle, write_bundle
+        from ..votes.label_table import read_labels
+        from ..votes.split_file import read_split
 
         bundle = open_bundle(model)
         with progress_bar("predicting") as progress:
             result = fit(
                 bundle,
                 images,
-                labels,
+                read_labels(labels, bundle.tree),
                 split=read_split(split) if split else None,
-                part=part,
-                level=level,
-                false_alarms=false_alarms,
-                allow_training=allow_training,
-                threads=threads,
-                batch=batch,
+                subset=part,
+                options=CalibrationOptions(level, false_alarms, allow_training, threads, batch),
                 progress=progress,
             )
         write_bundle(result.bundle, output)

@@ -52,24 +52,25 @@ def classes(
     must_exist([labels])
     with trouble(), writing(output, [labels, tree], overwrite) as output:
         from ..tables import table_writer
-        from ..votes.class_labels import read_tree
-        from ..votes.lint import class_counts
+        from ..votes.class_counts import class_counts, class_table
+        from ..votes.label_table import read_labels
 
-        result = class_counts(labels, read_tree(labels, tree))
+        table = read_labels(labels, tree)
+        counts = class_counts(table.votes)
         if output:
-            table = result.to_table()
-            with table_writer(output, table.schema) as write:
-                write(table)
+            rows = class_table(table.votes)
+            with table_writer(output, rows.schema) as write:
+                write(rows)
         if as_json:
-            print_json({"galaxies": len(result.ids), "counts": result.counts()})
+            print_json({"galaxies": len(table), "counts": counts})
         else:
-            table = Table("class", "", "galaxies", title=f"{len(result.ids)} galaxies of {labels}")
-            table.columns[2].justify = "right"
-            named = len(result.tree.classes)
-            for number, (name, count) in enumerate(result.counts().items()):
-                table.add_row(str(number) if number < named else "", name, str(count))
-            screen().print(table)
-        report_rows(result.errors)
+            shown = Table("class", "", "galaxies", title=f"{len(table)} galaxies of {labels}")
+            shown.columns[2].justify = "right"
+            named = len(table.tree.classes)
+            for number, (name, count) in enumerate(counts.items()):
+                shown.add_row(str(number) if number < named else "", name, str(count))
+            screen().print(shown)
+        report_rows(table.errors)
 
 
 @app.command()
@@ -89,22 +90,22 @@ def lint(
     """
     must_exist([labels])
     with trouble():
-        from ..votes.class_labels import read_tree
-        from ..votes.lint import lint as judge
+        from ..votes.label_table import read_labels
+        from ..votes.lint import lint as check
 
-        result = judge(labels, read_tree(labels, tree), tolerance)
-        told = result.to_dict()
+        result = check(read_labels(labels, tree), tolerance)
+        report = result.to_dict()
         if as_json:
-            print_json(told)
+            print_json(report)
         else:
-            echo(f"{labels}: {told['rows']} rows, {told['complete_rows']} complete")
+            echo(f"{labels}: {report['rows']} rows, {report['complete_rows']} complete")
             if result.unknown:
                 cells = sum(result.unknown.values())
                 echo(f"unknown: {cells} cells in {len(result.unknown)} columns (allowed)")
-            if told["ignored_columns"]:
-                echo(f"ignored columns: {', '.join(told['ignored_columns'])}")
+            if report["ignored_columns"]:
+                echo(f"ignored columns: {', '.join(report['ignored_columns'])}")
             echo(f"broken sums: {len(result.broken)} (off by more than {tolerance:g})")
-            for entry in told["broken_sums"][:SHOWN_ERRORS]:
+            for entry in report["broken_sums"][:SHOWN_ERRORS]:
                 equal = entry["should_equal"]
                 echo(f"  {entry['id']}: {entry['question']} should sum to {equal}, off by {entry['off_by']:+.6f}")
             rest(len(result.broken))
@@ -112,7 +113,7 @@ def lint(
             for id_, names in list(result.several_classes.items())[:SHOWN_ERRORS]:
                 echo(f"  {id_}: {', '.join(names)} (the first counts)")
             rest(len(result.several_classes))
-        report_rows(result.table.errors)
+        report_rows(result.labels.errors)
         if result.broken:
             raise typer.Exit(SOME_ROWS_FAILED)
 
@@ -147,15 +148,14 @@ def evaluate(
         raise typer.BadParameter("the baselines need --split, to know the training part", param_hint="--images")
     with trouble():
         from ..evaluation.evaluate import evaluate as score
-        from ..evaluation.evaluate import read_split
-        from ..votes.class_labels import read_tree
+        from ..votes.label_table import read_labels
+        from ..votes.split_file import read_split
 
         result = score(
             predictions,
-            labels,
-            read_tree(labels, tree),
+            read_labels(labels, tree),
             split=read_split(split) if split else None,
-            part=part,
+            subset=part,
             images=images or (),
             resamples=resamples,
         )

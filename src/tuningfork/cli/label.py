@@ -172,7 +172,7 @@ def _tree(given: str | None, classes: Sequence[str], *, new: bool) -> tuple[Deci
     from ..labelling.database import TeachError
     from ..tables import FORMATS
     from ..votes.class_labels import OWN, class_tree, read_tree
-    from ..votes.tree import builtin_trees, load_tree
+    from ..votes.tree_files import builtin_trees, load_tree
 
     if classes:
         if len(set(classes)) < 2:

@@ -40,11 +40,11 @@ def domain(
     folders = _folders(outside or [])
     must_exist([*inside, *folders.values(), *([split] if split else [])])
     with trouble():
-        from ..evaluation.evaluate import read_split
         from ..evaluation.ood_evaluation import judge
         from ..images.find import find_images
         from ..model.bundle import open_bundle
         from ..model.out_of_domain import DomainError
+        from ..votes.split_file import read_split
 
         parts = read_split(split) if split else {}
         from ..tables.identifiers import file_id

@@ -76,7 +76,7 @@ def rank(
         from ..labelling.rank import rank as order
         from ..model.model import load
         from ..tables import FORMATS, check_format, table_writer
-        from ..votes.tree import load_tree
+        from ..votes.tree_files import load_tree
 
         check_format(output)
         source = ""
@@ -172,24 +172,23 @@ def select(
         raise typer.BadParameter("they belong to a --column", param_hint="--groups")
     must_exist([predictions, labels, *([split] if split else [])])
     with trouble(), writing(output, [predictions, labels, split, tree], overwrite) as output:
-        from ..evaluation.evaluate import read_split
-        from ..evaluation.select import parse_groups, select_table
+        from ..evaluation.select import parse_groups, select_table, true_classes
         from ..tables import check_format, table_writer
-        from ..votes.tree import load_tree
+        from ..votes.split_file import read_split
+        from ..votes.tree_files import load_tree
 
         if output:
             check_format(output)
         known_tree = load_tree(tree)
         found = select_table(
             predictions,
-            labels,
-            known_tree,
+            true_classes(
+                labels, known_tree, column=column, groups=parse_groups(groups, known_tree) if groups else None
+            ),
             precision,
             confidence,
-            column=column,
-            groups=parse_groups(groups, known_tree) if groups else None,
             split=read_split(split) if split else None,
-            part=part,
+            subset=part,
             seed=seed,
         )
         if output:

@@ -38,7 +38,7 @@ def score(
     must_exist([submission, solution])
     with trouble():
         from ..evaluation.kaggle import score as judge
-        from ..votes.tree import load_tree
+        from ..votes.tree_files import load_tree
 
         result = judge(submission, solution, load_tree(tree), resamples=resamples)
         if as_json:

@@ -231,7 +231,7 @@ def trust(
     ):
         with libraries("a study", "study"):
             from ..experiments.trust import trust as judge
-            from ..votes.tree import load_tree
+            from ..votes.tree_files import load_tree
         report, errors = judge(
             predictions, labels, images, load_tree(tree), output, split=split, part=part, progress=progress
         )

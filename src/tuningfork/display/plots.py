@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..images.encode import png
-from ..votes.flow import flow_rows
+from ..votes.traversal import outline
 from ..votes.tree import DecisionTree
 
 __all__ = [
@@ -300,7 +300,7 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
 
 def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
     """The tree as indented bars: of all galaxies' votes, the mean fraction that goes through each answer."""
-    rows = flow_rows(tree)
+    rows = outline(tree)
     with _figure(0.62 + 0.235 * sum(1.25 if row.answer is None else 1 for row in rows), 4.0) as (figure, axes):
         y, step = 0.0, 0.055
         for row in rows:

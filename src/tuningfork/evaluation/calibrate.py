@@ -1,4 +1,4 @@
-"""Fit what a model may promise on labelled galaxies that its training did not see, and which pictures it knows."""
+"""Calibration: conformal intervals, class probabilities and out-of-domain detection, fitted on labelled galaxies."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ..model.calibration import Calibration
 from ..model.intervals import fit_intervals
 from ..model.model import Model
 from ..model.options import InferenceOptions
-from ..model.out_of_domain import DomainError, fit_domain
-from ..model.predictions import concatenated
+from ..model.out_of_domain import DomainError, fit_novelty_detector
+from ..model.predictions import Predictions, concatenated
 from ..model.temperature import fit_temperature
 from ..pipeline.predict import predict_batches
 from ..tables import RowError
 from ..tables.identifiers import file_id
-from ..votes import fractions as votes
-from ..votes.label_table import VoteTable, read_votes
-from .evaluate import check_part
+from ..votes.label_table import LabelTable
+from ..votes.split_file import check_subset
+from ..votes.vote_table import VoteTable
 from .ood_evaluation import measured
 from .reliability import coverage
 
-__all__ = ["Calibrated", "CalibrationError", "calibrate"]
+__all__ = ["Calibrated", "CalibrationError", "CalibrationOptions", "calibrate"]
 
 Floats = NDArray[np.float64]
-#: Into so many parts the galaxies are dealt, to judge each by what was fitted on the others.
+#: Folds of the cross-validation that measures the coverage of the intervals.
 FOLDS = 10
 
 
@@ -44,14 +44,14 @@ class CalibrationError(TuningforkError, ValueError):
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A bundle with its new calibration, what there were too few galaxies for, and rows that could not be used."""
+    """A calibrated bundle, what there were too few galaxies for, and rows that could not be used."""
 
     bundle: Bundle
     missing: tuple[str, ...]
     errors: tuple[RowError, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """What was fitted, in plain types."""
+        """Return what was fitted, in plain types."""
         fitted = self.bundle.calibration
         return {
             **self.bundle.figures["calibration"],
@@ -60,133 +60,166 @@ class Calibrated:
         }
 
 
-def calibrate(
-    bundle: Bundle,
-    images: Sequence[str | os.PathLike[str]],
-    labels: str | os.PathLike[str],
-    *,
-    split: Mapping[str, str] | None = None,
-    part: str = "validation",
-    level: float = 0.9,
-    false_alarms: float = 0.01,
-    allow_training: bool = False,
-    threads: int = 0,
-    batch: int = 32,
-    progress: Callable[[int, int], None] | None = None,
-) -> Calibrated:
-    """Predict labelled galaxies and fit what the predictions' errors teach.
-
-    A part that chose the training's best epoch is a little kinder to the model than new galaxies are.
+@dataclass(frozen=True, slots=True)
+class CalibrationOptions:
+    """What a calibration promises, and how it is computed.
 
     Parameters
     ----------
-    images : paths of pictures or folders, named by their galaxy's ID
-    labels : path of a table of votes
-    split : mapping ID → part, optional
-        Only galaxies of `part` are used; without it, all that have a picture and a label.
     level : float in (0, 1)
-        What the intervals promise.
+        The share of galaxies that the intervals are to hold (split conformal prediction).
     false_alarms : float in (0, 1)
-        The share of the domain's own galaxies that may be flagged. The domain is fitted on the pictures of the
-        training and of `part`, with or without labels, since the training did not learn what it measures.
-    allow_training : bool
-        Use galaxies of the training even so; the promise then holds for nothing else.
+        The share of in-domain galaxies that may be flagged as out of domain. The novelty detector is fitted on the
+        images of the training and of the calibration subset, with or without labels, since the training did not
+        learn what it measures.
+    include_training : bool
+        Whether to use galaxies that the model was trained on; the promise then holds for nothing else.
+    threads : int
+        Of the networks; 0: all cores.
+    batch_size : int, at least 1
+        Images at a time.
+
+    Raises
+    ------
+    ValueError
+        If a share is not between 0 and 1.
+    """
+
+    level: float = 0.9
+    false_alarms: float = 0.01
+    include_training: bool = False
+    threads: int = 0
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("level", "false_alarms"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}; it must be between 0 and 1")
+
+
+def calibrate(
+    bundle: Bundle,
+    images: Sequence[str | os.PathLike[str]],
+    labels: LabelTable,
+    *,
+    split: Mapping[str, str] | None = None,
+    subset: str = "validation",
+    options: CalibrationOptions = CalibrationOptions(),
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibrated:
+    """Calibrate a model on labelled galaxies: intervals, class probabilities, and out-of-domain detection.
+
+    A subset that chose the training's best epoch is a little kinder to the model than new galaxies are.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    images : sequence of paths
+        Images or folders of them, named by their galaxy's ID.
+    labels : LabelTable
+        Of the bundle's tree, as `read_labels` reads it.
+    split : mapping of ID → subset, optional
+        Only galaxies of `subset` are used; without it, all that have an image and a label.
+    options : CalibrationOptions
+    progress : callable (images done, images in all), optional
 
     Raises
     ------
     CalibrationError
-        If the galaxies are those of the training, there are none, or they are too few for any part.
+        If the galaxies are those of the training, there are none, or they are too few for anything.
     CatalogError
-        If the labels cannot be used, or the split has no such part.
+        If the labels cannot be used, or the split has no such subset.
     """
-    tree, digest = bundle.tree, hashlib.sha256(Path(labels).read_bytes()).hexdigest()
-    if not allow_training:
-        _refuse_training(bundle, digest, split, part, labels)
-    known = read_votes(labels, tree)
-    found = list(find_images(images))
-    rows, pictures, errors = _matched(known, found, split, part)
+    digest = hashlib.sha256(Path(labels.path).read_bytes()).hexdigest()
+    if not options.include_training:
+        _refuse_training(bundle, digest, split, subset, labels.path)
+    files = list(find_images(images))
+    rows, paths, errors = _matched(labels, files, split, subset)
     if not rows:
-        what = f" of the {part} part" if split is not None else ""
-        raise CalibrationError(f"{labels}: no galaxy{what} has a picture in the images; are the names of one kind?")
-    known_pictures = [p for p in found if split is None or split.get(file_id(p.name)) in ("train", part)]
-    total = len(pictures) + len(known_pictures)
-    model = Model(replace(bundle, calibration=None), threads=threads)
-    batches = []
-    for told in predict_batches(model, pictures, InferenceOptions(batch_size=batch)):
-        batches.append(told)
+        which = f" of the {subset} part" if split is not None else ""
+        raise CalibrationError(
+            f"{labels.path}: no galaxy{which} has an image in the folders; are the names of one kind?"
+        )
+    domain_images = [p for p in files if split is None or split.get(file_id(p.name)) in ("train", subset)]
+    total = len(paths) + len(domain_images)
+    model = Model(replace(bundle, calibration=None), threads=options.threads)
+    batches: list[Predictions] = []
+    for batch in predict_batches(model, paths, InferenceOptions(batch_size=options.batch_size)):
+        batches.append(batch)
         if progress:
             progress(sum(map(len, batches)), total)
-    told = concatenated(tree, batches)
-    good = [i for i, reason in enumerate(told.errors) if not reason]
+    predictions = concatenated(bundle.tree, batches)
+    good = [i for i, reason in enumerate(predictions.errors) if not reason]
     errors += [
         RowError(path, 0, id_, "", reason)
-        for path, id_, reason in zip(told.paths, told.ids, told.errors, strict=True)
+        for path, id_, reason in zip(predictions.paths, predictions.ids, predictions.errors, strict=True)
         if reason
     ]
-    truth = votes.cumulative_from(known.values[[rows[i] for i in good]], tree)
-    calibration, missing = _fitted(bundle, told.cumulative[good], told.class_probability[good], truth, level)
-    seen, unread = measured(
-        bundle, known_pictures, progress and (lambda done, _: progress(len(pictures) + done, total))
+    predicted = predictions.votes.select(good)
+    truth = labels.votes.select([rows[i] for i in good])
+    calibration, missing = _fitted(bundle, predicted, predictions.class_probability[good], truth, options.level)
+    statistics, unread = measured(
+        bundle, domain_images, progress and (lambda done, _: progress(len(paths) + done, total))
     )
-    errors += [error for error in unread if error.file not in set(told.paths)]
+    errors += [error for error in unread if error.file not in set(predictions.paths)]
     try:
-        calibration = replace(calibration, domain=fit_domain(seen, false_alarms))
+        calibration = replace(calibration, domain=fit_novelty_detector(statistics, options.false_alarms))
     except DomainError as error:
         missing += (f"no new domain: {error}",)
     figures = {
         "galaxies": len(good),
-        "part": part if split is not None else "all",
+        "part": subset if split is not None else "all",
         "labels_sha256": digest,
-        "left_out": _left_out(bundle, told.cumulative[good], truth, level),
+        "left_out": _left_out(bundle, predicted.fractions, truth.fractions, options.level),
     }
     changed = replace(bundle, calibration=calibration, figures={**bundle.figures, "calibration": figures})
     return Calibrated(changed, missing, tuple(errors))
 
 
-def _refuse_training(
-    bundle: Bundle, digest: str, split: Mapping[str, str] | None, part: str, labels: str | os.PathLike[str]
-) -> None:
+def _refuse_training(bundle: Bundle, digest: str, split: Mapping[str, str] | None, subset: str, labels: str) -> None:
     if split is None and bundle.training.get("labels_sha256") == digest:
         raise CalibrationError(
             f"{labels}: the model was trained on this table; name the training's split.csv with --split"
         )
-    check_part(split, part)
-    if part == "train":
+    check_subset(split, subset)
+    if subset == "train":
         raise CalibrationError(
             "on galaxies that a model was trained on its errors are too small to promise anything; name another --part"
         )
 
 
 def _matched(
-    known: VoteTable, found: Sequence[Path], split: Mapping[str, str] | None, part: str
+    labels: LabelTable, files: Sequence[Path], split: Mapping[str, str] | None, subset: str
 ) -> tuple[list[int], list[Path], list[RowError]]:
-    """Rows of the labels with their pictures; of a split's part every one without a picture is told."""
-    files = {file_id(path.name): path for path in found}
-    wanted = [row for row, id_ in enumerate(known.ids) if split is None or split.get(id_) == part]
-    rows = [row for row in wanted if known.ids[row] in files]
-    errors = [error for error in known.errors if split is None or split.get(error.id) == part]
+    """Rows of the labels with their images; of a split's subset every galaxy without an image is an error."""
+    by_id = {file_id(path.name): path for path in files}
+    wanted = [row for row, id_ in enumerate(labels.ids) if split is None or split.get(id_) == subset]
+    rows = [row for row in wanted if labels.ids[row] in by_id]
+    errors = [error for error in labels.errors if split is None or split.get(error.id) == subset]
     if split is not None:
         errors += [
-            RowError(known.path, 0, known.ids[row], "", "no picture of this ID")
+            RowError(labels.path, 0, labels.ids[row], "", "no image of this ID")
             for row in wanted
-            if known.ids[row] not in files
+            if labels.ids[row] not in by_id
         ]
-    return rows, [files[known.ids[row]] for row in rows], errors
+    return rows, [by_id[labels.ids[row]] for row in rows], errors
 
 
 def _fitted(
-    bundle: Bundle, cumulative: Floats, probability: Floats, truth: Floats, level: float
+    bundle: Bundle, predicted: VoteTable, probability: Floats, truth: VoteTable, level: float
 ) -> tuple[Calibration, tuple[str, ...]]:
     """The calibration, and what there were too few galaxies for."""
     intervals = classes = None
     missing, fitted = [], 0
     if bundle.outputs.votes:
-        intervals = fit_intervals(cumulative, truth, bundle.tree, n_views=bundle.n_views, level=level)
+        intervals = fit_intervals(
+            predicted.fractions, truth.fractions, bundle.tree, n_views=bundle.n_views, level=level
+        )
         missing += [f"no interval for {key}: {each.reason}" for key, each in intervals.questions.items() if each.reason]
         fitted += len(intervals.questions) - len(missing)
     if bundle.outputs.classes and bundle.tree.classes:
-        true = votes.classify(truth, bundle.tree)
-        classes = fit_temperature(probability[true >= 0], true[true >= 0])
+        decided = truth.classes >= 0
+        classes = fit_temperature(probability[decided], truth.classes[decided])
         if classes.log_loss_before is None:
             missing.append(f"class probabilities are not calibrated: {classes.reason}")
         else:
@@ -197,7 +230,7 @@ def _fitted(
 
 
 def _left_out(bundle: Bundle, cumulative: Floats, truth: Floats, level: float) -> dict[str, Any]:
-    """`reliability.coverage` of each galaxy by intervals that were fitted without it and a tenth of the others."""
+    """`reliability.coverage` by cross-validation: of each galaxy by intervals that were fitted without its fold."""
     if not bundle.outputs.votes:
         return {}
     low, high = np.full((2, *cumulative.shape), np.nan)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from ..votes import fractions as votes
-from ..votes.label_table import read_votes
+from ..votes.label_table import read_labels
 from ..votes.tree import DecisionTree
 from . import metrics
 
@@ -94,7 +94,7 @@ def score(
     submission : CSV
         The ID column and all of `tree.columns`, in this order: cumulative fractions in [0, 1]. One row
         for each galaxy of the solution, in any order.
-    solution : any table that `labeltable.read_votes` reads
+    solution : any table that `read_labels` reads
         Blank cells are unknown and not scored.
     resamples, seed
         Of the bootstrap over galaxies.
@@ -108,7 +108,7 @@ def score(
         If the solution cannot be used as a whole.
     """
     columns = _header(submission, tree)
-    truth = read_votes(solution, tree)
+    truth = read_labels(solution, tree)
     if truth.errors:
         more = f" ({len(truth.errors) - 1} more rows are bad)" if len(truth.errors) > 1 else ""
         raise SubmissionError(f"{truth.errors[0]}{more}; a solution must be sound to score by it")
@@ -116,9 +116,9 @@ def score(
         raise SubmissionError(f"{solution}: the solution has no rows, so there is nothing to score")
     # Arrow keeps the freed text of the table, which is larger than all that follows.
     pa.default_memory_pool().release_unused()
-    position = {id_: row for row, id_ in enumerate(truth.ids)}
+    position = truth.votes.row_of
     order, told = _read_fast(submission, columns, position) or _read_carefully(submission, columns, position)
-    known = votes.cumulative_from(truth.values, tree)
+    known = truth.votes.fractions
     # All that the bootstrap needs of a galaxy: resampling 37 columns would take minutes.
     sums, counts = np.zeros(len(known)), np.zeros(len(known), np.int64)
     per_question = {}

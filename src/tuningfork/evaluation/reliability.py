@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.intervals import reach
-from ..votes import fractions as votes
+from ..votes.fractions import conditional_from_cumulative, reach_probability
 from ..votes.tree import DecisionTree
 from .metrics import binomial_interval, calibration_error
 
@@ -35,13 +34,13 @@ def coverage(
         not independent), `mean_width`, and the same for the halves of `small_reach` and `large_reach`: by
         the predicted share of volunteers who are asked; null for a question that all are asked.
     """
-    true = votes.shares(known, tree)
+    true = conditional_from_cumulative(known, tree)
     out = {}
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
         rows = ~np.isnan(true[:, part] + low[:, part]).any(1)
         within = (true[rows, part] >= low[rows, part]) & (true[rows, part] <= high[rows, part])
         covered, width = within.mean(1), (high - low)[rows, part].mean(1)
-        asked = reach(predicted, tree, number)[rows]
+        asked = reach_probability(predicted, tree, number)[rows]
         halves: dict[str, Any] = {"small_reach": None, "large_reach": None}
         if question.parent is not None and len(asked):
             small = asked <= np.median(asked)

@@ -1,4 +1,4 @@
-"""Tables of predictions and labels in, what may be classified without a human out; see `selective` for how."""
+"""Selective classification of tables: which predictions are accepted without a human; see `selective`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..tables import CatalogError, Column, RowError, arrow_schema, read_table, ucd
-from ..votes import fractions as votes
-from ..votes.label_table import read_votes
+from ..votes.label_table import read_labels
+from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
-from .evaluate import PredictionTable, check_part, read_predictions
+from .prediction_table import PredictionTable, read_predictions
 from .selective import Selection, grouped, least_galaxies, select
 
-__all__ = ["Selected", "parse_groups", "select_table"]
+__all__ = ["Selected", "TrueClasses", "parse_groups", "select_table", "true_classes"]
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -100,92 +100,129 @@ def parse_groups(text: str, tree: DecisionTree) -> Groups:
     return groups
 
 
-def select_table(
-    predictions: str | os.PathLike[str],
-    labels: str | os.PathLike[str],
-    tree: DecisionTree,
-    precision: float = 0.99,
-    confidence: float = 0.95,
-    *,
-    column: str | None = None,
-    groups: Groups | None = None,
-    split: Mapping[str, str] | None = None,
-    part: str = "test",
-    seed: int = 0,
-) -> Selected:
-    """Choose and judge a threshold on the labelled galaxies, and apply it to all predictions.
+@dataclass(frozen=True)
+class TrueClasses:
+    """The known classes of galaxies.
 
     Parameters
     ----------
-    column : text, optional
-        Column of `labels` with a class's number; blank: no label. Else the labels are votes, and only galaxies
-        count whose votes decide a class: the unclassified ones of a survey are not judged.
+    path : str
+        The label table's name, for messages.
+    tree : DecisionTree
+    classes : mapping of ID → position in `groups`
+    groups : tuple of tuples of int
+        The tree's classes that each label stands for.
+    errors : tuple of RowError
+        Rows that cannot be used.
+    """
+
+    path: str
+    tree: DecisionTree
+    classes: Mapping[str, int]
+    groups: Groups
+    errors: tuple[RowError, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The groups in words."""
+        return tuple(" or ".join(self.tree.classes[c].name for c in group) for group in self.groups)
+
+
+def true_classes(
+    labels: str | os.PathLike[str], tree: DecisionTree, *, column: str | None = None, groups: Groups | None = None
+) -> TrueClasses:
+    """Read the classes of a label table.
+
+    Parameters
+    ----------
+    column : str, optional
+        Column with a class's number; blank: no label. Without it the labels are votes, and only galaxies count
+        whose votes decide a class: the unclassified ones of a survey are not judged.
     groups : classes that the numbers 0, 1, … of `column` stand for
-        A prediction of a class in none of them always goes to a human.
+        A prediction of a class in none of them is never accepted.
 
     Raises
     ------
     CatalogError
-        If a table cannot be used, predictions have no class probabilities, or no galaxy is in both.
+        If the table cannot be used.
     """
-    told = read_predictions(predictions, tree)
-    if told.probability is None or np.isnan(told.probability).all():
-        raise CatalogError(f"{predictions}: no class probabilities; predict with a model that tells classes")
     groups = groups or tuple((c,) for c in range(len(tree.classes)))
-    truth, errors = _truth(labels, tree, column, len(groups))
-    check_part(split, part)
-    if split is not None:
-        truth = {id_: label for id_, label in truth.items() if split.get(id_) == part}
-    predicted = ~np.isnan(told.probability).any(1)
-    best, probability = np.full(len(told.ids), -1), np.zeros(len(told.ids))
-    best[predicted], probability[predicted] = grouped(told.probability[predicted], groups)
-    # What the labels have no name for, a human must see.
-    probability[best < 0] = 0.0
-    rows = np.array([row for row, id_ in enumerate(told.ids) if id_ in truth and predicted[row]], int)
-    if not len(rows):
-        raise CatalogError(
-            f"{predictions} and {labels} have no galaxy with a class in common; are their IDs of one kind?"
-        )
-    right = best[rows] == np.array([truth[told.ids[row]] for row in rows])
-    found = select(probability[rows], right, precision, confidence, seed=seed)
-    at = np.inf if found.threshold is None else found.threshold
-    names = tuple(" or ".join(tree.classes[c].name for c in group) for group in groups)
-    return Selected(
-        found,
-        names,
-        _per_class(best[rows], right, probability[rows] >= at, names),
-        _table(told, best, probability, at, names),
-        (*errors, *told.errors),
-    )
-
-
-def _truth(
-    labels: str | os.PathLike[str], tree: DecisionTree, column: str | None, count: int
-) -> tuple[dict[str, int], tuple[RowError, ...]]:
-    """The label of each galaxy that has one, by ID, and the rows that cannot be used."""
     if column is None:
-        table = read_votes(labels, tree)
-        classes = votes.classify(votes.cumulative_from(table.values, tree), tree)
-        return {id_: int(c) for id_, c in zip(table.ids, classes, strict=True) if c >= 0}, table.errors
-    read = read_table(labels, text=True)
-    id_column = next((name for name in (*tree.id_columns, "id") if name in read.column_names), None)
-    if id_column is None or column not in read.column_names:
+        table = read_labels(labels, tree)
+        classes = {id_: int(c) for id_, c in zip(table.ids, table.votes.classes, strict=True) if c >= 0}
+        return TrueClasses(str(labels), tree, classes, groups, table.errors)
+    table = read_table(labels, text=True)
+    id_column = next((name for name in (*tree.id_columns, "id") if name in table.column_names), None)
+    if id_column is None or column not in table.column_names:
         missing = f"column {column!r}" if id_column else f"ID column; call it {tree.id_columns[0]} or id"
-        raise CatalogError(f"{labels}: no {missing} (the file has {', '.join(read.column_names[:8])})")
-    truth: dict[str, int] = {}
-    errors = []
-    for row, (id_, cell) in enumerate(zip(read[id_column].to_pylist(), read[column].to_pylist(), strict=True), 1):
+        raise CatalogError(f"{labels}: no {missing} (the file has {', '.join(table.column_names[:8])})")
+    classes, errors = {}, []
+    for row, (id_, cell) in enumerate(zip(table[id_column].to_pylist(), table[column].to_pylist(), strict=True), 1):
         if cell is None or str(cell).strip() == "":
             continue
         try:
             number = int(cell)
         except ValueError:
             number = -1
-        if not 0 <= number < count:
-            errors.append(RowError(str(labels), row, str(id_), column, f"{cell!r} is none of 0…{count - 1}"))
+        if not 0 <= number < len(groups):
+            errors.append(RowError(str(labels), row, str(id_), column, f"{cell!r} is none of 0…{len(groups) - 1}"))
         else:
-            truth[str(id_).strip()] = number
-    return truth, tuple(errors)
+            classes[str(id_).strip()] = number
+    return TrueClasses(str(labels), tree, classes, groups, tuple(errors))
+
+
+def select_table(
+    predictions: str | os.PathLike[str],
+    truth: TrueClasses,
+    precision: float = 0.99,
+    confidence: float = 0.95,
+    *,
+    split: Mapping[str, str] | None = None,
+    subset: str = "test",
+    seed: int = 0,
+) -> Selected:
+    """Choose and test a threshold on the labelled galaxies, and apply it to all predictions.
+
+    Parameters
+    ----------
+    predictions : str or PathLike
+        Table written by `tuningfork predict`.
+    truth : TrueClasses
+    precision, confidence : float in (0, 1)
+        The accepted classes are to be right in at least `precision` of the cases, with this confidence.
+    split : mapping of ID → subset, optional
+        Only galaxies of `subset` count as labelled.
+
+    Raises
+    ------
+    CatalogError
+        If the table cannot be used, predictions have no class probabilities, or no galaxy is in both.
+    """
+    table = read_predictions(predictions, truth.tree)
+    if table.probability is None or np.isnan(table.probability).all():
+        raise CatalogError(f"{predictions}: no class probabilities; predict with a model of classes")
+    check_subset(split, subset)
+    known = {id_: c for id_, c in truth.classes.items() if split is None or split.get(id_) == subset}
+    has_class = ~np.isnan(table.probability).any(1)
+    best, probability = np.full(len(table.ids), -1), np.zeros(len(table.ids))
+    best[has_class], probability[has_class] = grouped(table.probability[has_class], truth.groups)
+    # A class that the labels do not have is left to a human.
+    probability[best < 0] = 0.0
+    rows = np.array([row for row, id_ in enumerate(table.ids) if id_ in known and has_class[row]], int)
+    if not len(rows):
+        raise CatalogError(
+            f"{predictions} and {truth.path} have no galaxy with a class in common; are their IDs of one kind?"
+        )
+    right = best[rows] == np.array([known[table.ids[row]] for row in rows])
+    selection = select(probability[rows], right, precision, confidence, seed=seed)
+    at = np.inf if selection.threshold is None else selection.threshold
+    return Selected(
+        selection,
+        truth.names,
+        _per_class(best[rows], right, probability[rows] >= at, truth.names),
+        _table(table, best, probability, at, truth.names),
+        (*truth.errors, *table.errors),
+    )
 
 
 def _per_class(
@@ -202,7 +239,11 @@ def _per_class(
 
 
 def _table(
-    told: PredictionTable, best: NDArray[np.int64], probability: NDArray[np.float64], at: float, names: Sequence[str]
+    predictions: PredictionTable,
+    best: NDArray[np.int64],
+    probability: NDArray[np.float64],
+    at: float,
+    names: Sequence[str],
 ) -> pa.Table:
     schema = arrow_schema(
         [
@@ -229,4 +270,4 @@ def _table(
         ]
     )
     words = [names[n] if n >= 0 else "" for n in best]
-    return pa.table([list(told.ids), words, probability, probability >= at], schema=schema)
+    return pa.table([list(predictions.ids), words, probability, probability >= at], schema=schema)

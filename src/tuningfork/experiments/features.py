@@ -23,7 +23,7 @@ from ..training.join import TrainingSet
 from ..training.malloc import keep_freed_memory
 from ..training.network import MorphologyNetwork
 from ..training.recipe import Recipe
-from ..votes.tree import load_tree
+from ..votes.tree_files import load_tree
 from .plan import StudyError
 
 __all__ = ["VIEWS", "backbone_features"]

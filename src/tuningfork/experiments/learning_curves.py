@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from .._utils.files import atomic_file, write_text
 from ..display.plots import learning_curves
 from ..evaluation import metrics
-from ..evaluation.evaluate import read_split
 from ..labelling import acquisition as ranking
 from ..training.join import TrainingSet, read_training_set
 from ..training.network import cumulative_from_logits
 from ..training.recipe import Recipe
-from ..votes.tree import DecisionTree, load_tree
+from ..votes.split_file import read_split
+from ..votes.tree import DecisionTree
+from ..votes.tree_files import load_tree
 from .features import backbone_features
 from .plan import StudyError
 

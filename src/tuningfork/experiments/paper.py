@@ -27,8 +27,10 @@ from ..pipeline.options import ExecutionOptions
 from ..pipeline.predict import predict_files
 from ..tables import read_table, table_writer
 from ..training.run_files import write_result
-from ..votes.lint import class_counts, lint
-from ..votes.tree import load_tree
+from ..votes.class_counts import class_counts
+from ..votes.label_table import read_labels
+from ..votes.lint import lint
+from ..votes.tree_files import load_tree
 from .plan import ENSEMBLES, Planned, StudyError, allotted, ensemble_members, experiments, plan
 from .runs import read_study
 from .scores import best_run
@@ -192,9 +194,9 @@ def _begin(data: PaperData, output: Path) -> dict[str, Any]:
             raise StudyError(f"{output} holds a study of other labels; name another folder")
         return note
     output.mkdir(parents=True, exist_ok=True)
-    tree = load_tree("gz2")
-    judged = lint(data.labels, tree).to_dict()
-    counts = class_counts(data.labels, tree)
+    labels = read_labels(data.labels, load_tree("gz2"))
+    judged = lint(labels).to_dict()
+    counts = class_counts(labels.votes)
     for key in ("unusable_rows", "broken_sums"):
         judged[f"{key}_count"] = len(judged[key])
         judged[key] = judged[key][:100]
@@ -203,7 +205,7 @@ def _begin(data: PaperData, output: Path) -> dict[str, Any]:
         "version": 1,
         "data": {"labels": str(data.labels), "images": str(data.images), "labels_sha256": digest},
         "lint": judged,
-        "classes": counts.counts(),
+        "classes": counts,
         "options": [],
         "trainings": {},
         "failures": {},

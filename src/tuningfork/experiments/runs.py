@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from ..votes.class_labels import OWN
-from ..votes.tree import DecisionTree, SchemaError, load_tree
+from ..votes.tree import DecisionTree, SchemaError
+from ..votes.tree_files import load_tree
 
 __all__ = ["BrokenRun", "RecordError", "Study", "TrainingRun", "read_run", "read_study"]
 

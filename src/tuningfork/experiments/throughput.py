@@ -9,7 +9,7 @@ import torch
 from ..training.lightning_module import MorphologyModule
 from ..training.malloc import keep_freed_memory
 from ..training.recipe import Recipe
-from ..votes.tree import load_tree
+from ..votes.tree_files import load_tree
 
 __all__ = ["galaxies_per_second"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._utils.files import atomic_file, write_text
 from ..display.plots import trust_panels
 from ..evaluation import metrics
-from ..evaluation.evaluate import check_part, read_predictions, read_split
+from ..evaluation.prediction_table import read_predictions
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
@@ -23,7 +23,9 @@ from ..images.statistics import STATISTICS, appearance
 from ..tables import RowError
 from ..tables.identifiers import file_id
 from ..votes import fractions as votes
-from ..votes.label_table import read_votes
+from ..votes.clean_samples import classify
+from ..votes.label_table import read_labels
+from ..votes.split_file import check_subset, read_split
 from ..votes.tree import DecisionTree
 from .plan import StudyError
 
@@ -59,10 +61,10 @@ def trust_of(
         of one are not independent), None without any; ``decided``, the galaxies with a class, its ``accuracy`` and the
         mean ``probability`` of the class that was told, None without any.
     """
-    true = votes.shares(known, tree)
+    true = votes.conditional_from_cumulative(known, tree)
     there = ~np.isnan(true + low)
     within = np.where(there, (true >= low) & (true <= high), False)
-    classes = votes.classify(known, tree) if tree.classes else np.full(len(known), -1)
+    classes = classify(known, tree) if tree.classes else np.full(len(known), -1)
     told = []
     for group in groups:
         asked = group & there.any(1)
@@ -129,13 +131,13 @@ def trust(
     CatalogError
         If a table cannot be used, or the split has no such part.
     """
-    told, known = read_predictions(predictions, tree), read_votes(labels, tree)
+    told, known = read_predictions(predictions, tree), read_labels(labels, tree)
     if told.low is None or told.high is None:
         raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
     parts = read_split(split) if split else None
-    check_part(parts, part)
+    check_subset(parts, part)
     files = {file_id(path.name): path for path in find_images(images)}
-    places = {id_: row for row, id_ in enumerate(told.ids)}
+    places = told.votes.row_of
     errors = [*told.errors, *known.errors]
     rows, looks = [], []
     judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
@@ -161,7 +163,7 @@ def trust(
             f"{predictions} and {labels} have no galaxy{f' of part {part}' if split else ''} with a picture"
         )
     at = [places[known.ids[row]] for row in rows]
-    values = votes.cumulative_from(known.values, tree)[rows]
+    values = known.votes.fractions[rows]
     look = dict(zip(STATISTICS, np.array(looks).T, strict=True))
     groups = [("all", np.ones(len(rows), bool))]
     groups += groups_of(look["light"], ("faint", "middling", "bright"))
@@ -173,7 +175,7 @@ def trust(
         "level": told.level,
         "galaxies": len(rows),
         "groups": [{"group": name, **entry} for (name, _), entry in zip(groups, entries, strict=True)],
-        "reliability": [] if probability is None else reliability_bins(probability, votes.classify(values, tree)),
+        "reliability": [] if probability is None else reliability_bins(probability, classify(values, tree)),
     }
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "trust.json", json.dumps(report, indent=1) + "\n")

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from ..model.model import load
 from ..tables import CatalogError
-from ..votes.tree import DecisionTree, builtin_trees, load_tree
+from ..votes.tree import DecisionTree
+from ..votes.tree_files import builtin_trees, load_tree
 from .campaign import Look, Store
 from .pictures import unreadable
 from .rank import blocks_of_pictures, blocks_of_table, rank

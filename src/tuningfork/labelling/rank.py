@@ -16,7 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from .._utils.sampling import Shortlist
-from ..evaluation.evaluate import predictions_from_table
+from ..evaluation.prediction_table import predictions_from_table
 from ..images.find import find_images
 from ..model.embeddings import COLUMN
 from ..model.model import Model
@@ -294,9 +294,9 @@ class _Block:
 
 def _read(table: pa.Table, tree: DecisionTree, source: str) -> _Block:
     told = predictions_from_table(table, tree, source)
-    if told.probability is None or not np.isnan(told.cumulative).all():
-        roots = ranking.hellinger(told.cumulative)
-        weights = ranking.question_entropies(told.cumulative, tree).sum(-1)
+    if told.probability is None or not np.isnan(told.votes.fractions).all():
+        roots = ranking.hellinger(told.votes.fractions)
+        weights = ranking.question_entropies(told.votes.fractions, tree).sum(-1)
     else:  # a model of classes alone
         roots, weights = ranking.hellinger(told.probability), ranking.entropy(told.probability)
     errors = {error.row: error for error in told.errors}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..votes.tree import DecisionTree
 from .intervals import Intervals
-from .out_of_domain import Domain
+from .out_of_domain import NoveltyDetector
 from .temperature import Temperature
 
 __all__ = ["Calibration"]
@@ -23,13 +23,13 @@ class Calibration:
         Of the vote fractions.
     classes : Temperature or None
         What makes the class probabilities calibrated.
-    domain : Domain or None
+    domain : NoveltyDetector or None
         Which pictures are unlike all that the model knows.
     """
 
     intervals: Intervals | None = None
     classes: Temperature | None = None
-    domain: Domain | None = None
+    domain: NoveltyDetector | None = None
 
     def check(self, tree: DecisionTree) -> None:
         """Raise ValueError if a part is of another tree."""
@@ -58,7 +58,7 @@ class Calibration:
             return cls(
                 Intervals.from_dict(data["intervals"]) if "intervals" in data else None,
                 Temperature.from_dict(data["classes"]) if "classes" in data else None,
-                Domain.from_dict(data["domain"]) if "domain" in data else None,
+                NoveltyDetector.from_dict(data["domain"]) if "domain" in data else None,
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"calibration: {error}") from None

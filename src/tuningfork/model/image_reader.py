@@ -17,7 +17,7 @@ from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..images.statistics import appearance
 from ..tables.identifiers import file_id
-from .out_of_domain import Domain
+from .out_of_domain import NoveltyDetector
 
 __all__ = ["Read", "Reading", "Source"]
 
@@ -51,7 +51,7 @@ class Reading:
     """How a model's pictures are read: small, picklable, and all that a reader far from the network needs."""
 
     preprocesses: tuple[Preprocess, ...]
-    domain: Domain | None = None
+    domain: NoveltyDetector | None = None
     framing: Framing = field(default_factory=Framing)
 
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:

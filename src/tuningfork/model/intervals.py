@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..votes import fractions as votes
+from ..votes.fractions import conditional_from_cumulative, reach_probability
 from ..votes.tree import DecisionTree
 from .conformal import bound, galaxies_needed
 from .views import check_n_views
 
-__all__ = ["Intervals", "QuestionIntervals", "fit_intervals", "reach"]
+__all__ = ["Intervals", "QuestionIntervals", "fit_intervals"]
 
 Floats = NDArray[np.float64]
 
@@ -107,11 +107,11 @@ class Intervals:
             In [0, 1], around the predicted fraction; NaN without a prediction, or for a question without
             intervals.
         """
-        fractions, half = votes.shares(cumulative, tree), np.full(cumulative.shape, np.nan)
+        fractions, half = conditional_from_cumulative(cumulative, tree), np.full(cumulative.shape, np.nan)
         for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
             fitted = self.questions[question.key]
             if fitted.quantiles:
-                asked = self.voters * reach(cumulative, tree, number)
+                asked = self.voters * reach_probability(cumulative, tree, number)
                 half[:, part] = fitted.quantiles * fitted.expected_error(fractions[:, part], asked)
         return np.clip(fractions - half, 0, 1), np.clip(fractions + half, 0, 1)
 
@@ -155,12 +155,6 @@ class Intervals:
         return cls(**plain)
 
 
-def reach(cumulative: Floats, tree: DecisionTree, question: int) -> Floats:
-    """(N,) share of all volunteers who are asked that question, by its number: its parent's cumulative fraction."""
-    parent = tree.parents[question]
-    return np.ones(len(cumulative)) if parent is None else cumulative[:, parent]
-
-
 def fit_intervals(
     predicted: Floats, known: Floats, tree: DecisionTree, *, n_views: int, level: float = 0.9, voters: float = VOTERS
 ) -> Intervals:
@@ -189,12 +183,12 @@ def fit_intervals(
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
-    told, true = votes.shares(predicted, tree), votes.shares(known, tree)
+    predictions, true = conditional_from_cumulative(predicted, tree), conditional_from_cumulative(known, tree)
     questions = {}
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
-        rows = ~np.isnan(told[:, part] + true[:, part]).any(1)
-        asked = voters * reach(predicted, tree, number)[rows]
-        questions[question.key] = _fit_question(told[rows, part], true[rows, part], asked, level)
+        rows = ~np.isnan(predictions[:, part] + true[:, part]).any(1)
+        asked = voters * reach_probability(predicted, tree, number)[rows]
+        questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], asked, level)
     return Intervals(float(level), voters, n_views, questions)
 
 

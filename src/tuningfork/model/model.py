@@ -18,7 +18,8 @@ from ..images.find import find_images
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..votes import fractions as votes
+from ..votes.fractions import cumulative_from_logits
+from ..votes.vote_table import VoteTable
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
 from .embeddings import Embedder
@@ -212,7 +213,7 @@ class Model:
             )
             for v, (logits, *extra) in enumerate(outputs_of_views):
                 if answers:
-                    fractions = votes.cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
+                    fractions = cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
                     cumulative += fractions
                     by_view[v] += fractions
                     by_network[k] += fractions
@@ -339,10 +340,8 @@ class Model:
             return out
 
         return Predictions(
-            self.tree,
-            tuple(row.id for row in images),
+            VoteTable(self.tree, tuple(row.id for row in images), rows(outputs.cumulative)),
             tuple(row.path for row in images),
-            rows(outputs.cumulative),
             rows(classes(outputs.class_probability) if classes else outputs.class_probability),
             tuple(row.error for row in images),
             rows(low),

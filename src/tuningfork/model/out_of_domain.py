@@ -1,4 +1,4 @@
-"""Which pictures are unlike all that a model knows: a distance, and a threshold with a stated rate of false alarms."""
+"""Out-of-distribution detection: images unlike those of the training, with a stated rate of false alarms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._utils.errors import TuningforkError
 from ..images.statistics import STATISTICS
 from . import conformal
 
-__all__ = ["Domain", "DomainError", "fit_domain", "galaxies_needed"]
+__all__ = ["NoveltyDetector", "DomainError", "fit_novelty_detector", "galaxies_needed"]
 
 Floats = NDArray[np.float64]
 
@@ -30,10 +30,10 @@ class DomainError(TuningforkError, ValueError):
 
 
 @dataclass(frozen=True)
-class Domain:
-    """The pictures that a model knows, as the mean and covariance of their `appearance`.
+class NoveltyDetector:
+    """Novelty detector: mean and covariance of the image statistics of in-domain galaxies.
 
-    A picture's score is its Mahalanobis distance from the mean, divided by the threshold: above 1 it is flagged.
+    An image's score is its Mahalanobis distance from the mean, divided by the threshold: above 1 it is flagged.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Domain:
     fitted, held_out : int
         Galaxies that mean and covariance, and that the threshold, come from.
     statistics : tuple of D texts
-        Names of what was measured: the keys of `appearance.STATISTICS`.
+        Names of the statistics: the keys of `appearance.STATISTICS`.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Domain:
         return np.linalg.inv(np.linalg.cholesky(np.array(self.covariance)))
 
     def scores(self, measured: Floats) -> Floats:
-        """Strangeness (N,) of pictures' statistics (N, D): 0 and above; above 1 is out of the domain."""
+        """Return the scores (N,) of images' statistics (N, D): 0 and above; above 1 is out of domain."""
         return _distances(measured, np.array(self.mean), self._whitening) / self.threshold
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Domain:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Domain:
+    def from_dict(cls, data: Mapping[str, Any]) -> NoveltyDetector:
         """From the plain form. Raises ValueError or TypeError if it is none."""
         plain = dict(data)
         lists = {key: tuple(plain.pop(key, ())) for key in ("statistics", "mean", "covariance")}
@@ -110,12 +110,12 @@ class Domain:
 
 
 def galaxies_needed(rate: float) -> int:
-    """How many galaxies `fit_domain` needs for this rate of false alarms: 198 for 1 %."""
+    """Return how many galaxies `fit_novelty_detector` needs for this rate of false alarms: 198 for 1 %."""
     return 2 * max(conformal.galaxies_needed(1 - rate), PER_STATISTIC * len(STATISTICS))
 
 
-def fit_domain(measured: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0) -> Domain:
-    """The domain of galaxies of known `appearance` (N, D).
+def fit_novelty_detector(measured: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0) -> NoveltyDetector:
+    """Fit a novelty detector on the image statistics (N, D) of in-domain galaxies, as `appearance` measures them.
 
     Mean and covariance come from one half of the galaxies, chosen by chance; the threshold is the
     ⌈(n + 1)(1 − rate)⌉-th smallest distance of the n others. A further galaxy of the same kind exceeds it with
@@ -146,7 +146,7 @@ def fit_domain(measured: Floats | Sequence[Floats], rate: float = 0.01, seed: in
     covariance = (covariance + covariance.T) / 2
     distances = _distances(held_out, mean, np.linalg.inv(np.linalg.cholesky(covariance)))
     threshold = conformal.bound(distances, 1 - rate)
-    return Domain(
+    return NoveltyDetector(
         tuple(mean.tolist()),
         tuple(map(tuple, covariance.tolist())),
         float(threshold),

@@ -20,7 +20,8 @@ from ..model.embeddings import COLUMN, Embedder
 from ..model.image_reader import Read, Reading
 from ..model.model import Model
 from ..model.options import InferenceOptions
-from ..model.predictions import Predictions, concatenated, kaggle_schema, output_schema
+from ..model.prediction_columns import kaggle_schema, output_schema
+from ..model.predictions import Predictions, concatenated
 from ..tables import Column, arrow_schema, ucd
 from ..tables.arrow import number_arrays
 from ..votes.tree import DecisionTree

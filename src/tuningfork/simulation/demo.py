@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from ..display.html import render
 from ..images.encode import jpeg
 from ..model.model import Model, load
 from ..model.predictions import Prediction
-from ..votes import fractions as votes
 from . import draw
 from . import render as render_galaxy
 
@@ -59,7 +58,7 @@ class DemoGalaxy:
     def votes(self) -> list[tuple[str, list[Bar]]]:
         """All questions with the fractions of their answers, among those who reach the question."""
         tree = self.prediction.tree
-        fractions = votes.conditional_from_cumulative(self.prediction.cumulative, tree)
+        fractions = self.prediction.conditional
         return [
             (
                 question.text,
@@ -79,7 +78,7 @@ def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "defaul
     for index in range(n):
         galaxy = draw(seed, index)
         rgb = render_galaxy(galaxy)
-        prediction = replace(opened.predict(rgb), id=f"galaxy {index + 1}")
+        prediction = opened.predict_loaded([opened.reading.read(rgb, name=(f"galaxy {index + 1}", ""))])[0]
         galaxies.append(DemoGalaxy(prediction, rgb, galaxy.kind.replace("_", " ")))
     write_text(output, demo_page(opened, galaxies))
     return [f"{galaxy.prediction} [drawn as: {galaxy.kind}]" for galaxy in galaxies]

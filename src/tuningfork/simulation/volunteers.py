@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..votes.fractions import conditional_from_counts, cumulative_from_conditional
-from ..votes.tree import DecisionTree, load_tree
+from ..votes.traversal import topological_order
+from ..votes.tree import DecisionTree
+from ..votes.tree_files import load_tree
 from .galaxy import EDGE_ON, Galaxy
 
 __all__ = ["crowd", "opinions", "walk"]
@@ -67,7 +69,7 @@ def walk(
     arrivals = {question.key: np.zeros(len(probabilities), np.int64) for question in tree.questions}
     arrivals[tree.questions[0].key] += n_volunteers
     counts = np.zeros(probabilities.shape, np.int64)
-    for position in order_asked(tree):
+    for position in topological_order(tree):
         question, part = tree.questions[position], tree.slices[position]
         chance = probabilities[:, part]
         chance = chance / chance.sum(1, keepdims=True)
@@ -76,23 +78,6 @@ def walk(
             if answer.next is not None:
                 arrivals[answer.next] += given
     return counts
-
-
-def order_asked(tree: DecisionTree) -> list[int]:
-    """Positions of the questions, each after all questions that lead to it."""
-    position = {question.key: i for i, question in enumerate(tree.questions)}
-    done: list[int] = []
-
-    def visit(i: int) -> None:
-        if i not in done:
-            for answer in tree.questions[i].answers:
-                if answer.next is not None:
-                    visit(position[answer.next])
-            done.append(i)
-
-    for i in range(len(tree.questions)):
-        visit(i)
-    return done[::-1]
 
 
 def opinions(galaxy: Galaxy) -> Floats:

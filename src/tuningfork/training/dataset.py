@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
-from ..votes import fractions as votes
+from ..votes.clean_samples import Status, class_fits, classify
 from ..votes.tree import DecisionTree
 from .recipe import Augmentation
 
@@ -40,13 +40,13 @@ class Targets:
     @classmethod
     def of(cls, cumulative: NDArray[np.float64], tree: DecisionTree) -> Targets:
         """Targets of a label table's votes (N, A)."""
-        fits = votes.class_fits(cumulative, tree)
-        decided = votes.classify(cumulative, tree)
+        fits = class_fits(cumulative, tree)
+        decided = classify(cumulative, tree)
         candidates = np.zeros(fits.shape, np.float32)
         rows = np.flatnonzero(decided >= 0)
         candidates[rows, decided[rows]] = 1
         # An undecided galaxy that has a class at all has one of those that its known columns leave open.
-        undecided = decided == votes.Status.UNDECIDED
+        undecided = decided == Status.UNDECIDED
         candidates[undecided] = fits[undecided] == -1
         return cls(cumulative.astype(np.float32), candidates)
 

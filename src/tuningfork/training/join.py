@@ -21,8 +21,8 @@ from ..images.image import ImageError
 from ..images.read import read_image
 from ..tables import RowError
 from ..tables.identifiers import file_id
-from ..votes import fractions as votes
-from ..votes.label_table import read_votes
+from ..votes.clean_samples import Status, classify
+from ..votes.label_table import read_labels
 from ..votes.tree import DecisionTree
 from .image_cache import PackedPictures, content_key, frame_side, pack
 from .recipe import Recipe
@@ -62,7 +62,7 @@ class TrainingSet:
 
     def with_classes(self, tree: DecisionTree) -> TrainingSet:
         """Only the galaxies whose votes decide a class; raises TrainError if a part is left without."""
-        keep = np.flatnonzero(votes.classify(self.cumulative, tree) >= 0)
+        keep = np.flatnonzero(classify(self.cumulative, tree) >= 0)
         for part in ("train", "validation"):
             if not (self.parts[keep] == part).any():
                 raise TrainError(f"no galaxy of the {part} part has votes that decide a class; there is none to learn")
@@ -77,7 +77,7 @@ class TrainingSet:
 
     def warnings(self, tree: DecisionTree) -> list[str]:
         """What a reader of the scores must know of the classes: empty ones, and parts that lack one."""
-        classes = votes.classify(self.cumulative, tree)
+        classes = classify(self.cumulative, tree)
         lines = []
         for number, rule in enumerate(tree.classes):
             here = self.parts[classes == number]
@@ -94,7 +94,7 @@ class TrainingSet:
     def counts(self, tree: DecisionTree) -> dict[str, Any]:
         """Galaxies by part, complete rows by part, and by class: what a model card tells."""
         complete = ~np.isnan(self.cumulative).any(1)
-        classes = votes.classify(self.cumulative, tree)
+        classes = classify(self.cumulative, tree)
         names = [rule.key for rule in tree.classes]
         return {
             "galaxies": {part: int((self.parts == part).sum()) for part in PARTS},
@@ -103,7 +103,7 @@ class TrainingSet:
                 **{name: int(((classes == c) & (self.parts == "train")).sum()) for c, name in enumerate(names)},
                 **{
                     status.label: int(((classes == status) & (self.parts == "train")).sum())
-                    for status in (votes.Status.UNCLASSIFIED, votes.Status.UNDECIDED)
+                    for status in (Status.UNCLASSIFIED, Status.UNDECIDED)
                 },
             },
             "near_duplicates": self.duplicates,
@@ -137,7 +137,7 @@ def read_training_set(
     CatalogError, FileNotFoundError
         If the table or a folder cannot be used at all.
     """
-    table = read_votes(labels, tree)
+    table = read_labels(labels, tree)
     files, errors = by_stem(images)
     rows = [row for row, id_ in enumerate(table.ids) if id_ in files]
     errors += [RowError(table.path, 0, id_, "", "no picture of this ID") for id_ in table.ids if id_ not in files]
@@ -161,7 +161,7 @@ def read_training_set(
     good = np.flatnonzero(groups >= 0)
     if not len(good):
         raise TrainError(f"no galaxy has both a row in {labels} and a picture; are the files named by their ID?")
-    cumulative = votes.cumulative_from(table.values, tree)[np.array(rows)[good]]
+    cumulative = table.votes.fractions[np.array(rows)[good]]
     if np.isnan(cumulative).all():
         raise TrainError(f"{table.path}: every vote is blank; there is nothing to learn")
     data = TrainingSet(
@@ -203,7 +203,7 @@ def _looked_at(
 def _parts(
     cumulative: NDArray[np.float64], groups: NDArray[np.int64], tree: DecisionTree, recipe: Recipe
 ) -> NDArray[np.str_]:
-    classes = votes.classify(cumulative, tree)
+    classes = classify(cumulative, tree)
     unknown = np.isnan(cumulative).sum(1)
     strata = list(zip(classes.tolist(), unknown.tolist(), strict=True))
     published = {

@@ -21,7 +21,7 @@ from ..model.options import InferenceOptions
 from ..model.predictions import concatenated
 from ..pipeline.predict import predict_batches
 from ..tables import Column, arrow_schema, table_writer, ucd
-from ..votes import fractions as votes
+from ..votes.clean_samples import classify
 from ..votes.tree import DecisionTree
 from .join import TrainingSet
 
@@ -81,7 +81,7 @@ def _judged(data: TrainingSet) -> NDArray[np.int64]:
 def write_truth(path: Path, data: TrainingSet, tree: DecisionTree) -> None:
     """Parquet of the validation and test parts: id, path, part, the known cumulative fractions, the class.
 
-    The class is its number, or `votes.Status`'s -1 (fits none) or -2 (undecided).
+    The class is its number, or `Status`'s -1 (fits none) or -2 (undecided).
     """
     rows = _judged(data)
     known = data.cumulative[rows]
@@ -103,7 +103,7 @@ def write_truth(path: Path, data: TrainingSet, tree: DecisionTree) -> None:
             [str(data.paths[i]) for i in rows],
             data.parts[rows].tolist(),
             *known.T,
-            votes.classify(known, tree),
+            classify(known, tree),
         ],
     )
 

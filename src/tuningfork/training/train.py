@@ -26,8 +26,8 @@ from .._utils.processes import available_cores
 from ..images.preprocess import Preprocess
 from ..model.bundle import Bundle, Network, Outputs, write_bundle
 from ..model.model import Model
-from ..tables import RowError
-from ..votes.class_labels import OWN, read_tree, write_folder_labels
+from ..tables import RowError, read_table
+from ..votes.class_labels import OWN, tree_of_labels, write_folder_labels
 from ..votes.tree import DecisionTree
 from .auxiliary.config import load_sources
 from .auxiliary.dataset import read_auxiliary
@@ -140,7 +140,7 @@ def train(
         run.mkdir(parents=True, exist_ok=True)
         write_folder_labels(images, labels)
     labels = Path(labels)
-    tree = read_tree(labels, recipe.tree, learning=True)
+    tree = tree_of_labels(read_table(labels, text=True), recipe.tree, labels, learning=True)
     if tree.name == OWN:
         recipe = recipe.changed(tree=OWN)
     if recipe.task == "classes" and not tree.classes:

@@ -1,4 +1,4 @@
-"""A user's own classes: a table of ID and `label`, or a folder for each class, as a tree of one question."""
+"""Class labels: a table of ID and `label`, or a folder for each class, as a decision tree of one question."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
 from ..tables.identifiers import file_id
-from .tree import Answer, ClassRule, DecisionTree, Question, load_tree
+from .tree import Answer, ClassRule, DecisionTree, Question
+from .tree_files import load_tree
 
-__all__ = ["LABEL", "OWN", "class_tree", "read_tree", "with_votes", "write_folder_labels"]
+__all__ = ["LABEL", "OWN", "class_tree", "read_tree", "tree_of_labels", "with_votes", "write_folder_labels"]
 
 #: The column that names a galaxy's class, and the key of the one question that it answers.
 LABEL = "label"
@@ -30,7 +31,7 @@ MAX_CLASSES = 100
 
 
 def class_tree(classes: Sequence[str]) -> DecisionTree:
-    """One question whose answers are `classes`, in this order; each is also a class, won by most of the votes.
+    """Return a tree of one question whose answers are `classes`, in this order; each is a class, won by a majority.
 
     Raises SchemaError if two classes differ only in signs that no column's name can have.
     """
@@ -51,53 +52,61 @@ def class_tree(classes: Sequence[str]) -> DecisionTree:
     )
 
 
-def read_tree(labels: str | os.PathLike[str], name: str | Path, *, learning: bool = False) -> DecisionTree:
-    """The tree `name`; or, where a label table has none of its columns but one `label`, that of its classes.
+def read_tree(labels: str | os.PathLike[str], name: str | Path) -> DecisionTree:
+    """Return the tree that a label table is of; see `tree_of_labels`. Raises CatalogError, SchemaError."""
+    return tree_of_labels(read_table(labels, text=True), name, labels)
 
-    A tree of classes that is named stays: a further table need not have galaxies of all of them. Classes are
-    in the order of their numbers if all are whole numbers, else of the alphabet.
+
+def tree_of_labels(
+    table: pa.Table, name: str | Path, path: str | os.PathLike[str], *, learning: bool = False
+) -> DecisionTree:
+    """Return the tree `name`; or, where a label table has none of its columns but one `label`, that of its classes.
+
+    A named tree of classes stays: a further table need not have galaxies of all of them. Classes are in the order of
+    their numbers if all are whole numbers, else in alphabetical order.
 
     Parameters
     ----------
+    path : str or PathLike
+        The table's name, for messages.
     learning : bool
-        Whether the labels shall be learned: then a table with votes and `label` must not leave open which.
+        Whether a model will be trained on the labels: then a table with both votes and `label` is refused.
 
     Raises
     ------
     SchemaError
         If there is no such tree.
     CatalogError
-        If the table cannot be read, or its labels are no classes: none, only one, or more than `MAX_CLASSES`.
+        If the labels are no classes: none, only one, or more than `MAX_CLASSES`.
     """
     tree = None if str(name) == OWN else load_tree(name)
     if tree and _is_own(tree):
         return tree
-    table = read_table(labels, text=True)
     names = table.column_names
     if LABEL not in names:
         if tree is None:
-            raise CatalogError(f"{labels}: column {LABEL!r} is missing; it names the class of a galaxy")
+            raise CatalogError(f"{path}: column {LABEL!r} is missing; it names the class of a galaxy")
         return tree
-    voted = next((column for column in tree.columns if column in names), None) if tree else None
-    if tree and voted:
+    vote_column = next((column for column in tree.columns if column in names), None) if tree else None
+    if tree and vote_column:
         if learning:
             raise CatalogError(
-                f"{labels}: has both votes ({voted}, …) and a column {LABEL!r}; which shall be learned? "
+                f"{path}: has both votes ({vote_column}, …) and a column {LABEL!r}; which should be learned? "
                 "Remove the other, or rename it"
             )
         return tree
-    found = {_text(cell) for cell in table[LABEL].to_pylist()} - {""}
-    if not found:
-        raise CatalogError(f"{labels}: every cell of column {LABEL!r} is empty; name the class of each galaxy")
-    if len(found) == 1:
-        raise CatalogError(f"{labels}: every label is {found.pop()!r}; at least two classes are needed to tell apart")
-    if len(found) > MAX_CLASSES:
-        raise CatalogError(f"{labels}: {len(found)} different labels; up to {MAX_CLASSES} classes can be learned")
-    return class_tree(sorted(found, key=int if all(re.fullmatch(r"[+-]?\d{1,18}", t) for t in found) else None))
+    classes = {_text(cell) for cell in table[LABEL].to_pylist()} - {""}
+    if not classes:
+        raise CatalogError(f"{path}: every cell of column {LABEL!r} is empty; name the class of each galaxy")
+    if len(classes) == 1:
+        raise CatalogError(f"{path}: every label is {classes.pop()!r}; at least two classes are needed")
+    if len(classes) > MAX_CLASSES:
+        raise CatalogError(f"{path}: {len(classes)} different labels; up to {MAX_CLASSES} classes can be learned")
+    return class_tree(sorted(classes, key=int if all(re.fullmatch(r"[+-]?\d{1,18}", t) for t in classes) else None))
 
 
 def with_votes(table: pa.Table, tree: DecisionTree) -> pa.Table:
-    """A table of `label` with the columns of a tree of classes, 1 or 0, in its place; any other as it is.
+    """Replace the column `label` by the columns of a tree of classes, 1 or 0; return any other table as it is.
 
     A row without a label, with one that is no class of the tree, or of a galaxy that has another label too
     is noted in the metadata `ragged`, as a row that cannot be read is.
@@ -105,24 +114,24 @@ def with_votes(table: pa.Table, tree: DecisionTree) -> pa.Table:
     names = table.column_names
     if not _is_own(tree) or LABEL not in names or any(column in names for column in tree.columns if column != LABEL):
         return table
-    told = [_text(cell) for cell in table[LABEL].to_pylist()]
+    labels = [_text(cell) for cell in table[LABEL].to_pylist()]
     metadata = table.schema.metadata or {}
     bad = {int(row): reason for row, reason in json.loads(metadata.get(b"ragged", b"{}")).items()}
     rows: dict[str, list[int]] = {}
     id_column = next((name for name in tree.id_columns if name in names), None)
     for row, id_ in enumerate(table[id_column].to_pylist() if id_column else ()):
         rows.setdefault(_text(id_), []).append(row)
-    for row, label in enumerate(told):
+    for row, label in enumerate(labels):
         if not label:
             bad.setdefault(row, f"column {LABEL} is empty; name the galaxy's class, or remove the row")
         elif label not in tree.columns:
             bad.setdefault(row, f"column {LABEL}: {label!r} is none of {', '.join(tree.columns)}")
     for id_, places in rows.items():
-        different = sorted({told[row] for row in places} - {""})
+        different = sorted({labels[row] for row in places} - {""})
         if id_ and len(different) > 1:
             for row in places:
                 bad[row] = f"contradictory labels {' and '.join(different)}; all rows of this ID are left out"
-    votes = {name: pa.array([float(label == name) if label else None for label in told]) for name in tree.columns}
+    votes = {name: pa.array([float(label == name) if label else None for label in labels]) for name in tree.columns}
     out = table.drop_columns([LABEL])
     for name, values in votes.items():
         out = out.append_column(name, values)

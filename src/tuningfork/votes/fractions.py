@@ -1,13 +1,16 @@
-"""What vote tables mean: cumulative, conditional, counts; the tree's sums; clean-sample rules.
+"""Vote fractions: cumulative, conditional and counts, converted into each other; the sums of a decision tree.
 
 Arrays of votes have shape (N, A): N galaxies, A answers in the order of `DecisionTree.columns`, float64.
-NaN means *unknown* in a label table, and *never asked* in conditional fractions.
+NaN means *unknown* in a label table, and *nobody reached the question* in conditional fractions.
+
+The *cumulative* fraction of an answer is the share of all volunteers who gave it: the product of the conditional
+fractions down the tree. Its *conditional* fraction is the share of those who reached the question (Willett et al. 2013,
+MNRAS 435, 2835, section 3).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,17 +19,14 @@ from .tree import DecisionTree
 
 __all__ = [
     "BrokenSum",
-    "Status",
     "broken_sums",
-    "class_fits",
-    "classify",
     "conditional_from_counts",
     "conditional_from_cumulative",
     "conditional_from_logits",
     "cumulative_from",
     "cumulative_from_conditional",
     "cumulative_from_logits",
-    "shares",
+    "reach_probability",
     "sum_violations",
 ]
 
@@ -34,19 +34,6 @@ Floats = NDArray[np.float64]
 
 #: Label tables are printed with up to nine decimals; a sum that is further off than this is broken.
 SUM_TOLERANCE = 1e-3
-
-
-class Status(IntEnum):
-    """Whether the clean-sample rules decide a galaxy's class."""
-
-    UNDECIDED = -2  # fits none on its known columns, but a rule over unknown columns may fit
-    UNCLASSIFIED = -1  # fits none, whatever the unknown columns hold
-    CLASSIFIED = 0
-
-    @property
-    def label(self) -> str:
-        """The word used in tables."""
-        return self.name.lower()
 
 
 def _votes(values: ArrayLike, tree: DecisionTree) -> Floats:
@@ -57,7 +44,10 @@ def _votes(values: ArrayLike, tree: DecisionTree) -> Floats:
 
 
 def conditional_from_cumulative(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
-    """Fraction of those who were *asked* that gave each answer.
+    """Return the fraction of those who reached the question that gave each answer.
+
+    The answers of a question are normalised by their own sum, which is the parent's fraction wherever the sums of
+    the tree hold; where a network's outputs break them, a parent that contradicts its answers is not used.
 
     Parameters
     ----------
@@ -67,26 +57,29 @@ def conditional_from_cumulative(cumulative: ArrayLike, tree: DecisionTree) -> Fl
     Returns
     -------
     (*, A) float64
-        NaN where the question was never reached (its parent is 0) or the parent is unknown.
+        Each question's sum is 1; NaN where nobody gave any answer, or one of them is unknown.
+
+    Examples
+    --------
+    >>> from tuningfork.votes.tree_files import load_tree
+    >>> conditional_from_cumulative([[0.6, 0.4] * 18 + [0.0]], load_tree("gz2")).shape
+    (1, 37)
     """
     cumulative = _votes(cumulative, tree)
     out = np.empty_like(cumulative)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for part, parent in zip(tree.slices, tree.parents, strict=True):
-            if parent is None:
-                out[..., part] = cumulative[..., part]
-            else:
-                reach = cumulative[..., parent, None]
-                out[..., part] = np.where(reach > 0, cumulative[..., part] / reach, np.nan)
+        for part in tree.slices:
+            total = cumulative[..., part].sum(-1, keepdims=True)
+            out[..., part] = np.where(total > 0, cumulative[..., part] / total, np.nan)
     return out
 
 
-def cumulative_from_conditional(conditional: ArrayLike, tree: DecisionTree) -> Floats:
-    """Products of the fractions down the tree; the inverse of `conditional_from_cumulative`.
+def cumulative_from_conditional(fractions: ArrayLike, tree: DecisionTree) -> Floats:
+    """Return the products of the fractions down the tree; the inverse of `conditional_from_cumulative`.
 
     Parameters
     ----------
-    conditional : (*, A) in [0, 1]
+    fractions : (*, A) in [0, 1]
         NaN where a question was never reached.
 
     Returns
@@ -94,30 +87,24 @@ def cumulative_from_conditional(conditional: ArrayLike, tree: DecisionTree) -> F
     (*, A) float64
         0 below an answer that nobody gave, NaN where unknown.
     """
-    conditional = _votes(conditional, tree)
-    out = np.empty_like(conditional)
+    fractions = _votes(fractions, tree)
+    out = np.empty_like(fractions)
     for part, parent in zip(tree.slices, tree.parents, strict=True):
         if parent is None:
-            out[..., part] = conditional[..., part]
+            out[..., part] = fractions[..., part]
         else:
             reach = out[..., parent, None]
-            out[..., part] = np.where(reach == 0, 0.0, reach * conditional[..., part])
+            out[..., part] = np.where(reach == 0, 0.0, reach * fractions[..., part])
     return out
 
 
 def conditional_from_counts(counts: ArrayLike, tree: DecisionTree) -> Floats:
-    """Each answer's share of its question's votes; NaN where nobody was asked. Shapes (*, A)."""
-    counts = _votes(counts, tree)
-    out = np.empty_like(counts)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for part in tree.slices:
-            asked = counts[..., part].sum(-1, keepdims=True)
-            out[..., part] = np.where(asked > 0, counts[..., part] / asked, np.nan)
-    return out
+    """Return each answer's share of its question's votes; NaN where there are none. Shapes (*, A)."""
+    return conditional_from_cumulative(counts, tree)
 
 
 def conditional_from_logits(logits: ArrayLike, tree: DecisionTree) -> Floats:
-    """The tree layer: a softmax within each question, so that every sum of the tree holds exactly.
+    """Apply the tree layer: a softmax within each question, so that every sum of the tree holds exactly.
 
     Parameters
     ----------
@@ -137,7 +124,7 @@ def conditional_from_logits(logits: ArrayLike, tree: DecisionTree) -> Floats:
 
 
 def cumulative_from_logits(logits: ArrayLike, tree: DecisionTree, kind: str = "tree") -> Floats:
-    """What a network's numbers say of the votes.
+    """Convert a network's logits to vote fractions.
 
     Parameters
     ----------
@@ -156,24 +143,8 @@ def cumulative_from_logits(logits: ArrayLike, tree: DecisionTree, kind: str = "t
     return 0.5 * (1 + np.tanh(0.5 * _votes(logits, tree)))
 
 
-def shares(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
-    """Each answer's share of its question, also of fractions (*, A) that break the tree's sums.
-
-    Where the sums hold this is `conditional_from_cumulative`; where a network's outputs break them, the
-    answers of a question are compared with each other, not with a parent that contradicts them. NaN
-    where nobody gave any answer.
-    """
-    cumulative = _votes(cumulative, tree)
-    out = np.empty_like(cumulative)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for part in tree.slices:
-            total = cumulative[..., part].sum(-1, keepdims=True)
-            out[..., part] = np.where(total > 0, cumulative[..., part] / total, np.nan)
-    return out
-
-
 def cumulative_from(values: ArrayLike, tree: DecisionTree) -> Floats:
-    """A label table's numbers, of the kind that `tree.values` names, as cumulative fractions (*, A)."""
+    """Convert a label table's numbers, of the kind that `tree.values` names, to cumulative fractions (*, A)."""
     if tree.values == "cumulative":
         return _votes(values, tree)
     if tree.values == "counts":
@@ -181,8 +152,15 @@ def cumulative_from(values: ArrayLike, tree: DecisionTree) -> Floats:
     return cumulative_from_conditional(values, tree)
 
 
+def reach_probability(cumulative: ArrayLike, tree: DecisionTree, question: int) -> Floats:
+    """Return the fraction (*,) of all volunteers who reach a question, given by its number: its parent's fraction."""
+    cumulative = _votes(cumulative, tree)
+    parent = tree.parents[question]
+    return np.ones(cumulative.shape[:-1]) if parent is None else cumulative[..., parent]
+
+
 def sum_violations(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
-    """For each question, the sum of its answers minus the fraction that reached it.
+    """Return for each question the sum of its answers minus the fraction that reached it.
 
     Returns
     -------
@@ -191,15 +169,14 @@ def sum_violations(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
     """
     cumulative = _votes(cumulative, tree)
     columns = []
-    for part, parent in zip(tree.slices, tree.parents, strict=True):
-        reach = 1.0 if parent is None else cumulative[..., parent]
-        columns.append(cumulative[..., part].sum(-1) - reach)
+    for number, part in enumerate(tree.slices):
+        columns.append(cumulative[..., part].sum(-1) - reach_probability(cumulative, tree, number))
     return np.stack(columns, -1)
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenSum:
-    """One sum of one galaxy that does not hold: Σ(columns of `question`) − (`parent` or 1) = `off_by`."""
+    """One broken sum of one galaxy: Σ(columns of `question`) − (`parent` or 1) = `off_by`."""
 
     row: int
     question: str
@@ -208,7 +185,7 @@ class BrokenSum:
 
 
 def broken_sums(cumulative: ArrayLike, tree: DecisionTree, tolerance: float = SUM_TOLERANCE) -> list[BrokenSum]:
-    """The sums of a label table (N, A) that are off by more than `tolerance`, in row order."""
+    """Return the sums of a label table (N, A) that are off by more than `tolerance`, in row order."""
     off = sum_violations(cumulative, tree)
     with np.errstate(invalid="ignore"):
         rows, questions = np.nonzero(np.abs(off) > tolerance)
@@ -216,50 +193,3 @@ def broken_sums(cumulative: ArrayLike, tree: DecisionTree, tolerance: float = SU
         BrokenSum(int(r), tree.questions[q].key, tree.questions[q].parent, float(off[r, q]))
         for r, q in zip(rows, questions, strict=True)
     ]
-
-
-def class_fits(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
-    """Whether each galaxy fits each clean-sample rule.
-
-    Parameters
-    ----------
-    cumulative : (N, A), NaN where unknown
-
-    Returns
-    -------
-    (N, C) int8
-        1 fits, 0 does not, -1 depends on a column that is unknown.
-    """
-    cumulative = _votes(cumulative, tree)
-    position = {column: i for i, column in enumerate(tree.columns)}
-    out = np.empty((*cumulative.shape[:-1], len(tree.classes)), np.int8)
-
-    def tests(thresholds: tuple[tuple[str, float], ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        values = cumulative[..., [position[column] for column, _ in thresholds]]
-        return values >= np.array([least for _, least in thresholds]), np.isnan(values)
-
-    for c, rule in enumerate(tree.classes):
-        passed, unknown = tests(rule.all_of)
-        yes = passed.all(-1)
-        possible = (passed | unknown).all(-1)
-        if rule.any_of:
-            passed, unknown = tests(rule.any_of)
-            yes &= passed.any(-1)
-            possible &= (passed | unknown).any(-1)
-        out[..., c] = np.where(yes, 1, np.where(possible, -1, 0))
-    return out
-
-
-def classify(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
-    """The class of each galaxy by the tree's clean-sample rules; the first rule that fits wins.
-
-    Returns
-    -------
-    (N,) int8
-        The class's position in `tree.classes`, or `Status.UNCLASSIFIED`, or `Status.UNDECIDED`.
-    """
-    fits = class_fits(cumulative, tree)
-    certain = fits == 1
-    open_ = (fits == -1).any(-1)
-    without = np.where(open_, np.int8(Status.UNDECIDED), np.int8(Status.UNCLASSIFIED))
-    return np.where(certain.any(-1), certain.argmax(-1).astype(np.int8), without)

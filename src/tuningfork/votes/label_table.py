@@ -1,12 +1,13 @@
-"""A campaign's label table read cell by cell: the votes of galaxies, and the rows that cannot be used."""
+"""Label tables of campaigns, read cell by cell: the votes of galaxies, and the rows that cannot be used."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,53 +16,105 @@ from numpy.typing import NDArray
 
 from ..tables import CatalogError, RowError, read_table
 from ..tables.identifiers import IdentifierError, exact_id, integer_limit
-from .class_labels import with_votes
+from .class_labels import tree_of_labels, with_votes
+from .fractions import cumulative_from
 from .tree import DecisionTree
+from .vote_table import VoteTable
 
-__all__ = ["VoteTable", "read_votes", "votes_from_table"]
+__all__ = ["LabelTable", "labels_from_table", "read_labels"]
 
 #: Published fractions are rounded; a cell may leave [0, 1] by as much.
 RANGE_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True)
-class VoteTable:
-    """Votes of N galaxies: `ids` (N,) text, `values` (N, A) float64 as the file has them, NaN unknown.
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """A campaign's label table: the votes of its galaxies, and the rows that cannot be used.
 
-    `rows` (N,) are their places in the file, counted from 0; those of `errors` are left out.
+    Parameters
+    ----------
+    path : str
+        The file's name, for messages.
+    votes : VoteTable
+        The galaxies of all usable rows.
+    values : (N, A) float64
+        The same numbers as the file has them: cumulative or conditional fractions, or counts; NaN where blank.
+    errors : tuple of RowError
+        Rows that cannot be used.
+    extra_columns : tuple of str
+        Columns that are neither the ID nor one of the tree's; they are ignored.
+    rows : (N,) tuple of int
+        Places of the galaxies in the file, from 0.
     """
 
     path: str
-    ids: tuple[str, ...]
+    votes: VoteTable
     values: NDArray[np.float64]
     errors: tuple[RowError, ...] = ()
-    extra_columns: tuple[str, ...] = field(default=())
+    extra_columns: tuple[str, ...] = ()
     rows: tuple[int, ...] = ()
 
+    @property
+    def tree(self) -> DecisionTree:
+        """The decision tree that the votes are of."""
+        return self.votes.tree
 
-def read_votes(path: str | os.PathLike[str], tree: DecisionTree) -> VoteTable:
-    """A campaign's label table: an ID column and all of `tree.columns`, blank cells unknown.
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(N,) identifiers of the usable rows."""
+        return self.votes.ids
 
-    A row with a number outside its range, a cell that is no number, or an ID that came before is left
-    out and reported in `errors`; other columns are listed in `extra_columns` and ignored. For a tree of
-    classes a column `label` stands for the votes; see `classtable.with_votes`.
+    def __len__(self) -> int:
+        return len(self.votes)
+
+
+def read_labels(
+    path: str | os.PathLike[str], tree: DecisionTree | str | Path = "gz2", *, learning: bool = False
+) -> LabelTable:
+    """Read a campaign's label table: an ID column and all columns of its decision tree, blank cells unknown.
+
+    A row with a number outside its range, a cell that is no number, or an ID that came before is left out and
+    reported in `errors`. For a tree of classes a column `label` stands for the votes; see `class_labels`.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        CSV, Parquet, FITS, VOTable or ECSV, also compressed.
+    tree : DecisionTree, or what `load_tree` takes
+        By its name, a table with a column `label` and none of the tree's gets the tree of its own classes.
+    learning : bool
+        Whether a model will be trained on it: then a table with both votes and `label` is refused.
 
     Raises
     ------
     CatalogError
-        If a column is missing (the nearest name found is suggested) or there is no ID column.
+        If the file cannot be read, a column is missing (the most similar name is suggested) or there is no ID column.
+    SchemaError
+        If there is no such tree.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "labels.csv").write_text("id,label\\n7,spiral\\n8,elliptical\\n")
+    >>> read_labels(folder / "labels.csv").votes.fractions
+    array([[0., 1.],
+           [1., 0.]])
     """
-    return votes_from_table(read_table(path, text=True), tree, path)
+    table = read_table(path, text=True)
+    if not isinstance(tree, DecisionTree):
+        tree = tree_of_labels(table, tree, path, learning=learning)
+    return labels_from_table(table, tree, path)
 
 
-def votes_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str]) -> VoteTable:
-    """`read_votes` on a table that is already in memory; `path` is named in errors."""
+def labels_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str]) -> LabelTable:
+    """Return the labels of a table that is already in memory; `path` is named in errors. See `read_labels`."""
     table = with_votes(table, tree)
     names = table.column_names
     id_column = next((name for name in tree.id_columns if name in names), None)
     if id_column is None:
-        found = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-        raise CatalogError(f"{path}: no ID column; call it {' or '.join(tree.id_columns)} (the file has {found})")
+        columns = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        raise CatalogError(f"{path}: no ID column; call it {' or '.join(tree.id_columns)} (the file has {columns})")
     for column in tree.columns:
         if column not in names:
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
@@ -105,10 +158,11 @@ def votes_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLik
             limit = "negative or not finite" if tree.values == "counts" else "outside [0, 1]"
             report(int(row), column, f"{values[row, number]:g} is {limit}; leave the cell blank if it is unknown")
     good = [row for row in range(len(ids)) if row not in errors]
-    return VoteTable(
+    usable = np.clip(values[good], 0, None if tree.values == "counts" else 1)
+    return LabelTable(
         path=str(path),
-        ids=tuple(ids[row] for row in good),
-        values=np.clip(values[good], 0, None if tree.values == "counts" else 1),
+        votes=VoteTable(tree, tuple(ids[row] for row in good), cumulative_from(usable, tree)),
+        values=usable,
         errors=tuple(errors[row] for row in sorted(errors)),
         extra_columns=tuple(n for n in names if n not in tree.columns and n != id_column),
         rows=tuple(good),

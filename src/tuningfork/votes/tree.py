@@ -1,27 +1,19 @@
-"""Decision trees as data: the questions that volunteers were asked, frozen."""
+"""Decision trees as data: a campaign's questions, their answers and its clean-sample rules, frozen."""
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from .._utils.errors import TuningforkError
 
-__all__ = ["Answer", "ClassRule", "DecisionTree", "Question", "SchemaError", "builtin_trees", "load_tree"]
+__all__ = ["Answer", "ClassRule", "DecisionTree", "Question", "SchemaError"]
 
 #: What the columns of a campaign's label table hold.
 VALUES = ("cumulative", "conditional", "counts")
-#: A tree file larger than this is refused before it is parsed.
-MAX_TREE_BYTES = 1_000_000
 MAX_ANSWERS = 1_000
-#: The description of a model's folder, which holds its tree, and how large it may be.
-_MODEL, _MAX_MODEL_BYTES = "bundle.json", 16 * 2**20
 
 
 class SchemaError(TuningforkError, ValueError):
@@ -173,54 +165,6 @@ class DecisionTree:
             raise SchemaError(f"tree: entry {error} is missing") from None
         except (TypeError, AttributeError) as error:
             raise SchemaError(f"tree: an entry has the wrong form ({error})") from None
-
-
-def builtin_trees() -> tuple[str, ...]:
-    """Names of the trees that come with the package."""
-    folder = resources.files("tuningfork.votes") / "trees"
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
-
-
-def load_tree(name_or_path: str | Path = "gz2") -> DecisionTree:
-    """A tree that comes with the package, by name, one from a TOML file, or that of a model's folder.
-
-    Raises
-    ------
-    SchemaError
-        If there is no such tree or file, or it is not a valid tree.
-    """
-    text = str(name_or_path)
-    if text in builtin_trees():
-        raw = (resources.files("tuningfork.votes") / "trees" / f"{text}.toml").read_bytes()
-    else:
-        path = Path(name_or_path)
-        if (path / _MODEL).is_file():
-            path /= _MODEL
-        most = _MAX_MODEL_BYTES if path.name == _MODEL else MAX_TREE_BYTES
-        try:
-            if path.stat().st_size > most:
-                raise SchemaError(f"{path}: larger than {most} bytes, not a tree description")
-            raw = path.read_bytes()
-        except OSError as error:
-            raise SchemaError(
-                f"{text}: neither a tree that comes with tuningfork ({', '.join(builtin_trees())}) "
-                f"nor a readable TOML file, nor a model's folder ({error.strerror})"
-            ) from None
-        if path.name == _MODEL:
-            return _tree_of_model(raw, path)
-    try:
-        return DecisionTree.from_dict(tomllib.loads(raw.decode("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SchemaError(f"{text}: not valid TOML: {error}") from None
-    except SchemaError as error:
-        raise SchemaError(f"{text}: {error}") from None
-
-
-def _tree_of_model(raw: bytes, path: Path) -> DecisionTree:
-    try:
-        return DecisionTree.from_dict(json.loads(raw)["tree"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SchemaError(f"{path}: holds no tree: {error}; copy the model again") from None
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:

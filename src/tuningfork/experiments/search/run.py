@@ -21,7 +21,7 @@ from ...training.initial.weights import check_init
 from ...training.join import TrainError, read_training_set
 from ...training.recipe import Recipe
 from ...training.train import train
-from ...votes.tree import load_tree
+from ...votes.tree_files import load_tree
 from .output import Search, TrialRow, write_all, write_trials
 from .space import Dimension, applied, own_values, shortened, space_around, suggested
 from .store import SearchError, check_same, fingerprint, first_line, opened

@@ -17,7 +17,7 @@ from ...model.model import Model
 from ...tables import RowError
 from ...tables.identifiers import file_id
 from ...votes import fractions as votes
-from ...votes.label_table import votes_from_table
+from ...votes.label_table import labels_from_table
 from ...votes.tree import DecisionTree
 from ..image_cache import remembered
 from .config import MAX_LABELS, AuxiliaryTarget, LabelSource, SourceError, matching
@@ -79,10 +79,9 @@ def told_of(
         return _own_labels(tell, source, table, rows)
     if tell.kind == "counts":
         return (), _counts(tell, source, table, rows, tree)
-    values = votes_from_table(table, tree, source.labels)
+    values = labels_from_table(table, tree, source.labels)
     errors += values.errors
-    places = {id_: row for row, id_ in enumerate(values.ids)}
-    cumulative = votes.cumulative_from(values.values, tree)
+    places, cumulative = values.votes.row_of, values.votes.fractions
     told = np.full((len(rows), len(tree.columns)), np.nan, np.float32)
     for row, path in enumerate(paths):
         if file_id(path.name) in places:

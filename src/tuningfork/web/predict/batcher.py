@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
 from functools import partial
-
-import numpy as np
 
 from ...model.image_reader import Read
 from ...model.model import Model
@@ -91,11 +88,5 @@ class Batcher:
             first = 0
             for part, future in jobs:
                 if not future.done():
-                    future.set_result(_rows(told, first, first + len(part)))
+                    future.set_result(told.select(slice(first, first + len(part))))
                 first += len(part)
-
-
-def _rows(predictions: Predictions, first: int, last: int) -> Predictions:
-    values = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
-    parts = {name: each[first:last] for name, each in values.items() if isinstance(each, tuple | np.ndarray)}
-    return replace(predictions, **parts)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from ...model.predictions import Prediction
-from ...votes import fractions as votes
-from ...votes.tree import DecisionTree
+from ...votes.fractions import reach_probability
 
 __all__ = ["About", "Galaxy", "Look", "ModelCard", "Neighbour", "Neighbours", "Problem", "Results", "galaxy_of"]
 
@@ -167,8 +165,7 @@ def _questions(prediction: Prediction) -> list[Question]:
     if np.isnan(prediction.cumulative).any():
         return []
     places = {key: number for number, (key, _, _) in enumerate(prediction.steps(), 1)}
-    shares = votes.shares(prediction.cumulative, tree)
-    asked = _asked(prediction.cumulative, tree)
+    shares = prediction.conditional
     out = []
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
         most = part.start + int(np.argmax(prediction.cumulative[part]))
@@ -186,13 +183,15 @@ def _questions(prediction: Prediction) -> list[Question]:
         ]
         step = places.get(question.key)
         out.append(
-            Question(key=question.key, text=question.text, asked=_number(asked[number]), step=step, answers=answers)
+            Question(
+                key=question.key,
+                text=question.text,
+                asked=_number(float(reach_probability(prediction.cumulative, tree, number))),
+                step=step,
+                answers=answers,
+            )
         )
     return sorted(out, key=lambda question: question.step or math.inf)
-
-
-def _asked(cumulative: NDArray[np.float64], tree: DecisionTree) -> list[float]:
-    return [1.0 if parent is None else float(cumulative[parent]) for parent in tree.parents]
 
 
 def _number(value: float) -> float | None:

@@ -220,7 +220,7 @@ class Service:
         at = tree.fraction_names.index(about) if about else int(np.argmax(whole.cumulative[0][tree.slices[0]]))
         question = next(q for q, part in zip(tree.questions, tree.slices, strict=True) if part.start <= at < part.stop)
         text = f"{question.text} {tree.answers[at].text}"
-        return lambda pictures: votes.shares(told(pictures).cumulative, tree)[:, at], text
+        return lambda pictures: votes.conditional_from_cumulative(told(pictures).cumulative, tree)[:, at], text
 
     def _similar(self, content: bytes, k: int) -> Neighbours:
         assert self.index is not None

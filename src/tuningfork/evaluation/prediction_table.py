@@ -1,0 +1,136 @@
+"""Tables of predictions, read back: in the columns of `tuningfork predict`, or in a campaign's own."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ..model.prediction_columns import bound_name
+from ..tables import CatalogError, RowError, read_table
+from ..votes.fractions import cumulative_from_conditional
+from ..votes.label_table import labels_from_table
+from ..votes.tree import DecisionTree
+from ..votes.vote_table import VoteTable
+
+__all__ = ["PredictionTable", "predictions_from_table", "read_predictions"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionTable:
+    """Predictions of N galaxies, read back from a table.
+
+    Parameters
+    ----------
+    votes : VoteTable
+    errors : tuple of RowError
+        Rows that cannot be used, or have no prediction.
+    classes : (N,) int64 or None
+        Most probable class, -1 where blank; None if the table has no such column, as below.
+    probability : (N, C) float64 or None
+        Of the classes; NaN where blank.
+    low, high : (N, A) float64 or None
+        Bounds of the intervals of the conditional fractions.
+    level : float or None
+        The share of galaxies whose fraction the intervals are to hold.
+    rows : (N,) tuple of int
+        Places in the table, from 0.
+    """
+
+    votes: VoteTable
+    errors: tuple[RowError, ...]
+    classes: NDArray[np.int64] | None = None
+    probability: Floats | None = None
+    low: Floats | None = None
+    high: Floats | None = None
+    level: float | None = None
+    rows: tuple[int, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(N,) identifiers."""
+        return self.votes.ids
+
+
+def read_predictions(path: str | os.PathLike[str], tree: DecisionTree) -> PredictionTable:
+    """Read a table written by `tuningfork predict`, in its own columns or in the campaign's.
+
+    Raises
+    ------
+    CatalogError
+        If it has neither.
+    """
+    return predictions_from_table(read_table(path, text=True), tree, path)
+
+
+def predictions_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str]) -> PredictionTable:
+    """Return the predictions of a table that is already in memory; `path` is named in errors."""
+    names = set(table.column_names)
+    if not set(tree.fraction_names) <= names or "id" not in names:
+        labels = labels_from_table(table, tree, path)
+        return PredictionTable(labels.votes, labels.errors, rows=labels.rows)
+    renamed = table.select(["id", *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
+    fractions = labels_from_table(renamed, tree, path)
+    rows = dict(zip(fractions.ids, fractions.rows, strict=True))
+    classes = None
+    if tree.classes and "class" in names:
+        cells = table["class"].to_pylist()
+        classes = np.array([_class_number(cells[rows[i]], len(tree.classes), f"{path}, {i}") for i in fractions.ids])
+    errors = list(fractions.errors)
+    if "error" in names:
+        reasons = table["error"].to_pylist()
+        errors += [
+            RowError(str(path), row + 1, id_, "error", str(reasons[row])) for id_, row in rows.items() if reasons[row]
+        ]
+    level = _numbers(table, ["interval_level"], fractions.rows, path)
+    low, high = (
+        _numbers(table, [bound_name(name, end) for name in tree.fraction_names], fractions.rows, path)
+        for end in ("low", "high")
+    )
+    levels = set() if level is None else set(level[~np.isnan(level)].tolist())
+    if len(levels) > 1:
+        raise CatalogError(f"{path}: several interval_level; evaluate the predictions of one model at a time")
+    has_intervals = levels and low is not None and high is not None
+    return PredictionTable(
+        VoteTable(tree, fractions.ids, cumulative_from_conditional(fractions.values, tree)),
+        tuple(errors),
+        classes,
+        _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], fractions.rows, path),
+        *((low, high, levels.pop()) if has_intervals else (None, None, None)),
+        fractions.rows,
+    )
+
+
+def _class_number(cell: object, count: int, where: str) -> int:
+    if cell is None or cell == "":
+        return -1
+    try:
+        number = int(cell)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < count:
+        raise CatalogError(f"{where}, column class: {cell!r} is none of 0…{count - 1}; leave it blank if it is unknown")
+    return number
+
+
+def _numbers(table: pa.Table, names: Sequence[str], rows: Sequence[int], path: object) -> Floats | None:
+    """Those columns at those rows, (N, K), NaN where blank; None if the table has not all of them."""
+    if not set(names) <= set(table.column_names):
+        return None
+    out = np.empty((len(rows), len(names)))
+    for number, name in enumerate(names):
+        try:
+            out[:, number] = pc.fill_null(
+                table[name].take(pa.array(rows, pa.int64())).cast(pa.float64()), math.nan
+            ).to_numpy()
+        except pa.ArrowInvalid as error:
+            raise CatalogError(f"{path}, column {name}: {error}") from None
+    return out

@@ -1,0 +1,154 @@
+"""Columns of prediction tables: names, types, units and descriptions, in our layout and in Kaggle's."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..tables import Column, arrow_schema, ucd
+from ..tables.arrow import number_array, number_arrays, text_array, vector_array
+from ..votes.tree import DecisionTree
+from .embeddings import COLUMN, Embedder
+
+__all__ = ["bound_name", "kaggle_schema", "kaggle_table", "output_schema", "output_table"]
+
+
+def output_table(predictions: Any) -> pa.Table:
+    """Return an Arrow table of `Predictions` with the columns of `output_schema`, a row for each image."""
+    schema, tree = output_schema(predictions.tree, predictions.embedder), predictions.tree
+    columns = {name: text_array(getattr(predictions, f"{name}s")) for name in ("id", "path", "warning", "error")}
+    # A NaN where there is a prediction means that nobody would reach the question; a blank, that there is none.
+    predicted = predictions.votes.complete
+    columns.update(zip(tree.fraction_names, number_arrays(predictions.fractions, np.float32, predicted), strict=True))
+    for end, bounds in (("low", predictions.low), ("high", predictions.high)):
+        names = [bound_name(name, end) for name in tree.fraction_names]
+        columns.update(zip(names, number_arrays(bounds, np.float32), strict=True))
+    columns["interval_level"] = number_array(predictions.level, np.float64)
+    if tree.classes:
+        predicted = predictions.class_index >= 0
+        names = [*(rule.name for rule in tree.classes), ""]  # the last one, at -1, is that of no prediction
+        columns["class"] = number_array(predictions.class_index, np.int8, predicted)
+        columns["class_name"] = text_array([names[c] for c in predictions.class_index.tolist()])
+        columns["clean"] = number_array(predictions.clean, np.bool_, np.ones(len(predictions), bool))
+        names = [f"class_{number}_probability" for number in range(len(tree.classes))]
+        columns.update(zip(names, number_arrays(predictions.class_probability, np.float32, predicted), strict=True))
+    for name in ("rotation_spread", "network_spread", "domain_score"):
+        columns[name] = number_array(getattr(predictions, name), np.float32)
+    columns["out_of_domain"] = number_array(predictions.out_of_domain, np.bool_, ~np.isnan(predictions.domain_score))
+    if predictions.embeddings is not None:
+        columns[COLUMN] = vector_array(predictions.embeddings)
+    return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
+
+
+def kaggle_table(predictions: Any) -> pa.Table:
+    """Return ID and cumulative fractions of `Predictions` in the campaign's order; blank without a prediction."""
+    columns = [text_array(predictions.ids), *number_arrays(predictions.cumulative, np.float64)]
+    return pa.Table.from_arrays(columns, schema=kaggle_schema(predictions.tree))
+
+
+@lru_cache(maxsize=8)
+def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Schema:
+    """Return the columns of the output table, with descriptions; with an `embedder` also that of its embeddings."""
+    columns = [
+        Column(
+            "id", pa.string(), "Identifier of the galaxy: the image file's name without extension", ucd=ucd.IDENTIFIER
+        ),
+        Column("path", pa.string(), "Image file", ucd=ucd.FILE),
+    ]
+    names = iter(tree.fraction_names)
+    for question in tree.questions:
+        for answer in question.answers:
+            name, text = next(names), f'Predicted share of those asked "{question.text}" who answer "{answer.text}"'
+            columns += [
+                Column(name, pa.float32(), f"{text}, 0 to 1", "", ucd.FRACTION),
+                *(
+                    Column(
+                        bound_name(name, end),
+                        pa.float32(),
+                        f"Interval of {name}, {word} bound; null: not calibrated",
+                        "",
+                        limit,
+                    )
+                    for end, word, limit in (("low", "lower", ucd.LOWER), ("high", "upper", ucd.UPPER))
+                ),
+            ]
+    text = "Share of galaxies whose volunteers' fraction lies within its interval, as promised; null: not calibrated"
+    columns.append(Column("interval_level", pa.float64(), text, "", ucd.LEVEL))
+    if tree.classes:
+        listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
+        columns += [
+            Column("class", pa.int8(), f"Most probable class: {listed}", ucd=ucd.CLASS),
+            Column("class_name", pa.string(), "Most probable class in words", ucd=ucd.CLASS_NAME),
+            Column(
+                "clean",
+                pa.bool_(),
+                "Whether the predicted votes pass the thresholds of that class's clean sample",
+                ucd=ucd.SAMPLE,
+            ),
+        ]
+        columns += [
+            Column(
+                f"class_{number}_probability",
+                pa.float32(),
+                f"Probability of class {number}, {rule.name}, 0 to 1",
+                "",
+                ucd.CLASS_PROBABILITY,
+            )
+            for number, rule in enumerate(tree.classes)
+        ]
+    columns += [
+        Column(
+            "rotation_spread",
+            pa.float32(),
+            "How much the image's rotated and reflected views disagree: root mean square over the answers of the "
+            "standard deviation of the cumulative fractions, 0 to 0.5; null with one view",
+            "",
+            ucd.SPREAD,
+        ),
+        Column(
+            "network_spread",
+            pa.float32(),
+            "How much the model's networks disagree, in the same measure; null with one network",
+            "",
+            ucd.SPREAD,
+        ),
+        Column(
+            "domain_score",
+            pa.float32(),
+            "How unlike the galaxies of the model's training the image is: Mahalanobis distance of its sky, noise, "
+            "light and colours, over the model's threshold; 0 and above; null: not calibrated",
+            "",
+            ucd.VALUE,
+        ),
+        Column(
+            "out_of_domain",
+            pa.bool_(),
+            "Whether domain_score is above 1: perhaps another survey, a star, an artefact, no galaxy in the middle; "
+            "the other columns are then not to be relied on; null: not calibrated",
+            ucd=ucd.QUALITY,
+        ),
+    ]
+    text = "Empty, or what to know of the image: a part without data, another angular scale than the model's"
+    columns.append(Column("warning", pa.string(), text, ucd=ucd.NOTE))
+    columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE))
+    schema = arrow_schema(columns)
+    return schema.append(embedder.field) if embedder else schema
+
+
+def bound_name(fraction_name: str, end: str) -> str:
+    """The column of an interval's `end`, "low" or "high": ``bar_yes_fraction`` → ``bar_yes_low``."""
+    return f"{fraction_name.removesuffix('_fraction')}_{end}"
+
+
+@lru_cache(maxsize=8)
+def kaggle_schema(tree: DecisionTree) -> pa.Schema:
+    """The campaign's own layout: its ID column and the cumulative columns, in its order."""
+    columns = [Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER)]
+    for question in tree.questions:
+        for answer in question.answers:
+            text = f'Cumulative fraction of "{answer.text}" to "{question.text}", 0 to 1'
+            columns.append(Column(answer.column, pa.float64(), text, "", ucd.FRACTION))
+    return arrow_schema(columns)

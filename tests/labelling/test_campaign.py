@@ -17,9 +17,8 @@ from tuningfork.labelling import campaign as store_module
 from tuningfork.labelling.campaign import Stale, Store
 from tuningfork.labelling.database import TeachError, tree_digest
 from tuningfork.labelling.tally import tally
-from tuningfork.simulation.volunteers import order_asked
 from tuningfork.votes.class_labels import class_tree
-from tuningfork.votes.traversal import next_question, way
+from tuningfork.votes.traversal import next_question, path, topological_order
 from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.tree_files import builtin_trees, load_tree
 
@@ -74,7 +73,7 @@ def test_every_way_ends_asks_nothing_twice_and_only_what_its_parents_allow(tree,
     while (question := next_question(tree, given)) is not None:
         asked.append(question.key)
         given[question.key] = data.draw(st.sampled_from([answer.key for answer in question.answers]))
-        assert [each.key for each in way(tree, given)][: len(asked)] == asked
+        assert [each.key for each in path(tree, given)][: len(asked)] == asked
     assert len(set(asked)) == len(asked)
     chosen = {tree.columns[tree.fraction_names.index(f"{q}_{a}_fraction")] for q, a in given.items()}
     for key in asked:
@@ -88,12 +87,12 @@ def test_every_way_ends_asks_nothing_twice_and_only_what_its_parents_allow(tree,
 def test_the_way_is_that_of_a_simulated_crowd(tree):
     """An independent walk: questions in topological order, reached through `next`."""
     reached, given = {tree.questions[0].key}, {}
-    for position in order_asked(tree):
+    for position in topological_order(tree):
         question = tree.questions[position]
         if question.key in reached:
             given[question.key] = question.answers[0].key
             reached.add(question.answers[0].next)
-    assert {question.key for question in way(tree, given)} == reached - {None}
+    assert {question.key for question in path(tree, given)} == reached - {None}
     assert next_question(tree, given) is None
 
 

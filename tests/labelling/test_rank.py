@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tuningfork.cli import app
-from tuningfork.evaluation.evaluate import predictions_from_table, read_predictions
+from tuningfork.evaluation.prediction_table import predictions_from_table, read_predictions
 from tuningfork.labelling import acquisition as ranking
 from tuningfork.labelling.rank import blocks_of_table, labelled_ids, order_schema, rank
 from tuningfork.model.embeddings import Embedder
@@ -60,8 +60,8 @@ def rows_of(path):
 def test_the_order_is_that_of_the_whole_table(table, gz2: DecisionTree) -> None:
     found = rank(blocks_of_table(table), gz2, count=40, seed=5)
     told = read_predictions(table, gz2)
-    weights = ranking.question_entropies(told.cumulative, gz2).sum(-1)
-    plain = ranking.weighted_seeding(ranking.hellinger(told.cumulative), weights, 40, seed=5)
+    weights = ranking.question_entropies(told.votes.fractions, gz2).sum(-1)
+    plain = ranking.weighted_seeding(ranking.hellinger(told.votes.fractions), weights, 40, seed=5)
     assert found.table["id"].to_pylist() == [told.ids[row] for row in plain.rows]
     assert found.table["uncertainty"].to_numpy() == pytest.approx(weights[plain.rows])
     assert found.table.schema == order_schema()
@@ -214,7 +214,7 @@ def test_embeddings_decide_the_distances(gz2: DecisionTree) -> None:
     assert "what the network sees" in found.table.schema.field("distance").metadata[b"description"].decode()
     assert len({int(id_[1:]) % 60 for id_ in found.table["id"].to_pylist()}) == 60
     # Reasons and uncertainties stay those of the votes.
-    weights = ranking.question_entropies(predictions_from_table(plain, gz2, "").cumulative, gz2).sum(-1)
+    weights = ranking.question_entropies(predictions_from_table(plain, gz2, "").votes.fractions, gz2).sum(-1)
     chosen = [int(id_[1:]) for id_ in found.table["id"].to_pylist()]
     assert found.table["uncertainty"].to_numpy() == pytest.approx(weights[chosen])
     # Without them it is the order of the votes.

@@ -205,8 +205,8 @@ def test_predict_bad_usage(run, pictures, tmp_path):
 
 def test_predict_failures_are_one_clear_line(run, pictures, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no picture" in run("predict", tmp_path / "empty", code=1).stderr
-    assert "no picture" in run("predict", tmp_path / "empty", "-o", tmp_path / "o.csv", code=1).stderr
+    assert "no image" in run("predict", tmp_path / "empty", code=1).stderr
+    assert "no image" in run("predict", tmp_path / "empty", "-o", tmp_path / "o.csv", code=1).stderr
     assert "no such folder" in run("predict", pictures, "-o", tmp_path / "a" / "b.csv", code=1).stderr
     assert "extension" in run("predict", pictures, "-o", tmp_path / "b.doc", code=1).stderr
     (tmp_path / "folder.csv").mkdir()

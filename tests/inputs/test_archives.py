@@ -401,7 +401,7 @@ def test_a_tar_whose_checksums_are_mended_raises_only_what_is_said(tmp_path):
 def test_a_folder_of_archives_says_what_to_type(tmp_path):
     for name in ("b.tar", "a.tar"):
         write_tar(tmp_path / name, [("a.jpg", b"a")])
-    with pytest.raises(InputError, match=r"holds no picture, but a\.tar and 1 more: name .*\*\.tar"):
+    with pytest.raises(InputError, match=r"holds no image, but a\.tar and 1 more: name .*\*\.tar"):
         list(find_items([tmp_path]))
     (tmp_path / "c.jpg").write_bytes(b"c")
     assert [item.id for item in find_items([tmp_path])] == ["c"]

@@ -304,7 +304,7 @@ def test_bytes_come_back_whatever_the_row_groups_and_the_order(tmp_path, cells, 
 
 def test_blank_cells_of_bytes_are_named(tmp_path):
     pq.write_table(pa.table({"id": [1, 2], "bytes": [b"x", None]}), tmp_path / "t.parquet")
-    assert opened(find_items([tmp_path / "t.parquet"])) == [b"x", "no picture in column 'bytes'"]
+    assert opened(find_items([tmp_path / "t.parquet"])) == [b"x", "no image in column 'bytes'"]
 
 
 def test_paths_or_bytes_as_asked_for(tmp_path, pictures):

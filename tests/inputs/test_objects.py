@@ -234,7 +234,7 @@ def test_what_is_not_there_is_said(monkeypatch):
         list(find_items(["memory://none/"]))
     with pytest.raises(FileNotFoundError, match="no such object"):
         list(find_items(["memory://set/a.jpg"]))
-    with pytest.raises(InputError, match=r"holds no picture, but t\.tar"):
+    with pytest.raises(InputError, match=r"holds no image, but t\.tar"):
         list(find_items(["memory://set/"]))
     with pytest.raises(InputError, match="only Parquet and CSV"):
         list(find_items(["memory://set/t.vot"]))

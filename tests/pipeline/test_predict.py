@@ -185,7 +185,7 @@ def test_a_foreign_folder_in_the_way_is_left_alone(model, pictures, tmp_path):
 
 
 def test_no_pictures_no_work(model, tmp_path):
-    with pytest.raises(PredictError, match="no picture"):
+    with pytest.raises(PredictError, match="no image"):
         predict_files(model, [tmp_path], tmp_path / "out.csv")
 
 
@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_what_was_there(model, pictures, tmp_path, small_part
 
 
 def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypatch):
-    monkeypatch.setattr(work, "TOGETHER", TOGETHER)
+    monkeypatch.setattr(work, "BLOCK", TOGETHER)
     held, most = 0, 0
     predict_loaded = model.predict_loaded
 

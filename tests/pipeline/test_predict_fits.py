@@ -78,7 +78,7 @@ def test_radii_of_a_catalogue_frame_its_pictures(run, model, galaxies, tmp_path)
     result = run("predict", galaxies / "galaxies.csv", "-o", output, *words, code=3)
     table = pq.read_table(output).to_pylist()
     assert [bool(row["error"]) for row in table] == [False] * 3 + [True] * 2
-    assert "column 'petroR90': '-1' is no radius above 0" in result.stderr
+    assert "column 'petroR90': '-1' is no angle above 0" in result.stderr
     assert [row["warning"] for row in table[:3]] == [""] * 3
     size = FRAME_RADII * draw(5, 2).petro_r90
     alone = model.predict(galaxies / "2.fits", framing=Framing(stretch="sdss", size=size))

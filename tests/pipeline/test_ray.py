@@ -24,6 +24,7 @@ from tuningfork.pipeline.ray import engine
 from tuningfork.pipeline.ray import queue as chunk_queue
 from tuningfork.pipeline.ray.queue import ChunkQueue
 from tuningfork.pipeline.ray.resources import ACTOR_CPUS, READ_CPUS, ActorPool
+from tuningfork.pipeline.ray.tracker import AttemptTracker
 from tuningfork.simulation import draw, render
 
 # Ray leaves files and sockets to the garbage collector, and warns of its own future.
@@ -149,7 +150,7 @@ def test_rows_of_one_table_stay_together():
     work_items = list(
         ChunkQueue(iter([[_chunk(0, 20, "row"), _chunk(1, 20, "row")], [_chunk(2, 20)]]), 8).work_items(4)
     )
-    assert [[part.part for part in work_item.slices.values()] for work_item in work_items] == [
+    assert [[part.chunk for part in work_item.slices.values()] for work_item in work_items] == [
         [0, 0, 0, 1, 1, 1],
         [2],
         [2],
@@ -157,24 +158,23 @@ def test_rows_of_one_table_stay_together():
     ]
 
 
-def test_the_ledger_knows_what_was_begun_and_which_row_killed():
-    stages = pytest.importorskip("tuningfork.pipeline.ray.stages")
+def test_the_tracker_counts_starts_and_finds_the_row_at_fault():
 
     async def story():
-        tracker = stages.AttemptTracker()
+        tracker = AttemptTracker()
         waiting = asyncio.ensure_future(tracker.number(0))
         await asyncio.sleep(0)
         assert not waiting.done()
         await tracker.add(list(ChunkQueue(iter([[_chunk(0, 4)]]), 4).work_items(1)))
         assert await waiting == 0
-        assert (await tracker.begin(0))[1:] == ({}, 0)
-        assert (await tracker.begin(0))[1:] == ({}, 1)
-        await tracker.at(0, (0, 2))
-        _, known_failures, before = await tracker.begin(0)
+        assert (await tracker.start(0))[1:] == ({}, 0)
+        assert (await tracker.start(0))[1:] == ({}, 1)
+        await tracker.set_row(0, (0, 2))
+        _, known_failures, before = await tracker.start(0)
         assert before == 2
         assert list(known_failures) == [(0, 2)]
         await tracker.forget(0)
-        assert await tracker.begin(0) is None
+        assert await tracker.start(0) is None
         late = asyncio.ensure_future(tracker.number(1))
         await tracker.end(2)
         assert await tracker.number(2) is None
@@ -262,7 +262,7 @@ def cluster():
 def small(monkeypatch):
     """Slices of 64 rows, of which few are under way, and a close watch on the cluster."""
     monkeypatch.setattr(engine, "SLICE", 64)
-    monkeypatch.setattr(engine, "LOOK", 0.2)
+    monkeypatch.setattr(engine, "CHECK_INTERVAL", 0.2)
     monkeypatch.setattr(chunk_queue, "ROWS_PER_CPU", 64)
     monkeypatch.setattr(chunk_queue, "ITEMS_PER_CPU", 2)
 

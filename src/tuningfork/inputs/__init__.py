@@ -1,4 +1,4 @@
-"""What there is to predict: folders, catalogues, archives and stores as rows, and their pictures' bytes."""
+"""What there is to predict: folders, catalogues, archives and stores as rows, and their images' bytes."""
 
 from .._utils.errors import InputError
 from .find import Columns, find_items

@@ -1,4 +1,4 @@
-"""Pictures in tar (WebDataset's shards) and zip archives: read where they lie, never unpacked to disk."""
+"""Images in tar (WebDataset's shards) and zip archives: read where they lie, never unpacked to disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
-from ..images.find import EXTENSIONS as PICTURES
+from ..images.find import EXTENSIONS as IMAGES
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
 from .byte_source import CHANGED, ByteSource, ReadAhead
@@ -39,13 +39,13 @@ def check_packed(location: str) -> None:
 
 def _refuse_packed(location: str) -> None:
     raise InputError(
-        f"{text(public_url(location))}: is compressed as a whole, so that no picture can be read without all "
-        "before it; unpack it (pictures hardly get smaller) and name the .tar or the folder"
+        f"{text(public_url(location))}: is compressed as a whole, so that no image can be read without all "
+        "before it; unpack it (images hardly get smaller) and name the .tar or the folder"
     )
 
 
 def archive_items(location: str) -> Iterator[InputItem]:
-    """The pictures of an archive, a file or an address, told by their extensions; nothing else is held.
+    """The images of an archive, a file or an address, told by their extensions; nothing else is held.
 
     Hidden members are left out as hidden files are, and archives within archives are not opened. Links, and
     members that are packed in a way that we do not read, are items with an error; so is, at last, an archive
@@ -76,7 +76,7 @@ def archive_items(location: str) -> Iterator[InputItem]:
 
 def _tar(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
     for member in tar_members(source):
-        if _is_picture(member.name):
+        if _is_image(member.name):
             last = posixpath.basename(member.name)
             yield InputItem(
                 file_id(last),
@@ -97,7 +97,7 @@ def _too_large(member: TarMember) -> str:
 
 def _zip(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
     for member in zip_members(source):
-        if _is_picture(member.name):
+        if _is_image(member.name):
             last = posixpath.basename(member.name)
             yield InputItem(
                 file_id(last),
@@ -112,11 +112,11 @@ def _zip(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
             )
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     parts = name.split("/")
     if any(part.startswith(".") and part not in (".", "..") for part in parts):
         return False
-    return posixpath.splitext(parts[-1])[1].lower() in PICTURES
+    return posixpath.splitext(parts[-1])[1].lower() in IMAGES
 
 
 class _Archives:

@@ -1,4 +1,4 @@
-"""Files and objects that hold many pictures, read at any place: what archives and tables stand on."""
+"""Files and objects that hold many images, read at any place: what archives and tables stand on."""
 
 from __future__ import annotations
 

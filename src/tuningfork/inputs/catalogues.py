@@ -1,4 +1,4 @@
-"""Catalogues: tables with a path, an address or the picture's bytes in every row."""
+"""Catalogues: tables with a path, an address or the image's bytes in every row."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXTENSIONS = {
     ".csv": "csv",
     **dict.fromkeys((".ecsv", ".vot", ".vo", ".votable", ".xml", ".fits", ".fit", ".fts"), "whole"),
 }
-#: Bytes of pictures that are decoded together.
+#: Bytes of images that are decoded together.
 BATCH_BYTES = 8 * 2**20
 
 
@@ -70,7 +70,7 @@ def open_rows(location: str) -> tuple[Rows, str]:
 def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputItem]:
     """The rows of a catalogue, a file or an address; every row is an item.
 
-    A row without a picture, with a blank name, or with a position that cannot be read is an item with an error;
+    A row without an image, with a blank name, or with a position that cannot be read is an item with an error;
     without a name it is called by its number (from 1). Names may come more than once. Positions may be blank.
 
     Raises
@@ -84,9 +84,9 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     chosen = image_columns(columns, table.schema, where)
     make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
     carried = [name for name, _ in columns.carried]
-    picture = _told(table.schema, chosen)
+    image = _told(table.schema, chosen)
     ra, dec = (chosen.positions.ra, chosen.positions.dec) if chosen.positions else (None, None)
-    names = [chosen.id, ra, dec, chosen.radius, columns.error, picture]
+    names = [chosen.id, ra, dec, chosen.radius, columns.error, image]
     wanted = [*(name for name in names if name is not None), *carried]
     limit = id_limit(chosen.id, table.schema)
     number = 0
@@ -135,7 +135,7 @@ def _carried(values: Iterator[object]) -> str:
 
 
 def _told(schema: pa.Schema, chosen: ImageColumns) -> str | None:
-    """The column that the listing reads of the pictures: never the bytes."""
+    """The column that the listing reads of the images: never the bytes."""
     if not chosen.is_bytes:
         return chosen.image
     kind = schema.field(chosen.image).type
@@ -208,7 +208,7 @@ class RowReader:
 
     The bytes come with `prepare`, as a Parquet file is no place for several threads. What lies between two rows of
     a row group is decoded and dropped; going back begins the row group again. At most `BATCH_BYTES` of an average
-    row group's pictures are held, or one picture.
+    row group's images are held, or one image.
     """
 
     def __init__(self) -> None:
@@ -248,7 +248,7 @@ class _Column:
         self._starts = [0]
         for group in groups:
             self._starts.append(self._starts[-1] + group.num_rows)
-        self._sizes = [_picture_bytes(group, name) for group in groups]
+        self._sizes = [_image_bytes(group, name) for group in groups]
         self._group = -1
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._values: pa.Array | None = None
@@ -270,7 +270,7 @@ class _Column:
         if isinstance(value, dict):
             value = value.get("bytes")
         if not isinstance(value, bytes):
-            raise ImageError(f"no picture in column {self._name!r}")
+            raise ImageError(f"no image in column {self._name!r}")
         return value
 
     def _begin(self, group: int) -> None:
@@ -294,8 +294,8 @@ class _Column:
             raise ImageError(self._broken[2]) from None
 
 
-def _picture_bytes(group: object, name: str) -> int:
-    """What a picture takes on the average."""
+def _image_bytes(group: object, name: str) -> int:
+    """What an image takes on the average."""
     rows = max(1, group.num_rows)  # type: ignore[attr-defined]
     columns = (group.column(number) for number in range(group.num_columns))  # type: ignore[attr-defined]
     own = (c.total_uncompressed_size for c in columns if c.path_in_schema.partition(".")[0] == name)

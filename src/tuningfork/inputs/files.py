@@ -1,4 +1,4 @@
-"""Pictures that are files of their own."""
+"""Images that are files of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FileReader", "file_item", "folder_items"]
 
 
 def folder_items(folder: Path) -> Iterator[InputItem]:
-    """The pictures of a folder, as `find_images` finds them."""
+    """The images of a folder, as `find_images` finds them."""
     return map(file_item, find_images([folder]))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of
-from ..images.find import EXTENSIONS as PICTURES
+from ..images.find import EXTENSIONS as IMAGES
 from ..tables.column_roles import Columns
 from .archives import EXTENSIONS as ARCHIVES
 from .archives import PACKED, archive_items, check_packed
@@ -25,9 +25,9 @@ __all__ = ["Columns", "find_items"]
 
 
 def find_items(given: Iterable[str | Path], columns: Columns = Columns()) -> Iterator[InputItem]:
-    """The pictures named: files, folders, catalogues, archives, and addresses of these in stores.
+    """The images named: files, folders, catalogues, archives, and addresses of these in stores.
 
-    What a file is, its name tells. A catalogue or an archive is opened only if it is named; in a folder, pictures
+    What a file is, its name tells. A catalogue or an archive is opened only if it is named; in a folder, images
     are looked for.
 
     Raises
@@ -56,9 +56,7 @@ def _named(name: str, columns: Columns) -> Iterator[InputItem]:
     if suffix in ARCHIVES and not name.endswith("/"):
         yield from archive_items(name)
     elif (
-        suffix in TABLES
-        and not name.endswith("/")
-        and (suffix not in PICTURES or (not is_remote and holds_table(name)))
+        suffix in TABLES and not name.endswith("/") and (suffix not in IMAGES or (not is_remote and holds_table(name)))
     ):
         yield from table_items(name, columns)
     elif is_remote:
@@ -75,7 +73,7 @@ def _folder(folder: Path) -> Iterator[InputItem]:
     if not found and (other := sorted(name for name in os.listdir(folder) if _is_other(name))):
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise InputError(
-            f"{text(str(folder))}: holds no picture, but {text(other[0])}{more}: name archives and catalogues "
+            f"{text(str(folder))}: holds no image, but {text(other[0])}{more}: name archives and catalogues "
             f"themselves, {text(str(folder / '*'))}{text(Path(other[0]).suffix)}"
         )
 

@@ -1,4 +1,4 @@
-"""Whether a FITS file is a table or a picture, by its headers."""
+"""Whether a FITS file is a table or an image, by its headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture to be: what it is called, and where its bytes are."""
+"""One image to be: what it is called, and where its bytes are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures in remote stores: objects, prefixes, and files of many pictures that are read in parts."""
+"""Images in remote stores: objects, prefixes, and files of many images that are read in parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
-from ..images.find import EXTENSIONS as PICTURES
+from ..images.find import EXTENSIONS as IMAGES
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
 from .byte_source import ByteSource, LocalFile, SourceUnavailable
@@ -30,7 +30,7 @@ def object_item(address: str, size: int = -1, stamp: str = "") -> InputItem:
 
 
 def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputItem]:
-    """An object, or the pictures under a prefix, hidden ones left out; what is held is one page of the listing.
+    """An object, or the images under a prefix, hidden ones left out; what is held is one page of the listing.
 
     S3 and Google give 1,000 objects a page, in the order of their names; web servers a folder.
 
@@ -44,7 +44,7 @@ def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputIt
     FileNotFoundError
         If there is nothing at all.
     InputError
-        If the store cannot be read, or holds no picture here but others.
+        If the store cannot be read, or holds no image here but others.
     """
     check_url(address)
     where = text(public_url(address))
@@ -56,13 +56,13 @@ def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputIt
                 return
             except NotThere:
                 address += "/"
-        pictures, others, anything = 0, "", False
+        images, others, anything = 0, "", False
         for page in _pages(address):
             for found in page:
                 anything = True
                 name = found.url[len(address) :]
-                if _is_picture(name):
-                    pictures += 1
+                if _is_image(name):
+                    images += 1
                     yield object_item(found.url, found.size, found.stamp)
                 elif other(name):
                     others = others or name
@@ -72,18 +72,18 @@ def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputIt
         raise InputError(f"{where}: {error}") from None
     if not anything:
         raise FileNotFoundError(f"{where}: no such object, and none begins so")
-    if not pictures and others:
-        raise InputError(f"{where}: holds no picture, but {text(others)}: name archives and catalogues themselves")
+    if not images and others:
+        raise InputError(f"{where}: holds no image, but {text(others)}: name archives and catalogues themselves")
 
 
 def _is_folder(address: str) -> bool:
     return address.endswith("/") or address.count("/") == 2
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     if any(part.startswith(".") for part in name.split("/")):
         return False
-    return posixpath.splitext(name)[1].lower() in PICTURES
+    return posixpath.splitext(name)[1].lower() in IMAGES
 
 
 def _pages(folder: str) -> Iterator[list[StoredObject]]:

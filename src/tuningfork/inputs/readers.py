@@ -1,4 +1,4 @@
-"""Entries → their pictures' bytes, whatever holds them."""
+"""Entries → their images' bytes, whatever holds them."""
 
 from __future__ import annotations
 

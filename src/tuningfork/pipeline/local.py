@@ -1,4 +1,4 @@
-"""The parts of a prediction on this machine: in this process, or in several, one network thread each."""
+"""Prediction of chunks on this machine: in this process, or in several, one network thread each."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from .options import ExecutionOptions
 
 __all__ = ["ChunkJob", "predict_chunks", "worker_count"]
 
-#: A process takes about as long to begin as so many pictures to predict.
-WORTH_A_WORKER = 200
-#: Processes that one part may cost before the run is given up.
+#: Rows that take about as long to predict as a process takes to start.
+ROWS_PER_WORKER = 200
+#: Processes that one chunk may cost before the run is given up.
 MAX_CRASHES = 20
-Group = list[Chunk]
 
 
 def worker_count(rows: int) -> int:
-    """How many processes pay for so many rows on this machine; 1: do it in this one."""
-    return max(1, min(available_cores(), rows // WORTH_A_WORKER))
+    """How many processes pay for so many rows on this machine; 1: predict them in this one."""
+    return max(1, min(available_cores(), rows // ROWS_PER_WORKER))
 
 
 @dataclass(frozen=True)
 class ChunkJob:
-    """What a worker needs to know to do parts; see `processes.Job`."""
+    """What a worker needs to predict chunks; see `processes.Job`."""
 
     bundle: Bundle
     layout: TableLayout
@@ -45,7 +44,7 @@ class ChunkJob:
         """Open the model; called in the worker."""
         model, reader = Model(self.bundle, framing=self.framing, **self.running), ItemReader()
 
-        def answer(chunk: Chunk, say: Callable[[Any], None]) -> ChunkResult:
+        def answer(chunk: Chunk, send_message: Callable[[Any], None]) -> ChunkResult:
             return predict_chunk(
                 model,
                 chunk,
@@ -53,8 +52,8 @@ class ChunkJob:
                 self.layout,
                 self.inference,
                 threads=self.readers,
-                done=lambda rows: say(("done", rows)),
-                at=lambda row: say(("at", row)),
+                on_rows=lambda rows: send_message(("rows", rows)),
+                on_row=lambda row: send_message(("row", row)),
             )
 
         return answer
@@ -62,33 +61,33 @@ class ChunkJob:
 
 def predict_chunks(
     model: Model,
-    groups: Iterator[Group],
+    groups: Iterator[list[Chunk]],
     layout: TableLayout,
     inference: InferenceOptions,
     execution: ExecutionOptions,
     *,
     readers: int,
-    done: Callable[[int], None],
+    on_rows: Callable[[int], None],
 ) -> Iterator[ChunkResult]:
-    """The parts of `groups`, as they come; a group's parts are done by one worker, one after the other.
+    """Predict the chunks of `groups` as they come; one worker predicts a group's chunks, one after the other.
 
     Parameters
     ----------
     execution : number of workers (1: this process does it all) and threads of the network in each of them; the
         model of this process has its own already
     readers : threads that read ahead, in each worker
-    done : called in this thread with numbers of rows that were predicted
+    on_rows : called in this thread with the number of rows that were predicted since
 
     Raises
     ------
     WorkerError
-        If workers die again and again over one part.
+        If workers crash again and again over one chunk.
     """
     if execution.workers == 1:
         with ItemReader() as reader:
             for group in groups:
                 for chunk in group:
-                    yield predict_chunk(model, chunk, reader, layout, inference, threads=readers, done=done)
+                    yield predict_chunk(model, chunk, reader, layout, inference, threads=readers, on_rows=on_rows)
         return
     running = {**model.running, "threads": execution.threads or 1}
     job = ChunkJob(model.bundle, layout, inference, readers, running, model.framing)
@@ -96,33 +95,33 @@ def predict_chunks(
         if isinstance(answer, ChunkResult):
             yield answer
         else:
-            done(answer)
+            on_rows(answer)
 
 
-def _drive(worker: Worker, group: Group, tell: Callable[[int], None]) -> Iterator[ChunkResult]:
-    """Have one worker do a group's chunks, whatever becomes of its process.
+def _drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -> Iterator[ChunkResult]:
+    """Have one worker predict a group's chunks, whatever becomes of its process.
 
-    A chunk whose worker died is done again; if that one dies too, row by row, so that the row that kills is found
+    A chunk whose worker crashed is tried again; if that one crashes too, row by row, so that the row at fault is found
     and reported.
     """
     for chunk in group:
-        crashes, told = 0, 0
+        crashes, reported = 0, 0
 
-        def hear(said: tuple[str, int]) -> None:
-            nonlocal told
-            if said[0] == "done":
-                told += said[1]
-                tell(said[1])
+        def on_message(message: tuple[str, int]) -> None:
+            nonlocal reported
+            if message[0] == "rows":
+                reported += message[1]
+                on_rows(message[1])
 
         while True:
             try:
-                yield worker.run(chunk, hear)
-                tell(len(chunk.items) - told)
+                yield worker.run(chunk, on_message)
+                on_rows(len(chunk.items) - reported)
                 break
             except WorkerCrash as crash:
                 crashes += 1
-                tell(-told)
-                told = 0
+                on_rows(-reported)
+                reported = 0
                 if crashes >= MAX_CRASHES:
                     raise WorkerError(
                         f"part {chunk.number}: {crashes} processes ended over it, the last with {_cause(crash)}; "

@@ -207,7 +207,7 @@ def _resumed(
         pass
     if (digest.rows, digest.hexdigest()) != (run.rows, run.digest):
         raise ManifestError(
-            f"{folder} is of a run with other pictures ({run.rows}, now {digest.rows}; or one has changed since); "
+            f"{folder} is of a run with other images ({run.rows}, now {digest.rows}; or one has changed since); "
             "delete that folder to begin anew"
         )
     return run

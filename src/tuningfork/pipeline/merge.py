@@ -97,7 +97,7 @@ def _about(run: PredictionRun) -> dict[str, str]:
     told = {
         key: str(run.identity[key]) for key in ("model", "model_sha256", "views", "precision") if key in run.identity
     }
-    about = "Morphology of galaxies, told from their pictures by a trained model"
+    about = "Morphology of galaxies, told from their images by a trained model"
     return {"description": about, "creator": f"tuningfork {__version__}", **told}
 
 

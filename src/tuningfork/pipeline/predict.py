@@ -1,4 +1,4 @@
-"""Pictures → tables on disk: streamed, on all cores or a cluster, resumable after any interruption."""
+"""Images → tables on disk: streamed, on all cores or a cluster, resumable after any interruption."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LAYOUTS = ("words", "kaggle")
 GROUP = 8
 WORTH_TUNING = 10_000
 #: Entries that `predict_inputs` holds.
-TOGETHER = 1024
+LISTED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def predict_files(
     columns: Columns = Columns(),
     progress: Callable[[int, int], None] | None = None,
 ) -> RunSummary:
-    """Predict every picture that `paths` name into the table `output`, one row a picture.
+    """Predict every image that `paths` name into the table `output`, one row per image.
 
     `output` with an extension is one table; parts are kept in the folder ``OUTPUT.parts`` and joined at the end.
     Without one it is a folder of Parquet parts, which readers open as one data set, with ``_manifest.json``. The
@@ -100,7 +100,7 @@ def predict_files(
     Raises
     ------
     PredictError, ManifestError, InputError
-        If there is no picture, another run is in the way, or the input changed since.
+        If there is no image, another run is in the way, or the input changed since.
     OSError
         If the output cannot be written (found out before the work begins).
     """
@@ -120,7 +120,7 @@ def predict_files(
     else:
         check_writable(output / ".probe" if output.is_dir() else output)
     folder = _run_folder(output)
-    given = list(paths)
+    inputs = list(paths)
     identity = {
         "model": model.bundle.name,
         "model_sha256": model.bundle.sha256,
@@ -132,8 +132,8 @@ def predict_files(
     }
 
     def items() -> Iterable[InputItem]:
-        found = find_items(given, columns)
-        return _of_one_name(found, lambda: find_items(given, columns)) if kaggle else found
+        listed = find_items(inputs, columns)
+        return _distinct_ids(listed, lambda: find_items(inputs, columns)) if kaggle else listed
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
     beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))
@@ -146,26 +146,26 @@ def predict_files(
             options = {"resume": execution.resume, "shards": shards, "rows_of_a_part": execution.chunk_rows}
             run = open_run(folder, identity, items, **options)
         if not run.rows:
-            raise _nothing(given)
+            raise _no_image(inputs)
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_complete(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
         carried = tuple(column for _, column in columns.carried)
         table = TableLayout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
-        told = _Progress(progress, total - todo, total)
+        count = _Progress(progress, total - todo, total)
         groups = _groups(run.chunks_of(missing))
         if inference.batch_size is None:
             inference = replace(inference, batch_size=_batch(model, views, execution.threads or 1, todo))
         if execution.engine == "ray":
             from .ray import engine as ray
 
-            parts = ray.predict_chunks(model, groups, table, inference, execution, done=told)
+            parts = ray.predict_chunks(model, groups, table, inference, execution, on_rows=count)
         else:
             workers = execution.workers or local.worker_count(todo)
             execution = replace(execution, workers=workers)
-            readers = REMOTE_THREADS if any(map(_is_remote, given)) else available_cores() if workers == 1 else 1
-            parts = local.predict_chunks(model, groups, table, inference, execution, readers=readers, done=told)
-        _keep(run, parts)
+            readers = REMOTE_THREADS if any(map(_is_remote, inputs)) else available_cores() if workers == 1 else 1
+            parts = local.predict_chunks(model, groups, table, inference, execution, readers=readers, on_rows=count)
+        _write_parts(run, parts)
         outcome = run_outcome(run, mine)
         complete = shard is None or all(run.is_complete(n) for n in range(run.parts))
         if one_table:
@@ -200,23 +200,23 @@ def predict_inputs(
     Raises
     ------
     PredictError
-        If there is no picture.
+        If there is no image.
     """
-    found = iter(find_items(paths, columns))
+    listed = iter(find_items(paths, columns))
     empty = True
     with ItemReader() as reader:
-        while items := list(islice(found, TOGETHER)):
+        while items := list(islice(listed, LISTED_AT_ONCE)):
             empty = False
             yield from predict_items(model, items, reader, inference, threads=available_cores())
     if empty:
-        raise _nothing(paths)
+        raise _no_image(paths)
 
 
 def predict_batches(
-    model: Model, pictures: Sequence[str | os.PathLike[str]], inference: InferenceOptions = InferenceOptions()
+    model: Model, images: Sequence[str | os.PathLike[str]], inference: InferenceOptions = InferenceOptions()
 ) -> Iterator[Predictions]:
     """Predictions of image files, batch by batch, in this process; see `chunks.predict_items`."""
-    items = [file_item(Path(path)) for path in pictures]
+    items = [file_item(Path(path)) for path in images]
     with ItemReader() as reader:
         yield from predict_items(model, items, reader, inference, threads=available_cores())
 
@@ -230,8 +230,8 @@ def _check_vectors(output: Path, kaggle: bool) -> None:
         )
 
 
-def _nothing(paths: Iterable[str | os.PathLike[str]]) -> PredictError:
-    return PredictError(f"no picture in {', '.join(map(str, paths))}; is it the right folder?")
+def _no_image(paths: Iterable[str | os.PathLike[str]]) -> PredictError:
+    return PredictError(f"no image in {', '.join(map(str, paths))}; is it the right folder?")
 
 
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
@@ -250,36 +250,36 @@ def _is_remote(path: str | os.PathLike[str]) -> bool:
 
 
 class _Progress:
-    """Counts rows; what is told never runs backwards, though a dead worker's rows are done again."""
+    """Counts predicted rows; reports never run backwards, though a crashed worker's rows are predicted again."""
 
-    def __init__(self, tell: Callable[[int, int], None] | None, done: int, total: int) -> None:
-        self._tell, self._done, self._total, self._told = tell, done, total, -1
+    def __init__(self, progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+        self._progress, self._done, self._total, self._reported = progress, done, total, -1
         self(0)
 
     def __call__(self, rows: int) -> None:
         self._done += rows
-        if self._tell and self._done > self._told:
-            self._told = self._done
-            self._tell(self._done, self._total)
+        if self._progress and self._done > self._reported:
+            self._reported = self._done
+            self._progress(self._done, self._total)
 
 
 def _groups(parts: Iterable[tuple[int, list[InputItem]]]) -> Iterator[list[Chunk]]:
-    """Tasks that one worker should do one after the other: those that read one row group of a table."""
+    """Chunks that one worker should predict one after the other: those that read one row group of a table."""
     group: list[Chunk] = []
-    place = None
+    previous = None
     for number, items in parts:
         first = items[0]
-        here = (first.location, first.member) if first.kind == "row" else None
-        if group and (here is None or here != place or len(group) == GROUP):
+        table = (first.location, first.member) if first.kind == "row" else None
+        if group and (table is None or table != previous or len(group) == GROUP):
             yield group
             group = []
         group.append(Chunk(number, items))
-        place = here
+        previous = table
     if group:
         yield group
 
 
-def _keep(run: PredictionRun, parts: Iterator[ChunkResult]) -> None:
+def _write_parts(run: PredictionRun, parts: Iterator[ChunkResult]) -> None:
     # This process alone writes, under its lock: what a killed run's workers still do reaches no file.
     try:
         for part in parts:
@@ -289,24 +289,24 @@ def _keep(run: PredictionRun, parts: Iterator[ChunkResult]) -> None:
         raise PredictError(f"{error}; the parts that are done are kept") from None
 
 
-def _of_one_name(items: Iterable[InputItem], again: Callable[[], Iterable[InputItem]]) -> Iterator[InputItem]:
-    """Hand items through; PredictError at their end if two have one ID. Holds eight bytes of each."""
+def _distinct_ids(items: Iterable[InputItem], again: Callable[[], Iterable[InputItem]]) -> Iterator[InputItem]:
+    """Pass items through; raise PredictError at their end if two have one ID. Holds eight bytes of each."""
     hashes = array("q")
     for item in items:
         hashes.append(hash(item.id))
         yield item
     values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True) if hashes else ((), np.zeros(0))
     suspects = {int(value) for value in np.asarray(values)[counts > 1]} if (counts > 1).any() else ()
-    seen: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for item in again() if suspects else ():
         if hash(item.id) not in suspects:
             continue
-        if item.id in seen:
+        if item.id in paths:
             raise PredictError(
-                f"{item.path} and {seen[item.id]} are both named {item.id}, and Kaggle's layout has no path to "
+                f"{item.path} and {paths[item.id]} are both named {item.id}, and Kaggle's layout has no path to "
                 "tell them apart; rename one, or leave it out"
             )
-        seen[item.id] = item.path
+        paths[item.id] = item.path
 
 
 def _summary(output: Path, rows: int, resumed: int, outcome: RunOutcome, model: Model, complete: bool) -> RunSummary:

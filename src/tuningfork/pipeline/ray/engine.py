@@ -1,13 +1,14 @@
-"""The parts of a prediction on a Ray cluster, or on one that is started on this machine for the occasion."""
+"""Prediction of chunks on a Ray cluster, or on one that is started on this machine and ended after the run."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..._utils.processes import WorkerError, available_cores
 from ...model.model import Model
 from ...model.options import InferenceOptions
 from ...model.predictions import concatenated
-from ..chunks import BATCH, TOGETHER, Chunk, ChunkResult, TableLayout, chunk_result
+from ..chunks import BATCH, BLOCK, Chunk, ChunkResult, TableLayout, chunk_result
 from ..options import ExecutionOptions
 from .queue import ChunkQueue, WorkItem
 from .resources import ActorPool
@@ -26,18 +27,18 @@ __all__ = ["MissingRay", "check", "predict_chunks"]
 
 #: Rows that are read and predicted together: what goes through the object store as one.
 SLICE = 256
-#: Seconds between looks at how large the cluster is.
-LOOK = 2.0
-#: How often a cluster on this machine is begun: Ray gives its own processes 30 seconds, too few on a busy one.
+#: Seconds between checks of the cluster's size.
+CHECK_INTERVAL = 2.0
+#: How often starting a cluster on this machine is tried: Ray gives its own processes 30 seconds, too few on a busy one.
 STARTS = 3
-#: So many times more actors are worth letting the stages run dry.
-WORTH_A_BREAK = 1.1
+#: Growth of the number of actors for which the stages are restarted.
+MIN_GROWTH = 1.1
 #: Failures of Ray itself, without a single row in between, after which the run is given up.
 MAX_FAILURES = 3
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # sends no statistics
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # warns of nothing that is not used here
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong is told by our own errors
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong is predictions by our own errors
     "RAY_worker_niceness": "0",  # as willing to work as the processes of the local engine
 }
 
@@ -64,18 +65,18 @@ def predict_chunks(
     inference: InferenceOptions,
     execution: ExecutionOptions,
     *,
-    done: Callable[[int], None],
+    on_rows: Callable[[int], None],
 ) -> Iterator[ChunkResult]:
-    """The parts of `groups`, as they come: Ray's chunks read them, its actors, which hold the model, predict them.
+    """Predict the chunks of `groups` as they come: Ray's tasks read them, its actors, which hold the model, predict.
 
-    However many parts there are, a bounded number of rows is under way. What dies is done again; the rows of a part
-    over which readers die are read one by one, so that the one that kills is found and reported.
+    However many chunks there are, a bounded number of rows is in flight. What a crashed process had is retried; rows
+    of a chunk over which readers crash repeatedly are read one by one, so that the row at fault is found and reported.
 
     Parameters
     ----------
     execution : its `workers` are actors that run the network, 0: from the cluster's CPUs; its `address` is that of a
         cluster, as ``ray.init`` takes it, None: one is started on this machine, and ended
-    done : called in this thread with numbers of rows that were predicted
+    on_rows : called in this thread with the number of rows that were predicted since
 
     Raises
     ------
@@ -85,48 +86,49 @@ def predict_chunks(
         If there is no such cluster, its nodes lack this package, or it fails again and again.
     """
     check()
-    together = max(inference.batch_size or BATCH, TOGETHER)
-    queue = ChunkQueue(groups, max(together, SLICE // together * together))
+    block = max(inference.batch_size or BATCH, BLOCK)
+    queue = ChunkQueue(groups, max(block, SLICE // block * block))
     with _cluster(execution.address) as ours:
         if not ours:
             _check_nodes()
         failures = 0
         while queue.more():
-            why = "the stages ended before their work"
+            reason = "the stages ended before their work"
             try:
-                with closing(_epoch(model, queue, inference, execution.workers)) as answers:
-                    for number, index, told, failure in answers:
+                with closing(_run_stages(model, queue, inference, execution.workers)) as results:
+                    for number, index, predictions, failure in results:
                         if failure:
-                            raise WorkerError(f"part {queue.part(number)}: {failure}")
-                        rows, whole = queue.settle(number, index, told)
+                            raise WorkerError(f"part {queue.chunk_of(number)}: {failure}")
+                        rows, completed = queue.settle(number, index, predictions)
                         failures = 0 if rows else failures
-                        done(rows)
-                        if whole:
-                            yield chunk_result(whole.chunk, concatenated(model.tree, whole.predictions()), layout)
-            except _Broken as error:
-                why = str(error)
+                        on_rows(rows)
+                        if completed:
+                            predictions = concatenated(model.tree, completed.predictions())
+                            yield chunk_result(completed.chunk, predictions, layout)
+            except _RayFailure as error:
+                reason = str(error)
                 # A node that is lost is missed a little later.
-                time.sleep(LOOK)
+                time.sleep(CHECK_INTERVAL)
             failures += 1
             if failures > MAX_FAILURES:
-                raise WorkerError(f"Ray failed {MAX_FAILURES} times over: {why}")
+                raise WorkerError(f"Ray failed {MAX_FAILURES} times: {reason}")
 
 
-class _Broken(Exception):
-    """Ray ended before its work; the message is its own."""
+class _RayFailure(Exception):
+    """Ray ended before the work was complete; the message is Ray's own."""
 
 
-def _epoch(
+def _run_stages(
     model: Model, queue: ChunkQueue, inference: InferenceOptions, workers: int
 ) -> Iterator[tuple[int, int, Any, str | None]]:
-    """Answers to slices, with as many actors as suit the cluster now, until it has changed or all is done.
+    """Results of slices, with as many actors as fit the cluster now, until it has changed or nothing is left.
 
-    What is under way in `queue` is begun again. When the cluster has grown, no more is begun, and the next epoch has
-    more actors; when it is too small now for its actors, nothing is waited for.
+    What is in flight in `queue` is started again. When the cluster has grown, no more is started, and the next call
+    has more actors; when it is too small for its actors, this ends at once.
 
     Raises
     ------
-    _Broken
+    _RayFailure
         If Ray gave up, or the cluster is too small.
     """
     import ray
@@ -137,13 +139,13 @@ def _epoch(
     actor_pool = ActorPool.of(cpus, gpus, workers)
     running = {**model.running, "threads": 1}
     if not actor_pool.gpus and running["device"] == "auto":
-        # A node may have a GPU that Ray was not told of; it is not ours then.
+        # A node may have a GPU that Ray does not account for; it is not ours then.
         running["device"] = "cpu"
     tracker = stages.open_tracker()
     try:
-        again = [WorkItem(number, dict(slices)) for number, slices in queue.pending.items()]
-        book = _Book(tracker, queue, again)
-        book.fill(cpus)
+        restarted = [WorkItem(number, dict(slices)) for number, slices in queue.pending.items()]
+        tracker_feed = _TrackerFeed(tracker, queue, restarted)
+        tracker_feed.fill(cpus)
         # A short run has no use for more.
         actors = min(actor_pool.actors, len(queue.pending))
         data = stages.dataset(
@@ -153,59 +155,65 @@ def _epoch(
             running=running,
             inference=inference,
         )
-        watch = _Watch(model, actor_pool, cpus, gpus)
-        with stages.watched_by(watch), closing(_tables(data)) as tables:
+        monitor = _ClusterMonitor(model, actor_pool, cpus, gpus)
+        with stages.monitored_by(monitor), closing(_tables(data)) as tables:
             for table in tables:
-                for answer in stages.answers(table):
-                    yield answer
-                    if answer[0] not in queue.pending:
-                        tracker.forget.remote(answer[0])
-                if ActorPool.of(watch.cpus, watch.gpus, workers).actors >= WORTH_A_BREAK * actor_pool.actors:
-                    book.close()
-                book.fill(watch.cpus)
+                for result in stages.results(table):
+                    yield result
+                    if result[0] not in queue.pending:
+                        tracker.forget.remote(result[0])
+                if ActorPool.of(monitor.cpus, monitor.gpus, workers).actors >= MIN_GROWTH * actor_pool.actors:
+                    tracker_feed.close()
+                tracker_feed.fill(monitor.cpus)
     finally:
         ray.kill(tracker)
 
 
-class _Watch:
-    """Looks at how large the cluster is; called all the time, by Ray Data's own thread."""
+class _ClusterMonitor:
+    """Checks the size of the cluster; called at each scheduling step, by Ray Data's own thread."""
 
     def __init__(self, model: Model, actor_pool: ActorPool, cpus: float, gpus: float) -> None:
-        self._model, self._crew, self.cpus, self.gpus, self._at = model, actor_pool, cpus, gpus, time.monotonic()
+        self._model, self._actor_pool, self.cpus, self.gpus, self._checked_at = (
+            model,
+            actor_pool,
+            cpus,
+            gpus,
+            time.monotonic(),
+        )
 
     def __call__(self) -> None:
-        """Raise _Shrunk if readers might have no room, since all would wait for ever then."""
-        if time.monotonic() - self._at < LOOK:
+        """Raise _ClusterTooSmall if no CPU is left for readers, since everything would wait for ever then."""
+        if time.monotonic() - self._checked_at < CHECK_INTERVAL:
             return
-        self._at, (self.cpus, self.gpus) = time.monotonic(), _size(self._model)
-        if not self._crew.fits(self.cpus, self.gpus):
-            raise _Shrunk(f"nodes were lost, {self.cpus:g} CPUs are left")
+        self._checked_at, (self.cpus, self.gpus) = time.monotonic(), _size(self._model)
+        if not self._actor_pool.fits(self.cpus, self.gpus):
+            raise _ClusterTooSmall(f"nodes were lost, {self.cpus:g} CPUs are left")
 
 
-class _Shrunk(Exception):
-    """The cluster is too small now for what was begun on it."""
+class _ClusterTooSmall(Exception):
+    """The cluster has become too small for its actors and one reader."""
 
 
-class _Book:
-    """Puts work_items in the tracker of one epoch, and says when there will be no more."""
+class _TrackerFeed:
+    """Adds work items to the tracker of one run of the stages, and ends its stream."""
 
     def __init__(self, tracker: Any, queue: ChunkQueue, work_items: Sequence[WorkItem]) -> None:
         self._tracker, self._queue, self._total, self._open = tracker, queue, len(work_items), True
         tracker.add.remote(work_items)
 
     def fill(self, cpus: float) -> None:
-        """Put in as many work_items as may be under way."""
+        """Add as many work items as may be in flight."""
         if not self._open:
             return
         work_items = list(self._queue.work_items(cpus))
         self._total += len(work_items)
         if work_items:
             self._tracker.add.remote(work_items)
-        if not self._queue.unbegun():
+        if not self._queue.has_new():
             self.close()
 
     def close(self) -> None:
-        """There will be no more."""
+        """End the stream: there will be no more."""
         if self._open:
             self._tracker.end.remote(self._total)
         self._open = False
@@ -216,7 +224,7 @@ def _tables(data: Any) -> Iterator[Any]:
     try:
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     except Exception as error:  # of Ray's many kinds, and each may be of a node that is gone
-        raise _Broken(_reason(error)) from error
+        raise _RayFailure(_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:
@@ -230,24 +238,35 @@ def _cluster(address: str | None) -> Iterator[bool]:
     """Ray, connected; True if it was started here, on this machine, and will be ended."""
     import ray
 
-    # What goes wrong is told by our own errors.
+    # What goes wrong is predictions by our own errors.
     logger = logging.getLogger("ray.data")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
-    began = not ray.is_initialized()
+    started_here = not ray.is_initialized()
     try:
-        if began:
+        if started_here:
             _connect(address)
-        # Ray prints to stdout what died and is done again; this is how its debugger has it be quiet.
-        if began and (printing := sys.modules.get("ray._private.worker")):
-            printing._worker_logs_enabled = False
-        yield began and address is None
+        with redirect_stdout(_NoRayOutput(sys.stdout)):
+            yield started_here and address is None
     finally:
         logger.setLevel(level)
-        if began:
+        if started_here:
             ray.shutdown()
-            if printing := sys.modules.get("ray._private.worker"):
-                printing._worker_logs_enabled = True
+
+
+class _NoRayOutput:
+    """stdout without what Ray's own thread prints of processes that died and are replaced."""
+
+    def __init__(self, stdout: Any) -> None:
+        self._stdout = stdout
+
+    def write(self, text: str) -> int:
+        """Write, unless it comes from Ray's thread."""
+        is_ray = threading.current_thread().name.startswith("ray_")
+        return len(text) if is_ray else self._stdout.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stdout, name)
 
 
 def _connect(address: str | None) -> None:
@@ -258,7 +277,7 @@ def _connect(address: str | None) -> None:
         options |= {"num_cpus": available_cores(), "include_dashboard": False}
     for left in reversed(range(STARTS)):
         try:
-            with _hushed():
+            with _stderr_suppressed():
                 ray.init(**options)
             return
         except Exception as error:  # ConnectionError, ValueError, RuntimeError, Exception
@@ -270,25 +289,25 @@ def _connect(address: str | None) -> None:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Send what is written to stderr nowhere: Ray's compiled part says there how little it is going to say."""
+def _stderr_suppressed() -> Iterator[None]:
+    """Send what is written to stderr null: Ray's compiled part says there how little it is going to say."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
 def _size(model: Model) -> tuple[float, float]:
     """How many CPUs and GPUs the cluster has now; GPUs only if the model may use them."""
     import ray
 
-    found = ray.cluster_resources()
-    return found.get("CPU", 0.0), found.get("GPU", 0.0) if model.running["device"] != "cpu" else 0.0
+    resources = ray.cluster_resources()
+    return resources.get("CPU", 0.0), resources.get("GPU", 0.0) if model.running["device"] != "cpu" else 0.0
 
 
 def _check_nodes() -> None:
@@ -306,19 +325,19 @@ def _check_nodes() -> None:
 
     task = ray.remote(version)
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    asked = [
+    versions_pending = [
         task.options(
             num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
         ).remote()
         for node in nodes
     ]  # fmt: skip
     try:
-        told = ray.get(asked)
+        versions = ray.get(versions_pending)
     except ray.exceptions.RayError as error:
         raise WorkerError(f"Ray's cluster runs nothing: {_reason(error)}") from None
-    for node, found in zip(nodes, told, strict=True):
-        if found != __version__:
-            there = f"has tuningfork {found}, not {__version__} as here" if found else "lacks tuningfork"
+    for node, installed in zip(nodes, versions, strict=True):
+        if installed != __version__:
+            there = f"has tuningfork {installed}, not {__version__} as here" if installed else "lacks tuningfork"
             raise WorkerError(
                 f"node {node['NodeManagerAddress']} {there}: pip install 'tuningfork[ray]=={__version__}'"
             )

@@ -1,4 +1,4 @@
-"""Parts cut into work_items for readers far away, a bounded number of them under way, and joined again."""
+"""Queue of chunks for a cluster: cut into work items, a bounded number of them in flight, and joined again."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..chunks import Chunk
 
 __all__ = ["ChunkQueue", "Slice", "WorkItem", "InFlight"]
 
-#: Rows under way for each CPU, whatever the run has; and work_items at least, where parts are small.
+#: Rows in flight for each CPU, whatever the run has; and work items at least, where chunks are small.
 ROWS_PER_CPU, ITEMS_PER_CPU = 2048, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Entries of one part that are read and predicted together, from row `start` of the part."""
+    """Items of one chunk that are read and predicted together, from row `start` of the chunk."""
 
-    part: int
+    chunk: int
     start: int
     items: Sequence[InputItem]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """What one reader does: slices by their index, one after the other."""
+    """What one reader reads: slices by their index, one after the other."""
 
     number: int
     slices: Mapping[int, Slice]
@@ -35,61 +35,69 @@ class WorkItem:
 
 @dataclass
 class InFlight:
-    """A part some slices of which are not predicted yet."""
+    """A chunk some slices of which are not predicted yet."""
 
     chunk: Chunk
-    slices: int
-    told: dict[int, list[Predictions]] = field(default_factory=dict)
+    n_slices: int
+    predicted: dict[int, list[Predictions]] = field(default_factory=dict)
 
     def predictions(self) -> list[Predictions]:
-        """What has come, in the part's order."""
-        return [batch for start in sorted(self.told) for batch in self.told[start]]
+        """What has come, in the chunk's order."""
+        return [batch for start in sorted(self.predicted) for batch in self.predicted[start]]
 
 
 class ChunkQueue:
-    """Groups of parts as work_items; holds those under way, since whoever has them may die.
+    """Groups of chunks as work items; holds those in flight, since whoever has them may crash.
 
     Parameters
     ----------
-    groups : parts that one reader should do one after the other, if they are rows of one table
+    groups : chunks that one reader should read one after the other, if they are rows of one table
     size : rows of a slice
     """
 
     def __init__(self, groups: Iterator[list[Chunk]], size: int) -> None:
         self._groups, self._size = groups, size
-        self._drawn: deque[dict[int, Slice]] = deque()
-        self._parts: dict[int, InFlight] = {}
-        self._numbers = 0
+        self._waiting: deque[dict[int, Slice]] = deque()
+        self._chunks: dict[int, InFlight] = {}
+        self._count = 0
         self._rows = 0
         self.pending: dict[int, dict[int, Slice]] = {}
 
-    def unbegun(self) -> bool:
-        """Whether there are work_items that `work_items` has not given yet."""
-        if not self._drawn and (group := next(self._groups, None)):
-            self._draw(group)
-        return bool(self._drawn)
+    def has_new(self) -> bool:
+        """Whether there are work items that `work_items` has not given out yet."""
+        if not self._waiting and (group := next(self._groups, None)):
+            self._cut(group)
+        return bool(self._waiting)
 
     def more(self) -> bool:
-        """Whether there is anything left to do."""
-        return bool(self.pending) or self.unbegun()
+        """Whether anything is left to predict."""
+        return bool(self.pending) or self.has_new()
 
     def work_items(self, cpus: float) -> Iterator[WorkItem]:
-        """New work_items, until as much is under way as so many CPUs need in order never to wait."""
+        """New work items, until as much is in flight as so many CPUs need in order never to wait."""
         while self._rows < ROWS_PER_CPU * cpus or len(self.pending) < ITEMS_PER_CPU * cpus:
-            if not self.unbegun():
+            if not self.has_new():
                 return
-            slices = self._drawn.popleft()
-            self.pending[self._numbers] = slices
+            slices = self._waiting.popleft()
+            self.pending[self._count] = slices
             self._rows += sum(len(part.items) for part in slices.values())
-            yield WorkItem(self._numbers, dict(slices))
-            self._numbers += 1
+            yield WorkItem(self._count, dict(slices))
+            self._count += 1
 
-    def part(self, number: int) -> int | None:
-        """A part that a work_item is of; None: all its predictions have come."""
-        return next((part.part for part in self.pending.get(number, {}).values()), None)
+    def chunk_of(self, number: int) -> int | None:
+        """A chunk that a work item is of; None: all its predictions have come."""
+        return next((part.chunk for part in self.pending.get(number, {}).values()), None)
 
-    def settle(self, number: int, index: int, told: list[Predictions]) -> tuple[int, InFlight | None]:
-        """Take in a slice's predictions; gives how many rows they are, 0 if they came before, and the part if whole."""
+    def settle(self, number: int, index: int, predictions: list[Predictions]) -> tuple[int, InFlight | None]:
+        """Take in a slice's predictions.
+
+        Returns
+        -------
+        int
+            Their rows; 0 if they came before.
+        InFlight or None
+            The chunk, if it is complete.
+        """
         slices = self.pending.get(number, {})
         if index not in slices:
             return 0, None
@@ -97,20 +105,20 @@ class ChunkQueue:
         if not slices:
             del self.pending[number]
         self._rows -= len(part.items)
-        under_way = self._parts[part.part]
-        under_way.told[part.start] = told
-        if len(under_way.told) < under_way.slices:
+        in_flight = self._chunks[part.chunk]
+        in_flight.predicted[part.start] = predictions
+        if len(in_flight.predicted) < in_flight.n_slices:
             return len(part.items), None
-        return len(part.items), self._parts.pop(part.part)
+        return len(part.items), self._chunks.pop(part.chunk)
 
-    def _draw(self, group: list[Chunk]) -> None:
+    def _cut(self, group: list[Chunk]) -> None:
         slices = []
         for chunk in group:
             starts = range(0, len(chunk.items), self._size)
-            self._parts[chunk.number] = InFlight(chunk, len(starts))
+            self._chunks[chunk.number] = InFlight(chunk, len(starts))
             slices += [Slice(chunk.number, start, chunk.items[start : start + self._size]) for start in starts]
         if group[0].items[0].kind == "row":
-            # A reader goes on in a table from where it stands.
-            self._drawn.append(dict(enumerate(slices)))
+            # A reader continues in a table from where it stands.
+            self._waiting.append(dict(enumerate(slices)))
         else:
-            self._drawn.extend({0: part} for part in slices)
+            self._waiting.extend({0: part} for part in slices)

@@ -1,4 +1,4 @@
-"""How many actors run the network on a cluster, so that readers always have room beside them."""
+"""How many actors run the networks on a cluster, so that CPUs are always left for readers."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ..._utils.processes import WorkerError
 __all__ = ["ACTOR_CPUS", "READ_CPUS", "ActorPool"]
 
 #: What Ray accounts an actor and a reader; both run one thread. An actor for every CPU takes a quarter of the cluster,
-#: so that readers have room even after half of its nodes are gone: without any, Ray waits in silence.
+#: so that CPUs are left for readers even after half of its nodes are gone: without any, Ray waits silently.
 ACTOR_CPUS, READ_CPUS = 0.25, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ActorPool:
-    """So many `actors`, each with so many `gpus`: 0 or 1."""
+    """A number of actors, each with `gpus` GPUs: 0 or 1."""
 
     actors: int
     gpus: int = 0
 
     @classmethod
     def of(cls, cpus: float, gpus: float = 0, workers: int = 0) -> ActorPool:
-        """The actor_pool for a cluster: `workers` actors, 0: one a GPU, or one a CPU where there is no GPU.
+        """The pool for a cluster: `workers` actors; 0: one for each GPU, or for each CPU where there is no GPU.
 
-        At most one a GPU, or two a CPU; half of the CPUs, and room for one reader at least, are left.
+        At most one for each GPU, or two for each CPU; half of the CPUs, and one reader's at least, are left.
 
         Raises
         ------
         WorkerError
-            If the cluster has no room for one actor and one reader.
+            If the cluster has too few CPUs for one actor and one reader.
         """
         if cpus < ACTOR_CPUS + READ_CPUS:
             raise WorkerError(f"Ray's cluster has {cpus:g} CPUs, and one at least is needed: add a node to it")

@@ -296,7 +296,7 @@ def _descendants(pid):
 @pytest.mark.slow
 def test_killed_workers_cost_no_row(model, many, whole, tmp_path, cluster, small):
     """SIGKILL of an actor and of a reader in mid-run; the bytes are those of a quiet run on one machine."""
-    left = ["MapWorker(MapBatches(Network)", "MapBatches(read)"]
+    left = ["MapWorker(MapBatches(NetworkActor)", "MapBatches(read)"]
 
     def kill(done, total):
         if done and left and (found := _processes(left[0])):
@@ -332,7 +332,7 @@ def test_nodes_come_and_go(model, many, whole, tmp_path, cluster, small):
 
     def change(done, total):
         nonlocal third
-        actors.update(_processes("MapWorker(MapBatches(Network)"))
+        actors.update(_processes("MapWorker(MapBatches(NetworkActor)"))
         if left and done >= left[0]:
             left.pop(0)
             if third is None:
@@ -371,7 +371,7 @@ killed = []
 
 def kill_one(done, total):
     if done and not killed:
-        killed.extend(_processes("MapWorker(MapBatches(Network)")[:1])
+        killed.extend(_processes("MapWorker(MapBatches(NetworkActor)")[:1])
         os.kill(killed[0], signal.SIGKILL)
 
 """

@@ -265,7 +265,7 @@ def test_a_manifest_of_another_run_is_told(model, pictures, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.jpg").write_bytes((pictures / "000.jpg").read_bytes())
-    with pytest.raises(ManifestError, match="other pictures"):
+    with pytest.raises(ManifestError, match="other images"):
         predict_files(model, [other], tmp_path / "votes", execution=ExecutionOptions(workers=1, resume=True))
 
 

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuningfork.images.fits.bands import is_fits, opened_bands
+from tuningfork.images.fits.bands import open_bands
+from tuningfork.images.fits.file import is_fits
 from tuningfork.images.fits.framing import Framing, unit
-from tuningfork.images.fits.measure import FRAME_RADII, blank_warning, cut, petrosian_r90, scale_warning
+from tuningfork.images.fits.measure import FRAME_RADII, cut, petrosian_r90, scale_warning
 from tuningfork.images.fits.render import render_fits
 from tuningfork.images.fits.stretch import lupton, preset, preset_names, stretched
 from tuningfork.images.image import ImageError
+from tuningfork.images.no_data import blank_pixels
 from tuningfork.images.read import read_image
 from tuningfork.simulation import draw, light
 from tuningfork.simulation.render import SKY_LIGHT, SKY_NOISE
@@ -28,7 +30,7 @@ fits = pytest.importorskip("astropy.io.fits")
 from astropy.visualization import make_lupton_rgb
 from astropy.wcs import WCS
 
-from tuningfork.images.fits.orientation import celestial, orientation
+from tuningfork.images.fits.wcs import celestial_wcs, orientation
 
 SIDE, SCALE = 64, 0.4
 Y, X = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
@@ -58,8 +60,8 @@ def header(angle: float = 0, mirrored: bool = False, scale: float = SCALE, side:
 
 
 def planes_of(source: object, framing: Framing = Framing(), **options: object) -> np.ndarray:
-    with opened_bands(source, framing, **options) as bands:
-        return np.stack([band.read(slice(None), slice(None)) for band in bands])
+    with open_bands(source, framing, **options) as image:
+        return np.stack([band.read() for band in image.bands])
 
 
 # ---------------------------------------------------------------- bands
@@ -137,13 +139,13 @@ def test_packed_and_scaled_numbers(how: str, tmp_path: Path) -> None:
     path.write_bytes(data)
     for source in (data, path):
         assert np.array_equal(planes_of(source), whole)
-        with opened_bands(source) as bands:
-            assert np.array_equal(bands[1].read(slice(5, 9), slice(20, 33)), whole[1, 5:9, 20:33])
+        with open_bands(source) as image:
+            assert np.array_equal(image.bands[1].read(slice(5, 9), slice(20, 33)), whole[1, 5:9, 20:33])
     assert is_fits(data)
 
 
 def test_a_bomb_in_gzip_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuningfork.images.fits.bands.MAX_FILE_BYTES", 10_000)
+    monkeypatch.setattr("tuningfork.images.fits.file.MAX_FILE_BYTES", 10_000)
     with pytest.raises(ImageError, match="unpacks to more than 10000 bytes"):
         planes_of(gzip.compress(file_of(fits.PrimaryHDU(0 * FLUX))))
 
@@ -311,8 +313,10 @@ def test_without_a_wcs_it_is_the_picture_that_training_sees() -> None:
     image = render_fits(data)
     picture, warning = image.rgb, image.warning
     assert np.array_equal(picture, read_image(data).rgb)
-    assert "no WCS: taken as it lies" in warning
-    assert "size in arcsec needs a WCS" in render_fits(data, Framing(size=10)).warning
+    assert "no WCS: shown by rows and columns" in warning
+    with pytest.raises(ImageError, match="--size"):
+        render_fits(data, Framing(size=10))
+    assert "all of the image is shown" in render_fits(data, radius=10).warning
 
 
 @pytest.mark.parametrize("cards", [
@@ -332,12 +336,12 @@ def test_a_broken_wcs_is_told_and_no_more(cards: dict[str, object]) -> None:
     image = render_fits(data)
     picture, warning = image.rgb, image.warning
     assert "WCS" in warning
-    assert "taken as it lies" in warning
+    assert "shown by rows and columns" in warning
     assert np.array_equal(picture, read_image(data).rgb)
-    assert celestial(about)[0] is None
+    assert celestial_wcs(about)[0] is None
 
 
-def test_bands_that_lie_elsewhere_are_laid_on_the_first(tmp_path: Path) -> None:
+def test_bands_that_lie_elsewhere_are_resample_the_first(tmp_path: Path) -> None:
     spot = np.exp(-(X**2 + Y**2) / 8).astype(np.float32) + 1e-3
     moved = header()
     moved["CRPIX1"] += 7
@@ -374,16 +378,16 @@ def test_a_size_is_arcseconds() -> None:
 
 def test_blank_parts_are_told_and_too_much_of_them_refused() -> None:
     planes = np.ones((3, 40, 40), np.float32)
-    assert blank_warning(planes) == ""
+    assert blank_pixels(planes) == ()
     planes[1, :10] = np.nan
-    assert "20% of the frame has no data" in blank_warning(planes)
+    assert "20% of the frame has no data" in blank_pixels(planes)[0]
     planes[:, :24] = np.nan
     with pytest.raises(ImageError, match="more than half"):
-        blank_warning(planes)
+        blank_pixels(planes)
     planes[:] = 1
     planes[0, 18:22, 18:22] = np.nan
     with pytest.raises(ImageError, match="the middle"):
-        blank_warning(planes)
+        blank_pixels(planes)
 
 
 def test_a_galaxy_of_another_scale_is_told() -> None:

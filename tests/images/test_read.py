@@ -21,7 +21,8 @@ from PIL import Image
 from tuningfork.images import image as images
 from tuningfork.images.array import image_from_array
 from tuningfork.images.find import EXTENSIONS, find_images
-from tuningfork.images.image import ImageError
+from tuningfork.images.image import ImageError, NoDataError
+from tuningfork.images.raster import decode_raster
 from tuningfork.images.read import read_image
 
 fits = pytest.importorskip("astropy.io.fits")
@@ -121,7 +122,7 @@ VALID = {
     "tiff lab": encoded(converted("LAB"), "TIFF"),
     "tiff 16 bits": encoded(grey16(), "TIFF"),
     "tiff 32 bits": encoded(grey16("<i4"), "TIFF"),
-    "tiff float": encoded(FLUX.astype(np.float32), "TIFF"),
+    "tiff float": encoded(FLUX.clip(0, 1).astype(np.float32), "TIFF"),
     "mpo": encoded(SMOOTH, "MPO", save_all=True, append_images=[Image.fromarray(SMOOTH)]),
     "fits": fits_file(fits.PrimaryHDU(FLUX.astype(np.float32))),
     "fits bands": fits_file(fits.PrimaryHDU(np.stack([FLUX, FLUX * 2, FLUX * 3]))),
@@ -216,7 +217,7 @@ def test_transparency_lies_on_black() -> None:
 def test_transparency_is_the_same_in_arrays_and_in_files(value: int, alpha: int) -> None:
     rgba = np.full((8, 8, 4), value, np.uint8)
     rgba[:, :, 3] = alpha
-    assert np.array_equal(image_from_array(rgba), read_image(encoded(rgba, "PNG")).rgb)
+    assert np.array_equal(image_from_array(rgba).rgb, decode_raster(encoded(rgba, "PNG")).rgb)
 
 
 def test_transparent_palette_entry_becomes_black() -> None:
@@ -250,7 +251,7 @@ def test_thirty_two_bit_integers_beyond_sixteen_are_refused() -> None:
 
 
 def test_first_frame_of_an_animation_is_taken() -> None:
-    frames = [np.full((16, 16, 3), value, np.uint8) for value in (50, 200)]
+    frames = [NOISE[:16, :16] // 2 + value for value in (50, 100)]
     data = encoded(frames[0], "WEBP", save_all=True, append_images=[Image.fromarray(frames[1])], lossless=True)
     assert np.array_equal(read_image(data).rgb, frames[0])
 
@@ -502,20 +503,20 @@ def test_a_bare_pickle_is_never_unpickled() -> None:
 def test_every_shape_and_type_of_array(shape: tuple[int, ...], dtype: str) -> None:
     full = {"u1": 255, "<u2": 65535, ">u2": 65535}.get(dtype, 1)
     array = np.full(shape, full, dtype)
-    picture = image_from_array(array)
+    picture = image_from_array(array).rgb
     assert picture.shape == (9, 12, 3)
     assert picture.dtype == np.uint8
     assert (picture == 255).all()
 
 
 def test_an_array_of_bytes_is_taken_as_it_is() -> None:
-    assert np.array_equal(image_from_array(NOISE), NOISE)
-    assert np.array_equal(image_from_array(np.moveaxis(NOISE, 2, 0)), NOISE)
-    assert np.array_equal(image_from_array(NOISE[:, :, 0]), np.repeat(NOISE[:, :, :1], 3, 2))
+    assert np.array_equal(image_from_array(NOISE).rgb, NOISE)
+    assert np.array_equal(image_from_array(np.moveaxis(NOISE, 2, 0)).rgb, NOISE)
+    assert np.array_equal(image_from_array(NOISE[:, :, 0]).rgb, np.repeat(NOISE[:, :, :1], 3, 2))
 
 
 def test_floats_are_display_brightness() -> None:
-    assert np.array_equal(image_from_array(NOISE / 255), NOISE)
+    assert np.array_equal(image_from_array(NOISE / 255).rgb, NOISE)
 
 
 @pytest.mark.parametrize("array", [
@@ -533,7 +534,7 @@ def test_other_shapes_are_refused(array: np.ndarray) -> None:
         image_from_array(array)
 
 
-@pytest.mark.parametrize("dtype", ["i1", "i2", "i8", "u4", "?", "c8", "S3", "U3", "O", "M8[s]", "V4"])
+@pytest.mark.parametrize("dtype", ["?", "c8", "S3", "U3", "O", "M8[s]", "V4"])
 def test_other_types_are_refused(dtype: str) -> None:
     with pytest.raises(ImageError, match="uint8, uint16 or floats"):
         image_from_array(np.zeros((9, 9, 3), dtype))
@@ -630,8 +631,10 @@ def test_no_usable_pixel_is_told(value: float) -> None:
             read_image(fits_file(fits.PrimaryHDU(np.full(shape, value))))
 
 
-def test_a_constant_image_is_black() -> None:
-    assert not read_image(fits_file(fits.PrimaryHDU(np.full((9, 9), 7.5)))).rgb.any()
+def test_a_constant_image_is_refused() -> None:
+    for source in (fits_file(fits.PrimaryHDU(np.full((9, 9), 7.5))), encoded(0 * SMOOTH, "JPEG"), 0 * SMOOTH + 9):
+        with pytest.raises(NoDataError, match="no data: all pixels have the same value"):
+            read_image(source)
 
 
 def test_signalling_nans_are_missing_pixels() -> None:

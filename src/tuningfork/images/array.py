@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.text import one_line
-from .image import MAX_PIXELS, ImageError, check_size
+from .complaints import decoder_complaints
+from .image import MAX_PIXELS, ImageError, RGBImage, check_size
+from .values import to_display_bytes
 
 __all__ = ["image_from_array", "read_npy"]
 
 
-def image_from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Convert an array of shape (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (3, H, W) to an RGB image.
+def image_from_array(array: NDArray[np.generic]) -> RGBImage:
+    """Convert an array of brightness to an RGB image.
 
-    uint8 is taken as it is, uint16 by its upper 8 bits; floats are display brightness in [0, 1].
-    Fluxes need a stretch first: save them as FITS, or scale them.
-
-    Returns
-    -------
-    (H, W, 3) uint8
+    Parameters
+    ----------
+    array : (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (3, H, W)
+        Bytes, integers in 0…65535 or floats in [0, 1], see `values.to_display_bytes`; a fourth channel is opacity,
+        and is laid on black. Fluxes need a stretch first: save them as FITS, or scale them.
 
     Raises
     ------
@@ -38,27 +38,26 @@ def image_from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         raise ImageError(f"array of shape {array.shape}; (H, W), (H, W, 3), (H, W, 4) or (3, H, W) is expected")
     check_size(array.shape[1], array.shape[0])
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        array = array >> 8
-    elif array.dtype.kind == "f":
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            raise ImageError("array of floats outside [0, 1]; scale it to display brightness first")
-        array = np.rint(array * 255)
-    elif array.dtype != np.uint8:
-        raise ImageError(f"array of {array.dtype}; uint8, uint16 or floats in [0, 1] are expected")
+    rgb, warnings = to_display_bytes(array[:, :, :3])
     if array.shape[2] == 4:
-        array = np.rint(array[:, :, :3].astype(np.float32) * (array[:, :, 3:].astype(np.float32) / 255))
-    if array.shape[2] == 1:
-        array = np.repeat(array, 3, 2)
-    return np.ascontiguousarray(array, dtype=np.uint8)
+        opacity = to_display_bytes(array[:, :, 3:])[0].astype(np.float32) / 255
+        rgb = np.rint(rgb.astype(np.float32) * opacity)
+    if rgb.shape[2] == 1:
+        rgb = np.repeat(rgb, 3, 2)
+    return RGBImage(np.ascontiguousarray(rgb, dtype=np.uint8), warnings)
 
 
 def read_npy(data: bytes) -> NDArray[np.generic]:
-    """Read the array of a .npy file; Python objects are never loaded, nor more numbers than an image may have."""
+    """Read the array of a .npy file; Python objects are never loaded, nor more numbers than an image may have.
+
+    Raises
+    ------
+    ImageError
+        If the file is damaged, truncated or too large.
+    """
     stream = io.BytesIO(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with decoder_complaints():
             version = np.lib.format.read_magic(stream)
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = reader(stream)

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 
-__all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "MIN_SIDE", "ImageError", "RGBImage", "check_file_size", "check_size"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "ImageError",
+    "NoDataError",
+    "RGBImage",
+    "check_file_size",
+    "check_size",
+]
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 16 * 2**20
@@ -19,6 +28,10 @@ MIN_SIDE = 8
 
 class ImageError(TuningforkError, ValueError):
     """An image that cannot be read; the message is the reason, without the file's name."""
+
+
+class NoDataError(ImageError):
+    """An image that can be read, but holds no data."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,9 +1,8 @@
-"""JPEG, PNG, WebP and TIFF files as images."""
+"""JPEG, PNG, WebP and TIFF files, and Pillow's images, as RGB images."""
 
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 import simplejpeg
@@ -11,47 +10,64 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .._utils.text import one_line
-from .fits.stretch import stretch_any
-from .image import MAX_PIXELS, ImageError, check_size
+from .array import image_from_array
+from .complaints import decoder_complaints
+from .image import MAX_PIXELS, ImageError, RGBImage, check_size
+from .markers import check_jpeg_scans, check_png_checksums
 
-__all__ = ["decode_raster", "rgb_of_pillow"]
+__all__ = ["decode_raster", "image_from_pillow"]
 
 #: Pillow knows many more, some of which start other programs (EPS: Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+#: Unpackers of 16-bit colours keep one byte of each pair; the one of the other byte order keeps the other byte.
+_OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if np.little_endian else "16L"}
 
 
-def decode_raster(data: bytes) -> NDArray[np.uint8]:
-    """Decode the bytes of a JPEG, PNG, WebP or TIFF file to (H, W, 3) uint8.
+def decode_raster(data: bytes) -> RGBImage:
+    """Decode the bytes of a JPEG, PNG, WebP or TIFF file.
 
-    Grey is repeated, transparency laid on black, 16 bits reduced to the upper 8, CMYK converted.
+    Grey is repeated, transparency laid on black, CMYK converted; 16 bits as `values.to_display_bytes` says.
 
     Raises
     ------
     ImageError
         If the file is of another kind, damaged, too large or too small.
     """
-    if data.startswith(b"\xff\xd8\xff"):
-        # libjpeg-turbo through simplejpeg gives Pillow's very values in a quarter of its time.
-        try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-            check_size(width, height)
-            if colours in ("YCbCr", "RGB", "Gray"):
-                return simplejpeg.decode_jpeg(data, colorspace="RGB")
-        except ImageError:
-            raise
-        except ValueError:
-            pass  # Pillow knows more kinds of JPEG and says better what is wrong.
-    return _pillow(data)
-
-
-def _pillow(data: bytes) -> NDArray[np.uint8]:
+    if not data.startswith(JPEG):
+        return _with_pillow(data)
+    # libjpeg-turbo through simplejpeg gives Pillow's very values in a quarter of its time, and tells of damage.
+    complaint = ""
     try:
-        with warnings.catch_warnings():
-            # Our own limit on pixels is the stricter one.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                check_size(*image.size)
-                return rgb_of_pillow(image)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        check_size(width, height)
+        check_jpeg_scans(data, width * height)
+        if colours in ("YCbCr", "RGB", "Gray"):
+            return RGBImage(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+        simplejpeg.decode_jpeg(data, colorspace="CMYK")
+    except ImageError:
+        raise
+    except ValueError as error:
+        complaint = one_line(error)
+    # Pillow knows more kinds of JPEG, but keeps complaints to itself.
+    image = _with_pillow(data)
+    lowered = complaint.lower()
+    if ("corrupt" in lowered or "premature" in lowered) and "extraneous bytes" not in lowered:
+        raise ImageError(f"damaged or truncated file: {complaint}")
+    return RGBImage(image.rgb, (*image.warnings, f"JPEG decoder: {complaint}")) if complaint else image
+
+
+def _with_pillow(data: bytes) -> RGBImage:
+    try:
+        if data.startswith(PNG):
+            check_png_checksums(data)
+        with decoder_complaints() as complaints, Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            check_size(*image.size)
+            if image.format == "JPEG":
+                check_jpeg_scans(data, image.width * image.height)
+            sixteen = _sixteen_bit_colours(data, image)
+            result = image_from_pillow(image) if sixteen is None else image_from_array(sixteen)
+        return RGBImage(result.rgb, (*result.warnings, *complaints))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -64,23 +80,33 @@ def _pillow(data: bytes) -> NDArray[np.uint8]:
         raise ImageError(f"damaged or truncated file: {one_line(error)}") from None
 
 
-def rgb_of_pillow(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert a Pillow image of any mode to (H, W, 3) uint8."""
+def _sixteen_bit_colours(data: bytes, image: Image.Image) -> NDArray[np.uint16] | None:
+    """All 16 bits of colours (H, W, 3 or 4), of which Pillow keeps the upper 8; None if the file has no such."""
+    raw_modes = {str(args[0] if isinstance(args, tuple) else args) for *_, args in image.tile}  # type: ignore[attr-defined]
+    if len(raw_modes) != 1 or image.mode not in ("RGB", "RGBA"):
+        return None
+    kind, _, order = raw_modes.pop().partition(";")
+    if kind != image.mode or order not in _OTHER_BYTE:
+        return None
+    with Image.open(io.BytesIO(data), formats=FORMATS) as other:
+        raw = f"{kind};{_OTHER_BYTE[order]}"
+        other.tile = [  # type: ignore[attr-defined]
+            tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw)
+            for tile in other.tile  # type: ignore[attr-defined]
+        ]
+        low = np.asarray(other).astype(np.uint16)
+    return np.asarray(image).astype(np.uint16) << 8 | low
+
+
+def image_from_pillow(image: Image.Image) -> RGBImage:
+    """Convert a Pillow image of any mode."""
+    check_size(*image.size)
     if image.mode.startswith("I;16"):
-        return _repeat(np.asarray(image).astype(np.uint16) >> 8)
-    if image.mode == "I":
-        values = np.asarray(image)
-        # Pillow opens some 16-bit PNG and TIFF files as 32-bit integers.
-        if values.min() < 0 or values.max() > 65535:
-            raise ImageError("32-bit integers; save it with 8 or 16 bits, or as FITS")
-        return _repeat(values >> 8)
-    if image.mode == "F":
-        return _repeat(stretch_any(np.asarray(image)[None])[0])
+        return image_from_array(np.asarray(image).astype(np.uint16))
+    # Pillow opens some 16-bit PNG and TIFF files as 32-bit integers.
+    if image.mode in ("I", "F"):
+        return image_from_array(np.asarray(image))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         colour = image.convert("RGBA")
-        return np.asarray(Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
-
-
-def _repeat(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
-    return np.repeat(grey.astype(np.uint8)[:, :, None], 3, 2)
+        image = Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour)
+    return RGBImage(np.asarray(image.convert("RGB")))

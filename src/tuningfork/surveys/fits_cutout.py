@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..images.fits.bands import Band, opened_bands
+from ..images.fits.bands import Band, open_bands
 from ..images.fits.framing import Framing
-from ..images.fits.measure import blank_warning
-from ..images.fits.orientation import celestial, orientation, straight_grid
-from ..images.fits.render import render_bands
+from ..images.fits.render import check_planes, render_bands
+from ..images.fits.wcs import celestial_wcs, orientation, tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
 from .mosaic import on_grid
 
@@ -45,20 +44,20 @@ def gridded(
     ImageError
         If an image has no WCS, or no data there.
     """
-    with opened_bands(images[0] if len(images) == 1 else images, framing) as bands:
+    with open_bands(images[0] if len(images) == 1 else images, framing) as image:
+        bands = image.bands
         side = max(MIN_SIDE, round(size / min(map(_pixel_scale, bands))))
         check_size(side, side)
-        planes = on_grid(bands, straight_grid(ra, dec, size / side, (side, side)), side)
-        is_picture = all(band.is_bytes for band in bands)
+        planes = on_grid(bands, tangent_grid(ra, dec, size / side, (side, side)), side)
     if planes is None:
         raise ImageError("the image that the service gave does not reach into the frame")
-    warning = blank_warning(planes)
-    picture = render_bands(planes, framing.stretch, size / side, is_picture=is_picture)
+    warning = "; ".join((*image.warnings, *check_planes(planes, image)))
+    picture = render_bands(planes, framing.stretch, size / side, is_display=image.is_display)
     return np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS)), warning
 
 
 def _pixel_scale(band: Band) -> float:
-    wcs, lacking = celestial(band.header)
+    wcs, lacking = celestial_wcs(band.header)
     lies = None if wcs is None else orientation(wcs, ((band.shape[1] - 1) / 2, (band.shape[0] - 1) / 2))
     if lies is None:
         raise ImageError(f"an image with {lacking or 'no place in the sky'}")

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .._utils.errors import TuningforkError
-from ..images.fits.bands import Band, opened_bands
+from ..images.fits.bands import Band, open_bands
 from ..images.fits.framing import Framing, Unit
-from ..images.fits.measure import blank_warning
-from ..images.fits.orientation import celestial, laid_on, pixels_at, sky_at, straight_grid
 from ..images.fits.render import render_bands
 from ..images.fits.stretch import AUTO
+from ..images.fits.wcs import celestial_wcs, pixels_at, resample, sky_at, tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
+from ..images.no_data import blank_pixels
 from .cutout import Cutout, Provenance
 from .tiles import Tile, find_files, read_tiles, unit_vectors
 
@@ -127,18 +127,18 @@ class MosaicSource:
                 f"{size:g} arcsec are {side} px of {finest:.3g} arcsec; at least {MIN_SIDE} px a side are needed"
             )
         check_size(side, side)
-        grid = straight_grid(ra, dec, size / side, (side, side))
-        layers, used, is_picture = [], [], True
+        grid = tangent_grid(ra, dec, size / side, (side, side))
+        layers, used, is_display = [], [], True
         for name in self._names:
             planes, files, bytes_ = self._coadded(near[name], grid, side)
             layers.append(planes)
             used += files
-            is_picture &= bytes_
+            is_display &= bytes_
         if not used:
             raise ImageError("no data: the tiles are blank there, or end beside the frame")
         planes = np.concatenate(layers)
-        warning = blank_warning(planes)
-        picture = render_bands(planes, self._framing.stretch, size / side, is_picture=is_picture)
+        warning = "; ".join(blank_pixels(planes))
+        picture = render_bands(planes, self._framing.stretch, size / side, is_display=is_display)
         if side != pixels:
             picture = np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS))
         return Cutout(picture, _provenance(used, size / pixels), warning)
@@ -154,24 +154,24 @@ class MosaicSource:
         """The tiles' mean on the grid, (B, side, side), the files that took part, and whether they are pictures."""
         count = len(self._framing.bands) or 1
         total, weight = np.zeros((count, side, side), np.float32), np.zeros((count, side, side), np.float32)
-        used, is_picture = [], True
+        used, is_display = [], True
         for tile in tiles:
-            with opened_bands(tile.path, self._framing) as bands:
-                found = on_grid(bands, grid, side)
+            with open_bands(tile.path, self._framing) as image:
+                found = on_grid(image.bands, grid, side)
                 if found is None:
                     continue
                 if len(found) != len(total):
                     if used:
                         raise ImageError(f"{Path(tile.path).name} has {len(found)} bands, others {len(total)}")
                     total, weight = np.zeros_like(found), np.zeros_like(found)
-                is_picture &= all(band.is_bytes for band in bands)
+                is_display &= image.is_display
             good = np.isfinite(found)
             total += np.where(good, found, 0)
             weight += good
             if good.any():
                 used.append(tile.path)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(weight > 0, total / weight, np.nan).astype(np.float32), used, is_picture
+            return np.where(weight > 0, total / weight, np.nan).astype(np.float32), used, is_display
 
 
 def _check_place(ra: float, dec: float, size: float) -> None:
@@ -193,7 +193,7 @@ def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] 
     """
     planes = []
     for band in bands:
-        wcs, lacking = celestial(band.header)
+        wcs, lacking = celestial_wcs(band.header)
         if wcs is None:
             raise ImageError(f"{lacking} in a tile; was it changed?")
         window = _window(wcs, band.shape, grid, side)
@@ -202,9 +202,9 @@ def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] 
         rows, columns = window
         check_size(max(columns.stop - columns.start, MIN_SIDE), max(rows.stop - rows.start, MIN_SIDE))
         plane = band.read(rows, columns)
-        if not band.is_bytes:
+        if not band.is_display:
             plane[plane == 0] = np.nan
-        planes.append(laid_on(plane, wcs[rows, columns], grid, (side, side)))
+        planes.append(resample(plane, wcs[rows, columns], grid, (side, side)))
     return np.stack(planes)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from .._utils.urls import public_url
-from ..images.fits.bands import is_fits
+from ..images.fits.file import is_fits
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from .client import Answer, Client, Spoiled

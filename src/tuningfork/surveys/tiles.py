@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.files import default_cache, write_text
-from ..images.fits.bands import opened_bands
+from ..images.fits.bands import open_bands
 from ..images.fits.framing import Framing
-from ..images.fits.orientation import celestial, orientation, sky_at
+from ..images.fits.wcs import celestial_wcs, orientation, sky_at
 from ..images.image import ImageError
 
 __all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "unit_vectors"]
@@ -130,9 +130,9 @@ def read_tiles(files: Iterable[tuple[str, str]], framing: Framing) -> list[Tile]
 
 def _looked_at(path: str, band: str, status: os.stat_result, framing: Framing) -> Tile:
     try:
-        with opened_bands(path, framing) as bands:
-            header, (height, width) = bands[0].header, bands[0].shape
-            wcs, lacking = celestial(header)
+        with open_bands(path, framing) as image:
+            header, (height, width) = image.bands[0].header, image.bands[0].shape
+            wcs, lacking = celestial_wcs(header)
     except ImageError as error:
         return Tile(path, band, status.st_mtime_ns, status.st_size, problem=str(error))
     if wcs is None:

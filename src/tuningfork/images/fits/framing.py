@@ -1,4 +1,4 @@
-"""What a user says of FITS images: which bands, how they become colours, how large a piece of sky is shown."""
+"""Options of FITS images: which bands, how they become colours, how large a piece of sky is shown."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from .stretch import AUTO, preset_names
 
-__all__ = ["FRAME_RADII", "Framing", "Unit", "unit"]
+__all__ = ["FRAME_RADII", "Framing", "Unit", "parse_mask_bits", "unit"]
 
-#: Width of Galaxy Zoo 2's pictures in petroR90: 424 px of 0.02 petroR90 each (Willett et al. 2013).
+#: Width of Galaxy Zoo 2's images in petroR90: 424 px of 0.02 petroR90 each (Willett et al. 2013).
 FRAME_RADII = 8.48
 
 #: A FITS file's header-data unit, by its name or its number from 0.
@@ -18,18 +18,31 @@ Unit = int | str
 
 
 def unit(text: str) -> Unit:
-    """What a user wrote for a FITS file's unit, or a cube's plane: digits are a number."""
+    """Parse the name or number of a FITS file's unit, or a cube's plane: digits are a number."""
     return int(text) if text.strip().isdigit() else text.strip()
+
+
+def parse_mask_bits(text: str) -> tuple[int | str, ...]:
+    """Parse bits of a mask, separated by commas: names, or numbers that are sums of powers of two (also 0x…)."""
+    bits: list[int | str] = []
+    for word in text.replace("+", ",").split(","):
+        try:
+            bits.append(int(word, 0))
+        except ValueError:
+            bits.append(word.strip())
+    if not all(bits):
+        raise ValueError(f"mask bits {text!r}; names or numbers above 0 are expected, separated by commas")
+    return tuple(bits)
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How FITS images become pictures; without any of it: the first image, north up, all that it shows.
+    """How FITS images are shown; by default the science image in full, north up.
 
     Parameters
     ----------
     hdu : int or str, optional
-        The image, by number or name; None: the first with two or three axes.
+        The image, by number or name; None: the science image, see `units.choose_unit`.
     bands : tuple of int or str
         Images that are bands, or planes of the cube (numbers from 0), by increasing wavelength: blue, green, red;
         or one, which gives grey. Empty: the image's own one or three planes.
@@ -45,8 +58,8 @@ class Framing:
         North up and east left by the WCS; False: rows and columns as they lie, the first row below.
     mask : int or str, optional
         An image of the same shape; a pixel is bad where it is not 0.
-    mask_bits : int, optional
-        Bits of the mask that are bad, others are harmless; None: all.
+    mask_bits : int, or tuple of int or str, optional
+        Bits of the mask that are bad, by their sum or their names in the mask's header (``MP_BAD``); None: all.
 
     Raises
     ------
@@ -62,7 +75,7 @@ class Framing:
     measure: bool = False
     orient: bool = True
     mask: Unit | None = None
-    mask_bits: int | None = None
+    mask_bits: int | tuple[int | str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.stretch != AUTO and self.stretch not in preset_names():
@@ -74,17 +87,18 @@ class Framing:
                 raise ValueError(f"{name} = {value}; a number above 0 is expected")
         if self.size is not None and self.measure:
             raise ValueError("a size is either given or measured")
-        if self.mask_bits is not None and (self.mask is None or self.mask_bits < 1):
+        bits = self.mask_bits if isinstance(self.mask_bits, tuple) else (self.mask_bits,)
+        if self.mask_bits is not None and (self.mask is None or any(isinstance(bit, int) and bit < 1 for bit in bits)):
             raise ValueError(f"mask_bits = {self.mask_bits}; bits above 0 of a mask are expected")
 
     def side(self, radius: float = math.nan) -> float | None:
-        """Arcseconds a side to show of a galaxy of this petroR90, arcsec; None: neither size nor radius is known."""
+        """Side of the frame in arcsec for a galaxy of this petroR90, arcsec; None: neither size nor radius is known."""
         if self.size is not None:
             return self.size
         return self.radii * radius if math.isfinite(radius) and radius > 0 else None
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults, as JSON stores it."""
-        told = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         plain = Framing()
-        return {key: value for key, value in told.items() if getattr(self, key) != getattr(plain, key)}
+        return {key: value for key, value in values.items() if getattr(self, key) != getattr(plain, key)}

@@ -1,4 +1,4 @@
-"""How large the galaxy is in its frame: petroR90 measured, frames cut, what is blank, whether the scale fits."""
+"""Petrosian radius of the galaxy in an image, frames cut around a pixel, and whether the pixel scale fits."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image import ImageError
 from .framing import FRAME_RADII
 
-__all__ = ["blank_warning", "cut", "petrosian_r90", "scale_warning"]
+__all__ = ["cut", "petrosian_r90", "scale_warning"]
 
-#: Shares of a frame without data that are told, and too much.
-TOLD_BLANK, MOST_BLANK = 0.01, 0.5
-#: Side of the middle that must have data, as a share of the frame.
-MIDDLE = 0.05
-#: Factors by which a frame may be too wide or too narrow for its galaxy before that is told: of a radius from a
-#: catalogue, and of one that we measured, which is less sure.
+#: Factors by which a frame may be too wide or too narrow for its galaxy before that is a warning: of a radius from a
+#: catalogue, and of a measured one, which is less certain.
 TOLERATED, TOLERATED_MEASURED = 1.5, 2.0
 #: The petrosian radius is where the local surface brightness is this share of the mean inside (Blanton et al. 2001).
 PETROSIAN = 0.2
@@ -40,37 +35,15 @@ def cut(planes: NDArray[np.float32], centre: tuple[float, float], shape: tuple[i
     return out
 
 
-def blank_warning(planes: NDArray[np.float32]) -> str:
-    """What to tell of the share of the frame (B, H, W) that has no data in a band; "" if that is next to nothing.
-
-    Counted in the circle that the frame's shorter side holds, so that corners that a turned image leaves do not count.
-
-    Raises
-    ------
-    ImageError
-        If more than half of it has no data, or the middle, where the galaxy should be.
-    """
-    blank = ~np.isfinite(planes).all(0)
-    if not blank.any():
-        return ""
-    if blank.all():
-        raise ImageError("no usable pixel: all are NaN, infinite or masked")
-    height, width = blank.shape
-    y, x = (np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in (height, width))
-    reach = min(height, width) / 2
-    distance = np.hypot(y[:, None], x[None])
-    share = float(blank[distance <= reach].mean())
-    if share > MOST_BLANK:
-        raise ImageError(f"{share:.0%} of the frame has no data, more than half")
-    if blank[distance <= max(1.0, MIDDLE * reach)].mean() > MOST_BLANK:
-        raise ImageError("the middle of the frame has no data")
-    return f"{share:.0%} of the frame has no data" if share >= TOLD_BLANK else ""
-
-
 def scale_warning(side: float, radius: float, *, measured: bool) -> str:
-    """What to tell of a frame of `side`, if it is too wide or too narrow for a galaxy of that petroR90; "" else.
+    """Warn of a frame that is too wide or too narrow for its galaxy; "" if it fits.
 
-    Both in the same unit; a radius that is not known is NaN. Galaxy Zoo's frames are `FRAME_RADII` wide.
+    Parameters
+    ----------
+    side, radius : float
+        Of the frame, and petroR90 of the galaxy (NaN: not known), in the same unit.
+    measured : bool
+        Whether the radius was measured in the image.
     """
     if not (math.isfinite(radius) and radius > 0):
         return ""
@@ -83,7 +56,7 @@ def scale_warning(side: float, radius: float, *, measured: bool) -> str:
 
 
 def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None = None) -> float:
-    """petroR90 of the galaxy in the middle, in pixels: the circle that holds 90 % of its petrosian light.
+    """Measure petroR90 of the galaxy in the middle, in pixels: the circle that holds 90 % of its petrosian light.
 
     The petrosian light is what lies within twice the petrosian radius (Blanton et al. 2001). The sky is the median of
     the outermost pixels; of two pixels that lie opposite of one another the fainter one counts for both where they
@@ -94,12 +67,12 @@ def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None
     light : (H, W) float32
         Flux, in any unit, with or without its sky; NaN is left out.
     centre : (column, row), optional
-        None: the middle of the picture.
+        None: the middle of the image.
 
     Returns
     -------
     float
-        NaN if there is no galaxy that rises above the noise, or it does not end within the picture.
+        NaN if there is no galaxy that rises above the noise, or it does not end within the image.
     """
     height, width = light.shape
     column, row = centre or ((width - 1) / 2, (height - 1) / 2)

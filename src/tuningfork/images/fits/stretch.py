@@ -1,4 +1,4 @@
-"""Bands → colours: the asinh stretch of Lupton et al. 2004 with presets for surveys, and one for any image."""
+"""Colours of bands: the asinh stretch of Lupton et al. 2004 with presets for surveys, and one for any image."""
 
 from __future__ import annotations
 
@@ -62,20 +62,20 @@ class Preset:
 
 @cache
 def _presets() -> dict[str, Preset]:
-    told = tomllib.loads(Path(__file__).with_name("stretches.toml").read_text("utf-8"))
+    presets = tomllib.loads(Path(__file__).with_name("stretches.toml").read_text("utf-8"))
     return {
         name: Preset(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
-        for name, each in told.items()
+        for name, each in presets.items()
     }
 
 
 def preset_names() -> tuple[str, ...]:
-    """The presets of ``stretches.toml``, in its order."""
+    """Names of the presets of ``stretches.toml``, in its order."""
     return tuple(_presets())
 
 
 def preset(name: str) -> Preset:
-    """A preset by its name; KeyError if there is none."""
+    """Look up a preset; KeyError if there is none of this name."""
     return _presets()[name]
 
 
@@ -114,7 +114,7 @@ def lupton(
 def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None = None) -> NDArray[np.uint8]:
     """Bands (B, H, W) by increasing wavelength → (H, W, 3) uint8, rows as they are.
 
-    NaN, infinite and absurd fluxes are black. Bytes under ``auto`` are a picture already: red, green, blue.
+    NaN, infinite and absurd fluxes are black. Bytes under ``auto`` are display brightness already.
 
     Parameters
     ----------
@@ -127,8 +127,8 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
         If no pixel is usable, or the preset is for another number of bands.
     """
     if name == AUTO:
-        grey_or_rgb = planes if planes.dtype == np.uint8 else stretch_any(planes.astype(np.float32))[::-1]
-        return np.ascontiguousarray(np.moveaxis(np.broadcast_to(grey_or_rgb, (3, *planes.shape[1:])), 0, 2))
+        bytes_ = planes if planes.dtype == np.uint8 else stretch_any(planes.astype(np.float32))
+        return np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_[::-1], (3, *planes.shape[1:])), 0, 2))
     chosen = preset(name)
     if len(planes) != len(chosen.bands):
         raise ImageError(
@@ -148,14 +148,14 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
     values[~good] = 0
     light = lupton(values, slope=chosen.slope, softening=chosen.softening, saturation=chosen.saturation, dim=chosen.dim)
     bytes_ = (light * 255 + 0.5).astype(np.uint8)[::-1]
-    picture = np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
-    return picture if chosen.jpeg is None else _packed(picture, chosen.jpeg)
+    rgb = np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
+    return rgb if chosen.jpeg is None else _through_jpeg(rgb, chosen.jpeg)
 
 
-def _packed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The picture as it looks after it was a JPEG file."""
+def _through_jpeg(rgb: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The image as it looks after it was a JPEG file."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    Image.fromarray(rgb).save(file, "JPEG", quality=quality)
     return np.array(Image.open(file))
 
 

@@ -1,30 +1,31 @@
-"""Which way an image lies on the sky, and the image with north up and east left."""
+"""World coordinates: the orientation of an image on the sky, and the image resampled with north up, east left."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..complaints import decoder_complaints
+
 __all__ = [
     "Orientation",
-    "celestial",
-    "laid_on",
+    "celestial_wcs",
     "north_up",
     "orientation",
     "pixels_at",
+    "resample",
     "sky_at",
-    "straight_grid",
+    "tangent_grid",
 ]
 
-#: Degrees: an image that lies so straight is turned by whole quarters, and no pixel is interpolated. A network that
+#: Degrees: an image that is so close to north up is turned by quarters, and no pixel is interpolated. A network that
 #: was trained on galaxies in any direction cannot tell a degree, but interpolation smooths the noise that it sees.
 STRAIGHT = 1.0
-#: Arcseconds a pixel between which a WCS is believed.
+#: Arcseconds a pixel between which a WCS is plausible.
 FINEST, COARSEST = 1e-4, 3600.0
 #: Flux that no pixel has; and the share of holes among its neighbours that makes an interpolated pixel one.
 ABSURD, MOST_HOLE = 1e30, 0.25
@@ -69,23 +70,32 @@ class Orientation:
         return bool(np.abs(self.steps - np.rint(self.steps)).max() <= math.radians(STRAIGHT))
 
 
-def celestial(header: Any) -> tuple[Any, str]:
+def celestial_wcs(header: Any) -> tuple[Any, str]:
     """The WCS of an image's two axes of the sky, or None and why there is none that can be used."""
     from astropy.wcs import WCS
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            wcs = WCS(header).celestial
+        with decoder_complaints():
+            # Distortions (SIP, TPV) of the axes of the sky are refused with a third axis beside them.
+            if header.get("NAXIS", 2) > 2 and _is_celestial(header, 1) and _is_celestial(header, 2):
+                wcs = WCS(header, naxis=2)
+                wcs.pixel_shape = wcs.pixel_shape and wcs.pixel_shape[:2]  # else slices take the cube's
+            else:
+                wcs = WCS(header).celestial
             if wcs.naxis != 2 or not wcs.has_celestial:
                 return None, "no WCS"
-            # Whether its numbers lead anywhere is only found out by using them.
-            found = orientation(wcs, (wcs.wcs.crpix[0] - 1, wcs.wcs.crpix[1] - 1))
+            # Whether its numbers lead anywhere shows only in their use.
+            middle = orientation(wcs, (wcs.wcs.crpix[0] - 1, wcs.wcs.crpix[1] - 1))
     except Exception as error:  # wcslib and astropy raise many kinds
         return None, f"broken WCS ({' '.join(str(error).split())[:120] or type(error).__name__})"
-    if found is None:
+    if middle is None:
         return None, "broken WCS (its pixels have no place or no size in the sky)"
     return wcs, ""
+
+
+def _is_celestial(header: Any, axis: int) -> bool:
+    kind = str(header.get(f"CTYPE{axis}", "")).upper()
+    return kind[:4] in ("RA--", "DEC-") or kind[1:4] in ("LON", "LAT") or kind[2:4] in ("LN", "LT")
 
 
 def orientation(wcs: Any, pixel: tuple[float, float]) -> Orientation | None:
@@ -98,9 +108,9 @@ def orientation(wcs: Any, pixel: tuple[float, float]) -> Orientation | None:
         jacobian = np.array([east * math.cos(math.radians(dec.mean())), dec[::2] - dec[1::2]])
         if not np.isfinite(jacobian).all() or np.linalg.det(jacobian) == 0:
             return None
-    found = Orientation(jacobian)
+    local = Orientation(jacobian)
     # A pixel that is ten times as long as wide is a mistake of the header.
-    return found if FINEST <= found.pixel_scale <= COARSEST and np.abs(found.steps).max() < 10 else None
+    return local if FINEST <= local.pixel_scale <= COARSEST and np.abs(local.steps).max() < 10 else None
 
 
 def sky_at(wcs: Any, columns: Any, rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -113,18 +123,17 @@ def pixels_at(wcs: Any, ra: Any, dec: Any) -> tuple[NDArray[np.float64], NDArray
     """Columns and rows, from 0, of ICRS positions in degrees; NaN where the projection does not reach."""
     from astropy.coordinates import SkyCoord
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
+    with decoder_complaints(), np.errstate(all="ignore"):
         columns, rows = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg"))
     return np.asarray(columns), np.asarray(rows)
 
 
-def north_up(planes: NDArray[np.float32], found: Orientation) -> NDArray[np.float32]:
+def north_up(planes: NDArray[np.float32], local: Orientation) -> NDArray[np.float32]:
     """Quarter turns and a reflection: (B, H, W), rows growing upwards → (B, H, W) or (B, W, H), north up, east left.
 
-    No number changes. North is then within `STRAIGHT` degrees if ``found.is_straight``, within 45° else.
+    No number changes. North is then within `STRAIGHT` degrees if ``local.is_straight``, within 45° else.
     """
-    west, north = found.steps.T
+    west, north = local.steps.T
     is_swapped = abs(north[0]) > abs(north[1])
     if is_swapped:
         planes = planes.swapaxes(1, 2)
@@ -133,8 +142,8 @@ def north_up(planes: NDArray[np.float32], found: Orientation) -> NDArray[np.floa
     return planes[:, ::rows, ::columns]
 
 
-def laid_on(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """One plane on another WCS; NaN where it has no pixel. (h, w) float32 → `shape` float32.
+def resample(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate one plane on another WCS: (h, w) float32 → `shape` float32, NaN where it has no pixel.
 
     Cubic splines, which leave the noise nearly as it is: half a pixel off, a linear interpolation halves its
     variance twice, and a network takes that for another survey. They would carry a NaN through the whole image;
@@ -142,7 +151,7 @@ def laid_on(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int,
     """
     from reproject import reproject_interp
 
-    def laid(values: NDArray[np.float32], order: str) -> NDArray[np.float32]:
+    def interpolated(values: NDArray[np.float32], order: str) -> NDArray[np.float32]:
         return reproject_interp((values, wcs), target, shape_out=shape, order=order, return_footprint=False)
 
     hole = ~(np.abs(plane) < ABSURD)
@@ -150,16 +159,15 @@ def laid_on(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int,
         return np.full(shape, np.nan, np.float32)
     if hole.any():
         plane = np.where(hole, np.median(plane[~hole]), plane)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        found = np.asarray(laid(plane, "bicubic"), np.float32)
+    with decoder_complaints(), np.errstate(all="ignore"):
+        out = np.asarray(interpolated(plane, "bicubic"), np.float32)
         if hole.any():
             # NaN is below nothing.
-            found[~(laid(hole.astype(np.float32), "bilinear") < MOST_HOLE)] = np.nan
-    return found
+            out[~(interpolated(hole.astype(np.float32), "bilinear") < MOST_HOLE)] = np.nan
+    return out
 
 
-def straight_grid(right_ascension: float, declination: float, scale: float, shape: tuple[int, int]) -> Any:
+def tangent_grid(right_ascension: float, declination: float, scale: float, shape: tuple[int, int]) -> Any:
     """A WCS with north up and east left: tangent plane, the position in the middle, `scale` arcsec a pixel."""
     from astropy.wcs import WCS
 

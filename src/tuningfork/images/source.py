@@ -1,0 +1,43 @@
+"""The bytes of an image: of a path, a file object, or as they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from .image import ImageError, check_file_size
+
+__all__ = ["file_bytes", "path_or_bytes"]
+
+
+def path_or_bytes(source: Any) -> Path | bytes:
+    """Return the path, or the bytes, of `source`; TypeError if it is neither path, bytes nor a binary file object."""
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if callable(getattr(source, "read", None)):
+        data = source.read()
+        if isinstance(data, bytes):
+            return data
+    raise TypeError(
+        f"an image is a path, bytes, a binary file object, an array or a Pillow image, not {type(source).__name__}"
+    )
+
+
+def file_bytes(path: Path) -> bytes:
+    """Read a regular file of at most `MAX_FILE_BYTES`; ImageError if it cannot be read."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    # Reading a pipe or a device may never end.
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("cannot be read: not a regular file")
+    check_file_size(status.st_size)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}") from None

@@ -21,8 +21,8 @@ __all__ = ["ImageUnit", "choose_unit", "named_unit", "unit_list"]
 _AUXILIARY = """
     weight weights wht wt wgt wmap weightmap var variance vari ivar invvar inverse err error errors unc uncert
     uncertainty rms sigma std stddev noise mask msk masks dq dqmask flag flags bad badpix badpixel bpm bpix quality
-    qual exp expmap exposure exptime texp nexp coverage ctx con context psf psfim seg segm segmap segmentation bkg bg back
-    cov background sky model resid residual residuals chi2 nim samp time maskbits depth galdepth psfdepth
+    qual exp expmap exposure exptime texp nexp coverage ctx con context psf psfim seg segm segmap segmentation bkg
+    bg back cov background sky model resid residual residuals chi2 nim samp time maskbits depth galdepth psfdepth
 """
 AUXILIARY = frozenset(_AUXILIARY.split())
 #: Cards that say what an image holds.

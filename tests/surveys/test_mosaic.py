@@ -8,17 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tuningfork.images.image import ImageError
 from tuningfork.surveys.mosaic import MosaicError, MosaicSource
 from tuningfork.surveys.tiles import read_tiles
-from tuningfork.tables.angles import angle, degrees
 
 fits = pytest.importorskip("astropy.io.fits")
 pytest.importorskip("reproject")
-from astropy.coordinates import Angle
 from astropy.wcs import WCS
 
 SIDE, STEP, SCALE = 240, 90, 0.5
@@ -188,31 +184,3 @@ def test_where_tiles_lie_is_kept_until_they_change(tmp_path: Path, monkeypatch: 
 
 
 # ---------------------------------------------------------------- positions
-
-
-@pytest.mark.parametrize(("value", "is_ra", "number"), [
-    ("12:34:56.7", True, 15 * (12 + 34 / 60 + 56.7 / 3600)), ("01h00m00s", True, 15), (" 185.5 ", True, 185.5),
-    ("-01:02:03", False, -(1 + 2 / 60 + 3 / 3600)), ("+10d30m", False, 10.5), (3, False, 3),
-    ("−01 02 03", False, -(1 + 2 / 60 + 3 / 3600)),
-])  # fmt: skip
-def test_positions_are_read_as_people_write_them(value: object, is_ra: bool, number: float) -> None:
-    assert degrees(value, "x", is_ra=is_ra) == (pytest.approx(number), "")
-
-
-@given(st.sampled_from(["", "-", "+"]), st.integers(0, 23), st.integers(0, 59), st.floats(0, 59.9), st.booleans())
-@settings(max_examples=100, deadline=None, derandomize=True)
-def test_sexagesimal_angles_are_astropys(sign: str, whole: int, minutes: int, seconds: float, hours: bool) -> None:
-    text = f"{sign}{whole:02d}:{minutes:02d}:{seconds:09.6f}"
-    expected = Angle(text, unit="hourangle" if hours else "deg").deg
-    assert angle(text, hours=hours) == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize(("value", "is_ra", "reason"), [
-    (math.nan, True, "no position: column 'x' is empty"), (None, True, "is empty"), ("", False, "is empty"),
-    (361, True, "361 is outside of 0…360"), (-91, False, "-91 is outside"), ("x", True, "'x' is no number of degrees"),
-    ("12:61:00", True, "no angle"), (math.inf, True, "outside"), (object(), True, "no number"),
-])  # fmt: skip
-def test_a_wrong_position_is_a_reason(value: object, is_ra: bool, reason: str) -> None:
-    number, told = degrees(value, "x", is_ra=is_ra)
-    assert reason in told
-    assert math.isnan(number)

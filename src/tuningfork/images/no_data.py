@@ -46,9 +46,9 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
     Raises
     ------
     NoDataError
-        If all pixels have the same value, or the middle, where the galaxy should be, has no data.
+        If all fluxes have the same value, or the middle, where the galaxy should be, has none.
     """
-    warnings = _constant_bands(planes)
+    warnings = _constant_bands(planes, is_flux=is_flux)
     if planes.dtype == np.uint8 and (brightest := int(planes.max())) < BLACK:
         warnings.append(f"nearly black: its brightest value is {brightest} of 255")
     if warnings:
@@ -68,7 +68,7 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
     return (f"{share:.0%} of the frame has one and the same value: is there no data?",)
 
 
-def _constant_bands(planes: NDArray[np.generic]) -> list[str]:
+def _constant_bands(planes: NDArray[np.generic], *, is_flux: bool) -> list[str]:
     tolerance = 1 if planes.dtype == np.uint8 else 0
     constant = []
     for plane in planes:
@@ -77,7 +77,10 @@ def _constant_bands(planes: NDArray[np.generic]) -> list[str]:
         constant.append(spread <= tolerance and _spread(plane) <= tolerance)
     if all(constant):
         value = planes[0][np.isfinite(planes[0])]
-        raise NoDataError(f"no data: all pixels have the same value ({value[0]:g})")
+        problem = f"no data: all pixels have the same value ({value[0]:g})"
+        if is_flux:
+            raise NoDataError(problem)
+        return [problem]
     return [
         f"band {number} of {len(planes)} has no data: all its pixels have the same value"
         for number, is_constant in enumerate(constant, 1)

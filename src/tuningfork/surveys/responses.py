@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.image import ImageError, NoDataError
+from ..images.image import ImageError
 from ..images.read import read_image
 from .client import Answer, Spoiled
 
@@ -34,8 +34,6 @@ def picture_in(answer: Answer, pixels: int) -> NDArray[np.uint8]:
         raise ImageError(f"answered with no picture (JPEG, PNG or WebP) but {kind}")
     try:
         picture = read_image(answer.data).rgb
-    except NoDataError:
-        raise ImageError(BLANK) from None
     except ImageError as error:
         raise Spoiled(f"the picture came damaged: {error}") from None
     if picture.shape[:2] != (pixels, pixels):

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from tuningfork.labelling.agreement import agreement
-from tuningfork.labelling.campaign import Store
+from tuningfork.labelling.campaign import Campaign
 from tuningfork.labelling.tally import tally
 
 PEOPLE = ("Ada", "Ben")
@@ -65,7 +65,7 @@ def labelled_by_two(folder: Path, galaxies: int, kills: int, seed: int) -> dict[
     try:
         while any(person.is_alive() for person in people):
             time.sleep(0.01)
-            # Spread over the whole labelling, each at a moment of its own.
+            # Spread over the complete campaign, each at a moment of its own.
             confirmed = sum(len(person.notes) for person in people)
             if done < kills and confirmed > (done + chance.random()) * galaxies * 7 / kills:
                 server.kill()
@@ -80,9 +80,9 @@ def labelled_by_two(folder: Path, galaxies: int, kills: int, seed: int) -> dict[
 
 def compared(database: Path, people: list["Person"]) -> dict[str, object]:
     """The database beside the notes."""
-    with Store(database) as store:
-        given, finished = list(store.given()), store.progress()["people"]
-        first = agreement(tally(given, store.tree).counts, store.tree)[0]
+    with Campaign(database) as campaign:
+        given, finished = list(campaign.answers()), campaign.progress()["people"]
+        first = agreement(tally(given, campaign.tree).counts, campaign.tree)[0]
     kept = Counter((each.person, each.galaxy, each.question) for each in given if not each.undone)
     said = {(each.person, each.galaxy, each.question): each.answer for each in given if not each.undone}
     notes = {(person.name, *key): answer for person in people for key, answer in person.notes.items()}
@@ -121,11 +121,11 @@ class Server:
         assert self.process.stdout
         self.process.stdout.close()
 
-    def post(self, path: str, sent: dict[str, object]) -> dict[str, object]:
+    def post(self, opener: urllib.request.OpenerDirector, path: str, sent: dict[str, object]) -> dict[str, object]:
         request = urllib.request.Request(
             self.address + path, json.dumps(sent).encode(), {"content-type": "application/json"}, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with opener.open(request, timeout=20) as answer:
             return json.load(answer)
 
 
@@ -135,6 +135,8 @@ class Person(threading.Thread):
     def __init__(self, name: str, server: Server, seed: int) -> None:
         super().__init__(name=name)
         self.server = server
+        # Keeps the cookie of who has joined.
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         self.chance = random.Random(seed)
         self.notes: dict[tuple[str, str], str] = {}
         self.again = 0
@@ -148,7 +150,7 @@ class Person(threading.Thread):
             after = self.sent(
                 "api/answer",
                 {
-                    "labelling": place["labelling"], "person": place["person"], "version": place["version"],
+                    "campaign": place["campaign"], "person": place["person"], "version": place["version"],
                     "galaxy": place["galaxy"], "question": question["key"], "answer": answer,
                     "key": str(place["version"]),
                 },
@@ -160,7 +162,7 @@ class Person(threading.Thread):
         """Send until it is confirmed."""
         while True:
             try:
-                return self.server.post(path, body)
+                return self.server.post(self.opener, path, body)
             except urllib.error.HTTPError:
                 raise
             except OSError:

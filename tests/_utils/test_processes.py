@@ -17,6 +17,7 @@ from tuningfork._utils.processes import (
     Worker,
     WorkerCrash,
     WorkerError,
+    WorkerTimeout,
     available_cores,
     child_environment,
     python_command,
@@ -47,6 +48,8 @@ class Squares:
                 os.system("echo more noise")
             if task == "sleep":
                 time.sleep(60)
+            if task == "allocate":
+                return len(bytearray(2**30))
             if task == "pid":
                 return os.getpid()
             say("squaring")
@@ -219,3 +222,35 @@ def test_modules_of_the_current_folder_are_never_imported(tmp_path, monkeypatch)
     code = "import random, json, numpy, tuningfork"
     subprocess.run(python_command("-c", code), env=child_environment(), check=True, timeout=60)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_task_that_takes_too_long_is_killed_and_the_next_one_gets_a_new_process():
+    with closing(Worker(Squares())) as worker:
+        pid = worker.run("pid")
+        begun = time.monotonic()
+        with pytest.raises(WorkerTimeout, match=r"0\.2 s"):
+            worker.run("sleep", timeout=0.2)
+        assert time.monotonic() - begun < 5
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        assert worker.run(3, timeout=20) == 9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory")
+def test_a_task_that_wants_too_much_memory_fails_and_the_process_goes_on():
+    with closing(Worker(Squares(), memory_limit=2**29)) as worker:
+        with pytest.raises(WorkerError, match="MemoryError"):
+            worker.run("allocate")
+        assert worker.run(3) == 9
+
+
+def test_that_no_process_can_be_started_is_no_crash_of_the_task(monkeypatch):
+    def fail(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    with closing(Worker(Squares())) as worker:
+        with monkeypatch.context() as broken:
+            broken.setattr(subprocess, "Popen", fail)
+            with pytest.raises(OSError, match="open files"):
+                worker.run(3)
+        assert worker.run(3) == 9

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tuningfork.labelling.campaign import Given, Store
+from tuningfork.labelling.campaign import AnswerRecord, Campaign
 from tuningfork.labelling.export import FORMATS, MAX_UPLOAD_BYTES, check_export, export
 from tuningfork.labelling.tally import tally, votes_table
 from tuningfork.votes.class_labels import class_tree
@@ -33,7 +33,7 @@ def said(tree, chooser, people=3, galaxies=4, finished=True):
             while (question := next_question(tree, given)) is not None:
                 given[question.key] = chooser(question.answers).key
             out += [
-                Given(f"g{galaxy}", f"p{person}", q, a, "2026-01-01T00:00:00.000Z", "", finished, "")
+                AnswerRecord(f"g{galaxy}", f"p{person}", q, a, "2026-01-01T00:00:00.000Z", "", finished, "")
                 for q, a in given.items()
             ]
     return out
@@ -109,7 +109,7 @@ def test_only_those_who_finished_count(gz2):
 def test_own_classes_give_a_label_and_name_ties():
     choices = iter([*"001", *"012", *"11"])
     answers = [
-        Given(f"g{galaxy}", f"p{person}", "label", OWN.answers[int(next(choices))].key, "", "", True, "")
+        AnswerRecord(f"g{galaxy}", f"p{person}", "label", OWN.answers[int(next(choices))].key, "", "", True, "")
         for galaxy, people in enumerate((3, 3, 2))
         for person in range(people)
     ]
@@ -133,38 +133,38 @@ def labelled(tmp_path, gz2):
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "7.png")
     assert (folder / "7.png").stat().st_size > MAX_UPLOAD_BYTES
-    with Store(tmp_path / "labels.sqlite", gz2, named="gz2", votes_each=2) as store:
+    with Campaign(tmp_path / "labels.sqlite", gz2, tree_name="gz2", votes_each=2) as campaign:
         paths = sorted(folder.iterdir())
-        store.see([(path.stem, path.name) for path in paths], "gone")
-        store.order([path.stem for path in paths])
-        store.leave_out(2, "damaged")
+        campaign.update_galaxies([(path.stem, path.name) for path in paths], "gone")
+        campaign.set_order([path.stem for path in paths])
+        campaign.exclude(2, "damaged")
         for name in ("Ada", "Ben"):
-            place = store.join(name)
+            place = campaign.join(name)
             while place.id != "5":
                 asked = place.question
-                place = store.answer(
+                place = campaign.answer(
                     place.person, place.galaxy, asked.key, asked.answers[-1].key, version=place.version,
                     key=f"{place.version}",
                 )  # fmt: skip
-        yield store, folder
+        yield campaign, folder
 
 
 def test_lint_has_no_complaint_of_exported_votes(labelled, tmp_path, gz2):
-    store, folder = labelled
-    rows, errors = export(store, folder, tmp_path / "votes.csv", "kaggle")
+    campaign, folder = labelled
+    rows, errors = export(campaign, folder, tmp_path / "votes.csv", "kaggle")
     found = lint(read_labels(tmp_path / "votes.csv", gz2))
-    assert rows == len(found.table.ids) == 4
+    assert rows == len(found.labels.ids) == 4
     assert [(error.id, error.reason) for error in errors] == [("1", "damaged")]
     assert not found.broken
-    assert not found.table.errors
-    assert found.table.extra_columns == ()
+    assert not found.labels.errors
+    assert found.labels.extra_columns == ()
 
 
 def test_every_answer_is_told_with_who_and_when(labelled, tmp_path):
-    store, folder = labelled
-    place = store.join("Ada")
-    store.undo(place.person, version=place.version, key="u")
-    rows, _ = export(store, folder, tmp_path / "answers.csv", "answers")
+    campaign, folder = labelled
+    place = campaign.join("Ada")
+    campaign.undo(place.person, version=place.version, key="u")
+    rows, _ = export(campaign, folder, tmp_path / "answers.csv", "answers")
     with open(tmp_path / "answers.csv", newline="") as file:
         told = list(csv.DictReader(file))
     assert rows == len(told) == 8
@@ -178,8 +178,8 @@ def test_every_answer_is_told_with_who_and_when(labelled, tmp_path):
 
 def test_the_manifest_is_one_that_the_uploader_takes(labelled, tmp_path):
     """Read as panoptes-cli reads it: a cell that names a file beside the manifest is a picture to upload."""
-    store, folder = labelled
-    rows, errors = export(store, folder, tmp_path / "manifest.csv", "zooniverse")
+    campaign, folder = labelled
+    rows, errors = export(campaign, folder, tmp_path / "manifest.csv", "zooniverse")
     assert sorted(error.id for error in errors) == ["1", "6", "7"]
     with open(tmp_path / "manifest.csv", newline="") as file:
         header, *subjects = csv.reader(file, skipinitialspace=True)
@@ -196,25 +196,25 @@ def test_the_manifest_is_one_that_the_uploader_takes(labelled, tmp_path):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_appears_whole_or_not_at_all(labelled, tmp_path, kind):
-    store, folder = labelled
+    campaign, folder = labelled
     with pytest.raises(FileNotFoundError, match="no such folder"):
         check_export(tmp_path / "none" / "x.csv", kind)
     before = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(OSError, match=r"x\.csv"):
-        export(store, folder, tmp_path / "none" / "x.csv", kind)
+        export(campaign, folder, tmp_path / "none" / "x.csv", kind)
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
 def test_exported_classes_are_a_tree_of_their_own(tmp_path):
-    with Store(tmp_path / "labels.sqlite", OWN) as store:
-        store.see([(f"g{n}", f"g{n}.png") for n in range(4)], "gone")
-        place = store.join("Ada")
+    with Campaign(tmp_path / "labels.sqlite", OWN) as campaign:
+        campaign.update_galaxies([(f"g{n}", f"g{n}.png") for n in range(4)], "gone")
+        place = campaign.join("Ada")
         while place.question:
             answer = place.question.answers[place.galaxy % 3].key
-            place = store.answer(
+            place = campaign.answer(
                 place.person, place.galaxy, "label", answer, version=place.version, key=f"{place.version}"
             )
-        export(store, tmp_path, tmp_path / "labels.csv", "kaggle")
+        export(campaign, tmp_path, tmp_path / "labels.csv", "kaggle")
     tree = read_labels(tmp_path / "labels.csv", "gz2", learning=True).tree
     assert set(tree.columns) == {"spiral", "elliptical", "other"}
     assert len(read_labels(tmp_path / "labels.csv", tree).ids) == 4

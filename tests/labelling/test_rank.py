@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tuningfork.cli import app
 from tuningfork.evaluation.prediction_table import predictions_from_table, read_predictions
 from tuningfork.labelling import acquisition as ranking
-from tuningfork.labelling.rank import blocks_of_table, labelled_ids, order_schema, rank
+from tuningfork.labelling.rank import RankOptions, labelled_ids, order_schema, rank, table_blocks
 from tuningfork.model.embeddings import Embedder
 from tuningfork.simulation import simulate
 from tuningfork.tables import CatalogError
@@ -54,11 +54,11 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-# ------------------------------------------------------------------ the room
+# ------------------------------------------------------------------ the library
 
 
 def test_the_order_is_that_of_the_whole_table(table, gz2: DecisionTree) -> None:
-    found = rank(blocks_of_table(table), gz2, count=40, seed=5)
+    found = rank(table_blocks(table), gz2, RankOptions(count=40, seed=5))
     told = read_predictions(table, gz2)
     weights = ranking.question_entropies(told.votes.fractions, gz2).sum(-1)
     plain = ranking.weighted_seeding(ranking.hellinger(told.votes.fractions), weights, 40, seed=5)
@@ -70,7 +70,7 @@ def test_the_order_is_that_of_the_whole_table(table, gz2: DecisionTree) -> None:
 
 
 def test_every_galaxy_once_without_a_count(table, gz2: DecisionTree) -> None:
-    found = rank(blocks_of_table(table), gz2)
+    found = rank(table_blocks(table), gz2)
     assert sorted(found.table["id"].to_pylist()) == sorted(f"g{i}" for i in range(300))
     assert found.table["rank"].to_pylist() == list(range(1, 301))
 
@@ -78,11 +78,13 @@ def test_every_galaxy_once_without_a_count(table, gz2: DecisionTree) -> None:
 def test_blocks_do_not_matter_and_a_shortlist_bounds(table, gz2: DecisionTree) -> None:
     whole = pa.parquet.read_table(table)
     orders = [
-        rank((whole.slice(i, step) for i in range(0, 300, step)), gz2, count=20, shortlist=60).table["id"].to_pylist()
+        rank((whole.slice(i, step) for i in range(0, 300, step)), gz2, RankOptions(count=20, shortlist=60))
+        .table["id"]
+        .to_pylist()
         for step in (300, 64, 7)
     ]
     assert orders[0] == orders[1] == orders[2]
-    assert rank([whole], gz2, shortlist=60).table.num_rows == 60
+    assert rank([whole], gz2, RankOptions(shortlist=60)).table.num_rows == 60
 
 
 def test_what_is_labelled_is_left_out_and_kept_away_from(gz2: DecisionTree) -> None:
@@ -90,7 +92,7 @@ def test_what_is_labelled_is_left_out_and_kept_away_from(gz2: DecisionTree) -> N
     # Every galaxy twice, the second under another name.
     again = whole.set_column(0, "id", pa.array([f"copy{i}" for i in range(100)]))
     labelled = frozenset(f"g{i}" for i in range(60))
-    found = rank([pa.concat_tables([whole, again])], gz2, count=40, labelled=labelled)
+    found = rank([pa.concat_tables([whole, again])], gz2, RankOptions(count=40, labelled=labelled))
     chosen = found.table["id"].to_pylist()
     assert found.labelled == 60
     assert not labelled & set(chosen)
@@ -104,7 +106,7 @@ def test_out_of_domain_is_left_out_unless_asked(gz2: DecisionTree) -> None:
     block = predictions(gz2, 20, out_of_domain=marks)
     found = rank([block], gz2)
     assert (found.out_of_domain, found.table.num_rows, found.domain_known) == (5, 15, True)
-    assert rank([block], gz2, out_of_domain=True).table.num_rows == 20
+    assert rank([block], gz2, RankOptions(out_of_domain=True)).table.num_rows == 20
     unknown = predictions(gz2, 20, out_of_domain=pa.nulls(20, pa.bool_()))
     assert not rank([unknown], gz2).domain_known
     assert rank([unknown], gz2).to_dict()["out_of_domain"] is None
@@ -141,7 +143,7 @@ def test_a_model_of_classes_alone_is_ordered_by_them(gz2: DecisionTree) -> None:
 
 def test_nothing_left_is_said_with_its_reasons(gz2: DecisionTree) -> None:
     with pytest.raises(CatalogError, match="of 5 rows, 5 are labelled"):
-        rank([predictions(gz2, 5)], gz2, labelled=frozenset(f"g{i}" for i in range(5)))
+        rank([predictions(gz2, 5)], gz2, RankOptions(labelled=frozenset(f"g{i}" for i in range(5))))
 
 
 def test_a_label_is_any_cell_that_is_not_blank(tmp_path, gz2: DecisionTree) -> None:
@@ -166,11 +168,12 @@ def test_rank_a_table(run, table, tmp_path, gz2: DecisionTree) -> None:
     first = rows_of(tmp_path / "order.csv")
     assert [row["rank"] for row in first] == [str(i) for i in range(1, 11)]
     assert all(row["reason"] and row["path"] == f"{row['id']}.jpg" for row in first)
-    said = run(*words).stdout
+    assert "--overwrite" in run(*words, code=1).stderr
+    said = run(*words, "--overwrite").stdout
     assert "10 galaxies to label, of 300" in said
     assert "left out: 2 with labels" in said
     assert rows_of(tmp_path / "order.csv") == first
-    run(*words, "--seed", 1)
+    run(*words, "--seed", 1, "--overwrite")
     assert rows_of(tmp_path / "order.csv") != first
 
 
@@ -181,15 +184,15 @@ def test_rank_pictures_as_their_predictions(run, tmp_path) -> None:
     # Simulated galaxies may look strange to the shipped model.
     told = run("rank", pictures, "-o", tmp_path / "order.csv", "--views", 1, "--out-of-domain", code=3)
     assert bad.name in told.stderr
-    assert "what the network sees" in told.stdout
+    assert "compared by embeddings" in told.stdout
     run("predict", pictures, "-o", tmp_path / "votes.parquet", "--views", 1, "--embeddings", code=3)
     run("rank", tmp_path / "votes.parquet", "-o", tmp_path / "again.csv", "--out-of-domain", code=3)
     ids = [row["id"] for row in rows_of(tmp_path / "order.csv")]
     assert len(ids) == 8
     assert ids == [row["id"] for row in rows_of(tmp_path / "again.csv")]
-    options = ("--out-of-domain", "--no-features")
+    options = ("--out-of-domain", "--no-features", "--overwrite")
     told = run("rank", pictures, "-o", tmp_path / "plain.csv", "--views", 1, *options, code=3)
-    assert "the predicted votes" in told.stdout
+    assert "compared by predicted votes" in told.stdout
     run("predict", pictures, "-o", tmp_path / "plain.parquet", "--views", 1, code=3)
     for table in ("votes", "plain"):
         run("rank", tmp_path / f"{table}.parquet", "-o", tmp_path / f"{table}.csv", *options, code=3)
@@ -208,24 +211,24 @@ def test_embeddings_decide_the_distances(gz2: DecisionTree) -> None:
     # Sixty kinds of two galaxies each, which look alike whatever their votes are.
     kinds = np.random.default_rng(2).normal(size=(60, 5))
     whole = plain.append_column(*seen(np.tile(kinds, (2, 1))))
-    found = rank([whole], gz2, count=60, seed=1)
+    found = rank([whole], gz2, RankOptions(count=60, seed=1))
     assert found.by_features
     assert found.to_dict()["by"] == "features"
-    assert "what the network sees" in found.table.schema.field("distance").metadata[b"description"].decode()
+    assert "Between embeddings" in found.table.schema.field("distance").metadata[b"description"].decode()
     assert len({int(id_[1:]) % 60 for id_ in found.table["id"].to_pylist()}) == 60
     # Reasons and uncertainties stay those of the votes.
     weights = ranking.question_entropies(predictions_from_table(plain, gz2, "").votes.fractions, gz2).sum(-1)
     chosen = [int(id_[1:]) for id_ in found.table["id"].to_pylist()]
     assert found.table["uncertainty"].to_numpy() == pytest.approx(weights[chosen])
     # Without them it is the order of the votes.
-    without = rank([whole], gz2, count=60, seed=1, features=False)
+    without = rank([whole], gz2, RankOptions(count=60, seed=1, features=False))
     assert not without.by_features
-    assert without.table.equals(rank([plain], gz2, count=60, seed=1).table)
+    assert without.table.equals(rank([plain], gz2, RankOptions(count=60, seed=1)).table)
 
 
 def test_the_distances_are_those_of_scaled_components(gz2: DecisionTree) -> None:
     values = np.random.default_rng(3).normal(size=(80, 6)) * (9, 4, 2, 1, 1, 1) + 5
-    found = rank([predictions(gz2, 80).append_column(*seen(values))], gz2, seed=1)
+    found = rank([predictions(gz2, 80).append_column(*seen(values))], gz2, RankOptions(seed=1))
     rows = [int(id_[1:]) for id_ in found.table["id"].to_pylist()]
     # All six axes are kept, so that turning to them leaves distances as they were, but for one scale.
     scaled = values / np.sqrt(values.var(0).mean())
@@ -234,12 +237,12 @@ def test_the_distances_are_those_of_scaled_components(gz2: DecisionTree) -> None
 
 
 def test_in_which_blocks_embeddings_come_does_not_matter(gz2: DecisionTree, monkeypatch) -> None:
-    from tuningfork.labelling import rank as labelling
+    from tuningfork.labelling import prediction_blocks
 
-    monkeypatch.setattr(labelling, "_FITTED", 50)
+    monkeypatch.setattr(prediction_blocks, "_FITTED", 50)
     whole = predictions(gz2, 200).append_column(*seen(np.random.default_rng(4).normal(size=(200, 5))))
     orders = [
-        rank((whole.slice(i, step) for i in range(0, 200, step)), gz2, count=20).table["id"].to_pylist()
+        rank((whole.slice(i, step) for i in range(0, 200, step)), gz2, RankOptions(count=20)).table["id"].to_pylist()
         for step in (200, 64, 7)
     ]
     assert orders[0] == orders[1] == orders[2]
@@ -251,7 +254,7 @@ def test_embeddings_that_are_broken_are_told(gz2: DecisionTree) -> None:
     values[12] = np.nan
     with pytest.raises(CatalogError, match=r"votes\.parquet, row 13: it has a prediction and no embedding"):
         rank([plain.append_column(*seen(values))], gz2, source="votes.parquet")
-    assert rank([plain.append_column(*seen(values))], gz2, features=False).table.num_rows == 30
+    assert rank([plain.append_column(*seen(values))], gz2, RankOptions(features=False)).table.num_rows == 30
     texts = plain.append_column("embedding", pa.array(["[1, 2]"] * 30))
     with pytest.raises(CatalogError, match="--no-features"):
         rank([texts], gz2, source="votes.csv")
@@ -262,7 +265,7 @@ def test_rank_bad_usage(run, table, tmp_path) -> None:
     run("rank", table, "-o", tmp_path / "o.csv", "--views", 3, code=2)
     assert "extension" in run("rank", table, "-o", tmp_path / "o.doc", code=1).stderr
     (tmp_path / "empty").mkdir()
-    assert "no picture" in run("rank", tmp_path / "empty", "-o", tmp_path / "o.csv", code=1).stderr
+    assert "no image" in run("rank", tmp_path / "empty", "-o", tmp_path / "o.csv", code=1).stderr
     (tmp_path / "other.parquet").write_bytes(b"PAR1 is not enough")
     assert (
         "cannot be read as parquet" in run("rank", tmp_path / "other.parquet", "-o", tmp_path / "o.csv", code=1).stderr

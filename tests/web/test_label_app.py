@@ -1,5 +1,7 @@
 """The labelling over HTTP and as a command: turns, pictures by number, who may join, the order, the training."""
 
+import csv
+import errno
 import json
 import os
 import re
@@ -22,19 +24,22 @@ pytest.importorskip("httpx")
 from starlette.testclient import TestClient
 
 from tuningfork.images.read import read_image
-from tuningfork.labelling.campaign import Store
-from tuningfork.labelling.database import TeachError
-from tuningfork.labelling.fine_tune import LEAST, Training, train_command
-from tuningfork.labelling.order import Order, put_in_order
-from tuningfork.labelling.pictures import GONE, see_folder
-from tuningfork.labelling.rank import rank
+from tuningfork.labelling.campaign import Campaign
+from tuningfork.labelling.database import LabellingError
+from tuningfork.labelling.fine_tune import MIN_LABELLED, FineTuning, train_command
+from tuningfork.labelling.image_folder import MISSING, update_from_folder
+from tuningfork.labelling.order import OrderSource, put_in_order
+from tuningfork.labelling.rank import RankOptions, rank
 from tuningfork.model.model import load
 from tuningfork.simulation import draw, render
 from tuningfork.tables import CatalogError, table_writer
 from tuningfork.votes.class_labels import class_tree
+from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.tree_files import load_tree
+from tuningfork.web.decoder import ImageDecoder
+from tuningfork.web.label import app as label_app_module
 from tuningfork.web.label.app import label_app
-from tuningfork.web.label.invite import is_loopback, new_token, reached_at
+from tuningfork.web.label.invite import is_loopback, new_token, public_host
 
 OWN = class_tree(["spiral", "elliptical"])
 
@@ -42,7 +47,7 @@ OWN = class_tree(["spiral", "elliptical"])
 @pytest.fixture
 def folder(tmp_path):
     """Six pictures, of which one is broken, one is a page that calls itself one, and two have one ID."""
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for number in range(4):
         Image.fromarray(render(draw(3, number))).save(folder / f"g{number}.jpg")
@@ -54,20 +59,20 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def store(tmp_path, folder, gz2):
-    with Store(tmp_path / "labels.sqlite", gz2, named="gz2") as store:
-        see_folder(store, folder)
-        put_in_order(store, folder, Order())
-        yield store
+def campaign(tmp_path, folder, gz2):
+    with Campaign(tmp_path / "labels.sqlite", gz2, tree_name="gz2") as campaign:
+        update_from_folder(campaign, folder)
+        put_in_order(campaign, folder, OrderSource())
+        yield campaign
 
 
-def client_of(store, folder, training=None, **options):
-    return TestClient(label_app(store, folder, training, **options), base_url="http://127.0.0.1")
+def client_of(campaign, folder, training=None, **options):
+    return TestClient(label_app(campaign, folder, training, **options), base_url="http://127.0.0.1")
 
 
 @pytest.fixture
-def client(store, folder):
-    with client_of(store, folder) as client:
+def client(campaign, folder):
+    with client_of(campaign, folder) as client:
         yield client
 
 
@@ -76,7 +81,7 @@ def answer(client, place, choice=0, key="k", code=200):
     told = client.post(
         "/api/answer",
         json={
-            "labelling": place["labelling"], "person": place["person"], "version": place["version"],
+            "campaign": place["campaign"], "person": place["person"], "version": place["version"],
             "galaxy": place["galaxy"], "key": key, "question": asked["key"], "answer": asked["answers"][choice]["key"],
         },
     )  # fmt: skip
@@ -89,13 +94,13 @@ def answer(client, place, choice=0, key="k", code=200):
 
 def test_a_person_answers_down_the_tree(client):
     place = client.post("/api/people", json={"name": "Ada"}).json()
-    assert place["given"] == []
+    assert place["previous"] == []
     place = answer(client, place)
-    assert place["given"] == [{"question": load_tree("gz2").questions[0].text, "answer": "smooth"}]
+    assert place["previous"] == [{"question": load_tree("gz2").questions[0].text, "answer": "smooth"}]
     assert place["question"]["text"] == "How rounded is it?"
-    told = {name: place[name] for name in ("labelling", "person", "version")}
+    told = {name: place[name] for name in ("campaign", "person", "version")}
     back = client.post("/api/undo", json={**told, "key": "u"}).json()
-    assert back["given"] == []
+    assert back["previous"] == []
     assert client.post("/api/turn", json={"person": back["person"]}).json() == back
 
 
@@ -103,20 +108,20 @@ def test_a_stale_window_is_told_so(client):
     one = client.post("/api/people", json={"name": "Ada"}).json()
     answer(client, one, key="one")
     assert "another window" in answer(client, one, 1, key="two", code=409)["error"]
-    assert client.get("/api/labelling").json()["progress"]["answers"] == 1
+    assert client.get("/api/campaign").json()["progress"]["answers"] == 1
 
 
 def test_a_page_of_another_labelling_answers_nothing_here(client, folder, tmp_path, gz2):
     """As when a server of another folder took the port: galaxies and people have the same numbers there."""
-    with Store(tmp_path / "other.sqlite", gz2) as other, client_of(other, folder) as elsewhere:
-        see_folder(other, folder)
-        put_in_order(other, folder, Order())
+    with Campaign(tmp_path / "other.sqlite", gz2) as other, client_of(other, folder) as elsewhere:
+        update_from_folder(other, folder)
+        put_in_order(other, folder, OrderSource())
         place = elsewhere.post("/api/people", json={"name": "Ada"}).json()
     here = client.post("/api/people", json={"name": "Ada"}).json()
-    assert {**place, "labelling": ""} == {**here, "labelling": ""}
-    assert "another labelling" in answer(client, place, code=409)["error"]
-    assert client.get("/api/labelling").json()["progress"]["answers"] == 0
-    assert client.get(f"/api/pictures/{here['galaxy']}").headers["cache-control"] == "no-store"
+    assert {**place, "campaign": ""} == {**here, "campaign": ""}
+    assert "another campaign" in answer(client, place, code=409)["error"]
+    assert client.get("/api/campaign").json()["progress"]["answers"] == 0
+    assert client.get(f"/api/images/{here['galaxy']}").headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(
@@ -126,10 +131,10 @@ def test_a_page_of_another_labelling_answers_nothing_here(client, folder, tmp_pa
         ("/api/people", {"name": "x" * 41}, 400),
         ("/api/people", {"name": "x" * 100_000}, 413),
         ("/api/people", {}, 422),
-        ("/api/turn", {"person": 7}, 400),
+        ("/api/turn", {"person": 7}, 403),
         ("/api/turn", {"person": "Ada"}, 422),
         ("/api/turn", {"person": 2**70}, 422),
-        ("/api/undo", {"labelling": "", "person": 1, "version": 0, "key": "x" * 65}, 422),
+        ("/api/undo", {"campaign": "", "person": 1, "version": 0, "key": "x" * 65}, 422),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_reason(client, path, sent, code):
@@ -152,37 +157,95 @@ def test_a_form_of_another_site_is_refused(client):
     ["../secret.jpg", "..%2Fsecret.jpg", "%2e%2e/secret.jpg", "0", "-1", "99", "1e3", "9" * 30, "g0.jpg", "1/.."],
 )
 def test_pictures_are_asked_for_by_number_only(client, number):
-    told = client.get(f"/api/pictures/{number}")
+    told = client.get(f"/api/images/{number}")
     assert told.status_code in (404, 422)
     assert "image" not in told.headers["content-type"]
 
 
-def test_a_picture_is_what_the_reader_sees(client, store, folder):
-    shown = [look for look in store.galaxies() if not look.reason]
+def test_a_picture_is_what_the_reader_sees(client, campaign, folder):
+    shown = [look for look in campaign.galaxies() if not look.reason]
     for look in shown:
-        told = client.get(f"/api/pictures/{look.number}")
+        told = client.get(f"/api/images/{look.number}")
         assert told.headers["content-type"] == "image/jpeg"
         difference = read_image(told.content).rgb.astype(int) - read_image(folder / look.path).rgb
         assert np.abs(difference).mean() < 2
     assert len(shown) == 4
 
 
-def test_a_picture_that_breaks_meanwhile_is_left_out_and_the_person_goes_on(client, store, folder):
+def test_a_picture_that_breaks_meanwhile_is_left_out_and_the_person_goes_on(client, campaign, folder):
     place = client.post("/api/people", json={"name": "Ada"}).json()
-    (folder / store.galaxy(place["galaxy"]).path).write_bytes(b"gone bad")
-    told = client.get(f"/api/pictures/{place['galaxy']}")
+    (folder / campaign.galaxy(place["galaxy"]).path).write_bytes(b"gone bad")
+    told = client.get(f"/api/images/{place['galaxy']}")
     assert told.status_code == 410
-    assert "not a picture" in told.json()["error"]
+    assert "not an image" in told.json()["error"]
     after = client.post("/api/turn", json={"person": place["person"]}).json()
     assert after["galaxy"] not in (0, place["galaxy"])
     assert {each["id"] for each in client.get("/api/agreement").json()["left_out"]} == {place["id"], "page", "torn"}
 
 
-def test_a_folder_that_is_away_for_a_moment_costs_no_galaxy(client, store, folder):
+def test_nobody_answers_as_another_person_by_number(campaign, folder):
+    with client_of(campaign, folder) as ada, client_of(campaign, folder) as eve:
+        place = ada.post("/api/people", json={"name": "Ada"}).json()
+        eve.post("/api/people", json={"name": "Eve"})
+        assert "has not joined as this person" in answer(eve, place, code=403)["error"]
+        assert eve.post("/api/turn", json={"person": place["person"]}).status_code == 403
+        forged = {f"tuningfork-{place['campaign']}-{place['person']}": campaign.signature(2)}
+        eve.cookies.update(forged)
+        answer(eve, place, code=403)
+        sent = {"campaign": place["campaign"], "person": place["person"], "version": 0, "key": "k"}
+        assert eve.post("/api/undo", json=sent).status_code == 403
+        assert campaign.progress()["answers"] == 0
+        ada.post("/api/people", json={"name": "Ben"})  # two people in two windows of one browser
+        answer(ada, place)
+    with Campaign(campaign.path) as reopened:  # the page outlives the server
+        assert reopened.signature(1) == campaign.signature(1)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EIO])
+def test_an_error_that_passes_costs_no_galaxy(client, campaign, folder, monkeypatch, number):
+    """Too many open files: no decoder can be started, or the file cannot be read."""
+    place = client.post("/api/people", json={"name": "Ada"}).json()
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    for owner, name in ((subprocess, "Popen"), (ImageDecoder, "_run")):
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, fail)
+            for _ in range(5):
+                response = client.get(f"/api/images/{place['galaxy']}")
+                assert response.status_code == 503
+                assert int(response.headers["retry-after"]) > 0
+    assert campaign.state(place["person"]).galaxy == place["galaxy"]
+    assert client.get(f"/api/images/{place['galaxy']}").status_code == 200
+
+
+def test_an_image_that_cannot_be_read_at_the_moment_is_not_excluded_at_the_start(tmp_path, folder, monkeypatch):
+    def fail(path):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Campaign(tmp_path / "l.sqlite", OWN) as campaign, monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", fail)
+        update_from_folder(campaign, folder)
+        put_in_order(campaign, folder, OrderSource())
+        assert [galaxy.reason for galaxy in campaign.galaxies() if galaxy.reason] == []
+
+
+def test_a_decoder_that_hangs_is_ended_and_the_galaxy_excluded_after_some_attempts(campaign, folder, monkeypatch):
+    monkeypatch.setattr(label_app_module, "DECODE_ATTEMPTS", 2)
+    monkeypatch.setattr(ImageDecoder.__init__, "__kwdefaults__", {"seconds": 0.001, "memory_bytes": 2**32})
+    with client_of(campaign, folder) as client:
+        place = client.post("/api/people", json={"name": "Ada"}).json()
+        codes = [client.get(f"/api/images/{place['galaxy']}").status_code for _ in range(2)]
+        assert codes == [503, 410]
+        assert "within" in campaign.galaxy(place["galaxy"]).reason
+
+
+def test_a_folder_that_is_away_for_a_moment_costs_no_galaxy(client, campaign, folder):
     place = client.post("/api/people", json={"name": "Ada"}).json()
     folder.rename(folder.with_name("away"))
-    assert client.get(f"/api/pictures/{place['galaxy']}").status_code == 503
-    assert store.place(place["person"]).galaxy == place["galaxy"]
+    assert client.get(f"/api/images/{place['galaxy']}").status_code == 503
+    assert campaign.state(place["person"]).galaxy == place["galaxy"]
 
 
 def test_agreement_and_exports_over_http(client):
@@ -196,7 +259,7 @@ def test_agreement_and_exports_over_http(client):
     votes = client.get("/api/export/kaggle")
     assert votes.headers["content-disposition"] == 'attachment; filename="kaggle.csv"'
     assert len(votes.text.splitlines()) == 3
-    assert client.get("/api/export/zooniverse").text.splitlines()[1].startswith("g")
+    assert next(csv.DictReader(client.get("/api/export/zooniverse").iter_lines()))["filename"].startswith("g")
     assert client.get("/api/export/passwords").status_code == 404
 
 
@@ -213,10 +276,10 @@ def test_the_page_needs_nothing_from_elsewhere(client):
 # ------------------------------------------------------------------ who may join
 
 
-def test_who_comes_from_outside_needs_the_token(store, folder):
+def test_who_comes_from_outside_needs_the_token(campaign, folder):
     token = new_token()
-    with client_of(store, folder, token=token) as client:
-        for path in ("/", "/api/labelling", "/api/pictures/1", "/static/label.js", f"/?join={token[:-1]}x"):
+    with client_of(campaign, folder, token=token) as client:
+        for path in ("/", "/api/campaign", "/api/images/1", "/static/label.js", f"/?join={token[:-1]}x"):
             assert client.get(path).status_code == 403
         assert client.post("/api/people", json={"name": "Eve"}).status_code == 403
         told = client.get(f"/?join={token}", follow_redirects=False)
@@ -224,7 +287,7 @@ def test_who_comes_from_outside_needs_the_token(store, folder):
         assert "HttpOnly" in told.headers["set-cookie"]
         assert client.get("/").status_code == 200
         assert client.post("/api/people", json={"name": "Ada"}).status_code == 200
-    assert store.progress()["people"] == {"Ada": 0}
+    assert campaign.progress()["people"] == {"Ada": 0}
 
 
 @pytest.mark.parametrize(
@@ -238,43 +301,46 @@ def test_only_addresses_of_this_machine_go_without(host, inside):
     ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("galaxies.example", "galaxies.example")]
 )
 def test_the_address_that_is_printed_can_be_opened(host, shown):
-    assert reached_at(host) == shown
+    assert public_host(host) == shown
     for wildcard in ("0.0.0.0", "::"):
-        assert reached_at(wildcard).strip("[]") not in ("", "0.0.0.0", "::")
+        assert public_host(wildcard).strip("[]") not in ("", "0.0.0.0", "::")
 
 
 # ------------------------------------------------------------------ folder and order
 
 
 def test_bad_pictures_are_named_and_left_out(tmp_path, folder):
-    with Store(tmp_path / "l.sqlite", OWN) as store:
-        twice = see_folder(store, folder)
-        put_in_order(store, folder, Order())
+    with Campaign(tmp_path / "l.sqlite", OWN) as campaign:
+        twice = update_from_folder(campaign, folder)
+        put_in_order(campaign, folder, OrderSource())
         assert [(error.id, Path(error.file).name) for error in twice] == [("g0", "g0.jpg")]
         assert "came before" in twice[0].reason
-        left = {look.id: look.reason for look in store.galaxies() if look.reason}
+        left = {look.id: look.reason for look in campaign.galaxies() if look.reason}
         assert set(left) == {"torn", "page"}
         (folder / "torn.jpg").write_bytes((folder / "g1.jpg").read_bytes())
         (folder / "g3.jpg").unlink()
-        see_folder(store, folder)
-        put_in_order(store, folder, Order())
-        assert {look.id: look.reason for look in store.galaxies() if look.reason} == {"page": left["page"], "g3": GONE}
-        assert sorted(look.rank for look in store.galaxies() if not look.reason) == [1, 2, 3, 4]
+        update_from_folder(campaign, folder)
+        put_in_order(campaign, folder, OrderSource())
+        assert {look.id: look.reason for look in campaign.galaxies() if look.reason} == {
+            "page": left["page"],
+            "g3": MISSING,
+        }
+        assert sorted(look.rank for look in campaign.galaxies() if not look.reason) == [1, 2, 3, 4]
 
 
 def test_a_folder_without_a_picture_is_refused_and_stays_as_it_is(tmp_path, run):
     (tmp_path / "empty").mkdir()
-    assert "holds no picture" in run("label", tmp_path / "empty", code=1).stderr
+    assert "holds no image" in run("label", tmp_path / "empty", code=1).stderr
     assert list((tmp_path / "empty").iterdir()) == []
 
 
 def order_by(tmp_path, folder, by, name):
-    with Store(tmp_path / f"{name}.sqlite", load_tree("gz2")) as store:
-        see_folder(store, folder)
-        assert put_in_order(store, folder, by)
-        assert not put_in_order(store, folder, by)  # nothing is new
-        return [look.id for look in store.galaxies() if not look.reason], {
-            look.id for look in store.galaxies() if look.reason
+    with Campaign(tmp_path / f"{name}.sqlite", load_tree("gz2")) as campaign:
+        update_from_folder(campaign, folder)
+        assert put_in_order(campaign, folder, by)
+        assert not put_in_order(campaign, folder, by)  # nothing is new
+        return [look.id for look in campaign.galaxies() if not look.reason], {
+            look.id for look in campaign.galaxies() if look.reason
         }
 
 
@@ -282,37 +348,37 @@ def test_the_order_is_that_of_what_teaches_most(tmp_path, folder):
     """By the model, by its table, and by a table of ranks: all as `tuningfork rank` puts them."""
     model = load("fast")
     predicted = model.predict([path for path in sorted(folder.glob("*.jpg")) if path.stem not in ("torn", "page")])
-    ranked = rank([predicted.to_table()], model.tree, out_of_domain=True)
+    ranked = rank([predicted.to_table()], model.tree, RankOptions(out_of_domain=True))
     wanted = ranked.table["id"].to_pylist()
-    by_model, broken = order_by(tmp_path, folder, Order(model="fast"), "model")
+    by_model, broken = order_by(tmp_path, folder, OrderSource(model="fast"), "model")
     assert (by_model, broken) == (wanted, {"torn", "page"})
     for name, table in (("predicted.parquet", predicted.to_table()), ("ranked.csv", ranked.table)):
         with table_writer(tmp_path / name, table.schema) as write:
             write(table)
-        assert order_by(tmp_path, folder, Order(table=tmp_path / name), name) == (wanted, {"torn", "page"})
+        assert order_by(tmp_path, folder, OrderSource(table=tmp_path / name), name) == (wanted, {"torn", "page"})
 
 
-def test_another_order_leaves_what_was_begun_in_front(tmp_path, folder, store):
-    place = store.join("Ada")
+def test_another_order_leaves_what_was_begun_in_front(tmp_path, folder, campaign):
+    place = campaign.join("Ada")
     for _ in range(2):
         asked = place.question
-        place = store.answer(
+        place = campaign.answer(
             place.person, place.galaxy, asked.key, asked.answers[-1].key, version=place.version, key=str(place.version)
         )
-    begun = [look.id for look in store.galaxies() if not look.reason][:2]
+    begun = [look.id for look in campaign.galaxies() if not look.reason][:2]
     Image.fromarray(render(draw(3, 7))).save(folder / "new.jpg")
-    see_folder(store, folder)
-    assert put_in_order(store, folder, Order(model="fast"))
-    assert [look.id for look in store.galaxies()][:2] == begun
-    assert sorted(look.rank for look in store.galaxies() if not look.reason) == [1, 2, 3, 4, 5]
-    for look in store.galaxies()[2:]:  # nothing is left to rank, and that is no error
+    update_from_folder(campaign, folder)
+    assert put_in_order(campaign, folder, OrderSource(model="fast"))
+    assert [look.id for look in campaign.galaxies()][:2] == begun
+    assert sorted(look.rank for look in campaign.galaxies() if not look.reason) == [1, 2, 3, 4, 5]
+    for look in campaign.galaxies()[2:]:  # nothing is left to rank, and that is no error
         (folder / look.path).write_bytes(b"gone bad")
-    assert put_in_order(store, folder, Order(model="fast", seed=2))
-    assert [look.id for look in store.galaxies() if not look.reason] == begun
+    assert put_in_order(campaign, folder, OrderSource(model="fast", seed=2))
+    assert [look.id for look in campaign.galaxies() if not look.reason] == begun
 
 
 def test_without_a_model_the_seed_decides(tmp_path, folder):
-    orders = [order_by(tmp_path, folder, Order(seed=seed), f"{n}")[0] for n, seed in enumerate((1, 1, 2))]
+    orders = [order_by(tmp_path, folder, OrderSource(seed=seed), f"{n}")[0] for n, seed in enumerate((1, 1, 2))]
     assert orders[0] == orders[1]
     assert sorted(orders[0]) == sorted(orders[2]) == ["g0", "g1", "g2", "g3"]
 
@@ -325,10 +391,10 @@ def test_a_table_that_tells_no_order_is_refused(tmp_path, folder, columns, error
     table = pa.table(columns)
     with table_writer(tmp_path / "order.csv", table.schema) as write:
         write(table)
-    with Store(tmp_path / "l.sqlite", OWN) as store:
-        see_folder(store, folder)
+    with Campaign(tmp_path / "l.sqlite", OWN) as campaign:
+        update_from_folder(campaign, folder)
         with pytest.raises(CatalogError, match=error):
-            put_in_order(store, folder, Order(table=tmp_path / "order.csv"))
+            put_in_order(campaign, folder, OrderSource(table=tmp_path / "order.csv"))
 
 
 # ------------------------------------------------------------------ the training
@@ -336,27 +402,28 @@ def test_a_table_that_tells_no_order_is_refused(tmp_path, folder, columns, error
 
 @pytest.fixture
 def trainable(tmp_path):
-    """A store of enough labels, and a training of it whose program is `sleep`-like Python instead of ours."""
-    folder = tmp_path / "pictures"
+    """A campaign of enough labels, and a training of it whose program is `sleep`-like Python instead of ours."""
+    folder = tmp_path / "images"
     folder.mkdir()
-    with Store(tmp_path / "labels.sqlite", OWN) as store:
-        store.see([(f"g{n}", f"g{n}.jpg") for n in range(LEAST)], GONE)
-        place = store.join("Ada")
+    with Campaign(tmp_path / "labels.sqlite", OWN) as campaign:
+        campaign.update_galaxies([(f"g{n}", f"g{n}.jpg") for n in range(MIN_LABELLED)], MISSING)
+        place = campaign.join("Ada")
         while place.question:
-            place = store.answer(
+            place = campaign.answer(
                 place.person, place.galaxy, "label", "spiral", version=place.version, key=str(place.version)
             )
-        yield store, folder
+        yield campaign, folder
 
 
 def fake(monkeypatch, code):
     """Trainings run this Python instead of ours."""
     real = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess,
-        "Popen",
-        lambda words, **options: real([sys.executable, "-c", code, words[words.index("-o") + 1]], **options),
-    )
+
+    def start(words, **options):
+        assert words[:3] == [sys.executable, "-P", "-m"]  # never a module of the current folder
+        return real([sys.executable, "-c", code, words[words.index("-o") + 1]], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
 
 
 def until(training, *states):
@@ -369,12 +436,12 @@ def until(training, *states):
 
 def test_only_one_training_at_a_time_and_it_can_be_stopped(trainable, tmp_path, monkeypatch):
     fake(monkeypatch, "import time\nprint('epoch 1', flush=True)\ntime.sleep(60)")
-    first, second = (Training(*trainable, tmp_path / "runs", start="fast", tree="") for _ in range(2))
+    first, second = (FineTuning(*trainable, tmp_path / "runs", init="fast") for _ in range(2))
     assert first.status() == {"state": "none"}
     assert first.start()["state"] == "running"
     assert second.status()["state"] == "elsewhere"  # another server, such as after a kill
     for training in (first, second):
-        with pytest.raises(TeachError, match="at work"):
+        with pytest.raises(LabellingError, match="running"):
             training.start()
     while "epoch 1" not in first.status()["log"]:
         assert first.status()["state"] == "running"
@@ -389,14 +456,14 @@ def test_only_one_training_at_a_time_and_it_can_be_stopped(trainable, tmp_path, 
 
 def test_a_training_that_ends_well_names_its_model(trainable, tmp_path, monkeypatch):
     fake(monkeypatch, "import pathlib, sys\npathlib.Path(sys.argv[1], 'bundle').mkdir()")
-    training = Training(*trainable, tmp_path / "runs", start="fast", tree="")
+    training = FineTuning(*trainable, tmp_path / "runs", init="fast")
     training.start()
     assert until(training, "done", "failed")["model"] == str(tmp_path / "runs" / "run-1" / "bundle")
 
 
 def test_a_training_that_fails_says_so(trainable, tmp_path, monkeypatch):
     fake(monkeypatch, "raise SystemExit('no space left on the disk')")
-    training = Training(*trainable, tmp_path / "runs", start="fast", tree="")
+    training = FineTuning(*trainable, tmp_path / "runs", init="fast")
     training.start()
     told = until(training, "done", "failed")
     assert (told["state"], told["model"]) == ("failed", "")
@@ -405,24 +472,24 @@ def test_a_training_that_fails_says_so(trainable, tmp_path, monkeypatch):
 
 def test_the_server_takes_its_training_with_it(trainable, tmp_path, monkeypatch):
     fake(monkeypatch, "import time\ntime.sleep(60)")
-    training = Training(*trainable, tmp_path / "runs", start="fast", tree="")
+    training = FineTuning(*trainable, tmp_path / "runs", init="fast")
     with client_of(*trainable, training) as client:
         assert client.post("/api/training").json()["state"] == "running"
         assert client.post("/api/training").status_code == 400
     assert training.status()["state"] == "stopped"
 
 
-def test_too_few_labels_are_no_training(store, folder, tmp_path):
-    with client_of(store, folder, Training(store, folder, tmp_path / "runs", start="fast", tree="gz2")) as client:
+def test_too_few_labels_are_no_training(campaign, folder, tmp_path):
+    with client_of(campaign, folder, FineTuning(campaign, folder, tmp_path / "runs", init="fast")) as client:
         told = client.post("/api/training")
         assert (told.status_code, client.get("/api/training").json()) == (400, {"state": "none"})
         assert "at least" in told.json()["error"]
-    with client_of(store, folder) as client:
+    with client_of(campaign, folder) as client:
         assert client.post("/api/training").status_code == 404
 
 
 def test_the_command_that_is_printed():
-    words = train_command(Path("p"), Path("v.csv"), Path("run"), start="default", tree="gz_decals")
+    words = train_command(Path("p"), Path("v.csv"), Path("run"), init="default", tree="gz_decals")
     assert words == [
         "tuningfork",
         "train",
@@ -457,40 +524,47 @@ def served(folder, *words):
             process.kill()
 
 
-def post(address, path, **sent):
-    request = urllib.request.Request(
-        address + path, json.dumps(sent).encode(), {"content-type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.load(answer)
+@pytest.fixture
+def post():
+    """Send JSON as one browser does: it keeps its cookies."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def send(address, path, **sent):
+        request = urllib.request.Request(
+            address + path, json.dumps(sent).encode(), {"content-type": "application/json"}, method="POST"
+        )
+        with opener.open(request, timeout=20) as answer:
+            return json.load(answer)
+
+    return send
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_the_command_serves_until_it_is_interrupted(folder, run):
+def test_the_command_serves_until_it_is_interrupted(folder, run, post):
     with served(folder, "--class", "spiral", "--class", "other") as (process, address):
         place = post(address, "api/people", name="Ada")
         assert [each["text"] for each in place["question"]["answers"]] == ["spiral", "other"]
         post(
-            address, "api/answer", labelling=place["labelling"], person=1, version=0, galaxy=place["galaxy"], key="k",
+            address, "api/answer", campaign=place["campaign"], person=1, version=0, galaxy=place["galaxy"], key="k",
             question="label", answer="spiral",
         )  # fmt: skip
         second = run("label", folder, "--model", "none", "--port", 0, code=1)
-        assert "another tuningfork label is at work" in second.stderr
+        assert "another tuningfork label is using it" in second.stderr
         told = json.loads(run("label", folder, "--agreement", "--json").stdout)  # meanwhile
         assert told["answers"] == 1
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         said = process.stderr.read()
-    assert "3 pictures are left out" in said
+    assert "3 images are left out" in said
     assert "torn" in said
-    assert "every answer is kept" in said
+    assert "every answer is stored" in said
 
 
-def test_votes_answers_and_manifest_by_command(folder, run, tmp_path, store):
-    place = store.join("Ada")
+def test_votes_answers_and_manifest_by_command(folder, run, tmp_path, campaign):
+    place = campaign.join("Ada")
     while place.question:
         asked = place.question
-        place = store.answer(
+        place = campaign.answer(
             place.person, place.galaxy, asked.key, asked.answers[0].key, version=place.version, key=str(place.version)
         )
     database = ("--database", tmp_path / "labels.sqlite")
@@ -501,7 +575,7 @@ def test_votes_answers_and_manifest_by_command(folder, run, tmp_path, store):
     assert "failed:" in told.stderr
     assert "torn.jpg (torn)" in told.stderr
     run("lint", votes)
-    as_json = run("label", folder, *database, "--export", votes, "--json", code=3)
+    as_json = run("label", folder, *database, "--export", votes, "--json", "--overwrite", code=3)
     assert json.loads(as_json.stdout)["rows"] == 4
     for kind, rows in (("answers", 16), ("zooniverse", 4)):
         told = run("label", folder, *database, "--export", tmp_path / f"{kind}.csv", "--format", kind, code=3)
@@ -511,8 +585,22 @@ def test_votes_answers_and_manifest_by_command(folder, run, tmp_path, store):
     assert "Ada: 4 galaxies" in table
 
 
+def test_texts_of_a_tree_are_no_markup(tmp_path, run, folder):
+    """A question's text that looks like Rich's markup is shown as it is, and ends nothing."""
+    texts = ["[/bold] a [red]disk[/red]? [/]", "[link=http://evil.example]A bar?[/link]"]
+    questions = [
+        {"key": f"q{n}", "text": text, "answers": [
+            {"key": "yes", "text": "[/]", "column": f"{n}y"}, {"key": "no", "text": "no", "column": f"{n}n"}]}
+        for n, text in enumerate(texts)
+    ]  # fmt: skip
+    tree = DecisionTree.from_dict({"name": "hostile", "title": "[/]", "questions": questions})
+    Campaign(tmp_path / "l.sqlite", tree).close()
+    shown = run("label", folder, "--database", tmp_path / "l.sqlite", "--agreement").stdout
+    assert all(text in shown for text in texts)
+
+
 def test_a_database_of_another_tree_and_wrong_words_are_refused(folder, run, tmp_path):
-    Store(tmp_path / "l.sqlite", OWN).close()
+    Campaign(tmp_path / "l.sqlite", OWN).close()
     wrong = run("label", folder, "--database", tmp_path / "l.sqlite", "--tree", "gz2", "--model", "none", code=1)
     assert "holds answers to the tree 'labels'" in wrong.stderr
     assert "label some galaxies first" in run("label", folder, "--export", tmp_path / "v.csv", code=1).stderr
@@ -523,7 +611,7 @@ def test_a_database_of_another_tree_and_wrong_words_are_refused(folder, run, tmp
     assert not (folder / "labels.sqlite").exists()
 
 
-def test_a_table_of_classes_is_a_tree(folder, run, tmp_path):
+def test_a_table_of_classes_is_a_tree(folder, tmp_path, post):
     (tmp_path / "classes.csv").write_text("id,label\n1,ring\n2,disk\n3,ring\n")
     with served(folder, "--tree", tmp_path / "classes.csv") as (_, address):
         place = post(address, "api/people", name="Ada")
@@ -551,22 +639,22 @@ def test_two_people_a_hundred_galaxies_and_a_kill(tmp_path):
 @pytest.mark.slow
 def test_labels_train_a_model(tmp_path, run):
     pytest.importorskip("torch", reason="the extra `train` is not installed")
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
-    for number in range(LEAST + 2):
+    for number in range(MIN_LABELLED + 2):
         Image.fromarray(render(draw(5, number))).resize((64, 64)).save(folder / f"{number}.png")
-    with Store(tmp_path / "labels.sqlite", load_tree("gz2"), named="gz2") as store:
-        see_folder(store, folder)
-        put_in_order(store, folder, Order())
-        place = store.join("Ada")
+    with Campaign(tmp_path / "labels.sqlite", load_tree("gz2"), tree_name="gz2") as campaign:
+        update_from_folder(campaign, folder)
+        put_in_order(campaign, folder, OrderSource())
+        place = campaign.join("Ada")
         while place.question:
             options = place.question.answers
-            place = store.answer(
+            place = campaign.answer(
                 place.person, place.galaxy, place.question.key, options[place.galaxy % len(options)].key,
                 version=place.version, key=str(place.version),
             )  # fmt: skip
         options = ("--epochs", "1", "--batch", "4", "--size", "32", "--threads", "1", "--workers", "0", "--no-cache")
-        training = Training(store, folder, tmp_path / "runs", start="fast", tree=store.named, options=options)
+        training = FineTuning(campaign, folder, tmp_path / "runs", init="fast", options=options)
         training.start()
         told = None
         for _ in range(1500):

@@ -114,12 +114,12 @@ def test_a_galaxy_by_keyboard_alone_and_back(folder, browser):
         join(page)
         first = page.inner_text("#galaxy")
         assert asked(page) == FIRST
-        expect(page.locator("#picture")).to_have_js_property("naturalWidth", 128)
+        expect(page.locator("#image")).to_have_js_property("naturalWidth", 128)
         press(page, "1", ROUNDED)
         press(page, "Backspace", FIRST)
         press(page, "1", ROUNDED)
         press(page, "3", ODD)
-        assert page.locator("#given b").all_inner_texts() == ["smooth", "cigar-shaped"]
+        assert page.locator("#previous b").all_inner_texts() == ["smooth", "cigar-shaped"]
         press(page, "2", FIRST)
         assert page.inner_text("#galaxy") != first
         assert page.inner_text("#progress") == "1 by you; 1 of 4 galaxies done."
@@ -156,7 +156,7 @@ def test_by_tab_as_a_screen_reader_goes(folder, browser):
         assert page.get_attribute("#question", "aria-live") == "polite"
         page.get_by_role("group", name=ROUNDED).wait_for()
         page.get_by_role("progressbar", name="Galaxies done").wait_for()
-        assert page.get_attribute("#picture", "alt").startswith("Galaxy g")
+        assert page.get_attribute("#image", "alt").startswith("Galaxy g")
         unnamed = page.evaluate(
             "[...document.querySelectorAll('button, a, input')].filter(e => e.checkVisibility() && "
             "!(e.innerText.trim() || e.labels?.length)).length"
@@ -176,7 +176,7 @@ def test_two_windows_of_one_person(folder, browser):
         other.wait_for_selector("#note:visible")
         assert "another window" in other.inner_text("#note")
         assert asked(other) == ROUNDED
-        assert other.locator("#given b").all_inner_texts() == ["smooth"]
+        assert other.locator("#previous b").all_inner_texts() == ["smooth"]
 
 
 def test_a_held_key_answers_once(folder, browser):
@@ -187,7 +187,7 @@ def test_a_held_key_answers_once(folder, browser):
             page.keyboard.down("1")  # repeats, as of a key that is held
         page.keyboard.up("1")
         expect(page.locator("#question")).to_have_text(ROUNDED)
-        assert page.locator("#given li").count() == 1
+        assert page.locator("#previous li").count() == 1
 
 
 def test_a_phone_by_touch(folder, browser):
@@ -197,7 +197,7 @@ def test_a_phone_by_touch(folder, browser):
         page.fill("#name", "Ada")
         page.tap("#join button")
         page.wait_for_selector("#answers button")
-        page.tap("#picture")
+        page.tap("#image")
         expect(page.locator("#looks")).to_have_text("closer")
         for question in 4 * [FIRST, ROUNDED, ODD, ODD_FEATURE]:  # always the first answer
             expect(page.locator("#question")).to_have_text(question)
@@ -206,7 +206,7 @@ def test_a_phone_by_touch(folder, browser):
             assert min(sizes) >= 44  # a fingertip
             page.tap("#answers button")
         expect(page.locator("#done")).to_be_visible()
-        assert page.inner_text("#why") == "Every galaxy has been looked at by 1. Thank you!"
+        assert page.inner_text("#why") == "Every galaxy has been labelled by 1 person. Thank you!"
         page.tap("#open-results")
         page.wait_for_selector("#questions tr")
         assert page.evaluate(
@@ -227,7 +227,7 @@ def test_an_answer_outlives_the_server(folder, browser):
             with served(folder, port=port):
                 expect(page.locator("#question")).to_have_text(ROUNDED)
                 assert not page.is_visible("#note")
-                assert page.locator("#given li").count() == 1
+                assert page.locator("#previous li").count() == 1
 
 
 def test_many_classes_and_a_hostile_name_are_only_text(folder, browser):

@@ -89,12 +89,12 @@ def test_the_command_line_names_a_sky_and_an_index(tmp_path):
         assert "hush" not in about["sky"]
         assert about["similar"]
         places = {"text": f"here 150 2\nthere 150 {SOUTHERN_END - 10}", "size": FRAME}
-        answer = httpx.post(f"{address}api/predict/positions?pictures=true", json=places, timeout=60)
+        answer = httpx.post(f"{address}api/predict/positions?images=true", json=places, timeout=60)
         assert "hush" not in answer.text
         here, there = answer.json()["rows"]
         assert there["error"]
         assert here["error"] == ""
-        content = base64.b64decode(here["picture"].partition(",")[2])
+        content = base64.b64decode(here["image"].partition(",")[2])
         shown = np.asarray(Image.open(io.BytesIO(content)))
         assert np.corrcoef(shown.ravel(), picture(2).ravel())[0, 1] > 0.99
         near = httpx.post(f"{address}api/similar", content=content, timeout=60).json()["neighbours"]
@@ -130,7 +130,7 @@ def test_two_hundred_clients_a_flood_and_clients_that_go_away():
         async with httpx.AsyncClient(base_url=address, timeout=100) as client:
             assert (await client.post("api/predict", content=pictures[0])).json()["failed"] == 0
             async with asyncio.timeout(60):
-                while "tuningfork_pictures_waiting 0\n" not in (await client.get("metrics")).text:
+                while "tuningfork_images_waiting 0.0\n" not in (await client.get("metrics")).text:
                     await asyncio.sleep(0.05)
             assert json.loads((await client.get("health")).text)["status"] == "ok"
 

@@ -16,11 +16,17 @@ from typing import Any, BinaryIO, Protocol
 
 from .errors import TuningforkError
 
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
 __all__ = [
     "Job",
     "Worker",
     "WorkerCrash",
     "WorkerError",
+    "WorkerTimeout",
     "available_cores",
     "child_environment",
     "python_command",
@@ -52,6 +58,10 @@ class WorkerCrash(TuningforkError):
         self.exit_code, self.last_message = exit_code, last_message
 
 
+class WorkerTimeout(TuningforkError):
+    """A task took longer than it may; its worker's process was killed."""
+
+
 class Job(Protocol):
     """What workers do; it is pickled once for each of them."""
 
@@ -81,27 +91,56 @@ def child_environment(*, one_thread: bool = False) -> dict[str, str]:
 
 
 class Worker:
-    """One process. It runs this package's code only, not the user's script, so that no script needs a guard."""
+    """One process. It runs this package's code only, not the user's script, so that no script needs a guard.
 
-    def __init__(self, job: Job) -> None:
+    Parameters
+    ----------
+    memory_limit : int or None
+        Bytes that the process may allocate; beyond it, allocations fail there. Not on Windows.
+    """
+
+    def __init__(self, job: Job, memory_limit: int | None = None) -> None:
         # Pickles go through private pipes between our own processes only.
         self._job = pickle.dumps(job)
+        self._memory_limit = memory_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def run(self, task: Any, on_message: Callable[[Any], None]) -> Any:
+    def run(
+        self, task: Any, on_message: Callable[[Any], None] = lambda _: None, *, timeout: float | None = None
+    ) -> Any:
         """Run a task and return its answer; what it reports meanwhile goes to `on_message`.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds after which the process is killed.
 
         Raises
         ------
         WorkerCrash
             If the process ended; the next task gets a new one.
+        WorkerTimeout
+            If the process was killed for the time it took.
         WorkerError
             If the task raised something.
+        OSError
+            If no process can be started.
         """
-        last_message = None
+        last_message, expired, timer = None, threading.Event(), None
+        # Not within `try`: that no process can be started says nothing of the task.
+        process, is_new = self._process, False
+        if process is None:
+            process, is_new = self._start(), True
         try:
-            process = self._process or self._start()
+            if is_new:
+                assert process.stdin
+                _send(process.stdin, pickle.dumps(self._memory_limit))
+                _send(process.stdin, self._job)
+            if timeout is not None:
+                timer = threading.Timer(timeout, lambda: (expired.set(), process.kill()))
+                timer.daemon = True
+                timer.start()
             assert process.stdin
             assert process.stdout
             _send(process.stdin, pickle.dumps(task))
@@ -114,7 +153,13 @@ class Worker:
                 last_message = value
                 on_message(value)
         except (EOFError, OSError):  # OSError: the pipe is broken, or closed by another thread
-            raise WorkerCrash(self._end(grace=5), last_message) from None
+            exit_code = self._end(grace=5)
+            if expired.is_set():
+                raise WorkerTimeout(f"took longer than {timeout:g} s") from None
+            raise WorkerCrash(exit_code, last_message) from None
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def close(self) -> None:
         """End the process now, whatever it does; from any thread."""
@@ -133,8 +178,6 @@ class Worker:
             env=child_environment(one_thread=True),
             **options,
         )
-        assert self._process.stdin
-        _send(self._process.stdin, self._job)
         return self._process
 
     def _end(self, grace: float = 0) -> int | None:
@@ -226,6 +269,7 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
+        _limit_memory(pickle.loads(_receive(source)))
         answer = pickle.loads(_receive(source)).open()
         while True:
             task = pickle.loads(_receive(source))
@@ -237,6 +281,15 @@ def _serve() -> None:
     except (EOFError, BrokenPipeError):
         # Nobody is there to answer to; buffered bytes have nowhere to go.
         os._exit(0)
+
+
+def _limit_memory(limit: int | None) -> None:
+    if limit is None or resource is None:
+        return
+    # Linux counts all private memory as data; address space would count libraries and thread stacks too.
+    kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
+    with suppress(ValueError, OSError):  # macOS refuses
+        resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
 
 
 def _send(stream: BinaryIO, data: bytes) -> None:

@@ -8,7 +8,8 @@ from .cutouts import cutouts  # isort: skip
 from .match import match  # isort: skip
 from .send import send  # isort: skip
 from .evaluate import classes, evaluate, lint  # isort: skip
-from .rank import rank, select  # isort: skip
+from .rank import rank  # isort: skip
+from .select import select  # isort: skip
 from .label import label  # isort: skip
 from .index import index  # isort: skip
 from .similar import similar  # isort: skip

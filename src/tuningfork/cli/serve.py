@@ -1,4 +1,4 @@
-"""`tuningfork serve`: the service and its page."""
+"""`tuningfork serve`: the prediction service and its page."""
 
 from __future__ import annotations
 
@@ -20,31 +20,34 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0: reachable from other machines.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8000,
     source: Annotated[
         str | None,
-        typer.Option(help="Pictures by position: files or a folder of FITS, legacy, hips:…, sia:https://…"),
+        typer.Option(help="Images by position: FITS files or a folder of them, legacy, hips:…, sia:https://…"),
     ] = None,
-    index: Annotated[Path | None, typer.Option(help="Known galaxies, of tuningfork index: find similar ones.")] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Known galaxies, written by tuningfork index, for similarity search.")
+    ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A further name of this machine, as browsers call it; may be repeated.")
+        list[str] | None, typer.Option(help="A further host name of this machine; may be repeated.")
     ] = None,
     threads: ThreadsOption = 0,
-    pictures: Annotated[
-        int, typer.Option(min=1, help="Pictures, or positions, in one request.", rich_help_panel=_LIMITS)
+    images: Annotated[
+        int, typer.Option(min=1, help="Images, or positions, in one request.", rich_help_panel=_LIMITS)
     ] = 200,
-    picture_mib: Annotated[float, typer.Option(help="Of one picture's file.", rich_help_panel=_LIMITS)] = 32,
-    request_mib: Annotated[float, typer.Option(help="Of one request.", rich_help_panel=_LIMITS)] = 128,
-    held_mib: Annotated[float, typer.Option(help="Of all requests at once.", rich_help_panel=_LIMITS)] = 1024,
-    megapixels: Annotated[float, typer.Option(help="Of one picture.", rich_help_panel=_LIMITS)] = 16,
-    seconds: Annotated[float, typer.Option(help="For an answer.", rich_help_panel=_LIMITS)] = 60,
-    upload_seconds: Annotated[float, typer.Option(help="For a request to come.", rich_help_panel=_LIMITS)] = 120,
-    at_once: Annotated[int, typer.Option(min=1, help="Requests at work.", rich_help_panel=_LIMITS)] = 8,
+    image_mib: Annotated[float, typer.Option(help="File of one image, MiB.", rich_help_panel=_LIMITS)] = 32,
+    request_mib: Annotated[float, typer.Option(help="Body of one request, MiB.", rich_help_panel=_LIMITS)] = 128,
+    held_mib: Annotated[float, typer.Option(help="Bodies of all requests, MiB.", rich_help_panel=_LIMITS)] = 1024,
+    megapixels: Annotated[float, typer.Option(help="Pixels of one image, 2²⁰.", rich_help_panel=_LIMITS)] = 16,
+    seconds: Annotated[float, typer.Option(help="Until the response.", rich_help_panel=_LIMITS)] = 60,
+    decode_seconds: Annotated[float, typer.Option(help="To decode one image.", rich_help_panel=_LIMITS)] = 15,
+    upload_seconds: Annotated[float, typer.Option(help="For the body of a request.", rich_help_panel=_LIMITS)] = 120,
+    at_once: Annotated[int, typer.Option(min=1, help="Concurrent requests.", rich_help_panel=_LIMITS)] = 8,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that wait.", rich_help_panel=_LIMITS)] = 256,
 ) -> None:
-    """Serve predictions over HTTP, with a page to drop pictures on; stop with Ctrl-C.
+    """Serve predictions over HTTP, with a page to drop images on; stop with Ctrl-C.
 
-    Nobody has to log in: whoever reaches the address may ask. By default that is this machine alone.
+    There is no login: whoever reaches the address may use it. By default that is this machine alone.
 
     Examples:
 
@@ -58,7 +61,7 @@ def serve(
         must_exist([index])
     with trouble("give the same command to go on"):
         with libraries("serving", "serve"):
-            from ..web import serve as listen
+            from ..web import serve as run_server
             from ..web.predict import Limits, create_app
         from ..model.model import load
         from ..web.limits import MIB
@@ -70,21 +73,22 @@ def serve(
             seconds=seconds,
             at_once=at_once,
             waiting=waiting,
-            pictures=pictures,
-            picture_bytes=round(picture_mib * MIB),
+            images=images,
+            image_bytes=round(image_mib * MIB),
             pixels=round(megapixels * MIB),
+            decode_seconds=decode_seconds,
         )
         opened = load(model, threads=threads)
         sky, sky_name = None, ""
         if source is not None:
-            from .._utils.urls import public_url
+            from .._utils.urls import public
             from ..surveys.registry import open_source
 
-            sky, sky_name = open_source(source), public_url(source)
+            sky, sky_name = open_source(source), public(source)
         known = None
         if index is not None:
             from ..similarity import Index
 
             known = Index.open(index)
         service = create_app(opened, limits, source=sky, source_name=sky_name, index=known, hosts=allow_host or ())
-        listen(service, host, port, lambda address: echo(f"{address} serves model {opened.bundle.name}"))
+        run_server(service, host, port, lambda address: echo(f"{address} serves model {opened.bundle.name}"))

@@ -16,6 +16,7 @@ __all__ = [
     "ImageError",
     "NoDataError",
     "RGBImage",
+    "TransientImageError",
     "check_file_size",
     "check_size",
 ]
@@ -28,6 +29,10 @@ MIN_SIDE = 8
 
 class ImageError(TuningforkError, ValueError):
     """An image that cannot be read; the message is the reason, without the file's name."""
+
+
+class TransientImageError(ImageError):
+    """An image that cannot be read at the moment, such as for too many open files: the file itself may be good."""
 
 
 class NoDataError(ImageError):

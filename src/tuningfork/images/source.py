@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 from typing import Any
 
-from .image import ImageError, check_file_size
+from .image import ImageError, TransientImageError, check_file_size
 
 __all__ = ["file_bytes", "path_or_bytes"]
+
+#: Errors that belong to the file; all others, such as too many open files, to the machine.
+_PERMANENT = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
+)
 
 
 def path_or_bytes(source: Any) -> Path | bytes:
@@ -28,16 +34,26 @@ def path_or_bytes(source: Any) -> Path | bytes:
 
 
 def file_bytes(path: Path) -> bytes:
-    """Read a regular file of at most `MAX_FILE_BYTES`; ImageError if it cannot be read."""
+    """Read a regular file of at most `MAX_FILE_BYTES`.
+
+    Raises
+    ------
+    TransientImageError
+        For an error of the machine, such as too many open files.
+    ImageError
+        If the file cannot be read.
+    """
     try:
         status = path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    # Reading a pipe or a device may never end.
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("cannot be read: not a regular file")
-    check_file_size(status.st_size)
-    try:
+        # Reading a pipe or a device may never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("cannot be read: not a regular file")
+        check_file_size(status.st_size)
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}") from None
+        kind = ImageError if error.errno in _PERMANENT else TransientImageError
+        raise kind(f"cannot be read: {error.strerror or error}") from None
+    except ImageError:
+        raise
+    except ValueError as error:  # a name that no file can have
+        raise ImageError(f"cannot be read: {error}") from None

@@ -1,1 +1,1 @@
-"""What to label next (active learning), and labelling campaigns."""
+"""Active learning (which galaxies to label next), and labelling campaigns."""

@@ -1,7 +1,7 @@
-"""Which galaxies to label next: uncertainty and diversity as an order, in NumPy and in bounded memory.
+"""Acquisition functions of active learning: uncertainty and diversity as an order, in NumPy and bounded memory.
 
-Galaxies whose votes are uncertain teach more, but a hundred copies of one of them teach no more than one. So the
-order is drawn as k-means++ draws its first centres (Arthur & Vassilvitskii 2007), each galaxy weighted by its
+Galaxies whose votes are uncertain are informative, but a hundred copies of one are no more informative than one. So
+the order is drawn as k-means++ draws its initial centres (Arthur & Vassilvitskii 2007), each galaxy weighted by its
 uncertainty: the next one is drawn in proportion to weight × squared distance to the nearest one chosen before it.
 (BADGE, Ash et al. 2020, arXiv:1906.03671, does the same with gradients, whose length is the uncertainty.)
 """
@@ -35,7 +35,7 @@ class Order:
     distances : (n,) float64
         To the nearest centre or row chosen before; infinite for the first one if there are no centres.
     scores : (n,) float64
-        Weight × squared distance, what the choice went by; of a first row without centres, its weight.
+        Weight × squared distance, the acquisition function; of a first row without centres, its weight.
     """
 
     rows: NDArray[np.int64]
@@ -44,16 +44,16 @@ class Order:
 
 
 def question_entropies(cumulative: ArrayLike, tree: DecisionTree) -> Floats:
-    """What each question adds to the entropy of one volunteer's answers: (N, A) in [0, 1] → (N, Q) in nats, ≥ 0.
+    """Contribution of each question to the entropy of one volunteer's answers: (N, A) in [0, 1] → (N, Q) in nats.
 
     The fraction that reaches the question times the entropy of its answers, by the chain rule; NaN stays NaN.
     """
     values = np.asarray(cumulative, np.float64)
-    columns = []
-    for part in tree.slices:
-        answers = values[..., part]
-        columns.append(_xlogx(answers.sum(-1)) - _xlogx(answers).sum(-1))
-    return np.maximum(np.stack(columns, -1), 0)
+    terms = []
+    for columns in tree.slices:
+        answers = values[..., columns]
+        terms.append(_xlogx(answers.sum(-1)) - _xlogx(answers).sum(-1))
+    return np.maximum(np.stack(terms, -1), 0)
 
 
 def entropy(probability: ArrayLike) -> Floats:
@@ -62,10 +62,10 @@ def entropy(probability: ArrayLike) -> Floats:
 
 
 def hellinger(fractions: ArrayLike) -> NDArray[np.float32]:
-    """Roots of fractions, (*, A) → (*, A): their Euclidean distances are Hellinger's, up to a factor of √2.
+    """Square roots of fractions, (*, A) → (*, A): their Euclidean distances are Hellinger's, up to a factor of √2.
 
-    A difference of 0.1 then counts more between 0 and 0.1 than between 0.5 and 0.6, as it does in the
-    scatter of counted votes.
+    A difference of 0.1 then counts more between 0 and 0.1 than between 0.5 and 0.6, as in the scatter of vote
+    counts.
     """
     return np.sqrt(np.clip(np.asarray(fractions, np.float64), 0, None)).astype(np.float32)
 
@@ -73,7 +73,7 @@ def hellinger(fractions: ArrayLike) -> NDArray[np.float32]:
 def weighted_seeding(
     vectors: ArrayLike, weights: ArrayLike, count: int, *, centres: ArrayLike | None = None, seed: int = 0
 ) -> Order:
-    """Draw an order in proportion to weight × squared distance to the nearest one before; the seed decides it.
+    """Weighted k-means++ seeding: draw rows in proportion to weight × squared distance to the nearest one before.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def weighted_seeding(
     count : int
         Rows to choose, at most N.
     centres : (M, D), optional
-        What is labelled already: rows near them teach little.
+        What is labelled already: rows near them are little informative.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def weighted_seeding(
 
 
 def k_centre(vectors: ArrayLike, count: int, *, centres: ArrayLike | None = None) -> Order:
-    """The farthest row from all chosen before it, again and again (Gonzalez 1985): diversity alone.
+    """k-centre greedy: the row farthest from all chosen before it, repeatedly (Gonzalez 1985); diversity alone.
 
     Without centres it begins with the row that is farthest from the mean. Ties go to the first row.
     """

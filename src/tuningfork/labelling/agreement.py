@@ -1,4 +1,4 @@
-"""How far people agree, question by question: pairs of like answers, and Krippendorff's alpha."""
+"""Inter-annotator agreement, question by question: raw agreement of pairs, and Krippendorff's alpha."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ __all__ = ["Agreement", "agreement", "alpha", "raw_agreement"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """What two or more people said to one question: `galaxies` that several were asked it about, `answers` of these.
+    """Agreement of two or more people on one question.
 
-    `raw` and `alpha` are NaN where they are not defined: without such a galaxy, and alpha also where all say the same.
+    Parameters
+    ----------
+    galaxies, answers : int
+        Galaxies for which several people answered it, and these answers.
+    raw, alpha : float
+        NaN where they are not defined: without such a galaxy, and alpha also where all answers are the same.
     """
 
     question: str
@@ -33,45 +38,37 @@ def agreement(counts: ArrayLike, tree: DecisionTree) -> list[Agreement]:
     Parameters
     ----------
     counts : (N, A)
-        How many people gave each answer, for N galaxies. A question further down counts those who were led to it:
-        who disagreed before is not asked, so its agreement is that of people who agree so far.
+        Number of people who gave each answer, for N galaxies. Only those who reached a question count: people who
+        disagreed before are not asked, so its agreement is that of people who agree so far.
     """
     counts = np.asarray(counts, np.float64)
-    found = []
-    for question, part in zip(tree.questions, tree.slices, strict=True):
-        several = counts[:, part][counts[:, part].sum(1) >= 2]
-        found.append(
-            Agreement(
-                question.key,
-                question.text,
-                len(several),
-                int(several.sum()),
-                raw_agreement(several),
-                alpha(several),
-            )
-        )
-    return found
+    out = []
+    for question, columns in zip(tree.questions, tree.slices, strict=True):
+        several = counts[:, columns][counts[:, columns].sum(1) >= 2]
+        sizes = len(several), int(several.sum())
+        out.append(Agreement(question.key, question.text, *sizes, raw_agreement(several), alpha(several)))
+    return out
 
 
 def raw_agreement(counts: ArrayLike) -> float:
-    """The share of pairs of people who say the same of a galaxy: 1 less the observed disagreement of `alpha`.
+    """Share of pairs of people who give the same answer: 1 minus the observed disagreement of `alpha`.
 
     Parameters
     ----------
     counts : (N, C)
-        How many people put each galaxy into each category; galaxies with fewer than two are left out.
+        Number of people who put each galaxy into each category; galaxies with fewer than two are left out.
 
     Returns
     -------
     float
-        In [0, 1]; NaN without a pair. A galaxy weighs as many as there are answers to it.
+        In [0, 1]; NaN without a pair. The weight of a galaxy is its number of answers.
     """
-    return 1 - _disagreement(_pairable(counts))[0]
+    return 1 - _disagreement(counts)[0]
 
 
 def alpha(counts: ArrayLike) -> float:
     """Krippendorff's alpha for nominal categories, any number of people, any of them missing (Krippendorff 2011,
-    "Computing Krippendorff's Alpha-Reliability", section D, from the coincidences' sums).
+    "Computing Krippendorff's Alpha-Reliability", section D, from the sums of the coincidence matrix).
 
     Parameters
     ----------
@@ -81,19 +78,21 @@ def alpha(counts: ArrayLike) -> float:
     Returns
     -------
     float
-        1 all agree, 0 as by chance, below 0 worse than that; NaN where only one category was ever used, or no pair.
+        1 perfect, 0 as by chance, below 0 worse than chance; NaN where only one category was ever used, or no pair.
+
+    Examples
+    --------
+    >>> round(alpha([[2, 0], [0, 2], [1, 1]]), 3)
+    0.444
     """
-    observed, expected = _disagreement(_pairable(counts))
+    observed, expected = _disagreement(counts)
     return 1 - observed / expected if expected > 0 else float("nan")
 
 
-def _pairable(counts: ArrayLike) -> NDArray[np.float64]:
-    counts = np.asarray(counts, np.float64)
-    return counts[counts.sum(1) >= 2]
-
-
-def _disagreement(counts: NDArray[np.float64]) -> tuple[float, float]:
+def _disagreement(counts: ArrayLike) -> tuple[float, float]:
     """Observed and expected share of pairs that differ."""
+    counts: NDArray[np.float64] = np.asarray(counts, np.float64)
+    counts = counts[counts.sum(1) >= 2]
     people, total = counts.sum(1), counts.sum()
     if not total:
         return float("nan"), float("nan")

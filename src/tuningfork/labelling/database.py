@@ -1,4 +1,4 @@
-"""The database of a labelling: its tables, how it is opened, and which files are refused."""
+"""The SQLite database of a labelling campaign: its schema, how it is opened, and which files are refused."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from pathlib import Path
 from .._utils.errors import TuningforkError
 from ..votes.tree import DecisionTree, SchemaError
 
-__all__ = ["TeachError", "connect", "tree_digest"]
+__all__ = ["LabellingError", "connect", "tree_digest"]
 
-#: Raised whenever the tables change.
-VERSION = 1
-#: "fork" in ASCII; tells our databases from other programs'.
-APPLICATION = 0x666F726B
-#: Seconds to wait for another process that is writing.
-PATIENCE = 30
+#: Raised whenever the schema changes.
+VERSION = 2
+#: "fork" in ASCII; tells our databases from those of other programs.
+APPLICATION_ID = 0x666F726B
+#: How long to wait for another process that is writing, seconds.
+BUSY_TIMEOUT = 30
 
-_TABLES = """
+_SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE galaxies (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    path TEXT NOT NULL,             -- from the folder of pictures
+    path TEXT NOT NULL,             -- relative to the folder of images
     rank INTEGER,                   -- place in the order of labelling, from 1
-    reason TEXT NOT NULL DEFAULT '' -- why it is left out
+    reason TEXT NOT NULL DEFAULT '' -- why it is excluded
 );
 CREATE INDEX galaxies_by_rank ON galaxies (rank);
 CREATE TABLE people (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE COLLATE NOCASE,
     joined TEXT NOT NULL,
-    version INTEGER NOT NULL DEFAULT 0 -- answers and undoings so far
+    version INTEGER NOT NULL DEFAULT 0 -- number of answers and undos so far
 );
-CREATE TABLE turns ( -- one person's look at one galaxy
+CREATE TABLE turns ( -- the assignment of one galaxy to one person
     galaxy INTEGER NOT NULL REFERENCES galaxies,
     person INTEGER NOT NULL REFERENCES people,
     touched TEXT NOT NULL,
@@ -51,9 +51,9 @@ CREATE TABLE answers (
     person INTEGER NOT NULL REFERENCES people,
     question TEXT NOT NULL,
     answer TEXT NOT NULL,
-    tree TEXT NOT NULL,             -- digest of the tree that was asked
+    tree TEXT NOT NULL,             -- digest of the tree that was used
     given TEXT NOT NULL,            -- UTC
-    key TEXT NOT NULL,              -- the page's own name of this answer: one that is sent twice is stored once
+    key TEXT NOT NULL,              -- idempotency key: an answer that is sent twice is stored once
     undone TEXT,                    -- UTC
     undone_key TEXT,
     UNIQUE (person, key)
@@ -63,62 +63,73 @@ CREATE INDEX answers_by_person ON answers (person, number);
 """
 
 
-class TeachError(TuningforkError, ValueError):
-    """A labelling that cannot go on as asked; the message names the file and the remedy."""
+class LabellingError(TuningforkError, ValueError):
+    """A labelling campaign that cannot go on as requested; the message names the file and the remedy."""
 
 
 def connect(
-    path: str | os.PathLike[str], tree: DecisionTree | None, named: str = ""
+    path: str | os.PathLike[str], tree: DecisionTree | None, tree_name: str = ""
 ) -> tuple[sqlite3.Connection, DecisionTree]:
-    """Open the database `path`, or make it for `tree`; of one that is there, None takes the tree that it holds.
-
-    `named` is kept in a new one: how `tuningfork train --tree` calls the tree.
+    """Open the database `path`, or create it for `tree`.
 
     A commit is on the disk when it returns (write-ahead log, synchronous FULL), so that neither a kill nor a power
     failure takes an answer back.
 
+    Parameters
+    ----------
+    tree : DecisionTree or None
+        None: the tree of the existing database.
+    tree_name : str
+        Stored in a new database: the value of ``tuningfork train --tree`` for this tree.
+
+    Returns
+    -------
+    connection : sqlite3.Connection
+    tree : DecisionTree
+        As it is stored in the database.
+
     Raises
     ------
-    TeachError
-        If there is none and no tree, or it is no database of ours, of a newer version, or holds another tree's answers.
+    LabellingError
+        If there is neither a database nor a tree, or the file is no database of ours, of another version, or holds
+        answers to another tree.
     """
-    new = not Path(path).exists()
-    if new and tree is None:
-        raise TeachError(f"{path}: no such database; label some galaxies first")
+    if tree is None and not Path(path).exists():
+        raise LabellingError(f"{path}: no such database; label some galaxies first")
     try:
-        # One connection serves all threads, one at a time; `Store` sees to that.
-        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        # One connection serves all threads, one at a time: `Campaign` holds a lock.
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     except sqlite3.OperationalError as error:
-        raise TeachError(f"{path}: {error}; name a file in a folder that you can write to with --database") from None
+        raise LabellingError(f"{path}: {error}; name a file in a writable folder with --database") from None
     try:
-        return connection, _prepared(connection, path, tree, named)
+        return connection, _prepare(connection, path, tree, tree_name)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise TeachError(f"{path}: cannot be used as a database of labels: {error}") from None
+        raise LabellingError(f"{path}: cannot be used as a database of labels: {error}") from None
     except BaseException:
         connection.close()
         raise
 
 
 def tree_digest(tree: DecisionTree) -> str:
-    """SHA-256 of all that the tree says, questions' texts too: another wording is another question."""
+    """SHA-256 of the complete tree, texts of the questions included: another wording is another question."""
     return hashlib.sha256(json.dumps(tree.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
-def _prepared(
-    connection: sqlite3.Connection, path: str | os.PathLike[str], tree: DecisionTree | None, named: str
+def _prepare(
+    connection: sqlite3.Connection, path: str | os.PathLike[str], tree: DecisionTree | None, tree_name: str
 ) -> DecisionTree:
-    connection.execute("BEGIN IMMEDIATE")  # of two that make it at once, one finds it made
+    connection.execute("BEGIN IMMEDIATE")  # of two processes that create it at once, the second one finds it complete
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         empty = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         if empty and tree is not None:
-            _make(connection, tree, named)
-        elif application != APPLICATION:
-            raise TeachError(f"{path}: is a database of another program; name another file with --database")
+            _create(connection, tree, tree_name)
+        elif application != APPLICATION_ID:
+            raise LabellingError(f"{path}: is a database of another program; name another file with --database")
         elif version != VERSION:
-            raise TeachError(f"{path}: holds labels in the form {version}, this tuningfork knows {VERSION}; update it")
+            raise LabellingError(f"{path}: holds labels in the form {version}, this tuningfork reads {VERSION} only")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -127,24 +138,28 @@ def _prepared(
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    (held,) = connection.execute("SELECT value FROM about WHERE key = 'tree'").fetchone()
+    (text,) = connection.execute("SELECT value FROM about WHERE key = 'tree'").fetchone()
     try:
-        found = DecisionTree.from_dict(json.loads(held))
+        stored = DecisionTree.from_dict(json.loads(text))
     except (SchemaError, ValueError) as error:
-        raise TeachError(f"{path}: its tree cannot be read: {error}") from None
-    if tree is not None and tree_digest(tree) != tree_digest(found):
-        raise TeachError(
-            f"{path}: holds answers to the tree {found.name!r} ({tree_digest(found)[:12]}), not to {tree.name!r} "
+        raise LabellingError(f"{path}: its tree cannot be read: {error}") from None
+    if tree is not None and tree_digest(tree) != tree_digest(stored):
+        raise LabellingError(
+            f"{path}: holds answers to the tree {stored.name!r} ({tree_digest(stored)[:12]}), not to {tree.name!r} "
             f"({tree_digest(tree)[:12]}); leave --tree out, or name another file with --database"
         )
-    return found
+    return stored
 
 
-def _make(connection: sqlite3.Connection, tree: DecisionTree, named: str) -> None:
-    for statement in _TABLES.split(";\n"):
+def _create(connection: sqlite3.Connection, tree: DecisionTree, tree_name: str) -> None:
+    for statement in _SCHEMA.split(";\n"):
         connection.execute(statement)
-    connection.execute("INSERT INTO about VALUES ('tree', ?)", [json.dumps(tree.to_dict())])
-    connection.execute("INSERT INTO about VALUES ('named', ?)", [named])
-    connection.execute("INSERT INTO about VALUES ('identity', ?)", [secrets.token_hex(8)])
-    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    about = {
+        "tree": json.dumps(tree.to_dict()),
+        "tree_name": tree_name,
+        "identity": secrets.token_hex(8),
+        "secret": secrets.token_hex(32),
+    }
+    connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

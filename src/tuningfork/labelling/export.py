@@ -1,118 +1,116 @@
-"""What leaves a labelling: votes to train with, the answers one by one, a manifest for Zooniverse."""
+"""Export of a campaign: votes to train with, the history of answers, a subject manifest for Zooniverse."""
 
 from __future__ import annotations
 
-import csv
 import os
+from dataclasses import astuple
 from pathlib import Path
 
 import pyarrow as pa
 
-from .._utils.files import atomic_file, check_writable
+from .._utils.files import check_writable
 from ..tables import Column, RowError, arrow_schema, check_format, table_writer
-from .campaign import Store
-from .pictures import left_out
-from .tally import Tally, tally, votes_table
+from .campaign import Campaign
+from .database import LabellingError
+from .image_folder import excluded_galaxies
+from .tally import tally, votes_table
 
 __all__ = ["FORMATS", "MAX_UPLOAD_BYTES", "check_export", "export"]
 
-#: Kaggle's layout of votes; one row an answer; the subjects of a Zooniverse project.
+#: Votes in the layout of Kaggle; one row an answer; the subjects of a Zooniverse project.
 FORMATS = ("kaggle", "answers", "zooniverse")
 #: Zooniverse's own uploader refuses larger files (panoptes-cli, `upload-subjects`).
 MAX_UPLOAD_BYTES = 2**20
-#: What its pages show.
-SHOWN_THERE = (".jpg", ".jpeg", ".png")
+#: Images that Zooniverse displays.
+ZOONIVERSE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
 def check_export(output: Path, kind: str) -> None:
-    """Raise now, rather than after hours of labelling, if nothing can be written at `output`."""
-    if kind != "zooniverse":
-        check_format(output)
+    """Raise now, rather than after hours of labelling, if nothing can be written to `output`."""
+    check_format(output)
+    if kind == "zooniverse" and output.suffix.lower() != ".csv":
+        raise LabellingError(f"{output}: Zooniverse takes a CSV file; name one that ends in .csv")
     check_writable(output)
 
 
 def export(
-    store: Store, folder: Path, output: Path, kind: str, *, root: Path | None = None
+    campaign: Campaign, folder: Path, output: Path, kind: str, *, root: Path | None = None
 ) -> tuple[int, list[RowError]]:
-    """Write what was answered to the file `output`; the number of its rows, and what was left out by name.
+    """Write the answers of a campaign to the file `output`.
 
     Parameters
     ----------
     folder : path
-        The pictures.
+        The images.
     kind : one of `FORMATS`
-        `kaggle`: the table of `votes_table`; `answers`: every answer ever given, also those taken back; both in any
-        format of `catalog.FORMATS`. `zooniverse`: a CSV for ``panoptes subject-set upload-subjects``.
+        `kaggle`: the table of `votes_table`; `answers`: the complete history, undone answers included; both in any
+        format of `tables.FORMATS`. `zooniverse`: a CSV file for ``panoptes subject-set upload-subjects``.
     root : path, optional
-        The folder that the manifest will lie in; `output`'s if left out.
+        The folder where the manifest will be used; that of `output` if left out.
+
+    Returns
+    -------
+    rows : int
+        Number of rows written.
+    errors : list of RowError
+        Galaxies that were left out, with the reason.
 
     Raises
     ------
     CatalogError, OSError
         If it cannot be written.
     """
-    errors = left_out(store, folder)
+    errors = excluded_galaxies(campaign, folder)
     if kind == "zooniverse":
-        rows, more = _manifest(store, folder, output, root or output.parent)
-        return rows, errors + more
-    found, more = (
-        _answers(store) if kind == "answers" else votes_table(tally(store.given(), store.tree), store.tree, store.path)
-    )
-    with table_writer(output, found.schema) as write:
-        write(found)
-    return found.num_rows, errors + more
+        table, more = _manifest(campaign, folder, root or output.parent)
+    elif kind == "answers":
+        table, more = _answers(campaign), []
+    else:
+        table, more = votes_table(tally(campaign.answers(), campaign.tree), campaign.tree, campaign.path)
+    with table_writer(output, table.schema) as write:
+        write(table)
+    return table.num_rows, errors + more
 
 
-def _answers(store: Store) -> tuple[pa.Table, list[RowError]]:
-    columns = (
-        Column("id", pa.string(), "Identifier of the galaxy: the picture file's name"),
+def _answers(campaign: Campaign) -> pa.Table:
+    columns = [
+        Column("id", pa.string(), "Identifier of the galaxy: the image file's name"),
         Column("person", pa.string(), "Who answered"),
-        Column("given", pa.string(), "When, UTC"),
         Column("question", pa.string(), "Key of the question in the tree"),
         Column("answer", pa.string(), "Key of the answer"),
-        Column("finished", pa.bool_(), "Whether the answer stands and the person went through all questions"),
-        Column("undone", pa.string(), "When it was taken back, UTC; empty if it stands"),
-        Column("tree", pa.string(), "SHA-256 of the decision tree that was asked"),
-    )
-    rows = [
-        (each.galaxy, each.person, each.given, each.question, each.answer, each.finished, each.undone, each.tree)
-        for each in store.given()
+        Column("given", pa.string(), "Time of the answer, UTC"),
+        Column("undone", pa.string(), "Time of its undo, UTC; empty if it is valid"),
+        Column("finished", pa.bool_(), "Whether it is valid and the person answered all questions"),
+        Column("tree", pa.string(), "SHA-256 of the decision tree that was used"),
     ]
-    values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
-    return pa.table(values, schema=arrow_schema(columns)), []
+    values = list(zip(*map(astuple, campaign.answers()), strict=True)) or [[] for _ in columns]
+    table = pa.table(list(map(list, values)), schema=arrow_schema(columns))
+    return table.select(["id", "person", "given", "question", "answer", "finished", "undone", "tree"])
 
 
-def _manifest(store: Store, folder: Path, output: Path, root: Path) -> tuple[int, list[RowError]]:
-    """One row a subject: its file as seen from `root`, its ID, and what volunteers never see, or see later.
+def _manifest(campaign: Campaign, folder: Path, root: Path) -> tuple[pa.Table, list[RowError]]:
+    """One row a subject: its file relative to `root`, its ID, and what volunteers never see, or see afterwards.
 
-    By Zooniverse's rules a column is hidden if its name begins with ``#``, and shown only after the classification
-    if with ``!``; its sequential selection goes by ``#priority``. No cell is empty: the uploader, which takes each
-    cell that names a file for a picture, would find the folder itself.
+    By the rules of Zooniverse a column is hidden if its name begins with ``#``, and shown only after the
+    classification if with ``!``; its sequential selection uses ``#priority``. No cell is empty: the uploader, which
+    takes each cell that names a file for an image, would find the folder itself.
     """
-    found = tally(store.given(), store.tree)
-    said = {id_: _said(found, row, store) for row, id_ in enumerate(found.ids)}
+    counted = tally(campaign.answers(), campaign.tree)
+    counts = dict(zip(counted.ids, zip(counted.counts.tolist(), counted.people.tolist(), strict=True), strict=True))
     rows, errors = [], []
-    for priority, each in enumerate((look for look in store.galaxies() if not look.reason), 1):
-        path = folder / each.path
-        if path.suffix.lower() not in SHOWN_THERE:
-            errors.append(RowError(str(path), 0, each.id, "", "Zooniverse shows JPEG and PNG only; convert it"))
+    for priority, galaxy in enumerate((each for each in campaign.galaxies() if not each.reason), 1):
+        path = folder / galaxy.path
+        if path.suffix.lower() not in ZOONIVERSE_EXTENSIONS:
+            errors.append(RowError(str(path), 0, galaxy.id, "", "Zooniverse shows JPEG and PNG only; convert it"))
         elif path.stat().st_size > MAX_UPLOAD_BYTES:
-            errors.append(RowError(str(path), 0, each.id, "", "larger than 1 MiB, Zooniverse's limit; shrink it"))
+            errors.append(RowError(str(path), 0, galaxy.id, "", "larger than 1 MiB, Zooniverse's limit; shrink it"))
         else:
-            people, answers = said.get(each.id, (0, "none yet"))
-            rows.append([os.path.relpath(path, root), each.id, priority, people, answers])
-    with atomic_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["filename", store.tree.id_columns[0], "#priority", "!people", "!answers"])
-        writer.writerows(rows)
-    return len(rows), errors
-
-
-def _said(found: Tally, row: int, store: Store) -> tuple[int, str]:
-    """How many people finished a galaxy, and their answers with the number of votes."""
-    texts = [
-        f"{answer.text} {count}"
-        for answer, count in zip(store.tree.answers, found.counts[row].tolist(), strict=True)
-        if count
-    ]
-    return int(found.people[row]), ", ".join(texts)
+            votes, people = counts.get(galaxy.id, ([], 0))
+            texts = [
+                f"{answer.text} {count}" for answer, count in zip(campaign.tree.answers, votes, strict=False) if count
+            ]
+            rows.append((os.path.relpath(path, root), galaxy.id, priority, people, ", ".join(texts) or "none yet"))
+    names = ["filename", campaign.tree.id_columns[0], "#priority", "!people", "!answers"]
+    types = [pa.string(), pa.string(), pa.int64(), pa.int64(), pa.string()]
+    values = list(zip(*rows, strict=True)) or [()] * len(names)
+    return pa.table([pa.array(column, kind) for column, kind in zip(values, types, strict=True)], names=names), errors

@@ -1,4 +1,4 @@
-"""A fine-tune on the labels so far, as a program of its own: one at a time, with a log, ended with the server."""
+"""Fine-tuning on the labels of a campaign, as a child process: one at a time, with a log, ended with the server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.processes import child_environment, python_command
-from .campaign import Store
-from .database import TeachError
+from .campaign import Campaign
+from .database import LabellingError
 from .export import export
 from .tally import tally, votes_table
 
@@ -23,20 +23,20 @@ try:
 except ImportError:  # Windows has none: there only this process's own training is known
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LEAST", "Training", "train_command"]
+__all__ = ["MIN_LABELLED", "FineTuning", "train_command"]
 
 #: With fewer labelled galaxies nothing is left to validate on.
-LEAST = 10
-#: Seconds that a training has to end after it was asked to.
-PATIENCE = 10
-#: Of the log, so much is told.
+MIN_LABELLED = 10
+#: Seconds that a training has to end after an interrupt, before it is killed.
+GRACE_SECONDS = 10
+#: Length of the end of the log that is shown.
 TAIL_BYTES = 4_000
-LABELS, LOG, BUNDLE = "labels.csv", "log.txt", "bundle"
+LABELS, LOG, BUNDLE, LOCK = "labels.csv", "log.txt", "bundle", "training.lock"
 
 
-def train_command(folder: Path, labels: Path, run: Path, *, start: str, tree: str) -> list[str]:
-    """The words of the `tuningfork train` that learns from exported votes; `tree` "" for a user's own classes."""
-    words = ["tuningfork", "train", "--init", start, "--images", str(folder), "--labels", str(labels), "-o", str(run)]
+def train_command(folder: Path, labels: Path, run: Path, *, init: str, tree: str) -> list[str]:
+    """The command ``tuningfork train …`` that fine-tunes on exported votes; `tree` is "" for a user's own classes."""
+    words = ["tuningfork", "train", "--init", init, "--images", str(folder), "--labels", str(labels), "-o", str(run)]
     return [*words, *(["--tree", tree] if tree else [])]
 
 
@@ -47,67 +47,67 @@ class _Running:
     stopped: bool = False
 
 
-class Training:
-    """Starts, watches and stops trainings on the answers of a store; each in a new folder ``run-1``, ``run-2``, … .
+class FineTuning:
+    """Starts, watches and stops trainings on the answers of a campaign; each in a new folder ``run-1``, ``run-2``, ….
 
-    A training ends with the server: it is asked to (as by Ctrl-C, so that ``--resume`` goes on with it), then killed.
-    If the server is killed instead, the training goes on to its end, and no other begins meanwhile: it holds the
+    A training ends with the server: it is interrupted (as by Ctrl-C, so that ``--resume`` continues it), then killed.
+    If the server is killed instead, the training continues to its end, and no other starts meanwhile: it holds the
     lock on ``training.lock``, which it inherited.
 
     Parameters
     ----------
     runs : path
-        Folder of all runs, made when needed.
-    start : str
-        Name or folder of the model that is adapted.
-    tree : str
-        As `tuningfork train --tree` takes it; "" for a user's own classes.
-    options : list of str
-        More words for the command.
+        Folder of all runs, created when needed.
+    init : str
+        Name or folder of the model that is fine-tuned.
+    options : tuple of str
+        Further words of the command.
     """
 
     def __init__(
-        self, store: Store, folder: Path, runs: Path, *, start: str, tree: str, options: tuple[str, ...] = ()
+        self, campaign: Campaign, folder: Path, runs: Path, *, init: str, options: tuple[str, ...] = ()
     ) -> None:
-        self.store = store
+        self.campaign = campaign
         self.folder = folder
         self.runs = runs
-        self._start, self._tree, self._options = start, tree, options
+        self._init, self._options = init, options
         self._guard = threading.Lock()
         self._running: _Running | None = None
 
     def start(self) -> dict[str, Any]:
-        """Export the votes and begin a training; gives `status`.
+        """Export the votes and start a training; returns `status`.
 
         Raises
         ------
-        TeachError
-            If one is at work, or too few galaxies have labels.
+        LabellingError
+            If one is running, or too few galaxies have labels.
         OSError
             If the folder cannot be written.
         """
         with self._guard:
             self.runs.mkdir(parents=True, exist_ok=True)
-            with open(self.runs / "training.lock", "w") as lock:
-                self._claim(lock.fileno())
-                rows = votes_table(tally(self.store.given(), self.store.tree), self.store.tree)[0].num_rows
-                if rows < LEAST:
-                    raise TeachError(f"{rows} galaxies have labels; label at least {LEAST} before a training")
+            with open(self.runs / LOCK, "w") as lock:
+                self._acquire(lock.fileno())
+                rows = votes_table(tally(self.campaign.answers(), self.campaign.tree), self.campaign.tree)[0].num_rows
+                if rows < MIN_LABELLED:
+                    raise LabellingError(
+                        f"{rows} galaxies have labels; label at least {MIN_LABELLED} before a training"
+                    )
                 run = self._new_run()
-                export(self.store, self.folder, run / LABELS, "kaggle")
-                words = python_command("-m", "tuningfork", *self._command(run)[1:])
+                export(self.campaign, self.folder, run / LABELS, "kaggle")
+                command = self._command(run)
                 with open(run / LOG, "wb") as log:
-                    log.write(f"$ {shlex.join(self._command(run))}\n".encode())
+                    log.write(f"$ {shlex.join(command)}\n".encode())
                     log.flush()
                     process = subprocess.Popen(
-                        words,
+                        python_command("-m", *command),
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
                         env=child_environment(),
-                        # Held as long as the training lives, however we end.
+                        # Held as long as the training lives, however this process ends.
                         pass_fds=[lock.fileno()] if fcntl else [],
-                        # A terminal's Ctrl-C is for us; we tell the training.
+                        # A terminal's Ctrl-C is for this process, which passes it on.
                         start_new_session=True,
                     )
             self._running = _Running(process, run)
@@ -116,11 +116,11 @@ class Training:
     def status(self) -> dict[str, Any]:
         """`state`: none, running, done, stopped, failed or elsewhere; and `run`, `command`, the end of `log`, `model`.
 
-        `elsewhere`: a training that an earlier server began is still at work.
+        `elsewhere`: a training of an earlier server is still running.
         """
         running = self._running
         if running is None:
-            return {"state": "elsewhere" if self._held() else "none"}
+            return {"state": "elsewhere" if self._locked() else "none"}
         code = running.process.poll()
         bundle = running.run / BUNDLE
         if code is None:
@@ -138,24 +138,22 @@ class Training:
         }
 
     def stop(self) -> None:
-        """End the training that runs, if one does; it can be gone on with by `tuningfork train … --resume`."""
+        """End the running training, if any; `tuningfork train … --resume` continues it."""
         running = self._running
         if running is None or running.process.poll() is not None:
             return
         running.stopped = True
-        for ask in (signal.SIGINT, signal.SIGKILL):
-            # The group: processes that read pictures too.
+        for number in (signal.SIGINT, signal.SIGKILL) if os.name == "posix" else (signal.SIGTERM,):
+            # The process group: processes that read images too.
             with suppress(ProcessLookupError):
-                os.killpg(running.process.pid, ask) if os.name == "posix" else running.process.terminate()
+                os.killpg(running.process.pid, number) if os.name == "posix" else running.process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                running.process.wait(PATIENCE)
+                running.process.wait(GRACE_SECONDS)
                 return
 
     def _command(self, run: Path) -> list[str]:
-        return [
-            *train_command(self.folder, run / LABELS, run, start=self._start, tree=self._tree),
-            *self._options,
-        ]
+        tree = self.campaign.tree_name
+        return [*train_command(self.folder, run / LABELS, run, init=self._init, tree=tree), *self._options]
 
     def _new_run(self) -> Path:
         number = 1
@@ -166,8 +164,8 @@ class Training:
                 return run
             number += 1
 
-    def _claim(self, descriptor: int) -> None:
-        busy = TeachError("a training is at work; stop it, or wait for its end")
+    def _acquire(self, descriptor: int) -> None:
+        busy = LabellingError("a training is running; stop it, or wait for its end")
         if self._running is not None and self._running.process.poll() is None:
             raise busy
         if fcntl is not None:
@@ -176,10 +174,10 @@ class Training:
             except BlockingIOError:
                 raise busy from None
 
-    def _held(self) -> bool:
-        if fcntl is None or not (self.runs / "training.lock").exists():
+    def _locked(self) -> bool:
+        if fcntl is None or not (self.runs / LOCK).exists():
             return False
-        with open(self.runs / "training.lock") as lock:
+        with open(self.runs / LOCK) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

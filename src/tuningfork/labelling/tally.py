@@ -1,4 +1,4 @@
-"""Answers counted: how many people gave each, and the table of votes that follows from it."""
+"""Vote counts of a campaign, and the label table that follows from them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ..tables import Column, RowError, arrow_schema
 from ..votes.class_labels import LABEL, OWN
 from ..votes.fractions import conditional_from_counts, cumulative_from_conditional
 from ..votes.tree import DecisionTree
-from .campaign import Given
+from .records import AnswerRecord
 
 __all__ = ["Tally", "tally", "votes_table"]
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Counted answers of N galaxies, in the order of their first answer.
+    """Vote counts of N galaxies, in the order of their first answer.
 
     Parameters
     ----------
     ids : (N,) texts
     counts : (N, A) int64
-        How many people gave each answer of the tree.
+        Number of people who gave each answer of the tree.
     people : (N,) int64
-        How many went through all their questions; only these are counted.
+        Number of people who answered all their questions; only these are counted.
     """
 
     ids: tuple[str, ...]
@@ -36,18 +36,19 @@ class Tally:
     people: NDArray[np.int64]
 
 
-def tally(given: Iterable[Given], tree: DecisionTree) -> Tally:
-    """Count the answers that stand, of all who finished the galaxy."""
-    at = {
+def tally(answers: Iterable[AnswerRecord], tree: DecisionTree) -> Tally:
+    """Count the valid answers of all who finished the galaxy."""
+    columns = {
         (question.key, answer.key): tree.columns.index(answer.column)
         for question in tree.questions
         for answer in question.answers
     }
     counts: dict[str, NDArray[np.int64]] = {}
     people: dict[str, set[str]] = {}
-    for each in given:
+    for each in answers:
         if each.finished:
-            counts.setdefault(each.galaxy, np.zeros(len(tree.columns), np.int64))[at[each.question, each.answer]] += 1
+            row = counts.setdefault(each.galaxy, np.zeros(len(tree.columns), np.int64))
+            row[columns[each.question, each.answer]] += 1
             people.setdefault(each.galaxy, set()).add(each.person)
     return Tally(
         tuple(counts),
@@ -56,12 +57,12 @@ def tally(given: Iterable[Given], tree: DecisionTree) -> Tally:
     )
 
 
-def votes_table(found: Tally, tree: DecisionTree, source: str = "") -> tuple[pa.Table, list[RowError]]:
-    """The label table that `train`, `lint` and `evaluate` read, in the tree's own kind of numbers.
+def votes_table(counted: Tally, tree: DecisionTree, source: str = "") -> tuple[pa.Table, list[RowError]]:
+    """The label table that `train`, `lint` and `evaluate` read, in the kind of numbers that the tree declares.
 
-    Cumulative fractions as in Galaxy Zoo 2's table: each question's shares of those asked, times the fraction that
-    reached it; 0 below an answer that nobody gave, blank where a question that everybody should reach was asked of
-    nobody. A tree of a user's own classes gives an ID and the `label` that most people chose instead.
+    Cumulative fractions as in the table of Galaxy Zoo 2: the conditional fractions of each question times the
+    fraction that reached it; 0 below an answer that nobody gave, blank where a question without parent was answered
+    by nobody. A tree of a user's own classes gives an ID and the `label` that most people chose instead.
 
     Returns
     -------
@@ -69,30 +70,30 @@ def votes_table(found: Tally, tree: DecisionTree, source: str = "") -> tuple[pa.
     errors : list of RowError
         Galaxies whose class is tied; they are left out.
     """
-    ids = pa.array(found.ids, pa.string())
-    id_column = Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy: the picture file's name")
+    id_column = Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy: the image file's name")
     if tree.name == OWN:
-        return _class_table(found, tree, id_column, source)
-    conditional = conditional_from_counts(found.counts, tree)
-    numbers, what = {
-        "cumulative": (lambda: cumulative_from_conditional(conditional, tree), "Cumulative fraction of {}, 0 to 1"),
-        "conditional": (lambda: conditional, "Share of {} among those asked, 0 to 1"),
-        "counts": (lambda: found.counts.astype(np.float64), "People who answered {}"),
-    }[tree.values]
+        return _class_table(counted, tree, id_column, source)
+    conditional = conditional_from_counts(counted.counts, tree)
+    if tree.values == "cumulative":
+        numbers, description = cumulative_from_conditional(conditional, tree), "Cumulative fraction of {}, 0 to 1"
+    elif tree.values == "conditional":
+        numbers, description = conditional, "Share of {} among those who were asked, 0 to 1"
+    else:
+        numbers, description = counted.counts.astype(np.float64), "People who answered {}"
     columns = [
-        Column(answer.column, pa.float64(), what.format(f'"{answer.text}" to "{question.text}"'))
+        Column(answer.column, pa.float64(), description.format(f'"{answer.text}" to "{question.text}"'))
         for question in tree.questions
         for answer in question.answers
     ]
-    values = [pa.array(column, mask=np.isnan(column)) for column in numbers().T]
+    values = [pa.array(column, mask=np.isnan(column)) for column in numbers.T]
+    ids = pa.array(counted.ids, pa.string())
     return pa.table([ids, *values], schema=arrow_schema([id_column, *columns])), []
 
 
-def _class_table(found: Tally, tree: DecisionTree, id_column: Column, source: str) -> tuple[pa.Table, list[RowError]]:
+def _class_table(counted: Tally, tree: DecisionTree, id_column: Column, source: str) -> tuple[pa.Table, list[RowError]]:
     rows, errors = [], []
-    for id_, counts in zip(found.ids, found.counts, strict=True):
-        most = np.flatnonzero(counts == counts.max())
-        names = [tree.columns[column] for column in most]
+    for id_, counts in zip(counted.ids, counted.counts, strict=True):
+        names = [tree.columns[column] for column in np.flatnonzero(counts == counts.max())]
         if len(names) == 1:
             rows.append((id_, names[0]))
         else:

@@ -1,4 +1,4 @@
-"""What our pages and services share: a guard around an app, errors of one form, static files, a server.
+"""Shared parts of the web services: guards around an app, errors of one form, static files, downloads, a server.
 
 An app of Starlette or FastAPI becomes a safe service in three steps::
 
@@ -7,15 +7,15 @@ An app of Starlette or FastAPI becomes a safe service in three steps::
     app.mount("/static", StaticFolder("tuningfork.web", "tuningfork.web.label"))
     serve(guarded(app, RequestLimits()), "127.0.0.1", 8000, ready=print)
 
-The guard reads a request's whole body before the app sees it, so a route may simply ``await request.json()``.
+The guards read a request's complete body before the app sees it, so a route may simply ``await request.json()``.
 A page links ``/static/base.css`` and its own files; it must have no inline style, script or ``on…`` attribute,
 which the security headers forbid (``element.style.width = …`` from a module is allowed).
 """
 
-from .errors import answer_error, error_body, install_errors
+from .errors import error_body, install_errors, send_error
 from .guards.guard import guarded
 from .limits import RequestLimits
 from .server import serve
 from .static import StaticFolder
 
-__all__ = ["RequestLimits", "StaticFolder", "answer_error", "error_body", "guarded", "install_errors", "serve"]
+__all__ = ["RequestLimits", "StaticFolder", "error_body", "guarded", "install_errors", "send_error", "serve"]

@@ -1,1 +1,1 @@
-"""Guards around a web application: origin, size, time and number of requests."""
+"""Middleware that guards a web application: origin, body size, timeouts, concurrency, security headers."""

@@ -1,4 +1,4 @@
-"""A request's body, whole or not at all: too much, too slow and too many are refused before the app sees them."""
+"""Limits of a request's body: what is too large, too slow or ambiguous is refused before the app sees it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from tempfile import SpooledTemporaryFile
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import answer_error
+from ..errors import send_error
 from ..limits import MIB, RequestLimits
 from .origin import SAFE_METHODS
 
-__all__ = ["WholeBody"]
+__all__ = ["BodyLimits"]
 
 #: Smaller bodies stay in memory.
 IN_MEMORY = MIB
-#: A client that is cut off while it sends sees a broken connection, not our answer; so it is heard out this long.
+#: A client that is cut off while it sends sees a broken connection, not our answer; so it may send on for this long.
 LINGER_SECONDS = 2.0
 RETRY_SECONDS = 5
 _PIECE = 2**16
 
 
 class _Refusal(Exception):
-    """Why a body is not taken: status and reason."""
+    """Why a body is refused: status and reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -32,12 +32,12 @@ class _Refusal(Exception):
         self.reason = reason
 
 
-class _Gone(Exception):
-    """The client went away."""
+class _ClientDisconnected(Exception):
+    """The client closed the connection."""
 
 
-class WholeBody:
-    """Receives a body within the limits, then lets the app read it; slow clients so hold no place at work."""
+class BodyLimits:
+    """Receives the complete body within the limits, then lets the app read it; slow clients so hold no slot."""
 
     def __init__(self, app: ASGIApp, limits: RequestLimits) -> None:
         self.app = app
@@ -46,29 +46,33 @@ class WholeBody:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] == "http" and {"content-length", "transfer-encoding"} <= set(Headers(scope=scope)):
+            # Request smuggling: a proxy may take the one, we the other (RFC 9112, section 6.1).
+            await send_error(send, 400, "Content-Length together with Transfer-Encoding; send one of them")
+            return
         if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
             return
         with SpooledTemporaryFile(IN_MEMORY) as body:
             try:
-                if await self._received(body, scope, receive, send):
+                if await self._receive_all(body, scope, receive, send):
                     body.seek(0)
                     await self.app(scope, _replay(body, receive), send)
             finally:
                 self.held -= body.seek(0, os.SEEK_END)
 
-    async def _received(self, body: SpooledTemporaryFile[bytes], scope: Scope, receive: Receive, send: Send) -> bool:
-        """Whether the body is whole; if it is not, the client is told why, unless it went away."""
+    async def _receive_all(self, body: SpooledTemporaryFile[bytes], scope: Scope, receive: Receive, send: Send) -> bool:
+        """Whether the body is complete; if it is not, the client gets the reason, unless it disconnected."""
         try:
             await self._fill(body, scope, receive)
-        except _Gone:
+        except _ClientDisconnected:
             return False
         except _Refusal as refusal:
-            # Who is too slow would not be faster in saying the rest.
+            # A client that is too slow would not send the rest faster.
             if refusal.status != 408:
-                await _hear_out(receive)
+                await _linger(receive)
             headers = {"retry-after": str(RETRY_SECONDS)} if refusal.status == 503 else {}
-            await answer_error(send, refusal.status, refusal.reason, headers)
+            await send_error(send, refusal.status, refusal.reason, headers)
             return False
         return True
 
@@ -89,10 +93,10 @@ class WholeBody:
             except TimeoutError:
                 reason = f"nothing came for {limits.idle_seconds:g} s"
                 if left <= limits.idle_seconds:
-                    reason = f"the whole request did not come within {limits.body_seconds:g} s"
+                    reason = f"the request was not complete within {limits.body_seconds:g} s"
                 raise _Refusal(408, reason) from None
             if message["type"] == "http.disconnect":
-                raise _Gone
+                raise _ClientDisconnected
             piece, more = message.get("body", b""), message.get("more_body", False)
             body.write(piece)
             received += len(piece)
@@ -106,7 +110,7 @@ class WholeBody:
             raise _Refusal(503, "too much is being sent at once; try again in a moment")
 
 
-async def _hear_out(receive: Receive) -> None:
+async def _linger(receive: Receive) -> None:
     try:
         async with asyncio.timeout(LINGER_SECONDS):
             while (message := await receive())["type"] == "http.request" and message.get("more_body", False):

@@ -1,4 +1,4 @@
-"""All guards around an app, the outermost first: headers, where a request comes from, time, body, turns."""
+"""All guards around an app, the outermost first: headers, origin, body, concurrency, backpressure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp
 
 from ..limits import RequestLimits
-from .admission import Admission
-from .body import WholeBody
+from .admission import AdmissionControl
+from .backpressure import Backpressure
+from .body import BodyLimits
 from .headers import SecurityHeaders
-from .origin import KnownHosts, SameOrigin
+from .origin import SameOrigin, TrustedHosts
 
 __all__ = ["guarded"]
 
@@ -21,7 +22,8 @@ def guarded(app: ASGIApp, limits: RequestLimits, hosts: Iterable[str] = ()) -> A
     Parameters
     ----------
     hosts : iterable of str
-        Names, without port, under which browsers reach it, besides localhost, this machine's and any IP address.
+        Host names, without port, under which browsers reach it, besides localhost, this machine's name and any IP
+        address.
     """
-    whole = WholeBody(Admission(app, limits), limits)
-    return SecurityHeaders(KnownHosts(SameOrigin(whole), hosts))
+    inner = BodyLimits(AdmissionControl(Backpressure(app), limits), limits)
+    return SecurityHeaders(TrustedHosts(SameOrigin(inner), hosts))

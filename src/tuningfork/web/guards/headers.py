@@ -1,12 +1,13 @@
-"""What every answer tells a browser not to do."""
+"""Security headers of every response."""
 
 from __future__ import annotations
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["SECURITY_HEADERS", "SecurityHeaders"]
 
-#: Nothing from foreign hosts, nothing inline, no frame around us, no address of ours told elsewhere.
+#: Nothing from other hosts, nothing inline, no frame around us, no referrer of our addresses.
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -21,24 +22,19 @@ SECURITY_HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds `SECURITY_HEADERS` to every answer, and ``cache-control: no-store`` to those that say nothing of it."""
+    """Adds `SECURITY_HEADERS` to every response, and ``cache-control: no-store`` to those without cache control."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._lines = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
 
-        async def safely(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), *self._lines]
-                if not any(name.lower() == b"cache-control" for name, _ in headers):
-                    headers.append((b"cache-control", b"no-store"))
-                message = {**message, "headers": headers}
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        await self.app(scope, receive, safely)
+        await self.app(scope, receive, send_with_headers)

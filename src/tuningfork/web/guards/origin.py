@@ -1,4 +1,4 @@
-"""Whom we answer: pages of our own, programs without a browser, and no page of a stranger."""
+"""Trusted hosts and same origin: our own pages and programs without a browser are served, no stranger's page."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import answer_error
+from ..errors import send_error
 
-__all__ = ["SAFE_METHODS", "KnownHosts", "SameOrigin"]
+__all__ = ["SAFE_METHODS", "SameOrigin", "TrustedHosts"]
 
-#: Requests that change nothing and send nothing.
+#: Requests that change nothing and have no body.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class KnownHosts:
-    """Refuses names that are not ours (421): a stranger's name may be made to point at this machine.
+class TrustedHosts:
+    """Refuses host names that are not ours (421): a stranger's name may be made to point at this machine.
 
-    An IP address is always ours; DNS rebinding needs a name. See Jackson et al. (2007), "Protecting
-    Browsers from DNS Rebinding Attacks", https://doi.org/10.1145/1315245.1315298
+    An IP address is always ours; DNS rebinding needs a name. See Jackson et al. (2007), "Protecting Browsers from
+    DNS Rebinding Attacks", https://doi.org/10.1145/1315245.1315298. (Starlette's TrustedHostMiddleware has no rule
+    for all IP addresses.)
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = ()) -> None:
@@ -32,15 +33,15 @@ class KnownHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
-            given = Headers(scope=scope).get("host", "")
-            if not self._ours(given):
-                await answer_error(send, 421, f"{given!r} is no name of this service; start it with --allow-host")
+            host = Headers(scope=scope).get("host", "")
+            if not self._is_ours(host):
+                await send_error(send, 421, f"{host!r} is no name of this service; start it with --allow-host")
                 return
         await self.app(scope, receive, send)
 
-    def _ours(self, given: str) -> bool:
+    def _is_ours(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{given}").hostname or ""
+            name = urlsplit(f"//{host}").hostname or ""
             if name in self.hosts:
                 return True
             ipaddress.ip_address(name)
@@ -50,7 +51,7 @@ class KnownHosts:
 
 
 class SameOrigin:
-    """Refuses (403) what another site's page would have a browser send; no answer allows other origins."""
+    """Refuses (403) what another site's page would have a browser send; no response allows other origins."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -59,10 +60,10 @@ class SameOrigin:
         """Serve one request."""
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
-            # Browsers tell at least one of the two; other programs neither. A proxy may change the scheme.
+            # Browsers send at least one of the two; other programs neither. A proxy may change the scheme.
             origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-            foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
-            if foreign or site not in ("same-origin", "none"):
-                await answer_error(send, 403, "another site's page may not send this")
+            is_foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+            if is_foreign or site not in ("same-origin", "none"):
+                await send_error(send, 403, "another site's page may not send this")
                 return
         await self.app(scope, receive, send)

@@ -1,11 +1,10 @@
-"""The labelling over HTTP: its page, where each person stands, pictures by number, agreement, the training."""
+"""The labelling page over HTTP: labellers and their answers, images by number, agreement, export, fine-tuning."""
 
 from __future__ import annotations
 
-import io
+import hmac
+import logging
 import math
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -13,225 +12,273 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
-from PIL import Image
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
-from starlette.background import BackgroundTask
 from starlette.types import ASGIApp
 
-from ...images.image import ImageError
-from ...images.read import read_image
 from ...labelling.agreement import agreement
-from ...labelling.campaign import MAX_KEY, MAX_NAME, Place, Stale, Store
-from ...labelling.database import TeachError
+from ...labelling.campaign import MAX_KEY, MAX_NAME, Campaign, StaleAnswerError
+from ...labelling.database import LabellingError
 from ...labelling.export import FORMATS, export
-from ...labelling.fine_tune import Training
-from ...labelling.pictures import left_out
+from ...labelling.fine_tune import FineTuning
+from ...labelling.image_folder import excluded_galaxies
+from ...labelling.records import LabellerState
 from ...labelling.tally import tally, votes_table
 from .. import RequestLimits, StaticFolder, error_body, guarded, install_errors
-from .invite import JoinToken
+from ..decoder import DecodeError, ImageDecoder
+from ..downloads import Downloads
+from .image_job import EncodedImage, JpegJob
+from .invite import InviteToken
 
 __all__ = ["LIMITS", "label_app"]
 
 #: Nobody sends more than an answer.
 LIMITS = RequestLimits(body_bytes=2**14, held_bytes=2**22, idle_seconds=5, body_seconds=10, seconds=60, at_once=16)
-#: Larger pictures are shown smaller; a browser's window holds no more.
-SHOWN_SIDE = 1024
-JPEG_QUALITY = 95
-#: More letters than a good name has, which the store then explains.
+RETRY_SECONDS = 3
+#: An image whose decoder fails is tried again, as the machine may have been busy; in the end it is excluded.
+DECODE_ATTEMPTS = 3
+
+logger = logging.getLogger(__name__)
+
+#: More characters than a valid name has, which the campaign then explains.
 _Name = Annotated[str, Field(max_length=10 * MAX_NAME)]
-#: What SQLite holds.
+#: Range of SQLite.
 _Number = Annotated[int, Field(ge=0, lt=2**63)]
 _Key = Annotated[str, Field(max_length=MAX_KEY)]
 
 
-class _Joining(BaseModel):
+class _Join(BaseModel):
     name: _Name
 
 
-class _Turning(BaseModel):
+class _Person(BaseModel):
     person: _Number
 
 
-class _Undoing(_Turning):
-    labelling: str
+class _Undo(_Person):
+    campaign: str
     version: _Number
     key: _Key
 
 
-class _Answering(_Undoing):
+class _Answer(_Undo):
     galaxy: _Number
     question: str
     answer: str
 
 
 def label_app(
-    store: Store, folder: Path, training: Training | None = None, *, token: str = "", hosts: Iterable[str] = ()
+    campaign: Campaign, folder: Path, training: FineTuning | None = None, *, token: str = "", hosts: Iterable[str] = ()
 ) -> ASGIApp:
-    """The app of one labelling, behind all guards.
+    """The app of one campaign, behind all guards.
 
     Parameters
     ----------
     folder : path
-        The pictures.
-    training : Training, optional
-        What the page's button starts; without, there is none.
+        The images.
+    training : FineTuning, optional
+        What the page's button starts; without it, there is none.
     token : str
-        What those must know who join; "" for a labelling that this machine alone can reach.
+        Invitation token that labellers need; "" for a campaign that only this machine can reach.
     hosts : iterable of str
-        As `web.guarded` takes them.
+        As for `web.guarded`.
     """
+    images = _Images(campaign, folder)
+    downloads = Downloads(LIMITS)
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        images.close()
         if training:
             training.stop()
 
-    app = FastAPI(title="tuningfork label", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
+    app = FastAPI(title="tuningfork label", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     install_errors(app)
+    app.add_exception_handler(LabellingError, _refused)
     static = StaticFolder("tuningfork.web", "tuningfork.web.label")
     app.mount("/static", static)
 
-    app.add_exception_handler(TeachError, _refused)
-
     @app.get("/")
-    def page(request: Request) -> Response:
-        return static.response("label.html", request.headers.get("if-none-match", ""))
+    async def page(request: Request) -> Response:
+        return await static.page("label.html", request)
 
-    @app.get("/api/labelling")
-    def labelling() -> dict[str, Any]:
+    @app.get("/api/campaign")
+    def about() -> dict[str, Any]:
         return {
             "folder": folder.resolve().name,
-            "tree": store.tree.title,
-            "reference": store.tree.reference,
+            "tree": campaign.tree.title,
+            "reference": campaign.tree.reference,
             "trains": training is not None,
-            "progress": store.progress(),
+            "progress": campaign.progress(),
         }
 
+    # ------------------------------------------------------------ labellers
+
     @app.post("/api/people")
-    def join(asked: _Joining) -> dict[str, Any]:
-        return _told(store.join(asked.name), store)
+    def join(body: _Join) -> JSONResponse:
+        state = campaign.join(body.name)
+        response = JSONResponse(_state(state, campaign))
+        # One cookie a person: two windows of one browser may be two people.
+        name, signature = _cookie_name(campaign, state.person), campaign.signature(state.person)
+        response.set_cookie(name, signature, httponly=True, samesite="strict", path="/api")
+        return response
+
+    def check(request: Request, body: _Person) -> None:
+        if isinstance(body, _Undo) and body.campaign != campaign.identity:
+            raise StaleAnswerError(
+                "this page showed another campaign, which was served here before; this is the new one"
+            )
+        signature = request.cookies.get(_cookie_name(campaign, body.person), "")
+        if not hmac.compare_digest(signature.encode(), campaign.signature(body.person).encode()):
+            raise HTTPException(403, "this browser has not joined as this person; enter your name again")
 
     @app.post("/api/turn")
-    def turn(asked: _Turning) -> dict[str, Any]:
-        return _told(store.place(asked.person), store)
-
-    def check_labelling(asked: _Undoing) -> None:
-        if asked.labelling != store.identity:
-            raise Stale("this page showed another labelling, which was served here before; here is this one")
+    def turn(request: Request, body: _Person) -> dict[str, Any]:
+        check(request, body)
+        return _state(campaign.state(body.person), campaign)
 
     @app.post("/api/answer")
-    def answer(asked: _Answering) -> dict[str, Any]:
-        check_labelling(asked)
-        place = store.answer(
-            asked.person, asked.galaxy, asked.question, asked.answer, version=asked.version, key=asked.key
+    def answer(request: Request, body: _Answer) -> dict[str, Any]:
+        check(request, body)
+        state = campaign.answer(
+            body.person, body.galaxy, body.question, body.answer, version=body.version, key=body.key
         )
-        return _told(place, store)
+        return _state(state, campaign)
 
     @app.post("/api/undo")
-    def undo(asked: _Undoing) -> dict[str, Any]:
-        check_labelling(asked)
-        return _told(store.undo(asked.person, version=asked.version, key=asked.key), store)
+    def undo(request: Request, body: _Undo) -> dict[str, Any]:
+        check(request, body)
+        return _state(campaign.undo(body.person, version=body.version, key=body.key), campaign)
 
-    @app.get("/api/pictures/{number}")
-    def picture(number: _Number) -> Response:
-        look = store.galaxy(number)
-        if look is None:
-            raise HTTPException(404, f"there is no galaxy {number}")
-        try:
-            shown = _jpeg(folder / look.path)
-        except ImageError as error:
-            if not folder.is_dir():
-                raise HTTPException(503, "the folder of pictures cannot be read now") from None
-            store.leave_out(number, str(error))
-            raise HTTPException(410, f"{look.id}: {error}; it is left out") from None
-        return Response(shown, media_type="image/jpeg")
+    @app.get("/api/images/{number}")
+    async def image(number: _Number) -> Response:
+        return Response(await images.jpeg(number), media_type="image/jpeg")
+
+    # ------------------------------------------------------------ results
 
     @app.get("/api/agreement")
-    def agreed() -> dict[str, Any]:
-        found = tally(store.given(), store.tree)
-        rows = [asdict(each) for each in agreement(found.counts, store.tree)]
+    def agreement_by_question() -> dict[str, Any]:
+        counted = tally(campaign.answers(), campaign.tree)
+        rows = [asdict(each) for each in agreement(counted.counts, campaign.tree)]
         for row in rows:
             row.update({name: None if math.isnan(row[name]) else row[name] for name in ("raw", "alpha")})
         # A tie of own classes is no label either.
-        out = [*left_out(store, folder), *votes_table(found, store.tree)[1]]
+        errors = [*excluded_galaxies(campaign, folder), *votes_table(counted, campaign.tree)[1]]
         return {
             "questions": rows,
-            "progress": store.progress(),
-            "left_out": [{"id": each.id, "reason": each.reason} for each in out],
+            "progress": campaign.progress(),
+            "left_out": [{"id": each.id, "reason": each.reason} for each in errors],
         }
 
     @app.get("/api/export/{kind}")
-    def exported(kind: str) -> Response:
+    async def exported(kind: str) -> Response:
         if kind not in FORMATS:
             raise HTTPException(404, f"{kind!r} is none of {', '.join(FORMATS)}")
-        beside = Path(tempfile.mkdtemp(prefix="tuningfork-"))
-        output = beside / f"{kind}.csv"
-        try:
-            # Who downloads a manifest puts it beside the pictures.
-            export(store, folder, output, kind, root=folder)
-        except BaseException:
-            shutil.rmtree(beside)
-            raise
-        return FileResponse(
-            output, media_type="text/csv", filename=output.name, background=BackgroundTask(shutil.rmtree, beside)
-        )
+
+        def write(path: Path) -> None:
+            # A downloaded manifest is put beside the images.
+            export(campaign, folder, path, kind, root=folder)
+
+        return await downloads.response(write, f"{kind}.csv", "text/csv")
+
+    # ------------------------------------------------------------ fine-tuning
 
     @app.get("/api/training")
-    def status() -> dict[str, Any]:
-        return _trainer(training).status()
+    def training_status() -> dict[str, Any]:
+        return _required(training).status()
 
     @app.post("/api/training")
-    def start() -> dict[str, Any]:
-        return _trainer(training).start()
+    def start_training() -> dict[str, Any]:
+        return _required(training).start()
 
     @app.delete("/api/training")
-    def stop() -> dict[str, Any]:
-        _trainer(training).stop()
-        return _trainer(training).status()
+    def stop_training() -> dict[str, Any]:
+        _required(training).stop()
+        return _required(training).status()
 
-    return guarded(JoinToken(app, token) if token else app, LIMITS, hosts)
+    return guarded(InviteToken(app, token) if token else app, LIMITS, hosts)
+
+
+class _Images:
+    """The images of a campaign by number; those that cannot be read are excluded from it."""
+
+    def __init__(self, campaign: Campaign, folder: Path) -> None:
+        self._campaign = campaign
+        self._folder = folder
+        self._decoder = ImageDecoder(JpegJob())
+        self._failures: dict[int, int] = {}
+
+    def close(self) -> None:
+        """End the decoders."""
+        self._decoder.close()
+
+    async def jpeg(self, number: int) -> bytes:
+        """An image as a JPEG file.
+
+        Raises
+        ------
+        HTTPException
+            404 if there is no such galaxy, 410 if its image cannot be read, 503 if it cannot be read now.
+        """
+        galaxy = self._campaign.galaxy(number)
+        if galaxy is None:
+            raise HTTPException(404, f"there is no galaxy {number}")
+        image = await self._encode(number, self._folder / galaxy.path)
+        if not image.error:
+            return image.content
+        if image.transient or not self._folder.is_dir():
+            # What passes must not cost a galaxy.
+            logger.warning("%r cannot be read now: %s", galaxy.path, image.error)
+            raise HTTPException(
+                503, f"{galaxy.id}: {image.error}; it is tried again", {"retry-after": str(RETRY_SECONDS)}
+            )
+        self._campaign.exclude(number, image.error)
+        raise HTTPException(410, f"{galaxy.id}: {image.error}; it is left out")
+
+    async def _encode(self, number: int, path: Path) -> EncodedImage:
+        try:
+            return await self._decoder.run(path)
+        except DecodeError as error:
+            self._failures[number] = self._failures.get(number, 0) + 1
+            return EncodedImage(b"", str(error), self._failures[number] < DECODE_ATTEMPTS)
+        except OSError as error:  # no decoder can be started: too many open files, no memory
+            return EncodedImage(b"", error.strerror or str(error), transient=True)
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
-    status = 409 if isinstance(error, Stale) else 400
+    status = 409 if isinstance(error, StaleAnswerError) else 400
     return JSONResponse(error_body(status, str(error)), status)
 
 
-def _trainer(training: Training | None) -> Training:
+def _required(training: FineTuning | None) -> FineTuning:
     if training is None:
-        raise HTTPException(404, "this labelling starts no training; see tuningfork label --help")
+        raise HTTPException(404, "this campaign starts no training; see tuningfork label --help")
     return training
 
 
-def _told(place: Place, store: Store) -> dict[str, Any]:
-    """A person's place as the page shows it; `given` in words, `question` None if nothing is left to do."""
-    questions = {question.key: question for question in store.tree.questions}
-    texts = {(q.key, answer.key): answer.text for q in store.tree.questions for answer in q.answers}
-    asked = place.question
+def _cookie_name(campaign: Campaign, person: int) -> str:
+    return f"tuningfork-{campaign.identity}-{person}"
+
+
+def _state(state: LabellerState, campaign: Campaign) -> dict[str, Any]:
+    """A labeller's state for the page, answers as texts; `question` is None if nothing is left to do."""
+    questions = {question.key: question for question in campaign.tree.questions}
+    texts = {(q.key, answer.key): answer.text for q in campaign.tree.questions for answer in q.answers}
+    question = state.question
     return {
-        "labelling": store.identity,
-        "person": place.person,
-        "name": place.name,
-        "version": place.version,
-        "galaxy": place.galaxy,
-        "id": place.id,
-        "given": [{"question": questions[q].text, "answer": texts[q, a]} for q, a in place.given],
-        "question": asked
+        "campaign": campaign.identity,
+        "person": state.person,
+        "name": state.name,
+        "version": state.version,
+        "galaxy": state.galaxy,
+        "id": state.id,
+        "previous": [{"question": questions[q].text, "answer": texts[q, a]} for q, a in state.answers],
+        "question": question
         and {
-            "key": asked.key,
-            "text": asked.text,
-            "answers": [{"key": each.key, "text": each.text} for each in asked.answers],
+            "key": question.key,
+            "text": question.text,
+            "answers": [{"key": each.key, "text": each.text} for each in question.answers],
         },
-        "progress": store.progress(),
+        "progress": campaign.progress(),
     }
-
-
-def _jpeg(path: Path) -> bytes:
-    """A picture as the network's reader sees it, whatever its file is. Raises ImageError."""
-    shown = Image.fromarray(read_image(path).rgb)
-    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    stream = io.BytesIO()
-    shown.save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""The service: predictions over HTTP, and a page for those without a terminal. Needs the extra ``serve``."""
+"""The prediction service: predictions over HTTP, and a page for browsers. Needs the extra ``serve``."""
 
 from .app import create_app
 from .limits import Limits

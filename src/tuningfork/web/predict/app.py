@@ -1,4 +1,4 @@
-"""The service put together: guards, pages, API."""
+"""The app of the prediction service: guards, pages, API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.types import ASGIApp
 
 from ... import __version__
@@ -15,7 +16,7 @@ from ...model.model import Model
 from ...surveys.cutout import SkySource
 from .. import StaticFolder, guarded, install_errors
 from .limits import Limits
-from .metrics import Counted
+from .metrics import MetricsMiddleware
 from .responses import Problem
 from .routes import api
 from .service import Service
@@ -35,16 +36,16 @@ def create_app(
     index: Index | None = None,
     hosts: Iterable[str] = (),
 ) -> ASGIApp:
-    """The service as an ASGI app, behind its guards.
+    """Create the prediction service as an ASGI app, behind its guards.
 
     Parameters
     ----------
     source, source_name : SkySource and str
-        What gives pictures by position, and what people call it.
+        Source of images by position, and its name for people.
     index : Index, optional
-        Known galaxies, to find those that look alike.
+        Known galaxies, for similarity search.
     hosts : iterable of str
-        Further names of this machine.
+        Further host names of this machine.
     """
     limits = limits or Limits()
     service = Service(model, limits, source, index)
@@ -58,12 +59,12 @@ def create_app(
     app = FastAPI(
         title="tuningfork",
         version=__version__,
-        summary="Tells the morphology of galaxies from their pictures",
+        summary="Predicts the morphology of galaxies from images",
         description=model.bundle.description,
         # FastAPI's own pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
-        responses={422: {"model": Problem, "description": "Not as it is described here"}},
+        responses={422: {"model": Problem, "description": "Invalid request"}},
         lifespan=lifespan,
     )
     install_errors(app)
@@ -72,18 +73,18 @@ def create_app(
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:
-        return static.response("serve.html", request.headers.get("if-none-match", ""))
+        return await static.page("serve.html", request)
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return static.response("docs.html", request.headers.get("if-none-match", ""))
+        return await static.page("docs.html", request)
 
-    @app.get("/health", summary="Whether the service works", tags=["service"])
+    @app.get("/health", summary="Health check", tags=["service"])
     async def health() -> dict[str, str]:
         return {"status": "ok", "model": model.bundle.name, "version": __version__}
 
-    @app.get("/metrics", summary="Figures for Prometheus", tags=["service"], response_class=PlainTextResponse)
+    @app.get("/metrics", summary="Metrics for Prometheus", tags=["service"], response_class=PlainTextResponse)
     async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    return Counted(guarded(app, limits, hosts), service.metrics)
+    return MetricsMiddleware(guarded(app, limits, hosts), service.metrics)

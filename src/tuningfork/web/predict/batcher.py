@@ -1,4 +1,4 @@
-"""Pictures of many requests through the network together: one thread runs it, and whoever comes soon joins."""
+"""Dynamic batching: images of concurrent requests go through the network together, in one thread."""
 
 from __future__ import annotations
 
@@ -11,49 +11,50 @@ from ...model.model import Model
 from ...model.options import InferenceOptions
 from ...model.predictions import Predictions, concatenated
 
-__all__ = ["Batcher"]
+__all__ = ["DynamicBatcher"]
 
-#: How long the first picture waits for others to join, seconds.
+#: How long the first image waits for others to join its batch, seconds.
 GATHER_SECONDS = 0.004
 
-_Job = tuple[list[Read], "asyncio.Future[Predictions]"]
+_Request = tuple[list[Read], "asyncio.Future[Predictions]"]
 
 
-class Batcher:
-    """A model for many requests at once; use it as a context, within a running event loop.
+class DynamicBatcher:
+    """A model for concurrent requests; an async context manager, within a running event loop.
 
     Parameters
     ----------
-    batch : int
-        Pictures that the network gets at a time, at most. A larger request takes its turns among others.
+    batch_size : int
+        Maximum number of images that the network gets at a time. A larger request is split, so that others are
+        served in between.
     """
 
-    def __init__(self, model: Model, batch: int = 32) -> None:
+    def __init__(self, model: Model, batch_size: int = 32) -> None:
         self.model = model
-        self.batch = batch
-        #: Pictures that wait.
+        self.batch_size = batch_size
+        #: Number of images that wait, or are in the network.
         self.waiting = 0
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Request] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "network")
 
-    async def __aenter__(self) -> Batcher:
-        self._work = asyncio.create_task(self._run())
+    async def __aenter__(self) -> DynamicBatcher:
+        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._work.cancel()
-        await asyncio.gather(self._work, return_exceptions=True)
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, reads: list[Read]) -> Predictions:
-        """Predictions of pictures that were read, or not; in their order."""
+    async def predict(self, images: list[Read]) -> Predictions:
+        """Predict images, in their order; those that could not be read keep their errors."""
         parts = []
-        for first in range(0, len(reads), self.batch):
-            part = reads[first : first + self.batch]
+        for first in range(0, len(images), self.batch_size):
+            part = images[first : first + self.batch_size]
             future = asyncio.get_running_loop().create_future()
             self.waiting += len(part)
             try:
-                self._jobs.put_nowait((part, future))
+                self._queue.put_nowait((part, future))
                 parts.append(await future)
             finally:
                 self.waiting -= len(part)
@@ -61,32 +62,31 @@ class Batcher:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        later: _Job | None = None
+        deferred: _Request | None = None
         while True:
-            jobs, later = [later or await self._jobs.get()], None
+            requests, deferred = [deferred or await self._queue.get()], None
             await asyncio.sleep(GATHER_SECONDS)
-            count = len(jobs[0][0])
-            while not self._jobs.empty():
-                job = self._jobs.get_nowait()
-                count += len(job[0])
-                if count > self.batch:
-                    later = job
+            count = len(requests[0][0])
+            while not self._queue.empty():
+                request = self._queue.get_nowait()
+                count += len(request[0])
+                if count > self.batch_size:
+                    deferred = request
                     break
-                jobs.append(job)
-            # Whose client went away, or whose time is up, is not worked for.
-            jobs = [job for job in jobs if not job[1].done()]
-            reads = [read for job in jobs for read in job[0]]
+                requests.append(request)
+            # Requests whose client disconnected, or that timed out, are skipped.
+            requests = [request for request in requests if not request[1].done()]
+            images = [image for request in requests for image in request[0]]
+            run = partial(self.model.predict_loaded, images, InferenceOptions(batch_size=self.batch_size))
             try:
-                told = await loop.run_in_executor(
-                    self._thread, partial(self.model.predict_loaded, reads, InferenceOptions(batch_size=self.batch))
-                )
+                predictions = await loop.run_in_executor(self._thread, run)
             except Exception as error:
-                for _, future in jobs:
+                for _, future in requests:
                     if not future.done():
                         future.set_exception(error)
                 continue
             first = 0
-            for part, future in jobs:
+            for part, future in requests:
                 if not future.done():
-                    future.set_result(told.select(slice(first, first + len(part))))
+                    future.set_result(predictions.select(slice(first, first + len(part))))
                 first += len(part)

@@ -1,10 +1,11 @@
-"""What a service takes: the limits of every request, and those of pictures."""
+"""Limits of the prediction service: those of every request, and those of images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ...images.image import MAX_PIXELS
+from ..decoder import DECODE_SECONDS
 from ..limits import MIB, RequestLimits
 
 __all__ = ["Limits"]
@@ -12,29 +13,32 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True)
 class Limits(RequestLimits):
-    """Limits of a service; those of requests as in `RequestLimits`.
+    """Limits of the service; those of requests as in `RequestLimits`.
 
     Parameters
     ----------
-    pictures : int
-        Pictures, or positions, in one request; beyond it, 413.
-    picture_bytes : int
-        Of one picture's file; beyond it, an error of its row.
+    images : int
+        Images, or positions, in one request; beyond it, 413.
+    image_bytes : int
+        File of one image; beyond it, an error of its row.
     pixels : int
-        Of one picture, width × height; beyond it, an error of its row.
-    kept_rows : int
-        Rows of results that are kept for download; the oldest go first.
+        Width × height of one image; beyond it, an error of its row.
+    decode_seconds : float
+        To decode one image; beyond it, an error of its row.
+    stored_rows : int
+        Rows of results that are stored for download; the oldest are dropped first.
 
     Raises
     ------
     ValueError
-        If one is not above 0, or more than a reader takes.
+        If one is not above 0, or more than the image reader accepts.
     """
 
-    pictures: int = 200
-    picture_bytes: int = 32 * MIB
+    images: int = 200
+    image_bytes: int = 32 * MIB
     pixels: int = MAX_PIXELS
-    kept_rows: int = 100_000
+    decode_seconds: float = DECODE_SECONDS
+    stored_rows: int = 100_000
 
     def __post_init__(self) -> None:
         super().__post_init__()

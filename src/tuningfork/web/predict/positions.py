@@ -1,4 +1,4 @@
-"""Places in the sky as people paste them: lines of RA and Dec, perhaps with a name."""
+"""Pasted positions: lines of RA and Dec, optionally with a name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from ...tables.angles import position
 from .uploads import label
 
-__all__ = ["Position", "positions_in"]
+__all__ = ["Position", "parse_positions", "position_lines"]
 
+#: Longer lines are no position.
+MAX_LINE = 300
 _HEADER = re.compile(r"\b(ra|dec|right|declination)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Position:
-    """A line: a label and degrees (ICRS), or why there is no position; NaN then."""
+    """A row: a label and ICRS degrees, or an error; both are NaN then."""
 
     name: str
     ra: float
@@ -24,20 +26,26 @@ class Position:
     error: str = ""
 
 
-def positions_in(text: str) -> list[Position]:
-    """A position a line: ``RA Dec`` or ``name RA Dec``, between blanks, commas, semicolons or tabs.
+def position_lines(text: str) -> list[str]:
+    """The lines of a text that are positions: without empty lines, comments (#) and a first line of column names."""
+    lines = [line for line in (line.strip() for line in text.splitlines()) if line and not line.startswith("#")]
+    if lines and len(lines[0]) <= MAX_LINE and _HEADER.search(lines[0]) and not re.search(r"\d", lines[0]):
+        del lines[0]
+    return lines
+
+
+def parse_positions(lines: list[str]) -> list[Position]:
+    """Parse one position a line: ``RA Dec`` or ``name RA Dec``, separated by spaces, commas, semicolons or tabs.
 
     Decimal numbers are degrees. With colons or letters (``12:22:54.9 +15:49:21``, ``12h22m54.9s +15d49m21s``)
-    RA is in hours, as everywhere. Empty lines, comments (#) and a first line of column names are left out.
+    RA is in hours, as is usual.
     """
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if lines and _HEADER.search(lines[0]) and not re.search(r"\d", lines[0]):
-        lines = lines[1:]
     return [_position(line, number) for number, line in enumerate(lines, 1)]
 
 
 def _position(line: str, number: int) -> Position:
+    if len(line) > MAX_LINE:
+        return Position(label(line[:MAX_LINE], number), math.nan, math.nan, f"a line of {len(line)} characters")
     separator = next((sign for sign in "\t,;" if sign in line), None)
     cells = [cell for cell in (part.strip() for part in line.split(separator)) if cell]
     name = label(" ".join(cells[:-2]) or line, number)

@@ -1,4 +1,4 @@
-"""What the service answers, as types: the OpenAPI description is made of them."""
+"""Response types of the service; its OpenAPI description is generated from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from ...model.predictions import Prediction
 from ...votes.fractions import reach_probability
 
-__all__ = ["About", "Galaxy", "Look", "ModelCard", "Neighbour", "Neighbours", "Problem", "Results", "galaxy_of"]
+__all__ = ["About", "Galaxy", "ModelCard", "Neighbour", "Neighbours", "OcclusionMap", "Problem", "Results", "galaxy_of"]
 
 
 class Problem(BaseModel):
@@ -21,15 +21,17 @@ class Problem(BaseModel):
 
 
 class Answer(BaseModel):
-    """An answer of a question, and the share of those asked who give it."""
+    """An answer to a question, and its vote fraction."""
 
     key: str
     text: str
-    name: str = Field(description="The fraction's column in tables", examples=["bar_yes_fraction"])
-    fraction: float | None = Field(description="Share of those asked, 0 to 1; null where nobody would be asked")
-    low: float | None = Field(description="Lower bound of the interval; null: not calibrated")
+    name: str = Field(description="Column of the fraction in tables", examples=["bar_yes_fraction"])
+    fraction: float | None = Field(
+        description="Fraction of those who are asked, 0 to 1; null where nobody would be asked"
+    )
+    low: float | None = Field(description="Lower bound of the prediction interval; null: not calibrated")
     high: float | None
-    chosen: bool = Field(description="Whether most of those asked give it")
+    chosen: bool = Field(description="Whether it is the most frequent answer")
 
 
 class Question(BaseModel):
@@ -37,8 +39,8 @@ class Question(BaseModel):
 
     key: str
     text: str
-    asked: float | None = Field(description="Share of all volunteers who would be asked, 0 to 1")
-    step: int | None = Field(description="Its place on the majority's way down the tree, from 1; null: off the way")
+    reach: float | None = Field(description="Fraction of all volunteers who reach it, 0 to 1")
+    step: int | None = Field(description="Place on the most probable path down the tree, from 1; null: not on it")
     answers: list[Answer]
 
 
@@ -52,44 +54,46 @@ class ClassProbability(BaseModel):
 class Galaxy(BaseModel):
     """One row: a galaxy's prediction, or why there is none."""
 
-    name: str = Field(description="The given name, made harmless")
+    name: str = Field(description="The name of the file as a safe label")
     error: str = Field(description="Empty, or why this row has no prediction")
-    summary: str = Field("", description="The prediction in one line of words")
+    summary: str = Field("", description="The prediction as one line of text")
     class_name: str = ""
     classes: list[ClassProbability] = Field([], description="The most probable first")
-    questions: list[Question] = Field([], description="The majority's way first, then the rest in the tree's order")
-    interval_level: float | None = Field(None, description="Share of galaxies that the intervals promise to hold")
-    domain_score: float | None = Field(None, description="How unlike what the model knows; above 1 it is flagged")
+    questions: list[Question] = Field([], description="The most probable path first, then the rest in the tree's order")
+    interval_level: float | None = Field(None, description="Nominal coverage of the prediction intervals")
+    domain_score: float | None = Field(
+        None, description="Novelty of the image for the model; above 1 it is out of domain"
+    )
     out_of_domain: bool = False
-    warning: str = Field("", description="Empty, or what to tell of the picture beside its prediction")
-    ra: float | None = Field(None, description="ICRS, degrees; null if it was no position")
+    warning: str = Field("", description="Empty, or what to know of the image")
+    ra: float | None = Field(None, description="ICRS, degrees; null for an uploaded image")
     dec: float | None = None
-    origin: str = Field("", description="Where a position's picture comes from")
-    picture: str | None = Field(None, description="The picture as a data: address, if `pictures` was asked for")
+    origin: str = Field("", description="Source of the image at a position")
+    image: str | None = Field(None, description="The image as a data URL, if `images` is true")
 
 
 class Results(BaseModel):
     """The rows of one request, in the order given."""
 
     model: str
-    result: str = Field(description="Name of the kept rows: download them at /api/results/{result}.csv or .vot")
+    result: str = Field(description="Name of the stored rows: download them at /api/results/{result}.csv or .vot")
     failed: int
     rows: list[Galaxy]
 
 
-class Look(BaseModel):
-    """Where the network looked: how much the answer suffers where the picture is covered."""
+class OcclusionMap(BaseModel):
+    """Where the network looked: how much a score falls where the image is covered."""
 
-    about: str = Field(description="What was asked about: a class, or an answer", examples=["spiral"])
-    score: float = Field(description="Its share, or uncalibrated probability, in one view with nothing covered")
+    about: str = Field(description="The explained class or answer", examples=["spiral"])
+    score: float = Field(description="Its fraction, or uncalibrated probability, in one view with nothing covered")
     fall: list[list[float]] = Field(description="How much the score falls where that cell is covered; row 0 is the top")
-    left: float = Field(description="What the cells span, as parts of the picture's width …")
+    left: float = Field(description="Extent of the cells, as fractions of the image's width …")
     top: float = Field(description="… and of its height")
     width: float
     height: float
-    x: float = Field(description="Where covering hurts most, as parts of width and height")
+    x: float = Field(description="Where the score falls most, as fractions of width and height")
     y: float
-    overlay: str = Field(description="A layer for the picture, PNG as a data: address")
+    overlay: str = Field(description="Overlay for the image, a PNG as a data URL")
 
 
 class Neighbour(BaseModel):
@@ -97,31 +101,31 @@ class Neighbour(BaseModel):
 
     id: str
     distance: float
-    picture: str | None = Field(description="A small picture as a data: address; null if its file cannot be read")
+    image: str | None = Field(description="A thumbnail as a data URL; null if its file cannot be read")
 
 
 class Neighbours(BaseModel):
-    """The galaxies of the index that look most alike to the network, the nearest first."""
+    """The nearest galaxies of the index by the network's embeddings, the nearest first."""
 
     neighbours: list[Neighbour]
 
 
 class About(BaseModel):
-    """What this service has and takes."""
+    """Features and limits of this service."""
 
     version: str
     model: str
     title: str
     runs_on: str = Field(examples=["ONNX Runtime 1.32.0, float32, CPU"])
-    sky: str = Field(description="The source of pictures by position; empty: none")
+    sky: str = Field(description="Source of images by position; empty: none")
     similar: bool = Field(description="Whether there is an index of galaxies")
-    pictures: int = Field(description="Pictures or positions in one request, at most")
-    picture_bytes: int
+    images: int = Field(description="Maximum number of images or positions in one request")
+    image_bytes: int
     body_bytes: int
 
 
 class ModelCard(BaseModel):
-    """A model, and what to know before trusting it."""
+    """A model, and what to know before using it."""
 
     name: str
     served: bool
@@ -135,12 +139,12 @@ class ModelCard(BaseModel):
     networks: int
     views: int
     calibrated: bool
-    rmse: str = Field(description="Root mean square error of the vote fractions on untouched galaxies")
+    rmse: str = Field(description="Root mean square error of the vote fractions on the test set")
     sha256: str
 
 
 def galaxy_of(prediction: Prediction, level: float) -> Galaxy:
-    """A prediction as the service tells it; NaN becomes null."""
+    """A prediction as a response; NaN becomes null."""
     galaxy = Galaxy(name=prediction.path, error=prediction.error, warning=prediction.warning)
     if prediction.error:
         return galaxy
@@ -148,9 +152,9 @@ def galaxy_of(prediction: Prediction, level: float) -> Galaxy:
     galaxy.summary = str(prediction)
     galaxy.class_name = prediction.class_name
     if prediction.class_name:
-        told = zip(tree.classes, prediction.class_probability.tolist(), strict=True)
+        probabilities = zip(tree.classes, prediction.class_probability.tolist(), strict=True)
         galaxy.classes = sorted(
-            (ClassProbability(name=rule.name, probability=value) for rule, value in told),
+            (ClassProbability(name=rule.name, probability=value) for rule, value in probabilities),
             key=lambda each: -each.probability,
         )
     galaxy.questions = _questions(prediction)
@@ -167,8 +171,8 @@ def _questions(prediction: Prediction) -> list[Question]:
     places = {key: number for number, (key, _, _) in enumerate(prediction.steps(), 1)}
     shares = prediction.conditional
     out = []
-    for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
-        most = part.start + int(np.argmax(prediction.cumulative[part]))
+    for number, (question, columns) in enumerate(zip(tree.questions, tree.slices, strict=True)):
+        most = columns.start + int(np.argmax(prediction.cumulative[columns]))
         answers = [
             Answer(
                 key=answer.key,
@@ -179,14 +183,14 @@ def _questions(prediction: Prediction) -> list[Question]:
                 high=_number(prediction.high[at]),
                 chosen=at == most,
             )
-            for at, answer in enumerate(question.answers, part.start)
+            for at, answer in enumerate(question.answers, columns.start)
         ]
         step = places.get(question.key)
         out.append(
             Question(
                 key=question.key,
                 text=question.text,
-                asked=_number(float(reach_probability(prediction.cumulative, tree, number))),
+                reach=_number(float(reach_probability(prediction.cumulative, tree, number))),
                 step=step,
                 answers=answers,
             )

@@ -1,8 +1,7 @@
-"""The API's routes: what they take, and the errors that they answer with."""
+"""Routes of the HTTP API: their parameters, responses and errors."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
@@ -14,31 +13,33 @@ from ... import __version__
 from ...model.bundle import builtin_models, open_bundle
 from ...model.card import test_rmse
 from ...tables import CatalogError
-from .examples import EXAMPLES, simulated
+from .examples import EXAMPLES, example_jpeg
 from .limits import Limits
-from .positions import Position, positions_in
-from .responses import About, Look, ModelCard, Neighbours, Problem, Results
-from .results import MEDIA_TYPES, format_of, table_bytes
+from .positions import Position, parse_positions, position_lines
+from .responses import About, ModelCard, Neighbours, OcclusionMap, Problem, Results
+from .results import MEDIA_TYPES, format_of, write_result
 from .service import Service
 from .uploads import Upload, label, uploads
 
 __all__ = ["api"]
 
+#: Of a JSON list; the service's own limit is `Limits.images`.
+MAX_POSITIONS = 10_000
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "No picture, or a damaged request"},
-    408: {"model": Problem, "description": "The request came too slowly"},
+    400: {"model": Problem, "description": "No image, or a damaged request"},
+    408: {"model": Problem, "description": "The request was sent too slowly"},
     413: {"model": Problem, "description": "Too much in one request"},
-    503: {"model": Problem, "description": "Too many requests at once; Retry-After says when to come again"},
+    503: {"model": Problem, "description": "Too many requests at once; see Retry-After"},
     504: {"model": Problem, "description": "It took too long"},
 }
-_UNREADABLE: dict[int | str, dict[str, Any]] = {422: {"model": Problem, "description": "No readable picture"}}
-_ABSENT: dict[int | str, dict[str, Any]] = {501: {"model": Problem, "description": "Not a part of this service"}}
+_UNREADABLE: dict[int | str, dict[str, Any]] = {422: {"model": Problem, "description": "No readable image"}}
+_ABSENT: dict[int | str, dict[str, Any]] = {501: {"model": Problem, "description": "Not available in this service"}}
 
-PicturesQuery = Annotated[bool, Query(description="Send each picture back as a page shows it")]
-ResultQuery = Annotated[str, Query(description="Add the rows to those kept under this name", max_length=64)]
+ImagesQuery = Annotated[bool, Query(description="Return each image as a data URL")]
+ResultQuery = Annotated[str, Query(description="Append the rows to those stored under this name", max_length=64)]
 
 
-class Place(BaseModel):
+class PositionIn(BaseModel):
     """A position in the sky."""
 
     ra: float = Field(description="ICRS, degrees", ge=0, le=360)
@@ -46,24 +47,24 @@ class Place(BaseModel):
     name: str = ""
 
 
-class Places(BaseModel):
+class PositionsIn(BaseModel):
     """Positions, as numbers or as lines of text, or both."""
 
-    positions: list[Place] = []
+    positions: list[PositionIn] = Field([], max_length=MAX_POSITIONS)
     text: str = Field("", description="Lines of `RA Dec` or `name RA Dec`", examples=["M100 185.7289 15.8223"])
     size: float = Field(50, description="Side of the frame in arcseconds", gt=0, le=3600)
 
     def rows(self, limits: Limits) -> list[Position]:
         """All positions. Raises HTTPException if there are none, or too many."""
-        given = [
-            Position(label(place.name, number), place.ra, place.dec) for number, place in enumerate(self.positions, 1)
-        ]
-        rows = given + positions_in(self.text)
-        if not rows:
-            raise HTTPException(400, "no position; give lines such as 185.7289 15.8223")
-        if len(rows) > limits.pictures:
-            raise HTTPException(413, f"{len(rows)} positions; at most {limits.pictures} in one request")
-        return rows
+        lines = position_lines(self.text)
+        count = len(self.positions) + len(lines)
+        if not count:
+            raise HTTPException(400, "no position; send lines such as 185.7289 15.8223")
+        # Before any of them is parsed.
+        if count > limits.images:
+            raise HTTPException(413, f"{count} positions; at most {limits.images} in one request")
+        numbers = [Position(label(each.name, n), each.ra, each.dec) for n, each in enumerate(self.positions, 1)]
+        return numbers + parse_positions(lines)
 
 
 def api(service: Service, source_name: str) -> APIRouter:
@@ -91,7 +92,7 @@ def api(service: Service, source_name: str) -> APIRouter:
         for name, bundle in bundles.items()
     ]
 
-    @router.get("/about", summary="What this service has and takes", tags=["service"])
+    @router.get("/about", summary="Features and limits of this service", tags=["service"])
     async def about() -> About:
         return About(
             version=__version__,
@@ -100,111 +101,116 @@ def api(service: Service, source_name: str) -> APIRouter:
             runs_on=model.runtime,
             sky=source_name if service.source is not None else "",
             similar=service.index is not None,
-            pictures=limits.pictures,
-            picture_bytes=limits.picture_bytes,
+            images=limits.images,
+            image_bytes=limits.image_bytes,
             body_bytes=limits.body_bytes,
         )
 
-    @router.get("/models", summary="The model that is served, and those that come with tuningfork", tags=["service"])
+    @router.get("/models", summary="The model of this service, and those that come with tuningfork", tags=["service"])
     async def models() -> list[ModelCard]:
         return cards
 
     @router.get(
         "/examples/{number}.jpg",
-        summary="A simulated galaxy, to try with",
+        summary="A simulated galaxy to try",
         tags=["galaxies"],
         response_class=Response,
         responses={200: {"content": {"image/jpeg": {}}}},
     )
     def example(number: Annotated[int, Path(ge=0, lt=EXAMPLES)]) -> Response:
-        return Response(simulated(number), media_type="image/jpeg", headers={"cache-control": "max-age=3600"})
+        return Response(example_jpeg(number), media_type="image/jpeg", headers={"cache-control": "max-age=3600"})
 
     @router.post(
         "/predict",
-        summary="Predict one picture or many",
+        summary="Predict one image or many",
         tags=["galaxies"],
         responses=_PROBLEMS,
-        openapi_extra=_pictures("JPEG, PNG, WebP, TIFF, FITS or .npy: files of a form, or one as the body", many=True),
+        openapi_extra=_body("JPEG, PNG, WebP, TIFF, FITS or .npy: files of a form, or one as the body", many=True),
     )
-    async def predict(request: Request, pictures: PicturesQuery = False, result: ResultQuery = "") -> Results:
-        async with uploads(request, limits) as given:
-            return await service.predict(given, pictures, result)
+    async def predict(request: Request, images: ImagesQuery = False, result: ResultQuery = "") -> Results:
+        async with uploads(request, limits) as files:
+            return await service.predict(files, images, result)
 
     @router.post(
         "/predict/positions",
-        summary="Predict what lies at positions in the sky",
+        summary="Predict galaxies at positions in the sky",
         tags=["galaxies"],
         responses={**_PROBLEMS, **_ABSENT},
     )
-    async def predict_positions(places: Places, pictures: PicturesQuery = False, result: ResultQuery = "") -> Results:
+    async def predict_positions(
+        positions: PositionsIn, images: ImagesQuery = False, result: ResultQuery = ""
+    ) -> Results:
         if service.source is None:
-            raise HTTPException(501, "this service has no pictures of the sky; start it with --source")
-        return await service.predict_positions(places.rows(limits), places.size, pictures, result)
+            raise HTTPException(501, "this service has no images of the sky; start it with --source")
+        rows = await run_in_threadpool(positions.rows, limits)
+        return await service.predict_positions(rows, positions.size, images, result)
 
     @router.get(
         "/results/{name}.{extension}",
-        summary="Download kept rows as a table: csv, vot, fits, ecsv or parquet",
+        summary="Download stored rows as a table: csv, vot, fits, ecsv or parquet",
         tags=["galaxies"],
         response_class=Response,
         responses={
             200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}},
-            404: {"model": Problem, "description": "No such rows, or no longer kept"},
+            404: {"model": Problem, "description": "No such rows, or no longer stored"},
         },
     )
     async def download(name: str, extension: str) -> Response:
         kind = format_of(extension)
         if kind is None:
-            raise HTTPException(404, f"no table can be had as .{extension}; ask for .csv or .vot")
+            raise HTTPException(404, f"there is no table format .{extension}; use .csv or .vot")
         try:
-            content = await run_in_threadpool(partial(table_bytes, service.kept.table(name), extension))
+            table = service.results.table(name)
         except KeyError:
-            raise HTTPException(404, "these rows are no longer kept; predict them again") from None
+            raise HTTPException(404, "these rows are no longer stored; predict them again") from None
+        try:
+            return await service.downloads.response(
+                lambda path: write_result(table, path), f"tuningfork.{extension}", MEDIA_TYPES[kind]
+            )
         except CatalogError as error:
             raise HTTPException(501, str(error)) from None
-        headers = {"content-disposition": f'attachment; filename="tuningfork.{extension}"'}
-        return Response(content, media_type=MEDIA_TYPES[kind], headers=headers)
 
     @router.post(
-        "/look",
-        summary="Where the network looked: parts of one picture are covered, and how much the answer suffers is mapped",
+        "/occlusion",
+        summary="Occlusion map of one image: where the network looked",
         tags=["galaxies"],
         responses={**_PROBLEMS, **_UNREADABLE},
-        openapi_extra=_pictures("One picture", many=False),
+        openapi_extra=_body("One image", many=False),
     )
-    async def look(
+    async def occlusion(
         request: Request,
         about: Annotated[str, Query(description="A fraction such as bar_yes_fraction; empty: the class")] = "",
-    ) -> Look:
-        async with uploads(request, limits) as given:
-            return await _one(given, service.look, about)
+    ) -> OcclusionMap:
+        async with uploads(request, limits) as files:
+            return await _single(files, service.explain, about)
 
     @router.post(
         "/similar",
-        summary="The galaxies of the index that look most like this one",
+        summary="Similarity search: the nearest galaxies of the index",
         tags=["galaxies"],
         responses={**_PROBLEMS, **_UNREADABLE, **_ABSENT},
-        openapi_extra=_pictures("One picture", many=False),
+        openapi_extra=_body("One image", many=False),
     )
     async def similar(request: Request, k: Annotated[int, Query(ge=1, le=50)] = 6) -> Neighbours:
         if service.index is None:
             raise HTTPException(501, "this service has no index of galaxies; start it with --index")
-        async with uploads(request, limits) as given:
-            return await _one(given, service.similar, k)
+        async with uploads(request, limits) as files:
+            return await _single(files, service.similar, k)
 
     return router
 
 
-async def _one(given: list[Upload], ask: Any, *rest: Any) -> Any:
-    if len(given) != 1:
-        raise HTTPException(400, f"{len(given)} pictures; exactly one is expected")
+async def _single(files: list[Upload], method: Any, argument: Any) -> Any:
+    if len(files) != 1:
+        raise HTTPException(400, f"{len(files)} images; exactly one is expected")
     try:
-        return await ask(given[0], *rest)
+        return await method(files[0], argument)
     except ValueError as error:  # ImageError is one
         raise HTTPException(422, str(error)) from None
 
 
-def _pictures(description: str, many: bool) -> dict[str, Any]:
-    """A request's body for OpenAPI: a form with files, or a picture as it is."""
+def _body(description: str, many: bool) -> dict[str, Any]:
+    """A request's body for OpenAPI: a form with files, or an image as it is."""
     one = {"type": "string", "format": "binary"}
     form = {"type": "object", "properties": {"files": {"type": "array", "items": one} if many else one}}
     content = {

@@ -1,24 +1,24 @@
-// Requests to the service; what goes wrong becomes an Error with a message for people.
+// Requests to the service; failures become an Error with a message for people.
 
-const TRIES = 6;
+const ATTEMPTS = 6;
 
-/** The JSON answer of a route. A service that is busy (503) is asked again when it says so. */
-export async function ask(path, options = {}) {
-  for (let tried = 1; ; tried++) {
-    let answer;
+/** The JSON response of a route. A busy service (503) is tried again, after Retry-After. */
+export async function request(path, options = {}) {
+  for (let attempt = 1; ; attempt++) {
+    let response;
     try {
-      answer = await fetch(path, options);
+      response = await fetch(path, options);
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Error("the service cannot be reached, or the file cannot be read");
     }
-    if (answer.ok) return answer.json();
-    if (answer.status === 503 && tried < TRIES) {
-      await pause(Number(answer.headers.get("retry-after") ?? 2) * 1000, options.signal);
+    if (response.ok) return response.json();
+    if (response.status === 503 && attempt < ATTEMPTS) {
+      await pause(Number(response.headers.get("retry-after") ?? 2) * 1000, options.signal);
       continue;
     }
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.error ?? `the service answered ${answer.status}`);
+    const content = await response.json().catch(() => ({}));
+    throw new Error(content.error ?? `the service responded with ${response.status}`);
   }
 }
 
@@ -26,7 +26,7 @@ export async function ask(path, options = {}) {
 export function send(path, files, signal) {
   const body = new FormData();
   for (const file of files) body.append("files", file, file.name);
-  return ask(path, { method: "POST", body, signal });
+  return request(path, { method: "POST", body, signal });
 }
 
 function pause(milliseconds, signal) {

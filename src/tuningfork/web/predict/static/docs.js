@@ -1,8 +1,8 @@
 // The OpenAPI description as a page.
-import { ask } from "./api.js";
+import { request } from "./api.js";
 import { byId, element } from "./dom.js";
 
-const api = await ask("/openapi.json");
+const api = await request("/openapi.json");
 
 function kind(schema = {}) {
   const name = schema.$ref?.split("/").pop();
@@ -21,9 +21,9 @@ function table(caption, rows) {
 }
 
 const routes = Object.entries(api.paths).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, told]) => {
-    const body = Object.entries(told.requestBody?.content ?? {}).map(([type, { schema }]) => [type, kind(schema)]);
-    const answers = Object.entries(told.responses).map(([status, { description, content = {} }]) => {
+  Object.entries(methods).map(([method, route]) => {
+    const body = Object.entries(route.requestBody?.content ?? {}).map(([type, { schema }]) => [type, kind(schema)]);
+    const responses = Object.entries(route.responses).map(([status, { description, content = {} }]) => {
       const [type, inside] = Object.entries(content)[0] ?? [];
       return [status, description, type === "application/json" ? kind(inside.schema) : (type ?? "")];
     });
@@ -31,10 +31,10 @@ const routes = Object.entries(api.paths).flatMap(([path, methods]) =>
       "section",
       { class: "card route" },
       element("h3", {}, element("span", { class: "method" }, method.toUpperCase()), ` ${path}`),
-      element("p", {}, told.summary),
-      table("Parameters", (told.parameters ?? []).map((each) => [each.name, each.description ?? "", kind(each.schema)])),
+      element("p", {}, route.summary),
+      table("Parameters", (route.parameters ?? []).map((each) => [each.name, each.description ?? "", kind(each.schema)])),
       table("Body", body),
-      table("Answers", answers),
+      table("Responses", responses),
     );
   }),
 );
@@ -46,7 +46,7 @@ const types = Object.entries(api.components.schemas).map(([name, schema]) =>
     { class: "card route", id: name },
     element("h3", {}, name),
     element("p", {}, schema.description ?? ""),
-    table("", Object.entries(schema.properties ?? {}).map(([field, told]) => [field, told.description ?? "", kind(told)])),
+    table("", Object.entries(schema.properties ?? {}).map(([field, type]) => [field, type.description ?? "", kind(type)])),
   ),
 );
 byId("types").replaceChildren(...types);

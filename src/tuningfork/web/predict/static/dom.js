@@ -1,14 +1,14 @@
-// Elements from data; texts are only ever texts, whatever a file is called.
+// Elements from data; texts are inserted as text only, whatever a file is called.
 
 /** An element with attributes (false and null are left out) and children, elements or texts. */
 export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const created = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) created.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) created.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child != null && child !== false));
-  return made;
+  created.append(...children.filter((child) => child != null && child !== false));
+  return created;
 }
 
 export const byId = (id) => document.getElementById(id);

@@ -1,13 +1,13 @@
-// One galaxy in full: picture, class, warnings, tree; on demand where the network looked, and similar galaxies.
+// Details of one galaxy: image, class, warnings, tree; on demand an occlusion map and similar galaxies.
 import { send } from "./api.js";
 import { element, percent } from "./dom.js";
 import { bars, tree } from "./tree.js";
 
-/** Fill `place` with an item {galaxy, file}; `about` says what the service has. */
+/** Fill `place` with an item {galaxy, file}; `about` has the features of the service. */
 export function show(place, item, about) {
   const { galaxy } = item;
   if (!galaxy) {
-    place.replaceChildren(element("p", { class: "wide soft" }, `${item.name} waits for its turn.`));
+    place.replaceChildren(element("p", { class: "wide soft" }, `${item.name} is waiting.`));
     return;
   }
   if (galaxy.error) {
@@ -16,32 +16,32 @@ export function show(place, item, about) {
     );
     return;
   }
-  const said = element("p", { role: "status" });
-  const frame = element("div", { class: "frame" }, element("img", { src: galaxy.picture, alt: `Galaxy ${galaxy.name}: ${galaxy.summary}` }));
+  const status = element("p", { role: "status" });
+  const frame = element("div", { class: "frame" }, element("img", { src: galaxy.image, alt: `Galaxy ${galaxy.name}: ${galaxy.summary}` }));
   const similar = element("div");
   const look = element("button", { type: "button", "aria-pressed": "false" }, "Where it looked");
 
-  async function where(name) {
-    said.textContent = "Looking: the picture is covered 121 times …";
+  async function explain(name) {
+    status.textContent = "Computing: the image is covered 121 times …";
     try {
-      const told = await send(`/api/look?about=${encodeURIComponent(name)}`, [fileOf(item)]);
-      layer(frame, told);
+      const map = await send(`/api/occlusion?about=${encodeURIComponent(name)}`, [fileOf(item)]);
+      showLayer(frame, map);
       look.setAttribute("aria-pressed", "true");
-      said.replaceChildren(...legend(told));
+      status.replaceChildren(...legend(map));
     } catch (error) {
-      said.textContent = `Where it looked cannot be told: ${error.message}.`;
+      status.textContent = `No occlusion map: ${error.message}.`;
     }
   }
   look.addEventListener("click", () => {
-    if (look.getAttribute("aria-pressed") === "false") return where("");
-    uncover(frame);
+    if (look.getAttribute("aria-pressed") === "false") return explain("");
+    removeLayers(frame);
     look.setAttribute("aria-pressed", "false");
-    said.textContent = "";
+    status.textContent = "";
   });
 
   const buttons = element("div", { class: "buttons" }, look);
   if (about.similar) {
-    const button = element("button", { type: "button", onclick: () => neighbours(similar, said, item) }, "Similar galaxies");
+    const button = element("button", { type: "button", onclick: () => neighbours(similar, status, item) }, "Similar galaxies");
     buttons.append(button);
   }
   place.replaceChildren(
@@ -50,21 +50,21 @@ export function show(place, item, about) {
       { class: "seen" },
       element(
         "figure",
-        { class: "picture" },
+        { class: "image" },
         frame,
-        element("figcaption", {}, element("b", {}, galaxy.name), ...placeOf(galaxy)),
+        element("figcaption", {}, element("b", {}, galaxy.name), ...positionOf(galaxy)),
       ),
       buttons,
-      said,
+      status,
       similar,
     ),
-    element("div", {}, ...verdict(galaxy), ...tree(galaxy, where)),
+    element("div", {}, ...verdict(galaxy), ...tree(galaxy, explain)),
   );
 }
 
-function placeOf(galaxy) {
-  const where = galaxy.ra == null ? "" : ` RA ${galaxy.ra.toFixed(5)}°, Dec ${galaxy.dec.toFixed(5)}°.`;
-  return [where, galaxy.origin && ` ${galaxy.origin}`];
+function positionOf(galaxy) {
+  const position = galaxy.ra == null ? "" : ` RA ${galaxy.ra.toFixed(5)}°, Dec ${galaxy.dec.toFixed(5)}°.`;
+  return [position, galaxy.origin && ` ${galaxy.origin}`];
 }
 
 function verdict(galaxy) {
@@ -76,8 +76,8 @@ function verdict(galaxy) {
       element(
         "p",
         { class: "note warn" },
-        element("b", {}, "Unlike the galaxies that this model knows. "),
-        `Another survey, a star, an artefact, no galaxy in the middle? Do not rely on what follows (score ${score}; 1 is the limit).`,
+        element("b", {}, "Out of domain: unlike the galaxies that this model was trained on. "),
+        `Another survey, a star, an artefact, no galaxy in the centre? Do not rely on this prediction (score ${score}; the limit is 1).`,
       ),
     );
   }
@@ -94,30 +94,30 @@ function verdict(galaxy) {
 
 function fileOf(item) {
   if (item.file) return item.file;
-  // A position's picture came with its row, exact to the last bit.
-  const bytes = Uint8Array.from(atob(item.galaxy.picture.split(",")[1]), (sign) => sign.charCodeAt(0));
+  // The image of a position came with its row, as a lossless PNG.
+  const bytes = Uint8Array.from(atob(item.galaxy.image.split(",")[1]), (sign) => sign.charCodeAt(0));
   return new File([bytes], `${item.galaxy.name}.png`);
 }
 
-function layer(frame, told) {
-  uncover(frame);
-  // What lies outside of the window, the network does not see.
-  const seen = element("div", { class: "window layer" });
-  for (const side of ["left", "top", "width", "height"]) seen.style[side] = `${told[side] * 100}%`;
-  const words = `Where the network looked: ${inWords(told)}`;
-  frame.append(element("img", { class: "layer heat", src: told.overlay, alt: words }), seen);
+function showLayer(frame, map) {
+  removeLayers(frame);
+  // The network does not see what is outside of the window.
+  const crop = element("div", { class: "window layer" });
+  for (const side of ["left", "top", "width", "height"]) crop.style[side] = `${map[side] * 100}%`;
+  const words = `Where the network looked: ${inWords(map)}`;
+  frame.append(element("img", { class: "layer heat", src: map.overlay, alt: words }), crop);
 }
 
-function uncover(frame) {
+function removeLayers(frame) {
   for (const each of frame.querySelectorAll(".layer")) each.remove();
 }
 
-function legend(told) {
+function legend(map) {
   return [
     element("span", { class: "key for" }),
-    `speaks for “${told.about}”, `,
+    `evidence for “${map.about}”, `,
     element("span", { class: "key against" }),
-    `against it; most weight: ${inWords(told)}.`,
+    `against it; strongest: ${inWords(map)}.`,
   ];
 }
 
@@ -130,20 +130,20 @@ function inWords({ x, y }) {
     .concat(" the centre");
 }
 
-async function neighbours(place, said, item) {
-  said.textContent = "Searching …";
+async function neighbours(place, status, item) {
+  status.textContent = "Searching …";
   try {
-    const told = await send("/api/similar", [fileOf(item)]);
-    said.textContent = `${told.neighbours.length} similar galaxies.`;
+    const result = await send("/api/similar", [fileOf(item)]);
+    status.textContent = `${result.neighbours.length} similar galaxies.`;
     place.replaceChildren(
       element(
         "ul",
         { class: "similar" },
-        ...told.neighbours.map((each) =>
+        ...result.neighbours.map((each) =>
           element(
             "li",
             {},
-            each.picture && element("img", { src: each.picture, alt: `Galaxy ${each.id}` }),
+            each.image && element("img", { src: each.image, alt: `Galaxy ${each.id}` }),
             element("small", {}, each.id),
             element("small", {}, `distance ${each.distance.toFixed(2)}`),
           ),
@@ -151,6 +151,6 @@ async function neighbours(place, said, item) {
       ),
     );
   } catch (error) {
-    said.textContent = `Similar galaxies cannot be told: ${error.message}.`;
+    status.textContent = `No similar galaxies: ${error.message}.`;
   }
 }

@@ -1,4 +1,4 @@
-// The list of galaxies: a listbox, one stop for Tab, arrow keys choose.
+// The list of galaxies: a listbox, one stop for Tab, arrow keys select.
 import { element, percent } from "./dom.js";
 
 export class List {
@@ -24,27 +24,27 @@ export class List {
     if (this.current < 0) this.choose(0, false);
   }
 
-  /** Draw an item anew, after its galaxy has come. */
+  /** Redraw an item, after its prediction has arrived. */
   update(item) {
     const at = this.items.indexOf(item);
-    // The list was cleared while it was on its way.
+    // The list was cleared meanwhile.
     if (at < 0) return;
     const { galaxy } = item;
     const failed = galaxy?.error;
-    const picture = galaxy?.picture
-      ? element("img", { src: galaxy.picture, alt: "", loading: "lazy" })
+    const image = galaxy?.image
+      ? element("img", { src: galaxy.image, alt: "", loading: "lazy" })
       : element("span", { class: failed ? "blank bad" : "blank", "aria-hidden": "true" }, failed ? "!" : "…");
     const best = galaxy?.classes[0];
     const words = !galaxy
-      ? [element("b", {}, item.name), element("small", {}, "waits")]
+      ? [element("b", {}, item.name), element("small", {}, "waiting")]
       : failed
         ? [element("b", {}, item.name), element("small", { class: "failed" }, failed)]
         : [
             element("b", {}, best?.name ?? galaxy.name),
-            element("small", { class: galaxy.out_of_domain ? "warned" : null }, galaxy.out_of_domain ? "unlike what it knows" : best && `${percent(best.probability)} probable`),
+            element("small", { class: galaxy.out_of_domain ? "warned" : null }, galaxy.out_of_domain ? "out of domain" : best && `${percent(best.probability)} probable`),
             element("small", {}, galaxy.name),
           ];
-    this.rows[at].replaceChildren(picture, element("span", {}, ...words));
+    this.rows[at].replaceChildren(image, element("span", {}, ...words));
     if (at === this.current) this.chosen(item);
   }
 

@@ -1,16 +1,16 @@
-// The page: takes pictures and positions, sends them in small parts, shows what comes back.
-import { ask, send } from "./api.js";
+// The page: sends images and positions in small parts, and shows the predictions.
+import { request, send } from "./api.js";
 import { byId, element } from "./dom.js";
 import { show } from "./galaxy.js";
 import { List } from "./list.js";
 
-/** What one page can show; more is work for the command line. */
-const MOST = 1000;
-/** Pictures, and positions, in one request: small, so that the first answers come soon. */
-const PART = { pictures: 8, positions: 4 };
+/** Maximum number of galaxies on the page; for more there is the command line. */
+const MAX_GALAXIES = 1000;
+/** Images, and positions, in one request: few, so that the first predictions arrive soon. */
+const PART = { images: 8, positions: 4 };
 const EXAMPLES = 8;
 
-const about = await ask("/api/about").catch((error) => {
+const about = await request("/api/about").catch((error) => {
   trouble(error.message);
   throw error;
 });
@@ -18,7 +18,7 @@ const list = new List(byId("list"), (item) => show(byId("detail"), item, about))
 let result = "";
 let running = null;
 
-// ---------------------------------------------------------------- what goes in
+// ---------------------------------------------------------------- input
 
 function chosen() {
   const files = [...byId("files").files];
@@ -42,7 +42,7 @@ document.addEventListener("drop", (event) => {
   const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
   const folders = items.filter((item) => item.webkitGetAsEntry?.()?.isDirectory).map((item) => item.getAsFile()?.name);
   const files = [...event.dataTransfer.files].filter((file) => !folders.includes(file.name));
-  if (folders.length) trouble(`${folders.join(", ")}: a folder; open it and choose the pictures in it`);
+  if (folders.length) trouble(`${folders.join(", ")}: a folder; open it and choose the images in it`);
   take(files);
 });
 document.addEventListener("paste", (event) => {
@@ -53,8 +53,8 @@ document.addEventListener("paste", (event) => {
 byId("examples").addEventListener("click", async () => {
   const numbers = Array.from({ length: EXAMPLES }, (_, number) => number);
   const files = numbers.map(async (number) => {
-    const answer = await fetch(`/api/examples/${number}.jpg`);
-    return new File([await answer.blob()], `simulated ${number + 1}.jpg`);
+    const response = await fetch(`/api/examples/${number}.jpg`);
+    return new File([await response.blob()], `simulated ${number + 1}.jpg`);
   });
   take(await Promise.all(files));
 });
@@ -69,7 +69,7 @@ byId("sky").addEventListener("submit", (event) => {
     .map((line) => ({ name: line, line }));
   const size = Number(byId("size").value);
   work(items, PART.positions, (part, signal) =>
-    ask(`/api/predict/positions?pictures=true&result=${result}`, {
+    request(`/api/predict/positions?images=true&result=${result}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ text: part.map((item) => item.line).join("\n"), size }),
@@ -81,50 +81,50 @@ byId("sky").addEventListener("submit", (event) => {
 function take(files) {
   const items = files.map((file) => ({ name: file.name, file }));
   for (const item of items) {
-    if (item.file.size > about.body_bytes) item.galaxy = lost(item, "the file is larger than this service takes");
+    if (item.file.size > about.body_bytes) item.galaxy = failed(item, "the file is larger than this service accepts");
   }
-  return work(items, PART.pictures, (part, signal) =>
-    send(`/api/predict?pictures=true&result=${result}`, part.map((item) => item.file), signal),
+  return work(items, PART.images, (part, signal) =>
+    send(`/api/predict?images=true&result=${result}`, part.map((item) => item.file), signal),
   );
 }
 
-// ---------------------------------------------------------------- the work
+// ---------------------------------------------------------------- requests
 
-async function work(items, most, request) {
+async function work(items, size, predict) {
   if (!items.length) return;
   trouble("");
-  if (list.items.length + items.length > MOST) {
-    trouble(`This page shows ${MOST} galaxies at most; for more: tuningfork predict FOLDER -o votes.csv`);
-    items = items.slice(0, Math.max(0, MOST - list.items.length));
+  if (list.items.length + items.length > MAX_GALAXIES) {
+    trouble(`This page shows ${MAX_GALAXIES} galaxies at most; for more: tuningfork predict FOLDER -o votes.csv`);
+    items = items.slice(0, Math.max(0, MAX_GALAXIES - list.items.length));
   }
   for (const item of items) list.add(item);
   layout();
-  // What came while another was at work waits for it.
+  // Requests of one action wait for those before.
   const before = running;
   running = (async () => {
     await before;
-    await inParts(items.filter((item) => !item.galaxy), most, request);
+    await inParts(items.filter((item) => !item.galaxy), size, predict);
   })();
   await running;
 }
 
-async function inParts(items, most, request) {
+async function inParts(items, size, predict) {
   const stopping = new AbortController();
   const stop = () => stopping.abort();
   byId("stop").addEventListener("click", stop);
   progress();
-  for (const part of parts(items, most)) {
+  for (const part of parts(items, size)) {
     let rows;
     try {
-      const told = await request(part, stopping.signal);
-      result = told.result;
-      rows = told.rows;
+      const response = await predict(part, stopping.signal);
+      result = response.result;
+      rows = response.rows;
     } catch (error) {
       const reason = error.name === "AbortError" ? "stopped" : error.message;
-      rows = part.map((item) => lost(item, reason));
+      rows = part.map((item) => failed(item, reason));
     }
     part.forEach((item, place) => {
-      item.galaxy = rows[place] ?? lost(item, "it is no position");
+      item.galaxy = rows[place] ?? failed(item, "it is no position");
       list.update(item);
     });
     progress();
@@ -132,27 +132,27 @@ async function inParts(items, most, request) {
   byId("stop").removeEventListener("click", stop);
 }
 
-/** Neither too many pictures nor too many bytes at once. */
-function* parts(items, most) {
+/** Neither too many images nor too many bytes at once. */
+function* parts(items, size) {
   let part = [];
   let bytes = 0;
   for (const item of items) {
-    const size = item.file?.size ?? 0;
-    if (part.length === most || (part.length && bytes + size > about.body_bytes / 2)) {
+    const length = item.file?.size ?? 0;
+    if (part.length === size || (part.length && bytes + length > about.body_bytes / 2)) {
       yield part;
       [part, bytes] = [[], 0];
     }
     part.push(item);
-    bytes += size;
+    bytes += length;
   }
   if (part.length) yield part;
 }
 
-function lost(item, error) {
-  return { name: item.name, error, classes: [], questions: [], picture: null };
+function failed(item, error) {
+  return { name: item.name, error, classes: [], questions: [], image: null };
 }
 
-// ---------------------------------------------------------------- what is shown
+// ---------------------------------------------------------------- display
 
 function layout() {
   byId("results").hidden = list.items.length === 0;
@@ -163,14 +163,14 @@ function layout() {
 function progress() {
   const all = list.items.length;
   const done = list.items.filter((item) => item.galaxy).length;
-  const failed = list.items.filter((item) => item.galaxy?.error).length;
+  const failures = list.items.filter((item) => item.galaxy?.error).length;
   const bar = byId("progress");
   bar.max = all;
   bar.value = done;
   bar.hidden = byId("stop").hidden = done === all;
   byId("progress-text").textContent =
     (done === all ? `${all} ${all === 1 ? "galaxy" : "galaxies"}` : `${done} of ${all}`) +
-    (failed ? `, ${failed} without prediction` : "");
+    (failures ? `, ${failures} without prediction` : "");
   for (const [id, extension] of [["csv", "csv"], ["votable", "vot"]]) {
     byId(id).hidden = !result;
     byId(id).href = `/api/results/${result}.${extension}`;
@@ -194,11 +194,11 @@ function trouble(text) {
 byId("sky").hidden = !about.sky;
 byId("sky-name").textContent = about.sky;
 byId("about").textContent = `tuningfork ${about.version}, model ${about.model} (${about.title}), ${about.runs_on}.`;
-const served = (await ask("/api/models")).find((model) => model.served);
+const served = (await request("/api/models")).find((model) => model.served);
 byId("model").replaceChildren(
   element("p", {}, served.description),
   element("ul", {}, ...served.limits.map((limit) => element("li", {}, limit))),
   element("p", { class: "soft" }, `Licence: ${served.licence}. ${served.attribution.join("; ")}.`),
 );
-// Whoever was faster than this script has chosen already.
+// Files that were chosen before this script was ready.
 chosen();

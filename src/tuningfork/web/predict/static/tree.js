@@ -1,7 +1,7 @@
-// The decision tree of one galaxy: the majority's way as steps, the other branches folded away.
+// The decision tree of one galaxy: the most probable path as steps, the other branches collapsed.
 import { element, percent } from "./dom.js";
 
-/** Bars of shares: rows of {text, share, low, high, chosen}. */
+/** Bars of fractions: rows of {text, share, low, high, chosen}. */
 export function bars(rows) {
   return element("div", { class: "answers" }, ...rows.map(bar));
 }
@@ -16,7 +16,7 @@ function bar({ text, share, low, high, chosen }) {
     "aria-valuemin": 0,
     "aria-valuemax": 100,
     "aria-valuenow": Math.round((share ?? 0) * 100),
-    "aria-valuetext": share == null ? "nobody is asked" : percent(share) + (known ? `, interval ${interval}` : ""),
+    "aria-valuetext": share == null ? "nobody would be asked" : percent(share) + (known ? `, interval ${interval}` : ""),
   });
   const fill = element("div", { class: "fill" });
   fill.style.width = `${(share ?? 0) * 100}%`;
@@ -37,44 +37,44 @@ function bar({ text, share, low, high, chosen }) {
   );
 }
 
-function question(asked, where) {
-  const share = asked.asked != null && asked.asked < 0.995 && element("small", {}, `asked of ${percent(asked.asked)}`);
-  const chosen = asked.answers.find((answer) => answer.chosen);
+function questionRow(question, explain) {
+  const reach = question.reach != null && question.reach < 0.995 && element("small", {}, `reached by ${percent(question.reach)}`);
+  const chosen = question.answers.find((answer) => answer.chosen);
   const look =
-    where &&
+    explain &&
     element(
       "button",
       {
         type: "button",
         class: "where",
-        "aria-label": `Where the network looked: ${asked.text} ${chosen.text}`,
-        onclick: () => where(chosen.name),
+        "aria-label": `Where the network looked: ${question.text} ${chosen.text}`,
+        onclick: () => explain(chosen.name),
       },
       "where?",
     );
   return [
-    element("p", { class: "question" }, asked.text, " ", share, look),
-    bars(asked.answers.map((answer) => ({ ...answer, share: answer.fraction }))),
+    element("p", { class: "question" }, question.text, " ", reach, look),
+    bars(question.answers.map((answer) => ({ ...answer, share: answer.fraction }))),
   ];
 }
 
-/** The way down as a list, and the rest under a fold; `where(name)` asks where the network looked for an answer. */
-export function tree(galaxy, where) {
-  const way = galaxy.questions.filter((each) => each.step);
+/** The path as a list, and the collapsed rest; `explain(name)` shows an occlusion map for an answer. */
+export function tree(galaxy, explain) {
+  const path = galaxy.questions.filter((each) => each.step);
   const rest = galaxy.questions.filter((each) => !each.step);
-  if (!way.length) return [];
+  if (!path.length) return [];
   const level = galaxy.interval_level;
   return [
-    element("h4", {}, "The majority’s way down the decision tree"),
-    element("ol", { class: "way" }, ...way.map((each) => element("li", {}, ...question(each, where)))),
+    element("h4", {}, "Most probable path down the decision tree"),
+    element("ol", { class: "way" }, ...path.map((each) => element("li", {}, ...questionRow(each, explain)))),
     level != null &&
-      element("p", { class: "soft" }, `Whiskers: intervals that hold the volunteers’ share for ${percent(level)} of galaxies.`),
+      element("p", { class: "soft" }, `Whiskers: prediction intervals with a coverage of ${percent(level)}.`),
     rest.length > 0 &&
       element(
         "details",
         {},
         element("summary", {}, `Other branches (${rest.length} questions)`),
-        element("div", { class: "off two" }, ...rest.map((each) => element("div", {}, ...question(each)))),
+        element("div", { class: "off two" }, ...rest.map((each) => element("div", {}, ...questionRow(each)))),
       ),
   ].filter(Boolean);
 }

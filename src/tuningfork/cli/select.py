@@ -1,0 +1,98 @@
+"""`tuningfork select`: which galaxies can be classified without a human, at a guaranteed precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    JsonOption,
+    OverwriteOption,
+    TreeOption,
+    app,
+    echo,
+    must_exist,
+    print_json,
+    report_rows,
+    trouble,
+    writing,
+)
+
+__all__ = ["select"]
+
+
+@app.command()
+def select(
+    predictions: Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`.")],
+    labels: Annotated[
+        Path, typer.Argument(help="Table of votes, or with --column of classes, of some of these galaxies.")
+    ],
+    precision: Annotated[float, typer.Option(help="Fraction of the accepted classes that must be right.")] = 0.99,
+    confidence: Annotated[float, typer.Option(help="Confidence level of this guarantee.")] = 0.95,
+    column: Annotated[str | None, typer.Option(help="Column of the labels with the number of a class.")] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="With --column: the classes that its numbers 0, 1, … stand for, such as 0,1,2,3,4+5."),
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="split.csv of a training; uses the labels of one subset.")] = None,
+    part: Annotated[str, typer.Option(help="The subset to use: train, validation or test.")] = "test",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Table to write: the class of each galaxy, and whether it is accepted."),
+    ] = None,
+    tree: TreeOption = "gz2",
+    seed: Annotated[int, typer.Option(min=0, help="Of the random halves.")] = 0,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Selective classification: how many galaxies need no human, at a precision that the labels prove.
+
+    A threshold of the class probability is chosen on a random half of the labelled galaxies, which should be a random
+    sample of the survey that the model was not trained on, and tested on the other half; then it is applied to all
+    predictions.
+
+    Examples:
+
+        tuningfork select votes.parquet training_solutions_rev1.csv --split run/split.csv
+
+        tuningfork select votes.parquet labels.csv --precision 0.95 -o accepted.csv
+
+        tuningfork select votes.parquet labels.csv --column five_class --groups 0,1,2,3,4+5 --json
+    """
+    for name, value in (("--precision", precision), ("--confidence", confidence)):
+        if not 0 < value < 1:
+            raise typer.BadParameter("between 0 and 1", param_hint=name)
+    if groups and not column:
+        raise typer.BadParameter("they belong to a --column", param_hint="--groups")
+    must_exist([predictions, labels, *([split] if split else [])])
+    with trouble(), writing(output, [predictions, labels, split, tree], overwrite) as output:
+        from ..evaluation.select import parse_groups, select_table, true_classes
+        from ..tables import check_format, table_writer
+        from ..votes.split_file import read_split
+        from ..votes.tree_files import load_tree
+
+        if output:
+            check_format(output)
+        known_tree = load_tree(tree)
+        selection = select_table(
+            predictions,
+            true_classes(
+                labels, known_tree, column=column, groups=parse_groups(groups, known_tree) if groups else None
+            ),
+            precision,
+            confidence,
+            split=read_split(split) if split else None,
+            subset=part,
+            seed=seed,
+        )
+        if output:
+            with table_writer(output, selection.table.schema) as write:
+                write(selection.table)
+        if as_json:
+            print_json(selection.to_dict())
+        else:
+            for line in selection.lines():
+                echo(line)
+        report_rows(selection.errors)

@@ -55,6 +55,17 @@ def test_sexagesimal_text_is_what_astropy_reads(sign, whole, minutes, millis, fo
         assert parse_angle(text) == pytest.approx(Angle(text, unit="deg").deg, abs=1e-10)
 
 
+def test_declinations_in_every_notation():
+    texts = {
+        "-01:02:03": -1 - 2 / 60 - 3 / 3600,
+        "+10d30m": 10.5,
+        "−01 02 03": -1 - 2 / 60 - 3 / 3600,
+        " 3 ": 3,
+        "-0 30": -0.5,
+    }
+    assert {text: parse_declination(text) for text in texts} == pytest.approx(texts)
+
+
 def test_what_is_no_angle_is_refused():
     texts = [
         "east",

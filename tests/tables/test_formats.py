@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import importlib
 import io
 import math
 import os
 import sys
-from collections.abc import Iterable
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.parquet
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork.model.prediction_columns import kaggle_schema, output_schema
-from tuningfork.tables import FORMATS, CatalogError, Column, arrow_schema, read_table, table_format, table_writer
+from tuningfork.tables import (
+    CatalogError,
+    Column,
+    Format,
+    arrow_schema,
+    format_of,
+    formats,
+    read_table,
+    table_writer,
+    unheld_columns,
+    write_table,
+)
+from tuningfork.tables.csv import CsvReader, csv_text
 from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree_files import load_tree
 
@@ -29,6 +47,8 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 TREE = load_tree("gz2")
+#: The module; the package has a function of this name.
+table_formats = importlib.import_module("tuningfork.tables.formats")
 ENDINGS = [".csv", ".parquet", ".fits", ".vot", ".ecsv"]
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 IDS = ["100008", "ζ Reticuli", 'with "quotes", commas', "two\nlines"]
@@ -286,14 +306,14 @@ def test_without_astropy_its_formats_name_the_remedy(tmp_path: Path, monkeypatch
 # ---------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-def test_extensions_are_told_apart_in_either_case(ending: str) -> None:
-    assert table_format(f"a{ending}") == table_format(Path(f"b{ending.upper()}")) == FORMATS[ending]
+def test_extensions_are_told_apart_in_either_case() -> None:
+    for ending, kind in formats().items():
+        assert format_of(f"a{ending}") is format_of(Path(f"b{ending.upper()}")) is format_of(f"c{ending}.gz") is kind
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a", "a.csv.gz", "a.xlsx", ".csv"])
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.xlsx", ".csv"])
 def test_another_extension_is_refused_with_the_list(tmp_path: Path, name: str) -> None:
-    for act in (table_format, read_table, lambda path: read_labels(path, TREE)):
+    for act in (format_of, read_table, lambda path: read_labels(path, TREE)):
         with pytest.raises(CatalogError, match=r"is none of \.csv, \.parquet") as caught:
             act(tmp_path / name)
         assert name in str(caught.value)
@@ -332,13 +352,170 @@ def test_a_folder_is_no_table(tmp_path: Path) -> None:
         read_table(tmp_path / "t.csv")
 
 
-def test_a_column_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    Table({"id": [1, 2], "spectrum": [[[1.0, 2.0]], [[3.0, 4.0]]]}).write(tmp_path / "t.fits")
-    with pytest.raises(CatalogError, match=r"column 'spectrum' cannot be read.*; leave it out"):
-        read_table(tmp_path / "t.fits")
+def test_columns_of_any_shape_do_not_matter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cube = np.arange(24.0).reshape(2, 3, 4)
+    columns = {"id": [1, 2], "cube": cube, "flags": [[True, False], [False, True]], "names": [["a", "b"], ["c", "d"]]}
+    columns |= {"wave": np.array([1j, 2j]), "waves": np.ones((2, 2), complex), "none": np.empty((2, 0))}
+    Table(columns).write(tmp_path / "t.fits")
+    table = read_table(tmp_path / "t.fits")
+    assert table["id"].to_pylist() == [1, 2]
+    assert table["cube"].to_pylist() == cube.tolist()
+    assert table["flags"].to_pylist() == columns["flags"]
+    assert [record.args[1] for record in caplog.records] == ["wave", "waves", "none"]
+    assert set(unheld_columns("a.csv", table.schema)) >= {"cube", "flags"}
 
 
 def test_units_that_fits_does_not_know_are_no_trouble(tmp_path: Path) -> None:
     column = fits.Column(name="a", format="E", unit="furlong", array=[1.0, 2.0])
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column])]).writeto(tmp_path / "t.fits")
     assert read_table(tmp_path / "t.fits")["a"].to_pylist() == [1, 2]
+
+
+# ---------------------------------------------------------------- compressed, commented, hostile
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_compressed_tables_are_read(tmp_path: Path, ending: str) -> None:
+    plain = written(tmp_path / f"t{ending}", predictions(prediction_schema()))
+    packed = tmp_path / f"u{ending}.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert str(read_table(packed).to_pylist()) == str(read_table(plain).to_pylist())
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(CatalogError, match=r"u\..*cannot be read as gzip"):
+        read_table(packed)
+    with pytest.raises(CatalogError, match=r"leave out \.gz"), table_writer(packed, prediction_schema()):
+        pytest.fail("the work began")
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["#Table1\n", "# made by, a tool\n\n# 2026\n", "\n\n", "\ufeff#Table1\r\n", "#id,ra\n", "# id , ra\n#id,ra\n"],
+)
+def test_comment_lines_before_the_header(tmp_path: Path, head: str) -> None:
+    path = tmp_path / "t.csv"
+    header = "" if "id" in head else "id,ra\n"
+    path.write_text(f"{head}{header}007,1.5\n008,2.5\n", "utf-8")
+    table = read_table(path)
+    assert table.to_pydict() == {"id": ["007", "008"], "ra": [1.5, 2.5]}
+    assert read_table(path, text=True)["ra"].to_pylist() == ["1.5", "2.5"]
+    reader = CsvReader(path.read_text("utf-8-sig").splitlines(keepends=True))
+    assert (reader.names, list(reader.rows())) == (["id", "ra"], [(["007", "1.5"], ""), (["008", "2.5"], "")])
+
+
+def test_identifiers_in_csv_keep_their_zeros(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("GalaxyID,objid,n\n007,7,007\n8,,8\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table.to_pydict() == {"GalaxyID": ["007", "8"], "objid": [7, None], "n": [7, 8]}
+
+
+#: What spreadsheets take for a formula, and texts that look like one that is escaped.
+FORMULAS = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "'=1",
+    "''=1",
+    "'x",
+    "x=1",
+    "-12.5",
+    "+3e5",
+    "-",
+    "",
+]
+
+
+def test_no_cell_is_a_formula_and_none_is_changed(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    write_table(path, pa.table({"text": FORMULAS, "n": list(range(len(FORMULAS)))}))
+    text = path.read_text()
+    assert csv_text([["text", "n"], *([name, n] for n, name in enumerate(FORMULAS))]).count("'") == text.count("'")
+    raw = [row[0] for row in csv.reader(text.splitlines())][1:]
+    assert [
+        cell for cell in raw if cell[:1] in ("=", "@", "\t") or (cell[:1] in ("+", "-") and cell not in FORMULAS)
+    ] == []
+    assert raw[9:11] == ["-12.5", "+3e5"]
+    for options in ({}, {"text": True}):
+        assert read_table(path, **options)["text"].fill_null("").to_pylist() == FORMULAS
+    reader = CsvReader(path.read_text().splitlines(keepends=True))
+    assert [cells[0] for cells, _ in reader.rows()] == FORMULAS
+
+
+def document(data: str, head: str = "") -> str:
+    return (
+        f"<?xml version='1.0'?>{head}<VOTABLE version='1.4' xmlns='http://www.ivoa.net/xml/VOTable/v1.3'><RESOURCE><TABLE>"
+        f"<FIELD name='a' datatype='int'/><DATA>{data}</DATA></TABLE></RESOURCE></VOTABLE>"
+    )
+
+
+def test_votables_that_refer_elsewhere_are_refused_before_parsing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes([0, 0, 0, 7]))
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: pytest.fail("fetched"))
+    streams = [f"<BINARY><STREAM href='{secret.as_uri()}'/></BINARY>", "<FITS><STREAM href='http://h/x'/></FITS>"]
+    streams += [f"<BINARY><v:STREAM xmlns:v='http://www.ivoa.net/xml/VOTable/v1.3' href='{secret.as_uri()}'/></BINARY>"]
+    path = tmp_path / "t.vot"
+    for stream in streams:
+        path.write_text(document(stream))
+        with pytest.raises(CatalogError, match="elsewhere"):
+            read_table(path)
+        (tmp_path / "t.vot.gz").write_bytes(gzip.compress(path.read_bytes()))
+        with pytest.raises(CatalogError, match="elsewhere"):
+            read_table(tmp_path / "t.vot.gz")
+    path.write_text(document("<TABLEDATA><TR><TD>&x;</TD></TR></TABLEDATA>", "<!DOCTYPE a [<!ENTITY x '7'>]>"))
+    with pytest.raises(CatalogError, match="entities"):
+        read_table(path)
+    path.write_text(document("<TABLEDATA><TR><TD>7</TD></TR></TABLEDATA>"))
+    assert read_table(path)["a"].to_pylist() == [7]
+
+
+def test_aliases_of_yaml_are_refused(tmp_path: Path) -> None:
+    lines = [
+        "%ECSV 1.0",
+        "---",
+        "datatype:",
+        "- {name: a, datatype: int64}",
+        "meta: !!omap",
+        "- a0: &a0 [x, x, x, x, x, x, x, x, x]",
+    ]
+    lines += [f"- a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    path = tmp_path / "t.ecsv"
+    path.write_text("".join(f"# {line}\n" for line in lines) + "a\n1\n")
+    with pytest.raises(CatalogError, match="YAML aliases"):
+        read_table(path)
+
+
+def test_a_parquet_file_of_one_huge_value_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    value = pa.array(["x" * 2**20])
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), value)
+    table = pa.table({"id": column, "n": np.arange(100_000)})
+    for keep in (True, False):
+        pq.write_table(table, path, store_schema=keep)
+        assert path.stat().st_size < 2**21
+        with pytest.raises(CatalogError, match="unpacks to"):
+            read_table(path)
+
+
+def test_other_packages_add_formats(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def read(path: Path) -> pa.Table:
+        return pa.table({"line": Path(path).read_text().splitlines()})
+
+    @contextmanager
+    def write(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+        with open(path, "w") as file:
+            yield lambda table: file.writelines(f"{line}\n" for line in table["line"].to_pylist())
+
+    example = Format("lines", (".lines",), read, write, vectors=False)
+    point = SimpleNamespace(load=lambda: example)
+    monkeypatch.setattr(table_formats, "entry_points", lambda group: [point] if group == "tuningfork.formats" else [])
+    formats.cache_clear()
+    try:
+        write_table(tmp_path / "t.lines", pa.table({"line": ["a", "b"]}))
+        assert read_table(tmp_path / "t.lines")["line"].to_pylist() == ["a", "b"]
+        assert list(formats())[-1] == ".lines"
+    finally:
+        formats.cache_clear()

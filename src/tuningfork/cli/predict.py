@@ -322,13 +322,14 @@ def _framing(
 
 
 def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> None:
-    from ..tables import FORMATS, VECTOR_FORMATS
+    from ..tables import formats
 
     if layout is Layout.kaggle:
         raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--embeddings")
     if output is None and not as_json:
         raise typer.BadParameter("needs an --output, or --json", param_hint="--embeddings")
-    if output and output.suffix and FORMATS.get(output.suffix.lower()) not in VECTOR_FORMATS:
+    known = formats().get(output.suffix.lower()) if output else None
+    if output and output.suffix and not (known and known.vectors):
         raise typer.BadParameter(
             f"{output.suffix} holds no vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
@@ -15,14 +16,15 @@ import pyarrow.parquet as pq
 from .._utils.errors import InputError
 from .._utils.text import one_line, text
 from ..tables import CatalogError, read_table
+from ..tables.csv import MAX_LINE, CsvReader, csv_error
+from ..tables.csvw import with_metadata
 from .byte_source import ByteSource, ByteStream, SourceUnavailable
 
 __all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]
 
 #: Rows of a table that are held together.
 BLOCK = 4096
-#: Characters of a line; a longer one is no line.
-MAX_LINE = 2**20
+_DAMAGED = (csv_error, EOFError, gzip.BadGzipFile, zlib.error)
 
 #: Its cells, or why there are none.
 Row = tuple[Sequence[object], str]
@@ -101,55 +103,44 @@ def cells(column: pa.Array, name: str = "") -> list[object]:
 
 
 class CsvRows:
-    """CSV as text, row by row; a row with too few or too many cells is told, those after it are good."""
+    """CSV as text, row by row; a row with too few or too many cells is a problem, those after it are good."""
 
     def __init__(self, source: ByteSource, where: str) -> None:
         self._where = where
-        buffered = io.BufferedReader(ByteStream(source), source.block)
+        stream: io.BufferedIOBase = io.BufferedReader(ByteStream(source), source.block)
+        if source.read(0, 2) == b"\x1f\x8b":
+            stream = gzip.GzipFile(fileobj=stream)  # type: ignore[assignment, arg-type]
         # Paths are bytes on Linux: surrogates stand for those that are no UTF-8.
-        self._text = io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        self._reader = csv.reader(self._lines())
+        self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")  # type: ignore[type-var]
         try:
-            self._names = [name.strip() for name in next(self._reader, [])]
-        except (SourceUnavailable, csv.Error) as error:
+            self._reader = CsvReader(self._lines())
+        except SourceUnavailable as error:
             raise InputError(f"{where}: cannot be read as CSV: {error}") from None
-        if not any(self._names):
+        except _DAMAGED as error:
+            raise InputError(f"{where}: cannot be read as CSV: {error}") from None
+        if not any(self._reader.names):
             raise InputError(f"{where}: the file is empty; a line with the columns' names is expected first")
-        self.schema = pa.schema([(text(name), pa.string()) for name in self._names])
+        fields = [(text(name), pa.string()) for name in self._reader.names]
+        self.schema = with_metadata(pa.schema(fields), where)
 
     def _lines(self) -> Iterator[str]:
         for line in iter(partial(self._text.readline, MAX_LINE), ""):
             if len(line) >= MAX_LINE:
-                raise csv.Error(f"a line is longer than {MAX_LINE} characters")
+                raise csv_error(f"a line is longer than {MAX_LINE} characters")
             yield line
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
         """See `Rows.rows`."""
         places = [self.schema.names.index(name) for name in names]
-        number, line = 0, self._reader.line_num
+        number = 0
         try:
-            for row in self._reader:
-                first, line = line + 1, self._reader.line_num
-                if not row:
-                    continue
+            for cells, problem in self._reader.rows(places):
                 number += 1
-                if len(row) != len(self._names):
-                    problem = f"{len(row)} cells where the header has {len(self._names)}; mend the row"
-                    yield (), problem + _spanned(first, line)
-                    continue
-                values = [row[place] for place in places]
-                if line > first and any("\n" in value or "\r" in value for value in values):
-                    yield (), "a cell holds more than one line" + _spanned(first, line)
-                    continue
-                yield values, ""
+                yield ((), problem) if problem else (cells, "")
         except SourceUnavailable as error:
             raise InputError(f"{self._where}: {error}") from None
-        except csv.Error as error:
+        except _DAMAGED as error:
             yield (), f"the table is damaged from row {number + 1} on, which is lost with all that follow: {error}"
-
-
-def _spanned(first: int, last: int) -> str:
-    return f" (lines {first} to {last}: is a quotation mark not closed?)" if last > first else ""
 
 
 class WholeRows:

@@ -22,7 +22,7 @@ from ..model.batch_size import tuned
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
 from ..model.predictions import Predictions
-from ..tables import VECTOR_FORMATS, RowError, check_format, table_format
+from ..tables import RowError, check_format, format_of
 from . import local
 from .chunks import BATCH, Chunk, ChunkResult, TableLayout, predict_items
 from .manifest import MANIFEST, PredictionRun, open_run
@@ -224,7 +224,7 @@ def predict_batches(
 def _check_vectors(output: Path, kaggle: bool) -> None:
     if kaggle:
         raise PredictError("Kaggle's layout has no place for embeddings; leave one of them out")
-    if output.suffix and table_format(output) not in VECTOR_FORMATS:
+    if output.suffix and not format_of(output).vectors:
         raise PredictError(
             f"{output}: embeddings are vectors, no column of CSV; name it {output.stem}.parquet, or a folder"
         )

@@ -1,128 +1,294 @@
-"""CSV, and beside it a file that says what its columns mean, as W3C's *CSV on the Web* has it."""
+"""CSV, read and written: the only place that knows of quotation marks, comment lines and spreadsheets' formulas."""
 
 from __future__ import annotations
 
 import csv
-import json
+import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
-from .columns import about, about_table, meaning, plain_schema
-from .formats import CatalogError
+from .column_roles import USUAL
+from .columns import plain_schema
+from .csvw import metadata_path, metadata_text, with_metadata
+from .formats import CatalogError, Format
 
-__all__ = ["beside_csv", "csv_metadata", "read_csv", "write_csv"]
+__all__ = ["CsvReader", "FORMAT", "MAX_LINE", "csv_error", "csv_text", "read_dicts", "read_csv", "write_csv"]
 
-_TYPES = {"bool": "boolean", "float": "float", "double": "double", "int8": "byte"}
+#: Characters of a line; a longer one is no line.
+MAX_LINE = 2**20
+#: Comment lines before the header.
+MAX_COMMENTS = 1000
+#: What spreadsheets take for a formula (OWASP, "CSV Injection"); a number is none. Such a text is written with an
+#: apostrophe before it, which reading takes away again.
+_FORMULA, _NUMBER = r"^'*[=+\-@\t\r]", r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+#: What reading raises for what is no CSV.
+csv_error = csv.Error
+_USUAL = {name for names in USUAL.values() for name in names}
+
+
+# ---------------------------------------------------------------- writing
 
 
 @contextmanager
 def write_csv(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """A function that appends Arrow tables to the file."""
     plain = plain_schema(schema, "CSV", vectors=False)
+
+    def guarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+        if not pa.types.is_string(column.type):
+            return column
+        formula = pc.and_not(
+            pc.match_substring_regex(column, _FORMULA), pc.match_substring_regex(column, _NUMBER)
+        ).fill_null(False)
+        return pc.if_else(formula, pc.binary_join_element_wise("'", column, ""), column)
+
     with pa.csv.CSVWriter(str(path), plain) as writer:
-        yield lambda table: writer.write_table(table.cast(plain))
+
+        def write(table: pa.Table) -> None:
+            table = table.cast(plain)
+            writer.write_table(pa.Table.from_arrays([guarded(column) for column in table.columns], schema=plain))
+
+        yield write
 
 
-def beside_csv(path: str | os.PathLike[str]) -> str:
-    """Where CSV on the Web looks for what a file's columns mean."""
-    return f"{os.fspath(path)}-metadata.json"
+def csv_text(rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> str:
+    """Format rows as CSV; mappings have their keys as the header.
+
+    Examples
+    --------
+    >>> csv_text([{"id": "a, b", "n": 1}])
+    'id,n\\n"a, b",1\\n'
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    header: list[str] | None = None
+    for row in rows:
+        if isinstance(row, Mapping):
+            if header is None:
+                header = list(row)
+                writer.writerow(header)
+            row = [row[name] for name in header]
+        writer.writerow([_guarded(cell) for cell in row])
+    return text.getvalue()
 
 
-def csv_metadata(name: str, schema: pa.Schema) -> str:
-    """The content of that file: types, descriptions, units and UCDs of the columns of the CSV file `name`."""
-    columns = []
-    for field in schema:
-        told = about(field)
-        columns.append(
-            {
-                "name": field.name,
-                "titles": field.name,
-                "dc:description": told.get("description", ""),
-                "datatype": _TYPES.get(str(field.type), "integer" if pa.types.is_integer(field.type) else "string"),
-                **({"schema:unitText": told["unit"]} if "unit" in told else {}),
-                **({"schema:propertyID": told["ucd"]} if "ucd" in told else {}),
-            }
-        )
-    table = about_table(schema)
-    keys = {"description": "dc:description", "creator": "dc:creator"}
-    known = {keys[key]: value for key, value in table.items() if key in keys}
-    notes = [{"name": key, "value": value} for key, value in table.items() if key not in keys]
-    content = {
-        "@context": "http://www.w3.org/ns/csvw",
-        "url": name,
-        **known,
-        **({"notes": notes} if notes else {}),
-        "tableSchema": {"columns": columns},
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+def _guarded(cell: Any) -> Any:
+    if isinstance(cell, str) and re.match(_FORMULA, cell) and not re.match(_NUMBER, cell):
+        return f"'{cell}"
+    return cell
 
 
-def read_csv(path: str | os.PathLike[str], text: bool) -> pa.Table:
-    """The whole table; with `text`, every cell as text.
+# ---------------------------------------------------------------- reading
+
+
+class CsvReader:
+    """Read CSV from lines, row by row; a row with too few or too many cells is a problem, those after it are good.
+
+    Blank lines and comment lines (``#``) before the header are left out; a comment line may be the header itself.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        With their line breaks.
+
+    Attributes
+    ----------
+    names : list of str
+        The columns; empty if there is no header.
+
+    Raises
+    ------
+    csv.Error
+        If a line is no line, or the header cannot be read.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        lines = iter(lines)
+        self.names, self.skipped, first = _header(lines)
+        self._reader = csv.reader(lines if first is None else chain([first], lines))
+
+    def rows(self, wanted: Sequence[int] | None = None) -> Iterator[tuple[list[str], str]]:
+        """The cells of each row that is not blank, and "" or what is wrong with it.
+
+        Parameters
+        ----------
+        wanted : sequence of int, optional
+            The columns whose cells must be of one line, and which are returned; None: all.
+
+        Raises
+        ------
+        csv.Error
+            If the rows that follow are lost.
+        """
+        line = 0
+        for row in self._reader:
+            first, line = line + 1, self._reader.line_num
+            if not row:
+                continue
+            # A quotation mark that is not closed swallows rows.
+            lines = f"lines {first + self.skipped} to {line + self.skipped}: is a quotation mark not closed?"
+            where = f" ({lines})" if line > first else ""
+            cells = row if wanted is None or len(row) != len(self.names) else [row[place] for place in wanted]
+            if len(row) != len(self.names):
+                yield row, f"{len(row)} cells where the header has {len(self.names)}; mend the row{where}"
+            elif line > first and any("\n" in cell or "\r" in cell for cell in cells):
+                yield cells, f"a cell holds more than one line{where}"
+            else:
+                yield [cell[1:] if _GUARDED.match(cell) else cell for cell in cells], ""
+
+
+def _header(lines: Iterator[str]) -> tuple[list[str], int, str | None]:
+    """Names of the columns, how many lines precede the rows, and the first row if it has been read already."""
+    comment: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if len(line) >= MAX_LINE:
+            raise csv.Error(f"a line is longer than {MAX_LINE} characters")
+        if not line.strip():
+            continue
+        if line.startswith("#") and number <= MAX_COMMENTS:
+            comment = _cells(line.lstrip("#"))
+            continue
+        cells = _cells(line)
+        if _is_header(comment, cells):
+            return comment, number - 1, line
+        return cells, number, None
+    return (comment if len(comment) > 1 else []), 0, None
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line]), [])]
+
+
+def _is_header(comment: list[str], first: list[str]) -> bool:
+    """Whether a comment line names the columns of the line behind it."""
+    if len(comment) != len(first) or len(first) < 2:
+        return False
+    usual = [any(cell.lower() in _USUAL for cell in cells) for cells in (comment, first)]
+    numbers = [any(re.match(_NUMBER, cell) for cell in cells) for cells in (comment, first)]
+    return numbers == [False, True] or (usual == [True, False] and not any(numbers))
+
+
+def read_dicts(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows of a small CSV file, each as a mapping of the columns' names to text.
+
+    Raises
+    ------
+    CatalogError
+        If the file is missing or no CSV.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = CsvReader(file)
+            return [dict(zip(reader.names, cells, strict=False)) for cells, _ in reader.rows()]
+    except FileNotFoundError:
+        raise CatalogError(f"{path}: no such file; check its name") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{path}: cannot be read as csv: {error}") from None
+
+
+def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None) -> pa.Table:
+    """Read a CSV file.
+
+    Parameters
+    ----------
+    text : bool
+        Whether every cell stays text. Else columns have the type that all their cells have; identifiers that would
+        lose leading zeros stay text.
+    problems : dict, optional
+        With `text`: gets the rows, counted from 0, with too few or too many cells, and what is wrong with each; all
+        but the first of their cells are null. Without it such a row is an error.
 
     Raises
     ------
     CatalogError, OSError, pa.ArrowInvalid
         If the file is empty, missing, or no CSV.
     """
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        names = [name.strip() for name in next(csv.reader([file.readline()]), [])]
-        has_rows = bool(file.read(1))
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        try:
+            reader = CsvReader(iter(file.readline, ""))
+        except csv.Error as error:
+            raise CatalogError(f"{path}: cannot be read as csv: {error}") from None
+        names = reader.names
+        has_rows = next(reader.rows(), None) is not None
     if not any(names):
         raise CatalogError(f"{path}: the file is empty; a line with the columns' names is expected first")
     if not has_rows:
-        return _told(pa.schema([(name, pa.string()) for name in names]).empty_table(), path)
-    types = dict.fromkeys(names, pa.string()) if text else None
+        return with_metadata(pa.schema([(name, pa.string()) for name in names]), path).empty_table()
+    ids = {name for name in names if name.lower() in USUAL["id"]}
+    types = dict.fromkeys(names if text else ids, pa.string())
     try:
         table = pa.csv.read_csv(
             os.fspath(path),
-            read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1),
+            read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=reader.skipped),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
         )
     except pa.ArrowInvalid:
-        ragged = _read_ragged(path, names) if text and len(set(names)) == len(names) else None
+        ragged = None
+        if text and problems is not None and len(set(names)) == len(names):
+            ragged = _read_ragged(path, names, problems)
         if ragged is None:
             raise
         table = ragged
-    return _told(table, path)
+    columns = [
+        _unguarded(column if text or name not in ids else _integers(column))
+        for name, column in zip(names, table.columns, strict=True)
+    ]
+    schema = pa.schema([(name, column.type) for name, column in zip(names, columns, strict=True)])
+    return pa.Table.from_arrays(columns, schema=with_metadata(schema, path))
 
 
-def _read_ragged(path: str | os.PathLike[str], names: list[str]) -> pa.Table | None:
-    """Cells as text; a row with too few or too many is kept blank, and told in the metadata `ragged`.
+def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_string(column.type):
+        return column
+    guarded = pc.match_substring_regex(column, rf"^{_GUARDED.pattern}").fill_null(False)
+    if not pc.any(guarded).as_py():
+        return column
+    return pc.if_else(guarded, pc.replace_substring_regex(column, "^'", "", max_replacements=1), column)
 
-    None if the file is no text, or a quotation mark that is never closed swallows other rows.
-    """
-    rows, ragged = [], {}
+
+def _integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as integers, if that is what all of it is."""
+    try:
+        numbers = column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+    return numbers if numbers.cast(pa.string()).equals(column) else column
+
+
+def _read_ragged(path: str | os.PathLike[str], names: list[str], problems: dict[int, str]) -> pa.Table | None:
+    """Cells as text; None if the file is no text, or a quotation mark that is never closed swallows other rows."""
+    rows: list[list[str | None]] = []
+    wrong: dict[int, str] = {}
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            next(reader)
-            for cells in filter(None, reader):
+            for cells, problem in CsvReader(file).rows():
                 if len(cells) != len(names):
                     if any("\n" in cell for cell in cells):
                         return None
-                    ragged[len(rows)] = f"{len(cells)} cells where the header has {len(names)}; mend the row"
+                    wrong[len(rows)] = problem
                     cells = [cells[0], *[""] * (len(names) - 1)]
                 rows.append([cell or None for cell in cells])
     except (UnicodeDecodeError, csv.Error):
         return None
-    schema = pa.schema([(name, pa.string()) for name in names], metadata={"ragged": json.dumps(ragged)})
-    return pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], schema=schema)
+    problems |= wrong
+    return pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], names=names)
 
 
-def _told(table: pa.Table, path: str | os.PathLike[str]) -> pa.Table:
-    """The table with what the file beside it says of its columns, if that is one of ours and whole."""
-    told = {}
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        columns = json.loads(Path(beside_csv(path)).read_text("utf-8"))["tableSchema"]["columns"]
-        keys = ("dc:description", "schema:unitText", "schema:propertyID")
-        told = {column["name"]: meaning(*map(column.get, keys)) for column in columns}
-        fields = [field.with_metadata(told.get(field.name)) for field in table.schema]
-        table = pa.Table.from_arrays(table.columns, schema=pa.schema(fields, table.schema.metadata))
-    return table
+def _write_metadata(path: Path, schema: pa.Schema) -> None:
+    from .._utils.files import write_text
+
+    write_text(metadata_path(path), metadata_text(path.name, schema))
+
+
+FORMAT = Format("csv", (".csv",), read_csv, write_csv, vectors=False, companion=_write_metadata)

@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .columns import about, about_table, plain_schema
-from .formats import needs_astropy
+from .formats import CatalogError, Format, needs_astropy
+from .from_astropy import read_astropy
 from .text_cells import Vector, rows_of_text
 
-__all__ = ["read_ecsv", "write_ecsv"]
+__all__ = ["FORMAT", "read_ecsv", "write_ecsv"]
 
+#: Characters of a header; a column takes some hundred.
+MAX_HEADER = 2**24
 _WORDS = {"true": "True", "false": "False", "null": '""', "nan": "nan", "inf": "inf", "-inf": "-inf"}
 #: Vectors are JSON, as Python reads it.
 _VECTOR = Vector('"[', ",", ']"', {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"})
@@ -67,11 +70,43 @@ def _quoted(texts: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
 
 
-def read_ecsv(path: str | os.PathLike[str]) -> Any:
-    """The whole table, as astropy's."""
+def read_ecsv(path: str | os.PathLike[str]) -> pa.Table:
+    """Read an ECSV file.
+
+    Raises
+    ------
+    CatalogError
+        If the file is damaged, or its header has aliases of YAML, which may expand without end.
+    """
+    _check_header(path)
+    return read_astropy(path, "ecsv", _read)
+
+
+def _check_header(path: str | os.PathLike[str]) -> None:
     needs_astropy(path)
+    import yaml
+
+    header, size = [], 0
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for line in iter(lambda: file.readline(MAX_HEADER), ""):
+            if not line.startswith("#"):
+                break
+            size += len(line)
+            if size > MAX_HEADER:
+                raise CatalogError(f"{path}: the header is longer than {MAX_HEADER} characters")
+            if not line.startswith(("# %", "##")):
+                header.append(line[2:])
+    # What is no YAML the reader complains of.
+    with suppress(yaml.YAMLError):
+        for token in yaml.scan("".join(header)):
+            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+                raise CatalogError(f"{path}: the header has YAML aliases, which no writer of ECSV needs; save it again")
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
     from astropy.table import Table
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Table.read(path, format="ascii.ecsv")
+    return Table.read(path, format="ascii.ecsv")
+
+
+FORMAT = Format("ecsv", (".ecsv",), read_ecsv, write_ecsv, astropy=True)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from . import ucd
 from .columns import about, about_table, plain_schema
-from .formats import needs_astropy
+from .formats import Format
+from .from_astropy import read_astropy
 
-__all__ = ["read_fits", "write_fits"]
+__all__ = ["FORMAT", "read_fits", "write_fits"]
 
 _BLOCK = 2880
 _LETTERS = {np.dtype(np.int16): "I", np.dtype(np.int32): "J", np.dtype(np.int64): "K"} | {
@@ -154,31 +155,41 @@ def _ascii(text: str) -> str:
     return " ".join(text.split()).encode("ascii", "backslashreplace").decode()
 
 
-def read_fits(path: str | os.PathLike[str]) -> Any:
-    """The first table, as astropy's. Raises whatever astropy's reader does on damaged files."""
-    needs_astropy(path)
+def read_fits(path: str | os.PathLike[str]) -> pa.Table:
+    """Read the first table of a FITS file.
+
+    Raises
+    ------
+    CatalogError
+        If there is none, or the file is damaged.
+    """
+    return read_astropy(path, "fits", _read)
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
     from astropy.io import fits
     from astropy.table import MaskedColumn, Table
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with fits.open(path, memmap=False) as hdus:
-            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-            if not tables:
-                raise ValueError("there is no table in it")
-            hdu = tables[0]
-            table = Table.read(hdu, format="fits")
-            raw = hdu.data.view(np.ndarray)
-            for number, name in enumerate(table.colnames, 1):
-                # A truth that is not known is a zero byte, which astropy takes for false.
-                if hdu.columns[number - 1].format.endswith("L") and raw.dtype[number - 1].kind == "i":
-                    unknown = raw[raw.dtype.names[number - 1]] == 0
-                    if unknown.any() and unknown.ndim == 1:
-                        table[name] = MaskedColumn(table[name], mask=unknown)
-                column = table[name]
-                column.description = hdu.header.get(f"TCOMM{number}", column.description)
-                column.meta["ucd"] = hdu.header.get(f"TUCD{number}")
-                if hdu.header.get(f"TUNIT{number}") == "":
-                    column.unit = ""
-            table.meta = {key.lower(): value for key, value in hdu.header.items()}
+    with fits.open(path, memmap=False) as hdus:
+        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+        if not tables:
+            raise ValueError("there is no table in it")
+        hdu = tables[0]
+        table = Table.read(hdu, format="fits")
+        raw = hdu.data.view(np.ndarray)
+        for number, name in enumerate(table.colnames, 1):
+            # A truth that is not known is a zero byte, which astropy takes for false.
+            if hdu.columns[number - 1].format.endswith("L") and raw.dtype[number - 1].kind == "i":
+                unknown = raw[raw.dtype.names[number - 1]] == 0
+                if unknown.any():
+                    table[name] = MaskedColumn(table[name], mask=unknown)
+            column = table[name]
+            column.description = hdu.header.get(f"TCOMM{number}", column.description)
+            column.meta["ucd"] = hdu.header.get(f"TUCD{number}")
+            if hdu.header.get(f"TUNIT{number}") == "":
+                column.unit = ""
+        table.meta = {key.lower(): value for key, value in hdu.header.items()}
     return table
+
+
+FORMAT = Format("fits", (".fits", ".fit", ".fts"), read_fits, write_fits, astropy=True)

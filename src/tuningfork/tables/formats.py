@@ -1,43 +1,47 @@
-"""Which format a file's extension asks for, what it needs, and what can be wrong with a table."""
+"""Table formats: one object each, in one registry, by the extensions of files."""
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from .._utils.errors import TuningforkError
+from .._utils.text import one_line
 
 __all__ = [
     "MAX_REPORTED",
-    "FORMATS",
-    "VECTOR_FORMATS",
     "CatalogError",
+    "Format",
     "RowError",
     "check_format",
+    "format_of",
+    "formats",
+    "has_format",
     "needs_astropy",
-    "table_format",
+    "unpacked",
     "unreadable",
 ]
 
-#: Row errors that are kept one by one; further ones are counted.
+#: Row errors that are reported one by one; further ones are counted.
 MAX_REPORTED = 1000
-
-#: Extension → format.
-FORMATS = {
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".ecsv": "ecsv",
-    ".vot": "votable",
-    ".vo": "votable",
-    ".xml": "votable",
-    ".votable": "votable",
-}
-#: Those whose columns may hold vectors.
-VECTOR_FORMATS = ("parquet", "fits", "votable", "ecsv")
+#: Bytes that a compressed table may unpack to.
+MAX_UNPACKED = 64 * 2**30
+#: Our own formats, in the order in which help and errors list them; each module has its `FORMAT`.
+_MODULES = ("csv", "parquet", "fits", "ecsv", "votable")
+#: Other packages add theirs by this group of entry points, each a `Format`.
+ENTRY_POINTS = "tuningfork.formats"
 
 
 class CatalogError(TuningforkError, ValueError):
@@ -59,17 +63,81 @@ class RowError:
         return f"{where}{f', column {self.column}' if self.column else ''}: {self.reason}"
 
 
-def table_format(path: str | os.PathLike[str]) -> str:
-    """The format that a file's extension asks for. Raises CatalogError if it asks for none we know."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise CatalogError(f"{path}: extension {suffix or '(none)'} is none of {', '.join(FORMATS)}")
-    return FORMATS[suffix]
+Writer = Callable[[pa.Table], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A table format.
+
+    Parameters
+    ----------
+    name : str
+    extensions : tuple of str
+        Of its files, with the dot, in lower case.
+    read : callable
+        Called with a path; returns the whole table as `pyarrow.Table`, with `columns.meaning` of its fields.
+    write : callable
+        Called with a path and a schema; a context manager that gives a function which appends tables.
+    vectors : bool
+        Whether its columns may hold vectors.
+    astropy : bool
+        Whether it needs astropy.
+    companion : callable, optional
+        Called with the path and the schema after the file is written, to write what comes beside it.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    read: Callable[..., pa.Table]
+    write: Callable[[Path, pa.Schema], AbstractContextManager[Writer]]
+    vectors: bool = True
+    astropy: bool = False
+    companion: Callable[[Path, pa.Schema], Any] | None = None
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """All formats by extension: our own, and those of other packages' entry points."""
+    found = [import_module(f".{name}", __package__).FORMAT for name in _MODULES]
+    found += [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    registry: dict[str, Format] = {}
+    for each in found:
+        for extension in each.extensions:
+            registry.setdefault(extension, each)
+    return registry
+
+
+def _extension(path: str | os.PathLike[str]) -> str:
+    name = Path(path)
+    return (Path(name.stem) if name.suffix.lower() == ".gz" else name).suffix.lower()
+
+
+def has_format(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's extension, also before ``.gz``, is that of a table."""
+    return _extension(path) in formats()
+
+
+def format_of(path: str | os.PathLike[str]) -> Format:
+    """The format that a file's extension, also before ``.gz``, asks for.
+
+    Raises
+    ------
+    CatalogError
+        If it asks for none we know.
+    """
+    extension = _extension(path)
+    known = formats()
+    if extension not in known:
+        raise CatalogError(f"{path}: extension {extension or '(none)'} is none of {', '.join(known)}")
+    return known[extension]
 
 
 def check_format(path: str | os.PathLike[str]) -> None:
     """Raise CatalogError now, rather than after hours of work, if a table cannot be written as `path` asks."""
-    if table_format(path) in ("fits", "ecsv"):
+    if Path(path).suffix.lower() == ".gz":
+        raise CatalogError(f"{path}: compressed tables are read, not written; leave out .gz")
+    if format_of(path).astropy:
         needs_astropy(path)
 
 
@@ -83,5 +151,34 @@ def needs_astropy(path: str | os.PathLike[str]) -> None:
 
 def unreadable(path: str | os.PathLike[str], kind: str, error: Exception) -> CatalogError:
     """A damaged or misnamed file, in one line."""
-    why = " ".join(str(error).split())
-    return CatalogError(f"{path}: cannot be read as {kind}: {why}; is the file whole, and its extension right?")
+    return CatalogError(
+        f"{path}: cannot be read as {kind}: {one_line(error, 1000)}; is the file complete, and its extension right?"
+    )
+
+
+@contextmanager
+def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The file itself, or a temporary one with its content if it is compressed (gzip).
+
+    Raises
+    ------
+    CatalogError
+        If it is damaged, or too large.
+    """
+    source = Path(path)
+    with open(source, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    if not compressed:
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="tuningfork-") as folder:
+        target = Path(folder) / (source.stem if source.suffix.lower() == ".gz" else source.name)
+        try:
+            with gzip.open(source) as packed, open(target, "wb") as file:
+                while block := packed.read(2**22):
+                    if file.tell() > min(MAX_UNPACKED, shutil.disk_usage(folder).free // 2):
+                        raise CatalogError(f"{path}: unpacks to more than {file.tell()} bytes; unpack it first")
+                    file.write(block)
+        except (OSError, EOFError) as error:
+            raise unreadable(path, "gzip", error) from None
+        yield target

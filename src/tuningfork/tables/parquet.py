@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
-from .formats import CatalogError
-from .votable import votable_header
+from .formats import CatalogError, Format
+from .votable import check_votable, votable_header
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = ["FORMAT", "read_parquet", "schema_with_units", "write_parquet"]
 
 _VOPARQUET = "IVOA.VOTable-Parquet"
+#: Times its size that a file may unpack to, beyond a GiB.
+MAX_EXPANSION = 100
+_COLUMN = re.compile(r"- \{(?:.*, )?name: (?P<name>'[^']*'|[^,}]+), .*?\bunit: (?P<unit>'[^']*'|[^,}]+)")
 
 
 @contextmanager
@@ -32,12 +39,70 @@ def write_parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table]
 
 
 def read_parquet(path: str | os.PathLike[str]) -> pa.Table:
-    """The whole table. Raises OSError or ArrowException."""
-    table = pa.parquet.read_table(os.fspath(path), partitioning=None)
+    """Read a whole Parquet file.
+
+    Raises
+    ------
+    OSError, ArrowException
+        If it is damaged.
+    CatalogError
+        If it unpacks to much more than its size: one huge value, referred to by many rows.
+    """
+    with pa.parquet.ParquetFile(os.fspath(path)) as file:
+        schema, metadata = file.schema_arrow, file.metadata
+    texts = [field.name for field in schema if _is_text(field.type)]
+    with pa.parquet.ParquetFile(os.fspath(path), metadata=metadata, read_dictionary=texts) as file:
+        table = file.read()
+    unpacked = sum(_unpacked_bytes(column) for column in table.columns)
+    if unpacked > max(2**30, MAX_EXPANSION * os.stat(path).st_size):
+        raise CatalogError(
+            f"{path}: unpacks to {unpacked} bytes, {MAX_EXPANSION} times its size; is it what it should be?"
+        )
     # Of the file, not of its content: the numbers of its fields, and a VOTable of what it says once more.
-    fields = [
-        field.with_metadata({k: v for k, v in (field.metadata or {}).items() if k != b"PARQUET:field_id"})
-        for field in table.schema
-    ]
-    kept = {k: v for k, v in (table.schema.metadata or {}).items() if not k.startswith(_VOPARQUET.encode())}
-    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields, kept))
+    fields, known = [], _declared(schema.metadata or {})
+    for field in schema:
+        own = {k: v for k, v in (field.metadata or {}).items() if k != b"PARQUET:field_id"}
+        fields.append(field.with_metadata({**known.get(field.name, {}), **own}))
+    about_file = {k: v for k, v in (schema.metadata or {}).items() if not k.startswith(_VOPARQUET.encode())}
+    return table.cast(pa.schema(fields)).replace_schema_metadata(about_file)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind)
+
+
+def _unpacked_bytes(column: pa.ChunkedArray) -> int:
+    total = 0
+    if not (pa.types.is_dictionary(column.type) and _is_text(column.type.value_type)):
+        return 0
+    for chunk in column.chunks:
+        lengths = pc.fill_null(pc.binary_length(chunk.dictionary), 0)
+        total += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
+    return total
+
+
+def schema_with_units(schema: pa.Schema) -> pa.Schema:
+    """The schema with the units and UCDs that other programs' metadata declare, where the fields have none."""
+    known = _declared(schema.metadata or {})
+    fields = [field.with_metadata({**known.get(field.name, {}), **(field.metadata or {})}) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, dict[bytes, bytes]]:
+    """Unit, UCD and description of columns, from the VOTable of VOParquet or the YAML that astropy writes."""
+    known: dict[str, dict[bytes, bytes]] = {}
+    if content := metadata.get(f"{_VOPARQUET}.content".encode()):
+        with suppress(ElementTree.ParseError, CatalogError):
+            check_votable(io.BytesIO(content))
+            for field in ElementTree.fromstring(content).iter():
+                if field.tag.rpartition("}")[2] == "FIELD":
+                    found = {key: field.get(key) for key in ("unit", "ucd")}
+                    known[field.get("name", "")] = {k.encode(): v.encode() for k, v in found.items() if v is not None}
+    for line in metadata.get(b"table_meta_yaml", b"").decode("utf-8", "replace").splitlines():
+        # One line a column, as astropy writes it: - {name: ra, unit: rad, datatype: float64}
+        if match := _COLUMN.match(line):
+            known.setdefault(match["name"].strip("'\""), {})[b"unit"] = match["unit"].strip("'\"").encode()
+    return known
+
+
+FORMAT = Format("parquet", (".parquet", ".pq"), read_parquet, write_parquet)

@@ -1,86 +1,53 @@
-"""Tables in: any of the formats as Arrow, with what its columns mean."""
+"""Read tables: any of the formats as Arrow, with what its columns mean."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from .columns import ABOUT_TABLE, meaning, unit_text
-from .csv import read_csv
-from .ecsv import read_ecsv
-from .fits import read_fits
-from .formats import CatalogError, table_format, unreadable
-from .parquet import read_parquet
-from .votable import read_votable
+from .formats import CatalogError, format_of, unpacked, unreadable
 
 __all__ = ["read_table"]
 
-_READERS = {"fits": read_fits, "votable": read_votable, "ecsv": read_ecsv}
 
+def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None) -> pa.Table:
+    """Read a whole table of any of the formats, also one compressed by gzip.
 
-def read_table(path: str | os.PathLike[str], *, text: bool = False) -> pa.Table:
-    """A whole table of any of the formats. With `text`, a CSV's cells stay text, to judge them one by one.
+    Parameters
+    ----------
+    path : path-like
+        The extension decides the format.
+    text : bool
+        Whether the cells of a CSV stay text, to judge them one by one.
+    problems : dict, optional
+        With `text`: gets the rows of a CSV, counted from 0, that have too few or too many cells, and the reasons;
+        without it such a row is an error.
 
-    The schema's metadata say what the file says of its columns; see `about`.
+    Returns
+    -------
+    pyarrow.Table
+        The metadata of its schema say what the file says of its columns; see `about`.
 
     Raises
     ------
     CatalogError
         If the file is missing, empty, damaged, or has a column twice.
     """
-    kind = table_format(path)
+    kind = format_of(path)
+    options = {"text": text, "problems": problems} if kind.name == "csv" else {}
     try:
-        if kind == "csv":
-            table = read_csv(path, text)
-        elif kind == "parquet":
-            table = read_parquet(path)
-        else:
-            table = _read_astropy(path, kind)
+        with unpacked(path) as file:
+            table = kind.read(file, **options)
+    except CatalogError as error:
+        # The name that the user knows, where the file was unpacked.
+        raise CatalogError(str(error).replace(str(file), os.fspath(path))) if "file" in locals() else error from None
     except FileNotFoundError:
         raise CatalogError(f"{path}: no such file; check its name") from None
     except (OSError, pa.ArrowException) as error:
-        raise unreadable(path, kind, error) from None
+        raise unreadable(path, kind.name, error) from None
     names = table.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise CatalogError(f"{path}: column {twice[0]!r} appears {names.count(twice[0])} times; keep one")
     return table
-
-
-def _read_astropy(path: str | os.PathLike[str], kind: str) -> pa.Table:
-    try:
-        table = _READERS[kind](path)
-    except (FileNotFoundError, CatalogError):
-        raise
-    except Exception as error:  # astropy's readers raise many kinds on damaged files
-        raise unreadable(path, kind, error) from None
-    arrays, fields = [], []
-    for name in table.colnames:
-        column = table[name]
-        try:
-            array = _array(column)
-        except pa.ArrowException as error:
-            raise CatalogError(f"{path}: column {name!r} cannot be read: {error}; leave it out") from None
-        told = meaning(column.description, unit_text(column.unit), column.meta.get("ucd"))
-        arrays.append(array)
-        fields.append(pa.field(name, array.type, metadata=told))
-    known = {key: str(table.meta[key]) for key in ABOUT_TABLE if key in table.meta}
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, known))
-
-
-def _array(column: Any) -> pa.Array:
-    values = np.asarray(column)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8", "replace")
-    if values.dtype.byteorder not in ("=", "|"):
-        values = values.astype(values.dtype.newbyteorder("="))
-    mask = getattr(column, "mask", None)
-    mask = np.broadcast_to(mask, values.shape) if mask is not None else None
-    if values.ndim == 2 and values.dtype.kind in "fiu":
-        numbers = pa.array(values.ravel(), mask=None if mask is None else mask.ravel())
-        unknown = np.isnan(values) if mask is None else np.isnan(values) | mask
-        return pa.FixedSizeListArray.from_arrays(numbers, values.shape[1], mask=pa.array(unknown.all(1)))
-    return pa.array(values.tolist() if values.dtype.kind in "UO" else values, mask=mask)

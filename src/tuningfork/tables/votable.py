@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import ucd
 from .columns import about, about_table, plain_schema
-from .formats import needs_astropy
+from .formats import CatalogError, Format
+from .from_astropy import read_astropy
 from .text_cells import Vector, rows_of_text
 
-__all__ = ["read_votable", "votable_header", "write_votable"]
+__all__ = ["FORMAT", "check_votable", "read_votable", "votable_header", "write_votable"]
 
 _NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"  # that of version 1.4 too
 _TYPES = {
@@ -122,18 +123,56 @@ def _escaped(texts: pa.Array) -> pa.Array:
     return texts
 
 
-def read_votable(path: str | os.PathLike[str]) -> Any:
-    """The first table, as astropy's. Raises whatever astropy's reader does on damaged files."""
-    needs_astropy(path)
+def read_votable(path: str | os.PathLike[str]) -> pa.Table:
+    """Read the first table of a VOTable.
+
+    Raises
+    ------
+    CatalogError
+        If there is none, the file is damaged, or its data are elsewhere.
+    """
+    with open(path, "rb") as file:
+        check_votable(file)
+    return read_astropy(path, "votable", _read)
+
+
+def check_votable(file: BinaryIO) -> None:
+    """Refuse a VOTable that refers to other files or addresses, or defines entities, before it is parsed.
+
+    astropy fetches the ``href`` of a STREAM: a stranger's table would read files of this machine, or call addresses.
+
+    Raises
+    ------
+    CatalogError
+        If there is such a reference.
+    """
+    parser = expat.ParserCreate(namespace_separator=" ")
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if name.rpartition(" ")[2] == "STREAM" and any(key.rpartition(" ")[2] == "href" for key in attributes):
+            raise CatalogError("the data are elsewhere (STREAM href), and are not fetched; save the table in one file")
+
+    def entity(*_: object) -> None:
+        raise CatalogError("the VOTable defines entities, which none needs; save it again")
+
+    parser.StartElementHandler = start
+    parser.EntityDeclHandler = entity
+    # What is no XML the reader complains of.
+    with suppress(expat.ExpatError):
+        parser.ParseFile(file)
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
     from astropy.io import votable
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        document = votable.parse(path)
-        first = document.get_first_table()
-        table = first.to_table(use_names_over_ids=True)
-        if first.description:
-            table.meta["description"] = " ".join(first.description.split())
-        for info in (info for resource in document.resources for info in resource.infos):
-            table.meta.setdefault(info.name, info.value)
-        return table
+    document = votable.parse(path)
+    first = document.get_first_table()
+    table = first.to_table(use_names_over_ids=True)
+    if first.description:
+        table.meta["description"] = " ".join(first.description.split())
+    for info in (info for resource in document.resources for info in resource.infos):
+        table.meta.setdefault(info.name, info.value)
+    return table
+
+
+FORMAT = Format("votable", (".vot", ".vo", ".xml", ".votable"), read_votable, write_votable)

@@ -1,4 +1,4 @@
-"""Tables out: whichever format the file's extension asks for, part by part."""
+"""Write tables: whichever format the file's extension asks for, part by part."""
 
 from __future__ import annotations
 
@@ -9,29 +9,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from .._utils.files import atomic_file, write_text
+from .._utils.files import atomic_file
 from .columns import plain_schema
-from .csv import beside_csv, csv_metadata, write_csv
-from .ecsv import write_ecsv
-from .fits import write_fits
-from .formats import VECTOR_FORMATS, CatalogError, check_format, table_format
-from .parquet import write_parquet
-from .votable import write_votable
+from .formats import CatalogError, check_format, format_of
 
-__all__ = ["table_writer", "unheld_columns"]
-
-_WRITERS = {
-    "csv": write_csv,
-    "parquet": write_parquet,
-    "fits": write_fits,
-    "votable": write_votable,
-    "ecsv": write_ecsv,
-}
+__all__ = ["table_writer", "unheld_columns", "write_table"]
 
 
 @contextmanager
 def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
-    """A function to call with each Arrow table; the file appears, whole, when the block ends well.
+    """A function to call with each Arrow table; the file appears, complete, when the block ends well.
 
     No format holds more than one of these tables in memory. What columns mean and the formats can say comes from
     the schema's metadata, see `Column`; beside a CSV, which cannot, comes ``PATH-metadata.json``.
@@ -41,25 +28,40 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[Ca
     CatalogError
         If the format needs a library that is missing, or cannot hold a column.
     """
-    kind = table_format(path)
+    kind = format_of(path)
     check_format(path)
-    with atomic_file(path) as beside:
+    with atomic_file(path) as part:
         try:
-            writer = _WRITERS[kind](beside, schema)
-            with writer as write:
+            with kind.write(part, schema) as write:
                 yield write
         except CatalogError as error:
             raise CatalogError(f"{path}: {error}") from None
-    if kind == "csv":
-        write_text(beside_csv(path), csv_metadata(Path(path).name, schema))
+    if kind.companion is not None:
+        kind.companion(Path(path), schema)
+
+
+def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:
+    """Write a table that is in memory; see `table_writer`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, tempfile
+    >>> from tuningfork.tables import read_table
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_table(f"{folder}/a.csv", pa.table({"id": ["a", "b"], "x": [0.5, 1.0]}))
+    ...     read_table(f"{folder}/a.csv").num_rows
+    2
+    """
+    with table_writer(path, table.schema) as write:
+        write(table)
 
 
 def unheld_columns(path: str | os.PathLike[str], schema: pa.Schema) -> list[str]:
     """Names of the columns that a file of this extension cannot hold."""
-    kind, names = table_format(path), []
-    for field in schema if kind != "parquet" else ():
+    kind, names = format_of(path), []
+    for field in schema if kind.name != "parquet" else ():
         try:
-            plain_schema(pa.schema([field]), kind, vectors=kind in VECTOR_FORMATS)
+            plain_schema(pa.schema([field]), kind.name, vectors=kind.vectors)
         except CatalogError:
             names.append(field.name)
     return names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -54,7 +53,7 @@ def class_tree(classes: Sequence[str]) -> DecisionTree:
 
 def read_tree(labels: str | os.PathLike[str], name: str | Path) -> DecisionTree:
     """Return the tree that a label table is of; see `tree_of_labels`. Raises CatalogError, SchemaError."""
-    return tree_of_labels(read_table(labels, text=True), name, labels)
+    return tree_of_labels(read_table(labels, text=True, problems={}), name, labels)
 
 
 def tree_of_labels(
@@ -105,37 +104,35 @@ def tree_of_labels(
     return class_tree(sorted(classes, key=int if all(re.fullmatch(r"[+-]?\d{1,18}", t) for t in classes) else None))
 
 
-def with_votes(table: pa.Table, tree: DecisionTree) -> pa.Table:
+def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) -> pa.Table:
     """Replace the column `label` by the columns of a tree of classes, 1 or 0; return any other table as it is.
 
     A row without a label, with one that is no class of the tree, or of a galaxy that has another label too
-    is noted in the metadata `ragged`, as a row that cannot be read is.
+    is noted in `problems`, as a row that cannot be read is: its number, from 0, and the reason.
     """
     names = table.column_names
     if not _is_own(tree) or LABEL not in names or any(column in names for column in tree.columns if column != LABEL):
         return table
     labels = [_text(cell) for cell in table[LABEL].to_pylist()]
-    metadata = table.schema.metadata or {}
-    bad = {int(row): reason for row, reason in json.loads(metadata.get(b"ragged", b"{}")).items()}
     rows: dict[str, list[int]] = {}
     id_column = next((name for name in tree.id_columns if name in names), None)
     for row, id_ in enumerate(table[id_column].to_pylist() if id_column else ()):
         rows.setdefault(_text(id_), []).append(row)
     for row, label in enumerate(labels):
         if not label:
-            bad.setdefault(row, f"column {LABEL} is empty; name the galaxy's class, or remove the row")
+            problems.setdefault(row, f"column {LABEL} is empty; name the galaxy's class, or remove the row")
         elif label not in tree.columns:
-            bad.setdefault(row, f"column {LABEL}: {label!r} is none of {', '.join(tree.columns)}")
+            problems.setdefault(row, f"column {LABEL}: {label!r} is none of {', '.join(tree.columns)}")
     for id_, places in rows.items():
         different = sorted({labels[row] for row in places} - {""})
         if id_ and len(different) > 1:
             for row in places:
-                bad[row] = f"contradictory labels {' and '.join(different)}; all rows of this ID are left out"
+                problems[row] = f"contradictory labels {' and '.join(different)}; all rows of this ID are left out"
     votes = {name: pa.array([float(label == name) if label else None for label in labels]) for name in tree.columns}
     out = table.drop_columns([LABEL])
     for name, values in votes.items():
         out = out.append_column(name, values)
-    return out.replace_schema_metadata({**metadata, b"ragged": json.dumps(bad).encode()})
+    return out
 
 
 def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:

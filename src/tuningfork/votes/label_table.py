@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -101,15 +101,22 @@ def read_labels(
     array([[0., 1.],
            [1., 0.]])
     """
-    table = read_table(path, text=True)
+    problems: dict[int, str] = {}
+    table = read_table(path, text=True, problems=problems)
     if not isinstance(tree, DecisionTree):
         tree = tree_of_labels(table, tree, path, learning=learning)
-    return labels_from_table(table, tree, path)
+    return labels_from_table(table, tree, path, problems)
 
 
-def labels_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str]) -> LabelTable:
-    """Return the labels of a table that is already in memory; `path` is named in errors. See `read_labels`."""
-    table = with_votes(table, tree)
+def labels_from_table(
+    table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str], problems: Mapping[int, str] | None = None
+) -> LabelTable:
+    """Return the labels of a table that is already in memory; `path` is named in errors. See `read_labels`.
+
+    `problems` are rows, counted from 0, that are known to be unusable, and why.
+    """
+    known = dict(problems or {})
+    table = with_votes(table, tree, known)
     names = table.column_names
     id_column = next((name for name in tree.id_columns if name in names), None)
     if id_column is None:
@@ -131,9 +138,8 @@ def labels_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLi
     def report(row: int, column: str, reason: str) -> None:
         errors.setdefault(row, RowError(str(path), row + 1, ids[row], column, reason))
 
-    ragged = (table.schema.metadata or {}).get(b"ragged", b"{}")
-    for row, reason in json.loads(ragged).items():
-        report(int(row), "", reason)
+    for row, reason in known.items():
+        report(row, "", reason)
     first: dict[str, int] = {}
     for row, id_ in enumerate(ids):
         if not id_:

@@ -1,0 +1,75 @@
+"""An astropy table as an Arrow table: columns of any shape, units, descriptions, UCDs, masks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .columns import ABOUT_TABLE, meaning, unit_text
+from .formats import CatalogError, needs_astropy, unreadable
+
+__all__ = ["read_astropy"]
+
+logger = logging.getLogger(__name__)
+
+
+def read_astropy(path: str | os.PathLike[str], kind: str, read: Callable[[Any], Any]) -> pa.Table:
+    """Read a table with one of astropy's readers.
+
+    A column that Arrow cannot hold (complex numbers) is left out with a warning: it may be one that nobody needs.
+
+    Raises
+    ------
+    CatalogError
+        If the file is damaged.
+    """
+    needs_astropy(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = read(path)
+    except (FileNotFoundError, CatalogError):
+        raise
+    except Exception as error:  # astropy's readers raise many kinds on damaged files
+        raise unreadable(path, kind, error) from None
+    arrays, fields = [], []
+    for name in table.colnames:
+        column = table[name]
+        try:
+            array = _array(np.asarray(column), getattr(column, "mask", None))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            logger.warning("%s: column %r cannot be read and is left out: %s", path, name, error)
+            continue
+        known = meaning(column.description, unit_text(column.unit), column.meta.get("ucd"))
+        arrays.append(array)
+        fields.append(pa.field(name, array.type, metadata=known))
+    known = {key: str(table.meta[key]) for key in ABOUT_TABLE if key in table.meta}
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, known))
+
+
+def _array(values: NDArray[Any], mask: Any) -> pa.Array:
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind == "c":
+        raise TypeError("complex numbers")
+    if values.dtype.byteorder not in ("=", "|"):
+        values = values.astype(values.dtype.newbyteorder("="))
+    mask = np.broadcast_to(mask, values.shape) if mask is not None and np.shape(mask) else None
+    if values.ndim < 2:
+        return pa.array(values.tolist() if values.dtype.kind in "UO" else values, mask=mask)
+    flat = _array(values.ravel(), None if mask is None else mask.ravel())
+    array = flat
+    for size in reversed(values.shape[2:]):
+        array = pa.FixedSizeListArray.from_arrays(array, size)
+    unknown = np.zeros(values.shape, bool) if mask is None else mask
+    if values.dtype.kind == "f":
+        unknown = unknown | np.isnan(values)
+    rows = unknown.reshape(len(values), -1).all(1) if values.size else np.zeros(len(values), bool)
+    return pa.FixedSizeListArray.from_arrays(array, values.shape[1], mask=pa.array(rows))

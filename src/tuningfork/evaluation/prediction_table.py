@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,17 +68,20 @@ def read_predictions(path: str | os.PathLike[str], tree: DecisionTree) -> Predic
     CatalogError
         If it has neither.
     """
-    return predictions_from_table(read_table(path, text=True), tree, path)
+    problems: dict[int, str] = {}
+    return predictions_from_table(read_table(path, text=True, problems=problems), tree, path, problems)
 
 
-def predictions_from_table(table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str]) -> PredictionTable:
+def predictions_from_table(
+    table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str], problems: Mapping[int, str] | None = None
+) -> PredictionTable:
     """Return the predictions of a table that is already in memory; `path` is named in errors."""
     names = set(table.column_names)
     if not set(tree.fraction_names) <= names or "id" not in names:
-        labels = labels_from_table(table, tree, path)
+        labels = labels_from_table(table, tree, path, problems)
         return PredictionTable(labels.votes, labels.errors, rows=labels.rows)
     renamed = table.select(["id", *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
-    fractions = labels_from_table(renamed, tree, path)
+    fractions = labels_from_table(renamed, tree, path, problems)
     rows = dict(zip(fractions.ids, fractions.rows, strict=True))
     classes = None
     if tree.classes and "class" in names:

@@ -175,7 +175,7 @@ def label(
 def _tree(name: str | None, classes: Sequence[str], is_new: bool) -> tuple[DecisionTree | None, str]:
     """The chosen tree, and its value for `tuningfork train --tree`; None: that of the database."""
     from ..labelling.database import LabellingError
-    from ..tables import FORMATS
+    from ..tables import has_format
     from ..votes.class_labels import OWN, class_tree, read_tree
     from ..votes.tree_files import builtin_trees, load_tree
 
@@ -185,7 +185,7 @@ def _tree(name: str | None, classes: Sequence[str], is_new: bool) -> tuple[Decis
         return class_tree(classes), ""
     if name is None:
         return (load_tree("gz2"), "gz2") if is_new else (None, "")
-    if Path(name).suffix.lower() in FORMATS:
+    if has_format(name):
         return read_tree(name, OWN), ""
     tree = load_tree(name)
     return tree, "" if tree.name == OWN else name if name in builtin_trees() else str(Path(name).resolve())

@@ -44,7 +44,7 @@ def export(
         The images.
     kind : one of `FORMATS`
         `kaggle`: the table of `votes_table`; `answers`: the complete history, undone answers included; both in any
-        format of `tables.FORMATS`. `zooniverse`: a CSV file for ``panoptes subject-set upload-subjects``.
+        format of `tables.formats`. `zooniverse`: a CSV file for ``panoptes subject-set upload-subjects``.
     root : path, optional
         The folder where the manifest will be used; that of `output` if left out.
 

@@ -20,7 +20,7 @@ from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..pipeline.predict import PredictError, predict_batches
 from ..similarity.pca import principal_components
-from ..tables import CatalogError, RowError, read_table, table_format
+from ..tables import CatalogError, RowError, format_of, read_table
 from ..tables.arrow import vectors
 from ..votes.tree import DecisionTree
 from .acquisition import entropy, hellinger, question_entropies
@@ -37,7 +37,7 @@ _COMPONENTS, _FITTED = 64, 4096
 
 def table_blocks(path: str | os.PathLike[str]) -> Iterator[pa.Table]:
     """A prediction table in blocks of rows; of a Parquet file, no more than one is in memory. Raises CatalogError."""
-    if table_format(path) != "parquet":
+    if format_of(path).name != "parquet":
         yield read_table(path, text=True)
         return
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ...tables import FORMATS, table_writer
+from ...tables import formats, table_writer
 
 __all__ = ["MEDIA_TYPES", "ResultStore", "format_of", "write_result"]
 
@@ -58,4 +58,5 @@ def write_result(table: pa.Table, path: Path) -> None:
 
 def format_of(extension: str) -> str | None:
     """The table format of an extension without dot, None if it is unknown."""
-    return FORMATS.get(f".{extension}")
+    kind = formats().get(f".{extension}")
+    return kind.name if kind else None

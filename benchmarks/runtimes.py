@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tuningfork.evaluation.speed import sample_images, simulated_images
 from tuningfork.evaluation.speed_report import machine
 from tuningfork.model.bundle import Network
-from tuningfork.model.model import INPUT, Model, Read, load
+from tuningfork.model.model import INPUT, LoadedImage, Model, load
 from tuningfork.model.options import InferenceOptions
 from tuningfork.model.runtime import RuntimeUnavailable
 
@@ -73,7 +73,7 @@ class RuntimeSpeed:
 
 
 def measure_runtimes(
-    model: Model, reads: Sequence[Read], *, threads: int = 1, batch: int = 8, rounds: int = 5
+    model: Model, reads: Sequence[LoadedImage], *, threads: int = 1, batch: int = 8, rounds: int = 5
 ) -> list[RuntimeSpeed]:
     """Every runtime that this machine offers, measured with the model's own weights on `reads`.
 
@@ -83,7 +83,7 @@ def measure_runtimes(
 
     Parameters
     ----------
-    reads : sequence of Read
+    reads : sequence of LoadedImage
         Images that could be read; others are passed over. A hundred tell the deviations well.
 
     Raises

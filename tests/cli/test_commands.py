@@ -35,7 +35,7 @@ COMMANDS = (
     "simulate",
     "train",
     "calibrate",
-    "domain",
+    "ood",
     "study folds",
     "study labour",
     "study paper",

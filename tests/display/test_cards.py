@@ -129,7 +129,8 @@ def test_an_error_is_shown_instead_of_votes(rows):
 
 @pytest.mark.parametrize("where", ["ids", "errors"])
 def test_hostile_names_and_messages_stay_text(rows, where):
-    hostile = replace(rows, **{where: (HOSTILE,) * len(rows)})
+    texts = {where: (HOSTILE,) * len(rows)}
+    hostile = replace(rows, **texts) if where == "errors" else replace(rows, votes=replace(rows.votes, **texts))
     for page in (hostile._repr_html_(), hostile[0]._repr_html_(), hostile[-1]._repr_html_()):
         assert "<script>alert(1)</script>" in _harmless(page).text
 

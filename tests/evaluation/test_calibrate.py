@@ -328,4 +328,4 @@ def test_wrong_usage(run, tmp_path):
     for level in ("0", "1", "-1", "nan"):
         assert "--level" in run("-o", tmp_path / "new", "--level", level, code=2).stderr
     (tmp_path / "file").write_text("")
-    assert "is a file" in run("-o", tmp_path / "file", code=2).stderr
+    assert "is a file" in run("-o", tmp_path / "file", code=1).stderr

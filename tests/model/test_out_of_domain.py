@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tuningfork.cli import app
-from tuningfork.evaluation.ood_evaluation import judge, measured
+from tuningfork.evaluation.ood_evaluation import evaluate_domain, measured
 from tuningfork.images.find import find_images
 from tuningfork.images.read import read_image
 from tuningfork.images.statistics import STATISTICS, appearance
@@ -248,12 +248,12 @@ def test_the_number_of_views_changes_no_score(model, folder):
     np.testing.assert_array_equal(model.predict(paths, n_views=4).domain_score, model.predict(paths).domain_score)
 
 
-def test_a_judgement_counts_and_names(bundle, folder, tmp_path):
+def test_a_evaluate_domainment_counts_and_names(bundle, folder, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"broken")
     Image.fromarray(np.full((64, 64, 3), 128, np.uint8)).save(tmp_path / "grey.png")
     inside = sorted(folder.iterdir())[300:]
-    result = judge(bundle, inside, {"cards": [tmp_path], "same": inside}, made=5, resamples=50)
+    result = evaluate_domain(bundle, inside, {"cards": [tmp_path], "same": inside}, n_synthetic=5, resamples=50)
     kinds = result.report["kinds"]
     assert [error.file for error in result.errors] == [str(broken)]
     assert kinds["cards"] == {
@@ -263,13 +263,13 @@ def test_a_judgement_counts_and_names(bundle, folder, tmp_path):
     }
     assert kinds["same"]["auroc"]["value"] == 0.5
     assert kinds["same"]["auroc"]["low"] < 0.5 < kinds["same"]["auroc"]["high"]
-    assert kinds["made: blank"]["auroc"]["value"] > 0.95
-    assert set(kinds) == {"cards", "same", *(f"made: {kind}" for kind in CONTAMINANTS)}
+    assert kinds["synthetic: blank"]["auroc"]["value"] > 0.95
+    assert set(kinds) == {"cards", "same", *(f"synthetic: {kind}" for kind in CONTAMINANTS)}
     assert result.report["pictures"] == 30
     with pytest.raises(DomainError, match="has no domain: it gets one by tuningfork calibrate"):
-        judge(replace(bundle, calibration=None), inside, {})
-    with pytest.raises(DomainError, match="empty: no picture"):
-        judge(bundle, inside, {"empty": [broken]}, made=0)
+        evaluate_domain(replace(bundle, calibration=None), inside, {})
+    with pytest.raises(DomainError, match="empty: no image"):
+        evaluate_domain(bundle, inside, {"empty": [broken]}, n_synthetic=0)
 
 
 def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
@@ -290,7 +290,7 @@ def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
     calibrating = ("--images", folder, "--labels", tmp_path / "votes.csv", *split, "-o", tmp_path / "new")
     # Twenty galaxies are too few for the classes, which the exit code says.
     told = run("calibrate", tmp_path / "plain", *calibrating, code=3)
-    assert "fitted on 150 pictures" in told
+    assert "fitted on 150 images" in told
     # As fitted in memory on the same 300, none of the test part among them.
     assert open_bundle(tmp_path / "new").calibration.domain == bundle.calibration.domain
     strange = tmp_path / "strange"
@@ -299,25 +299,25 @@ def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
         Image.fromarray(np.full((99, 99, 3), 50 * index, np.uint8)).save(strange / f"{index}.png")
     report = json.loads(
         run(
-            "domain",
+            "ood",
             tmp_path / "new",
-            "--inside",
+            "--in-domain",
             folder,
             *split,
-            "--outside",
+            "--out-of-domain",
             f"plain={strange}",
-            "--made",
+            "--n-synthetic",
             0,
             "--json",
         )
     )
     assert report["pictures"] == 30
     assert report["kinds"]["plain"]["flagged"]["value"] == 1
-    shown = run("domain", tmp_path / "new", "--inside", folder, *split, "--made", 2)
+    shown = run("ood", tmp_path / "new", "--in-domain", folder, *split, "--n-synthetic", 2)
     assert "promised: at most 1 %" in shown
-    assert "made: star" in shown
-    run("domain", tmp_path / "new", "--inside", folder, "--outside", "nameless", code=2)
-    run("domain", tmp_path / "plain", "--inside", folder, code=1)
+    assert "synthetic: star" in shown
+    run("ood", tmp_path / "new", "--in-domain", folder, "--out-of-domain", "nameless", code=2)
+    run("ood", tmp_path / "plain", "--in-domain", folder, code=1)
     predicting = ("predict", strange, "--model", tmp_path / "new", "--views", 1, "-o")
     assert "3 galaxies, 0 failed, 3 out of domain" in run(*predicting, tmp_path / "out.parquet")
     assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["out_of_domain"].to_pylist() == [True] * 3
@@ -331,7 +331,9 @@ def test_another_survey_is_told_from_galaxy_zoo_2(shared):
     plain = open_bundle()
     rows, _ = measured(plain, inside[:800])
     fitted = replace(plain, calibration=Calibration(domain=fit_novelty_detector(rows)))
-    report = judge(fitted, inside[800:], {"decals": [shared / "data/galaxy10_decals"]}, made=0, resamples=20).report
+    report = evaluate_domain(
+        fitted, inside[800:], {"decals": [shared / "data/galaxy10_decals"]}, n_synthetic=0, resamples=20
+    ).report
     assert report["kinds"]["decals"]["auroc"]["value"] > 0.95
     assert report["kinds"]["decals"]["flagged"]["value"] > 0.8
     assert report["false_alarms"]["low"] < 0.03

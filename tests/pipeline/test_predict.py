@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import tuningfork
-from tuningfork.model.image_reader import Reading
+from tuningfork.model.image_reader import ImageReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import chunks as work
 from tuningfork.pipeline import manifest
@@ -28,7 +28,7 @@ from tuningfork.pipeline.predict import PredictError, predict_batches, predict_f
 from tuningfork.simulation import draw, render
 from tuningfork.votes import fractions as votes
 
-READ = Reading.read
+READ = ImageReader.read
 TOGETHER = 8
 
 
@@ -63,7 +63,7 @@ def interrupted_after(count):
         return READ(self, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reading, "read", failing)
+        patch.setattr(ImageReader, "read", failing)
         with pytest.raises(KeyboardInterrupt):
             yield
 
@@ -222,7 +222,7 @@ def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypat
         held -= len(rows)
         return predict_loaded(rows, options)
 
-    monkeypatch.setattr(Reading, "read", counting_read)
+    monkeypatch.setattr(ImageReader, "read", counting_read)
     monkeypatch.setattr(model, "predict_loaded", counting_predict)
     paths = [pictures / "000.jpg"] * 20 * TOGETHER
     assert sum(

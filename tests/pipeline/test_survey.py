@@ -322,9 +322,9 @@ def test_positions_travel_with_the_votes(model, pictures):
 
 
 def test_a_bug_in_reading_is_a_row_error_too(model, pictures, monkeypatch):
-    from tuningfork.model.image_reader import Reading
+    from tuningfork.model.image_reader import ImageReader
 
-    monkeypatch.setattr(Reading, "read", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(ImageReader, "read", lambda *a, **k: 1 / 0)
     with ItemReader() as reader:
         part = predict_chunk(model, Chunk(0, _entries(pictures)[:2]), reader, TableLayout())
     assert (part.rows, part.failed) == (2, 2)

@@ -16,7 +16,7 @@ from .similar import similar  # isort: skip
 from .score import score  # isort: skip
 from .train import simulate, train  # isort: skip
 from .calibrate import calibrate  # isort: skip
-from .ood import domain  # isort: skip
+from .ood import ood  # isort: skip
 from .study import study_app  # isort: skip
 from .study_labels import labour  # isort: skip
 from .study_paper import paper  # isort: skip
@@ -33,7 +33,6 @@ __all__ = [
     "classes",
     "cutouts",
     "demo",
-    "domain",
     "evaluate",
     "index",
     "label",
@@ -44,6 +43,7 @@ __all__ = [
     "match",
     "merge",
     "models",
+    "ood",
     "paper",
     "predict",
     "rank",

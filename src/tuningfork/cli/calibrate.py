@@ -33,7 +33,7 @@ __all__ = ["calibrate"]
 @app.command()
 def calibrate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
-    images: Annotated[list[Path], typer.Option(help="Pictures, or folders of them, named by their galaxy's ID.")],
+    images: Annotated[list[Path], typer.Option(help="Images, or folders of them, named by their galaxy's ID.")],
     labels: Annotated[Path, typer.Option(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the calibrated model.")],
     split: Annotated[Path | None, typer.Option(help="split.csv of the model's training; uses one part of it.")] = None,
@@ -45,14 +45,14 @@ def calibrate(
     allow_training: Annotated[
         bool, typer.Option("--allow-training", help="Fit on galaxies of the training even so.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures at a time.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Images at a time.")] = 32,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a model intervals, calibrated class probabilities and an alarm for pictures unlike those that it knows.
+    """Give a model intervals, calibrated class probabilities and out-of-domain detection.
 
-    Intervals and probabilities come from labelled galaxies that it was not trained on; the alarm from the pictures of
+    Intervals and probabilities come from labelled galaxies that it was not trained on; the latter from the images of
     the training part too, whose labels do not matter.
 
     A question that too few galaxies were asked gets no interval; the exit code is then 3.
@@ -113,6 +113,6 @@ def _print_calibration(result: Calibrated, output: Path) -> None:
     if calibration and calibration.domain:
         domain = calibration.domain
         echo(
-            f"out of domain: fitted on {domain.fitted} pictures; the limit, for at most {100 * domain.rate:.3g} % of "
+            f"out of domain: fitted on {domain.fitted} images; the limit, for at most {100 * domain.rate:.3g} % of "
             f"false alarms, on {domain.held_out} others"
         )

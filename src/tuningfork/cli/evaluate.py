@@ -127,7 +127,7 @@ def evaluate(
     ] = None,
     part: Annotated[str, typer.Option(help="The part to score: train, validation or test.")] = "test",
     images: Annotated[
-        list[Path] | None, typer.Option(help="Pictures, for the nearest-neighbour baseline (with --split).")
+        list[Path] | None, typer.Option(help="Images, for the nearest-neighbour baseline (with --split).")
     ] = None,
     tree: TreeOption = "gz2",
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,

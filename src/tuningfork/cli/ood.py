@@ -1,4 +1,4 @@
-"""`tuningfork domain`: how well a model tells what is no galaxy of its survey."""
+"""`tuningfork ood`: how well out-of-distribution detection works."""
 
 from __future__ import annotations
 
@@ -10,54 +10,60 @@ from rich.table import Table
 
 from .options import JsonOption, app, echo, must_exist, print_json, progress_bar, report_rows, screen, trouble
 
-__all__ = ["domain"]
+__all__ = ["ood"]
 
 
 @app.command()
-def domain(
+def ood(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder; calibrated.")],
-    inside: Annotated[list[Path], typer.Option(help="Galaxies like those that the model knows: pictures or folders.")],
-    outside: Annotated[
-        list[str] | None, typer.Option(help="KIND=FOLDER: pictures that should be flagged; may be given again.")
+    in_domain: Annotated[
+        list[Path], typer.Option("--in-domain", help="Galaxies like those of the model's training: images or folders.")
+    ],
+    out_of_domain: Annotated[
+        list[str] | None,
+        typer.Option("--out-of-domain", help="KIND=FOLDER: images that should be flagged; may be repeated."),
     ] = None,
     split: Annotated[Path | None, typer.Option(help="split.csv of the model's training; uses one part of it.")] = None,
-    part: Annotated[str, typer.Option(help="The part of `--inside` to use (with --split).")] = "test",
-    made: Annotated[int, typer.Option(min=0, help="Galaxies to spoil in 13 known ways; 0: none.")] = 200,
+    part: Annotated[str, typer.Option(help="The part of `--in-domain` to use (with --split).")] = "test",
+    n_synthetic: Annotated[
+        int, typer.Option("--n-synthetic", min=0, help="Galaxies to alter in 13 known ways; 0: none.")
+    ] = 200,
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the spoiled pictures and the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the synthetic images and the bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well out-of-domain pictures are told: false alarms, and AUROC and the share flagged of each kind.
+    """Evaluate out-of-domain detection: false alarms, and AUROC and the share flagged of each kind of image.
 
-    AUROC is the probability that such a picture scores above a galaxy that the model knows; 0.5 is chance.
+    AUROC is the probability that an out-of-domain image scores above an in-domain galaxy; 0.5 is chance.
 
     Examples:
 
-        tuningfork domain calibrated --inside images_training_rev1 --split run/split.csv --outside decals=decals/
+        tuningfork ood calibrated --in-domain images_training_rev1 --split run/split.csv --out-of-domain decals=decals/
 
-        tuningfork domain calibrated --inside cutouts --made 0 --outside stars=stars --outside hst=hst --json
+        tuningfork ood calibrated --in-domain cutouts --n-synthetic 0 --out-of-domain stars=stars --json
     """
-    folders = _folders(outside or [])
-    must_exist([*inside, *folders.values(), *([split] if split else [])])
+    folders = _folders(out_of_domain or [])
+    must_exist([*in_domain, *folders.values(), *([split] if split else [])])
     with trouble():
-        from ..evaluation.ood_evaluation import judge
+        from ..evaluation.ood_evaluation import evaluate_domain
         from ..images.find import find_images
         from ..model.bundle import open_bundle
         from ..model.out_of_domain import DomainError
+        from ..tables.identifiers import file_id
         from ..votes.split_file import read_split
 
-        parts = read_split(split) if split else {}
-        from ..tables.identifiers import file_id
-
-        pictures = [path for path in find_images(inside) if not split or parts.get(file_id(path.name)) == part]
-        if not pictures:
-            raise DomainError(f"no picture of the part {part!r} inside; are the files named by their galaxy's ID?")
+        subsets = read_split(split) if split else {}
+        images = [path for path in find_images(in_domain) if not split or subsets.get(file_id(path.name)) == part]
+        if not images:
+            raise DomainError(
+                f"no image of the part {part!r} in --in-domain; are the files named by their galaxy's ID?"
+            )
         with progress_bar("measuring") as progress:
-            result = judge(
+            result = evaluate_domain(
                 open_bundle(model),
-                pictures,
+                images,
                 {kind: [folder] for kind, folder in folders.items()},
-                made=made,
+                n_synthetic=n_synthetic,
                 resamples=resamples,
                 seed=seed,
                 progress=progress,
@@ -65,23 +71,23 @@ def domain(
         if as_json:
             print_json(result.report)
         else:
-            _print_judgement(result.report)
+            _print_evaluation(result.report)
         report_rows(result.errors)
 
 
-def _folders(outside: list[str]) -> dict[str, Path]:
+def _folders(options: list[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
-    for given in outside:
-        kind, equals, folder = given.partition("=")
+    for option in options:
+        kind, equals, folder = option.partition("=")
         if not (kind and equals and folder):
-            raise typer.BadParameter(f"{given!r} is not KIND=FOLDER", param_hint="--outside")
+            raise typer.BadParameter(f"{option!r} is not KIND=FOLDER", param_hint="--out-of-domain")
         if kind in folders:
-            raise typer.BadParameter(f"{kind!r} is named twice", param_hint="--outside")
+            raise typer.BadParameter(f"{kind!r} is named twice", param_hint="--out-of-domain")
         folders[kind] = Path(folder)
     return folders
 
 
-def _print_judgement(report: dict[str, Any]) -> None:
+def _print_evaluation(report: dict[str, Any]) -> None:
     alarms, promised = _percent(report["false_alarms"]), report["promised_false_alarms"]
     echo(f"false alarms: {alarms} of {report['pictures']} galaxies; promised: at most {100 * promised:.3g} %")
     if not report["kinds"]:

@@ -1,4 +1,4 @@
-"""How well a model tells pictures that are unlike its galaxies: other surveys, contaminants, spoiled frames."""
+"""Evaluation of out-of-distribution detection: other surveys, contaminants, synthetic artefacts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..tables import RowError
 from ..tables.identifiers import file_id
 from .metrics import auroc, binomial_interval, bootstrap
 
-__all__ = ["Judgement", "judge", "measured"]
+__all__ = ["DomainEvaluation", "evaluate_domain", "measured"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -34,73 +34,72 @@ Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Figures as plain numbers, in `report`; pictures that could not be read, in `errors`."""
+class DomainEvaluation:
+    """Figures as plain numbers, in `report`; images that could not be read, in `errors`."""
 
     report: dict[str, Any]
     errors: tuple[RowError, ...]
 
 
-def measured(
-    bundle: Bundle, pictures: Sequence[Path], progress: Progress | None = None
-) -> tuple[Floats, list[RowError]]:
-    """`appearance` (N, D) of the pictures that can be read, and the others with their reasons."""
-    return _measured(bundle.networks[0].preprocess, [(path, None) for path in pictures], progress)
+def measured(bundle: Bundle, images: Sequence[Path], progress: Progress | None = None) -> tuple[Floats, list[RowError]]:
+    """Return the `appearance` (N, D) of the images that can be read, and the others with their reasons."""
+    return _measured(bundle.networks[0].preprocess, [(path, None) for path in images], progress)
 
 
-def judge(
+def evaluate_domain(
     bundle: Bundle,
-    inside: Sequence[Path],
-    outside: Mapping[str, Sequence[str | os.PathLike[str]]],
+    in_domain: Sequence[Path],
+    out_of_domain: Mapping[str, Sequence[str | os.PathLike[str]]],
     *,
-    made: int = 200,
+    n_synthetic: int = 200,
     resamples: int = 1000,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Judgement:
-    """How often galaxies of the domain are flagged, and for each kind of stranger AUROC and the share flagged.
+) -> DomainEvaluation:
+    """Measure the false alarms of in-domain galaxies, and for each kind of other image the AUROC and the share flagged.
 
-    AUROC is the probability that a stranger's score is above that of a galaxy of the domain: 0.5 is chance.
+    AUROC is the probability that an out-of-domain image's score is above that of an in-domain galaxy; 0.5 is chance.
 
     Parameters
     ----------
-    inside : pictures of galaxies like those that the domain was fitted on, but not these themselves
-    outside : mapping of a kind's name → files or folders
-    made : int
-        So many of `inside` are spoiled in every way of `simulate.contaminants.CONTAMINANTS`; 0: none.
+    in_domain : sequence of paths
+        Images of galaxies like those that the novelty detector was fitted on, but not these themselves.
+    out_of_domain : mapping of a kind's name → files or folders
+    n_synthetic : int
+        So many of `in_domain` are altered in every way of `simulation.CONTAMINANTS`; 0: none.
     resamples, seed : int
-        Of the bootstrap; `seed` also of the spoiled pictures.
+        Of the bootstrap; `seed` also of the synthetic images.
 
     Raises
     ------
     DomainError
-        If the model has no domain, or a kind no picture that can be read.
+        If the model has no novelty detector, or a kind has no image that can be read.
     """
     if bundle.calibration is None or bundle.calibration.domain is None:
         raise DomainError(f"model {bundle.name} has no domain: it gets one by tuningfork calibrate")
     domain, preprocess = bundle.calibration.domain, bundle.networks[0].preprocess
-    wanted: dict[str, list[tuple[Path, Change | None]]] = {"": [(path, None) for path in inside]}
-    wanted |= {kind: [(path, None) for path in find_images(paths)] for kind, paths in outside.items()}
-    for kind in CONTAMINANTS if made else ():
-        wanted[f"made: {kind}"] = [
+    images_of: dict[str, list[tuple[Path, Change | None]]] = {"": [(path, None) for path in in_domain]}
+    images_of |= {kind: [(path, None) for path in find_images(paths)] for kind, paths in out_of_domain.items()}
+    for kind in CONTAMINANTS if n_synthetic else ():
+        images_of[f"synthetic: {kind}"] = [
             (path, partial(contaminated, kind=kind, seed=seed, index=i, crop=preprocess.crop))
-            for i, path in enumerate(inside[:made])
+            for i, path in enumerate(in_domain[:n_synthetic])
         ]
-    total, done = sum(map(len, wanted.values())), 0
+    total, done = sum(map(len, images_of.values())), 0
     scores, errors = {}, []
-    for kind, pictures in wanted.items():
+    for kind, images in images_of.items():
 
-        def told(number: int, _: int, before: int = done) -> None:
+        def count(number: int, _: int, before: int = done) -> None:
             if progress:
                 progress(before + number, total)
 
-        rows, failed = _measured(preprocess, pictures, told)
+        rows, failed = _measured(preprocess, images, count)
         if not len(rows):
-            raise DomainError(f"{kind or 'inside'}: no picture that can be read; is it the right folder?")
+            raise DomainError(f"{kind or 'in domain'}: no image that can be read; is it the right folder?")
         scores[kind] = domain.scores(rows)
-        # The same file fails again in every way of spoiling it.
-        errors += failed if kind in ("", *outside) else []
-        done += len(pictures)
+        # The same file fails again in every way of altering it.
+        errors += failed if kind in ("", *out_of_domain) else []
+        done += len(images)
     usual = scores.pop("")
     report = {
         "model": bundle.name,
@@ -116,11 +115,11 @@ def judge(
             for kind, strange in scores.items()
         },
     }
-    return Judgement(report, tuple(errors))
+    return DomainEvaluation(report, tuple(errors))
 
 
 def _measured(
-    preprocess: Preprocess, pictures: Sequence[tuple[Path, Change | None]], progress: Progress | None
+    preprocess: Preprocess, images: Sequence[tuple[Path, Change | None]], progress: Progress | None
 ) -> tuple[Floats, list[RowError]]:
     def measure(each: tuple[Path, Change | None]) -> Floats | RowError:
         path, change = each
@@ -133,10 +132,10 @@ def _measured(
     rows: list[Floats] = []
     errors: list[RowError] = []
     with ThreadPoolExecutor(max_workers=available_cores()) as pool:
-        for done, found in enumerate(pool.map(measure, pictures), 1):
-            (errors if isinstance(found, RowError) else rows).append(found)
+        for done, result in enumerate(pool.map(measure, images), 1):
+            (errors if isinstance(result, RowError) else rows).append(result)
             if progress:
-                progress(done, len(pictures))
+                progress(done, len(images))
     return np.reshape(rows, (len(rows), len(STATISTICS))), errors
 
 

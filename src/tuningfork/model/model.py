@@ -23,14 +23,14 @@ from ..votes.vote_table import VoteTable
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
 from .embeddings import Embedder
-from .image_reader import Read, Reading, Source
+from .image_reader import ImageReader, LoadedImage, Source
 from .intervals import Intervals
 from .options import InferenceOptions
 from .predictions import Prediction, Predictions, concatenated
 from .runtime import NetworkError, Runtime, open_network
 from .views import views_of
 
-__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "Read", "load", "softmax"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "LoadedImage", "load", "softmax"]
 
 #: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
@@ -133,9 +133,9 @@ class Model:
         return self._networks[0].name
 
     @cached_property
-    def reading(self) -> Reading:
+    def image_reader(self) -> ImageReader:
         """How its pictures are read."""
-        return Reading(self.preprocesses, self.calibration.domain, self.framing)
+        return ImageReader(self.preprocesses, self.calibration.domain, self.framing)
 
     @property
     def preprocesses(self) -> tuple[Preprocess, ...]:
@@ -165,7 +165,7 @@ class Model:
 
     def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
-        return self.reading.inputs(picture)
+        return self.image_reader.inputs(picture)
 
     def intervals(self, n_views: int | None = None) -> Intervals | None:
         """Return the intervals for the mean of `n_views` views; None if the model was not calibrated with that many."""
@@ -284,7 +284,7 @@ class Model:
         if options is not None and (n_views is not None or embeddings):
             raise ValueError("give n_views and embeddings within options, not beside it")
         options = options or InferenceOptions(n_views, embeddings=embeddings)
-        reader = self.reading if framing is None else replace(self.reading, framing=framing)
+        reader = self.image_reader if framing is None else replace(self.image_reader, framing=framing)
         if isinstance(source, np.ndarray | bytes):
             rows = self._predict([source], options, reader)
         elif isinstance(source, str | os.PathLike):
@@ -304,7 +304,7 @@ class Model:
         self,
         sources: list[Source],
         options: InferenceOptions,
-        reader: Reading,
+        reader: ImageReader,
         progress: Callable[[int, int], None] | None = None,
     ) -> Predictions:
         parts = []
@@ -321,11 +321,13 @@ class Model:
                 progress(min(first + batch_size, len(sources)), len(sources))
         return concatenated(self.tree, parts)
 
-    def read(self, source: Source, number: int = 0) -> Read:
+    def read(self, source: Source, number: int = 0) -> LoadedImage:
         """Read and resize one image; a failure becomes the row's error. Safe to call from many threads."""
-        return self.reading.read(source, number)
+        return self.image_reader.read(source, number)
 
-    def predict_loaded(self, images: Sequence[Read], options: InferenceOptions = InferenceOptions()) -> Predictions:
+    def predict_loaded(
+        self, images: Sequence[LoadedImage], options: InferenceOptions = InferenceOptions()
+    ) -> Predictions:
         """Predict images that `read` has read, `options.batch_size` at a time (None: all)."""
         good = [i for i, row in enumerate(images) if row.inputs is not None]
         outputs = self.run([images[i].inputs for i in good], options)

@@ -18,7 +18,7 @@ from .._utils.text import one_line
 from ..images.image import ImageError
 from ..inputs import InputItem, ItemReader
 from ..model.embeddings import COLUMN, Embedder
-from ..model.image_reader import Read, Reading
+from ..model.image_reader import ImageReader, LoadedImage
 from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..model.prediction_columns import kaggle_schema, output_schema
@@ -91,15 +91,15 @@ class ChunkResult:
     failed: int
 
 
-def read_item(reading: Reading, item: InputItem, fetch: Callable[[], bytes]) -> Read:
+def read_item(reading: ImageReader, item: InputItem, fetch: Callable[[], bytes]) -> LoadedImage:
     """Fetch, decode and resize one image; any failure becomes the row's error."""
     name = (item.id, item.path)
     try:
         return reading.read(fetch(), name=name, radius=item.radius)
     except ImageError as error:
-        return Read(*name, None, str(error))
+        return LoadedImage(*name, None, str(error))
     except Exception as error:  # one image of a hundred million must not end the run
-        return Read(*name, None, f"unexpected {type(error).__name__}: {one_line(error)}")
+        return LoadedImage(*name, None, f"unexpected {type(error).__name__}: {one_line(error)}")
 
 
 def predict_items(
@@ -125,11 +125,11 @@ def predict_items(
             item = replace(item, error=known_failures[row])
         return item, reader.prepare(item)
 
-    def read_group(group: Sequence[tuple[InputItem, Callable[[], bytes]]]) -> list[Read]:
-        return [read_item(model.reading, item, fetch) for item, fetch in group]
+    def read_group(group: Sequence[tuple[InputItem, Callable[[], bytes]]]) -> list[LoadedImage]:
+        return [read_item(model.image_reader, item, fetch) for item, fetch in group]
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        ahead: deque[list[Future[list[Read]]]] = deque()
+        ahead: deque[list[Future[list[LoadedImage]]]] = deque()
         starts = iter(range(0, len(items), size))
 
         def fill() -> None:
@@ -148,7 +148,9 @@ def predict_items(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def predict_batches_of(model: Model, images: Sequence[Read], inference: InferenceOptions) -> Iterator[Predictions]:
+def predict_batches_of(
+    model: Model, images: Sequence[LoadedImage], inference: InferenceOptions
+) -> Iterator[Predictions]:
     """Predict loaded images in blocks: the very blocks of every engine, so that rows are the same to the last bit."""
     size = _block_size(inference)
     inference = replace(inference, batch_size=inference.batch_size or BATCH)

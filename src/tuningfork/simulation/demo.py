@@ -78,7 +78,7 @@ def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "defaul
     for index in range(n):
         galaxy = draw(seed, index)
         rgb = render_galaxy(galaxy)
-        prediction = opened.predict_loaded([opened.reading.read(rgb, name=(f"galaxy {index + 1}", ""))])[0]
+        prediction = opened.predict_loaded([opened.image_reader.read(rgb, name=(f"galaxy {index + 1}", ""))])[0]
         galaxies.append(DemoGalaxy(prediction, rgb, galaxy.kind.replace("_", " ")))
     write_text(output, demo_page(opened, galaxies))
     return [f"{galaxy.prediction} [drawn as: {galaxy.kind}]" for galaxy in galaxies]

@@ -22,7 +22,7 @@ from ... import __version__
 from ..._utils.urls import is_url
 from ...inputs import InputItem, ItemReader
 from ...inputs.stores import REMOTE_THREADS
-from ...model.image_reader import Read, Reading
+from ...model.image_reader import ImageReader, LoadedImage
 from ...model.model import Model
 from ...model.options import InferenceOptions
 from ..chunks import predict_batches_of, read_item
@@ -147,7 +147,7 @@ def dataset(
     """
     # The source must live as long as the driver, or all its work items would be handed out again.
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    reading = {"reading": ray.put(model.reading), "folder": os.getcwd(), "version": __version__}
+    reading = {"reading": ray.put(model.image_reader), "folder": os.getcwd(), "version": __version__}
     with DataContext.current(_settings()):
         return (
             read_datasource(_WorkItems(tracker), override_num_blocks=1, num_cpus=0, label_selector=here)
@@ -240,7 +240,7 @@ def _reader() -> ItemReader:
     return ItemReader()
 
 
-def _read_together(reading: Reading, items: Sequence[InputItem]) -> list[Read]:
+def _read_together(reading: ImageReader, items: Sequence[InputItem]) -> list[LoadedImage]:
     prepared = [(item, _reader().prepare(item)) for item in items]
     groups = [prepared[first : first + ITEMS_AT_ONCE] for first in range(0, len(prepared), ITEMS_AT_ONCE)]
     with ThreadPoolExecutor(REMOTE_THREADS if is_url(items[0].location) else READER_THREADS) as pool:
@@ -248,7 +248,9 @@ def _read_together(reading: Reading, items: Sequence[InputItem]) -> list[Read]:
         return [image for group in groups_read for image in group]
 
 
-def _read_row_by_row(reading: Reading, items: Sequence[InputItem], set_row: Callable[[int | None], None]) -> list[Read]:
+def _read_row_by_row(
+    reading: ImageReader, items: Sequence[InputItem], set_row: Callable[[int | None], None]
+) -> list[LoadedImage]:
     images = []
     for row, item in enumerate(items):
         if not item.error:

@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from ...model.image_reader import Read
+from ...model.image_reader import LoadedImage
 from ...model.model import Model
 from ...model.options import InferenceOptions
 from ...model.predictions import Predictions, concatenated
@@ -16,7 +16,7 @@ __all__ = ["DynamicBatcher"]
 #: How long the first image waits for others to join its batch, seconds.
 GATHER_SECONDS = 0.004
 
-_Request = tuple[list[Read], "asyncio.Future[Predictions]"]
+_Request = tuple[list[LoadedImage], "asyncio.Future[Predictions]"]
 
 
 class DynamicBatcher:
@@ -46,7 +46,7 @@ class DynamicBatcher:
         await asyncio.gather(self._task, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, images: list[Read]) -> Predictions:
+    async def predict(self, images: list[LoadedImage]) -> Predictions:
         """Predict images, in their order; those that could not be read keep their errors."""
         parts = []
         for first in range(0, len(images), self.batch_size):

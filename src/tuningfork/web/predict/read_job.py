@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...images.encode import data_url, jpeg, shrink
 from ...images.image import ImageError, RGBImage
 from ...images.read import read_image
-from ...model.image_reader import Read, Reading
+from ...model.image_reader import LoadedImage, Reading
 from ...tables.identifiers import file_id
 
 __all__ = ["PREVIEW_SIDE", "ImageTask", "ReadJob", "RowTask", "failed_row", "row_name"]
@@ -76,6 +76,6 @@ def row_name(name: str) -> tuple[str, str]:
     return file_id(name), name
 
 
-def failed_row(name: str, reason: str) -> Read:
+def failed_row(name: str, reason: str) -> LoadedImage:
     """A row without an image."""
-    return Read(*row_name(name), None, reason)
+    return LoadedImage(*row_name(name), None, reason)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from ...images.encode import data_url, jpeg, png, shrink
 from ...images.image import ImageError
 from ...images.read import read_image
-from ...model.image_reader import Read
+from ...model.image_reader import LoadedImage
 from ...model.model import Model
 from ...model.options import InferenceOptions
 from ...surveys.cutout import SkySource
@@ -55,7 +55,7 @@ T = TypeVar("T")
 class _Row:
     """An image that was read, or not, and what else its response holds."""
 
-    read: Read
+    read: LoadedImage
     image: str | None = None
     ra: float | None = None
     dec: float | None = None
@@ -89,7 +89,7 @@ class Service:
         self.downloads = Downloads(limits)
         self.batcher = DynamicBatcher(model)
         self.metrics = Metrics(lambda: self.batcher.waiting)
-        self._decoder = ImageDecoder(ReadJob(model.reading, limits.pixels), seconds=limits.decode_seconds)
+        self._decoder = ImageDecoder(ReadJob(model.image_reader, limits.pixels), seconds=limits.decode_seconds)
         self._fetchers = ThreadPoolExecutor(FETCHERS, "fetching")
         self._explainers = ThreadPoolExecutor(1, "explaining")
         # No more files are held in memory than are about to be decoded.
@@ -158,7 +158,9 @@ class Service:
             cutout = self.source.cutout(position.ra, position.dec, size, CUTOUT_PIXELS)
         except ImageError as error:
             return _Row(failed_row(position.name, str(error)), None, position.ra, position.dec)
-        read = replace(self.model.reading.read(cutout.picture, name=row_name(position.name)), warning=cutout.warning)
+        read = replace(
+            self.model.image_reader.read(cutout.picture, name=row_name(position.name)), warning=cutout.warning
+        )
         origin = cutout.provenance
         text = f"{origin.source} {origin.layer}, {origin.pixel_scale:.3g}″ per pixel, {origin.time}"
         # Exact, since the page sends it back for an occlusion map.

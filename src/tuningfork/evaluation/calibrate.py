@@ -25,6 +25,7 @@ from ..model.temperature import fit_temperature
 from ..pipeline.predict import predict_batches
 from ..tables import RowError
 from ..tables.identifiers import file_id
+from ..votes.clean_samples import classes_from_votes
 from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset
 from ..votes.vote_table import VoteTable
@@ -219,7 +220,11 @@ def _fitted(
         fitted += len(intervals.questions) - len(missing)
     if bundle.outputs.classes and bundle.tree.classes:
         decided = truth.classes >= 0
-        classes = fit_temperature(probability[decided], truth.classes[decided])
+        # A class output is learned from clean galaxies alone and may contradict the fractions beside it.
+        source = "votes" if bundle.outputs.votes else "network"
+        if source == "votes":
+            probability = classes_from_votes(predicted.fractions, bundle.tree)
+        classes = fit_temperature(probability[decided], truth.classes[decided], source)
         if classes.log_loss_before is None:
             missing.append(f"class probabilities are not calibrated: {classes.reason}")
         else:

@@ -9,6 +9,9 @@ from .bundle import Bundle
 
 __all__ = ["interval_text", "model_card", "test_rmse"]
 
+#: What class probabilities are made of, in words.
+_EVIDENCE = {"network": "the network's class outputs", "votes": "the predicted fractions"}
+
 
 def model_card(bundle: Bundle) -> str:
     """What the model is, learned from, scores, fails at, and how it was made."""
@@ -116,9 +119,10 @@ def _calibration(bundle: Bundle) -> list[str]:
         ]
     if calibration and calibration.classes:
         classes = calibration.classes
-        told = classes.reason or f"log loss {classes.log_loss_before:.4f} before, {classes.log_loss_after:.4f} after"
+        result = classes.reason or f"log loss {classes.log_loss_before:.4f} before, {classes.log_loss_after:.4f} after"
         lines.append(
-            f"class probabilities: temperature {classes.temperature:.3g}, {classes.galaxies} galaxies ({told})"
+            f"class probabilities from {_EVIDENCE[classes.source]}: temperature {classes.temperature:.3g}, "
+            f"{classes.galaxies} galaxies ({result})"
         )
     if calibration and calibration.domain:
         domain = calibration.domain

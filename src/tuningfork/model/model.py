@@ -18,6 +18,7 @@ from ..images.find import find_images
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
+from ..votes.clean_samples import classes_from_votes
 from ..votes.fractions import cumulative_from_logits
 from ..votes.vote_table import VoteTable
 from .bundle import Bundle, BundleError, Network, open_bundle
@@ -335,6 +336,10 @@ class Model:
         unknown = np.full_like(outputs.cumulative, np.nan)
         low, high = intervals.bounds(outputs.cumulative, self.tree) if intervals else (unknown, unknown)
         level = np.full(len(good), intervals.level if intervals else np.nan)
+        probability = outputs.class_probability
+        if classes:
+            from_votes = classes.source == "votes"
+            probability = classes(classes_from_votes(outputs.cumulative, self.tree) if from_votes else probability)
 
         def rows(values: NDArray[Any]) -> NDArray[Any]:
             out = np.full((len(images), *values.shape[1:]), np.nan, values.dtype)
@@ -344,7 +349,7 @@ class Model:
         return Predictions(
             VoteTable(self.tree, tuple(row.id for row in images), rows(outputs.cumulative)),
             tuple(row.path for row in images),
-            rows(classes(outputs.class_probability) if classes else outputs.class_probability),
+            rows(probability),
             tuple(row.error for row in images),
             rows(low),
             rows(high),

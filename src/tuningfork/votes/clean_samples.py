@@ -9,7 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .tree import DecisionTree
 
-__all__ = ["Status", "class_fits", "classify"]
+__all__ = ["Status", "class_fits", "class_margins", "classify", "classes_from_votes"]
+
+#: Scale of the margins in `classes_from_votes`, a difference of fractions; calibration adjusts it.
+MARGIN_SCALE = 0.1
 
 
 class Status(IntEnum):
@@ -55,6 +58,60 @@ def class_fits(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
             possible &= (passed | unknown).any(-1)
         out[..., c] = np.where(yes, 1, np.where(possible, -1, 0))
     return out
+
+
+def class_margins(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.float64]:
+    """Return by how much each galaxy passes each clean-sample rule.
+
+    Parameters
+    ----------
+    cumulative : (N, A) float64 in [0, 1]
+        Cumulative fractions; NaN where unknown.
+
+    Returns
+    -------
+    (N, C) float64 in [-1, 1]
+        The least difference of a fraction and its threshold; at least 0 where the galaxy fits the rule. NaN if a
+        column of the rule is unknown.
+
+    Examples
+    --------
+    >>> from tuningfork.votes.tree_files import load_tree
+    >>> tree = load_tree("gz2")
+    >>> bool((class_margins(np.zeros((1, 37)), tree) < 0).all())
+    True
+    """
+    cumulative = np.asarray(cumulative, np.float64)
+    position = {column: i for i, column in enumerate(tree.columns)}
+
+    def differences(thresholds: tuple[tuple[str, float], ...]) -> NDArray[np.float64]:
+        return cumulative[..., [position[column] for column, _ in thresholds]] - np.array(
+            [least for _, least in thresholds]
+        )
+
+    margins = [differences(rule.all_of).min(-1) for rule in tree.classes]
+    for c, rule in enumerate(tree.classes):
+        if rule.any_of:
+            margins[c] = np.minimum(margins[c], differences(rule.any_of).max(-1))
+    return np.stack(margins, -1) if margins else np.empty((*cumulative.shape[:-1], 0))
+
+
+def classes_from_votes(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.float64]:
+    """Return the probability of each class given that the galaxy has one, from its vote fractions alone.
+
+    A softmax of the margins of the clean-sample rules over `MARGIN_SCALE`; a temperature calibrates it.
+
+    Parameters
+    ----------
+    cumulative : (N, A) float64 in [0, 1]
+
+    Returns
+    -------
+    (N, C) float64, sums 1
+    """
+    margins = class_margins(cumulative, tree) / MARGIN_SCALE
+    evidence = np.exp(margins - margins.max(-1, keepdims=True))
+    return evidence / evidence.sum(-1, keepdims=True)
 
 
 def classify(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:

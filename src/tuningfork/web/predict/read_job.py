@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...images.encode import data_url, jpeg, shrink
 from ...images.image import ImageError, RGBImage
 from ...images.read import read_image
-from ...model.image_reader import LoadedImage, Reading
+from ...model.image_reader import ImageReader, LoadedImage
 from ...tables.identifiers import file_id
 
 __all__ = ["PREVIEW_SIDE", "ImageTask", "ReadJob", "RowTask", "failed_row", "row_name"]
@@ -23,7 +23,7 @@ PREVIEW_SIDE = 424
 
 @dataclass(frozen=True)
 class RowTask:
-    """Read a file for the network; the answer is (Read, the preview as a data URL or None)."""
+    """Read a file for the network; the answer is (LoadedImage, the preview as a data URL or None)."""
 
     content: bytes
     name: str
@@ -42,14 +42,14 @@ class ImageTask:
 class ReadJob:
     """Reads images as a model does; runs in a child process."""
 
-    reader: Reading
+    reader: ImageReader
     max_pixels: int
 
     def open(self) -> Callable[[Any, Callable[[Any], None]], Any]:
         """See `Job`."""
         return lambda task, _: self._row(task) if isinstance(task, RowTask) else self._image(task)
 
-    def _row(self, task: RowTask) -> tuple[Read, str | None]:
+    def _row(self, task: RowTask) -> tuple[LoadedImage, str | None]:
         try:
             image = self._read(task.content)
         except ImageError as error:

@@ -1,0 +1,1 @@
+"""A package that extends tuningfork: a table format, a survey and a decision tree, one file each."""

@@ -12,10 +12,15 @@ True
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# ONNX Runtime would write a device's ID into the user's cache and send statistics to its maker. It asks the environment
+# when it is loaded, and so do child processes.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from ._utils.errors import TuningforkError

@@ -83,7 +83,22 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     _show_log()
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+            signal.signal(getattr(signal, name), _terminate)
     app()
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM or SIGHUP; temporary files and children go as at an interrupt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated(number)
 
 
 class _Stderr(logging.Handler):
@@ -124,6 +139,9 @@ def trouble(again: str = "") -> Iterator[None]:
         yield
     except typer.Exit:
         raise
+    except Terminated as signal_:
+        echo(f"terminated{again}", err=True)
+        raise typer.Exit(signal_.exit_code) from None
     except KeyboardInterrupt:
         echo(f"interrupted{again}", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -278,14 +278,16 @@ def predict(
                 progress=progress,
             )
         if as_json:
-            told = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
-            print_json({"output": str(output), **told, "complete": summary.complete})
+            counts = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
+            left_out = {"left_out": dict(summary.left_out)}
+            print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
         else:
             again = f" ({summary.resumed} of them from the interrupted run)" if summary.resumed else ""
             flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
             rest = "" if summary.complete else "; other shards have not ended yet"
             galaxies = counted(summary.rows, "galaxy", "galaxies")
             echo(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{rest}")
+        _report_left_out(summary.left_out)
         report_rows(summary.errors, summary.failed)
 
 
@@ -367,10 +369,13 @@ def _predict_to_terminal(
     inference: InferenceOptions,
     as_json: bool,
 ) -> None:
+    from collections import Counter
+
     from ..pipeline.predict import predict_inputs
 
     errors = []
-    for part in predict_inputs(model, paths, inference, columns):
+    left_out: Counter[str] = Counter()
+    for part in predict_inputs(model, paths, inference, columns, left_out):
         for row, values in enumerate(part.to_table().to_pylist()):
             if values["error"]:
                 errors.append(row_error(values["path"], values["error"]))
@@ -378,7 +383,15 @@ def _predict_to_terminal(
                 print_json(values, indent=None)
             elif not values["error"]:
                 echo(part[row], lines=True)
+    _report_left_out(left_out)
     report_rows(errors)
+
+
+def _report_left_out(left_out: Mapping[str, int]) -> None:
+    from ..pipeline.predict import left_out_text
+
+    if left_out:
+        echo(f"left out: {left_out_text(left_out)}", err=True)
 
 
 @app.command()

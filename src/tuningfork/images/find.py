@@ -1,47 +1,95 @@
-"""Find the image files of folders."""
+"""Find the image files of folders, and count what is left out."""
 
 from __future__ import annotations
 
 import os
+import posixpath
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-__all__ = ["EXTENSIONS", "find_images"]
+__all__ = ["EXTENSIONS", "count_left_out", "find_images", "is_image_name"]
 
 #: Files of these kinds are taken from a folder; a file that is named directly is tried whatever its name.
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".fz", ".npy"})
+_FITS = (".fits", ".fit", ".fts")
 #: Names of a folder that are sorted together.
 BLOCK = 100_000
+#: Kinds that are counted apart.
+MAX_KINDS = 100
+#: What a prediction run writes beside its images while it lists them.
+_OURS = re.compile(r"_manifest\.json|_inputs|part-\d{8}\.parquet|\..*\.(lock|part)")
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+def find_images(paths: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None = None) -> Iterator[Path]:
     """Yield the image files of `paths`; folders are walked in sorted order, hidden entries are left out.
 
     A folder of more than `BLOCK` names is sorted block by block, each as the file system lists it, so that
     no more than these are held in memory.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Files and folders.
+    left_out : Counter, optional
+        Counts what is in the folders and not taken, by kind; see `count_left_out`.
 
     Raises
     ------
     FileNotFoundError
         If a path does not exist.
     """
+    counter: Counter[str] = Counter() if left_out is None else left_out
     for path in map(Path, paths):
         if path.is_dir():
-            yield from _walk(path)
+            yield from _walk(path, counter)
         elif path.exists():
             yield path
         else:
             raise FileNotFoundError(f"{path}: no such file or folder")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    # Links to folders are not followed, they may lead in a circle.
+def is_image_name(name: str) -> bool:
+    """Whether a file's extension is that of an image, FITS compressed with gzip (``.fits.gz``) included.
+
+    Examples
+    --------
+    >>> [is_image_name(name) for name in ("a.JPG", "b.fits.gz", "c.csv.gz", "d.txt")]
+    [True, True, False, False]
+    """
+    stem, extension = posixpath.splitext(name.lower())
+    return extension in EXTENSIONS or (extension == ".gz" and stem.endswith(_FITS))
+
+
+def count_left_out(name: str, left_out: Counter[str]) -> None:
+    """Count a file that is not taken, by its kind: "hidden", its extension, or "without extension"."""
+    name = posixpath.basename(name)
+    if _OURS.fullmatch(name):
+        return
+    kind = "hidden" if name.startswith(".") else posixpath.splitext(name.lower())[1] or "without extension"
+    left_out[kind if kind in left_out or len(left_out) < MAX_KINDS else "other"] += 1
+
+
+def _walk(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
     with os.scandir(folder) as entries:
-        visible = ((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
-        while block := sorted(islice(visible, BLOCK)):
-            for name, is_folder in block:
-                if is_folder:
-                    yield from _walk(folder / name)
-                elif os.path.splitext(name)[1].lower() in EXTENSIONS:
+        listed = ((entry.name, entry.is_dir(follow_symlinks=False), _links_to_folder(entry)) for entry in entries)
+        while block := sorted(islice(listed, BLOCK)):
+            for name, is_folder, is_link in block:
+                if is_link:
+                    # Links to folders are not followed, they may lead in a circle.
+                    left_out["linked folders"] += 1
+                elif name.startswith(".") or not (is_folder or is_image_name(name)):
+                    count_left_out(name, left_out)
+                elif is_folder:
+                    yield from _walk(folder / name, left_out)
+                else:
                     yield folder / name
+
+
+def _links_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # it leads in a circle
+        return True

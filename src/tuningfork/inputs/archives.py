@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
-from ..images.find import EXTENSIONS as IMAGES
+from ..images.find import count_left_out, is_image_name
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
 from .byte_source import CHANGED, ByteSource, ReadAhead
@@ -44,7 +44,7 @@ def _refuse_packed(location: str) -> None:
     )
 
 
-def archive_items(location: str) -> Iterator[InputItem]:
+def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterator[InputItem]:
     """The images of an archive, a file or an address, told by their extensions; nothing else is held.
 
     Hidden members are left out as hidden files are, and archives within archives are not opened. Links, and
@@ -57,6 +57,7 @@ def archive_items(location: str) -> Iterator[InputItem]:
     InputError
         If the archive cannot be reached, or is compressed as a whole.
     """
+    left_out = Counter() if left_out is None else left_out
     where = text(public_url(location))
     kind = EXTENSIONS[Path(name_of(location)).suffix.lower()]
     try:
@@ -66,7 +67,9 @@ def archive_items(location: str) -> Iterator[InputItem]:
         if is_url(location):
             source = ReadAhead(source)
         try:
-            yield from _tar(source, location, where) if kind == "tar" else _zip(source, location, where)
+            yield from (
+                _tar(source, location, where, left_out) if kind == "tar" else _zip(source, location, where, left_out)
+            )
         except Damaged as error:
             name = text(posixpath.splitext(name_of(location))[0])
             yield InputItem(name, where, kind, location, stamp=source.stamp, error=str(error))
@@ -74,9 +77,9 @@ def archive_items(location: str) -> Iterator[InputItem]:
         raise InputError(f"{where}: {error}") from None
 
 
-def _tar(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
+def _tar(source: ByteSource, location: str, where: str, left_out: Counter[str]) -> Iterator[InputItem]:
     for member in tar_members(source):
-        if _is_image(member.name):
+        if _is_taken(member.name, left_out):
             last = posixpath.basename(member.name)
             yield InputItem(
                 file_id(last),
@@ -95,9 +98,9 @@ def _too_large(member: TarMember) -> str:
     return f"file of {member.size} bytes; at most {MAX_FILE_BYTES} are read" if member.size > MAX_FILE_BYTES else ""
 
 
-def _zip(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
+def _zip(source: ByteSource, location: str, where: str, left_out: Counter[str]) -> Iterator[InputItem]:
     for member in zip_members(source):
-        if _is_image(member.name):
+        if _is_taken(member.name, left_out):
             last = posixpath.basename(member.name)
             yield InputItem(
                 file_id(last),
@@ -112,11 +115,13 @@ def _zip(source: ByteSource, location: str, where: str) -> Iterator[InputItem]:
             )
 
 
-def _is_image(name: str) -> bool:
-    parts = name.split("/")
-    if any(part.startswith(".") and part not in (".", "..") for part in parts):
-        return False
-    return posixpath.splitext(parts[-1])[1].lower() in IMAGES
+def _is_taken(name: str, left_out: Counter[str]) -> bool:
+    """Whether a member is an image; counts those that are not."""
+    hidden = [part for part in name.split("/") if part.startswith(".") and part not in (".", "..")]
+    if not hidden and is_image_name(name):
+        return True
+    count_left_out(hidden[0] if hidden else name, left_out)
+    return False
 
 
 class _Archives:

@@ -22,12 +22,12 @@ from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.identifiers import IdentifierError, exact_id, file_id, integer_limit
 from .byte_source import CHANGED, ByteSource, ReadAhead, SourceUnavailable
 from .files import file_item
-from .item import InputItem
+from .item import InputItem, native_path
 from .objects import object_item, opened
 from .stores import check_url, store_of
 from .table_rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
 
-__all__ = ["EXTENSIONS", "RowReader", "id_limit", "open_rows", "row_id", "table_items"]
+__all__ = ["EXTENSIONS", "RowReader", "id_limit", "open_rows", "row_id", "table_items", "table_kind"]
 
 #: Extension → how its rows are read; FITS is told by content, see `fits`.
 EXTENSIONS = {
@@ -40,6 +40,14 @@ EXTENSIONS = {
 BATCH_BYTES = 8 * 2**20
 
 
+def table_kind(name: str) -> str | None:
+    """How the rows of a table are read, by its file's extension, also before ``.gz``; None if it is no table's."""
+    path = Path(name)
+    kind = EXTENSIONS.get((Path(path.stem) if path.suffix.lower() == ".gz" else path).suffix.lower())
+    # Parquet is read from its end, which gzip does not allow.
+    return None if kind == "parquet" and path.suffix.lower() == ".gz" else kind
+
+
 def open_rows(location: str) -> tuple[Rows, str]:
     """A table's rows, a file's or an address', and its stamp.
 
@@ -49,7 +57,7 @@ def open_rows(location: str) -> tuple[Rows, str]:
         If it cannot be read.
     """
     where = text(public_url(location))
-    kind = EXTENSIONS.get(Path(name_of(location)).suffix.lower())
+    kind = table_kind(name_of(location))
     if kind is None:
         raise InputError(f"{where}: no catalogue by its extension; {', '.join(EXTENSIONS)} are read")
     if kind == "whole":
@@ -183,7 +191,7 @@ def _reached(path: str, folder: str | Path) -> InputItem:
                 path = url2pathname(urlsplit(path).path)
             except ValueError as error:
                 raise InputError(f"{text(path)}: {error}") from None
-        return file_item(folder / path)
+        return file_item(folder / native_path(path))
     # Whoever writes into a store shall not choose which files of this machine are opened.
     if path.startswith("/") or is_url(path):
         raise InputError(f"{text(path)}: a catalogue in a store names files beside it, or addresses")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from .item import InputItem
 __all__ = ["FileReader", "file_item", "folder_items"]
 
 
-def folder_items(folder: Path) -> Iterator[InputItem]:
+def folder_items(folder: Path, left_out: Counter[str] | None = None) -> Iterator[InputItem]:
     """The images of a folder, as `find_images` finds them."""
-    return map(file_item, find_images([folder]))
+    return map(file_item, find_images([folder], left_out))
 
 
 def file_item(path: Path) -> InputItem:

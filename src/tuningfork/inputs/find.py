@@ -1,20 +1,20 @@
-"""What a user names → items, one after the other."""
+"""List the images of what a user names, one item after the other, and count what is left out."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of
-from ..images.find import EXTENSIONS as IMAGES
+from ..images.find import is_image_name
 from ..tables.column_roles import Columns
 from .archives import EXTENSIONS as ARCHIVES
 from .archives import PACKED, archive_items, check_packed
-from .catalogues import EXTENSIONS as TABLES
-from .catalogues import table_items
+from .catalogues import table_items, table_kind
 from .files import file_item, folder_items
 from .fits_kind import holds_table
 from .item import InputItem
@@ -24,11 +24,21 @@ from .stores import check_url
 __all__ = ["Columns", "find_items"]
 
 
-def find_items(given: Iterable[str | Path], columns: Columns = Columns()) -> Iterator[InputItem]:
-    """The images named: files, folders, catalogues, archives, and addresses of these in stores.
+def find_items(
+    paths: Iterable[str | Path], columns: Columns = Columns(), left_out: Counter[str] | None = None
+) -> Iterator[InputItem]:
+    """List the images of files, folders, catalogues, archives, and of URLs of these in stores.
 
-    What a file is, its name tells. A catalogue or an archive is opened only if it is named; in a folder, images
+    What a file is, its name says. A catalogue or an archive is opened only if it is named; in a folder, images
     are looked for.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+    columns : Columns
+        Of catalogues.
+    left_out : Counter, optional
+        Counts what folders, archives and stores hold beside images, by kind; see `images.find.count_left_out`.
 
     Raises
     ------
@@ -37,40 +47,42 @@ def find_items(given: Iterable[str | Path], columns: Columns = Columns()) -> Ite
     InputError
         If an input cannot be used as a whole.
     """
-    for name in map(str, given):
+    counter: Counter[str] = Counter() if left_out is None else left_out
+    for name in map(str, paths):
         if is_url(name):
             check_url(name)
         elif Path(name).is_dir():
-            yield from _folder(Path(name))
+            yield from _folder(Path(name), counter)
             continue
         elif not Path(name).exists():
             raise FileNotFoundError(f"{text(name)}: no such file or folder")
-        yield from _named(name, columns)
+        yield from _named(name, columns, counter)
 
 
-def _named(name: str, columns: Columns) -> Iterator[InputItem]:
-    """What is told by its name, here or in a store."""
-    is_remote = is_url(name)
-    suffix = Path(name_of(name)).suffix.lower()
+def _named(name: str, columns: Columns, left_out: Counter[str]) -> Iterator[InputItem]:
+    """An input by its name, here or in a store."""
+    is_remote, file = is_url(name), name_of(name)
     check_packed(name)
-    if suffix in ARCHIVES and not name.endswith("/"):
-        yield from archive_items(name)
+    if Path(file).suffix.lower() in ARCHIVES and not name.endswith("/"):
+        yield from archive_items(name, left_out)
     elif (
-        suffix in TABLES and not name.endswith("/") and (suffix not in IMAGES or (not is_remote and holds_table(name)))
+        table_kind(file)
+        and not name.endswith("/")
+        and (not is_image_name(file) or (not is_remote and holds_table(name)))
     ):
         yield from table_items(name, columns)
     elif is_remote:
-        yield from remote_items(name, _is_other)
+        yield from remote_items(name, _is_other, left_out)
     else:
         yield file_item(Path(name))
 
 
-def _folder(folder: Path) -> Iterator[InputItem]:
-    found = False
-    for item in folder_items(folder):
-        found = True
+def _folder(folder: Path, left_out: Counter[str]) -> Iterator[InputItem]:
+    is_empty = True
+    for item in folder_items(folder, left_out):
+        is_empty = False
         yield item
-    if not found and (other := sorted(name for name in os.listdir(folder) if _is_other(name))):
+    if is_empty and (other := sorted(name for name in os.listdir(folder) if _is_other(name))):
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise InputError(
             f"{text(str(folder))}: holds no image, but {text(other[0])}{more}: name archives and catalogues "
@@ -79,5 +91,5 @@ def _folder(folder: Path) -> Iterator[InputItem]:
 
 
 def _is_other(name: str) -> bool:
-    suffix = Path(name).suffix.lower()
-    return not name.startswith(".") and (suffix in ARCHIVES or suffix in TABLES or name.lower().endswith(PACKED))
+    is_archive = Path(name).suffix.lower() in ARCHIVES or name.lower().endswith(PACKED)
+    return not name.startswith(".") and (is_archive or table_kind(name) is not None)

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
+import zlib
+from collections.abc import Callable
 
-from .byte_source import LocalFile, SourceUnavailable
+from .byte_source import ByteStream, LocalFile, SourceUnavailable
 
 __all__ = ["holds_table"]
 
 BLOCK = 2880
 #: What is looked at: blocks of one header, units of one file.
 MAX_BLOCKS, MAX_UNITS = 400, 32
+#: Of a compressed file, so many bytes are unpacked to look at.
+MAX_BYTES = 2**31
 _CARD = re.compile(rb"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZIMAGE) *= *('?)([^'/ ]+)")
 
 
 def holds_table(path: str) -> bool:
-    """Whether this FITS file has a binary table and no image; False for what is no whole FITS file."""
+    """Whether this FITS file, also one compressed by gzip, has a binary table and no image.
+
+    TOPCAT's own FITS begins with a row of bytes that holds a VOTable, which is no image. False for what is no
+    complete FITS file.
+    """
+    table = False
     try:
-        source = LocalFile(path)
-        at, table = 0, False
+        read = _reader(path)
+        at = 0
         for _ in range(MAX_UNITS):
-            cards, at = _header(source, at)
+            unit = _header(read, at)
+            if unit is None:
+                return table
+            cards, at = unit
             axes = [int(cards[b"NAXIS%d" % n]) for n in range(1, int(cards[b"NAXIS"]) + 1)]
             is_table = cards.get(b"XTENSION") in (b"BINTABLE", b"TABLE")
             # A compressed image is a table to the standard.
-            if cards.get(b"ZIMAGE") == b"T" or (axes and not is_table and math.prod(axes) > 0):
+            if cards.get(b"ZIMAGE") == b"T" or (len(axes) > 1 and not is_table and math.prod(axes) > 0):
                 return False
             if int(cards.get(b"TFIELDS", 0)) > 999 or min([1, *axes]) < 0:
                 return False
@@ -33,27 +46,49 @@ def holds_table(path: str) -> bool:
             numbers = math.prod(axes) if axes else 0
             bits = abs(int(cards[b"BITPIX"])) * int(cards.get(b"GCOUNT", 1)) * (int(cards.get(b"PCOUNT", 0)) + numbers)
             at += -(-bits // (8 * BLOCK)) * BLOCK
-            if at >= source.size:
-                return table
-    except (SourceUnavailable, KeyError, ValueError):
+            if at > MAX_BYTES and path.lower().endswith(".gz"):
+                return False
+    except (SourceUnavailable, KeyError, ValueError, OSError, EOFError, zlib.error):
         pass
     return False
 
 
-def _header(source: LocalFile, at: int) -> tuple[dict[bytes, bytes], int]:
-    """The cards that tell a unit's kind and size, and where its data begin; ValueError if there is no header."""
-    found: dict[bytes, bytes] = {}
-    for _ in range(MAX_BLOCKS):
-        block = source.read(at, BLOCK)
+def _reader(path: str) -> Callable[[int], bytes]:
+    """A function that reads a block of the file, unpacked, from a byte on."""
+    source = LocalFile(path)
+    if source.read(0, 2) != b"\x1f\x8b":
+        return lambda at: source.read(at, BLOCK)
+    file = gzip.GzipFile(fileobj=ByteStream(source))  # type: ignore[arg-type]
+
+    def read(at: int) -> bytes:
+        file.seek(at)
+        return file.read(BLOCK)
+
+    return read
+
+
+def _header(read: Callable[[int], bytes], at: int) -> tuple[dict[bytes, bytes], int] | None:
+    """The cards that give a unit's kind and size, and where its data begin; None at the end of the file.
+
+    Raises
+    ------
+    ValueError
+        If there is no header.
+    """
+    cards: dict[bytes, bytes] = {}
+    for number in range(MAX_BLOCKS):
+        block = read(at)
+        if not block and number == 0:
+            return None
         if len(block) < BLOCK:
             break
         at += BLOCK
         for start in range(0, BLOCK, 80):
             card = block[start : start + 80]
             if card.rstrip() == b"END":
-                if int(found[b"NAXIS"]) > 999:
+                if int(cards[b"NAXIS"]) > 999:
                     break
-                return found, at
-            if told := _CARD.match(card):
-                found[told[1]] = told[3]
+                return cards, at
+            if match := _CARD.match(card):
+                cards[match[1]] = match[3]
     raise ValueError("no FITS header")

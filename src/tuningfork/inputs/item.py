@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._utils.errors import InputError
-from .._utils.urls import public_url
+from .._utils.urls import is_url, public_url
 from ..tables.arrow import number_array, text_array
 
 __all__ = ["SCHEMA", "InputItem", "InputError", "items_of", "table_of"]
@@ -63,10 +64,10 @@ class InputItem:
     @property
     def identity(self) -> bytes:
         """All that tells these bytes from others, for a digest; an address may be signed anew."""
-        told = [self.id, self.kind, public_url(self.location), self.member, self.offset, self.size, self.stamp]
+        parts = [self.id, self.kind, public_url(self.location), self.member, self.offset, self.size, self.stamp]
         if not math.isnan(self.radius):
-            told.append(self.radius)
-        return "\0".join(map(str, told)).encode("utf-8", "surrogateescape")
+            parts.append(self.radius)
+        return "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
 
 
 #: Names of files are bytes on Linux and need not be UTF-8.
@@ -80,12 +81,12 @@ SCHEMA = pa.schema(
 
 
 def table_of(items: Sequence[InputItem]) -> pa.Table:
-    """Entries as an Arrow table with the columns of `SCHEMA`."""
+    """Items as an Arrow table with the columns of `SCHEMA`."""
     columns = []
     for field in SCHEMA:
         values = [getattr(item, field.name) for item in items]
         if field.name in _AS_BYTES:
-            values = [str(value).encode("utf-8", "surrogateescape") for value in values]
+            values = [_to_bytes(str(value), field.name) for value in values]
         if field.type in _NUMBERS:
             dtype = _NUMBERS[field.type]
             columns.append(number_array(np.array(values, dtype), dtype, np.ones(len(values), bool)))
@@ -99,5 +100,28 @@ def items_of(table: pa.Table | pa.RecordBatch) -> Iterator[InputItem]:
     columns = [table[name].to_pylist() for name in SCHEMA.names]
     for name in _AS_BYTES:
         at = SCHEMA.names.index(name)
-        columns[at] = [value.decode("utf-8", "surrogateescape") for value in columns[at]]
+        columns[at] = [_from_bytes(value, name) for value in columns[at]]
     return (InputItem(*values) for values in zip(*columns, strict=True))
+
+
+def native_path(name: str) -> str:
+    """A file's name as this system's locale spells it: the locale may know fewer letters than a table.
+
+    Where the locale is not UTF-8, a name that it cannot spell stands for its UTF-8 bytes.
+    """
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return os.fsdecode(name.encode("utf-8", "surrogateescape"))
+    return name
+
+
+def _to_bytes(name: str, column: str) -> bytes:
+    if column == "location" and not is_url(name):
+        return os.fsencode(native_path(name))
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _from_bytes(name: bytes, column: str) -> str:
+    text = name.decode("utf-8", "surrogateescape")
+    return os.fsdecode(name) if column == "location" and not is_url(text) else text

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
-from ..images.find import EXTENSIONS as IMAGES
+from ..images.find import count_left_out, is_image_name
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
 from .byte_source import ByteSource, LocalFile, SourceUnavailable
@@ -19,8 +19,8 @@ from .stores import REMOTE_THREADS, StoredObject, check_url, store_of
 
 __all__ = ["REMOTE_THREADS", "ObjectReader", "RemoteObject", "object_item", "opened", "remote_items"]
 
-#: Folders of a listing that has no pages: a server may link them in a circle of ever longer names.
-MAX_FOLDERS = 100_000
+#: Folders of a listing that has no pages, and their depth: a server may link them in a circle of ever longer names.
+MAX_FOLDERS, MAX_DEPTH = 100_000, 32
 
 
 def object_item(address: str, size: int = -1, stamp: str = "") -> InputItem:
@@ -29,15 +29,19 @@ def object_item(address: str, size: int = -1, stamp: str = "") -> InputItem:
     return InputItem(stem, text(public_url(address)), "object", address, size=size, stamp=stamp)
 
 
-def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputItem]:
+def remote_items(
+    address: str, is_other: Callable[[str], bool], left_out: Counter[str] | None = None
+) -> Iterator[InputItem]:
     """An object, or the images under a prefix, hidden ones left out; what is held is one page of the listing.
 
     S3 and Google give 1,000 objects a page, in the order of their names; web servers a folder.
 
     Parameters
     ----------
-    other : function of a name
+    is_other : function of a name
         Whether this is an archive or a catalogue, which must be named itself.
+    left_out : Counter, optional
+        Counts objects that are no images, by kind.
 
     Raises
     ------
@@ -47,6 +51,7 @@ def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputIt
         If the store cannot be read, or holds no image here but others.
     """
     check_url(address)
+    left_out = Counter() if left_out is None else left_out
     where = text(public_url(address))
     try:
         if not _is_folder(address):
@@ -61,11 +66,13 @@ def remote_items(address: str, other: Callable[[str], bool]) -> Iterator[InputIt
             for found in page:
                 anything = True
                 name = found.url[len(address) :]
-                if _is_image(name):
+                hidden = [part for part in name.split("/") if part.startswith(".")]
+                if not hidden and is_image_name(name):
                     images += 1
                     yield object_item(found.url, found.size, found.stamp)
-                elif other(name):
-                    others = others or name
+                elif name and not name.endswith("/"):
+                    count_left_out(hidden[0] if hidden else name, left_out)
+                    others = others or (name if is_other(name) else "")
     except NotThere:
         anything = False
     except ImageError as error:
@@ -80,12 +87,6 @@ def _is_folder(address: str) -> bool:
     return address.endswith("/") or address.count("/") == 2
 
 
-def _is_image(name: str) -> bool:
-    if any(part.startswith(".") for part in name.split("/")):
-        return False
-    return posixpath.splitext(name)[1].lower() in IMAGES
-
-
 def _pages(folder: str) -> Iterator[list[StoredObject]]:
     """All objects under a folder's address; no more than a page is held."""
     folder += "" if folder.endswith("/") else "/"
@@ -95,6 +96,8 @@ def _pages(folder: str) -> Iterator[list[StoredObject]]:
         store = store_of(here)
         while True:
             found, deeper, token = with_retries(partial(store.page, here, token))
+            if any(url.count("/") - folder.count("/") > MAX_DEPTH for url in deeper):
+                raise SourceUnavailable(f"folders are nested more than {MAX_DEPTH} deep; name one of them")
             todo.extend(reversed(deeper))
             yield found
             if not token:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from .._utils.files import write_text
 from .._utils.processes import available_cores
 from .._utils.text import one_line
 from ..inputs import Digest, InputItem, read_listing, write_listing
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["MANIFEST", "ManifestError", "PredictionRun", "open_run", "part_rows", "read_run"]
 
@@ -55,6 +58,8 @@ class PredictionRun:
     rows, part_rows : rows in all, and of a part; the last one has what is left
     has_positions : whether the input says where in the sky its galaxies are
     shards : how many processes share the run's parts, each by its number; None: one takes all
+    left_out : what the inputs hold beside images, counted by kind
+    version : of tuningfork that began the run
     """
 
     folder: Path
@@ -64,6 +69,8 @@ class PredictionRun:
     part_rows: int
     has_positions: bool
     shards: int | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    version: str = __version__
 
     @property
     def parts(self) -> int:
@@ -132,6 +139,7 @@ def open_run(
     resume: bool = False,
     shards: int | None = None,
     rows_of_a_part: int | None = None,
+    left_out: Mapping[str, int] | None = None,
 ) -> PredictionRun:
     """Begin a run in `folder`, or go on with the one that is there.
 
@@ -142,6 +150,8 @@ def open_run(
         shards, which would each list all of it.
     resume : bool
         Whether to go on with a run that is there.
+    left_out : mapping, optional
+        What the inputs hold beside images, by kind; filled while `items` lists them.
     shards : int, optional
         One of so many processes that share the folder; it goes on with the run that another one has begun.
 
@@ -167,7 +177,9 @@ def open_run(
         _undo(folder, made)
         raise
     rows = rows_of_a_part or part_rows(digest.rows, available_cores())
-    run = PredictionRun(folder, identity, digest.rows, digest.hexdigest(), rows, digest.has_positions, shards)
+    run = PredictionRun(
+        folder, identity, digest.rows, digest.hexdigest(), rows, digest.has_positions, shards, dict(left_out or {})
+    )
     if not run.rows:
         _undo(folder, made)
         return run
@@ -186,6 +198,14 @@ def _resumed(
     folder: Path, identity: Mapping[str, Any], items: Callable[[], Iterable[InputItem]], shards: int | None
 ) -> PredictionRun:
     run = read_run(folder)
+    if run.version != __version__:
+        logger.warning(
+            "%s was begun by tuningfork %s and is continued by %s: rows of both may differ; delete that folder to "
+            "begin anew",
+            folder,
+            run.version,
+            __version__,
+        )
     for key in {**identity, **run.identity}:
         before, wanted = run.identity.get(key), identity.get(key)
         if before != wanted:
@@ -217,18 +237,20 @@ def read_run(folder: Path) -> PredictionRun:
     """The run that a folder holds. Raises ManifestError if it holds none that this version can read."""
     file = folder / MANIFEST
     try:
-        told = json.loads(file.read_text("utf-8"))
-        if told["form"] != FORM:
-            raise ManifestError(f"{file} is of another version of tuningfork ({told.get('tuningfork')})")
-        inputs = told["inputs"]
+        content = json.loads(file.read_text("utf-8"))
+        if content["form"] != FORM:
+            raise ManifestError(f"{file} is of another version of tuningfork ({content.get('tuningfork')})")
+        inputs = content["inputs"]
         run = PredictionRun(
             folder,
-            dict(told["run"]),
+            dict(content["run"]),
             int(inputs["rows"]),
             str(inputs["digest"]),
-            int(told["part_rows"]),
+            int(content["part_rows"]),
             bool(inputs["has_positions"]),
-            None if told["shards"] is None else int(told["shards"]),
+            None if content["shards"] is None else int(content["shards"]),
+            {str(kind): int(count) for kind, count in inputs.get("left_out", {}).items()},
+            str(content["tuningfork"]),
         )
     except ManifestError:
         raise
@@ -242,14 +264,19 @@ def read_run(folder: Path) -> PredictionRun:
 
 
 def _write(run: PredictionRun, parts: list[dict[str, Any]] | None = None) -> None:
-    told = {
-        "tuningfork": __version__,
+    content = {
+        "tuningfork": run.version,
         "form": FORM,
         "run": dict(run.identity),
-        "inputs": {"rows": run.rows, "digest": run.digest, "has_positions": run.has_positions},
+        "inputs": {
+            "rows": run.rows,
+            "digest": run.digest,
+            "has_positions": run.has_positions,
+            "left_out": dict(run.left_out),
+        },
         "part_rows": run.part_rows,
         "shards": run.shards,
         "complete": parts is not None,
         "parts": parts or [],
     }
-    write_text(run.folder / MANIFEST, json.dumps(told, indent=1) + "\n")
+    write_text(run.folder / MANIFEST, json.dumps(content, indent=1) + "\n")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -35,6 +36,7 @@ __all__ = [
     "PredictError",
     "RunSummary",
     "is_begun",
+    "left_out_text",
     "load",
     "predict_batches",
     "predict_files",
@@ -54,7 +56,8 @@ class RunSummary:
     """How a prediction ended: rows in the table, how many of them failed, the first of these by name.
 
     `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
-    `complete` says whether the others are there too.
+    `complete` says whether the others are there too. `left_out` counts what the inputs hold beside images, by kind:
+    hidden files, links to folders, other extensions.
     """
 
     output: Path
@@ -64,6 +67,7 @@ class RunSummary:
     errors: tuple[RowError, ...]
     out_of_domain: int | None
     complete: bool = True
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def predict_files(
@@ -121,6 +125,7 @@ def predict_files(
         check_writable(output / ".probe" if output.is_dir() else output)
     folder = _run_folder(output)
     inputs = list(paths)
+    left_out: Counter[str] = Counter()
     identity = {
         "model": model.bundle.name,
         "model_sha256": model.bundle.sha256,
@@ -132,7 +137,8 @@ def predict_files(
     }
 
     def items() -> Iterable[InputItem]:
-        listed = find_items(inputs, columns)
+        left_out.clear()
+        listed = find_items(inputs, columns, left_out)
         return _distinct_ids(listed, lambda: find_items(inputs, columns)) if kaggle else listed
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
@@ -143,10 +149,15 @@ def predict_files(
         if shard:
             held.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
         with lock(listing):
-            options = {"resume": execution.resume, "shards": shards, "rows_of_a_part": execution.chunk_rows}
+            options = {
+                "resume": execution.resume,
+                "shards": shards,
+                "rows_of_a_part": execution.chunk_rows,
+                "left_out": left_out,
+            }
             run = open_run(folder, identity, items, **options)
         if not run.rows:
-            raise _no_image(inputs)
+            raise _no_image(inputs, left_out)
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_complete(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
@@ -177,7 +188,7 @@ def predict_files(
                 run.finish()
             # No other needs it any more.
             beside.unlink(missing_ok=True)
-    return _summary(output, total, total - todo, outcome, model, complete)
+    return _summary(output, total, total - todo, outcome, model, complete, run.left_out)
 
 
 def is_begun(output: str | os.PathLike[str]) -> bool:
@@ -194,6 +205,7 @@ def predict_inputs(
     paths: Iterable[str | os.PathLike[str]],
     inference: InferenceOptions = InferenceOptions(),
     columns: Columns = Columns(),
+    left_out: Counter[str] | None = None,
 ) -> Iterator[Predictions]:
     """Predictions of all that `paths` name, batch by batch, in this process.
 
@@ -202,14 +214,15 @@ def predict_inputs(
     PredictError
         If there is no image.
     """
-    listed = iter(find_items(paths, columns))
+    left_out = Counter() if left_out is None else left_out
+    listed = iter(find_items(paths, columns, left_out))
     empty = True
     with ItemReader() as reader:
         while items := list(islice(listed, LISTED_AT_ONCE)):
             empty = False
             yield from predict_items(model, items, reader, inference, threads=available_cores())
     if empty:
-        raise _no_image(paths)
+        raise _no_image(paths, left_out)
 
 
 def predict_batches(
@@ -230,8 +243,14 @@ def _check_vectors(output: Path, kaggle: bool) -> None:
         )
 
 
-def _no_image(paths: Iterable[str | os.PathLike[str]]) -> PredictError:
-    return PredictError(f"no image in {', '.join(map(str, paths))}; is it the right folder?")
+def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, int]) -> PredictError:
+    others = f"; left out: {left_out_text(left_out)}" if left_out else ""
+    return PredictError(f"no image in {', '.join(map(str, paths))}; is it the right folder?{others}")
+
+
+def left_out_text(left_out: Mapping[str, int]) -> str:
+    """What inputs hold beside images, in words: ``hidden 2, linked folders 1, .txt 3``."""
+    return ", ".join(f"{kind} {count:,}" for kind, count in sorted(left_out.items()))
 
 
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
@@ -309,6 +328,14 @@ def _distinct_ids(items: Iterable[InputItem], again: Callable[[], Iterable[Input
         paths[item.id] = item.path
 
 
-def _summary(output: Path, rows: int, resumed: int, outcome: RunOutcome, model: Model, complete: bool) -> RunSummary:
+def _summary(
+    output: Path,
+    rows: int,
+    resumed: int,
+    outcome: RunOutcome,
+    model: Model,
+    complete: bool,
+    left_out: Mapping[str, int],
+) -> RunSummary:
     flagged = outcome.out_of_domain if model.calibration.domain else None
-    return RunSummary(output, rows, outcome.failed, resumed, outcome.errors, flagged, complete)
+    return RunSummary(output, rows, outcome.failed, resumed, outcome.errors, flagged, complete, left_out)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +18,13 @@ from .._utils.text import one_line, text
 from ..tables import CatalogError, read_table
 from ..tables.csv import MAX_LINE, CsvReader, csv_error
 from ..tables.csvw import with_metadata
+from ..tables.parquet import schema_with_units
 from .byte_source import ByteSource, ByteStream, SourceUnavailable
 
 __all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]
 
+#: Characters of a cell: a name, a path or an address.
+MAX_CELL = 2**16
 #: Rows of a table that are held together.
 BLOCK = 4096
 _DAMAGED = (csv_error, EOFError, gzip.BadGzipFile, zlib.error)
@@ -45,9 +48,9 @@ class Rows(Protocol):
         """
 
 
-def parquet_file(source: ByteSource) -> pq.ParquetFile:
+def parquet_file(source: ByteSource, **options: Any) -> pq.ParquetFile:
     """A Parquet file that is read a buffer at a time, not a row group at a time."""
-    return pq.ParquetFile(ByteStream(source), pre_buffer=False, buffer_size=source.block)
+    return pq.ParquetFile(ByteStream(source), pre_buffer=False, buffer_size=source.block, **options)
 
 
 class ParquetRows:
@@ -56,8 +59,11 @@ class ParquetRows:
     def __init__(self, source: ByteSource, where: str) -> None:
         self._where = where
         try:
-            self._file = parquet_file(source)
-            self.schema = self._file.schema_arrow
+            file = parquet_file(source)
+            self.schema = schema_with_units(file.schema_arrow)
+            # As dictionaries, so that one long text, to which many rows refer, is held once.
+            texts = [field.name for field in self.schema if pa.types.is_string(field.type)]
+            self._file = parquet_file(source, metadata=file.metadata, read_dictionary=texts)
         except SourceUnavailable as error:
             raise InputError(f"{where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
@@ -72,7 +78,8 @@ class ParquetRows:
                 # Without columns there are rows all the same.
                 for row in zip(*columns, strict=True) if columns else repeat((), batch.num_rows):
                     number += 1
-                    yield row, ""
+                    longest = max((len(cell) for cell in row if isinstance(cell, str)), default=0)
+                    yield ((), _too_long(longest)) if longest > MAX_CELL else (row, "")
         except SourceUnavailable as error:
             raise InputError(f"{self._where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
@@ -80,6 +87,10 @@ class ParquetRows:
                 (),
                 f"the table is damaged from row {number + 1} on, {expected - number} rows are lost: {one_line(error)}",
             )
+
+
+def _too_long(size: int) -> str:
+    return f"a cell of {size} characters; at most {MAX_CELL} are read"
 
 
 def _top(name: str, schema: pa.Schema) -> str:
@@ -95,7 +106,9 @@ def cells(column: pa.Array, name: str = "") -> list[object]:
     if field and pa.types.is_struct(column.type):
         column = column.flatten()[column.type.get_field_index(field)]
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        # Many rows share one object.
+        values = cells(column.dictionary)
+        return [None if index is None else values[index] for index in column.indices.to_pylist()]
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
         column = column.cast(pa.large_binary())
     values = column.to_pylist()

@@ -21,6 +21,7 @@ from tuningfork.evaluation import metrics
 from tuningfork.images.find import find_images
 from tuningfork.model.model import load
 from tuningfork.training.initial.weights import adapted
+from tuningfork.training.options import Hardware, TrainingOptions
 from tuningfork.training.recipe import Recipe, load_recipe
 from tuningfork.training.train import train
 
@@ -88,9 +89,9 @@ def judge(result: Path, labels: Path, recipe: Recipe, test: list[Path], args: ar
     """Train, predict the test pictures, write what was right."""
     run = args.output / "runs" / result.stem
     report = train(
-        labels, [args.pictures], run, recipe, resume=True, init=args.model if recipe.init else None,
-        cache=args.output / "cache", workers=0, threads=args.threads,
-        say=lambda line: print(f"{result.stem}: {line}", flush=True) if not line.startswith("epoch") else None,
+        labels, [args.pictures], run, recipe,
+        options=TrainingOptions(resume=True, init=args.model if recipe.init else None, cache=args.output / "cache"),
+        hardware=Hardware(workers=0, threads=args.threads),
     )  # fmt: skip
     model = load(run / "bundle", threads=args.threads)
     told = model.predict(test).class_index

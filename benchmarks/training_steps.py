@@ -21,9 +21,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from tuningfork.images.preprocess import Preprocess
-from tuningfork.training.dataset import GalaxyDataset, Targets, TimedLoader, loader
-from tuningfork.training.image_cache import content_key, frame_side, pack
+from tuningfork.training.dataset import CachedImages, GalaxyDataset, Targets, TimedLoader, loader
+from tuningfork.training.image_cache import content_key, frame_side, open_cache
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.malloc import keep_freed_memory
 from tuningfork.training.recipe import Recipe
@@ -151,14 +150,13 @@ def _ours(
     keep_freed_memory()
     tree = load_tree(recipe.tree)
     side = frame_side(recipe.size, recipe.crop, paths)
-    packed = pack(paths, content_key([path.stem for path in paths], paths), side, cache)
+    stored = open_cache(paths, content_key([path.stem for path in paths], paths), side, cache)
     data = GalaxyDataset(
-        paths,
+        CachedImages(stored.file, stored.rows),
         _targets(len(paths), tree),
-        Preprocess(crop=recipe.crop, size=recipe.size),
+        recipe.preprocess,
         recipe.augmentation,
         recipe.seed,
-        (packed.file, packed.rows),
     )
     module = MorphologyModule(recipe, tree)
     if variant.endswith("compiled"):

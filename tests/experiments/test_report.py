@@ -429,12 +429,13 @@ def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, g
 @pytest.mark.slow
 def test_a_report_of_a_real_training(tmp_path, galaxies):
     pytest.importorskip("torch")
+    from tuningfork.training.options import Hardware
     from tuningfork.training.recipe import Recipe
     from tuningfork.training.train import train
 
     recipe = Recipe(network="mobilenetv3_small_050", size=32, epochs=1, batch=8, ema_decay=0.5, views=1, test=0.2)
     labels, pictures = galaxies / "training_solutions_rev1.csv", galaxies / "images_training_rev1"
-    train(labels, [pictures], tmp_path / "runs/tiny/seed-0", recipe, workers=0, threads=1)
+    train(labels, [pictures], tmp_path / "runs/tiny/seed-0", recipe, hardware=Hardware(workers=0, threads=1))
     report = write_report(tmp_path, tmp_path / "report.html", resamples=50)
     assert report.broken == ()
     assert report.numbers["runs"][0]["trained"] == "fully"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from trainings import fit
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 pytest.importorskip("tuningfork.training")
@@ -21,7 +21,7 @@ from tuningfork.images.read import read_image
 from tuningfork.simulation import simulate
 from tuningfork.training.auxiliary.config import AuxiliaryTarget, SourceError, load_sources
 from tuningfork.training.auxiliary.dataset import SAME_AT_ANY_SCALE, read_auxiliary
-from tuningfork.training.auxiliary.loss import AuxiliaryLoss
+from tuningfork.training.auxiliary.loss import AuxiliaryLoss, TargetScheme
 from tuningfork.training.dataset import EpochSampler
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import candidate_loss, vote_loss
@@ -35,7 +35,6 @@ from tuningfork.training.losses import (
 from tuningfork.training.network import cumulative_from_logits
 from tuningfork.training.recipe import Recipe
 from tuningfork.training.split import signature
-from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree_files import load_tree
@@ -47,10 +46,10 @@ RECIPE = Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, va
 
 @pytest.fixture(scope="module")
 def galaxies(tmp_path_factory):
-    """Simulated: a labelled folder of 60, and another of 40 by the same crowd."""
+    """Simulated: a labelled folder of 40, and another of 20 by the same volunteers."""
     folder = tmp_path_factory.mktemp("galaxies")
-    simulate(folder / "own", 60, 1, workers=1)
-    simulate(folder / "other", 40, 2, workers=1)
+    simulate(folder / "own", 40, 1, workers=1)
+    simulate(folder / "other", 20, 2, workers=1)
     return folder
 
 
@@ -63,7 +62,7 @@ def images_of(folder):
 
 
 def write_source(folder, text, header, rows):
-    """A file of one source, `text` its tells, with a table of labels and copies of the other galaxies' pictures."""
+    """A file of one source, `text` its tells, with a table of labels and copies of the other galaxies' images."""
     with open(folder / "labels.csv", "w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     path = folder / "sources.toml"
@@ -81,7 +80,7 @@ def other(galaxies, tmp_path):
 
 @pytest.fixture(scope="module")
 def data(galaxies):
-    return read_training_set(labels_of(galaxies / "own"), [images_of(galaxies / "own")], TREE, RECIPE)
+    return read_training_set(read_labels(labels_of(galaxies / "own"), TREE), [images_of(galaxies / "own")], RECIPE)
 
 
 def ids_of(folder):
@@ -95,30 +94,31 @@ def read(path, data, cache=None):
 def test_labels_of_a_scheme_of_its_own(other, data):
     ids = ids_of(other)
     rows = [[id_, "ab?"[i % 3]] for i, id_ in enumerate(ids)]
-    tell = '[[source.tells]]\nkind = "labels"\ncolumn = "kind"\nleave_out = ["?"]\n'
-    auxiliary = read(write_source(other, tell, ["id", "kind"], rows), data)
-    assert auxiliary.labels == (("a", "b"),)
+    target = '[[source.targets]]\nkind = "labels"\ncolumn = "kind"\nleave_out = ["?"]\n'
+    auxiliary = read(write_source(other, target, ["id", "kind"], rows), data)
+    assert [scheme.labels for scheme in auxiliary.targets] == [("a", "b")]
     assert len(auxiliary.dataset()) == sum(kind != "?" for _, kind in rows)
-    told = {
-        path.rsplit("/", 1)[-1][:-4]: row for path, row in zip(auxiliary.galaxies[0].paths, auxiliary.told, strict=True)
+    values = {
+        path.rsplit("/", 1)[-1][:-4]: row
+        for path, row in zip(auxiliary.galaxies[0].images.paths, auxiliary.values, strict=True)
     }
     for id_, kind in rows:
         if kind != "?":
-            np.testing.assert_array_equal(told[id_], [kind == "a", kind == "b"])
-    picture, row = auxiliary.dataset()[0, 3]
-    assert picture.shape == (3, 32, 32)
+            np.testing.assert_array_equal(values[id_], [kind == "a", kind == "b"])
+    image, row = auxiliary.dataset()[0, 3]
+    assert image.shape == (3, 32, 32)
     assert row.shape == (2,)
 
 
 def test_a_class_label_is_an_inequality_on_votes(other, data):
     ids = ids_of(other)
-    tell = (
-        '[[source.tells]]\nkind = "classes"\ncolumn = "c"\nignores = ["odd"]\nor_class = ["irregular"]\n'
-        '[source.tells.means]\n0 = ["completely_round"]\n4 = ["barred_spiral", "unbarred_spiral"]\n'
+    target = (
+        '[[source.targets]]\nkind = "classes"\ncolumn = "c"\nignores = ["odd"]\nor_class = ["irregular"]\n'
+        '[source.targets.means]\n0 = ["completely_round"]\n4 = ["barred_spiral", "unbarred_spiral"]\n'
     )
-    auxiliary = read(write_source(other, tell, ["id", "c"], [[ids[0], 0], [ids[1], 4], [ids[2], 9]]), data)
+    auxiliary = read(write_source(other, target, ["id", "c"], [[ids[0], 0], [ids[1], 4], [ids[2], 9]]), data)
     keys = [rule.key for rule in TREE.classes]
-    round_, spiral = auxiliary.told
+    round_, spiral = auxiliary.values
     assert {keys[i] for i in np.flatnonzero(round_[:C])} == {"completely_round", "irregular"}
     assert {keys[i] for i in np.flatnonzero(spiral[:C])} == {"barred_spiral", "unbarred_spiral", "irregular"}
     least = dict(zip(TREE.columns, round_[C:], strict=True))
@@ -136,19 +136,21 @@ def test_counts_keep_the_fractions_and_the_volunteers(other, data, galaxies):
     conditional = np.nan_to_num(votes.conditional_from_cumulative(votes.cumulative_from(table.values, TREE), TREE))
     header = ["id", *(f"x{i}_fraction" for i in range(A)), "n"]
     rows = [[f"o{id_}", *row, 40] for id_, row in zip(table.ids, conditional, strict=True)]
-    rows[1][-1] = ""  # unknown: no count can be told
-    tell = '[[source.tells]]\nkind = "counts"\ncolumns = "x*_fraction"\ntotal = "n"\n'
-    auxiliary = read(write_source(other, tell, header, rows), data)
-    assert len(auxiliary.told) == len(rows) - 1
-    np.testing.assert_allclose(auxiliary.told[:, TREE.slices[0]].sum(1), 40, rtol=1e-5)
-    back = votes.conditional_from_counts(auxiliary.told.astype(float), TREE)
-    where = np.array([list(table.ids).index(path.rsplit("/", 1)[-1][1:-4]) for path in auxiliary.galaxies[0].paths])
-    asked = ~np.isnan(back) & (auxiliary.told > 1e-3)
+    rows[1][-1] = ""  # unknown: no count can be values
+    target = '[[source.targets]]\nkind = "counts"\ncolumns = "x*_fraction"\ntotal = "n"\n'
+    auxiliary = read(write_source(other, target, header, rows), data)
+    assert len(auxiliary.values) == len(rows) - 1
+    np.testing.assert_allclose(auxiliary.values[:, TREE.slices[0]].sum(1), 40, rtol=1e-5)
+    back = votes.conditional_from_counts(auxiliary.values.astype(float), TREE)
+    where = np.array(
+        [list(table.ids).index(path.rsplit("/", 1)[-1][1:-4]) for path in auxiliary.galaxies[0].images.paths]
+    )
+    asked = ~np.isnan(back) & (auxiliary.values > 1e-3)
     np.testing.assert_allclose(back[asked], conditional[where][asked], atol=1e-5)
 
 
 def test_a_judged_galaxy_teaches_nothing(galaxies, data, tmp_path):
-    """By ID, by a column that names the same galaxy, by a near-identical picture, by one on another scale."""
+    """By ID, by a column that names the same galaxy, by a near-identical image, by one on another scale."""
     own = images_of(galaxies / "own")
     judged = [data.ids[row] for row in np.flatnonzero(data.parts != "train")]
     known = np.stack([signature(read_image(path).rgb) for path in data.paths])
@@ -156,39 +158,40 @@ def test_a_judged_galaxy_teaches_nothing(galaxies, data, tmp_path):
     trained = [data.ids[row] for row in data.rows("train") if known[row][data.parts != "train"].max() < 0.9]
     folder = tmp_path / "images"
     folder.mkdir()
-    by_id, by_column, by_picture, by_scale = judged[:4]
+    by_id, by_column, by_image, by_scale = judged[:4]
     shutil.copy(own / f"{by_id}.jpg", folder)
     Image.new("RGB", (64, 64), "grey").save(folder / "elsewhere.png")
-    Image.open(own / f"{by_picture}.jpg").save(folder / "again.jpg", quality=70)
+    Image.open(own / f"{by_image}.jpg").save(folder / "again.jpg", quality=70)
     frame = Image.open(own / f"{by_scale}.jpg")
     frame.crop((80, 80, 344, 344)).resize((240, 240)).save(folder / "zoomed.png")
     shutil.copy(own / f"{trained[0]}.jpg", folder)
     shutil.copy(own / f"{trained[1]}.jpg", folder / "copy.jpg")
     rows = [[by_id, "a", ""], ["elsewhere", "b", by_column], ["again", "a", ""], ["zoomed", "b", ""],
             [trained[0], "a", ""], ["copy", "b", ""]]  # fmt: skip
-    tell = '[[source.tells]]\nkind = "labels"\ncolumn = "kind"\n'
-    path = write_source(tmp_path, 'same_as = "kaggle"\n' + tell, ["id", "kind", "kaggle"], rows)
+    target = '[[source.targets]]\nkind = "labels"\ncolumn = "kind"\n'
+    path = write_source(tmp_path, 'same_as = "kaggle"\n' + target, ["id", "kind", "kaggle"], rows)
     auxiliary = read(path, data)
-    left = {p.rsplit("/", 1)[-1].split(".")[0] for p in auxiliary.galaxies[0].paths}
+    left = {p.rsplit("/", 1)[-1].split(".")[0] for p in auxiliary.galaxies[0].images.paths}
     assert left == {"zoomed", trained[0], "copy"}
     assert auxiliary.about[0]["in_validation_or_test"] == 3
     text = path.read_text("utf-8").replace("same_as", "any_scale = true\nsame_as")
     path.write_text(text, "utf-8")
     cache = tmp_path / "cache"
     again = read(path, data, cache)
-    left = {p.rsplit("/", 1)[-1].split(".")[0] for p in again.galaxies[0].paths}
+    names = sorted(path.stem for path in folder.iterdir())
+    left = {names[row] for row in again.galaxies[0].images.rows}
     assert left == {trained[0], "copy"}
     assert [p.name.split("-")[0] for p in cache.glob("*.npy")] == ["alike"]  # sought once
-    np.testing.assert_array_equal(read(path, data, cache).told, again.told)
+    np.testing.assert_array_equal(read(path, data, cache).values, again.values)
 
 
 def test_scaled_copies_are_told_from_other_galaxies(data):
     """The published threshold separates on simulated galaxies as it does on real ones."""
-    pictures = [read_image(path).rgb for path in data.paths[:12]]
-    known = np.stack([signature(picture) for picture in pictures])
+    images = [read_image(path).rgb for path in data.paths[:12]]
+    known = np.stack([signature(image) for image in images])
     parts = np.geomspace(0.3, 1.0, 32)
-    for row, picture in enumerate(pictures):
-        cut = np.asarray(Image.fromarray(picture).crop((62, 62, 362, 362)).resize((240, 240)))
+    for row, image in enumerate(images):
+        cut = np.asarray(Image.fromarray(image).crop((62, 62, 362, 362)).resize((240, 240)))
         alike = (np.stack([signature(cut, part) for part in parts]) @ known.T).max(0)
         assert alike[row] > SAME_AT_ANY_SCALE
 
@@ -196,19 +199,22 @@ def test_scaled_copies_are_told_from_other_galaxies(data):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "what is known"),
-        ('[[source.tells]]\nkind = "guess"\n', "none of votes"),
-        ('[[source.tells]]\nkind = "labels"\n', "column is missing"),
-        ('[[source.tells]]\nkind = "labels"\ncolumn = "kind"\nwieght = 2\n', "unknown key 'wieght'"),
-        ('[[source.tells]]\nkind = "labels"\ncolumn = "kind"\nweight = 0\n', "not in"),
-        ('[[source.tells]]\nkind = "classes"\ncolumn = "kind"\n[source.tells.means]\na = ["oval"]\n', "no class"),
-        ('frame = 3\n[[source.tells]]\nkind = "labels"\ncolumn = "kind"\n', "frame"),
-        ('[[source.tells]]\nkind = "labels"\ncolumn = "knd"\n', "no column 'knd'"),
-        ('[[source.tells]]\nkind = "counts"\ncolumns = "t*"\ntotal = "n"\n', "0 columns match"),
-        ('[[source.tells]]\nkind = "labels"\ncolumn = "same"\n', "has 1 labels"),
-        ('[[source.tells]]\nkind = "labels"\ncolumn = "empty"\n', "has 0 labels"),
-        ('same_as = "twin"\n[[source.tells]]\nkind = "labels"\ncolumn = "kind"\n', "no column 'twin'"),
-        ('[[source.tells]]\nkind = "teacher"\nmodel = "nobody"\n', "teacher nobody"),
+        ("", "targets is missing"),
+        ('[[source.targets]]\nkind = "guess"\n', "kind = 'guess' is not 'votes', 'classes'"),
+        ('[[source.targets]]\nkind = "labels"\n', "column is missing"),
+        (
+            '[[source.targets]]\nkind = "labels"\ncolumn = "kind"\nwieght = 2\n',
+            "unknown key 'targets.wieght'; is 'weight' meant",
+        ),
+        ('[[source.targets]]\nkind = "labels"\ncolumn = "kind"\nweight = 0\n', "weight = 0 is not greater than 0"),
+        ('[[source.targets]]\nkind = "classes"\ncolumn = "kind"\n[source.targets.means]\na = ["oval"]\n', "no class"),
+        ('frame = 3\n[[source.targets]]\nkind = "labels"\ncolumn = "kind"\n', "frame"),
+        ('[[source.targets]]\nkind = "labels"\ncolumn = "knd"\n', "no column 'knd'"),
+        ('[[source.targets]]\nkind = "counts"\ncolumns = "t*"\ntotal = "n"\n', "0 columns match"),
+        ('[[source.targets]]\nkind = "labels"\ncolumn = "same"\n', "has 1 labels"),
+        ('[[source.targets]]\nkind = "labels"\ncolumn = "empty"\n', "has 0 labels"),
+        ('same_as = "twin"\n[[source.targets]]\nkind = "labels"\ncolumn = "kind"\n', "no column 'twin'"),
+        ('[[source.targets]]\nkind = "teacher"\nmodel = "nobody"\n', "teacher nobody"),
     ],
 )
 def test_bad_sources_say_why(other, data, text, reason):
@@ -220,11 +226,13 @@ def test_bad_sources_say_why(other, data, text, reason):
 
 def test_bad_rows_are_named_and_the_rest_teaches(other, data):
     ids = ids_of(other)
-    (other / "images" / f"{ids[0]}.jpg").write_bytes(b"not a picture")
+    (other / "images" / f"{ids[0]}.jpg").write_bytes(b"not an image")
     rows = [[id_, "ab"[i % 2]] for i, id_ in enumerate(ids)] + [[ids[1], "b"]]  # one ID, two labels
-    auxiliary = read(write_source(other, '[[source.tells]]\nkind = "labels"\ncolumn = "k"\n', ["id", "k"], rows), data)
+    auxiliary = read(
+        write_source(other, '[[source.targets]]\nkind = "labels"\ncolumn = "k"\n', ["id", "k"], rows), data
+    )
     assert {error.id for error in auxiliary.errors} == {ids[0], ids[1]}
-    assert len(auxiliary.told) == len(ids) - 2
+    assert len(auxiliary.values) == len(ids) - 2
     assert any("more than one row" in error.reason for error in auxiliary.errors)
 
 
@@ -287,22 +295,25 @@ def test_thresholds_cost_only_what_is_missing():
 
 
 def test_nothing_told_costs_nothing_and_weights_are_proportions():
-    tells = (AuxiliaryTarget("teacher", 1.0), AuxiliaryTarget("labels", 0.5, column="k"))
+    teacher = TargetScheme(AuxiliaryTarget(kind="teacher", model="x"))
+    labels = AuxiliaryTarget(kind="labels", weight=0.5, column="k")
     torch.manual_seed(0)
-    loss = AuxiliaryLoss(tells, (0, 3), TREE, 8, 0.1)
+    loss = AuxiliaryLoss((teacher, TargetScheme(labels, ("a", "b", "c"))), TREE, 8, 0.1)
     features, answers, classes = torch.randn(6, 8), torch.randn(6, A), torch.randn(6, C)
 
-    def cost(told):
-        return loss(features, lambda logits: cumulative_from_logits(logits, TREE), answers, classes, told, lambda x: x)
+    def cost(values):
+        return loss(
+            features, answers, classes, values, lambda logits: cumulative_from_logits(logits, TREE), lambda x: x
+        )
 
-    told = torch.full((6, A + C + 3), float("nan"))
-    assert cost(told) == 0
-    told[2, A + C :] = torch.tensor([0.0, 1.0, 0.0])
-    once = cost(told)
-    told[3], features[3] = told[2], features[2]
-    torch.testing.assert_close(cost(told), 2 * once)
-    loss.tells = (tells[0], replace(tells[1], weight=1.0))
-    torch.testing.assert_close(cost(told), 4 * once)
+    values = torch.full((6, A + C + 3), float("nan"))
+    assert cost(values) == 0
+    values[2, A + C :] = torch.tensor([0.0, 1.0, 0.0])
+    once = cost(values)
+    values[3], features[3] = values[2], features[2]
+    torch.testing.assert_close(cost(values), 2 * once)
+    loss.schemes = (teacher, TargetScheme(labels.changed(weight=1.0), ("a", "b", "c")))
+    torch.testing.assert_close(cost(values), 4 * once)
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 5))
@@ -321,41 +332,43 @@ def test_an_epoch_of_draws_takes_all_before_any_again(count, draw, seed):
 
 @pytest.fixture
 def named(other):
-    """Two tells on one source: labels of its own, and a teacher."""
+    """Two targets of one source: labels of its own, and a teacher."""
     rows = [[id_, "ab"[i % 2]] for i, id_ in enumerate(ids_of(other))]
-    tells = '[[source.tells]]\nkind = "labels"\ncolumn = "k"\n[[source.tells]]\nkind = "teacher"\nmodel = "default"\n'
-    return write_source(other, tells, ["id", "k"], rows)
+    targets = (
+        '[[source.targets]]\nkind = "labels"\ncolumn = "k"\n[[source.targets]]\nkind = "teacher"\nmodel = "fast"\n'
+    )
+    return write_source(other, targets, ["id", "k"], rows)
 
 
-def test_a_training_learns_from_them_and_is_resumed(galaxies, named, tmp_path):
-    own = galaxies / "own"
-    args = (labels_of(own), [images_of(own)])
-    said: list[str] = []
+def test_a_training_learns_from_them_and_is_resumed(galaxies, named, tmp_path, messages):
+    own, cache = galaxies / "own", tmp_path / "cache"
     recipe = RECIPE.changed(dropout=0.0)
-    whole = train(*args, tmp_path / "whole", recipe, sources=named, threads=1, workers=0, say=said.append)
-    assert any("40 galaxies to train on" in line for line in said)
+    complete = fit(own, tmp_path / "complete", recipe, sources=named, cache=cache)
+    assert any("20 galaxies to train on" in line for line in messages())
 
     def stop(epoch, figures):
         if epoch == 2:  # the first epoch's checkpoint is written
             raise OSError("the power went")
 
     with pytest.raises(OSError, match="power"):
-        train(*args, tmp_path / "cut", recipe, sources=named, threads=1, workers=0, watch=stop)
+        fit(own, tmp_path / "cut", recipe, sources=named, cache=cache, on_epoch=stop)
     with pytest.raises(TrainError, match="other auxiliary sources"):
-        train(*args, tmp_path / "cut", recipe, threads=1, workers=0, resume=True)
+        fit(own, tmp_path / "cut", recipe, resume=True, cache=cache)
     with pytest.raises(TrainError, match="another teacher"):
-        train(*args, tmp_path / "cut", recipe, sources=named, teacher="fast", threads=1, workers=0, resume=True)
-    same = shutil.copytree(Path(tuningfork.__file__).parent / "model" / "models" / "default", tmp_path / "elsewhere")
-    cut = train(*args, tmp_path / "cut", recipe, sources=named, teacher=same, threads=1, workers=0, resume=True)
-    assert cut.best["val_rmse"] == pytest.approx(whole.best["val_rmse"], abs=1e-6)
-    alone = train(*args, tmp_path / "alone", recipe, threads=1, workers=0)
-    assert alone.best["val_rmse"] != whole.best["val_rmse"]
+        fit(own, tmp_path / "cut", recipe, sources=named, teacher="default", resume=True, cache=cache)
+    same = shutil.copytree(Path(tuningfork.__file__).parent / "model" / "models" / "fast", tmp_path / "elsewhere")
+    cut = fit(own, tmp_path / "cut", recipe, sources=named, teacher=same, resume=True, cache=cache)
+    assert cut.best["val_rmse"] == pytest.approx(complete.best["val_rmse"], abs=1e-6)
+    curves = (tmp_path / "complete" / "curves.csv").read_text()
+    with pytest.raises(OSError, match="power"):
+        fit(own, tmp_path / "alone", recipe, cache=cache, on_epoch=stop)
+    assert (tmp_path / "alone" / "curves.csv").read_text().splitlines()[1] != curves.splitlines()[1]
 
 
 def test_another_teacher_may_be_named(named, tmp_path):
     sources = load_sources(named, TREE, teacher="somebody")
-    assert [tell.model for tell in sources[0].tells] == ["", "somebody"]
+    assert [target.model for target in sources[0].targets] == ["", "somebody"]
     text = named.read_text("utf-8")
-    named.write_text(text[: text.rindex("[[source.tells]]")])
-    with pytest.raises(SourceError, match="no source has a tell"):
+    named.write_text(text[: text.rindex("[[source.targets]]")])
+    with pytest.raises(SourceError, match="no source has a target"):
         load_sources(named, TREE, teacher="somebody")

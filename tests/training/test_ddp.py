@@ -25,7 +25,7 @@ from tuningfork.model.bundle import open_bundle
 from tuningfork.simulation import simulate
 from tuningfork.tables import RowError
 from tuningfork.training import train as fit
-from tuningfork.training.dataset import EpochSampler, GalaxyDataset, Targets, loader
+from tuningfork.training.dataset import EpochSampler, GalaxyDataset, ImageFiles, Targets, loader
 from tuningfork.training.join import TrainError
 from tuningfork.training.lightning_module import candidate_loss, rmse_loss, vote_loss
 from tuningfork.training.recipe import Recipe
@@ -68,7 +68,7 @@ def test_a_batch_of_all_processes_is_the_batch_of_one(count, world, share, shuff
 
 def test_two_loaders_see_every_galaxy_once_an_epoch():
     data = GalaxyDataset(
-        [Path()] * 37, Targets(np.zeros((37, 37), np.float32), np.zeros((37, 7), np.float32)), Preprocess()
+        ImageFiles([Path()] * 37), Targets(np.zeros((37, 37), np.float32), np.zeros((37, 7), np.float32)), Preprocess()
     )
     loaders = [loader(data, batch=8, shuffle=False, workers=0, rank=rank, world=2) for rank in range(2)]
     rows = [row for each in loaders for _, row in each.sampler]
@@ -113,11 +113,11 @@ def test_shares_of_a_batch_give_the_loss_and_the_slope_of_the_whole(loss, first)
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     counts = {"train": 50, "validation": 5, "test": 5}
-    fit._check_shares(Recipe(batch=16), counts, 4)
+    fit._check_process_count(Recipe(batch=16), counts, 4)
     with pytest.raises(TrainError, match="batch = 16 cannot be shared by 3"):
-        fit._check_shares(Recipe(batch=16), counts, 3)
+        fit._check_process_count(Recipe(batch=16), counts, 3)
     with pytest.raises(TrainError, match="the validation part has fewer galaxies than there are processes"):
-        fit._check_shares(Recipe(batch=16), counts, 8)
+        fit._check_process_count(Recipe(batch=16), counts, 8)
 
 
 def test_only_the_first_process_speaks(tmp_path, monkeypatch, capsys):
@@ -172,7 +172,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """One process, two by `--devices`, two by torchrun: 97 galaxies, of which one has lost its picture."""
+    """One process, two by `--devices`, two by torchrun: 97 galaxies, of which one has lost its image."""
     folder = tmp_path_factory.mktemp("ddp")
     galaxies = simulate(folder / "sim", 97, seed=6, workers=1)
     images = galaxies / "images_training_rev1"

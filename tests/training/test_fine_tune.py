@@ -16,17 +16,19 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvision
 
+from trainings import fit
+
 from tuningfork.cli import app
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, open_bundle, write_bundle
-from tuningfork.simulation import simulate
 from tuningfork.training.export_onnx import halved, to_onnx, with_features
 from tuningfork.training.initial.from_onnx import EXACT, recovered
 from tuningfork.training.initial.tflite import unfold_batch_norm
-from tuningfork.training.initial.weights import adapted, begin, check_init, credit, digest, is_model
+from tuningfork.training.initial.weights import adapted, check_init, credit, digest, is_model, load_initial_weights
 from tuningfork.training.join import TrainError
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.network import MorphologyNetwork
+from tuningfork.training.options import Hardware, TrainingOptions
 from tuningfork.training.recipe import Recipe, RecipeError, load_recipe
 from tuningfork.training.train import train
 from tuningfork.votes.class_labels import class_tree
@@ -66,12 +68,7 @@ def folder(bundle, tmp_path):
     return write_bundle(bundle, tmp_path / "small")
 
 
-@pytest.fixture(scope="module")
-def galaxies(tmp_path_factory):
-    return simulate(tmp_path_factory.mktemp("galaxies") / "sim", 48, seed=4, workers=1)
-
-
-def pictures(count=8):
+def images(count=8):
     return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
 
 
@@ -86,7 +83,7 @@ def told(bundle, batch):
 @pytest.mark.parametrize("hidden", [0, 8])
 def test_the_exported_features_are_what_the_head_stands_on(gz2, hidden):
     torch.manual_seed(2)
-    network, batch = lively(MorphologyNetwork("test_resnet", gz2, hidden=hidden)), pictures()
+    network, batch = lively(MorphologyNetwork("test_resnet", gz2, hidden=hidden)), images()
     data = to_onnx(network, SIZE)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     logits, features = session.run(["logits", "features"], {"pictures": batch.numpy()})
@@ -116,7 +113,7 @@ def test_a_head_that_is_not_linear_has_no_features(gz2):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_recovered_network_gives_the_bundles_logits(gz2, name):
     bundle = exported(name, gz2, hidden=8 if name == "test_resnet" else 0)
-    network, batch = recovered(bundle), pictures()
+    network, batch = recovered(bundle), images()
     wanted = told(bundle, batch)
     assert np.ptp(wanted) > 0.01
     with torch.no_grad():
@@ -153,9 +150,8 @@ def begun(folder, tree, **changes):
     recipe = adapted(load_recipe("finetune"), folder).changed(**changes)
     torch.manual_seed(0)
     network = MorphologyNetwork(recipe.network, tree, task=recipe.task, hidden=recipe.hidden)
-    said = []
-    assert begin(network, recipe, folder, [(pictures(16),)], said.append, tree) == "small"
-    return network.eval(), said
+    assert load_initial_weights(network, recipe, folder, [(images(16),)], tree) == "small"
+    return network.eval()
 
 
 def test_the_recipe_takes_network_crop_and_size_from_the_model(folder):
@@ -165,10 +161,10 @@ def test_the_recipe_takes_network_crop_and_size_from_the_model(folder):
     assert adapted(Recipe(), folder) == Recipe()
 
 
-def test_the_last_layer_stays_for_the_same_tree(folder, bundle, gz2):
-    network, said = begun(folder, gz2)
-    assert said == ["test_resnet begins with the model small (the same questions, so its last layer too)"]
-    batch = pictures()
+def test_the_last_layer_stays_for_the_same_tree(folder, bundle, gz2, messages):
+    network = begun(folder, gz2)
+    assert messages() == ["test_resnet begins with the model small (the same questions, so its last layer too)"]
+    batch = images()
     with torch.no_grad():
         np.testing.assert_allclose(network(batch).numpy(), told(bundle, batch), rtol=10 * EXACT, atol=EXACT)
 
@@ -176,12 +172,12 @@ def test_the_last_layer_stays_for_the_same_tree(folder, bundle, gz2):
 @pytest.mark.parametrize(
     ("tree", "changes"), [(class_tree("abc"), {}), (None, {"task": "votes"}), (None, {"output": "sigmoid"})]
 )
-def test_the_last_layer_is_new_for_another_tree_or_other_outputs(folder, bundle, gz2, tree, changes):
-    network, said = begun(folder, tree or gz2, **changes)
-    assert said == ["test_resnet begins with the model small (another tree, so the last layer is new)"]
+def test_the_last_layer_is_new_for_another_tree_or_other_outputs(folder, bundle, gz2, tree, changes, messages):
+    network = begun(folder, tree or gz2, **changes)
+    assert messages() == ["test_resnet begins with the model small (another tree, so the last layer is new)"]
     source = recovered(bundle)
     with torch.no_grad():
-        np.testing.assert_allclose(network.body(pictures()), source.body(pictures()), rtol=0.01, atol=10 * EXACT)
+        np.testing.assert_allclose(network.body(images()), source.body(images()), rtol=0.01, atol=10 * EXACT)
     rows = min(len(network.head.weight), len(source.head.weight))
     assert not torch.allclose(network.head.weight[:rows], source.head.weight[:rows])
 
@@ -244,7 +240,7 @@ def test_frozen_norms_keep_their_statistics(changes, frozen):
     model.eval()
     model.train()
     before = {key: value.clone() for key, value in model.network.body.named_buffers() if "running" in key}
-    model(pictures())
+    model(images())
     same = all(torch.equal(value, dict(model.network.body.named_buffers())[key]) for key, value in before.items())
     assert same == frozen
 
@@ -335,7 +331,9 @@ def test_a_folder_for_each_class_trains_too(galaxies, classes, bundle, tmp_path)
         target.symlink_to(file)
     folder = write_bundle(bundle, tmp_path / "small")
     recipe = adapted(load_recipe("finetune"), folder).changed(**QUICK)
-    report = train(None, [tmp_path / "D"], tmp_path / "run", recipe, init=folder, workers=0)
+    report = train(
+        None, [tmp_path / "D"], tmp_path / "run", recipe, options=TrainingOptions(init=folder), hardware=Hardware(0)
+    )
     assert not report.errors
     labels = dict(line.split(",") for line in (tmp_path / "run/labels.csv").read_text().splitlines()[1:])
     assert labels == truth
@@ -348,7 +346,7 @@ def test_a_tree_of_votes_may_be_learned_too(galaxies, bundle, gz2, tmp_path):
     folder = write_bundle(bundle, tmp_path / "small")
     recipe = adapted(load_recipe("finetune"), folder).changed(**QUICK, learning_rate=1e-9, dropout=0.0)
     labels = galaxies / "training_solutions_rev1.csv"
-    report = train(labels, [galaxies / "images_training_rev1"], tmp_path / "run", recipe, init=folder, workers=0)
-    made, batch = open_bundle(report.bundle), pictures()
+    report = fit(galaxies, tmp_path / "run", recipe, labels=labels, init=folder)
+    made, batch = open_bundle(report.bundle), images()
     assert made.tree == gz2
     np.testing.assert_allclose(told(made, batch), told(bundle, batch), rtol=0.02, atol=0.01)

@@ -1,4 +1,4 @@
-"""Packed pictures are the pictures, whole or not at all, and of these data or refused."""
+"""Packed images are the images, whole or not at all, and of these data or refused."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvi
 
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.images.read import read_image
-from tuningfork.simulation import draw, render, simulate
+from tuningfork.simulation import draw, render
 from tuningfork.training import image_cache as cache_module
-from tuningfork.training import join as sources
-from tuningfork.training.dataset import GalaxyDataset, Targets, augmented
+from tuningfork.training import join
+from tuningfork.training.dataset import CachedImages, GalaxyDataset, ImageFiles, Targets, augmented
 from tuningfork.training.image_cache import (
     SIDES,
     CacheError,
-    PackedPictures,
+    ImageCache,
     content_key,
     default_folder,
     frame_side,
-    pack,
+    open_cache,
 )
 from tuningfork.training.join import read_training_set
 from tuningfork.training.recipe import Augmentation, Recipe
 from tuningfork.training.split import near_duplicates, signature
+from tuningfork.votes.label_table import read_labels
 
 
 def noise(seed, height=40, width=40):
-    """A picture like no other."""
+    """An image like no other."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 @pytest.fixture
 def paths(tmp_path):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     shapes = [(40, 40), (40, 40), (64, 48), (30, 90), (40, 40), (41, 43)]
     for number, shape in enumerate(shapes):
@@ -57,13 +58,8 @@ def paths(tmp_path):
     return sorted(folder.iterdir())
 
 
-@pytest.fixture(scope="module")
-def galaxies(tmp_path_factory):
-    return simulate(tmp_path_factory.mktemp("galaxies") / "sim", 30, seed=4, workers=1)
-
-
-def packed(paths, folder, side=32, key=None) -> PackedPictures:
-    return pack(paths, key or content_key([path.stem for path in paths], paths), side, folder)
+def packed(paths, folder, side=32, key=None) -> ImageCache:
+    return open_cache(paths, key or content_key([path.stem for path in paths], paths), side, folder)
 
 
 def frames(found):
@@ -74,7 +70,7 @@ def frames(found):
 
 
 @pytest.mark.parametrize("side", [8, 24, 40, 64])
-def test_a_packed_row_is_the_picture_at_that_side(paths, tmp_path, side):
+def test_a_packed_row_is_the_image_at_that_side(paths, tmp_path, side):
     found = packed(paths, tmp_path / "cache", side)
     frame = Preprocess(crop=1, size=side, filter="box")
     assert frames(found).dtype == np.uint8
@@ -85,7 +81,7 @@ def test_a_packed_row_is_the_picture_at_that_side(paths, tmp_path, side):
     assert found.rate > 0
 
 
-def test_the_second_opening_reads_no_picture(paths, tmp_path, monkeypatch):
+def test_the_second_opening_reads_no_image(paths, tmp_path, monkeypatch):
     first = packed(paths, tmp_path / "cache")
     before = {path: path.stat().st_mtime_ns for path in first.folder.iterdir()}
 
@@ -107,9 +103,9 @@ def test_two_sides_are_two_caches(paths, tmp_path):
     assert frames(large).shape[1] == 32
 
 
-def test_a_bad_picture_has_its_reason_and_the_rest_goes_on(paths, tmp_path):
+def test_a_bad_image_has_its_reason_and_the_rest_goes_on(paths, tmp_path):
     paths[1].write_bytes(b"")
-    paths[4].write_bytes(b"no picture at all")
+    paths[4].write_bytes(b"no image at all")
     listed = [*paths, tmp_path / "gone.png"]
     found = packed(listed, tmp_path / "cache")
     bad = [1, 4, 6]
@@ -125,7 +121,7 @@ def test_a_bad_picture_has_its_reason_and_the_rest_goes_on(paths, tmp_path):
     assert again.reasons == found.reasons
 
 
-def test_no_good_picture_at_all_is_no_crash(tmp_path):
+def test_no_good_image_at_all_is_no_crash(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     found = packed([tmp_path / "a.png"], tmp_path / "cache")
     assert found.rows.tolist() == found.groups.tolist() == [-1]
@@ -172,14 +168,14 @@ def test_the_key_tells_how_far_it_is(paths):
     assert seen == [(i + 1, 6) for i in range(6)]
 
 
-def test_the_same_pictures_elsewhere_are_found_packed(paths, tmp_path, monkeypatch):
+def test_the_same_images_elsewhere_are_found_packed(paths, tmp_path, monkeypatch):
     first = packed(paths, tmp_path / "cache")
     elsewhere = sorted(shutil.copytree(paths[0].parent, tmp_path / "elsewhere").iterdir())
     monkeypatch.setattr(cache_module, "read_image", None)
     assert packed(elsewhere, tmp_path / "cache").folder == first.folder
 
 
-def test_other_pictures_get_a_cache_of_their_own(paths, tmp_path):
+def test_other_images_get_a_cache_of_their_own(paths, tmp_path):
     first = packed(paths, tmp_path / "cache")
     Image.fromarray(noise(99)).save(paths[0])
     second = packed(paths, tmp_path / "cache")
@@ -200,7 +196,7 @@ def test_the_side_is_enough_for_a_turned_view_and_no_more_than_there_is(tmp_path
     assert frame_side(size, crop, [tmp_path / "a.png"]) == 60
 
 
-def test_bad_pictures_do_not_make_the_frames_small(tmp_path):
+def test_bad_images_do_not_make_the_frames_small(tmp_path):
     bad = [tmp_path / f"{number}.png" for number in range(120)]
     for path in bad:
         path.write_bytes(b"")
@@ -222,32 +218,32 @@ def _index(change):
 
 
 def _truncate(folder):
-    with open(folder / "pictures.npy", "r+b") as file:
+    with open(folder / "images.npy", "r+b") as file:
         file.truncate(500)
 
 
 @pytest.mark.parametrize(
     ("tamper", "says"),
     [
-        (_index(lambda content: content.update(key="0" * 64)), "packed from other pictures"),
-        (_index(lambda content: content.update(side=31)), "packed from other pictures"),
-        (_index(lambda content: content["rows"].pop()), "packed from other pictures"),
+        (_index(lambda content: content.update(key="0" * 64)), "made of other images"),
+        (_index(lambda content: content.update(side=31)), "made of other images"),
+        (_index(lambda content: content["rows"].pop()), "made of other images"),
         (_index(lambda content: content.update(version=99)), "another version"),
-        (_truncate, "pictures.npy has 500 bytes"),
-        (lambda folder: (folder / "pictures.npy").unlink(), "not a whole cache"),
-        (lambda folder: (folder / "index.json").unlink(), "not a whole cache"),
-        (lambda folder: (folder / "index.json").write_text('{"version": 1, "ke'), "not a whole cache"),
-        (lambda folder: (folder / "index.json").write_bytes(b"\xff\xfe\x00"), "not a whole cache"),
-        (lambda folder: (folder / "index.json").write_text("[]"), "not as it was written"),
-        (lambda folder: (folder / "index.json").write_text("null"), "not as it was written"),
+        (_truncate, "images.npy has 500 bytes"),
+        (lambda folder: (folder / "images.npy").unlink(), "not a complete cache"),
+        (lambda folder: (folder / "index.json").unlink(), "not a complete cache"),
+        (lambda folder: (folder / "index.json").write_text('{"version": 1, "ke'), "not a complete cache"),
+        (lambda folder: (folder / "index.json").write_bytes(b"\xff\xfe\x00"), "not a complete cache"),
+        (lambda folder: (folder / "index.json").write_text("[]"), "index.json is damaged"),
+        (lambda folder: (folder / "index.json").write_text("null"), "index.json is damaged"),
         *(
-            (_index(lambda content, name=name: content.pop(name)), "not as it was written")
+            (_index(lambda content, name=name: content.pop(name)), "index.json is damaged")
             for name in ("version", "key", "side", "bytes", "rows", "groups", "reasons", "seconds")
         ),
-        (_index(lambda content: content.update(reasons={"77": "empty"})), "not as it was written"),
-        (_index(lambda content: content.update(groups=[0])), "not as it was written"),
-        (_index(lambda content: content.update(groups=["x"] * 6)), "not as it was written"),
-        (_index(lambda content: content.update(seconds="long")), "not as it was written"),
+        (_index(lambda content: content.update(reasons={"77": "empty"})), "index.json is damaged"),
+        (_index(lambda content: content.update(groups=[0])), "index.json is damaged"),
+        (_index(lambda content: content.update(groups=["x"] * 6)), "index.json is damaged"),
+        (_index(lambda content: content.update(seconds="long")), "index.json is damaged"),
     ],
 )
 def test_what_is_not_whole_is_refused_with_the_remedy(paths, tmp_path, tamper, says):
@@ -258,7 +254,7 @@ def test_what_is_not_whole_is_refused_with_the_remedy(paths, tmp_path, tamper, s
     message = str(caught.value)
     assert message.startswith(f"{folder}: ")
     assert says in message
-    assert message.endswith("delete that folder to pack anew")
+    assert message.endswith("delete that folder to build it again")
     shutil.rmtree(folder)
     assert packed(paths, tmp_path / "cache").folder == folder
 
@@ -320,7 +316,7 @@ def slow(path):
     built.append(path)
     return whole(path)
 cache.read_image = slow
-found = cache.pack(paths, cache.content_key([p.stem for p in paths], paths), 32, target)
+found = cache.open_cache(paths, cache.content_key([p.stem for p in paths], paths), 32, target)
 print(len(built), found.folder, (found.rows >= 0).sum())
 """
 
@@ -335,7 +331,7 @@ def test_a_killed_build_is_not_taken_for_whole(paths, tmp_path):
     target = tmp_path / "cache"
     with _builder(paths, target, 0.5) as process:
         deadline = time.monotonic() + 120
-        while not list(target.glob(".*.building/pictures.npy")) and time.monotonic() < deadline:
+        while not list(target.glob(".*.building/images.npy")) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.7)  # some rows are written
         process.send_signal(signal.SIGKILL)
@@ -366,27 +362,26 @@ def test_two_that_build_at_once_build_one(paths, tmp_path):
 
 def _data(galaxies, recipe, gz2, cache):
     return read_training_set(
-        galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe, cache
+        read_labels(galaxies / "training_solutions_rev1.csv", gz2), [galaxies / "images_training_rev1"], recipe, cache
     )
 
 
 def _views(data, recipe, gz2):
     targets = Targets.of(data.cumulative, gz2)
-    where = (data.packed.file, data.packed_rows) if data.packed else None
-    preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
-    return GalaxyDataset(data.paths, targets, preprocess, recipe.augmentation, recipe.seed, where)
+    images = CachedImages(data.cache.file, data.cache_rows) if data.cache else ImageFiles(data.paths)
+    return GalaxyDataset(images, targets, recipe.preprocess, recipe.augmentation, recipe.seed)
 
 
 def test_training_sees_the_same_frames_with_and_without(galaxies, tmp_path, gz2):
-    recipe = Recipe(size=96)  # wants frames of 424 px, which is what the pictures have
+    recipe = Recipe(size=96)  # wants frames of 424 px, which is what the images have
     plain, through = _data(galaxies, recipe, gz2, None), _data(galaxies, recipe, gz2, tmp_path)
-    assert plain.packed is None
-    assert through.packed.side == 424
-    assert (plain.ids, plain.pictures_sha256) == (through.ids, through.pictures_sha256)
+    assert plain.cache is None
+    assert through.cache.side == 424
+    assert (plain.ids, plain.images_sha256) == (through.ids, through.images_sha256)
     np.testing.assert_array_equal(plain.parts, through.parts)
     ours, theirs = _views(plain, recipe, gz2), _views(through, recipe, gz2)
     for row in range(0, 30, 7):
-        np.testing.assert_array_equal(ours._picture(row), theirs._picture(row))
+        np.testing.assert_array_equal(ours.images[row], theirs.images[row])
         for a, b in zip(ours[(3, row)], theirs[(3, row)], strict=True):
             assert torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
 
@@ -394,8 +389,8 @@ def test_training_sees_the_same_frames_with_and_without(galaxies, tmp_path, gz2)
 def test_halved_frames_give_nearly_the_same_views(galaxies, tmp_path, gz2):
     recipe = Recipe(size=64)
     plain, through = _data(galaxies, recipe, gz2, None), _data(galaxies, recipe, gz2, tmp_path)
-    assert through.packed.side == 212
-    assert through.packed.bytes < 30 * 212 * 212 * 3 + 1000
+    assert through.cache.side == 212
+    assert through.cache.bytes < 60 * 212 * 212 * 3 + 1000
     ours, theirs = _views(plain, recipe, gz2), _views(through, recipe, gz2)
     for row in range(0, 30, 7):
         difference = (ours[(3, row)][0] - theirs[(3, row)][0]).abs()
@@ -403,22 +398,22 @@ def test_halved_frames_give_nearly_the_same_views(galaxies, tmp_path, gz2):
 
 
 def test_a_view_of_packed_frames_depends_on_nothing_else(galaxies, tmp_path, gz2):
-    """Each worker maps the file for itself, and a pickled data set carries no pictures."""
+    """Each worker maps the file for itself, and a pickled data set carries no images."""
     import pickle
 
     recipe = Recipe(size=32)
     views = _views(_data(galaxies, recipe, gz2, tmp_path), recipe, gz2)
     view = views[(1, 5)][0]
-    assert isinstance(views._array, np.memmap)
+    assert isinstance(views.images._array, np.memmap)
     stored = pickle.dumps(views)
     assert len(stored) < 30_000
     again = pickle.loads(stored)
-    assert again._array is None
+    assert again.images._array is None
     assert torch.equal(again[(1, 5)][0], view)
 
 
-def test_duplicates_and_bad_pictures_are_found_alike(tmp_path, gz2):
-    folder = tmp_path / "pictures"
+def test_duplicates_and_bad_images_are_found_alike(tmp_path, gz2):
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(24):
         Image.fromarray(render(draw(2, number % 20))).save(folder / f"{number + 100}.jpg", quality=90 - number)
@@ -427,8 +422,8 @@ def test_duplicates_and_bad_pictures_are_found_alike(tmp_path, gz2):
     rows = [f"{number + 100}," + ",".join(map(str, rng.random(37))) for number in range(24)]
     (tmp_path / "labels.csv").write_text("\n".join([",".join(["GalaxyID", *gz2.columns]), *rows]))
     recipe = Recipe(size=32, validation=0.2)
-    plain = read_training_set(tmp_path / "labels.csv", [folder], gz2, recipe)
-    through = read_training_set(tmp_path / "labels.csv", [folder], gz2, recipe, tmp_path / "cache")
+    plain = read_training_set(read_labels(tmp_path / "labels.csv", gz2), [folder], recipe)
+    through = read_training_set(read_labels(tmp_path / "labels.csv", gz2), [folder], recipe, tmp_path / "cache")
     # 100 to 102 have a twin each; that of 103 has lost its own.
     assert plain.duplicates == through.duplicates == 6
     assert plain.errors == through.errors
@@ -436,41 +431,41 @@ def test_duplicates_and_bad_pictures_are_found_alike(tmp_path, gz2):
     np.testing.assert_array_equal(plain.parts, through.parts)
     parts = dict(zip(through.ids, through.parts, strict=True))
     assert all(parts[str(100 + i)] == parts[str(120 + i)] for i in range(3))
-    assert through.packed_rows.tolist() == list(range(23))
+    assert through.cache_rows.tolist() == list(range(23))
 
 
-def test_the_classes_alone_keep_their_pictures(galaxies, tmp_path, gz2):
+def test_the_classes_alone_keep_their_images(galaxies, tmp_path, gz2):
     recipe = Recipe(size=96, task="classes", validation=0.2)
     data = _data(galaxies, recipe, gz2, tmp_path)
-    assert 0 < len(data.ids) < 30
-    for path, row in zip(data.paths, data.packed_rows, strict=True):
-        np.testing.assert_array_equal(np.load(data.packed.file, mmap_mode="r")[row], read_image(path).rgb)
+    assert 0 < len(data.ids) < 60
+    for path, row in zip(data.paths, data.cache_rows, strict=True):
+        np.testing.assert_array_equal(np.load(data.cache.file, mmap_mode="r")[row], read_image(path).rgb)
 
 
 def test_progress_is_told(paths, tmp_path):
     seen = []
     key = content_key([path.stem for path in paths], paths)
-    pack(paths, key, 16, tmp_path / "cache", lambda done, total: seen.append((done, total)))
+    open_cache(paths, key, 16, tmp_path / "cache", lambda done, total: seen.append((done, total)))
     assert seen == [(6, 6)]
 
 
 def test_a_cache_of_other_data_stops_a_training(galaxies, tmp_path, gz2):
     recipe = Recipe(size=32)
     data = _data(galaxies, recipe, gz2, tmp_path)
-    _index(lambda content: content.update(key="f" * 64))(data.packed.folder)
+    _index(lambda content: content.update(key="f" * 64))(data.cache.folder)
     with pytest.raises(CacheError, match="their hash differs"):
         _data(galaxies, recipe, gz2, tmp_path)
 
 
 def test_the_frame_does_not_change_what_an_augmented_view_shows(tmp_path):
     """The crop's corners come from the frame around it, packed or not."""
-    picture = render(draw(1, 5))
-    frame = Preprocess(crop=1, size=212, filter="box").resized(picture)
+    image = render(draw(1, 5))
+    frame = Preprocess(crop=1, size=212, filter="box").resized(image)
     preprocess = Preprocess(crop=0.5, size=48)
     for seed in range(5):
         views = [
             augmented(each, preprocess, Augmentation(), np.random.default_rng(seed)).astype(int)
-            for each in (picture, frame)
+            for each in (image, frame)
         ]
         assert np.abs(views[0] - views[1]).mean() < 2
 
@@ -488,7 +483,7 @@ def test_the_folder_follows_xdg(monkeypatch, tmp_path):
 
 
 def test_nothing_is_packed_without_being_asked(galaxies, tmp_path, gz2, monkeypatch):
-    monkeypatch.setattr(sources, "pack", None)
+    monkeypatch.setattr(join, "open_cache", None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert _data(galaxies, Recipe(size=32), gz2, None).packed is None
+    assert _data(galaxies, Recipe(size=32), gz2, None).cache is None
     assert not Path(tmp_path / "xdg").exists()

@@ -13,14 +13,13 @@ pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvi
 import timm
 from huggingface_hub import constants
 from safetensors.torch import save_file
+from trainings import fit
 
-from tuningfork.simulation import simulate
-from tuningfork.training.initial import weights as start_module
-from tuningfork.training.initial.weights import begin, check_init
+from tuningfork.training.initial import weights as weights_module
+from tuningfork.training.initial.weights import check_init, load_initial_weights
 from tuningfork.training.join import TrainError
 from tuningfork.training.network import MorphologyNetwork
 from tuningfork.training.recipe import Recipe
-from tuningfork.training.train import train
 
 NAME = "mobilenetv3_small_050"
 RECIPE = Recipe(network=NAME, init="imagenet", size=32, epochs=1, batch=16, views=1, validation=0.2)
@@ -59,14 +58,13 @@ class Hub:
 
 
 @pytest.mark.parametrize("options", [{}, {"num_classes": 0}, {"num_classes": 10}])
-def test_a_file_of_weights_becomes_the_body(network, tmp_path, options):
+def test_a_file_of_weights_becomes_the_body(network, tmp_path, options, messages):
     expected = weights(**options)
     path = tmp_path / "w.safetensors"
     save_file(expected, path)
     head = {key: value.clone() for key, value in network.head.state_dict().items()}
-    said = []
-    assert begin(network, RECIPE, path, [], said.append) == "w.safetensors"
-    assert said == [f"{NAME} begins with the weights of w.safetensors"]
+    assert load_initial_weights(network, RECIPE, path, []) == "w.safetensors"
+    assert messages() == [f"{NAME} begins with the weights of w.safetensors"]
     for key, value in network.body.state_dict().items():
         assert torch.equal(value, expected[key]), key
     for key, value in network.head.state_dict().items():
@@ -80,7 +78,7 @@ def test_the_head_of_a_vgg_is_left_out(gz2, tmp_path):
     everything = weights("vgg11")
     expected = {key: value for key, value in everything.items() if key.startswith("features")}
     save_file(everything, tmp_path / "w.safetensors")
-    begin(network, Recipe(network="vgg11", init="imagenet"), tmp_path / "w.safetensors", [], print)
+    load_initial_weights(network, Recipe(network="vgg11", init="imagenet"), tmp_path / "w.safetensors", [])
     found = network.body.state_dict()
     assert set(found) == set(expected)
     assert all(torch.equal(found[key], expected[key]) for key in found)
@@ -112,7 +110,7 @@ def test_a_file_that_holds_no_weights_is_told(network, tmp_path, content):
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
     with pytest.raises(TrainError, match=rf"^{path}: "):
-        begin(network, RECIPE, path, [], print)
+        load_initial_weights(network, RECIPE, path, [])
 
 
 def test_weights_of_another_network_are_told(network, tmp_path):
@@ -121,7 +119,7 @@ def test_weights_of_another_network_are_told(network, tmp_path):
         save_file(others, path)
         before = {key: value.clone() for key, value in network.state_dict().items()}
         with pytest.raises(TrainError, match=rf"^{path}: "):
-            begin(network, RECIPE, path, [], print)
+            load_initial_weights(network, RECIPE, path, [])
         assert others.keys() == weights().keys() or all(
             torch.equal(value, before[key]) for key, value in network.state_dict().items()
         )
@@ -130,27 +128,27 @@ def test_weights_of_another_network_are_told(network, tmp_path):
 def test_half_a_file_is_told(network, file):
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(TrainError, match=rf"^{file}: "):
-        begin(network, RECIPE, file, [], print)
+        load_initial_weights(network, RECIPE, file, [])
 
 
 # ------------------------------------------------------------------ from the hub, or none
 
 
-def test_nothing_is_asked_for_from_scratch(network, monkeypatch):
-    monkeypatch.setattr(start_module, "get_session", None)
-    said = []
-    assert begin(network, Recipe(network=NAME), None, [], said.append) == "scratch"
-    assert said == []
+def test_nothing_is_asked_for_from_scratch(network, monkeypatch, messages):
+    monkeypatch.setattr(weights_module, "get_session", None)
+    assert load_initial_weights(network, Recipe(network=NAME), None, []) == "scratch"
+    assert messages() == []
 
 
-def test_without_a_net_it_says_so_soon_and_begins_from_scratch(network, monkeypatch, tmp_path):
+def test_without_a_net_it_says_so_soon_and_begins_from_scratch(network, monkeypatch, tmp_path, messages):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub = Hub(ConnectionError("no net"))
-    monkeypatch.setattr(start_module, "get_session", lambda: hub)
+    monkeypatch.setattr(weights_module, "get_session", lambda: hub)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    said, started = [], time.monotonic()
-    assert begin(network, RECIPE, None, [], said.append) == "scratch"
+    started = time.monotonic()
+    assert load_initial_weights(network, RECIPE, None, []) == "scratch"
+    said = messages()
     assert time.monotonic() - started < 10
     assert len(said) == 1
     assert said[0].startswith(f"no ImageNet weights of {NAME} (")
@@ -163,49 +161,45 @@ def test_without_a_net_it_says_so_soon_and_begins_from_scratch(network, monkeypa
 def test_an_offline_machine_is_not_even_asked(network, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(start_module, "get_session", None)
-    assert begin(network, RECIPE, None, [], lambda line: None) == "scratch"
+    monkeypatch.setattr(weights_module, "get_session", None)
+    assert load_initial_weights(network, RECIPE, None, []) == "scratch"
     assert constants.HF_HUB_OFFLINE is True
 
 
-def test_weights_of_the_hub_become_the_body(network, monkeypatch):
-    monkeypatch.setattr(start_module, "get_session", lambda: Hub())
+def test_weights_of_the_hub_become_the_body(network, monkeypatch, messages):
+    monkeypatch.setattr(weights_module, "get_session", lambda: Hub())
     torch.manual_seed(5)
     source = timm.create_model(NAME, num_classes=0)
-    monkeypatch.setattr(start_module.timm, "create_model", lambda *a, **k: source)
-    said = []
-    assert begin(network, RECIPE, None, [], said.append) == "imagenet"
-    assert said == [f"{NAME} begins with timm's ImageNet weights"]
+    monkeypatch.setattr(weights_module.timm, "create_model", lambda *a, **k: source)
+    assert load_initial_weights(network, RECIPE, None, []) == "imagenet"
+    assert messages() == [f"{NAME} begins with timm's ImageNet weights"]
     expected = source.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in network.body.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["dai_tong", "galaxy_se_resnet"])
-def test_a_network_without_published_weights_says_so(gz2, monkeypatch, name):
-    monkeypatch.setattr(start_module, "get_session", lambda: Hub())
-    said = []
+def test_a_network_without_published_weights_says_so(gz2, monkeypatch, name, messages):
+    monkeypatch.setattr(weights_module, "get_session", lambda: Hub())
     network = MorphologyNetwork(name, gz2)
-    assert begin(network, Recipe(network=name, init="imagenet"), None, [], said.append) == "scratch"
-    assert "no published weights" in said[0]
+    assert load_initial_weights(network, Recipe(network=name, init="imagenet"), None, []) == "scratch"
+    assert "no published weights" in messages()[0]
 
 
 # ------------------------------------------------------------------ in a training
 
 
 @pytest.mark.slow
-def test_a_training_begins_with_the_file_and_notes_it(tmp_path, file):
+def test_a_training_begins_with_the_file_and_notes_it(galaxies, tmp_path, file):
     import hashlib
     import json
 
-    galaxies = simulate(tmp_path / "sim", 40, seed=4, workers=1)
-    place = galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"]
-    train(*place, tmp_path / "run", RECIPE, workers=0, init=file)
-    told = json.loads((tmp_path / "run/run.json").read_text())
-    assert told["init_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert told["initial_weights"] == "weights.safetensors"
+    fit(galaxies, tmp_path / "run", RECIPE, init=file)
+    about = json.loads((tmp_path / "run/run.json").read_text())
+    assert about["init_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert about["initial_weights"] == "weights.safetensors"
     assert json.loads((tmp_path / "run/result.json").read_text())["initial_weights"] == "weights.safetensors"
     # To go on needs no weights, but other ones are refused.
-    train(*place, tmp_path / "run", RECIPE, workers=0, resume=True)
+    fit(galaxies, tmp_path / "run", RECIPE, resume=True)
     save_file({"x": torch.from_numpy(np.zeros(1))}, file)
     with pytest.raises(TrainError, match="was begun with other weights"):
-        train(*place, tmp_path / "run", RECIPE, workers=0, resume=True, init=file)
+        fit(galaxies, tmp_path / "run", RECIPE, resume=True, init=file)

@@ -270,10 +270,10 @@ def steps(recipe: Recipe, *, batch: int = 2, count: int = 2) -> dict[str, float]
     """Some training steps and one of validation on noise, as the recipe has them."""
     tree = load_tree(recipe.tree)
     rng = np.random.default_rng(0)
-    pictures = rng.uniform(-1, 1, (batch * count, 3, recipe.size, recipe.size)).astype(np.float32)
+    images = rng.uniform(-1, 1, (batch * count, 3, recipe.size, recipe.size)).astype(np.float32)
     known = rng.uniform(0, 1, (batch * count, len(tree.columns))).astype(np.float32)
     candidates = np.eye(len(tree.classes), dtype=np.float32)[rng.integers(0, 7, batch * count)]
-    data = torch.utils.data.TensorDataset(*map(torch.from_numpy, (pictures, known, candidates)))
+    data = torch.utils.data.TensorDataset(*map(torch.from_numpy, (images, known, candidates)))
     lightning.seed_everything(0, verbose=False)
     module = MorphologyModule(recipe, tree)
     before = module.network.head.weight.detach().clone()

@@ -23,17 +23,17 @@ needs_file = pytest.mark.skipif(not FILE.is_file(), reason=f"{FILE} is not there
 
 
 @pytest.fixture(scope="module")
-def pictures() -> torch.Tensor:
-    """(24, 3, 96, 96), scaled: blobs of light on a dark sky, each picture another."""
+def images() -> torch.Tensor:
+    """(24, 3, 96, 96), scaled: blobs of light on a dark sky, each image another."""
     rng = np.random.default_rng(1)
     y, x = np.mgrid[-1:1:96j, -1:1:96j]
     rgb = np.empty((24, 3, 96, 96), np.float32)
-    for picture in rgb:
+    for image in rgb:
         cx, cy, q, angle = *rng.uniform(-0.2, 0.2, 2), rng.uniform(0.2, 1), rng.uniform(0, np.pi)
         u = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
         v = (y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)
         light = np.exp(-np.hypot(u, v / q) / rng.uniform(0.05, 0.5))
-        picture[:] = light * rng.uniform(0.4, 1, (3, 1, 1)) + rng.normal(0, 0.03, (3, 96, 96))
+        image[:] = light * rng.uniform(0.4, 1, (3, 1, 1)) + rng.normal(0, 0.03, (3, 96, 96))
     mean, std = (torch.tensor(t).view(3, 1, 1) for t in (MEAN, STD))
     return (torch.from_numpy(rgb.clip(0, 1)) - mean) / std
 
@@ -72,18 +72,18 @@ def test_reads_every_layer() -> None:
 
 
 @needs_file
-def test_folded_network_is_convolution_and_bias(loaded: torch.nn.Module, pictures: torch.Tensor) -> None:
+def test_folded_network_is_convolution_and_bias(loaded: torch.nn.Module, images: torch.Tensor) -> None:
     """Batch norm in eval mode adds the file's bias and does nothing else."""
     weight, bias = (torch.from_numpy(a) for a in read_tflite(FILE)[0])
-    padded = torch.nn.functional.pad(pictures, (0, 1, 0, 1))  # TensorFlow's "same" at stride 2
+    padded = torch.nn.functional.pad(images, (0, 1, 0, 1))  # TensorFlow's "same" at stride 2
     with torch.no_grad():
         expected = torch.nn.functional.conv2d(padded, weight, bias, stride=2).clamp(0, 6)
-        torch.testing.assert_close(loaded.bn1(loaded.conv_stem(pictures)), expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(loaded.bn1(loaded.conv_stem(images)), expected, rtol=1e-6, atol=1e-6)
     assert all((norm.running_var + norm.eps == 1).all() for norm in norms(loaded))
 
 
 @needs_file
-def test_classifier(loaded: torch.nn.Module, pictures: torch.Tensor) -> None:
+def test_classifier(loaded: torch.nn.Module, images: torch.Tensor) -> None:
     """1000 classes are the 1001 without "background"; any other head stays as it was made."""
     thousand, votes, features = network(1000), network(37), network(0)
     made = votes.classifier.weight.detach().clone()
@@ -91,61 +91,61 @@ def test_classifier(loaded: torch.nn.Module, pictures: torch.Tensor) -> None:
         load_mobilenet_v2(model, FILE)
         model.eval()
     with torch.no_grad():
-        torch.testing.assert_close(thousand(pictures[:2]), loaded(pictures[:2])[:, 1:])
+        torch.testing.assert_close(thousand(images[:2]), loaded(images[:2])[:, 1:])
         torch.testing.assert_close(
-            features(pictures[:2]),
-            loaded.forward_head(loaded.forward_features(pictures[:2]), pre_logits=True),
+            features(images[:2]),
+            loaded.forward_head(loaded.forward_features(images[:2]), pre_logits=True),
         )
     assert torch.equal(votes.classifier.weight, made)
 
 
 @needs_file
-def test_unfolding_keeps_the_function(loaded: torch.nn.Module, pictures: torch.Tensor) -> None:
+def test_unfolding_keeps_the_function(loaded: torch.nn.Module, images: torch.Tensor) -> None:
     model = network(1001)
     model.load_state_dict(loaded.state_dict())
     model.train()
     model.bn1.eval()  # a frozen layer stays frozen
-    unfold_batch_norm(model, pictures[:16].split(8))
+    unfold_batch_norm(model, images[:16].split(8))
     assert model.training
     assert not model.bn1.training
     assert not any(norm._forward_pre_hooks for norm in norms(model))
     with torch.no_grad():
-        folded, unfolded = loaded(pictures), model.eval()(pictures)  # the last 8 were not seen
+        folded, unfolded = loaded(images), model.eval()(images)  # the last 8 were not seen
     assert folded.std() > 0.5
     torch.testing.assert_close(unfolded, folded, rtol=0, atol=2e-3)
 
-    # Train mode on the very pictures: batch norm divides by what its weight multiplies with.
+    # Train mode on the very images: batch norm divides by what its weight multiplies with.
     with torch.no_grad():
-        trained = model.train()(pictures[:16])
+        trained = model.train()(images[:16])
     torch.testing.assert_close(trained, folded[:16], rtol=0, atol=2e-3)
     # Without unfolding train mode is another network: what this is for.
     other = network(1001)
     other.load_state_dict(loaded.state_dict())
     with torch.no_grad():
-        assert (other.train()(pictures[:16]) - folded[:16]).abs().max() > 1
+        assert (other.train()(images[:16]) - folded[:16]).abs().max() > 1
 
 
 @needs_file
-def test_dead_channels_stay_harmless(loaded: torch.nn.Module, pictures: torch.Tensor) -> None:
+def test_dead_channels_stay_harmless(loaded: torch.nn.Module, images: torch.Tensor) -> None:
     model = network(1001)
     model.load_state_dict(loaded.state_dict())
     with torch.no_grad():
         model.conv_stem.weight[3] = 0
-        before = model.eval()(pictures)
-        unfold_batch_norm(model, [pictures])
+        before = model.eval()(images)
+        unfold_batch_norm(model, [images])
         assert model.bn1.running_var[3] == 0
-        torch.testing.assert_close(model(pictures), before, rtol=0, atol=2e-3)
+        torch.testing.assert_close(model(images), before, rtol=0, atol=2e-3)
         # eps stands under both roots: the factor is 1, however small the variance.
         for norm in norms(model):
             factor = norm.weight / (norm.running_var + norm.eps).sqrt()
             torch.testing.assert_close(factor, torch.ones_like(factor))
-        torch.testing.assert_close(model.train()(pictures), before, rtol=0, atol=2e-3)
-    model.train()(pictures).square().mean().backward()
+        torch.testing.assert_close(model.train()(images), before, rtol=0, atol=2e-3)
+    model.train()(images).square().mean().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_unfolding_any_batch_norm_and_its_refusals(pictures: torch.Tensor) -> None:
-    """Also of a network that was never folded; nothing changes where the pictures are no good."""
+def test_unfolding_any_batch_norm_and_its_refusals(images: torch.Tensor) -> None:
+    """Also of a network that was never folded; nothing changes where the images are no good."""
     torch.manual_seed(0)
     norm = torch.nn.BatchNorm2d(5)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), norm)
@@ -153,15 +153,15 @@ def test_unfolding_any_batch_norm_and_its_refusals(pictures: torch.Tensor) -> No
         torch.nn.init.normal_(tensor)
     norm.running_var.uniform_(0.5, 2)
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    for batches in ([], [torch.full_like(pictures, torch.nan)]):
-        with pytest.raises(ValueError, match="no pictures, or values"):
+    for batches in ([], [torch.full_like(images, torch.nan)]):
+        with pytest.raises(ValueError, match="no images, or values"):
             unfold_batch_norm(model, batches)
         assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
     with torch.no_grad():
-        before = model.eval()(pictures)
-        unfold_batch_norm(model, pictures.split(7))
-        torch.testing.assert_close(model(pictures), before, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(model.train()(pictures), before, rtol=1e-4, atol=1e-5)
+        before = model.eval()(images)
+        unfold_batch_norm(model, images.split(7))
+        torch.testing.assert_close(model(images), before, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.train()(images), before, rtol=1e-4, atol=1e-5)
 
 
 @needs_file

@@ -5,27 +5,24 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
+from trainings import fit
+
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.images.read import read_image
 from tuningfork.model.bundle import open_bundle
 from tuningfork.model.model import Model
 from tuningfork.simulation import draw, render, simulate
-from tuningfork.training.dataset import EpochSampler, GalaxyDataset, Targets, augmented, loader
+from tuningfork.training.dataset import EpochSampler, GalaxyDataset, ImageFiles, Targets, augmented, loader
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import candidate_loss, vote_loss
 from tuningfork.training.network import MorphologyNetwork, cumulative_from_logits
 from tuningfork.training.recipe import Augmentation, Recipe
 from tuningfork.training.split import near_duplicates, signature, split
-from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree_files import builtin_trees, load_tree
 
 STILL = Augmentation(rotation=(0, 0), flip=False, shift=0, zoom=(1, 1), brightness=(1, 1))
-
-
-@pytest.fixture(scope="module")
-def galaxies(tmp_path_factory):
-    return simulate(tmp_path_factory.mktemp("galaxies") / "sim", 60, seed=4, workers=1)
 
 
 @pytest.fixture
@@ -83,15 +80,17 @@ def test_targets_say_which_classes_a_galaxy_may_have(gz2):
     assert candidates.tolist() == [[0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 0], [0] * 7]
 
 
-# ------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------ images
 
 
-def test_training_and_predicting_prepare_a_picture_alike(galaxies):
+def test_training_and_predicting_prepare_a_image_alike(galaxies):
     """Without augmentation the batch is the very array that a prediction feeds its network."""
     paths = sorted((galaxies / "images_training_rev1").iterdir())[:8]
     preprocess = Preprocess(crop=0.5, size=48)
     targets = Targets(np.zeros((8, 37), np.float32), np.zeros((8, 7), np.float32))
-    batch = next(iter(loader(GalaxyDataset(paths, targets, preprocess), batch=8, shuffle=False, workers=0)))[0].numpy()
+    batch = next(
+        iter(loader(GalaxyDataset(ImageFiles(paths), targets, preprocess), batch=8, shuffle=False, workers=0))
+    )[0].numpy()
     model = Model(open_bundle())
     model.bundle = type(model.bundle)(
         **{**model.bundle.__dict__, "networks": (type(model.bundle.networks[0])(b"", preprocess, ""),)}
@@ -102,19 +101,19 @@ def test_training_and_predicting_prepare_a_picture_alike(galaxies):
 
 
 def test_an_augmentation_that_changes_nothing_is_the_plain_crop():
-    picture = render(draw(1, 2))
+    image = render(draw(1, 2))
     preprocess = Preprocess(crop=0.5, size=64)
     rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(augmented(picture, preprocess, STILL, rng), preprocess.resized(picture))
+    np.testing.assert_array_equal(augmented(image, preprocess, STILL, rng), preprocess.resized(image))
 
 
 @pytest.mark.parametrize("quarter", [1, 2, 3])
-def test_a_quarter_turn_turns_the_picture(quarter):
-    picture = render(draw(1, 3))
+def test_a_quarter_turn_turns_the_image(quarter):
+    image = render(draw(1, 3))
     preprocess = Preprocess(crop=0.5, size=64)
     turn = Augmentation(rotation=(90 * quarter, 90 * quarter), flip=False, shift=0, zoom=(1, 1), brightness=(1, 1))
-    turned = augmented(picture, preprocess, turn, np.random.default_rng(0)).astype(int)
-    candidates = [np.rot90(preprocess.resized(picture), k).astype(int) for k in range(4)]
+    turned = augmented(image, preprocess, turn, np.random.default_rng(0)).astype(int)
+    candidates = [np.rot90(preprocess.resized(image), k).astype(int) for k in range(4)]
     errors = [np.abs(turned - candidate).mean() for candidate in candidates]
     assert int(np.argmin(errors)) in ((1, 3), (2,), (1, 3))[quarter - 1]
     assert min(errors) < 1
@@ -134,7 +133,7 @@ def test_zoom_and_light_do_what_they_say():
 def test_views_depend_on_epoch_and_row_alone(galaxies):
     paths = sorted((galaxies / "images_training_rev1").iterdir())[:4]
     targets = Targets(np.zeros((4, 37), np.float32), np.zeros((4, 7), np.float32))
-    data = GalaxyDataset(paths, targets, Preprocess(size=32), Augmentation(), seed=3)
+    data = GalaxyDataset(ImageFiles(paths), targets, Preprocess(size=32), Augmentation(), seed=3)
     assert torch.equal(data[(5, 2)][0], data[(5, 2)][0])
     assert not torch.equal(data[(5, 2)][0], data[(6, 2)][0])
 
@@ -173,9 +172,9 @@ def test_duplicates_stay_on_one_side():
 
 
 def test_one_galaxy_saved_twice_is_found_and_others_are_not():
-    pictures = [render(draw(8, index)) for index in range(40)]
-    copies = [np.clip(p.astype(int) + np.random.default_rng(0).integers(-4, 5, p.shape), 0, 255) for p in pictures[:5]]
-    signatures = np.stack([signature(p.astype(np.uint8)) for p in (*pictures, *copies)])
+    images = [render(draw(8, index)) for index in range(40)]
+    copies = [np.clip(p.astype(int) + np.random.default_rng(0).integers(-4, 5, p.shape), 0, 255) for p in images[:5]]
+    signatures = np.stack([signature(p.astype(np.uint8)) for p in (*images, *copies)])
     groups = near_duplicates(signatures, block=16)
     assert groups[40:].tolist() == [0, 1, 2, 3, 4]
     assert len(set(groups.tolist())) == 40
@@ -184,16 +183,11 @@ def test_one_galaxy_saved_twice_is_found_and_others_are_not():
 # ------------------------------------------------------------------ a whole training
 
 
-def _train(galaxies, run, recipe, **options):
-    return train(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], run, recipe, **options)
-
-
 @pytest.mark.slow
-def test_a_training_gives_a_bundle_that_predicts(galaxies, tmp_path, recipe):
-    said = []
-    report = _train(galaxies, tmp_path / "run", recipe, say=said.append, workers=0)
+def test_a_training_gives_a_bundle_that_predicts(galaxies, tmp_path, recipe, messages):
+    report = fit(galaxies, tmp_path / "run", recipe)
     assert report.deviation["float32"] < 1e-3
-    assert any("ONNX against PyTorch" in line for line in said)
+    assert any("ONNX against PyTorch" in line for line in messages())
     model = Model(open_bundle(report.bundle))
     rows = model.predict(galaxies / "images_training_rev1")
     assert np.abs(votes.sum_violations(rows.cumulative, model.tree)).max() < 1e-6
@@ -204,29 +198,29 @@ def test_a_training_gives_a_bundle_that_predicts(galaxies, tmp_path, recipe):
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_goes_on_to_the_same_end(galaxies, tmp_path, recipe):
+def test_an_interrupted_training_goes_on_to_the_same_end(galaxies, tmp_path, recipe, messages):
     recipe = recipe.changed(epochs=3)
-    whole = _train(galaxies, tmp_path / "whole", recipe, workers=0)
+    whole = fit(galaxies, tmp_path / "whole", recipe)
 
-    def stop(line):
-        if line.startswith("epoch 2/"):
+    def stop(epoch, figures):
+        if epoch == 2:
             raise RuntimeError("pulled the plug")
 
     with pytest.raises(RuntimeError, match="pulled"):
-        _train(galaxies, tmp_path / "run", recipe, workers=0, say=stop)
+        fit(galaxies, tmp_path / "run", recipe, on_epoch=stop)
     with pytest.raises(TrainError, match="resume"):
-        _train(galaxies, tmp_path / "run", recipe, workers=0)
-    again = []
-    resumed = _train(galaxies, tmp_path / "run", recipe, workers=0, resume=True, say=again.append)
-    assert [line.split(":")[0] for line in again if line.startswith("epoch")] == ["epoch 2/3", "epoch 3/3"]
+        fit(galaxies, tmp_path / "run", recipe)
+    messages()
+    resumed = fit(galaxies, tmp_path / "run", recipe, resume=True)
+    assert [line.split(":")[0] for line in messages() if line.startswith("epoch")] == ["epoch 2/3", "epoch 3/3"]
     assert resumed.best["val_rmse"] == pytest.approx(whole.best["val_rmse"], abs=1e-6)
     other = tmp_path / "other.csv"
     lines = (galaxies / "training_solutions_rev1.csv").read_text().splitlines(keepends=True)
     other.write_text("".join(lines[:50]))
     with pytest.raises(TrainError, match="other labels"):
-        train(other, [galaxies / "images_training_rev1"], tmp_path / "run", recipe, workers=0, resume=True)
+        fit(galaxies, tmp_path / "run", recipe, labels=other, resume=True)
     with pytest.raises(TrainError, match="another recipe"):
-        _train(galaxies, tmp_path / "run", recipe.changed(size=40), workers=0, resume=True)
+        fit(galaxies, tmp_path / "run", recipe.changed(size=40), resume=True)
 
 
 @pytest.mark.slow
@@ -240,20 +234,20 @@ def test_another_tree_trains_and_predicts_alike(galaxies, tmp_path, recipe):
         *(f"{i},{','.join(map(str, s))}" for i, s in zip(ids, shares, strict=True)),
     ]
     labels.write_text("\n".join(lines))
-    report = train(labels, [galaxies / "images_training_rev1"], tmp_path / "run", recipe.changed(tree="gz1"), workers=0)
+    report = fit(galaxies, tmp_path / "run", recipe.changed(tree="gz1"), labels=labels)
     model = Model(open_bundle(report.bundle))
     prediction = model.predict(read_image(galaxies / "images_training_rev1" / f"{ids[0]}.jpg").rgb)
     assert sum(prediction.fractions.values()) == pytest.approx(1)
     assert len(prediction.class_probability) == 3
 
 
-def test_rows_and_pictures_that_do_not_meet_are_reported(with_gaps, galaxies, gz2, recipe):
+def test_rows_and_images_that_do_not_meet_are_reported(with_gaps, galaxies, gz2, recipe):
     folder, paths = with_gaps(galaxies / "images_training_rev1", kept=40, broken=3, unknown="999999")
-    data = read_training_set(galaxies / "training_solutions_rev1.csv", [folder], gz2, recipe)
+    data = read_training_set(read_labels(galaxies / "training_solutions_rev1.csv", gz2), [folder], recipe)
     assert len(data.ids) == 39
     reasons = {error.id: error.reason for error in data.errors}
     assert reasons["999999"] == "no row of this ID in the label table"
-    assert reasons[paths[50].stem] == "no picture of this ID"
+    assert reasons[paths[50].stem] == "no image of this ID"
     assert "not an image" in reasons[paths[3].stem]
     assert set(data.parts) == {"train", "validation", "test"}
 
@@ -261,7 +255,7 @@ def test_rows_and_pictures_that_do_not_meet_are_reported(with_gaps, galaxies, gz
 def test_nothing_in_common_is_said(galaxies, tmp_path, gz2, recipe):
     (tmp_path / "a.jpg").write_bytes(next((galaxies / "images_training_rev1").iterdir()).read_bytes())
     with pytest.raises(TrainError, match="named by their ID"):
-        read_training_set(galaxies / "training_solutions_rev1.csv", [tmp_path], gz2, recipe)
+        read_training_set(read_labels(galaxies / "training_solutions_rev1.csv", gz2), [tmp_path], recipe)
 
 
 def test_an_unknown_network_names_near_ones(gz2):
@@ -272,10 +266,10 @@ def test_an_unknown_network_names_near_ones(gz2):
 def test_a_recipe_that_starts_from_a_file_asks_for_it(galaxies, tmp_path):
     recipe = Recipe(network="mobilenetv2_100", init="weights.tflite", size=32, epochs=1)
     with pytest.raises(TrainError, match="--init"):
-        _train(galaxies, tmp_path / "run", recipe, workers=0)
+        fit(galaxies, tmp_path / "run", recipe)
     (tmp_path / "weights.tflite").write_bytes(b"not a network")
     with pytest.raises(TrainError, match=r"weights\.tflite"):
-        _train(galaxies, tmp_path / "run2", recipe, workers=0, init=tmp_path / "weights.tflite")
+        fit(galaxies, tmp_path / "run2", recipe, init=tmp_path / "weights.tflite")
 
 
 @pytest.mark.slow
@@ -283,8 +277,10 @@ def test_a_network_learns_what_is_there_to_learn(tmp_path, gz2):
     """On simulated galaxies a few minutes' worth of learning beats the mean of the votes clearly."""
     galaxies = simulate(tmp_path / "sim", 600, seed=11)
     recipe = Recipe(network="mobilenetv3_small_050", size=48, epochs=12, batch=32, ema_decay=0.9, views=1)
-    report = _train(galaxies, tmp_path / "run", recipe, workers=1)
-    data = read_training_set(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe)
+    report = fit(galaxies, tmp_path / "run", recipe, workers=1)
+    data = read_training_set(
+        read_labels(galaxies / "training_solutions_rev1.csv", gz2), [galaxies / "images_training_rev1"], recipe
+    )
     test, known = data.rows("test"), data.cumulative
     mean = np.sqrt(np.mean((known[data.rows("train")].mean(0) - known[test]) ** 2))
     told = Model(open_bundle(report.bundle)).predict([data.paths[row] for row in test]).cumulative

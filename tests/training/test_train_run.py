@@ -15,22 +15,21 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvision
 
 import lightning
+from trainings import fit
 
 from tuningfork.cli import app
 from tuningfork.evaluation import metrics
 from tuningfork.model.bundle import Outputs, open_bundle
 from tuningfork.model.model import Model
-from tuningfork.simulation import simulate
-from tuningfork.training import train as fit
 from tuningfork.training.dataset import Targets
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import MorphologyModule, candidate_loss, rmse_loss, vote_loss
 from tuningfork.training.network import cumulative_from_logits
 from tuningfork.training.recipe import Recipe
 from tuningfork.training.run_files import Curves
-from tuningfork.training.train import train
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.clean_samples import Status, classify
+from tuningfork.votes.label_table import read_labels
 
 RECIPE = Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, ema_decay=0.5, views=1, validation=0.2)
 KINDS = {
@@ -43,19 +42,9 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def galaxies(tmp_path_factory):
-    return simulate(tmp_path_factory.mktemp("galaxies") / "sim", 60, seed=4, workers=1)
-
-
-def _train(galaxies, run, recipe=RECIPE, **options):
-    options = {"workers": 0, **options}
-    return train(galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], run, recipe, **options)
-
-
 def _data(galaxies, gz2, recipe=RECIPE, cache=None):
     return read_training_set(
-        galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"], gz2, recipe, cache
+        read_labels(galaxies / "training_solutions_rev1.csv", gz2), [galaxies / "images_training_rev1"], recipe, cache
     )
 
 
@@ -112,15 +101,15 @@ def test_galaxies_without_a_class_teach_no_class():
 
 
 def _fit(recipe, tree, targets, **options):
-    """Lightning's loop on noise, without pictures; gives the module and its trainer."""
+    """Lightning's loop on noise, without images; gives the module and its trainer."""
     import warnings
 
     lightning.seed_everything(0, verbose=False)
     count = len(targets)
-    pictures = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (count, 3, 32, 32)).astype(np.float32))
+    images = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (count, 3, 32, 32)).astype(np.float32))
     known, candidates = torch.from_numpy(targets.cumulative), torch.from_numpy(targets.candidates)
     loaders = [
-        torch.utils.data.DataLoader(torch.utils.data.TensorDataset(pictures, known, candidates), recipe.batch)
+        torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, known, candidates), recipe.batch)
         for _ in range(2)
     ]
     module = MorphologyModule(recipe, tree)
@@ -160,10 +149,10 @@ def test_a_step_minimises_what_its_recipe_says(gz2, galaxies, kind):
     recipe = KINDS[kind].changed(class_weight=0.25)
     targets = Targets.of(_data(galaxies, gz2).cumulative[:8], gz2)
     known, candidates = torch.from_numpy(targets.cumulative), torch.from_numpy(targets.candidates)
-    pictures = torch.randn(len(known), 3, 32, 32)
+    images = torch.randn(len(known), 3, 32, 32)
     module = MorphologyModule(recipe, gz2).eval()
     with torch.no_grad():
-        told = module(pictures)
+        told = module(images)
         expected = {
             "both": lambda: (
                 vote_loss(cumulative_from_logits(told[:, :37], gz2), known)
@@ -173,7 +162,7 @@ def test_a_step_minimises_what_its_recipe_says(gz2, galaxies, kind):
             "sigmoid": lambda: rmse_loss(told.sigmoid(), known),
             "classes": lambda: candidate_loss(told, candidates),
         }[kind]()
-        assert float(module.loss((pictures, known, candidates))) == pytest.approx(float(expected), rel=1e-6)
+        assert float(module.loss((images, known, candidates))) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_the_validation_figures_are_those_of_numpy(gz2, galaxies):
@@ -183,10 +172,10 @@ def test_the_validation_figures_are_those_of_numpy(gz2, galaxies):
     cumulative[np.random.default_rng(0).random(cumulative.shape) < 0.3] = np.nan
     targets = Targets.of(cumulative, gz2)
     module, trainer = _fit(recipe, gz2, targets)
-    pictures = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (len(targets), 3, 32, 32)).astype(np.float32))
+    images = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (len(targets), 3, 32, 32)).astype(np.float32))
     module.eval()
     with torch.no_grad():
-        answers, classes = module._outputs(pictures)
+        answers, classes = module._outputs(images)
         told = module._cumulative(answers).numpy()
     columns = np.nanmean((told - cumulative) ** 2, 0)
     assert float(trainer.callback_metrics["val_rmse"]) == pytest.approx(np.sqrt(columns.mean()), abs=1e-6)
@@ -215,7 +204,9 @@ def test_the_classes_alone_learn_of_decided_galaxies(galaxies, gz2, tmp_path):
     recipe = KINDS["classes"]
     labels = with_labels(galaxies, tmp_path / "l.csv", lambda v: np.where(np.arange(37) >= 17, np.nan, v))
     images = [galaxies / "images_training_rev1"]
-    both, alone = (read_training_set(labels, images, gz2, recipe.changed(task=task)) for task in ("both", "classes"))
+    both, alone = (
+        read_training_set(read_labels(labels, gz2), images, recipe.changed(task=task)) for task in ("both", "classes")
+    )
     classes = classify(both.cumulative, gz2)
     assert (classes == Status.UNDECIDED).any()
     assert alone.ids == tuple(id_ for id_, c in zip(both.ids, classes, strict=True) if c >= 0)
@@ -235,7 +226,7 @@ def test_an_empty_class_and_a_class_of_one_are_noted(galaxies, gz2, tmp_path):
         return values
 
     labels = with_labels(galaxies, tmp_path / "l.csv", change)
-    data = read_training_set(labels, [galaxies / "images_training_rev1"], gz2, RECIPE)
+    data = read_training_set(read_labels(labels, gz2), [galaxies / "images_training_rev1"], RECIPE)
     notes = data.warnings(gz2)
     assert any(note.startswith("no galaxy has class 0 (completely round") for note in notes)
     assert any("class 1" in note and "1 in all, is absent from: validation, test" in note for note in notes)
@@ -245,22 +236,22 @@ def test_an_empty_class_and_a_class_of_one_are_noted(galaxies, gz2, tmp_path):
 def test_no_class_at_all_is_an_error_for_the_classes_alone(galaxies, gz2, tmp_path):
     labels = with_labels(galaxies, tmp_path / "l.csv", np.zeros_like)
     with pytest.raises(TrainError, match="no galaxy of the train part has votes that decide a class"):
-        read_training_set(labels, [galaxies / "images_training_rev1"], gz2, KINDS["classes"])
+        read_training_set(read_labels(labels, gz2), [galaxies / "images_training_rev1"], KINDS["classes"])
 
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_reading_tells_how_far_it_is(galaxies, tmp_path, gz2, packing):
-    place = galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"]
+    place = read_labels(galaxies / "training_solutions_rev1.csv", gz2), [galaxies / "images_training_rev1"]
     passes = []
     for _ in range(2):
         told = []
         cache = tmp_path / "cache" if packing else None
-        read_training_set(*place, gz2, RECIPE, cache, lambda *counts, told=told: told.append(counts))
+        read_training_set(*place, RECIPE, cache, lambda *counts, told=told: told.append(counts))
         assert {total for _, total in told} == {60}
         assert told[0] == (1, 60)
         assert told[-1] == (60, 60)
         passes.append(told.count((60, 60)))
-    # Hashes, then the pictures; packed ones are not read again.
+    # Hashes, then the images; packed ones are not read again.
     assert passes == [2, 1 if packing else 2]
 
 
@@ -281,26 +272,26 @@ def test_a_terminal_sees_how_far_the_reading_is(galaxies, tmp_path, monkeypatch,
     labels = galaxies / "training_solutions_rev1.csv"
     result = CliRunner().invoke(app, [*command, "--images", galaxies, "--labels", labels, "-o", tmp_path / "run"])
     assert result.exit_code == 1
-    assert "reading pictures" in result.stderr
+    assert "reading" in result.stderr
     assert "60/60" in result.stderr
 
 
 def test_blank_votes_alone_are_an_error(galaxies, gz2, tmp_path):
     labels = with_labels(galaxies, tmp_path / "l.csv", lambda values: np.full_like(values, np.nan))
     with pytest.raises(TrainError, match="every vote is blank"):
-        read_training_set(labels, [galaxies / "images_training_rev1"], gz2, RECIPE)
+        read_training_set(read_labels(labels, gz2), [galaxies / "images_training_rev1"], RECIPE)
 
 
 def test_a_tree_without_classes_has_none_to_learn(galaxies, tmp_path):
     with pytest.raises(TrainError, match="has no classes to learn"):
-        _train(galaxies, tmp_path / "run", KINDS["classes"].changed(tree="gz_decals"))
+        fit(galaxies, tmp_path / "run", KINDS["classes"].changed(tree="gz_decals"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_folder_that_is_a_file_is_told(galaxies, tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(TrainError, match="is a file; name a folder"):
-        _train(galaxies, tmp_path / "run")
+        fit(galaxies, tmp_path / "run", RECIPE)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +305,7 @@ def test_a_run_folder_that_is_a_file_is_told(galaxies, tmp_path):
 )
 def test_machines_that_are_not_there_are_told(galaxies, tmp_path, options, says):
     with pytest.raises(TrainError, match=says):
-        _train(galaxies, tmp_path / "run", **{"accelerator": "cpu", **options})
+        fit(galaxies, tmp_path / "run", RECIPE, **{"accelerator": "cpu", **options})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -331,8 +322,8 @@ def test_tensorboard_that_is_not_there_is_told_before_the_work(galaxies, tmp_pat
     def absent(*_, **__):
         raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available.")
 
-    monkeypatch.setattr(fit, "TensorBoardLogger", absent)
-    monkeypatch.setattr(fit, "read_training_set", None)
+    monkeypatch.setattr("tuningfork.training.train.TensorBoardLogger", absent)
+    monkeypatch.setattr("tuningfork.training.train.read_training_set", None)
     arguments = ["train", "--images", str(galaxies / "images_training_rev1"), "--labels",
                  str(galaxies / "training_solutions_rev1.csv"), "-o", str(tmp_path / "run"),
                  "--tensorboard"]  # fmt: skip
@@ -375,7 +366,7 @@ def test_the_wait_for_data_is_a_share_of_the_time(tmp_path):
 def runs(galaxies, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     return {
-        kind: (folder / kind, _train(galaxies, folder / kind, recipe, cache=folder / "cache"))
+        kind: (folder / kind, fit(galaxies, folder / kind, recipe, cache=folder / "cache"))
         for kind, recipe in KINDS.items()
     }
 
@@ -406,7 +397,7 @@ def test_a_run_leaves_what_another_program_needs(runs, galaxies, gz2, kind):
     assert Recipe.from_dict(told["recipe"]) == recipe
     assert told["initial_weights"] == "scratch"
     data = _data(galaxies, gz2, recipe)
-    assert told["pictures_sha256"] == data.pictures_sha256
+    assert told["images_sha256"] == data.images_sha256
     assert result["counts"] == data.counts(gz2)
 
     judged = np.flatnonzero(data.parts != "train")
@@ -450,7 +441,7 @@ def test_a_finished_run_resumed_ends_as_it_was(runs, galaxies):
     folder, report = runs["both"]
     before = {name: (folder / name).read_bytes() for name in ("curves.csv", "split.csv", "run.json")}
     bundle = open_bundle(folder / "bundle")
-    again = _train(galaxies, folder, cache=folder.parent / "cache", resume=True)
+    again = fit(galaxies, folder, RECIPE, cache=folder.parent / "cache", resume=True)
     assert {name: (folder / name).read_bytes() for name in before} == before
     assert again.best == report.best
     networks = [Model(b).predict(galaxies / "images_training_rev1") for b in (bundle, open_bundle(folder / "bundle"))]
@@ -459,7 +450,7 @@ def test_a_finished_run_resumed_ends_as_it_was(runs, galaxies):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["half", "nothing"])
-def test_a_checkpoint_interrupted_leaves_the_one_before(galaxies, tmp_path, monkeypatch, when):
+def test_a_checkpoint_interrupted_leaves_the_one_before(galaxies, tmp_path, monkeypatch, when, messages):
     """The disk fills up, or the plug is pulled, while the second epoch's last.ckpt is written."""
     recipe = RECIPE.changed(epochs=3)
     save, seen = torch.save, []
@@ -475,18 +466,18 @@ def test_a_checkpoint_interrupted_leaves_the_one_before(galaxies, tmp_path, monk
 
     monkeypatch.setattr(torch, "save", breaking)
     with pytest.raises(OSError, match="No space left"):
-        _train(galaxies, tmp_path / "run", recipe)
+        fit(galaxies, tmp_path / "run", recipe)
     monkeypatch.undo()
     assert not list((tmp_path / "run").glob("*.part"))
     assert not list((tmp_path / "run").glob(".*.part"))
     assert not (tmp_path / "run" / "result.json").exists()
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
-    said = []
-    resumed = _train(galaxies, tmp_path / "run", recipe, resume=True, say=said.append)
-    assert [line.split(":")[0] for line in said if line.startswith("epoch")] == ["epoch 2/3", "epoch 3/3"]
+    messages()
+    resumed = fit(galaxies, tmp_path / "run", recipe, resume=True)
+    assert [line.split(":")[0] for line in messages() if line.startswith("epoch")] == ["epoch 2/3", "epoch 3/3"]
     curves = Curves(tmp_path / "run" / "curves.csv").rows
     assert [row["epoch"] for row in curves] == [1, 2, 3]
-    whole = _train(galaxies, tmp_path / "whole", recipe)
+    whole = fit(galaxies, tmp_path / "whole", recipe)
     clocks = {"seconds", "data_wait"}
     for ours, theirs in zip(curves, Curves(tmp_path / "whole" / "curves.csv").rows, strict=True):
         assert {k: v for k, v in ours.items() if k not in clocks} == pytest.approx(
@@ -496,8 +487,8 @@ def test_a_checkpoint_interrupted_leaves_the_one_before(galaxies, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_gaps_in_the_data_are_noted_and_the_training_goes_on(with_gaps, galaxies, tmp_path, gz2):
-    """Lost pictures, unknown pictures, a broken one, an empty class, a class of one: all in one run."""
+def test_gaps_in_the_data_are_noted_and_the_training_goes_on(with_gaps, galaxies, tmp_path, gz2, messages):
+    """Lost images, unknown images, a broken one, an empty class, a class of one: all in one run."""
     folder, paths = with_gaps(galaxies / "images_training_rev1", kept=55, broken=7, unknown="424242")
 
     def change(values):
@@ -507,8 +498,8 @@ def test_gaps_in_the_data_are_noted_and_the_training_goes_on(with_gaps, galaxies
         return values
 
     labels = with_labels(galaxies, tmp_path / "l.csv", change)
-    said = []
-    report = train(labels, [folder], tmp_path / "run", RECIPE, workers=0, say=said.append)
+    report = fit(galaxies, tmp_path / "run", RECIPE, labels=labels, images=folder)
+    said = messages()
     assert {error.id for error in report.errors} == {path.stem for path in (*paths[55:], paths[7])} | {"424242"}
     assert any(line.startswith("note: no galaxy has class 0") for line in said)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -519,7 +510,7 @@ def test_gaps_in_the_data_are_noted_and_the_training_goes_on(with_gaps, galaxies
 @pytest.mark.slow
 def test_tensorboard_logs_where_it_is_installed(galaxies, tmp_path):
     pytest.importorskip("tensorboard")
-    _train(galaxies, tmp_path / "run", RECIPE.changed(epochs=1), tensorboard=True)
+    fit(galaxies, tmp_path / "run", RECIPE.changed(epochs=1), tensorboard=True)
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
 
 

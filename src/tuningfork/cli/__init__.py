@@ -14,7 +14,8 @@ from .label import label  # isort: skip
 from .index import index  # isort: skip
 from .similar import similar  # isort: skip
 from .score import score  # isort: skip
-from .train import simulate, train  # isort: skip
+from .simulate import simulate  # isort: skip
+from .train import train  # isort: skip
 from .calibrate import calibrate  # isort: skip
 from .ood import ood  # isort: skip
 from .study import study_app  # isort: skip

@@ -1,4 +1,4 @@
-"""`tuningfork simulate` and `train`."""
+"""`tuningfork train`: labels and images to a model."""
 
 from __future__ import annotations
 
@@ -16,50 +16,17 @@ from .options import (
     WorkersOption,
     app,
     cache_folder,
-    counted,
     echo,
     libraries,
     must_exist,
     print_json,
     progress_bar,
     report_rows,
-    say,
     trouble,
     writing,
 )
 
-__all__ = ["simulate", "train"]
-
-
-@app.command()
-def simulate(
-    output: Annotated[Path, typer.Argument(help="Folder to fill, in the layout of Kaggle's challenge.")],
-    n: Annotated[int, typer.Option("--n", min=1, max=10_000_000, help="How many galaxies.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 0,
-    volunteers: Annotated[int, typer.Option(min=1, max=10_000, help="Votes for each galaxy.")] = 45,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: as many as cores.")] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Make pictures of galaxies of known shape, and the votes that a crowd would give them.
-
-    An interrupted run goes on when the same command is given again.
-
-    Examples:
-
-        tuningfork simulate galaxies/ --n 1000 --seed 1
-
-        tuningfork train --images galaxies/images_training_rev1 --labels galaxies/training_solutions_rev1.csv -o run
-    """
-    with trouble("the same command goes on where it was"), writing(output, resumable=True):
-        from ..simulation import simulate as make
-
-        with progress_bar("simulating") as progress:
-            make(output, n, seed, volunteers=volunteers, workers=workers or None, progress=progress)
-        if as_json:
-            print_json({"folder": str(output), "galaxies": n, "seed": seed})
-        else:
-            echo(f"{output}: {counted(n, 'galaxy', 'galaxies')}; pictures in images_training_rev1, "
-                  "votes in training_solutions_rev1.csv, shapes in truth.csv")  # fmt: skip
+__all__ = ["train"]
 
 
 @app.command()
@@ -71,7 +38,7 @@ def train(
         typer.Option(
             "--labels",
             help="Table of votes, or of an ID and a `label`: CSV, Parquet, FITS, VOTable or ECSV. "
-            "Left out: each sub-folder of the pictures is a class.",
+            "Left out: each sub-folder of the images is a class.",
         ),
     ] = None,
     recipe: Annotated[
@@ -81,18 +48,19 @@ def train(
         ),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="What to begin with: a model's name or folder, or the recipe's file of weights.")
+        Path | None, typer.Option(help="Initial weights: a model's name or folder, or the recipe's file of weights.")
     ] = None,
     sources: Annotated[
-        Path | None, typer.Option(help="TOML file of more galaxies to train on, each source with what it tells.")
+        Path | None, typer.Option(help="TOML file of auxiliary sources: more galaxies to train on, with other labels.")
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Model that teaches on the sources' pictures, instead of the one they name.")
+        str | None, typer.Option(help="Teacher model for the sources' images, instead of the one they name.")
     ] = None,
     network: Annotated[str | None, typer.Option(help="Any network of timm, instead of the recipe's.")] = None,
     size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
     crop: Annotated[
-        float | None, typer.Option(help="Side of the central square that is seen, of the picture's; not the recipe's.")
+        float | None,
+        typer.Option(help="Side of the central crop, of the image's, instead of the recipe's."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
@@ -100,11 +68,11 @@ def train(
         int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Cross-validation: deal all but the test part into so many.")
+        int | None, typer.Option(min=2, help="Cross-validation: split all but the test part into so many.")
     ] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="The fold that validates, counted from 0.")] = None,
     tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
-    better: Annotated[
+    improve: Annotated[
         list[str] | None,
         typer.Option(
             help="One of our choices on top of the paper's: tree, adamw, cosine, ema, views; may be repeated."
@@ -120,13 +88,13 @@ def train(
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, auto (as in Lightning).")] = "auto",
     strategy: Annotated[str, typer.Option(help="ddp, auto (as in Lightning).")] = "auto",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network on pictures and votes; blank columns cost nothing. Needs `tuningfork[train]`.
+    """Train a network on images and votes; blank columns are ignored. Needs `tuningfork[train]`.
 
     With --init and a model's name, that model is adapted to another tree, or to your own classes, from a few hundred
-    labels: a table of ID and label, or a folder for each class. `run/bundle` then tells them, as any other model does.
+    labels: a table of ID and label, or a folder for each class. `run/bundle` is a model like any other.
 
     Examples:
 
@@ -134,24 +102,25 @@ def train(
 
         tuningfork train --images images_training_rev1 --labels training_solutions_rev1.csv -o run --resume
 
-        tuningfork train --images pictures --labels votes.csv -o run --recipe mobilenetv2 --init weights.tflite
+        tuningfork train --images images --labels votes.csv -o run --recipe mobilenetv2 --init weights.tflite
 
-        tuningfork train --init default --images pictures --labels classes.csv -o run
+        tuningfork train --init default --images images --labels classes.csv -o run
 
         tuningfork train --init default --images folder-of-class-folders -o run
 
-        tuningfork train --images pictures --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --improve ema
+        tuningfork train --images images --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --improve ema
 
-        tuningfork train --images pictures --labels votes.csv -o run --devices 4 --strategy ddp
+        tuningfork train --images images --labels votes.csv -o run --devices 4 --strategy ddp
 
         tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
     """
     must_exist([*images, *([labels] if labels else []), *([sources] if sources else [])])
-    again = "give the same command with --resume to go on"
+    again = "repeat the command with --resume to continue"
     inputs = [*images, labels, sources, init]
-    with trouble(again), writing(output, inputs, resumable=True), progress_bar("reading pictures") as progress:
+    with trouble(again), writing(output, inputs, resumable=True), progress_bar("reading images") as progress:
         with libraries("training", "train"):
             from ..training.initial.weights import adapted, is_model
+            from ..training.options import Hardware, TrainingOptions
             from ..training.recipe import load_recipe
             from ..training.train import train as fit
         if init and not is_model(init):
@@ -162,30 +131,26 @@ def train(
                 network=network, size=size, crop=crop, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold
             )
             .changed(tree=tree, min_steps=0 if epochs else None)
-            .improved(better or ())
+            .improved(improve or ())
         )
         report = fit(
             labels,
             images,
             output,
             chosen,
-            name=name,
-            resume=resume,
-            init=init,
-            sources=sources,
-            teacher=teacher,
-            cache=cache_folder(cache, no_cache),
-            workers=workers,
-            threads=threads,
-            devices=devices,
-            nodes=nodes,
-            accelerator=accelerator,
-            strategy=strategy,
-            tensorboard=tensorboard,
-            say=say,
+            options=TrainingOptions(
+                name=name,
+                resume=resume,
+                init=init,
+                sources=sources,
+                teacher=teacher,
+                cache=cache_folder(cache, no_cache),
+                tensorboard=tensorboard,
+            ),
+            hardware=Hardware(workers, threads, devices, nodes, accelerator, strategy),
             progress=progress,
         )
-        if not report.first:  # of several processes one tells
+        if not report.main_process:  # one of several processes reports
             return
         if as_json:
             print_json(

@@ -18,7 +18,7 @@ from ..labelling.acquisition import hellinger
 from ..model.bundle import open_bundle
 from ..model.model import Model
 from ..model.options import InferenceOptions
-from ..training.initial.weights import begin, check_init
+from ..training.initial.weights import check_init, load_initial_weights
 from ..training.join import TrainingSet
 from ..training.malloc import keep_freed_memory
 from ..training.network import MorphologyNetwork
@@ -67,13 +67,13 @@ def backbone_features(
         check_init(recipe, init)
     weights = bundle.sha256 if bundle is not None else hashlib.sha256(init.read_bytes()).hexdigest()
     used = [] if bundle is not None else [recipe.network, recipe.network_options, recipe.crop, recipe.size]
-    key = json.dumps([data.pictures_sha256, data.ids, weights, used, VIEWS], sort_keys=True)
+    key = json.dumps([data.images_sha256, data.ids, weights, used, VIEWS], sort_keys=True)
     if file.exists():
         with np.load(file, allow_pickle=False) as kept:
             if str(kept["key"]) == key:
                 say(f"{file}: features of {len(data.ids)} galaxies, as they were computed before")
                 return kept["features"].astype(np.float32)
-    batches = _of_network(data, recipe, init, say) if bundle is None else _of_bundle(data, Model(bundle))
+    batches = _of_network(data, recipe, init) if bundle is None else _of_bundle(data, Model(bundle))
     found = []
     for number, batch in enumerate(batches, 1):
         found.append(batch.astype(np.float16))
@@ -86,9 +86,7 @@ def backbone_features(
 
 
 @torch.inference_mode()
-def _of_network(
-    data: TrainingSet, recipe: Recipe, init: Path, say: Callable[[str], None]
-) -> Iterator[NDArray[np.float32]]:
+def _of_network(data: TrainingSet, recipe: Recipe, init: Path) -> Iterator[NDArray[np.float32]]:
     keep_freed_memory()
     preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
 
@@ -98,7 +96,8 @@ def _of_network(
         return preprocess.scaled(turned)
 
     network = MorphologyNetwork(recipe.network, load_tree(recipe.tree), options=recipe.network_options)
-    begin(network, recipe, init, ((torch.from_numpy(views(i)),) for i in range(0, len(data.paths), _BATCH)), say)
+    batches = ((torch.from_numpy(views(i)),) for i in range(0, len(data.paths), _BATCH))
+    load_initial_weights(network, recipe, init, batches)
     body = network.body.eval().to(memory_format=torch.channels_last)
     for first in range(0, len(data.paths), _BATCH):
         seen = torch.from_numpy(views(first)).contiguous(memory_format=torch.channels_last)

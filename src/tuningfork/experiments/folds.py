@@ -17,6 +17,7 @@ from .._utils.files import write_text
 from ..evaluation import metrics
 from ..model.bundle import open_bundle
 from ..model.model import Model
+from ..training.options import Hardware, TrainingOptions
 from ..training.recipe import Recipe, RecipeError, builtin_recipes, load_recipe
 from ..training.train import train
 from .plan import StudyError
@@ -167,14 +168,14 @@ def run_folds(
                     images,
                     folder,
                     row.recipe.changed(fold=fold, seed=seed, **same),
-                    init=row.init,
-                    sources=row.sources,
-                    teacher=_folder_of(output, plan, row.teacher, fold) / "bundle" if row.teacher else None,
-                    resume=(folder / "last.ckpt").exists(),
-                    cache=cache,
-                    workers=workers,
-                    threads=threads,
-                    say=say,
+                    options=TrainingOptions(
+                        init=row.init,
+                        sources=row.sources,
+                        teacher=_folder_of(output, plan, row.teacher, fold) / "bundle" if row.teacher else None,
+                        resume=(folder / "last.ckpt").exists(),
+                        cache=cache,
+                    ),
+                    hardware=Hardware(workers=workers, threads=threads),
                 )
 
 

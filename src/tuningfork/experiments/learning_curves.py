@@ -27,6 +27,7 @@ from ..labelling import acquisition as ranking
 from ..training.join import TrainingSet, read_training_set
 from ..training.network import cumulative_from_logits
 from ..training.recipe import Recipe
+from ..votes.label_table import read_labels
 from ..votes.split_file import read_split
 from ..votes.tree import DecisionTree
 from ..votes.tree_files import load_tree
@@ -204,7 +205,7 @@ def labour(
     if unknown := set(orders) - set(ORDERS):
         raise StudyError(f"no order {', '.join(sorted(unknown))}; there are {', '.join(ORDERS)}")
     output.mkdir(parents=True, exist_ok=True)
-    data = read_training_set(labels, images, tree, recipe)
+    data = read_training_set(read_labels(labels, tree), images, recipe)
     if split is not None:
         parts = read_split(split)
         data = replace(data, parts=np.array([parts.get(id_, "test") for id_ in data.ids]))
@@ -217,7 +218,7 @@ def labour(
     here = np.concatenate([rows["train"], rows["validation"]])
     kept = replace(
         data, ids=tuple(data.ids[i] for i in here), paths=tuple(data.paths[i] for i in here),
-        cumulative=data.cumulative[here], parts=data.parts[here], packed_rows=data.packed_rows[here],
+        cumulative=data.cumulative[here], parts=data.parts[here], cache_rows=data.cache_rows[here],
     )  # fmt: skip
     pool, judge = _points(backbone_features(kept, recipe, init, output / "features.npz", say), kept)
     curves = []

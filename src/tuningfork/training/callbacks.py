@@ -1,7 +1,8 @@
-"""What a training does between batches and epochs: checkpoints, curves, early stop, interrupts."""
+"""Callbacks of a training: checkpoints, learning curves, early stopping, weight averaging, interrupts."""
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -24,19 +25,17 @@ from .lightning_module import warmed_average
 from .recipe import Recipe
 from .run_files import Curves
 
-__all__ = ["WholeCheckpoints", "callbacks_of", "interrupt_between_batches"]
+__all__ = ["AtomicCheckpoints", "interrupt_between_batches", "training_callbacks"]
+
+logger = logging.getLogger(__name__)
+OnEpoch = Callable[[int, dict[str, float]], None]
 
 
-def callbacks_of(
-    run: Path,
-    recipe: Recipe,
-    say: Callable[[str], None],
-    watch: Callable[[int, dict[str, float]], None] | None,
-) -> tuple[list[Callback], ModelCheckpoint]:
-    """All that a training by `recipe` calls each epoch, and the one of them that keeps the best checkpoint.
+def training_callbacks(run: Path, recipe: Recipe, on_epoch: OnEpoch | None) -> tuple[list[Callback], ModelCheckpoint]:
+    """Callbacks of a training by `recipe`, and the one of them that keeps the best checkpoint.
 
-    They write `run`/best.ckpt, `run`/last.ckpt and `run`/curves.csv; `say` is given one line an epoch, `watch`
-    the epoch (from 1) and its figures.
+    They write `run`/best.ckpt, `run`/last.ckpt and `run`/curves.csv and log one line an epoch; `on_epoch` is called
+    with the epoch (from 1) and its figures.
     """
     best = ModelCheckpoint(run, "best", monitor=recipe.monitor, enable_version_counter=False)
     last = ModelCheckpoint(run, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False)
@@ -44,7 +43,7 @@ def callbacks_of(
         best,
         last,
         EarlyStopping(recipe.monitor, patience=recipe.patience, check_finite=True),
-        _Report(run / "curves.csv", say, watch),
+        _EpochReport(run / "curves.csv", on_epoch),
     ]
     if recipe.ema_decay:
         callbacks.append(WeightAveraging(avg_fn=warmed_average(recipe.ema_decay)))
@@ -53,24 +52,24 @@ def callbacks_of(
 
 @contextmanager
 def interrupt_between_batches(callbacks: list[Callback]) -> Iterator[None]:
-    """Note SIGINT and raise after the batch: raised anywhere, Python may lose it in an object's finaliser.
+    """Raise KeyboardInterrupt after the batch: raised anywhere, Python may lose it in an object's finaliser.
 
-    A second one is raised at once.
+    A second SIGINT raises at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = False
+    interrupted = False
 
     def note(signum: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal interrupted
+        if interrupted:
             raise KeyboardInterrupt
-        asked = True
+        interrupted = True
 
     class Stop(Callback):
         def on_train_batch_end(self, *_: Any) -> None:
-            if asked:
+            if interrupted:
                 raise KeyboardInterrupt
 
         def on_validation_batch_end(self, *_: Any) -> None:
@@ -84,8 +83,8 @@ def interrupt_between_batches(callbacks: list[Callback]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """A kill while a checkpoint is written leaves the one before."""
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Atomic writes: a kill while a checkpoint is written leaves the one before."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -93,13 +92,11 @@ class WholeCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, beside)
 
 
-class _Report(Callback):
+class _EpochReport(Callback):
     """One line an epoch, for people; one row of curves.csv, for programs."""
 
-    def __init__(
-        self, curves: Path, say: Callable[[str], None], watch: Callable[[int, dict[str, float]], None] | None
-    ) -> None:
-        self.path, self.say, self.watch = curves, say, watch
+    def __init__(self, curves: Path, on_epoch: OnEpoch | None) -> None:
+        self.path, self.on_epoch = curves, on_epoch
         self.started = time.monotonic()
         self.waited = 0.0
 
@@ -120,13 +117,13 @@ class _Report(Callback):
             Curves(self.path).add(
                 epoch, {**finite, "learning_rate": rate, "seconds": seconds, "data_wait": waited / seconds}
             )
-        self.say(
+        logger.info(
             f"epoch {epoch}/{trainer.max_epochs}: "
             + ", ".join(f"{key} {value:.4f}" for key, value in sorted(values.items()))
             + f", {galaxies / seconds:.0f} galaxies/s, {waited / seconds:.1%} of the time waiting for data"
         )
-        if self.watch:
-            self.watch(epoch, values)
+        if self.on_epoch:
+            self.on_epoch(epoch, values)
 
 
 def _waited(trainer: lightning.Trainer) -> float:

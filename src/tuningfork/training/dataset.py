@@ -1,4 +1,4 @@
-"""From pictures and votes on disk to batches: the predicting path with augmentation in between."""
+"""Data loading: images and votes on disk to batches; the predicting path with augmentation in between."""
 
 from __future__ import annotations
 
@@ -19,19 +19,28 @@ from ..votes.clean_samples import Status, class_fits, classify
 from ..votes.tree import DecisionTree
 from .recipe import Augmentation
 
-__all__ = ["EpochSampler", "GalaxyDataset", "Targets", "TimedLoader", "augmented", "loader"]
+__all__ = [
+    "CachedImages",
+    "EpochSampler",
+    "GalaxyDataset",
+    "ImageFiles",
+    "Targets",
+    "TimedLoader",
+    "augmented",
+    "loader",
+]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is known of N galaxies.
+    """Targets of N galaxies: known vote fractions and possible classes.
 
     Parameters
     ----------
     cumulative : (N, A) float32
         Vote fractions, NaN where unknown.
     candidates : (N, C) float32
-        1 for each class that the galaxy may have, given that it has one; a row of zeros says nothing.
+        1 for each class that the galaxy may have, given that it has one; a row of zeros: unknown.
     """
 
     cumulative: NDArray[np.float32]
@@ -50,22 +59,34 @@ class Targets:
         candidates[undecided] = fits[undecided] == -1
         return cls(cumulative.astype(np.float32), candidates)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> Targets:
-        return Targets(self.cumulative[rows], self.candidates[rows])
+    @classmethod
+    def of_decided(cls, cumulative: NDArray[np.float64], tree: DecisionTree) -> Targets:
+        """For validation: without candidates of undecided galaxies, of which a last one is not yet the class."""
+        targets = cls.of(cumulative, tree)
+        targets.candidates[votes.classify(cumulative, tree) < 0] = 0
+        return targets
 
     def __len__(self) -> int:
         return len(self.cumulative)
 
 
 def augmented(
-    picture: NDArray[np.uint8], preprocess: Preprocess, augmentation: Augmentation, rng: np.random.Generator
+    image: NDArray[np.uint8], preprocess: Preprocess, augmentation: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A randomly turned, flipped, shifted, zoomed and lit view: (H, W, 3) → (size, size, 3) uint8.
+    """Data augmentation: a randomly turned, flipped, shifted, zoomed and lit view.
 
-    The crop's corners are filled from the frame around it, which a prediction leaves out, so nothing
-    is invented; then the picture is shrunk as `Preprocess` does it.
+    The crop's corners are filled from the frame around it, which a prediction leaves out, and beyond the frame from
+    its mirror image, so that no black corner tells the angle.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+
+    Returns
+    -------
+    (size, size, 3) uint8
     """
-    left, top, side = preprocess.window(*picture.shape[:2])
+    left, top, side = preprocess.window(*image.shape[:2])
     angle = np.deg2rad(rng.uniform(*augmentation.rotation))
     zoom = np.exp(rng.uniform(*np.log(augmentation.zoom)))
     shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * side
@@ -77,7 +98,9 @@ def augmented(
     matrix = turn * flip * (side / pixels / zoom)
     centre = np.array([left + side / 2, top + side / 2]) + shift
     offset = centre - matrix @ np.full(2, pixels / 2)
-    view = Image.fromarray(picture).transform(
+    image, added = _mirrored(image, np.array([[0, 0], [0, pixels], [pixels, 0], [pixels, pixels]]) @ matrix.T + offset)
+    offset += added
+    view = Image.fromarray(image).transform(
         (pixels, pixels),
         Image.Transform.AFFINE,
         (*matrix[0], offset[0], *matrix[1], offset[1]),
@@ -87,58 +110,87 @@ def augmented(
     return preprocess.shrunk(view, (0, 0, pixels, pixels))
 
 
-class GalaxyDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """Pictures with their targets. An item is asked for by (epoch, row); each is random in its own right.
+def _mirrored(image: NDArray[np.uint8], corners: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The image, continued by its mirror image as far as the corners (x, y) of a view need it, and what was added."""
+    height, width = image.shape[:2]
+    # Half a pixel of rounding is no reason to copy the image.
+    before = np.maximum(np.ceil(-corners.min(0) - 0.5), 0).astype(int)
+    after = np.maximum(np.ceil(corners.max(0) - (width, height) - 0.5), 0).astype(int)
+    if not before.any() and not after.any():
+        return image, np.zeros(2)
+    margins = [(before[1] + 1, after[1] + 1), (before[0] + 1, after[0] + 1), (0, 0)]
+    return np.pad(image, margins, mode="symmetric"), before + 1.0
 
-    Items are (3, size, size) float32, (A,) float32, (C,) float32. With `packed`, the array's file and the
-    rows in it, pictures come from there; else their files are decoded each time.
+
+class ImageFiles:
+    """Images (H, W, 3) uint8 decoded from their files each time."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = [str(path) for path in paths]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        return read_image(self.paths[row]).rgb
+
+
+class CachedImages:
+    """Images (side, side, 3) uint8 from some rows of an image cache's file, memory-mapped."""
+
+    def __init__(self, file: Path, rows: NDArray[np.int64]) -> None:
+        self.file, self.rows = file, rows
+        self._array: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        if self._array is None:
+            self._array = np.load(self.file, mmap_mode="r")
+        return np.asarray(self._array[self.rows[row]])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_array": None}  # each worker maps the file for itself
+
+
+class GalaxyDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Images with their targets; an item's key is (epoch, row), and its augmentation depends on nothing else.
+
+    Items are input (3, size, size) float32, known fractions (A,) float32 and candidate classes (C,) float32.
     """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        images: ImageFiles | CachedImages,
         targets: Targets,
         preprocess: Preprocess,
         augmentation: Augmentation | None = None,
         seed: int = 0,
-        packed: tuple[Path, NDArray[np.int64]] | None = None,
     ) -> None:
-        self.paths = [str(path) for path in paths]
-        self.packed = packed
-        self._array: NDArray[np.uint8] | None = None
+        self.images = images
         self.targets = targets
         self.preprocess = preprocess
         self.augmentation = augmentation
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         epoch, row = key
-        picture = self._picture(row)
+        image = self.images[row]
         if self.augmentation is None:
-            small = self.preprocess.resized(picture)
+            small = self.preprocess.resized(image)
         else:
-            # Seeded by what is asked for, not by who asks: a resumed training sees the same views.
+            # Seeded by the key, not by the worker's state: a resumed training sees the same views.
             rng = np.random.default_rng([self.seed, epoch, row])
-            small = augmented(picture, self.preprocess, self.augmentation, rng)
+            small = augmented(image, self.preprocess, self.augmentation, rng)
         return (
             torch.from_numpy(self.preprocess.scaled(small)),
             torch.from_numpy(self.targets.cumulative[row]),
             torch.from_numpy(self.targets.candidates[row]),
         )
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_array": None}  # each worker maps the file for itself
-
-    def _picture(self, row: int) -> NDArray[np.uint8]:
-        if self.packed is None:
-            return read_image(self.paths[row]).rgb
-        file, rows = self.packed
-        if self._array is None:
-            self._array = np.load(file, mmap_mode="r")
-        return np.asarray(self._array[rows[row]])
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -188,7 +240,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class TimedLoader(DataLoader[tuple[torch.Tensor, ...]]):
-    """A DataLoader that counts in `waited` the seconds for which whoever asked for a batch had to wait."""
+    """A DataLoader that counts in `waited` the seconds that the training waited for a batch."""
 
     waited = 0.0
 

@@ -26,7 +26,7 @@ _LEAST = 60_000
 
 
 def to_onnx(network: MorphologyNetwork, size: int) -> bytes:
-    """ONNX bytes of a network: `pictures` (N, 3, size, size) float32 → `logits` (N, A + C), `features` (N, D) float32.
+    """ONNX bytes of a network: `images` (N, 3, size, size) float32 → `logits` (N, A + C), `features` (N, D) float32.
 
     Features are what the linear head stands on.
     """
@@ -49,7 +49,7 @@ def to_onnx(network: MorphologyNetwork, size: int) -> bytes:
     model = onnx.load_from_string(stream.getvalue())
     del model.metadata_props[:]
     for node in model.graph.node:
-        # The exporter notes source lines of its own run; they tell nothing about the model.
+        # The exporter notes source lines of its own run; they are no part of the model.
         del node.metadata_props[:]
         node.doc_string = ""
     return with_features(model.SerializeToString())
@@ -110,21 +110,23 @@ def halved(data: bytes) -> bytes:
 
 
 def deviation(
-    network: MorphologyNetwork, tree: DecisionTree, outputs: Outputs, data: bytes, pictures: NDArray[np.float32]
+    network: MorphologyNetwork, tree: DecisionTree, outputs: Outputs, data: bytes, images: NDArray[np.float32]
 ) -> float:
     """Largest difference between PyTorch's and the ONNX bytes' fractions and probabilities of (N, 3, S, S) inputs."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    (onnx_logits,) = session.run([OUTPUT], {INPUT: pictures})
+    (onnx_logits,) = session.run([OUTPUT], {INPUT: images})
     with torch.no_grad():
-        torch_logits = network.eval()(torch.from_numpy(pictures)).numpy()
+        torch_logits = network.eval()(torch.from_numpy(images)).numpy()
     answers, classes = outputs.widths(tree)
     largest = 0.0
     if answers:
-        told = [votes.cumulative_from_logits(z[:, :answers], tree, outputs.votes) for z in (onnx_logits, torch_logits)]
-        largest = float(np.abs(told[0] - told[1]).max())
+        fractions = [
+            votes.cumulative_from_logits(z[:, :answers], tree, outputs.votes) for z in (onnx_logits, torch_logits)
+        ]
+        largest = float(np.abs(fractions[0] - fractions[1]).max())
     if classes:
-        told = [softmax(z[:, answers:].astype(np.float64)) for z in (onnx_logits, torch_logits)]
-        largest = max(largest, float(np.abs(told[0] - told[1]).max()))
+        chances = [softmax(z[:, answers:].astype(np.float64)) for z in (onnx_logits, torch_logits)]
+        largest = max(largest, float(np.abs(chances[0] - chances[1]).max()))
     return largest

@@ -1,4 +1,4 @@
-"""Pictures read once: all frames of a folder as one memory-mapped array, keyed by the files' content."""
+"""Image cache: all frames of a folder, decoded once, as one memory-mapped array keyed by the files' content."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from .split import SIGNATURE, near_duplicates, signature
 
-__all__ = ["CacheError", "PackedPictures", "content_key", "default_folder", "frame_side", "pack", "remembered"]
+__all__ = ["CacheError", "ImageCache", "cached_array", "content_key", "default_folder", "frame_side", "open_cache"]
 
-#: Sides of packed frames in pixels, so that recipes of like sizes share a cache: half of Galaxy Zoo's frame,
+#: Sides of cached frames in pixels, so that recipes of like sizes share a cache: half of Galaxy Zoo's frame,
 #: the whole, and two larger ones.
 SIDES = (212, 424, 848, 1696)
 #: A turned view is interpolated from the frame: it wants this many of its pixels for one of the input's.
 _OVERSAMPLING = 1.25
-_VERSION = 1
+_VERSION = 2
 _BATCH = 256
 
 
@@ -45,21 +45,21 @@ class CacheError(TuningforkError, ValueError):
 
 
 @dataclass(frozen=True)
-class PackedPictures:
-    """N pictures as they were read, in the order of the paths given.
+class ImageCache:
+    """N images as they were read, in the order of the paths given.
 
     Parameters
     ----------
     folder : Path
-        Holds ``pictures.npy`` (G, side, side, 3) uint8 of the G that could be read, and ``index.json``.
+        Holds ``images.npy`` (G, side, side, 3) uint8 of the G that could be read, and ``index.json``.
     rows : (N,) int64
-        Where each picture stands in ``pictures.npy``; -1 if it could not be read.
+        Where each image stands in ``images.npy``; -1 if it could not be read.
     reasons : (N,) texts
-        Empty, or why a picture could not be read.
+        Empty, or why an image could not be read.
     groups : (N,) int64
-        Pictures of one galaxy share a number; -1 if it could not be read.
+        Images of one galaxy share a number; -1 if it could not be read.
     seconds : float
-        What packing took, once.
+        What storing took, once.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class PackedPictures:
     @property
     def file(self) -> Path:
         """The array's file."""
-        return self.folder / "pictures.npy"
+        return self.folder / "images.npy"
 
     @property
     def bytes(self) -> int:
@@ -81,7 +81,7 @@ class PackedPictures:
 
     @property
     def rate(self) -> float:
-        """Pictures packed a second."""
+        """Images decoded and stored a second."""
         return len(self.rows) / max(self.seconds, 1e-9)
 
 
@@ -95,19 +95,19 @@ def content_key(ids: Sequence[str], paths: Sequence[Path], progress: Callable[[i
         except OSError:
             return b""
 
-    whole = hashlib.sha256()
+    total = hashlib.sha256()
     with ThreadPoolExecutor(available_cores()) as pool:
         for done, (id_, part) in enumerate(zip(ids, pool.map(digest, paths), strict=True), 1):
-            whole.update(id_.encode("utf-8", "surrogateescape") + b"\0" + part)
+            total.update(id_.encode("utf-8", "surrogateescape") + b"\0" + part)
             if progress:
                 progress(done, len(ids))
-    return whole.hexdigest()
+    return total.hexdigest()
 
 
 def frame_side(size: int, crop: float, paths: Sequence[Path]) -> int:
-    """Side in pixels that packed frames need for inputs of `size` from the central `crop`.
+    """Side in pixels that cached frames need for inputs of `size` from the central `crop`.
 
-    One of `SIDES`, and never more than the largest of the first hundred good pictures has.
+    One of `SIDES`, and never more than the largest of the first hundred good images has.
     """
     largest = max(islice(_sides(paths), 100), default=0)
     wanted = math.ceil(size / crop * _OVERSAMPLING)
@@ -121,20 +121,20 @@ def _sides(paths: Sequence[Path]) -> Iterator[int]:
             yield min(read_image(path).rgb.shape[:2])
 
 
-def pack(
+def open_cache(
     paths: Sequence[Path],
     key: str,
     side: int,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> PackedPictures:
-    """Open the cache of these pictures in `folder`, or make it: read each once, its central square at `side` px.
+) -> ImageCache:
+    """Open the cache of these images in `folder`, or make it: read each once, its central square at `side` px.
 
     Parameters
     ----------
     key : str
-        `content_key` of the pictures; names the cache together with `side`.
-    progress : function of (pictures done, pictures in all)
+        `content_key` of the images; names the cache together with `side`.
+    progress : function of (images done, images in all)
 
     Raises
     ------
@@ -143,7 +143,7 @@ def pack(
     """
     target = folder / f"{key[:24]}-{side}"
     folder.mkdir(parents=True, exist_ok=True)
-    # Whoever starts two trainings at once packs but once.
+    # Two trainings that start at once share the work.
     with lock(folder / f".{target.name}.lock"):
         if not target.exists():
             _build(paths, key, side, target, progress)
@@ -160,8 +160,8 @@ def _build(
     free = shutil.disk_usage(target.parent).free
     if needed > 0.98 * free:
         raise CacheError(
-            f"{target.parent}: packing {len(paths)} pictures at {side} px needs {needed / 1e9:.1f} GB and the disk has "
-            f"{free / 1e9:.1f}; make room, name another folder with --cache, or read the pictures each time with "
+            f"{target.parent}: caching {len(paths)} images at {side} px needs {needed / 1e9:.1f} GB and the disk has "
+            f"{free / 1e9:.1f}; make room, name another folder with --cache, or read the images each time with "
             "--no-cache"
         )
     building.mkdir()
@@ -172,32 +172,32 @@ def _build(
 
     def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | str:
         try:
-            picture = read_image(path).rgb
+            image = read_image(path).rgb
         except ImageError as error:
             return str(error)
-        return frame.resized(picture), signature(picture)
+        return frame.resized(image), signature(image)
 
     good = 0
     try:
         # Written from front to back, since pages of a map would count as this process's memory.
-        with open(building / "pictures.npy", "wb") as file, ThreadPoolExecutor(available_cores()) as pool:
+        with open(building / "images.npy", "wb") as file, ThreadPoolExecutor(available_cores()) as pool:
             # As long as if all could be read.
             shape = (max(len(paths), 1), frame.size, frame.size, 3)
             write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            whole = file.tell() + math.prod(shape)
-            _reserve(file.fileno(), whole)
+            size = file.tell() + math.prod(shape)
+            _reserve(file.fileno(), size)
             for start in range(0, len(paths), _BATCH):
-                for i, found in enumerate(pool.map(read, paths[start : start + _BATCH]), start):
-                    if isinstance(found, str):
-                        reasons[i] = found
+                for i, result in enumerate(pool.map(read, paths[start : start + _BATCH]), start):
+                    if isinstance(result, str):
+                        reasons[i] = result
                         continue
-                    picture, signatures[good] = found
-                    file.write(picture.tobytes())
+                    image, signatures[good] = result
+                    file.write(image.tobytes())
                     rows[i] = good
                     good += 1
                 if progress:
                     progress(min(start + _BATCH, len(paths)), len(paths))
-            file.truncate(whole)
+            file.truncate(size)
             file.flush()
             os.fsync(file.fileno())
         groups = np.full(len(paths), -1, np.int64)
@@ -208,7 +208,7 @@ def _build(
             "version": _VERSION,
             "key": key,
             "side": side,
-            "bytes": (building / "pictures.npy").stat().st_size,
+            "bytes": (building / "images.npy").stat().st_size,
             "rows": rows.tolist(),
             "groups": groups.tolist(),
             "reasons": {str(i): reason for i, reason in enumerate(reasons) if reason},
@@ -222,38 +222,38 @@ def _build(
 
 
 def _reserve(file: int, size: int) -> None:
-    """Take the room now: a full disk is better found before the work than after it."""
+    """Allocate the file now: a full disk is better noticed before the work than after it."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
 
 
-def _open(target: Path, key: str, side: int, count: int) -> PackedPictures:
-    anew = "delete that folder to pack anew"
+def _open(target: Path, key: str, side: int, count: int) -> ImageCache:
+    anew = "delete that folder to build it again"
     try:
         index: dict[str, Any] = json.loads((target / "index.json").read_text("utf-8"))
-        size = (target / "pictures.npy").stat().st_size
+        size = (target / "images.npy").stat().st_size
     except (OSError, ValueError) as error:
-        raise CacheError(f"{target}: not a whole cache ({error}); {anew}") from None
+        raise CacheError(f"{target}: not a complete cache ({error}); {anew}") from None
     try:
         if index["version"] != _VERSION:
             raise CacheError(f"{target}: made by another version of tuningfork; {anew}")
         if index["key"] != key or index["side"] != side or len(index["rows"]) != count:
-            raise CacheError(f"{target}: packed from other pictures (their hash differs); {anew}")
+            raise CacheError(f"{target}: made of other images (their hash differs); {anew}")
         if index["bytes"] != size:
-            raise CacheError(f"{target}: pictures.npy has {size} bytes, {index['bytes']} were written; {anew}")
+            raise CacheError(f"{target}: images.npy has {size} bytes, {index['bytes']} were written; {anew}")
         reasons = [""] * count
         for i, reason in index["reasons"].items():
             reasons[int(i)] = reason
         rows, groups = (np.array(index[key], np.int64).reshape(count) for key in ("rows", "groups"))
-        return PackedPictures(target, side, rows, tuple(reasons), groups, float(index["seconds"]))
+        return ImageCache(target, side, rows, tuple(reasons), groups, float(index["seconds"]))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, CacheError):
             raise
-        raise CacheError(f"{target}: index.json is not as it was written ({error!r}); {anew}") from None
+        raise CacheError(f"{target}: index.json is damaged ({error!r}); {anew}") from None
 
 
-def remembered(cache: Path | None, key: Sequence[Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """An array that is made once for all trainings with one cache; `key` is all that it depends on."""
+def cached_array(cache: Path | None, key: Sequence[Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """Memoise on disk: an array that is computed once for all trainings with one cache; `key` holds its inputs."""
     if cache is None:
         return make()
     path = cache / f"{key[0]}-{hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24]}.npy"

@@ -1,4 +1,4 @@
-"""Joins a label table with its pictures, groups duplicates and splits."""
+"""Training set: a label table joined with its images, duplicates grouped, split into train, validation and test."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..images.read import read_image
 from ..tables import RowError
 from ..tables.identifiers import file_id
 from ..votes.clean_samples import Status, classify
-from ..votes.label_table import read_labels
+from ..votes.label_table import LabelTable
 from ..votes.tree import DecisionTree
-from .image_cache import PackedPictures, content_key, frame_side, pack
+from .image_cache import ImageCache, content_key, frame_side, open_cache
 from .recipe import Recipe
 from .split import PARTS, near_duplicates, signature, split
 
@@ -37,12 +37,12 @@ class TrainError(TuningforkError, ValueError):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """N galaxies with pictures and votes, in the label table's order, each with its part of the split.
+    """N galaxies with images and votes, in the label table's order, each with its part of the split.
 
-    `cumulative` is (N, A) float64, NaN unknown; `parts` (N,) text; `duplicates` counts the pictures
+    `cumulative` is (N, A) float64, NaN unknown; `parts` (N,) text; `duplicates` counts the images
     that show a galaxy which another one shows too. The digests are of the label file's bytes and of
-    IDs and picture files, so that anyone can tell whether they hold the same data. `packed_rows` (N,)
-    are the galaxies' places in the array of `packed`, if there is one.
+    IDs and image files, so that anyone can tell whether they hold the same data. `cache_rows` (N,)
+    are the galaxies' rows in the array of `cache`, if there is one.
     """
 
     ids: tuple[str, ...]
@@ -50,11 +50,11 @@ class TrainingSet:
     cumulative: NDArray[np.float64]
     parts: NDArray[np.str_]
     labels_sha256: str
-    pictures_sha256: str
+    images_sha256: str
     duplicates: int
     errors: tuple[RowError, ...]
-    packed: PackedPictures | None
-    packed_rows: NDArray[np.int64]
+    cache: ImageCache | None
+    cache_rows: NDArray[np.int64]
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """Positions of one part's galaxies."""
@@ -72,11 +72,11 @@ class TrainingSet:
             paths=tuple(self.paths[i] for i in keep),
             cumulative=self.cumulative[keep],
             parts=self.parts[keep],
-            packed_rows=self.packed_rows[keep],
+            cache_rows=self.cache_rows[keep],
         )
 
     def warnings(self, tree: DecisionTree) -> list[str]:
-        """What a reader of the scores must know of the classes: empty ones, and parts that lack one."""
+        """Caveats for a reader of the scores: empty classes, and parts of the split that lack one."""
         classes = classify(self.cumulative, tree)
         lines = []
         for number, rule in enumerate(tree.classes):
@@ -92,7 +92,7 @@ class TrainingSet:
         return lines
 
     def counts(self, tree: DecisionTree) -> dict[str, Any]:
-        """Galaxies by part, complete rows by part, and by class: what a model card tells."""
+        """Galaxies by part, complete rows by part, and by class, as a model card prints them."""
         complete = ~np.isnan(self.cumulative).any(1)
         classes = classify(self.cumulative, tree)
         names = [rule.key for rule in tree.classes]
@@ -111,36 +111,35 @@ class TrainingSet:
 
 
 def read_training_set(
-    labels: Path,
+    table: LabelTable,
     images: Sequence[Path],
-    tree: DecisionTree,
     recipe: Recipe,
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
-    """Join by file stem, look at every picture once, and split by class and completeness.
+    """Join by file stem, read every image once, and split by class and completeness.
 
-    Rows without a picture, pictures without a row, and pictures that cannot be read are left out and
-    reported in `errors`. With `cache`, a folder, the pictures are packed there, or found packed.
+    Rows without an image, images without a row, and images that cannot be read are left out and
+    reported in `errors`. With `cache`, a folder, the images are stored there, decoded, or found there.
 
     Parameters
     ----------
-    progress : function of (pictures done, pictures in all)
-        Goes from the first to the last once for their hashes, and again where they must be looked at or packed.
+    progress : function of (images done, images in all)
+        From the first to the last once for their hashes, and again where they must be read.
 
     Raises
     ------
     TrainError
         If nothing usable is left.
     CacheError
-        If the pictures cannot be packed.
-    CatalogError, FileNotFoundError
-        If the table or a folder cannot be used at all.
+        If the images cannot be cached.
+    FileNotFoundError
+        If a folder cannot be read.
     """
-    table = read_labels(labels, tree)
+    tree = table.tree
     files, errors = by_stem(images)
     rows = [row for row, id_ in enumerate(table.ids) if id_ in files]
-    errors += [RowError(table.path, 0, id_, "", "no picture of this ID") for id_ in table.ids if id_ not in files]
+    errors += [RowError(table.path, 0, id_, "", "no image of this ID") for id_ in table.ids if id_ not in files]
     known = set(table.ids) | {error.id for error in table.errors}
     errors += [
         RowError(str(path), 0, id_, "", "no row of this ID in the label table")
@@ -151,16 +150,16 @@ def read_training_set(
     paths = [files[id_] for id_ in ids]
     key = content_key(ids, paths, progress)
     if cache is None:
-        packed, (groups, reasons) = None, _looked_at(paths, progress)
+        stored, (groups, reasons) = None, _grouped(paths, progress)
     else:
-        found = pack(paths, key, frame_side(recipe.size, recipe.crop, paths), cache, progress)
-        packed, groups, reasons = found, found.groups, found.reasons
+        stored = open_cache(paths, key, frame_side(recipe.size, recipe.crop, paths), cache, progress)
+        groups, reasons = stored.groups, stored.reasons
     errors += [
         RowError(str(path), 0, id_, "", reason) for id_, path, reason in zip(ids, paths, reasons, strict=True) if reason
     ]
     good = np.flatnonzero(groups >= 0)
     if not len(good):
-        raise TrainError(f"no galaxy has both a row in {labels} and a picture; are the files named by their ID?")
+        raise TrainError(f"no galaxy has both a row in {table.path} and an image; are the files named by their ID?")
     cumulative = table.votes.fractions[np.array(rows)[good]]
     if np.isnan(cumulative).all():
         raise TrainError(f"{table.path}: every vote is blank; there is nothing to learn")
@@ -170,19 +169,19 @@ def read_training_set(
         cumulative=cumulative,
         parts=_parts(cumulative, groups[good], tree, recipe),
         labels_sha256=hashlib.sha256(Path(table.path).read_bytes()).hexdigest(),
-        pictures_sha256=key,
+        images_sha256=key,
         duplicates=sum(count for count in Counter(groups[good].tolist()).values() if count > 1),
         errors=(*table.errors, *errors),
-        packed=packed,
-        packed_rows=packed.rows[good] if packed else np.arange(len(good)),
+        cache=stored,
+        cache_rows=stored.rows[good] if stored else np.arange(len(good)),
     )
     return data.with_classes(tree) if recipe.task == "classes" else data
 
 
-def _looked_at(
+def _grouped(
     paths: Sequence[Path], progress: Callable[[int, int], None] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Groups of duplicates, -1 for a picture that cannot be read, and why it cannot."""
+    """Groups of duplicates, -1 for an image that cannot be read, and why it cannot."""
     groups = np.full(len(paths), -1, np.int64)
     reasons = [""] * len(paths)
     signatures = []
@@ -233,7 +232,7 @@ def _parts(
 
 
 def by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
-    """Pictures of folders and files by their ID, the name without extension; those of an ID that came before."""
+    """Images of folders and files by their ID, the name without extension; those of an ID that came before."""
     files: dict[str, Path] = {}
     errors = []
     for path in find_images(images):

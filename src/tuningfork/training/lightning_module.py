@@ -1,4 +1,4 @@
-"""What one step of training minimises, and how an epoch is judged."""
+"""Lightning module: losses of a training step, validation figures, optimiser and learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from ..votes.tree import DecisionTree
-from .auxiliary.config import AuxiliaryTarget
-from .auxiliary.loss import AuxiliaryLoss
+from .auxiliary.loss import AuxiliaryLoss, TargetScheme
 from .losses import candidate_cost, squared_cost
 from .network import MorphologyNetwork, cumulative_from_logits
 from .recipe import Recipe
 
-__all__ = ["MorphologyModule", "candidate_loss", "rmse_loss", "vote_loss", "warmed_average"]
+__all__ = ["MorphologyModule", "candidate_loss", "cosine_factor", "rmse_loss", "vote_loss", "warmed_average"]
 
 
-def _alone(sums: Tensor) -> Tensor:
-    """The sum over all processes, where there is one."""
+def _one_process(sums: Tensor) -> Tensor:
+    """The sum over all processes of a training with one."""
     return sums
 
 
-def vote_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
+def vote_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor] = _one_process) -> Tensor:
     """Squared error summed over a galaxy's known columns, averaged over galaxies. Both (N, A); NaN is unknown.
 
     `total` sums a tensor over all processes, here and in the other losses: each is that of the whole batch.
@@ -36,7 +35,7 @@ def vote_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor
     return summed / galaxies
 
 
-def rmse_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
+def rmse_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor] = _one_process) -> Tensor:
     """Root of the mean squared error over a batch's known cells, as Kalvankar et al. 2020 train. Both (N, A)."""
     cells = ~known.isnan()
     summed, count = total(torch.stack([(predicted - known)[cells].square().sum(), cells.sum().to(predicted.dtype)]))
@@ -44,7 +43,7 @@ def rmse_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor
     return (summed / count + 1e-12).sqrt() if count > 0 else summed
 
 
-def candidate_loss(logits: Tensor, candidates: Tensor, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
+def candidate_loss(logits: Tensor, candidates: Tensor, total: Callable[[Tensor], Tensor] = _one_process) -> Tensor:
     """`candidate_cost` averaged over the galaxies that name any class. Shapes (N, C)."""
     rows = candidates.sum(-1) > 0
     costs = candidate_cost(logits[rows], candidates[rows])
@@ -68,21 +67,26 @@ def warmed_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return update
 
 
+def cosine_factor(step: int, steps: int, warmup: int) -> float:
+    """Learning-rate factor of a linear warm-up to 1, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5)."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+
 class MorphologyModule(lightning.LightningModule):
     """A MorphologyNetwork with the recipe's losses and schedule.
 
     Logs `train_loss`, `val_loss` (cross-entropy of the class, where there is one), `val_rmse`,
     `val_accuracy`. `val_rmse` averages each column's squared error over the galaxies where it is known,
     then over columns: an estimate of Kaggle's score on complete rows that also uses the incomplete ones.
-    Sums are taken over all processes, so that several tell the figures of one.
+    Sums are taken over all processes, so that several log the figures of one.
 
-    With `auxiliary`, the tells of auxiliary sources and how many labels each has of its own, a batch is
-    ``{"labelled": …, "auxiliary": …}`` and what the second costs is added to `train_loss`.
+    With `auxiliary`, the targets of auxiliary sources, a batch is ``{"labelled": …, "auxiliary": …}`` and the second's
+    loss is added to `train_loss`.
     """
 
-    def __init__(
-        self, recipe: Recipe, tree: DecisionTree, auxiliary: Sequence[tuple[AuxiliaryTarget, int]] = ()
-    ) -> None:
+    def __init__(self, recipe: Recipe, tree: DecisionTree, auxiliary: Sequence[TargetScheme] = ()) -> None:
         super().__init__()
         self.recipe, self.tree = recipe, tree
         self.network = MorphologyNetwork(
@@ -96,8 +100,7 @@ class MorphologyModule(lightning.LightningModule):
         ).to(memory_format=torch.channels_last)
         self.auxiliary = None
         if auxiliary:
-            tells, labels = zip(*auxiliary, strict=True)
-            self.auxiliary = AuxiliaryLoss(tells, labels, tree, self.network.head.in_features, recipe.class_weight)
+            self.auxiliary = AuxiliaryLoss(auxiliary, tree, self.network.head.in_features, recipe.class_weight)
         self._sums: dict[str, Tensor] = {}
         self.network.body.requires_grad_(recipe.body_rate > 0)
         self.train()
@@ -111,8 +114,8 @@ class MorphologyModule(lightning.LightningModule):
                     module.eval()
         return self
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.network(pictures.contiguous(memory_format=torch.channels_last))
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.contiguous(memory_format=torch.channels_last))
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         # Dropout by step, not by what was drawn before: a resumed training repeats the uninterrupted one.
@@ -122,22 +125,24 @@ class MorphologyModule(lightning.LightningModule):
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labelled[0]))
         return loss
 
-    def loss(self, batch: Any, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
-        """What a step minimises: the votes' loss, the classes', or both as the recipe weights them.
+    def loss(self, batch: Any, total: Callable[[Tensor], Tensor] = _one_process) -> Tensor:
+        """The training loss: the votes', the classes', or both as the recipe weights them.
 
-        `batch` holds pictures (N, 3, S, S), known fractions (N, A) and candidate classes (N, C); with auxiliary
-        sources two of those, see the class; `total` as in `vote_loss`.
+        Parameters
+        ----------
+        batch : (images (N, 3, S, S), known fractions (N, A), candidate classes (N, C))
+            With auxiliary sources a dictionary, see the class.
+        total : function
+            As in `vote_loss`.
         """
-        (pictures, known, candidates), others = (
-            (batch["labelled"], batch["auxiliary"]) if self.auxiliary else (batch, ())
-        )
-        count = len(pictures)
+        (images, known, candidates), others = (batch["labelled"], batch["auxiliary"]) if self.auxiliary else (batch, ())
+        count = len(images)
         # All in one pass, so that batch norm sees one mixture.
-        together = torch.cat([pictures, *others[:1]]).contiguous(memory_format=torch.channels_last)
+        together = torch.cat([images, *others[:1]]).contiguous(memory_format=torch.channels_last)
         features = self.network.features(together)
-        every_answer, every_class = self._parts(self.network.head(features))
+        every_answer, every_class = self._split(self.network.head(features))
         answers, classes = every_answer[:count], every_class[:count]
-        loss = torch.zeros((), device=pictures.device)
+        loss = torch.zeros((), device=images.device)
         if answers.shape[-1]:
             error = vote_loss if self.recipe.loss == "squared" else rmse_loss
             loss = loss + error(self._cumulative(answers), known, total)
@@ -147,18 +152,13 @@ class MorphologyModule(lightning.LightningModule):
                 loss = loss + weight * candidate_loss(classes, candidates, total)
         if self.auxiliary:
             loss = loss + self.auxiliary(
-                features[count:].float(),
-                self._cumulative,
-                every_answer[count:],
-                every_class[count:],
-                others[1],
-                total,
+                features[count:].float(), every_answer[count:], every_class[count:], others[1], self._cumulative, total
             )
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        pictures, known, candidates = batch
-        answers, classes = self._outputs(pictures)
+        images, known, candidates = batch
+        answers, classes = self._outputs(images)
         if answers.shape[-1]:
             squares = (self._cumulative(answers) - known).square()
             self._add("squares", squares.nansum(0))
@@ -201,41 +201,40 @@ class MorphologyModule(lightning.LightningModule):
             optimizer = self._adamw()
         if recipe.schedule == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=recipe.plateau_factor, patience=recipe.plateau_patience
+                optimizer,
+                factor=recipe.plateau_factor,
+                # As Keras counts, which the paper used: reduced after so many bad epochs, not after one more.
+                patience=max(recipe.plateau_patience - 1, 0),
+                threshold=1e-4,
+                threshold_mode="abs",
             )
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": recipe.monitor}}
         steps = max(1, int(self.trainer.estimated_stepping_batches))
-        warm = max(1, recipe.warmup_epochs * steps // recipe.epochs)
-
-        def factor(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        warmup = max(1, recipe.warmup_epochs * steps // recipe.epochs)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_factor(step, steps, warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _adamw(self) -> torch.optim.AdamW:
         recipe = self.recipe
 
         def groups(parameters: list[Parameter], rate: float) -> list[dict[str, Any]]:
-            # Biases and normalisation gains are not shrunk: it only fights what they normalise.
-            shrunk, free = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+            # Weight decay of biases and normalisation gains only fights what they normalise.
+            decayed, free = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
             return [
-                {"params": shrunk, "weight_decay": recipe.weight_decay, "lr": rate},
+                {"params": decayed, "weight_decay": recipe.weight_decay, "lr": rate},
                 {"params": free, "weight_decay": 0.0, "lr": rate},
             ]
 
         body = list(self.network.body.parameters()) if recipe.body_rate < 1 else []
         slow = {id(p) for p in body}
-        parts = groups([p for p in self.parameters() if id(p) not in slow], recipe.learning_rate)
+        parameters = groups([p for p in self.parameters() if id(p) not in slow], recipe.learning_rate)
         if recipe.body_rate and body:
-            parts += groups(body, recipe.learning_rate * recipe.body_rate)
-        return torch.optim.AdamW(parts, lr=recipe.learning_rate)
+            parameters += groups(body, recipe.learning_rate * recipe.body_rate)
+        return torch.optim.AdamW(parameters, lr=recipe.learning_rate)
 
-    def _outputs(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        return self._parts(self(pictures))
+    def _outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self._split(self(images))
 
-    def _parts(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         logits = logits.float()  # the network may run in 16 bits; losses and figures want 32
         return logits[:, : self.network.answers], logits[:, self.network.answers :]

@@ -1,4 +1,4 @@
-"""What a single galaxy costs, by what is known of it; losses of a batch are means of these."""
+"""Loss of a single galaxy for each kind of label; losses of a batch are means of these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def squared_cost(predicted: Tensor, known: Tensor) -> Tensor:
 
 
 def threshold_cost(predicted: Tensor, least: Tensor) -> Tensor:
-    """Squared shortfall of votes (N, A) that must reach `least` (N, A; 0 asks nothing) → (N,)."""
+    """Squared shortfall of votes (N, A) that must reach `least` (N, A; 0: no threshold) → (N,)."""
     return (least - predicted).clamp(min=0).square().sum(-1)
 
 
@@ -45,7 +45,7 @@ def count_cost(logits: Tensor, counts: Tensor, tree: DecisionTree) -> Tensor:
     """
     cost = logits.new_zeros(len(logits))
     for part in tree.slices:
-        here = counts[:, part]
-        votes = here.sum(-1, keepdim=True)
-        cost = cost + votes[:, 0] * distribution_cost(logits[:, part], here / votes.clamp(min=1e-6))
+        own = counts[:, part]
+        votes = own.sum(-1, keepdim=True)
+        cost = cost + votes[:, 0] * distribution_cost(logits[:, part], own / votes.clamp(min=1e-6))
     return cost / counts[:, tree.slices[0]].sum(-1).clamp(min=1)

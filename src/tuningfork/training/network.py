@@ -34,7 +34,7 @@ def cumulative_from_logits(logits: Tensor, tree: DecisionTree) -> Tensor:
 
 
 class MorphologyNetwork(nn.Module):
-    """Pictures (N, 3, S, S) float32 → logits (N, A + C): A answers of the tree, C classes.
+    """Images (N, 3, S, S) float32 → logits (N, A + C): A answers of the tree, C classes.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ class MorphologyNetwork(nn.Module):
         classes = len(tree.classes) if task != "votes" else 0
         self.head = nn.Linear(hidden or width, self.answers + classes)
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """What the linear head stands on: (N, 3, S, S) → (N, F)."""
-        return self.hidden(self.dropout(self.body(pictures)))
+        return self.hidden(self.dropout(self.body(images)))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.head(self.features(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
 
 from .._utils.errors import TuningforkError
+from ..images.preprocess import Preprocess
 from .validation import StrictModel, explanation
 
 __all__ = ["IMPROVEMENTS", "Augmentation", "Recipe", "RecipeError", "builtin_recipes", "load_recipe"]
@@ -95,6 +96,7 @@ class Recipe(StrictModel):
     weight_decay: float = 0.05
     body_rate: float = Field(1.0, ge=0, le=1)  # learning rate of all but the last layers, as a share; 0 freezes them
     frozen_norms: bool = False  # batch norms keep the statistics that the network began with
+    gradient_clip: float = Field(0.0, ge=0)  # largest norm of the gradient; 0: as it is
     schedule: Literal["cosine", "plateau"] = "cosine"  # after a warm-up; or reduced where validation stands still
     warmup_epochs: int = 3
     plateau_factor: float = Field(0.2, ge=1e-3, le=0.999)
@@ -135,6 +137,11 @@ class Recipe(StrictModel):
         if self.validation + self.test > 0.95:
             raise ValueError("validation and test leave too little to train on")
         return self
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Crop, size and scaling of the network's input."""
+        return Preprocess(crop=self.crop, size=self.size)
 
     @property
     def monitor(self) -> str:

@@ -1,4 +1,4 @@
-"""What a training leaves beside its bundle, for people and for other programs: curves, result, predictions, truth."""
+"""Files of a run folder beside the bundle: learning curves, result, predictions, truth."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .join import TrainingSet
 
 __all__ = ["Curves", "peak_memory_mb", "write_predictions", "write_result", "write_truth"]
 
-#: The parts that a training does not learn from.
-JUDGED = ("validation", "test")
+#: The parts of the split that a training does not learn from.
+HELD_OUT = ("validation", "test")
 
 
 class Curves:
-    """``curves.csv``: one row an epoch, rewritten whole each time; a resumed training goes on in it."""
+    """``curves.csv``: one row an epoch, rewritten each time; a resumed training continues it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,6 +52,13 @@ class Curves:
         writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.rows)
         write_text(self.path, text.getvalue())
 
+    def validation(self, epoch: int, monitor: str, best: Any) -> dict[str, float]:
+        """Validation figures of an epoch; `monitor` and its best value if the file lacks it."""
+        for row in self.rows:
+            if row["epoch"] == epoch:
+                return {key: value for key, value in row.items() if key.startswith("val_")}
+        return {monitor: float(best)}
+
     @property
     def seconds(self) -> float:
         """Time of all epochs, also of those before an interruption."""
@@ -59,7 +66,7 @@ class Curves:
 
     @property
     def data_wait(self) -> float:
-        """Share of that time for which the training waited for pictures, in [0, 1]."""
+        """Share of that time for which the training waited for images, in [0, 1]."""
         return sum(row.get("data_wait", 0.0) * row.get("seconds", 0.0) for row in self.rows) / max(self.seconds, 1e-9)
 
 
@@ -70,12 +77,12 @@ def peak_memory_mb() -> float:
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
-    """``result.json``, the last file of a run: where it is, the run is whole."""
+    """``result.json``, the last file of a run: where it is, the run is complete."""
     write_text(path, json.dumps({"format": "tuningfork-run", "version": 1, **result}, indent=1, allow_nan=False) + "\n")
 
 
-def _judged(data: TrainingSet) -> NDArray[np.int64]:
-    return np.flatnonzero(np.isin(data.parts, JUDGED))
+def _held_out(data: TrainingSet) -> NDArray[np.int64]:
+    return np.flatnonzero(np.isin(data.parts, HELD_OUT))
 
 
 def write_truth(path: Path, data: TrainingSet, tree: DecisionTree) -> None:
@@ -83,11 +90,11 @@ def write_truth(path: Path, data: TrainingSet, tree: DecisionTree) -> None:
 
     The class is its number, or `Status`'s -1 (fits none) or -2 (undecided).
     """
-    rows = _judged(data)
+    rows = _held_out(data)
     known = data.cumulative[rows]
     columns = [
         Column("id", pa.string(), "Identifier of the galaxy", ucd=ucd.IDENTIFIER),
-        Column("path", pa.string(), "Picture file", ucd=ucd.FILE),
+        Column("path", pa.string(), "Image file", ucd=ucd.FILE),
         Column("part", pa.string(), "Part of the split: validation or test", ucd=ucd.SAMPLE),
         *(
             Column(name, pa.float64(), f"Volunteers' cumulative fraction {name}; NaN: unknown", "", ucd.VOTES)
@@ -111,10 +118,10 @@ def write_truth(path: Path, data: TrainingSet, tree: DecisionTree) -> None:
 def write_predictions(path: Path, model: Model, data: TrainingSet, *, batch: int = 64) -> None:
     """Parquet of the model's own predictions of the validation and test parts, through the predicting path.
 
-    id, part, the cumulative fractions (if it tells votes), ``class_K_probability`` (if it tells classes).
+    id, part, the cumulative fractions (of a model of votes), ``class_K_probability`` (of a model of classes).
     """
-    rows, tree = _judged(data), model.tree
-    told = concatenated(
+    rows, tree = _held_out(data), model.tree
+    predictions = concatenated(
         tree, list(predict_batches(model, [data.paths[i] for i in rows], InferenceOptions(batch_size=batch)))
     )
     answers, classes = model.bundle.outputs.widths(tree)
@@ -128,7 +135,7 @@ def write_predictions(path: Path, model: Model, data: TrainingSet, *, batch: int
             Column(name, pa.float64(), f"Predicted cumulative fraction {name}", "", ucd.FRACTION)
             for name in tree.columns
         ]
-        values += list(told.cumulative.T)
+        values += list(predictions.cumulative.T)
     if classes:
         columns += [
             Column(
@@ -140,7 +147,7 @@ def write_predictions(path: Path, model: Model, data: TrainingSet, *, batch: int
             )
             for number, rule in enumerate(tree.classes)
         ]
-        values += list(told.class_probability.T)
+        values += list(predictions.class_probability.T)
     _write(path, columns, values)
 
 

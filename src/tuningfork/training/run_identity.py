@@ -1,4 +1,4 @@
-"""What makes a training the one that it is, noted in its run.json: only the same one is resumed."""
+"""Identity of a training, in its run.json: only the same training is resumed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ from .._utils.files import write_text
 from .auxiliary.dataset import AuxiliaryData
 from .initial.weights import check_init, credit, digest
 from .join import TrainError, TrainingSet
+from .options import TrainingOptions
 from .recipe import Recipe
 
 __all__ = ["about_run", "check_run", "claim_run"]
 
 
-def check_run(run: Path, recipe: Recipe, init: str | Path | None, resume: bool) -> Path | None:
-    """The checkpoint to go on from, or None to begin; what is wrong is said before the pictures are read."""
+def check_run(run: Path, recipe: Recipe, options: TrainingOptions) -> Path | None:
+    """The checkpoint to resume from, or None to begin.
+
+    Raises TrainError, before any image is read, if the folder holds another training or the initial weights do not fit
+    the recipe.
+    """
     if run.exists() and not run.is_dir():
         raise TrainError(f"{run}: is a file; name a folder")
     checkpoint = run / "last.ckpt"
     if checkpoint.exists():
-        if not resume:
+        if not options.resume:
             raise TrainError(f"{run} holds a training already; resume it, or name another folder")
         return checkpoint
-    check_init(recipe, init)
+    check_init(recipe, options.init)
     return None
 
 
@@ -34,13 +39,14 @@ def about_run(
     data: TrainingSet,
     auxiliary: AuxiliaryData | None,
     init: str | Path | None,
+    *,
     resumed: bool,
 ) -> dict[str, Any]:
-    """All that decides the training; a resumed one must have begun with the same."""
+    """All that decides the training; a resumed one must have begun with the same, else TrainError."""
     about: dict[str, Any] = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "labels_sha256": data.labels_sha256,
-        "pictures_sha256": data.pictures_sha256,
+        "images_sha256": data.images_sha256,
         "init_sha256": digest(init),
     }
     if auxiliary:
@@ -64,8 +70,8 @@ def about_run(
     return {**about, **({"credit": owed} if owed else {})}
 
 
-def claim_run(run: Path, about: dict[str, Any], resumed: bool) -> None:
-    """Note in run.json all that decides the training, before it begins."""
+def claim_run(run: Path, about: dict[str, Any], *, resumed: bool) -> None:
+    """Write run.json, before the training begins."""
     run.mkdir(parents=True, exist_ok=True)
     if not resumed:
         # A run that died before its first checkpoint leaves nothing to go on from.

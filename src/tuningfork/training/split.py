@@ -1,4 +1,4 @@
-"""Which galaxies are trained on, which choose the epoch, which judge; duplicates stay together."""
+"""Train, validation and test split, stratified; near-duplicate images stay in one part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["PARTS", "SIGNATURE", "near_duplicates", "signature", "split"]
 
 PARTS = ("train", "validation", "test")
-#: Correlation of two signatures above which two pictures show the same galaxy in the same frame.
+#: Correlation of two signatures above which two images show the same galaxy in the same frame.
 #: (Of 2,000 galaxies of Galaxy Zoo 2 no two exceed 0.983; one saved again as JPEG of quality 60 stays above 0.997.)
 SAME = 0.99
 _SIDE = 32
@@ -19,13 +19,13 @@ _SIDE = 32
 SIGNATURE = _SIDE * _SIDE
 
 
-def signature(picture: NDArray[np.uint8], part: float = 0.5) -> NDArray[np.float32]:
-    """A small unit vector (32·32,) of the central `part` of a picture (H, W, 3): what two files of one galaxy share."""
+def signature(image: NDArray[np.uint8], part: float = 0.5) -> NDArray[np.float32]:
+    """A small unit vector (32·32,) of the central `part` of an image (H, W, 3): what two files of one galaxy share."""
     from PIL import Image
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     box = tuple((1 + sign * part) / 2 * side for sign in (-1, 1) for side in (width, height))
-    small = Image.fromarray(picture).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, box=box)
+    small = Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, box=box)
     # The root lets faint outskirts count beside the core; the pedestal keeps the sky's noise from counting.
     vector = np.sqrt(np.asarray(small, np.float32) + 8).ravel()
     vector -= vector.mean()
@@ -34,7 +34,7 @@ def signature(picture: NDArray[np.uint8], part: float = 0.5) -> NDArray[np.float
 
 
 def near_duplicates(signatures: NDArray[np.float32], same: float = SAME, block: int = 2048) -> NDArray[np.int64]:
-    """Group numbers (N,) such that pictures that correlate above `same` share one. Signatures: (N, D)."""
+    """Group numbers (N,) such that images that correlate above `same` share one. Signatures: (N, D)."""
     count = len(signatures)
     group = np.arange(count)
 
@@ -71,7 +71,7 @@ def split(
     Parameters
     ----------
     strata : (N,) hashable
-        Each value's galaxies are shared out in the asked proportion (a group has its first member's).
+        Each value's galaxies are shared out in the given proportions (a group has its first member's).
     groups : (N,) int
         Galaxies of one group go to one part.
     validation, test : float

@@ -19,9 +19,10 @@ from ..._utils.files import lock
 from ..._utils.processes import available_cores
 from ...training.initial.weights import check_init
 from ...training.join import TrainError, read_training_set
+from ...training.options import Hardware, TrainingOptions
 from ...training.recipe import Recipe
 from ...training.train import train
-from ...votes.tree_files import load_tree
+from ...votes.label_table import read_labels
 from .output import Search, TrialRow, write_all, write_trials
 from .space import Dimension, applied, own_values, shortened, space_around, suggested
 from .store import SearchError, check_same, fingerprint, first_line, opened
@@ -107,9 +108,9 @@ def search(
     busy = SearchError(f"{output}: another search is at work there")
     with lock(output / ".search.lock", busy), opened(output / "search.sqlite3") as study:
         check_init(short, init)
-        tree = load_tree(short.tree)
         folders = [Path(path) for path in images]
-        data = read_training_set(Path(labels), folders, tree, short, Path(cache) if cache else None, progress)
+        table = read_labels(labels, short.tree, learning=True)
+        data = read_training_set(table, folders, short, Path(cache) if cache else None, progress)
         check_same(study, output, fingerprint(data, short, space, init, seed))
         counts = data.counts(tree)["galaxies"]
         say(f"galaxies: {counts['train']} to train on, {counts['validation']} to judge by; "
@@ -139,9 +140,10 @@ def search(
                     break
                 row = _one_trial(
                     study, output, space, short, seed,
-                    lambda folder, values, watch: train(
-                        labels, images, folder, applied(short, values), init=init, cache=cache,
-                        workers=workers, threads=threads, devices="1", name=f"trial-{folder.name}", watch=watch,
+                    lambda folder, values, on_epoch: train(
+                        labels, images, folder, applied(short, values),
+                        options=TrainingOptions(name=f"trial-{folder.name}", init=init, cache=cache),
+                        hardware=Hardware(workers=workers, threads=threads, devices="1"), on_epoch=on_epoch,
                     ),
                 )  # fmt: skip
                 now = state()

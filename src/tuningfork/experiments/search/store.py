@@ -40,7 +40,7 @@ def fingerprint(
     """All that must be the same for trials to be compared."""
     return {
         "labels": data.labels_sha256,
-        "pictures": data.pictures_sha256,
+        "pictures": data.images_sha256,
         "first weights": "" if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest(),
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "space": {dimension.name: dimension.bounds() for dimension in space},

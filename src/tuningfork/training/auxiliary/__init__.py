@@ -1,1 +1,1 @@
-"""Auxiliary label sources: further galaxies to train on, whose labels mean something else."""
+"""Auxiliary sources: more galaxies to train on, with labels of other kinds than the label table's."""

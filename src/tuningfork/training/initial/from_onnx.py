@@ -27,8 +27,8 @@ _WEIGHTED = ("Conv", "Gemm", "BatchNormalization", "LayerNormalization")
 
 def member(bundle: Bundle) -> dict[str, Any]:
     """The recipe that a bundle's first network was trained by; empty if the bundle does not say."""
-    told = bundle.training.get("recipe", {})
-    return dict(told[0] if isinstance(told, list) and told else told or {})
+    recipe = bundle.training.get("recipe", {})
+    return dict(recipe[0] if isinstance(recipe, list) and recipe else recipe or {})
 
 
 @torch.no_grad()
@@ -54,26 +54,26 @@ def recovered(bundle: Bundle) -> MorphologyNetwork:
         hidden=tensors["hidden.0.bias"].dims[0] if "hidden.0.bias" in tensors else 0,
         options=recipe.get("network_options"),
     ).eval()
-    pictures = torch.from_numpy(_probes(entry.preprocess.size))
-    found = {name: _value(tensor) for name, tensor in tensors.items()}
+    images = torch.from_numpy(_probes(entry.preprocess.size))
+    values = {name: _value(tensor) for name, tensor in tensors.items()}
     # Equal tensors are stored once: where a bias is kept, its operator knows.
     biases = {
-        node.input[1].removesuffix("weight"): found[node.input[2]]
+        node.input[1].removesuffix("weight"): values[node.input[2]]
         for node in graph.node
-        if node.op_type in _WEIGHTED and len(node.input) > 2 and node.input[2] in found
+        if node.op_type in _WEIGHTED and len(node.input) > 2 and node.input[2] in values
     }
     for name, module in network.named_modules():
         for kind, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-            told = found.get(f"{name}.{kind}", biases.get(f"{name}.") if kind == "bias" else None)
-            if told is not None and told.shape == tensor.shape:
-                tensor.copy_(told)
-    for name, norm in _norms_of_convolutions(network, pictures).items():
-        if f"{norm}.running_var" not in found and f"{name}." in biases:
+            value = values.get(f"{name}.{kind}", biases.get(f"{name}.") if kind == "bias" else None)
+            if value is not None and value.shape == tensor.shape:
+                tensor.copy_(value)
+    for name, norm in _norms_of_convolutions(network, images).items():
+        if f"{norm}.running_var" not in values and f"{name}." in biases:
             own = network.get_submodule(name).bias
             fold_into(network.get_submodule(norm), biases[f"{name}."] if own is None else torch.zeros_like(own))
     session = onnxruntime.InferenceSession(entry.onnx, providers=["CPUExecutionProvider"])
-    (wanted,) = session.run([OUTPUT], {INPUT: pictures.numpy()})
-    off = float(np.abs(network(pictures).numpy() - wanted).max()) / max(1.0, float(np.abs(wanted).max()))
+    (wanted,) = session.run([OUTPUT], {INPUT: images.numpy()})
+    off = float(np.abs(network(images).numpy() - wanted).max()) / max(1.0, float(np.abs(wanted).max()))
     if not off <= EXACT:
         raise ValueError(
             f"{bundle.name}: its network {entry.architecture} cannot be recovered from the ONNX file (logits are off "
@@ -86,19 +86,19 @@ def _value(tensor: onnx.TensorProto) -> torch.Tensor:
     return torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
 
 
-def _norms_of_convolutions(network: nn.Module, pictures: torch.Tensor) -> dict[str, str]:
+def _norms_of_convolutions(network: nn.Module, images: torch.Tensor) -> dict[str, str]:
     """The batch norm that is given a convolution's very output: the names of both."""
     outputs: dict[int, str] = {}
-    kept: list[torch.Tensor] = []  # alive, so that no other tensor gets its number
+    alive: list[torch.Tensor] = []  # referenced, so that no other tensor gets its number
     pairs: dict[str, str] = {}
 
     def after(name: str, output: torch.Tensor) -> None:
         outputs[id(output)] = name
-        kept.append(output)
+        alive.append(output)
 
-    def before(name: str, picture: torch.Tensor) -> None:
-        if id(picture) in outputs:
-            pairs[outputs[id(picture)]] = name
+    def before(name: str, image: torch.Tensor) -> None:
+        if id(image) in outputs:
+            pairs[outputs[id(image)]] = name
 
     hooks = []
     for name, module in network.named_modules():
@@ -107,7 +107,7 @@ def _norms_of_convolutions(network: nn.Module, pictures: torch.Tensor) -> dict[s
         elif isinstance(module, nn.BatchNorm2d):
             hooks.append(module.register_forward_pre_hook(lambda _, args, name=name: before(name, args[0])))
     try:
-        network(pictures)
+        network(images)
     finally:
         for hook in hooks:
             hook.remove()

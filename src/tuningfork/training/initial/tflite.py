@@ -2,7 +2,7 @@
 
     model = timm.create_model("mobilenetv2_100", pad_type="same", num_classes=37)
     load_mobilenet_v2(model, "tf2_mobilenet_v2_1.0_224_ptq.tflite")
-    unfold_batch_norm(model, batches)  # a few hundred training pictures, scaled with MEAN and STD
+    unfold_batch_norm(model, batches)  # a few hundred training images, scaled with MEAN and STD
 
 `pad_type="same"` matters: TensorFlow pads right and below at stride 2, timm's default on all sides.
 """
@@ -168,11 +168,11 @@ def fold_into(norm: nn.BatchNorm2d, bias: Tensor) -> None:
 def unfold_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Gives every BatchNorm2d the statistics of its input over `batches`; in place, the function stays.
 
-    `batches`: pictures (B, 3, H, W) as the network wants them, all of one kind with the later training.
-    With mean m and variance v of a channel over all pictures and pixels, and the norm being a*x + b:
+    `batches`: images (B, 3, H, W) as the network wants them, all of one kind with the later training.
+    With mean m and variance v of a channel over all images and pixels, and the norm being a*x + b:
     running_mean = m, running_var = v, weight = a * sqrt(v + eps), bias = b + a * m. Eval mode gives what it
     gave, and train mode nearly that. A dead channel (v = 0) needs no floor, since eps stands under both
-    roots and cancels. ValueError: no pictures, or values that are not finite; the model is then unchanged.
+    roots and cancels. ValueError: no images, or values that are not finite; the model is then unchanged.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
@@ -196,7 +196,7 @@ def unfold_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
         for module, training in modes:
             module.training = training
     if not all(s[0].all() and s.isfinite().all() for s in sums.values()):
-        raise ValueError("batch norm cannot be estimated: no pictures, or values that are not finite")
+        raise ValueError("batch norm cannot be estimated: no images, or values that are not finite")
     for norm, (pixels, mean, square) in sums.items():
         mean, var = mean / pixels, (square / pixels - (mean / pixels) ** 2).clamp(min=0)
         a = norm.weight.cpu().double() / (norm.running_var.cpu().double() + norm.eps).sqrt()

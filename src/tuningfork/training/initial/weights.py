@@ -1,9 +1,10 @@
-"""The weights that a training begins with: a trained model's, from a file, from timm's hub, or none."""
+"""Initial weights of a training (transfer learning): a trained model's, a file's, timm's ImageNet weights, or none."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -24,12 +25,14 @@ from ..recipe import Recipe
 from .from_onnx import member, recovered
 from .tflite import load_mobilenet_v2, unfold_batch_norm
 
-__all__ = ["adapted", "begin", "check_init", "credit", "digest", "is_model"]
+__all__ = ["adapted", "check_init", "credit", "digest", "is_model", "load_initial_weights"]
+
+logger = logging.getLogger(__name__)
 
 #: In a recipe: begin with a trained model, whichever is named.
 MODEL = "model"
 
-#: Enough pictures for the statistics of every channel.
+#: Enough images for the statistics of every channel.
 _UNFOLDING_BATCHES = 16
 #: Seconds to wait for the hub's first answer.
 _PATIENCE = 5
@@ -48,22 +51,22 @@ def adapted(recipe: Recipe, init: str | Path | None) -> Recipe:
     BundleError
         If the model cannot be opened.
     TrainError
-        If it sees pictures in a way that no training does.
+        If it sees images in a way that no training does.
     """
     if recipe.init != MODEL or not is_model(init):
         return recipe
     bundle = open_bundle(str(init))
     network, before = bundle.networks[0], member(bundle)
-    seen = network.preprocess
-    if seen != Preprocess(crop=seen.crop, size=seen.size):
-        raise TrainError(f"{init}: its pictures are scaled or resized in a way that no training here does")
+    preprocess = network.preprocess
+    if preprocess != Preprocess(crop=preprocess.crop, size=preprocess.size):
+        raise TrainError(f"{init}: its images are scaled or resized in a way that no training here does")
     return recipe.changed(
         network=network.architecture,
         network_options=dict(before.get("network_options", {})),
         hidden=before.get("hidden", 0),
         min_size=before.get("min_size", recipe.min_size),
-        crop=seen.crop,
-        size=seen.size,
+        crop=preprocess.crop,
+        size=preprocess.size,
     )
 
 
@@ -83,7 +86,7 @@ def credit(init: str | Path | None) -> dict[str, Any]:
 
 
 def check_init(recipe: Recipe, init: str | Path | None) -> None:
-    """Say before the pictures are read if `init` is not what the recipe begins with. Raises TrainError."""
+    """Say before the images are read if `init` is not what the recipe begins with. Raises TrainError."""
     if init is None:
         if recipe.init == MODEL:
             raise TrainError(
@@ -110,19 +113,18 @@ def check_init(recipe: Recipe, init: str | Path | None) -> None:
         raise TrainError(f"{init}: the recipe {begins}; other weights are another recipe")
 
 
-def begin(
+def load_initial_weights(
     network: MorphologyNetwork,
     recipe: Recipe,
     init: str | Path | None,
-    pictures: Iterable[tuple[torch.Tensor, ...]],
-    say: Callable[[str], None],
+    batches: Iterable[tuple[torch.Tensor, ...]],
     tree: DecisionTree | None = None,
 ) -> str:
     """Put first weights into a new network; its head stays random, except a model's of the same `tree`.
 
-    A model's batch norms, which its export folded, are unfolded on some of the training's `pictures`. A .tflite file
-    is read as MobileNetV2 with folded batch norms, unfolded likewise; a .safetensors file as timm's own names. Without
-    a file, "imagenet" asks timm's hub, and where there is none says so.
+    A model's batch norms, which its export folded, are unfolded on some of the training's `batches`. A .tflite
+    file is read as MobileNetV2 with folded batch norms, unfolded likewise; a .safetensors file with timm's
+    names. Without a file, "imagenet" asks timm's hub, and where there is none says so.
 
     Returns
     -------
@@ -137,21 +139,23 @@ def begin(
     if not recipe.init:
         return "scratch"
     if is_model(init):
-        return _from_model(network, recipe, str(init), pictures, say, tree)
+        return _from_model(network, recipe, str(init), batches, tree)
     if init is not None:
-        _from_file(network, recipe, Path(init), pictures)
-        say(f"{recipe.network} begins with the weights of {Path(init).name}")
+        _from_file(network, recipe, Path(init), batches)
+        logger.info("%s begins with the weights of %s", recipe.network, Path(init).name)
         return Path(init).name
     try:
         with _brief_hub():
             source = timm.create_model(recipe.network, pretrained=True, num_classes=0, **recipe.network_options)
     except Exception as error:  # the hub's, the net's, and timm's own where it knows no weights
         reason = str(error).strip().splitlines()
-        say(f"no ImageNet weights of {recipe.network} ({reason[0][:200] if reason else type(error).__name__}): "
-            "it begins from scratch; --init FILE.safetensors names a local file")  # fmt: skip
+        logger.warning(
+            "no ImageNet weights of %s (%s): it begins from scratch; --init FILE.safetensors names a local file",
+            recipe.network, reason[0][:200] if reason else type(error).__name__,
+        )  # fmt: skip
         return "scratch"
     network.body.load_state_dict(source.state_dict(), strict=False)
-    say(f"{recipe.network} begins with timm's ImageNet weights")
+    logger.info("%s begins with timm's ImageNet weights", recipe.network)
     return "imagenet"
 
 
@@ -174,14 +178,13 @@ def _from_model(
     network: MorphologyNetwork,
     recipe: Recipe,
     init: str,
-    pictures: Iterable[tuple[torch.Tensor, ...]],
-    say: Callable[[str], None],
+    batches: Iterable[tuple[torch.Tensor, ...]],
     tree: DecisionTree | None,
 ) -> str:
     bundle = open_bundle(init)
     try:
         source = recovered(bundle)
-        unfold_batch_norm(source.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
+        unfold_batch_norm(source.body, (batch[0] for batch in islice(batches, _UNFOLDING_BATCHES)))
     except Exception as error:  # of onnx, its runtime and timm, each its own kind
         raise TrainError(f"{init}: {error}") from None
     network.body.load_state_dict(source.body.state_dict())
@@ -189,28 +192,28 @@ def _from_model(
     if same:
         network.hidden.load_state_dict(source.hidden.state_dict())
         network.head.load_state_dict(source.head.state_dict())
-    told = "the same questions, so its last layer too" if same else "another tree, so the last layer is new"
-    say(f"{recipe.network} begins with the model {bundle.name} ({told})")
+    head = "the same questions, so its last layer too" if same else "another tree, so the last layer is new"
+    logger.info("%s begins with the model %s (%s)", recipe.network, bundle.name, head)
     return bundle.name
 
 
 def _from_file(
-    network: MorphologyNetwork, recipe: Recipe, path: Path, pictures: Iterable[tuple[torch.Tensor, ...]]
+    network: MorphologyNetwork, recipe: Recipe, path: Path, batches: Iterable[tuple[torch.Tensor, ...]]
 ) -> None:
     try:
         if path.suffix == ".tflite":
             load_mobilenet_v2(network.body, path)
-            unfold_batch_norm(network.body, (batch[0] for batch in islice(pictures, _UNFOLDING_BATCHES)))
+            unfold_batch_norm(network.body, (batch[0] for batch in islice(batches, _UNFOLDING_BATCHES)))
         else:
             # Not by timm, which leaves out in silence what does not fit.
-            found, wanted = load_file(path), network.body.state_dict()
-            missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
+            state, wanted = load_file(path), network.body.state_dict()
+            missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
             if missing:
                 raise ValueError(
                     f"{len(missing)} of {len(wanted)} tensors of {recipe.network} are not in it, such as {missing[0]}; "
                     "are these weights of this network, named as timm names them?"
                 )
-            network.body.load_state_dict({key: found.get(key, value) for key, value in wanted.items()})
+            network.body.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise TrainError(f"{path}: {error}") from None
     except Exception as error:  # safetensors' own kind

@@ -1,0 +1,43 @@
+"""`tuningfork simulate`: synthetic galaxies with votes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import JsonOption, app, counted, echo, print_json, progress_bar, trouble, writing
+
+__all__ = ["simulate"]
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Argument(help="Folder to fill, in the layout of Kaggle's challenge.")],
+    n: Annotated[int, typer.Option("--n", min=1, max=10_000_000, help="How many galaxies.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 0,
+    volunteers: Annotated[int, typer.Option(min=1, max=10_000, help="Votes for each galaxy.")] = 45,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate galaxies: images of known shape, and the votes that volunteers would give them.
+
+    Repeat the command to continue an interrupted run.
+
+    Examples:
+
+        tuningfork simulate galaxies/ --n 1000 --seed 1
+
+        tuningfork train --images galaxies/images_training_rev1 --labels galaxies/training_solutions_rev1.csv -o run
+    """
+    with trouble("repeat the command to continue"), writing(output, resumable=True):
+        from ..simulation import simulate as make
+
+        with progress_bar("simulating") as progress:
+            make(output, n, seed, volunteers=volunteers, workers=workers or None, progress=progress)
+        if as_json:
+            print_json({"folder": str(output), "galaxies": n, "seed": seed})
+        else:
+            echo(f"{output}: {counted(n, 'galaxy', 'galaxies')}; images in images_training_rev1, "
+                  "votes in training_solutions_rev1.csv, shapes in truth.csv")  # fmt: skip

@@ -58,7 +58,7 @@ class Trainer:
         self.recipes = []
         self.at = {}  # call → what it does instead
 
-    def __call__(self, labels, images, run, recipe, *, watch, **options):
+    def __call__(self, labels, images, run, recipe, *, on_epoch, **options):
         call = len(self.recipes)
         self.recipes.append(recipe)
         run.mkdir(parents=True)
@@ -69,7 +69,7 @@ class Trainer:
         for epoch in range(1, recipe.epochs + 1):
             value = abs(math.log(recipe.learning_rate / 2e-3)) + recipe.dropout + 1 / epoch
             (run / "curves.csv").write_text("epoch\n")
-            watch(epoch, {"val_rmse": value, "train_loss": 1.0})
+            on_epoch(epoch, {"val_rmse": value, "train_loss": 1.0})
         (run / "bundle").mkdir()
         for name in ("result.json", "predictions.parquet", "truth.parquet", "last.ckpt"):
             (run / name).write_text("{}")

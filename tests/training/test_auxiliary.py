@@ -204,7 +204,7 @@ def test_scaled_copies_are_told_from_other_galaxies(data):
         ('[[source.targets]]\nkind = "labels"\n', "column is missing"),
         (
             '[[source.targets]]\nkind = "labels"\ncolumn = "kind"\nwieght = 2\n',
-            "unknown key 'targets.wieght'; is 'weight' meant",
+            "targets.wieght'; is 'weight' meant",
         ),
         ('[[source.targets]]\nkind = "labels"\ncolumn = "kind"\nweight = 0\n', "weight = 0 is not greater than 0"),
         ('[[source.targets]]\nkind = "classes"\ncolumn = "kind"\n[source.targets.means]\na = ["oval"]\n', "no class"),

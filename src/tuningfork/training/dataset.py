@@ -63,7 +63,7 @@ class Targets:
     def of_decided(cls, cumulative: NDArray[np.float64], tree: DecisionTree) -> Targets:
         """For validation: without candidates of undecided galaxies, of which a last one is not yet the class."""
         targets = cls.of(cumulative, tree)
-        targets.candidates[votes.classify(cumulative, tree) < 0] = 0
+        targets.candidates[classify(cumulative, tree) < 0] = 0
         return targets
 
     def __len__(self) -> int:

@@ -112,7 +112,7 @@ def search(
         table = read_labels(labels, short.tree, learning=True)
         data = read_training_set(table, folders, short, Path(cache) if cache else None, progress)
         check_same(study, output, fingerprint(data, short, space, init, seed))
-        counts = data.counts(tree)["galaxies"]
+        counts = data.counts(table.tree)["galaxies"]
         say(f"galaxies: {counts['train']} to train on, {counts['validation']} to judge by; "
             f"left out: {len(data.errors)}")  # fmt: skip
         _take_up(study, output, say)

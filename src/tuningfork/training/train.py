@@ -22,9 +22,9 @@ from .._utils.files import write_text
 from .._utils.processes import available_cores
 from ..model.bundle import write_bundle
 from ..model.model import Model
-from ..tables import RowError
-from ..votes.class_labels import OWN, write_folder_labels
-from ..votes.label_table import LabelTable, read_labels
+from ..tables import RowError, read_table
+from ..votes.class_labels import OWN, tree_of_labels, write_folder_labels
+from ..votes.label_table import LabelTable, labels_from_table
 from ..votes.tree import DecisionTree
 from .auxiliary.config import load_sources
 from .auxiliary.dataset import read_auxiliary
@@ -118,8 +118,6 @@ def train(
     table = _labels(labels, images, run, recipe)
     tree = table.tree
     recipe = recipe.changed(tree=OWN) if tree.name == OWN else recipe
-    if recipe.task == "classes" and not tree.classes:
-        raise TrainError(f"tree {tree.name} has no classes to learn")
     tensorboard = _tensorboard(run) if options.tensorboard else False
     keep_freed_memory()
     if hardware.threads:
@@ -229,7 +227,11 @@ def _labels(labels: str | Path | None, images: Sequence[str | Path], run: Path, 
         labels = run / "labels.csv"
         run.mkdir(parents=True, exist_ok=True)
         write_folder_labels(images, labels)
-    return read_labels(labels, recipe.tree, learning=True)
+    content = read_table(labels, text=True)
+    tree = tree_of_labels(content, recipe.tree, labels, learning=True)
+    if recipe.task == "classes" and not tree.classes:
+        raise TrainError(f"tree {tree.name} has no classes to learn")
+    return labels_from_table(content, tree, labels)
 
 
 def _log_data(data: TrainingSet, counts: dict[str, Any], tree: DecisionTree) -> None:

@@ -37,7 +37,7 @@ COMMANDS = (
     "calibrate",
     "ood",
     "study folds",
-    "study labour",
+    "study label-efficiency",
     "study paper",
     "study search",
     "study trust",

@@ -11,20 +11,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 pytest.importorskip("tuningfork.training")
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tuningfork.cli import app
+from tuningfork.experiments import folds as module
 from tuningfork.experiments.folds import fold_table, load_fold_plan, run_folds
 from tuningfork.experiments.plan import StudyError
+from tuningfork.model.bundle import write_bundle
+from tuningfork.model.model import load
 from tuningfork.simulation import simulate
 from tuningfork.training.auxiliary.config import load_sources
+from tuningfork.training.join import read_training_set, write_split
+from tuningfork.training.options import Hardware
 from tuningfork.training.recipe import load_recipe
+from tuningfork.training.run_files import write_predictions, write_result, write_truth
 from tuningfork.training.split import split
+from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree_files import load_tree
 
 PLAN = """
@@ -79,7 +85,7 @@ def test_over_all_folds_each_galaxy_validates_once(strata, folds, seed, test):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("folds")
-    simulate(folder / "galaxies", 72, 3, workers=1)
+    simulate(folder / "galaxies", 40, 3, workers=1)
     for name, text in (("plan", PLAN), ("first", FIRST), ("other", OTHER)):
         (folder / f"{name}.toml").write_text(text)
     return folder
@@ -90,10 +96,31 @@ def arguments(place):
     return galaxies / "training_solutions_rev1.csv", [galaxies / "images_training_rev1"]
 
 
+def stand_in(labels, images, run, recipe, *, options, hardware):
+    """In place of a training: the run folder of a shipped model, with predictions of its own for each recipe."""
+    tree = load_tree("gz2")
+    data = read_training_set(read_labels(labels, tree), images, recipe)
+    run.mkdir(parents=True)
+    model = load("fast", threads=1)
+    write_bundle(model.bundle, run / "bundle")
+    write_split(data, run / "split.csv")
+    write_truth(run / "truth.parquet", data, tree)
+    write_predictions(run / "predictions.parquet", model, data)
+    table = pq.read_table(run / "predictions.parquet")
+    factor = 1 - recipe.learning_rate  # so that rows differ
+    columns = {name: table[name] for name in table.column_names}
+    columns |= {name: pa.array(factor * table[name].to_numpy()) for name in tree.columns}
+    pq.write_table(pa.table(columns), run / "predictions.parquet")
+    (run / "run.json").write_text(json.dumps({"recipe": {"views": 1}}))
+    write_result(run / "result.json", {"seconds": 2.0})
+
+
 @pytest.fixture(scope="module")
 def trained(place):
     plan = load_fold_plan(place / "plan.toml")
-    run_folds(plan, *arguments(place), place / "out", threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train", stand_in)
+        run_folds(plan, *arguments(place), place / "out")
     return plan
 
 
@@ -108,46 +135,44 @@ def test_all_rows_see_the_same_folds(place, trained):
     assert not (place / "out" / "first" / "fold-1-seed-0").exists()
 
 
-def test_the_table_is_what_the_runs_tell(place, trained):
+def test_the_table_is_what_the_runs_predict(place, trained):
     table = {row["name"]: row for row in fold_table(trained, place / "out")}
     assert list(table) == ["first", "other", "both", "turned"]
     tree = load_tree("gz2")
-    told = {}
+    values = {}
     for row in ("first", "other"):
         for fold in (0, 2):
             run = place / "out" / row / f"fold-{fold}-seed-0"
-            truth, said = pq.read_table(run / "truth.parquet"), pq.read_table(run / "predictions.parquet")
-            here = np.array(truth["part"].to_pylist()) == "validation"
-            assert truth["id"].to_pylist() == said["id"].to_pylist()
-            true, predicted = (
-                np.stack([each[name].to_numpy(zero_copy_only=False) for name in tree.columns], 1)[here]
-                for each in (truth, said)
+            truth, predictions = pq.read_table(run / "truth.parquet"), pq.read_table(run / "predictions.parquet")
+            validation = np.array(truth["part"].to_pylist()) == "validation"
+            assert truth["id"].to_pylist() == predictions["id"].to_pylist()
+            values[row, fold] = tuple(
+                np.stack([each[name].to_numpy(zero_copy_only=False) for name in tree.columns], 1)[validation]
+                for each in (truth, predictions)
             )
-            told[row, fold] = true, predicted
 
     def rmse(true, predicted):
         return np.sqrt(np.nanmean((true - predicted) ** 2))
 
     for row in ("first", "other"):
-        values = [rmse(*told[row, fold]) for fold in (0, 2)]
-        assert table[row]["rmse_known"] == pytest.approx([np.mean(values), np.std(values, ddof=1)])
-    both = [rmse(told["first", fold][0], (told["first", fold][1] + told["other", fold][1]) / 2) for fold in (0, 2)]
+        scores = [rmse(*values[row, fold]) for fold in (0, 2)]
+        assert table[row]["rmse_known"] == pytest.approx([np.mean(scores), np.std(scores, ddof=1)])
+    both = [
+        rmse(values["first", fold][0], (values["first", fold][1] + values["other", fold][1]) / 2) for fold in (0, 2)
+    ]
     assert table["both"]["rmse_known"][0] == pytest.approx(np.mean(both))
     assert table["first"]["gain"][0] == 0
-    gains = [1 - rmse(*told["other", fold]) / rmse(*told["first", fold]) for fold in (0, 2)]
+    gains = [1 - rmse(*values["other", fold]) / rmse(*values["first", fold]) for fold in (0, 2)]
     assert table["other"]["gain"][0] == pytest.approx(np.mean(gains))
     assert table["turned"]["rmse_known"] != table["first"]["rmse_known"]
     assert table["turned"]["trainings"] == 2
 
 
-def test_what_is_trained_is_not_trained_again(place, trained):
+def test_what_is_trained_is_not_trained_again(run, place, trained):
     before = {path: path.stat().st_mtime_ns for path in (place / "out").rglob("result.json")}
-    result = CliRunner().invoke(
-        app,
-        ["study", "folds", str(place / "plan.toml"), "--images", str(arguments(place)[1][0]), "--labels",
-         str(arguments(place)[0]), "-o", str(place / "out"), "--no-cache", "--workers", "0", "--json"],
-    )  # fmt: skip
-    assert result.exit_code == 0, result.output
+    labels, (images,) = arguments(place)
+    words = ["study", "folds", place / "plan.toml", "--images", images, "--labels", labels, "-o", place / "out"]
+    result = run(*words, "--no-cache", "--workers", 0, "--json")
     assert {path: path.stat().st_mtime_ns for path in (place / "out").rglob("result.json")} == before
     assert json.loads(result.stdout) == json.loads((place / "out" / "table.json").read_text())
     lines = (place / "out" / "table.md").read_text().splitlines()
@@ -157,30 +182,65 @@ def test_what_is_trained_is_not_trained_again(place, trained):
         assert [row["name"] for row in csv.DictReader(file)] == ["first", "other", "both", "turned"]
 
 
-def test_rows_that_are_not_trained_are_not_told(place, trained, tmp_path):
+def test_rows_that_are_not_trained_are_not_in_the_table(place, trained, tmp_path):
     shutil.copytree(place / "out" / "other", tmp_path / "out" / "other")
     table = fold_table(trained, tmp_path / "out")
     assert [row["name"] for row in table] == ["other"]
     assert table[0]["gain"][0] == 0  # against the first that there is
 
 
+def test_a_training_gets_what_its_row_names(place, monkeypatch, tmp_path):
+    (place / "taught.toml").write_text(
+        'folds = 2\nuse = [1]\n[[row]]\nname = "a"\nrecipe = "first.toml"\nseeds = [3, 4]\ninit = "weights"\n'
+        '[[row]]\nname = "b"\nrecipe = "efficientnet_b0"\nteacher = "a"\nsources = "sources.toml"\n'
+    )
+    calls = []
+    monkeypatch.setattr(module, "train", lambda *words, **options: calls.append((words, options)))
+    hardware = Hardware(threads=1)
+    run_folds(load_fold_plan(place / "taught.toml"), *arguments(place), tmp_path, hardware=hardware)
+    assert [words[2].relative_to(tmp_path).as_posix() for words, _ in calls] == [
+        "a/fold-1-seed-3", "a/fold-1-seed-4", "b/fold-1-seed-0",
+    ]  # fmt: skip
+    recipes = [words[3] for words, _ in calls]
+    assert [(recipe.fold, recipe.folds, recipe.seed) for recipe in recipes] == [(1, 2, 3), (1, 2, 4), (1, 2, 0)]
+    first, *_, last = (options["options"] for _, options in calls)
+    assert Path(first.init) == place / "weights"
+    assert (first.teacher, first.sources) == (None, None)
+    assert last.teacher == tmp_path / "a" / "fold-1-seed-3" / "bundle"
+    assert Path(last.sources) == place / "sources.toml"
+    assert all(options["hardware"] is hardware for _, options in calls)
+    calls.clear()
+    run_folds(load_fold_plan(place / "taught.toml"), *arguments(place), tmp_path, only=["b"])
+    assert len(calls) == 1
+
+
+@pytest.mark.slow
+def test_real_trainings_of_a_plan(place, tmp_path):
+    plan = load_fold_plan(place / "plan.toml").changed(use=(0,))
+    run_folds(plan, *arguments(place), tmp_path, hardware=Hardware(workers=0, threads=1))
+    assert [row["trainings"] for row in fold_table(plan, tmp_path)] == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("folds = 1\n[[row]]\n", "at least 2"),
-        ("folds = 3\nuse = [3]\n[[row]]\n", "at least 2"),
-        ("folds = 3\ntest = 2.0\n[[row]]\n", "test"),
-        ("folds = 3\n", r"\[\[row\]\]"),
-        ("fold = 3\n", "unknown key 'fold'"),
+        ("folds = 1\n[[row]]\n", "folds = 1 is not greater than or equal to 2"),
+        ('folds = 3\nuse = [3]\n[[row]]\nname = "a"\nrecipe = "first.toml"\n', r"use = \[3\]: the folds are 0…2"),
+        ('folds = 3\ntest = 2.0\n[[row]]\nname = "a"\nrecipe = "first.toml"\n', r"test = 2\.0"),
+        ("folds = 3\n", "row is missing"),
+        ("folds = 3\nrow = []\n", "row = "),
+        ('fold = 3\n[[row]]\nname = "a"\nrecipe = "first.toml"\n', "unknown key 'fold'; is 'folds' meant"),
         ('[[row]]\nname = "a"\n', "either recipe or mean_of"),
         ('[[row]]\nname = "a"\nmean_of = ["b"]\n', "does not come before"),
         ('[[row]]\nname = "a"\nrecipe = "first.toml"\nteacher = "b"\n', "does not come before"),
+        (2 * '[[row]]\nname = "a"\nrecipe = "first.toml"\n', "two rows are named 'a'"),
         ('[[row]]\nname = "a"\nrecipe = "none.toml"\n', "none.toml"),
-        ('[[row]]\nname = "a"\nrecip = "first.toml"\n', "unknown key 'recip'"),
+        ('[[row]]\nname = "a"\nrecip = "first.toml"\n', r"unknown key 'row\.recip'; is 'recipe' meant"),
+        ('[[row]]\nname = "a"\nrecipe = "first.toml"\nviews = "many"\n', "views = 'many'"),
         ("[[row", "not valid TOML"),
     ],
 )
-def test_bad_plans_say_why(place, text, reason):
+def test_bad_plans_name_the_fault(place, text, reason):
     path = place / "bad.toml"
     path.write_text(text)
     with pytest.raises(StudyError, match=reason):
@@ -190,7 +250,7 @@ def test_bad_plans_say_why(place, text, reason):
 def test_the_projects_own_plan_and_sources_can_be_read():
     folder = Path(__file__).parents[2] / "studies" / "equal"
     plan = load_fold_plan(folder / "plan.toml")
-    assert {row.sources.name for row in plan.rows if row.sources} == {"sources.toml", "taught.toml"}
+    assert {Path(row.sources).name for row in plan.row if row.sources} == {"sources.toml", "taught.toml"}
     for name in ("sources.toml", "taught.toml"):
         assert [source.name for source in load_sources(folder / name, load_tree("gz2"))]
     assert load_recipe(folder / "second.toml").size == 128

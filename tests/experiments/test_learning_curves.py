@@ -18,7 +18,15 @@ from typer.testing import CliRunner
 
 from tuningfork.cli import app
 from tuningfork.evaluation.metrics import rmse
-from tuningfork.experiments.learning_curves import ORDERS, Points, fit_head, labour, learning_curve, summary
+from tuningfork.experiments.learning_curves import (
+    ORDERS,
+    CurveOptions,
+    Points,
+    fit_head,
+    learning_curve,
+    measure_learning_curves,
+    summary,
+)
 from tuningfork.experiments.plan import StudyError
 from tuningfork.model.bundle import open_bundle, write_bundle
 from tuningfork.simulation import simulate
@@ -117,7 +125,7 @@ def test_the_summary_compares_seed_by_seed() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return simulate(tmp_path_factory.mktemp("labour") / "sim", 60, seed=6, workers=1)
+    return simulate(tmp_path_factory.mktemp("curves") / "sim", 60, seed=6, workers=1)
 
 
 @pytest.fixture
@@ -132,7 +140,7 @@ def start(tmp_path, gz2: DecisionTree):
 def test_the_command_measures_draws_and_keeps_the_features(folder, start, tmp_path) -> None:
     recipe = tmp_path / "small.toml"
     recipe.write_text(f'network = "{NAME}"\ninit = "imagenet"\nsize = 32\nvalidation = 0.25\n')
-    words = ["study", "labour", "--images", folder, "--labels", folder / "training_solutions_rev1.csv"]
+    words = ["study", "label-efficiency", "--images", folder, "--labels", folder / "training_solutions_rev1.csv"]
     words += ["--init", start, "--recipe", recipe, "-o", tmp_path / "out", "-n", 5, "-n", 10, "-n", 9999]
     words += ["--seeds", 2, "--order", "random", "--order", "ranked"]
     done = CliRunner().invoke(app, [str(word) for word in words])
@@ -142,8 +150,8 @@ def test_the_command_measures_draws_and_keeps_the_features(folder, start, tmp_pa
     assert [(r["order"], r["seed"], r["labels"]) for r in rows] == [
         (order, seed, number) for order in ("random", "ranked") for seed in "01" for number in ("5", "10")
     ]
-    assert (tmp_path / "out" / "labour.svg").read_bytes().count(b"<svg") == 1
-    told = json.loads((tmp_path / "out" / "labour.json").read_text())
+    assert (tmp_path / "out" / "curves.svg").read_bytes().count(b"<svg") == 1
+    told = json.loads((tmp_path / "out" / "curves.json").read_text())
     assert told["pool"] > told["judged_on"] > 0
     again = CliRunner().invoke(app, [str(word) for word in (*words, "--json")])
     assert "as they were computed before" in again.stderr
@@ -151,26 +159,28 @@ def test_the_command_measures_draws_and_keeps_the_features(folder, start, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_model_that_learned_from_these_labels_is_refused(folder, tmp_path, gz2: DecisionTree) -> None:
+def test_a_model_that_was_trained_on_these_labels_is_refused(folder, tmp_path, gz2: DecisionTree) -> None:
     labels = folder / "training_solutions_rev1.csv"
     stranger = write_bundle(open_bundle(), tmp_path / "bundle")
-    told, data = labour(
-        labels, [folder], tmp_path / "out", RECIPE, stranger, numbers=(5, 9), seeds=1, orders=("random", "k-centre")
+    options = CurveOptions((5, 9), seeds=1, orders=("random", "k-centre"))
+    report, _ = measure_learning_curves(labels, [folder], tmp_path / "out", RECIPE, stranger, options)
+    assert set(report["orders"]) == {"random", "k-centre"}
+    knows = write_bundle(
+        replace(open_bundle(), training={"labels_sha256": report["labels_sha256"]}), tmp_path / "knows"
     )
-    assert set(told["orders"]) == {"random", "k-centre"}
-    knows = replace(open_bundle(), training={"labels_sha256": data.labels_sha256})
-    with pytest.raises(StudyError, match="learned from these very labels"):
-        labour(labels, [folder], tmp_path / "out", RECIPE, write_bundle(knows, tmp_path / "knows"), numbers=(5,))
+    with pytest.raises(StudyError, match="trained on these very labels"):
+        measure_learning_curves(labels, [folder], tmp_path / "out", RECIPE, knows, CurveOptions((5,)))
 
 
 def test_bad_numbers_and_orders_are_refused(folder, start, tmp_path, gz2: DecisionTree) -> None:
     labels = folder / "training_solutions_rev1.csv"
     with pytest.raises(StudyError, match="must rise"):
-        labour(labels, [folder], tmp_path / "o", RECIPE, start, numbers=(9, 5))
+        CurveOptions((9, 5))
     with pytest.raises(StudyError, match="no order best"):
-        labour(labels, [folder], tmp_path / "o", RECIPE, start, orders=("best",))
+        CurveOptions(orders=("best",))
     with pytest.raises(StudyError, match="too few"):
-        labour(labels, [folder], tmp_path / "o", RECIPE, start, numbers=(5000,))
-    (tmp_path / "split.csv").write_text("id,part\n" + "".join(f"{i},test\n" for i in read_labels(labels, gz2).ids))
+        measure_learning_curves(labels, [folder], tmp_path / "o", RECIPE, start, CurveOptions((5000,)))
+    split = tmp_path / "split.csv"
+    split.write_text("id,part\n" + "".join(f"{i},test\n" for i in read_labels(labels, gz2).ids))
     with pytest.raises(StudyError, match="too few"):
-        labour(labels, [folder], tmp_path / "o", RECIPE, start, split=tmp_path / "split.csv")
+        measure_learning_curves(labels, [folder], tmp_path / "o", RECIPE, start, CurveOptions(split=split))

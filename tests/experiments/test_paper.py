@@ -14,10 +14,19 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 import pyarrow.parquet
 
 from tuningfork.experiments.paper import find_data, paper_study
-from tuningfork.experiments.plan import ENSEMBLES, StudyError, allotted, ensemble_members, experiments, plan
+from tuningfork.experiments.plan import (
+    ENSEMBLES,
+    StudyError,
+    StudyOptions,
+    ensemble_members,
+    experiments,
+    fit_budget,
+    plan,
+)
 from tuningfork.model.bundle import open_bundle
 from tuningfork.model.model import Model
 from tuningfork.simulation import simulate
+from tuningfork.training.options import Hardware
 from tuningfork.training.recipe import builtin_recipes
 
 # ------------------------------------------------------------------ the plan
@@ -42,7 +51,8 @@ def test_a_pattern_that_chooses_nothing_is_an_error_that_names_what_there_is():
 
 
 def test_a_network_gets_the_least_size_that_it_can_take():
-    sizes = {training.name: training.recipe.size for training in plan(experiments(["classes-*"]), "fair", size=64)}
+    trainings = plan(experiments(["classes-*"]), StudyOptions("fair", size=64))
+    sizes = {training.name: training.recipe.size for training in trainings}
     assert sizes.pop("classes-inception-v3") == 75
     assert set(sizes.values()) == {64}
 
@@ -53,9 +63,9 @@ def test_a_network_gets_the_least_size_that_it_can_take():
     seeds=st.integers(1, 3),
 )
 def test_a_budget_is_kept_and_spent_in_order(seconds, budget, seeds):
-    trainings = plan(experiments(["classes-*"])[:5], "fair", seeds=seeds)
+    trainings = plan(experiments(["classes-*"])[:5], StudyOptions("fair", seeds=seeds))
     cost = {training.name: s for training, s in zip(trainings, seconds, strict=False)}
-    chosen = allotted(trainings, cost, budget)
+    chosen = fit_budget(trainings, cost, budget)
     spent = sum(cost[training.name] * training.recipe.epochs for training in chosen)
     assert spent <= budget + 1e-6
     assert [t.folder for t in trainings if t in chosen or t.folder in {c.folder for c in chosen}] == [
@@ -92,9 +102,8 @@ def kaggle(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_quick_study_trains_all_it_planned_and_its_ensemble_is_the_plain_mean(kaggle, tmp_path):
-    lines = []
-    output = tmp_path / "study"
-    note = paper_study(find_data(kaggle), output, settings="fair", quick=True, threads=1, workers=0, say=lines.append)
+    output, options, hardware = tmp_path / "study", StudyOptions("fair", quick=True), Hardware(workers=0, threads=1)
+    note = paper_study(find_data(kaggle), output, options, hardware=hardware)
     assert not note["failures"]
     assert len(note["trainings"]) == 3
     assert note["lint"]["rows"] == 150
@@ -115,13 +124,13 @@ def test_a_quick_study_trains_all_it_planned_and_its_ensemble_is_the_plain_mean(
 
     # Nothing is done twice.
     before = {path: path.stat().st_mtime_ns for path in output.rglob("result.json")}
-    paper_study(find_data(kaggle), output, settings="fair", quick=True, threads=1, workers=0)
+    paper_study(find_data(kaggle), output, options, hardware=hardware)
     assert before == {path: path.stat().st_mtime_ns for path in output.rglob("result.json")}
     assert len(before) == 4
 
     other = simulate(tmp_path / "other", 30, seed=12, workers=1)
     with pytest.raises(StudyError, match="other labels"):
-        paper_study(find_data(other), output, settings="fair", quick=True)
+        paper_study(find_data(other), output, options)
 
 
 @pytest.mark.slow

@@ -466,7 +466,8 @@ def test_wrong_usage_and_failures_have_their_exit_codes(run, put, tmp_path, monk
     run("report", folder, "-o", output, "--resamples", 20)
     before = output.read_bytes()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "tuningfork[report]" in run("report", folder, "-o", output, code=1).stderr
+    assert "exists" in run("report", folder, "-o", output, code=1).stderr
+    assert "tuningfork[report]" in run("report", folder, "-o", output, "--overwrite", code=1).stderr
     assert output.read_bytes() == before
 
 

@@ -18,7 +18,7 @@ import itertools
 
 from tuningfork.cli import app
 from tuningfork.display.plots import trust_panels
-from tuningfork.experiments.trust import groups_of, reliability_bins, trust_of
+from tuningfork.experiments.trust import group_reliability, quantile_groups, reliability_bins
 from tuningfork.simulation import simulate
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.tree_files import load_tree
@@ -29,7 +29,7 @@ TREE = load_tree("gz2")
 @given(st.lists(st.one_of(st.floats(-9, 9), st.just(float("nan"))), min_size=3, max_size=50), st.integers(1, 4))
 def test_groups_share_out_all_that_is_known_from_least_to_most(values, count):
     values = np.array(values)
-    groups = groups_of(values, [str(n) for n in range(count)])
+    groups = quantile_groups(values, [str(n) for n in range(count)])
     together = np.sum([group for _, group in groups], 0)
     np.testing.assert_array_equal(together, ~np.isnan(values))
     sizes = [group.sum() for _, group in groups]
@@ -49,7 +49,7 @@ def test_coverage_is_the_mean_over_galaxies_of_the_share_that_holds(seed):
     low = np.clip(np.nan_to_num(true) + rng.uniform(-0.3, 0.1, true.shape), 0, 1)
     high = np.clip(low + 0.3, 0, 1)
     group = rng.random(12) < 0.7
-    (told,) = trust_of(low, high, known, None, [group], TREE)
+    (told,) = group_reliability(low, high, known, None, [group], TREE)
     shares = []
     for row in np.flatnonzero(group):
         known_cells = [a for a in range(true.shape[1]) if true[row, a] == true[row, a]]

@@ -19,7 +19,10 @@ from .train import train  # isort: skip
 from .calibrate import calibrate  # isort: skip
 from .ood import ood  # isort: skip
 from .study import study_app  # isort: skip
-from .study_labels import labour  # isort: skip
+from .study_search import search  # isort: skip
+from .study_folds import folds  # isort: skip
+from .study_trust import trust  # isort: skip
+from .study_label_efficiency import label_efficiency  # isort: skip
 from .study_paper import paper  # isort: skip
 from .report import report  # isort: skip
 from .map import map  # isort: skip
@@ -35,9 +38,10 @@ __all__ = [
     "cutouts",
     "demo",
     "evaluate",
+    "folds",
     "index",
     "label",
-    "labour",
+    "label_efficiency",
     "lint",
     "main",
     "map",
@@ -50,6 +54,7 @@ __all__ = [
     "rank",
     "report",
     "score",
+    "search",
     "select",
     "send",
     "serve",
@@ -57,4 +62,5 @@ __all__ = [
     "simulate",
     "study_app",
     "train",
+    "trust",
 ]

@@ -1,4 +1,4 @@
-"""`tuningfork report`: a run or a study on one page."""
+"""`tuningfork report`: a training or a study on one page."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def report(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a training or a whole study on one page, beside the paper's numbers.
+    """Show a training or a study on one page, beside the paper's numbers.
 
-    With `pip install 'tuningfork[similar]'` it has a map of the galaxies whose points show their pictures.
-    The page needs nothing else: no network, no scripts. Every number on it is also in metrics.json. Runs that are not
-    whole are named there and the rest goes on, with exit code 3.
+    With `pip install 'tuningfork[similar]'` it has a map of the galaxies whose points show their images.
+    The page is self-contained: no network, no scripts. Every number on it is also in metrics.json. Incomplete runs
+    are named there and left out, with exit code 3.
 
     Examples:
 
@@ -55,7 +55,7 @@ def report(
 
         check_output(output.with_name("metrics.json"), overwrite=overwrite)
         with libraries("the page", "report"):
-            import matplotlib  # noqa: F401  # found out before the work: figures are drawn last
+            import matplotlib  # noqa: F401  # checked before the work: figures are drawn last
 
             from ..experiments.report.write import write_report
 

@@ -1,4 +1,4 @@
-"""`tuningfork study paper`."""
+"""`tuningfork study paper`: the paper's trainings, ensembles and tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .options import (
     must_exist,
     print_json,
     progress_bar,
-    say,
     screen,
     trouble,
     writing,
@@ -50,23 +49,23 @@ def paper(
     budget: Annotated[
         float | None, typer.Option(min=0.1, help="Minutes for what is not yet done; trainings are cut to fit.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Does it all work? Few networks, 32 px, one epoch.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A trial run: few networks, 32 px, one epoch.")] = False,
     size: Annotated[int | None, typer.Option(help="Input size in pixels for all, instead of the recipes'.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="For all, instead of the recipes'.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="For all, instead of the recipes'.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of packed pictures [default: OUTPUT/cache].")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of decoded images [default: OUTPUT/cache].")] = None,
     workers: WorkersOption = 1,
     threads: ThreadsOption = 0,
     submission: Annotated[
         bool,
-        typer.Option("--submission/--no-submission", help="Write OUTPUT/submission.csv, if test pictures are there."),
+        typer.Option("--submission/--no-submission", help="Write OUTPUT/submission.csv, if there are test images."),
     ] = True,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write OUTPUT/report.html in the end.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Carry out the paper on what data there are: trainings, ensembles, tables, report.
+    """Reproduce the paper on the data at hand: trainings, ensembles, tables, report.
 
-    An interrupted study goes on when the same command is given again; what is done is not done twice.
+    The same command continues an interrupted study; what is done is not done twice.
 
     Examples:
 
@@ -79,27 +78,16 @@ def paper(
         tuningfork study paper --data kaggle/ -o study --only 'votes-efficientnet-b0' --seeds 3 --budget 120
     """
     must_exist([data])
-    with trouble("the same command goes on where it was"), writing(output, [data], resumable=True):
+    with trouble("run the same command again to continue"), writing(output, [data], resumable=True):
         with libraries("a study", "study"):
             from ..experiments.paper import find_data, paper_study, submit
+            from ..experiments.plan import StudyOptions
+            from ..training.options import Hardware
         files = find_data(data)
-        note = paper_study(
-            files,
-            output,
-            settings=settings.value,
-            only=only or (),
-            seeds=seeds,
-            budget=budget,
-            quick=quick,
-            size=size,
-            epochs=epochs,
-            batch=batch,
-            cache=cache,
-            workers=workers,
-            threads=threads,
-            say=say,
-        )
-        if submission and len(note["failures"]) < len(note["trainings"]):
+        options = StudyOptions(settings.value, tuple(only or ()), seeds, budget, quick, size, epochs, batch)
+        hardware = Hardware(workers=workers, threads=threads)
+        study = paper_study(files, output, options, cache=cache, hardware=hardware)
+        if submission and len(study["failures"]) < len(study["trainings"]):
             with progress_bar("predicting") as progress:
                 echo(submit(files, output, progress), err=True)
         numbers = None
@@ -108,16 +96,16 @@ def paper(
 
             numbers = write_report(output, output / "report.html").numbers
         if as_json:
-            print_json({"study": note, "networks": numbers and numbers["networks"]})
+            print_json({"study": study, "networks": numbers and numbers["networks"]})
         else:
             if numbers:
                 _print_networks(numbers["networks"])
-                echo(f"{output / 'report.html'}: the whole on one page; numbers in metrics.json")
-            echo(f"{output}: {len(note['trainings'])} trainings, {len(note['failures'])} failed, "
-                  f"{len(note['left_out'])} left out for want of time")  # fmt: skip
-        for folder, reason in note["failures"].items():
+                echo(f"{output / 'report.html'}: the report on one page; numbers in metrics.json")
+            echo(f"{output}: {len(study['trainings'])} trainings, {len(study['failures'])} failed, "
+                  f"{len(study['left_out'])} left out for want of time")  # fmt: skip
+        for folder, reason in study["failures"].items():
             echo(f"failed: {folder}: {reason}", err=True)
-        if note["failures"]:
+        if study["failures"]:
             raise typer.Exit(SOME_ROWS_FAILED)
 
 

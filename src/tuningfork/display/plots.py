@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import math
+import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +32,7 @@ __all__ = [
     "decision_tree",
     "ensemble_size",
     "learning_curves",
+    "optuna_figures",
     "predicted_against_true",
     "question_errors",
     "trust_panels",
@@ -41,8 +44,10 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#0
 DASHES = ("-", "--", "-.", ":")
 #: Inches; at this width text of 8 pt is legible on paper and on a phone.
 WIDTH = 3.6
-#: More points than this say no more and cost megabytes.
+#: More points than this show no more and cost megabytes.
 MAX_POINTS = 2000
+#: The importance of a search's parameters: which separate this fraction of the best trials from the others.
+BEST_QUANTILE = 0.25
 _STYLE = {
     "font.size": 8.5,
     "axes.titlesize": 9,
@@ -337,3 +342,50 @@ def _short(text: str, most: int) -> str:
     # A dollar sign would start a formula.
     text = text.replace("$", r"\$")
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def optuna_figures(study: Any, monitor: str, *, importance: bool) -> dict[str, bytes]:
+    """Optuna's own plots of a search as PNG files: ``history``, ``slices`` and, if wanted, ``importance``.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        Complete trials with finite values.
+    monitor : str
+        Label of the values, lower is better.
+    importance : bool
+        Whether there are enough trials to estimate the parameters' importance (PED-ANOVA).
+    """
+    import optuna
+
+    if "matplotlib.pyplot" not in sys.modules:
+        matplotlib.use("agg")  # optuna draws with pyplot, which would look for a screen
+    from matplotlib import pyplot
+
+    values = [trial.value for trial in study.trials]
+    low, middle, high = np.percentile(values, (0, 50, 75))
+    # One trial that diverges would flatten all others.
+    top = max(high + 3 * (high - low), middle * 1.02)
+    names = sorted({name for trial in study.trials for name in trial.params})
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_QUANTILE)
+    plots = optuna.visualization.matplotlib
+    figures = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # optuna's plots are marked experimental
+        for name, draw in {
+            "history": lambda: plots.plot_optimization_history(study, target_name=monitor),
+            "slices": lambda: plots.plot_slice(study, params=names, target_name=monitor),
+            "importance": lambda: plots.plot_param_importances(study, evaluator=evaluator),
+        }.items():
+            if name == "importance" and not importance:
+                continue
+            axes = np.ravel(np.asarray(draw(), object))
+            figure = axes[0].figure
+            if name == "slices":
+                figure.set_size_inches(2.2 * len(axes), 3.4)
+            if name != "importance":
+                axes[0].set_ylim(low - 0.05 * (top - low), top)
+            figure.tight_layout()
+            figures[name] = _png(figure, dpi=100)
+            pyplot.close(figure)
+    return figures

@@ -1,48 +1,54 @@
-"""What helps, one thing at a time: each row of a plan is trained on the same folds, and told in one table."""
+"""Cross-validated ablations: each row of a plan is trained on the same folds, and compared in one table."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import logging
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from .._utils.files import write_text
 from ..evaluation import metrics
 from ..model.bundle import open_bundle
 from ..model.model import Model
+from ..tables.csv import csv_text
 from ..training.options import Hardware, TrainingOptions
-from ..training.recipe import Recipe, RecipeError, builtin_recipes, load_recipe
+from ..training.recipe import Recipe, builtin_recipes, load_recipe
 from ..training.train import train
+from ..training.validation import StrictModel, explanation
 from .plan import StudyError
 from .runs import TrainingRun, read_run
 
-__all__ = ["FoldPlan", "FoldRow", "fold_table", "load_fold_plan", "run_folds", "write_fold_table"]
+__all__ = ["FoldPlan", "FoldRow", "fold_table", "load_fold_plan", "markdown", "run_folds", "write_fold_table"]
 
-_ROW_KEYS = {"name", "what", "recipe", "init", "sources", "teacher", "mean_of", "views", "seeds"}
-_FIGURES = ("rmse_complete", "rmse_known", "accuracy", "macro_f1")
+logger = logging.getLogger(__name__)
+
+_SCORES = ("rmse_complete", "rmse_known", "accuracy", "macro_f1")
+#: TOML has lists alone.
+_Tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 
-@dataclass(frozen=True, slots=True)
-class FoldRow:
+class FoldRow(StrictModel):
     """One line of the table.
 
     Parameters
     ----------
-    name, what : str
-        A short name for folders, and what is new in words.
-    recipe : Recipe or None
-        None for a row that trains nothing.
-    init, sources : Path or None
-        As `tuningfork train` takes them.
+    name : str
+        A short name, for folders.
+    what : str
+        What is new, in words.
+    recipe : str
+        A built-in recipe's name, or a file; "" for a row that trains nothing.
+    init, sources : str
+        As `tuningfork train` takes them; "": none.
     teacher : str
-        The row whose model of the same fold teaches, instead of the sources' own; "": theirs.
+        The row whose model of the same fold is the teacher, instead of the sources' own; "": theirs.
     mean_of : tuple of str
         Rows whose predictions are averaged; such a row trains nothing.
     views : int
@@ -51,29 +57,70 @@ class FoldRow:
         Of repeats on every fold.
     """
 
-    name: str
-    what: str
-    recipe: Recipe | None
-    init: Path | None
-    sources: Path | None
-    teacher: str
-    mean_of: tuple[str, ...]
-    views: int
-    seeds: tuple[int, ...]
+    name: Annotated[str, Field(min_length=1)]
+    what: str = ""
+    recipe: str = ""
+    init: str = ""
+    sources: str = ""
+    teacher: str = ""
+    mean_of: Annotated[tuple[str, ...], _Tuple] = ()
+    views: int = 0
+    seeds: Annotated[tuple[int, ...], _Tuple, Field(min_length=1)] = (0,)
+
+    @model_validator(mode="after")
+    def _trained_or_averaged(self) -> FoldRow:
+        if bool(self.mean_of) == bool(self.recipe):
+            raise ValueError(f"{self.name}: either recipe or mean_of is expected")
+        return self
 
 
-@dataclass(frozen=True, slots=True)
-class FoldPlan:
-    """Rows, all compared on the same folds of what the fraction `test` leaves; `use` are those that are trained."""
+class FoldPlan(StrictModel):
+    """Rows that are compared on the same folds.
 
-    folds: int
-    use: tuple[int, ...]
-    test: float
-    rows: tuple[FoldRow, ...]
+    Parameters
+    ----------
+    folds : int
+        Folds of what the fraction `test` of the galaxies leaves.
+    use : tuple of int
+        The folds that are trained; empty: all.
+    test : float
+    row : tuple of FoldRow
+    about : str
+        For readers of the file.
+    """
+
+    folds: Annotated[int, Field(ge=2)] = 5
+    use: Annotated[tuple[int, ...], _Tuple] = ()
+    test: Annotated[float, Field(ge=0, le=0.5)] = Recipe().test
+    row: Annotated[tuple[FoldRow, ...], _Tuple, Field(min_length=1)]
+    about: Any = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FoldPlan:
+        if not set(self.use) <= set(range(self.folds)):
+            raise ValueError(f"use = {list(self.use)}: the folds are 0…{self.folds - 1}")
+        names: list[str] = []
+        for row in self.row:
+            if row.name in names:
+                raise ValueError(f"two rows are named {row.name!r}")
+            for other in (*row.mean_of, *([row.teacher] if row.teacher else [])):
+                if other not in names:
+                    raise ValueError(f"{row.name}: builds on {other!r}, which does not come before it")
+            names.append(row.name)
+        return self
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """The folds that are trained."""
+        return tuple(sorted(set(self.use))) or tuple(range(self.folds))
+
+    def named(self, name: str) -> FoldRow:
+        """The row of that name."""
+        return next(row for row in self.row if row.name == name)
 
 
 def load_fold_plan(path: str | Path) -> FoldPlan:
-    """Read a plan from TOML: ``folds``, ``use`` and ``[[row]]`` tables; paths are relative to the file.
+    """Read a plan from TOML: ``folds``, ``use``, ``test`` and ``[[row]]`` tables; paths are relative to the file.
 
     Raises
     ------
@@ -83,57 +130,25 @@ def load_fold_plan(path: str | Path) -> FoldPlan:
     path = Path(path)
     try:
         values = tomllib.loads(path.read_text("utf-8"))
+        plan = FoldPlan(**values)
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not valid TOML: {error}") from None
-    folds, use, tables = values.pop("folds", 5), values.pop("use", None), values.pop("row", None)
-    test = values.pop("test", Recipe().test)
-    values.pop("about", None)
-    if values:
-        raise StudyError(f"{path}: unknown key {next(iter(values))!r}")
-    use = list(range(folds)) if use is None and type(folds) is int else use
-    if type(folds) is not int or folds < 2 or not isinstance(use, list) or not set(use) <= set(range(folds)) or not use:
-        raise StudyError(f"{path}: folds must be at least 2, and use a list of some of 0…folds − 1")
-    if not isinstance(test, float) or not 0 <= test <= 0.5:
-        raise StudyError(f"{path}: test = {test!r} is not in 0…0.5")
-    if not isinstance(tables, list) or not tables:
-        raise StudyError(f"{path}: [[row]] tables are expected")
-    rows: list[FoldRow] = []
-    for number, table in enumerate(tables, 1):
+    except ValidationError as error:
+        raise StudyError(f"{path}: {explanation(error, FoldPlan)}") from None
+    rows = []
+    for row in plan.row:
+        files = {key: str(path.parent / getattr(row, key)) for key in ("init", "sources") if getattr(row, key)}
+        if row.recipe and row.recipe not in builtin_recipes():
+            files["recipe"] = str(path.parent / row.recipe)
+        rows.append(row.changed(**files))
         try:
-            rows.append(_row(table, path.parent, [row.name for row in rows]))
-        except (KeyError, TypeError, ValueError, RecipeError) as error:
-            raise StudyError(f"{path}: row {number}: {error}") from None
-    return FoldPlan(folds, tuple(sorted(set(use))), test, tuple(rows))
-
-
-def _row(table: Mapping[str, Any], folder: Path, before: Sequence[str]) -> FoldRow:
-    if odd := sorted(set(table) - _ROW_KEYS):
-        raise ValueError(f"unknown key {odd[0]!r}; it takes {', '.join(sorted(_ROW_KEYS))}")
-    if not isinstance(table.get("name"), str) or not table["name"] or table["name"] in before:
-        raise ValueError(f"name = {table.get('name')!r}: a text of its own is expected")
-    mean_of = tuple(table.get("mean_of", ()))
-    if bool(mean_of) == ("recipe" in table):
-        raise ValueError(f"{table['name']}: either recipe or mean_of is expected")
-    for other in (*mean_of, *([table["teacher"]] if table.get("teacher") else [])):
-        if other not in before:
-            raise ValueError(f"{table['name']}: builds on {other!r}, which does not come before it")
-    recipe = None
-    if "recipe" in table:
-        name = table["recipe"]
-        recipe = load_recipe(name if name in builtin_recipes() else folder / name)
-    return FoldRow(
-        name=table["name"],
-        what=str(table.get("what", table["name"])),
-        recipe=recipe,
-        init=folder / table["init"] if table.get("init") else None,
-        sources=folder / table["sources"] if table.get("sources") else None,
-        teacher=table.get("teacher", ""),
-        mean_of=mean_of,
-        views=int(table.get("views", 0)),
-        seeds=tuple(table.get("seeds", (0,))),
-    )
+            if row.recipe:
+                load_recipe(rows[-1].recipe)
+        except ValueError as error:
+            raise StudyError(f"{path}: row {row.name}: {error}") from None
+    return plan.changed(row=tuple(rows))
 
 
 def run_folds(
@@ -144,83 +159,74 @@ def run_folds(
     *,
     only: Sequence[str] = (),
     cache: Path | None = None,
-    workers: int = 0,
-    threads: int = 0,
-    say: Callable[[str], None] = lambda line: None,
+    hardware: Hardware = Hardware(),
 ) -> None:
-    """Train what of the plan is not yet done in `output`/ROW/fold-K-seed-S; goes on after an interruption.
+    """Train what of the plan is not yet done in `output`/ROW/fold-K-seed-S; continues after an interruption.
+
+    Parameters
+    ----------
+    only : sequence of str
+        Names of the rows to train; empty: all.
 
     Raises what `train` raises; the trainings that are done stay.
     """
-    for row in plan.rows:
-        if row.recipe is None or (only and row.name not in only):
+    for row in plan.row:
+        if not row.recipe or (only and row.name not in only):
             continue
-        for fold in plan.use:
+        for fold in plan.used:
             for seed in row.seeds:
                 folder = _folder(output, row, fold, seed)
                 if (folder / "result.json").exists():
                     continue
-                say(f"{row.name}, fold {fold}, seed {seed}")
-                # One split for all rows, whatever their recipes would have.
-                same = {"folds": plan.folds, "test": plan.test, "split_seed": 0, "published_split": {}}
-                train(
-                    labels,
-                    images,
-                    folder,
-                    row.recipe.changed(fold=fold, seed=seed, **same),
-                    options=TrainingOptions(
-                        init=row.init,
-                        sources=row.sources,
-                        teacher=_folder_of(output, plan, row.teacher, fold) / "bundle" if row.teacher else None,
-                        resume=(folder / "last.ckpt").exists(),
-                        cache=cache,
-                    ),
-                    hardware=Hardware(workers=workers, threads=threads),
+                logger.info("%s, fold %d, seed %d", row.name, fold, seed)
+                teacher = plan.named(row.teacher) if row.teacher else None
+                # One split for all rows, whatever their recipes say.
+                recipe = load_recipe(row.recipe).changed(
+                    fold=fold, seed=seed, folds=plan.folds, test=plan.test, split_seed=0, published_split={}
                 )
+                options = TrainingOptions(
+                    init=row.init or None,
+                    sources=row.sources or None,
+                    teacher=_folder(output, teacher, fold, teacher.seeds[0]) / "bundle" if teacher else None,
+                    resume=(folder / "last.ckpt").exists(),
+                    cache=cache,
+                )
+                train(labels, images, folder, recipe, options=options, hardware=hardware)
 
 
 def _folder(output: Path, row: FoldRow, fold: int, seed: int) -> Path:
     return output / row.name / f"fold-{fold}-seed-{seed}"
 
 
-def _folder_of(output: Path, plan: FoldPlan, name: str, fold: int) -> Path:
-    row = _named(plan, name)
-    return _folder(output, row, fold, row.seeds[0])
-
-
 def fold_table(plan: FoldPlan, output: Path) -> list[dict[str, Any]]:
-    """The table's rows, as far as they are trained: figures of the validation folds.
+    """The table's rows, as far as they are trained: scores of the validation folds.
 
     Each has ``name``, ``what``, ``trainings``, ``seconds`` (of one training) and for each of rmse_complete,
     rmse_known, accuracy and macro_f1 the mean and the sample standard deviation over trainings; ``gain`` is
     how much smaller rmse_known is than the first row's on the same folds, as a fraction, with its spread.
     """
-    told: dict[str, dict[tuple[int, int], dict[str, float]]] = {}
+    first: dict[tuple[int, int], dict[str, float]] = {}
     table: list[dict[str, Any]] = []
-    for row in plan.rows:
-        found = {}
-        for fold in plan.use:
+    for row in plan.row:
+        scores = {}
+        for fold in plan.used:
             for seed in row.seeds if row.recipe else (0,):
                 run = _predicted(row, plan, output, fold, seed)
                 if run is not None:
-                    found[fold, seed] = _figures(run)
-        if not found:
+                    scores[fold, seed] = _run_scores(run)
+        if not scores:
             continue
-        told[row.name] = found
-        first = next(iter(told.values()))
-        gains = [
-            1 - figures["rmse_known"] / np.mean([f["rmse_known"] for (k, _), f in first.items() if k == fold])
-            for (fold, _), figures in found.items()
-            if any(k == fold for k, _ in first)
-        ]
+        first = first or scores
+        reference = {fold: np.mean([s["rmse_known"] for (k, _), s in first.items() if k == fold]) for fold, _ in first}
+        gains = [1 - s["rmse_known"] / reference[fold] for (fold, _), s in scores.items() if fold in reference]
         table.append(
             {
                 "name": row.name,
-                "what": row.what,
-                "trainings": len(found),
-                "folds": len({fold for fold, _ in found}),
-                "seconds": _mean([figures["seconds"] for figures in found.values()])[0],
-                **{key: _mean([figures[key] for figures in found.values()]) for key in _FIGURES},
+                "what": row.what or row.name,
+                "trainings": len(scores),
+                "folds": len({fold for fold, _ in scores}),
+                "seconds": _mean([s["seconds"] for s in scores.values()])[0],
+                **{key: _mean([s[key] for s in scores.values()]) for key in _SCORES},
                 "gain": _mean(gains),
             }
         )
@@ -228,21 +234,21 @@ def fold_table(plan: FoldPlan, output: Path) -> list[dict[str, Any]]:
 
 
 def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int) -> TrainingRun | None:
-    """A training's record with the row's own predictions in it; None if it is not done."""
+    """A run with the row's own predictions in it; None if it is not done."""
     if row.mean_of:
-        members = [_named(plan, name) for name in row.mean_of]
+        members = [plan.named(name) for name in row.mean_of]
         runs = [
-            _predicted(replace(each, views=row.views or each.views), plan, output, fold, each.seeds[0])
+            _predicted(each.changed(views=row.views or each.views), plan, output, fold, each.seeds[0])
             for each in members
         ]
         if not all(runs):
             return None
+        probabilities = [run.probability for run in runs]
+        classes = all(probability is not None for probability in probabilities)
         return replace(
             runs[0],
             predicted=np.mean([run.predicted for run in runs], 0),
-            probability=np.mean([run.probability for run in runs], 0)
-            if all(run.probability is not None for run in runs)
-            else None,
+            probability=np.mean(probabilities, 0) if classes else None,
         )
     folder = _folder(output, row, fold, seed)
     if not (folder / "result.json").exists():
@@ -251,21 +257,17 @@ def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int)
     if row.views and row.views != run.recipe["views"]:
         model = Model(open_bundle(folder / "bundle"))
         rows = run.rows("validation")
-        said = model.predict([Path(run.paths[i]) for i in rows], n_views=row.views)
-        run.predicted[rows] = said.cumulative
+        predictions = model.predict([Path(run.paths[i]) for i in rows], n_views=row.views)
+        run.predicted[rows] = predictions.cumulative
         if run.probability is not None:
-            run.probability[rows] = said.class_probability
+            run.probability[rows] = predictions.class_probability
     return run
 
 
-def _named(plan: FoldPlan, name: str) -> FoldRow:
-    return next(row for row in plan.rows if row.name == name)
-
-
-def _figures(run: TrainingRun) -> dict[str, float]:
+def _run_scores(run: TrainingRun) -> dict[str, float]:
     rows = run.rows("validation")
     complete = rows[run.complete[rows]]
-    figures = {
+    scores = {
         "rmse_complete": metrics.rmse(run.predicted[complete], run.known[complete]),
         "rmse_known": metrics.rmse(run.predicted[rows], run.known[rows]),
         "accuracy": float("nan"),
@@ -273,45 +275,44 @@ def _figures(run: TrainingRun) -> dict[str, float]:
         "seconds": float(run.result["seconds"]),
     }
     if run.probability is not None:
-        decided = run.class_rows("validation")
-        matrix = metrics.confusion_matrix(
-            run.classes[decided], run.probability[decided].argmax(1), len(run.tree.classes)
-        )
-        figures |= {"accuracy": metrics.accuracy(matrix), "macro_f1": metrics.macro(matrix)["f1"]}
-    return figures
+        rows = run.class_rows("validation")
+        predicted = run.probability[rows].argmax(1)
+        matrix = metrics.confusion_matrix(run.classes[rows], predicted, len(run.tree.classes))
+        scores |= {"accuracy": metrics.accuracy(matrix), "macro_f1": metrics.macro(matrix)["f1"]}
+    return scores
 
 
 def _mean(values: Sequence[float]) -> list[float | None]:
-    """Mean and sample standard deviation, None where there is none."""
-    known = [value for value in values if np.isfinite(value)]
+    """Mean and sample standard deviation of the finite values, None where there is none."""
+    finite = [value for value in values if np.isfinite(value)]
     return [
-        float(np.mean(known)) if known else None,
-        float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        float(np.mean(finite)) if finite else None,
+        float(np.std(finite, ddof=1)) if len(finite) > 1 else None,
     ]
 
 
 def write_fold_table(table: Sequence[Mapping[str, Any]], output: Path) -> None:
-    """`output`/table.json, table.csv and table.md."""
+    """Write `output`/table.json, table.csv and table.md."""
     write_text(output / "table.json", json.dumps(list(table), indent=1) + "\n")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    keys = (*_FIGURES, "gain")
-    writer.writerow(["name", "what", "trainings", "seconds", *(f"{key}{end}" for key in keys for end in ("", "_sd"))])
+    rows = []
     for row in table:
-        numbers = ["" if value is None else f"{value:.5f}" for key in keys for value in row[key]]
-        writer.writerow([row["name"], row["what"], row["trainings"], round(row["seconds"] or 0), *numbers])
-    write_text(output / "table.csv", text.getvalue())
+        scores = {key: row[key] for key in (*_SCORES, "gain")}
+        means = {key: "" if mean is None else f"{mean:.5f}" for key, (mean, _) in scores.items()}
+        spreads = {f"{key}_sd": "" if spread is None else f"{spread:.5f}" for key, (_, spread) in scores.items()}
+        about = {key: row[key] for key in ("name", "what", "trainings")}
+        rows.append({**about, "seconds": round(row["seconds"] or 0), **means, **spreads})
+    write_text(output / "table.csv", csv_text(rows))
     write_text(output / "table.md", markdown(table))
 
 
 def markdown(table: Sequence[Mapping[str, Any]]) -> str:
-    """The table for people: mean ± sample standard deviation over trainings."""
+    """The table as Markdown: mean ± sample standard deviation over trainings."""
 
-    def cell(pair: Sequence[float | None], digits: int = 4, times: float = 1) -> str:
+    def cell(pair: Sequence[float | None], digits: int = 4, scale: float = 1) -> str:
         if pair[0] is None:
             return "–"
-        spread = "" if pair[1] is None else f" ± {pair[1] * times:.{digits}f}"
-        return f"{pair[0] * times:.{digits}f}{spread}"
+        spread = "" if pair[1] is None else f" ± {pair[1] * scale:.{digits}f}"
+        return f"{pair[0] * scale:.{digits}f}{spread}"
 
     lines = [
         "| row | what | trainings | minutes each | RMSE, complete rows | RMSE, known columns "

@@ -1,15 +1,14 @@
-"""How many labels a survey needs: error against number of labels, for random and for ranked orders.
+"""Learning curves of active learning: error against number of labels, for random and ranked acquisition orders.
 
-Labels are hidden and revealed in batches. A frozen network that never saw them gives features; on these a softmax in
-each question is fitted anew after each batch, and chooses the next one. All orders of one seed begin with the same
-random galaxies, so that orders are compared in pairs.
+Labels are hidden and revealed in batches. A frozen network that was not trained on them gives features; on these a
+softmax in each question is fitted anew after each batch, and selects the next one. All orders of one seed begin with
+the same random galaxies, so that orders are compared in pairs.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,9 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from .._utils.files import atomic_file, write_text
-from ..display.plots import learning_curves
+from ..display.plots import learning_curves as plot_learning_curves
 from ..evaluation import metrics
-from ..labelling import acquisition as ranking
+from ..labelling import acquisition
+from ..similarity.pca import principal_components
+from ..tables import RowError
+from ..tables.csv import csv_text
 from ..training.join import TrainingSet, read_training_set
 from ..training.network import cumulative_from_logits
 from ..training.recipe import Recipe
@@ -34,7 +36,18 @@ from ..votes.tree_files import load_tree
 from .features import backbone_features
 from .plan import StudyError
 
-__all__ = ["ORDERS", "SCORES", "Points", "fit_head", "labour", "learning_curve", "summary"]
+__all__ = [
+    "ORDERS",
+    "SCORES",
+    "CurveOptions",
+    "Points",
+    "fit_head",
+    "learning_curve",
+    "measure_learning_curves",
+    "summary",
+]
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 #: Principal components of the pool's features that the head sees. This and the prior were chosen once, with randomly
@@ -47,7 +60,7 @@ SCORES = {"rmse_complete_rows": "RMSE, complete rows", "rmse_known_columns": "RM
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """M galaxies as the head sees them: (M, V, D) features of V views, and their votes (M, A), NaN unknown."""
+    """M galaxies as inputs of the head: `views` (M, V, D), features of V views; votes `known` (M, A), NaN unknown."""
 
     views: Floats
     known: Floats
@@ -60,7 +73,7 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class _Stage:
-    """What an order may look at: the fitted head's predictions of the pool, never its hidden labels."""
+    """What an acquisition order may use: the fitted head's predictions of the pool, not its hidden labels."""
 
     pool: Points
     chosen: NDArray[np.int64]
@@ -74,7 +87,7 @@ class _Stage:
 
     @property
     def entropy(self) -> Floats:
-        return ranking.question_entropies(self.cumulative, self.tree).sum(-1)
+        return acquisition.question_entropies(self.cumulative, self.tree).sum(-1)
 
 
 def _highest(scores: Floats) -> NDArray[np.int64]:
@@ -85,15 +98,15 @@ def _seeded(stage: _Stage, vectors: Floats, count: int) -> NDArray[np.int64]:
     weights = stage.entropy
     weights[stage.chosen] = 0
     centres = vectors[stage.chosen]
-    return ranking.weighted_seeding(vectors, weights, count, centres=centres, seed=stage.seed).rows
+    return acquisition.weighted_seeding(vectors, weights, count, centres=centres, seed=stage.seed).rows
 
 
-#: Orders by name: rows of the pool, the best first; what is chosen already is skipped.
+#: Acquisition orders by name: rows of the pool, the best first; rows that are labelled already are skipped.
 ORDERS: Mapping[str, Callable[[_Stage, int], NDArray[np.int64]]] = {
     "random": lambda s, n: np.random.default_rng([s.seed, 1]).permutation(len(s.pool.known)),
-    "ranked": lambda s, n: _seeded(s, ranking.hellinger(s.cumulative), n),
+    "ranked": lambda s, n: _seeded(s, acquisition.hellinger(s.cumulative), n),
     "ranked, features": lambda s, n: _seeded(s, s.pool.mean, n),
-    "k-centre": lambda s, n: ranking.k_centre(s.pool.mean, n, centres=s.pool.mean[s.chosen]).rows,
+    "k-centre": lambda s, n: acquisition.k_centre(s.pool.mean, n, centres=s.pool.mean[s.chosen]).rows,
     "views disagree": lambda s, n: _highest(((s.by_view[:, 0] - s.by_view[:, 1]) ** 2).sum(-1)),
     "entropy": lambda s, n: _highest(s.entropy),
 }
@@ -102,7 +115,7 @@ ORDERS: Mapping[str, Callable[[_Stage, int], NDArray[np.int64]]] = {
 def fit_head(
     features: Floats, known: Floats, tree: DecisionTree, *, prior: float = PRIOR, steps: int = 60
 ) -> Callable[[Floats], Floats]:
-    """A softmax in each question on fixed features: the most probable weights under a normal prior.
+    """Fit a softmax in each question on fixed features: the most probable weights under a normal prior.
 
     The likelihood is that of one volunteer who answers as the known fractions say; it is convex, so that the
     start and the seed do not matter.
@@ -115,7 +128,8 @@ def fit_head(
 
     Returns
     -------
-    function of features (M, D) → cumulative fractions (M, A)
+    function
+        Features (M, D) → cumulative fractions (M, A).
     """
     inputs = torch.from_numpy(_with_one(features))
     target = torch.from_numpy(np.nan_to_num(known)).float()
@@ -142,7 +156,7 @@ def fit_head(
 def learning_curve(
     pool: Points, judge: Points, tree: DecisionTree, order: str, numbers: Sequence[int], seed: int
 ) -> list[dict[str, float]]:
-    """Scores on `judge` after each of `numbers` labels of `pool`, chosen in that order; one row a number."""
+    """Scores on `judge` after each of `numbers` labels of `pool`, acquired in that order; one row a number."""
     size = len(pool.known)
     chosen = np.random.default_rng([seed, 0]).permutation(size)[: numbers[0]]
     complete = ~np.isnan(judge.known).any(1)
@@ -153,89 +167,122 @@ def learning_curve(
             by_view = np.stack([predict(pool.views[:, v]) for v in range(pool.views.shape[1])], 1)
             # Random order is one order, however it is cut into batches; a draw is another one each time.
             stage = _Stage(pool, chosen, by_view, tree, seed if order == "random" else seed * 1000 + step)
-            wanted = ORDERS[order](stage, number - len(chosen))
-            fresh = wanted[~np.isin(wanted, chosen)][: number - len(chosen)]
+            ranked = ORDERS[order](stage, number - len(chosen))
+            fresh = ranked[~np.isin(ranked, chosen)][: number - len(chosen)]
             chosen = np.concatenate([chosen, fresh])
         predict = fit_head(pool.mean[chosen], pool.known[chosen], tree)
-        told = predict(judge.mean)
+        predicted = predict(judge.mean)
         rows.append(
             {
                 "labels": len(chosen),
-                "rmse_complete_rows": metrics.rmse(told[complete], judge.known[complete]),
-                "rmse_known_columns": metrics.rmse(told, judge.known),
+                "rmse_complete_rows": metrics.rmse(predicted[complete], judge.known[complete]),
+                "rmse_known_columns": metrics.rmse(predicted, judge.known),
                 "complete_share": float((~np.isnan(pool.known[chosen]).any(1)).mean()),
             }
         )
     return rows
 
 
-def labour(
+@dataclass(frozen=True, slots=True)
+class CurveOptions:
+    """What a study of label efficiency measures.
+
+    Parameters
+    ----------
+    numbers : tuple of int, rising
+        Labels after each batch; those beyond the train part are left out.
+    seeds : int
+        Repeats, each from other first galaxies.
+    orders : tuple of str
+        Acquisition orders to compare, of `ORDERS`.
+    split : Path, optional
+        ``id,part`` as `tuningfork train` writes it; None: the recipe's own split. Labels are hidden in the train
+        part, errors are of the validation part; the test part is not used.
+
+    Raises
+    ------
+    StudyError
+        If the numbers do not rise, or an order is unknown.
+    """
+
+    numbers: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1600)
+    seeds: int = 5
+    orders: tuple[str, ...] = tuple(ORDERS)
+    split: Path | None = None
+
+    def __post_init__(self) -> None:
+        numbers = self.numbers
+        if list(numbers) != sorted(set(numbers)) or not numbers or numbers[0] < 2:
+            raise StudyError(f"numbers of labels {', '.join(map(str, numbers))}: they must rise, from 2 or more")
+        if unknown := set(self.orders) - set(ORDERS):
+            raise StudyError(f"no order {', '.join(sorted(unknown))}; there are {', '.join(ORDERS)}")
+
+
+def measure_learning_curves(
     labels: Path,
     images: Sequence[Path],
     output: Path,
     recipe: Recipe,
     init: Path,
-    *,
-    split: Path | None = None,
-    numbers: Sequence[int] = (25, 50, 100, 200, 400, 800, 1600),
-    seeds: int = 5,
-    orders: Sequence[str] = tuple(ORDERS),
-    say: Callable[[str], None] = lambda line: None,
-) -> tuple[dict[str, Any], TrainingSet]:
-    """Measure the learning curves, and write ``curves.csv``, ``labour.json`` and ``labour.svg`` into `output`.
+    options: CurveOptions = CurveOptions(),
+) -> tuple[dict[str, Any], tuple[RowError, ...]]:
+    """Measure learning curves, and write ``curves.csv``, ``curves.json`` and ``curves.svg`` into `output`.
 
     Parameters
     ----------
+    recipe : Recipe
+        Whose network, size, crop and split are used.
     init : Path
-        Weights that never saw these labels; see `backbone_features`.
-    split : Path, optional
-        ``id,part`` as `tuningfork train` writes it; else the recipe's own split. Labels are hidden in the
-        train part, errors are of the validation part; the test part is not touched.
-    numbers : rising
-        Labels after each batch; those beyond the train part are left out.
+        Weights that were not trained on these labels; see `backbone_features`.
+
+    Returns
+    -------
+    report : dict
+        The content of ``curves.json``.
+    errors : tuple of RowError
+        Rows and images that could not be used.
 
     Raises
     ------
     StudyError
-        If there are too few galaxies, or the numbers do not rise.
+        If there are too few galaxies.
     """
     tree = load_tree(recipe.tree)
-    if list(numbers) != sorted(set(numbers)) or not numbers or numbers[0] < 2:
-        raise StudyError(f"numbers of labels {', '.join(map(str, numbers))}: they must rise, and begin with 2 or more")
-    if unknown := set(orders) - set(ORDERS):
-        raise StudyError(f"no order {', '.join(sorted(unknown))}; there are {', '.join(ORDERS)}")
     output.mkdir(parents=True, exist_ok=True)
     data = read_training_set(read_labels(labels, tree), images, recipe)
-    if split is not None:
-        parts = read_split(split)
+    if options.split is not None:
+        parts = read_split(options.split)
         data = replace(data, parts=np.array([parts.get(id_, "test") for id_ in data.ids]))
     rows = {part: data.rows(part) for part in ("train", "validation")}
-    used = tuple(number for number in numbers if number <= len(rows["train"]))
-    if not used or not len(rows["validation"]):
+    numbers = tuple(number for number in options.numbers if number <= len(rows["train"]))
+    if not numbers or not len(rows["validation"]):
         raise StudyError(
             f"{len(rows['train'])} galaxies to learn from and {len(rows['validation'])} to judge by are too few"
         )
-    here = np.concatenate([rows["train"], rows["validation"]])
-    kept = replace(
-        data, ids=tuple(data.ids[i] for i in here), paths=tuple(data.paths[i] for i in here),
-        cumulative=data.cumulative[here], parts=data.parts[here], cache_rows=data.cache_rows[here],
+    used = np.concatenate([rows["train"], rows["validation"]])
+    subset = replace(
+        data, ids=tuple(data.ids[i] for i in used), paths=tuple(data.paths[i] for i in used),
+        cumulative=data.cumulative[used], parts=data.parts[used], cache_rows=data.cache_rows[used],
     )  # fmt: skip
-    pool, judge = _points(backbone_features(kept, recipe, init, output / "features.npz", say), kept)
+    pool, judge = _points(backbone_features(subset, recipe, init, output / "features.npz"), subset)
     curves = []
-    for order in orders:
-        for seed in range(seeds):
-            found = learning_curve(pool, judge, tree, order, used, seed)
-            curves += [{"order": order, "seed": seed, **row} for row in found]
-        last = [row["rmse_known_columns"] for row in curves if row["order"] == order and row["labels"] == used[-1]]
-        say(f"{order}: RMSE over known columns {np.mean(last):.4f} at {used[-1]} labels")
-    told = {
+    for order in options.orders:
+        for seed in range(options.seeds):
+            curve = learning_curve(pool, judge, tree, order, numbers, seed)
+            curves += [{"order": order, "seed": seed, **row} for row in curve]
+        last = [row["rmse_known_columns"] for row in curves if row["order"] == order and row["labels"] == numbers[-1]]
+        logger.info("%s: RMSE over known columns %.4f at %d labels", order, np.mean(last), numbers[-1])
+    report = {
         "labels": str(labels), "labels_sha256": data.labels_sha256, "init": init.name, "network": recipe.network,
         "size": recipe.size, "pool": len(pool.known), "judged_on": len(judge.known),
-        "judged_complete_rows": int((~np.isnan(judge.known).any(1)).sum()), "seeds": seeds,
+        "judged_complete_rows": int((~np.isnan(judge.known).any(1)).sum()), "seeds": options.seeds,
         "orders": summary(curves),
     }  # fmt: skip
-    _write(output, curves, told)
-    return told, data
+    write_text(output / "curves.csv", csv_text(curves))
+    write_text(output / "curves.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    with atomic_file(output / "curves.svg") as partial:
+        partial.write_bytes(plot_learning_curves(report["orders"], SCORES))
+    return report, data.errors
 
 
 def summary(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -247,7 +294,7 @@ def summary(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
     table: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
     for row in sorted(curves, key=lambda row: row["seed"]):
         table.setdefault(row["order"], {}).setdefault(row["labels"], []).append(row)
-    out: dict[str, list[dict[str, Any]]] = {order: [] for order in table}
+    summaries: dict[str, list[dict[str, Any]]] = {order: [] for order in table}
     for order, by_number in table.items():
         for number, rows in by_number.items():
             entry: dict[str, Any] = {"labels": number, "complete_share": _mean(rows, "complete_share")}
@@ -263,12 +310,12 @@ def summary(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
                         "gain_error": _finite(_deviation(gains) / np.sqrt(len(gains))),
                         "random_labels": _labels_for(float(values.mean()), curve),
                     }
-            out[order].append(entry)
-    return out
+            summaries[order].append(entry)
+    return summaries
 
 
 def _labels_for(score: float, curve: Mapping[int, float | None]) -> float | None:
-    """Where a curve that falls on the whole first reaches a score; None if it does not, or begins below it."""
+    """Where a falling curve first reaches a score; None if it does not, or begins below it."""
     points = [(number, value) for number, value in sorted(curve.items()) if value is not None]
     for (n0, high), (n1, low) in pairwise(points):
         if low <= score <= high:
@@ -280,23 +327,9 @@ def _labels_for(score: float, curve: Mapping[int, float | None]) -> float | None
 def _points(features: NDArray[np.float32], data: TrainingSet) -> tuple[Points, Points]:
     """Pool and judge on the pool's principal components, scaled to variance 1 on average."""
     pool, judge = data.rows("train"), data.rows("validation")
-    mean = features[pool].mean((0, 1))
-    _, singular, axes = np.linalg.svd(features[pool].mean(1) - mean, full_matrices=False)
-    kept = min(COMPONENTS, len(singular))
-    scale = np.sqrt((singular[:kept] ** 2).mean() / len(pool)) or 1.0
-    seen = ((features - mean) @ axes[:kept].T / scale).astype(np.float64)
-    return Points(seen[pool], data.cumulative[pool]), Points(seen[judge], data.cumulative[judge])
-
-
-def _write(output: Path, curves: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(curves[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(curves)
-    write_text(output / "curves.csv", text.getvalue())
-    write_text(output / "labour.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
-    with atomic_file(output / "labour.svg") as part:
-        part.write_bytes(learning_curves(told["orders"], SCORES))
+    mean, axes, variances = principal_components(features[pool].mean(1), COMPONENTS)
+    scaled = ((features - mean) @ axes.T / (np.sqrt(variances.mean()) or 1.0)).astype(np.float64)
+    return Points(scaled[pool], data.cumulative[pool]), Points(scaled[judge], data.cumulative[judge])
 
 
 def _with_one(features: Floats) -> NDArray[np.float32]:

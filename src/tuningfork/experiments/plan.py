@@ -1,4 +1,4 @@
-"""Which networks of the paper are trained, in which order, and for how long a budget lets them."""
+"""The plan of the paper's study: which networks are trained, in which order, and how long within a budget."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from importlib import resources
 from .._utils.errors import TuningforkError
 from ..training.recipe import Recipe, load_recipe
 
-__all__ = ["ENSEMBLES", "Planned", "StudyError", "allotted", "ensemble_members", "experiments", "plan"]
+__all__ = [
+    "ENSEMBLES",
+    "PlannedTraining",
+    "StudyError",
+    "StudyOptions",
+    "ensemble_members",
+    "experiments",
+    "fit_budget",
+    "plan",
+]
 
-#: Names of the experiments without their settings, the most telling first: whoever has little time has these.
+#: Names of the experiments without their settings, the most informative first, for those with little time.
 _ORDER = (
     "votes-efficientnet-b0",
     "votes-efficientnet-b2",
@@ -44,11 +53,41 @@ QUICK_SIZE, QUICK_EPOCHS = 32, 1
 
 
 class StudyError(TuningforkError, ValueError):
-    """A study that cannot be planned or go on; says what to do."""
+    """A study cannot be planned or continue; the message names the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class StudyOptions:
+    """What of the paper's study is carried out.
+
+    Parameters
+    ----------
+    settings : "paper" or "fair"
+        The paper's own settings, or one schedule for all networks.
+    only : tuple of str
+        Patterns of experiments' names, such as ``classes-*``; empty: all.
+    seeds : int
+        Repeats of every training, on the same split.
+    budget : float, optional
+        Minutes for all that is not yet done. Trainings are cut to fewer epochs, and so marked, or left out.
+    quick : bool
+        A few networks at 32 px for one epoch: to see that everything works, not how well.
+    size, epochs, batch : int, optional
+        For all trainings, instead of the recipes'.
+    """
+
+    settings: str = "paper"
+    only: tuple[str, ...] = ()
+    seeds: int = 1
+    budget: float | None = None
+    quick: bool = False
+    size: int | None = None
+    epochs: int | None = None
+    batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTraining:
     """One training of a study: `full_epochs` are those of its schedule, `recipe.epochs` those that it gets."""
 
     name: str
@@ -58,23 +97,23 @@ class Planned:
 
     @property
     def folder(self) -> str:
-        """Where it stands below the study's folder."""
+        """Its folder below the study's."""
         return f"runs/{self.recipe_name.replace('/', '-')}/seed-{self.recipe.seed}"
 
 
 def experiments(only: Sequence[str] = (), *, quick: bool = False) -> list[str]:
-    """Names of trainings and ensembles that the patterns of `only` choose (all, if there are none), in order.
+    """Names of trainings and ensembles that match the patterns of `only` (all, if there are none), in order.
 
-    An ensemble brings its members. Raises StudyError if a pattern chooses nothing.
+    An ensemble brings its members. Raises StudyError if a pattern matches nothing.
     """
     known = [*_ORDER, *ENSEMBLES]
     patterns = list(only) or list(_QUICK if quick else ["*"])
     chosen = set()
     for pattern in patterns:
-        found = [name for name in known if fnmatchcase(name, pattern)]
-        if not found:
+        matches = [name for name in known if fnmatchcase(name, pattern)]
+        if not matches:
             raise StudyError(f"--only {pattern}: no such experiment; there are {', '.join(known)}")
-        chosen.update(found)
+        chosen.update(matches)
     for name in ENSEMBLES:
         if name in chosen:
             chosen.update(ensemble_members(name))
@@ -82,51 +121,45 @@ def experiments(only: Sequence[str] = (), *, quick: bool = False) -> list[str]:
 
 
 def ensemble_members(name: str) -> tuple[str, ...]:
-    """The experiments whose mean an ensemble is."""
+    """The experiments that an ensemble averages."""
     text = resources.files("tuningfork").joinpath(f"experiments/{name}.toml").read_text("utf-8")
     return tuple(tomllib.loads(text)["members"])
 
 
-def plan(
-    names: Sequence[str],
-    settings: str,
-    *,
-    seeds: int = 1,
-    size: int | None = None,
-    epochs: int | None = None,
-    batch: int | None = None,
-    quick: bool = False,
-) -> list[Planned]:
-    """The trainings of these experiments by the recipes of `settings` (paper or fair), seeds in the outer loop.
+def plan(names: Sequence[str], options: StudyOptions = StudyOptions()) -> list[PlannedTraining]:
+    """The trainings of these experiments by the recipes of the options' settings, seeds in the outer loop.
 
-    A network that cannot take `size` gets the least that it can.
+    A network that cannot take the options' `size` gets the smallest that it can.
     """
-    if quick:
+    size, epochs = options.size, options.epochs
+    if options.quick:
         size, epochs = size or QUICK_SIZE, epochs or QUICK_EPOCHS
     trainings = []
-    for seed in range(seeds):
+    for seed in range(options.seeds):
         for name in names:
             if name in ENSEMBLES:
                 continue
-            recipe_name = f"{settings}/{name}"
+            recipe_name = f"{options.settings}/{name}"
             recipe = load_recipe(recipe_name)
-            fits = None if size is None else max(size, recipe.min_size)
-            recipe = recipe.changed(seed=seed, size=fits, epochs=epochs, batch=batch)
-            trainings.append(Planned(name, recipe_name, recipe, recipe.epochs))
+            fitting = None if size is None else max(size, recipe.min_size)
+            recipe = recipe.changed(seed=seed, size=fitting, epochs=epochs, batch=options.batch)
+            trainings.append(PlannedTraining(name, recipe_name, recipe, recipe.epochs))
     return trainings
 
 
-def allotted(trainings: Sequence[Planned], seconds: Mapping[str, float], budget: float) -> list[Planned]:
-    """Fit trainings into `budget` seconds: each gets one epoch, then in order their whole schedule, while it lasts.
+def fit_budget(
+    trainings: Sequence[PlannedTraining], seconds: Mapping[str, float], budget: float
+) -> list[PlannedTraining]:
+    """Fit trainings into `budget` seconds: each gets one epoch, then in order their full schedule, while it lasts.
 
     Parameters
     ----------
-    seconds : mapping of `Planned.name`
-        What one epoch takes.
+    seconds : mapping
+        Time of one epoch by the training's name.
 
     Returns
     -------
-    list of Planned
+    list of PlannedTraining
         In the order given, those that get no epoch left out.
     """
     epochs = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from ..tables.csv import read_dicts
 from ..votes.class_labels import OWN
 from ..votes.tree import DecisionTree, SchemaError
 from ..votes.tree_files import load_tree
@@ -290,8 +290,7 @@ def _curves(path: Path) -> tuple[dict[str, float], ...]:
     if not path.exists():
         return ()
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+        rows = [{name: float(cell) for name, cell in row.items() if cell} for row in read_dicts(path)]
+    except ValueError as error:
         raise RecordError(f"{path}: not a readable table of epochs ({error}); {_REMEDY}") from None
     return tuple(row for row in rows if "epoch" in row)

@@ -1,4 +1,4 @@
-"""How long a training will take on this machine, from a few of its steps."""
+"""Training throughput on this machine, from a few steps."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _OVERHEAD = 1.25
 
 
 def galaxies_per_second(recipe: Recipe) -> float:
-    """Galaxies a second that a training by `recipe` gets through on the device at hand, with its overhead."""
+    """Training throughput: galaxies a second by `recipe` on this device, with its overhead."""
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tree = load_tree(recipe.tree)
     module = MorphologyModule(recipe, tree).to(device).train()
     optimizer = torch.optim.AdamW(module.parameters(), 1e-6)
-    pictures = torch.randn(recipe.batch, 3, recipe.size, recipe.size, device=device)
+    images = torch.randn(recipe.batch, 3, recipe.size, recipe.size, device=device)
     known = torch.full((recipe.batch, len(tree.columns)), 0.5, device=device)
     candidates = torch.zeros(recipe.batch, len(tree.classes), device=device)
     candidates[:, :1] = 1
@@ -34,7 +34,7 @@ def galaxies_per_second(recipe: Recipe) -> float:
 
     def step() -> None:
         with torch.autocast(device.type, kind, enabled=recipe.precision != "32-true"):
-            loss = module.loss((pictures, known, candidates))
+            loss = module.loss((images, known, candidates))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

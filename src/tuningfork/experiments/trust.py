@@ -1,8 +1,7 @@
-"""How far a model's intervals and probabilities hold: for all galaxies, and by their size and brightness."""
+"""Reliability of intervals and class probabilities: for all galaxies, and by their size and brightness."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..images.statistics import STATISTICS, appearance
 from ..tables import RowError
+from ..tables.csv import csv_text
 from ..tables.identifiers import file_id
 from ..votes import fractions as votes
 from ..votes.clean_samples import classify
@@ -29,15 +29,15 @@ from ..votes.split_file import check_subset, read_split
 from ..votes.tree import DecisionTree
 from .plan import StudyError
 
-__all__ = ["groups_of", "reliability_bins", "trust", "trust_of"]
+__all__ = ["group_reliability", "quantile_groups", "reliability_bins", "trust"]
 
 Floats = NDArray[np.float64]
-#: As the shipped models see a picture; brightness and size are those of what the network sees.
-_SEEN = Preprocess(crop=0.5, size=128)
+#: As the shipped models; brightness and size are those of a network's input.
+_PREPROCESS = Preprocess(crop=0.5, size=128)
 BINS = 8
 
 
-def trust_of(
+def group_reliability(
     low: Floats,
     high: Floats,
     known: Floats,
@@ -45,7 +45,7 @@ def trust_of(
     groups: Sequence[NDArray[np.bool_]],
     tree: DecisionTree,
 ) -> list[dict[str, Any]]:
-    """For each group of the N galaxies: coverage of all intervals together, and the class's calibration.
+    """Coverage of all intervals together, and calibration of the class, for each group of the N galaxies.
 
     Parameters
     ----------
@@ -59,16 +59,16 @@ def trust_of(
     list of dict
         ``galaxies``; ``coverage`` with ``low`` and ``high`` (95 % Wilson interval of the galaxies, since the answers
         of one are not independent), None without any; ``decided``, the galaxies with a class, its ``accuracy`` and the
-        mean ``probability`` of the class that was told, None without any.
+        mean ``probability`` of the predicted class, None without any.
     """
     true = votes.conditional_from_cumulative(known, tree)
-    there = ~np.isnan(true + low)
-    within = np.where(there, (true >= low) & (true <= high), False)
+    known_cells = ~np.isnan(true + low)
+    within = np.where(known_cells, (true >= low) & (true <= high), False)
     classes = classify(known, tree) if tree.classes else np.full(len(known), -1)
-    told = []
+    entries = []
     for group in groups:
-        asked = group & there.any(1)
-        covered = within[asked].sum(1) / np.maximum(there[asked].sum(1), 1)
+        rows = group & known_cells.any(1)
+        covered = within[rows].sum(1) / np.maximum(known_cells[rows].sum(1), 1)
         entry: dict[str, Any] = {"galaxies": int(group.sum()), "coverage": None, "low": None, "high": None}
         if len(covered):
             lowest, highest = metrics.binomial_interval(float(covered.sum()), len(covered))
@@ -80,29 +80,39 @@ def trust_of(
         if probability is not None and decided.any():
             right = probability[decided].argmax(1) == classes[decided]
             entry |= {"accuracy": float(right.mean()), "probability": float(probability[decided].max(1).mean())}
-        told.append(entry)
-    return told
+        entries.append(entry)
+    return entries
 
 
 def reliability_bins(probability: Floats, classes: NDArray[np.integer], bins: int = BINS) -> list[dict[str, float]]:
-    """Bins of equally many galaxies by the told class's probability: its mean, the share that is right, 95 % interval.
+    """Reliability diagram: bins of equally many galaxies by the probability of the predicted class.
 
-    `probability` (N, C) and true `classes` (N,), below 0 where undecided.
+    Parameters
+    ----------
+    probability : (N, C)
+    classes : (N,) int
+        The true ones, below 0 where undecided.
+
+    Returns
+    -------
+    list of dict
+        ``probability``, its mean; ``right``, the share of right classes with its 95 % interval ``low``, ``high``;
+        ``galaxies``.
     """
     rows = (classes >= 0) & ~np.isnan(probability).any(1)
-    sure, right = probability[rows].max(1), probability[rows].argmax(1) == classes[rows]
-    parts = np.array_split(np.argsort(sure, kind="stable"), max(min(bins, len(sure)), 1))
-    told = []
+    highest, right = probability[rows].max(1), probability[rows].argmax(1) == classes[rows]
+    parts = np.array_split(np.argsort(highest, kind="stable"), max(min(bins, len(highest)), 1))
+    entries = []
     for part in parts:
         if len(part):
             low, high = metrics.binomial_interval(int(right[part].sum()), len(part))
-            told.append({"probability": float(sure[part].mean()), "right": float(right[part].mean()),
+            entries.append({"probability": float(highest[part].mean()), "right": float(right[part].mean()),
                          "low": low, "high": high, "galaxies": len(part)})  # fmt: skip
-    return told
+    return entries
 
 
-def groups_of(values: Floats, names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Equally many galaxies a group, by `values` (N,) from least to most; NaN is in none."""
+def quantile_groups(values: Floats, names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Groups of equally many galaxies by quantiles of `values` (N,), from least to most; NaN is in none."""
     known = np.flatnonzero(~np.isnan(values))
     parts = np.array_split(known[np.argsort(values[known], kind="stable")], len(names))
     return [(name, np.isin(np.arange(len(values)), part)) for name, part in zip(names, parts, strict=True)]
@@ -119,70 +129,74 @@ def trust(
     part: str = "test",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Any], tuple[RowError, ...]]:
-    """Write `output`/trust.json, trust.csv and trust.svg of a table of predictions; also the figures, and bad rows.
+    """Judge a table of predictions by a label table; write `output`/trust.json, trust.csv and trust.svg.
 
     Brightness is the mean light above the sky in the central half of the frame, size the share of it outside of
     that half's central quarter; both as in `appearance`. Thirds are of the galaxies judged.
 
+    Returns
+    -------
+    report : dict
+        The content of trust.json.
+    errors : tuple of RowError
+        Rows and images that could not be used.
+
     Raises
     ------
     StudyError
-        If the predictions have no intervals, or no galaxy has labels, prediction and picture.
+        If the predictions have no intervals, or no galaxy has labels, prediction and image.
     CatalogError
         If a table cannot be used, or the split has no such part.
     """
-    told, known = read_predictions(predictions, tree), read_labels(labels, tree)
-    if told.low is None or told.high is None:
+    table, known = read_predictions(predictions, tree), read_labels(labels, tree)
+    if table.low is None or table.high is None:
         raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
     parts = read_split(split) if split else None
     check_subset(parts, part)
     files = {file_id(path.name): path for path in find_images(images)}
-    places = told.votes.row_of
-    errors = [*told.errors, *known.errors]
-    rows, looks = [], []
+    places = table.votes.row_of
+    errors = [*table.errors, *known.errors]
+    rows, statistics = [], []
     judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
-    wanted = [row for row in judged if known.ids[row] in places]
+    predicted = [row for row in judged if known.ids[row] in places]
     errors += [
         RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID")
         for row in judged
         if known.ids[row] not in places
     ]
-    for done, row in enumerate(wanted, 1):
+    for done, row in enumerate(predicted, 1):
         id_ = known.ids[row]
         try:
-            looks.append(appearance(_SEEN.resized(read_image(files[id_]).rgb)))
+            statistics.append(appearance(_PREPROCESS.resized(read_image(files[id_]).rgb)))
             rows.append(row)
         except KeyError:
-            errors.append(RowError(str(predictions), 0, id_, "", "no picture of this ID"))
+            errors.append(RowError(str(predictions), 0, id_, "", "no image of this ID"))
         except ImageError as error:
             errors.append(RowError(str(files[id_]), 0, id_, "", str(error)))
         if progress:
-            progress(done, len(wanted))
+            progress(done, len(predicted))
     if not rows:
         raise StudyError(
-            f"{predictions} and {labels} have no galaxy{f' of part {part}' if split else ''} with a picture"
+            f"{predictions} and {labels} have no galaxy{f' of part {part}' if split else ''} with an image"
         )
     at = [places[known.ids[row]] for row in rows]
     values = known.votes.fractions[rows]
-    look = dict(zip(STATISTICS, np.array(looks).T, strict=True))
+    by_name = dict(zip(STATISTICS, np.array(statistics).T, strict=True))
     groups = [("all", np.ones(len(rows), bool))]
-    groups += groups_of(look["light"], ("faint", "middling", "bright"))
-    groups += groups_of(-look["concentration"], ("compact", "medium", "extended"))
-    probability = None if told.probability is None else told.probability[at]
-    low, high = told.low[at], told.high[at]
-    entries = trust_of(low, high, values, probability, [group for _, group in groups], tree)
+    groups += quantile_groups(by_name["light"], ("faint", "middling", "bright"))
+    groups += quantile_groups(-by_name["concentration"], ("compact", "medium", "extended"))
+    probability = None if table.probability is None else table.probability[at]
+    low, high = table.low[at], table.high[at]
+    entries = group_reliability(low, high, values, probability, [group for _, group in groups], tree)
     report = {
-        "level": told.level,
+        "level": table.level,
         "galaxies": len(rows),
         "groups": [{"group": name, **entry} for (name, _), entry in zip(groups, entries, strict=True)],
         "reliability": [] if probability is None else reliability_bins(probability, classify(values, tree)),
     }
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "trust.json", json.dumps(report, indent=1) + "\n")
-    with atomic_file(output / "trust.csv") as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(report["groups"][0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(report["groups"])
-    with atomic_file(output / "trust.svg") as beside:
-        beside.write_bytes(trust_panels(report))
+    write_text(output / "trust.csv", csv_text(report["groups"]))
+    with atomic_file(output / "trust.svg") as partial:
+        partial.write_bytes(trust_panels(report))
     return report, tuple(errors)

@@ -1,4 +1,4 @@
-"""What a search may change of a recipe, and within which bounds."""
+"""The search space: which settings of a recipe a search may change, and within which bounds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from ...training.recipe import Recipe
 
-__all__ = ["Dimension", "applied", "own_values", "shortened", "space_around", "suggested"]
+__all__ = ["Dimension", "apply_values", "own_values", "shorten", "space_around", "suggest"]
 
-#: Pictures of one galaxy are turned by any angle, or as Kalvankar et al. 2020 do.
+#: Images are rotated by any angle, or by up to 90° as Kalvankar et al. 2020 do.
 ROTATIONS = (360, 90)
 SMALLEST_SIZE = 32
 
@@ -28,7 +28,7 @@ class Dimension:
     choices: tuple[int, ...] = ()
 
     def bounds(self) -> dict[str, Any]:
-        """What decides the proposals, as JSON holds it."""
+        """Its bounds or choices, as JSON holds them."""
         if self.choices:
             return {"choices": list(self.choices)}
         return {"low": self.low, "high": self.high, "log": self.log}
@@ -49,9 +49,17 @@ def _rounded(value: float) -> float:
 
 
 def space_around(recipe: Recipe, sizes: Sequence[int] = ()) -> tuple[Dimension, ...]:
-    """The dimensions of a search around `recipe`; without `sizes`, a quarter below and above the recipe's too.
+    """The dimensions of a search around `recipe`.
 
-    Raises RecipeError if the recipe cannot have one of the sizes.
+    Parameters
+    ----------
+    sizes : sequence of int
+        Input sizes to choose from, in pixels; empty: the recipe's, and a quarter below and above it.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe cannot have one of the sizes.
     """
     decay = (1e-3, 0.3) if recipe.optimizer == "adamw" else (1e-7, 1e-3)  # Adam's is added to the gradient
     zoom = recipe.augmentation.zoom
@@ -62,7 +70,7 @@ def space_around(recipe: Recipe, sizes: Sequence[int] = ()) -> tuple[Dimension, 
     )
     for size in sizes:
         recipe.changed(size=size)  # says which the network cannot take
-    found = [
+    dimensions = [
         _between("learning_rate", recipe.learning_rate, recipe.learning_rate / 10, recipe.learning_rate * 10, True),
         _between("weight_decay", recipe.weight_decay, *decay, True),
         _between("dropout", recipe.dropout, 0, 0.6),
@@ -75,11 +83,11 @@ def space_around(recipe: Recipe, sizes: Sequence[int] = ()) -> tuple[Dimension, 
         _between("brightness", (light[1] - light[0]) / 2, 0, 0.3),
         _one_of("rotation", recipe.augmentation.rotation[1] - recipe.augmentation.rotation[0], ROTATIONS),
     ]
-    return tuple(found)
+    return tuple(dimensions)
 
 
-def suggested(trial: Any, space: Sequence[Dimension]) -> dict[str, float]:
-    """What optuna proposes for a trial, rounded as it is then trained."""
+def suggest(trial: Any, space: Sequence[Dimension]) -> dict[str, float]:
+    """The values that optuna proposes for a trial, rounded as they are then used."""
     return {
         dimension.name: trial.suggest_categorical(dimension.name, dimension.choices)
         if dimension.choices
@@ -93,7 +101,7 @@ def own_values(space: Sequence[Dimension]) -> dict[str, float]:
     return {dimension.name: dimension.own for dimension in space}
 
 
-def applied(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
+def apply_values(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
     """The recipe with a trial's values.
 
     `zoom` 0.25 is between 0.8 and 1.25 times, `brightness` 0.25 between 0.75 and 1.25 times; `rotation` goes from 0 to
@@ -105,13 +113,13 @@ def applied(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
         zoom=(_rounded(1 / (1 + values["zoom"])), _rounded(1 + values["zoom"])),
         brightness=(_rounded(1 - values["brightness"]), _rounded(1 + values["brightness"])),
     )
-    inside = ("rotation", "shift", "zoom", "brightness")
+    augmented = ("rotation", "shift", "zoom", "brightness")
     return recipe.changed(
-        augmentation=augmentation, **{key: value for key, value in values.items() if key not in inside}
+        augmentation=augmentation, **{key: value for key, value in values.items() if key not in augmented}
     )
 
 
-def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
+def shorten(recipe: Recipe, epochs: int | None) -> Recipe:
     """The recipe at another length, with the same shape: warm-up, patience and averaging keep their share of it."""
     if epochs is None or epochs == recipe.epochs:
         return recipe

@@ -1,4 +1,4 @@
-"""Where a search is kept: optuna's SQLite file, of one search alone."""
+"""Storage of a search: optuna's SQLite file, and the fingerprint by which a resumed search is recognized."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import optuna
 import sqlalchemy
 
 from ..._utils.errors import TuningforkError
+from ..._utils.text import one_line
 from ...training.join import TrainingSet
 from ...training.recipe import Recipe
 from .space import Dimension
 
-__all__ = ["SearchError", "check_same", "fingerprint", "first_line", "opened"]
+__all__ = ["SearchError", "check_fingerprint", "fingerprint", "open_study"]
 
 #: The median of fewer trials prunes nothing; no trial is pruned after its first epoch.
 _MEDIAN_TRIALS, _FIRST_PRUNED = 5, 2
@@ -26,12 +27,7 @@ _STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInte
 
 
 class SearchError(TuningforkError, ValueError):
-    """A search that cannot begin or go on; the message says what to do."""
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+    """A search cannot begin or continue; the message names the remedy."""
 
 
 def fingerprint(
@@ -40,33 +36,33 @@ def fingerprint(
     """All that must be the same for trials to be compared."""
     return {
         "labels": data.labels_sha256,
-        "pictures": data.images_sha256,
-        "first weights": "" if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest(),
+        "images": data.images_sha256,
+        "initial weights": "" if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest(),
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "space": {dimension.name: dimension.bounds() for dimension in space},
         "seed": seed,
     }
 
 
-def check_same(study: optuna.Study, output: Path, here: dict[str, Any]) -> None:
-    """Note the fingerprint of a new search; raises SearchError if the one here is of another."""
+def check_fingerprint(study: optuna.Study, output: Path, current: dict[str, Any]) -> None:
+    """Store the fingerprint of a new search; raises SearchError if the folder holds another search."""
     before = study.user_attrs.get("fingerprint")
     if before is None:
-        study.set_user_attr("fingerprint", here)
+        study.set_user_attr("fingerprint", current)
         return
-    for what, value in here.items():
+    for what, value in current.items():
         if before.get(what) == value:
             continue
-        told = f"another {what}" if what in ("recipe", "space", "seed") else f"other {what}"
+        difference = f"another {what}" if what in ("recipe", "space", "seed") else f"other {what}"
         if isinstance(value, dict):
             other = sorted(key for key in {**value, **before[what]} if value.get(key) != before[what].get(key))
-            told += f" (in {', '.join(other)})"
-        raise SearchError(f"{output} holds a search with {told}; name another folder")
+            difference += f" (in {', '.join(other)})"
+        raise SearchError(f"{output} holds a search with {difference}; name another folder")
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[optuna.Study]:
-    """The study in `file`, made if there is none; raises SearchError if it cannot be used."""
+def open_study(file: Path) -> Iterator[optuna.Study]:
+    """Open the study in `file`, or create it; raises SearchError if it cannot be used."""
     before = optuna.logging.get_verbosity()
     # Our own lines say all that optuna's would.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -85,11 +81,11 @@ def opened(file: Path) -> Iterator[optuna.Study]:
                     pruner=optuna.pruners.MedianPruner(n_startup_trials=_MEDIAN_TRIALS, n_warmup_steps=_FIRST_PRUNED),
                 )
             except (*_STORAGE_ERRORS, RuntimeError) as error:
-                raise SearchError(f"{file}: cannot be used ({first_line(error)}); name another folder") from None
+                raise SearchError(f"{file}: cannot be used ({one_line(error, 300)}); name another folder") from None
             try:
                 yield study
             except _STORAGE_ERRORS as error:
-                raise SearchError(f"{file}: {first_line(error)}; the same command goes on") from None
+                raise SearchError(f"{file}: {one_line(error, 300)}; run the same command again to continue") from None
     finally:
         optuna.logging.set_verbosity(before)
         if storage is not None:

@@ -1,0 +1,85 @@
+"""`tuningfork study trust`: reliability of intervals and class probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from .options import (
+    ImagesOption,
+    JsonOption,
+    LabelsArgument,
+    OverwriteOption,
+    TreeOption,
+    echo,
+    libraries,
+    must_exist,
+    print_json,
+    progress_bar,
+    report_rows,
+    screen,
+    trouble,
+    writing,
+)
+from .study import study_app
+
+__all__ = ["trust"]
+
+
+@study_app.command()
+def trust(
+    predictions: Annotated[Path, typer.Argument(help="Table of predictions with intervals.")],
+    labels: LabelsArgument,
+    images: ImagesOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of trust.json, trust.csv and trust.svg.")],
+    split: Annotated[Path | None, typer.Option(help="CSV of id,part: judge one part only.")] = None,
+    part: Annotated[str, typer.Option(help="That part.")] = "test",
+    tree: TreeOption = "gz2",
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how reliable intervals and probabilities are, by size and brightness; needs `tuningfork[study]`.
+
+    Examples:
+
+        tuningfork study trust votes.parquet training_solutions_rev1.csv --images images_training_rev1 -o trust
+
+        tuningfork study trust votes.parquet votes.csv --images images --split run/split.csv -o trust
+    """
+    must_exist([predictions, labels, *images, *([split] if split else [])])
+    with (
+        trouble(),
+        writing(output, [predictions, labels, *images, split, tree], overwrite, folder=True) as output,
+        progress_bar("reading images") as progress,
+    ):
+        with libraries("a study", "study"):
+            from ..experiments.trust import trust as measure
+            from ..votes.tree_files import load_tree
+        report, errors = measure(
+            predictions, labels, images, load_tree(tree), output, split=split, part=part, progress=progress
+        )
+        if as_json:
+            print_json(report)
+        else:
+            _show(report)
+            echo(f"{output}: trust.svg, trust.csv, trust.json")
+        report_rows(errors)
+
+
+def _show(report: dict[str, Any]) -> None:
+    head = ("galaxies", "number", f"covered ({report['level']:g} promised)", "95 %", "decided", "right", "probability")
+    table = Table(*head)
+    for row in report["groups"]:
+        cells = ["–" if row[k] is None else f"{row[k]:.3f}" for k in ("coverage", "low", "high")]
+        table.add_row(
+            row["group"],
+            str(row["galaxies"]),
+            cells[0],
+            f"{cells[1]}…{cells[2]}",
+            str(row["decided"]),
+            *("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability")),
+        )
+    screen().print(table)

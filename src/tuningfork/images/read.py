@@ -60,8 +60,8 @@ def read_image(
     --------
     >>> import numpy as np
     >>> image = read_image(np.full((64, 64), 0.5))
-    >>> image.rgb.shape, image.rgb.dtype, image.warnings
-    ((64, 64, 3), dtype('uint8'), ())
+    >>> image.rgb.shape, image.rgb.dtype
+    ((64, 64, 3), dtype('uint8'))
     """
     if isinstance(source, list | tuple):
         return render_fits([path_or_bytes(each) for each in source], framing, radius=radius)

@@ -91,6 +91,11 @@ def predict_files(
 
     Parameters
     ----------
+    model : Model
+    paths : sequence of paths or URLs
+        Images, folders, catalogues, archives, or places in object stores.
+    output : path
+        A table (the extension decides the format) or a folder.
     inference : InferenceOptions
         Views, batch size, and whether embeddings are a column, too; CSV does not hold them.
     execution : ExecutionOptions
@@ -107,6 +112,15 @@ def predict_files(
         If there is no image, another run is in the way, or the input changed since.
     OSError
         If the output cannot be written (found out before the work begins).
+
+    Examples
+    --------
+    >>> import tempfile, tuningfork
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     images = tuningfork.simulate(f"{folder}/galaxies", n=2, workers=1) / "images_training_rev1"
+    ...     summary = predict_files(tuningfork.load("fast"), [images], f"{folder}/votes.csv")
+    ...     summary.rows, summary.failed
+    (2, 0)
     """
     output = Path(output)
     one_table = bool(output.suffix)

@@ -102,6 +102,14 @@ def simulate(
     ------
     SimulationError
         If a number is out of range, or the folder holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     galaxies = simulate(f"{folder}/galaxies", n=2, seed=1, workers=1)
+    ...     sorted(path.name for path in galaxies.iterdir())
+    ['images_training_rev1', 'simulation.json', 'training_solutions_rev1.csv', 'truth.csv']
     """
     workers = available_cores() if workers is None else workers
     numbers = {"n": (n, 1), "seed": (seed, 0), "volunteers": (volunteers, 1), "workers": (workers, 1)}

@@ -33,6 +33,16 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
     ------
     CatalogError
         If the file is missing, empty, damaged, or has a column twice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "galaxies.csv"
+    ...     _ = file.write_text("id,ra,dec\\ng1,150.1,2.2\\n")
+    ...     read_table(file).column_names
+    ['id', 'ra', 'dec']
     """
     kind = format_of(path)
     options = {"text": text, "problems": problems} if kind.name == "csv" else {}

@@ -43,6 +43,18 @@ def table_writer(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[Ca
 def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:
     """Write a table that is in memory; see `table_writer`.
 
+    Parameters
+    ----------
+    path : path-like
+        The extension decides the format.
+    table : pyarrow.Table
+        Descriptions, units and UCDs are taken from the metadata of its schema.
+
+    Raises
+    ------
+    CatalogError
+        If the format needs a library that is missing, or cannot hold a column.
+
     Examples
     --------
     >>> import pyarrow as pa, tempfile

@@ -52,13 +52,33 @@ class ClassRule:
 
 @dataclass(frozen=True)
 class DecisionTree:
-    """A campaign's decision tree. Answer axes everywhere follow `columns`, in this order.
+    """A decision tree of questions. Axes of length A follow the order of `columns` everywhere.
+
+    Parameters
+    ----------
+    name, title, reference : str
+        Its short name, its full name, and the paper that describes it.
+    questions : tuple of Question
+        A parent comes before its question.
+    classes : tuple of ClassRule
+        The clean-sample classes, if there are any.
+    values : str
+        What a label table of this tree contains: "cumulative", "conditional" or "counts".
+    id_columns : tuple of str
+        Names that the identifier's column may have.
 
     Raises
     ------
     SchemaError
         If keys or columns repeat, a reference points nowhere, a parent does not come before its
         question, or the flow of questions runs in a circle.
+
+    Examples
+    --------
+    >>> from tuningfork import load_tree
+    >>> tree = load_tree("gz2")
+    >>> [answer.text for answer in tree.question("bar").answers]
+    ['yes', 'no']
     """
 
     name: str
@@ -106,7 +126,18 @@ class DecisionTree:
         )
 
     def question(self, key: str) -> Question:
-        """The question of that key; raises KeyError."""
+        """Return a question by its key.
+
+        Parameters
+        ----------
+        key : str
+            Such as ``bar``.
+
+        Raises
+        ------
+        KeyError
+            If there is no such question.
+        """
         for question in self.questions:
             if question.key == key:
                 return question
@@ -150,7 +181,18 @@ class DecisionTree:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DecisionTree:
-        """A tree from its plain form. Raises SchemaError, naming the entry."""
+        """Make a tree from plain lists and dicts.
+
+        Parameters
+        ----------
+        data : mapping
+            As `to_dict` returns it, or a TOML file of a tree.
+
+        Raises
+        ------
+        SchemaError
+            If it is not a valid tree; the message names the entry.
+        """
         try:
             return cls(
                 name=_text(data, "name"),

@@ -24,12 +24,27 @@ def builtin_trees() -> tuple[str, ...]:
 
 
 def load_tree(name_or_path: str | Path = "gz2") -> DecisionTree:
-    """A tree that comes with the package, by name, one from a TOML file, or that of a model's folder.
+    """Load a decision tree.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        The name of a tree of the package (``gz2``, ``gz_decals``, ``gz1``), a TOML file, or a bundle's folder.
+
+    Returns
+    -------
+    DecisionTree
 
     Raises
     ------
     SchemaError
         If there is no such tree or file, or it is not a valid tree.
+
+    Examples
+    --------
+    >>> tree = load_tree("gz2")
+    >>> len(tree.questions), len(tree.columns)
+    (11, 37)
     """
     text = str(name_or_path)
     if text in builtin_trees():

@@ -3,8 +3,9 @@
 # The order of the imports is the order of the commands in --help.
 from .options import app, main
 
-from .predict import merge, predict  # isort: skip
+from .predict import predict  # isort: skip
 from .cutouts import cutouts  # isort: skip
+from .merge import merge  # isort: skip
 from .match import match  # isort: skip
 from .send import send  # isort: skip
 from .evaluate import classes, evaluate, lint  # isort: skip
@@ -28,7 +29,8 @@ from .report import report  # isort: skip
 from .map import map  # isort: skip
 from .bench import bench  # isort: skip
 from .serve import serve  # isort: skip
-from .models import demo, models  # isort: skip
+from .models import models  # isort: skip
+from .demo import demo  # isort: skip
 
 __all__ = [
     "app",

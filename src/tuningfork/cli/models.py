@@ -1,16 +1,15 @@
-"""`tuningfork models` and `demo`: what there is to look at."""
+"""`tuningfork models`: the shipped models and their cards."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from .options import JsonOption, OverwriteOption, app, echo, print_json, screen, trouble, writing
+from .options import JsonOption, app, echo, print_json, screen, trouble
 
-__all__ = ["demo", "models"]
+__all__ = ["models"]
 
 
 @app.command()
@@ -49,8 +48,8 @@ def models(
         bundles = {each: open_bundle(each) for each in builtin_models()}
         rates = {each: galaxies_per_second(load(each)) for each in bundles} if speed else {}
         if as_json:
-            told = {each: {"galaxies_per_second": rate} for each, rate in rates.items()}
-            print_json([{**bundle.to_dict(), **told.get(each, {})} for each, bundle in bundles.items()])
+            speeds = {each: {"galaxies_per_second": rate} for each, rate in rates.items()}
+            print_json([{**bundle.to_dict(), **speeds.get(each, {})} for each, bundle in bundles.items()])
             return
         table = Table(
             "model", "what it is", "RMSE", "MB", "networks", "views", *(["galaxies/s here"] if speed else []), "licence"
@@ -69,28 +68,3 @@ def models(
             )
         screen().print(table)
         echo("tuningfork models NAME shows a model's card")
-
-
-@app.command()
-def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("tuningfork-demo.html"),
-    n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many galaxies.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 23,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Simulate a handful of galaxies, predict them, and write a page with pictures and votes.
-
-    Examples:
-
-        tuningfork demo
-
-        tuningfork demo --n 20 --seed 7 -o page.html
-    """
-    with trouble(), writing(output, [model], overwrite, suffix=".html") as output:
-        from ..simulation.demo import write_demo
-
-        for line in write_demo(output, n=n, seed=seed, model=model):
-            echo(line)
-        echo("")
-        echo(f"{output.resolve()}: open this page in a browser")

@@ -1,4 +1,4 @@
-"""`tuningfork predict` and `tuningfork merge`: pictures to votes, and the parts of a run to one table."""
+"""`tuningfork predict`: images to vote fractions and classes."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from .options import (
 if TYPE_CHECKING:
     from ..model.options import InferenceOptions
 
-__all__ = ["merge", "predict"]
+__all__ = ["predict"]
 
-_SCALE, _SKY, _TABLES = "At survey scale", "Pictures by position", "Catalogues"
+_SCALE, _SKY, _TABLES = "At survey scale", "Images by position", "Catalogues"
 _FITS = "FITS images"
 
 
@@ -84,7 +84,7 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Pictures, folders, catalogues (a table of paths), .tar or .zip; also s3://, gs://, https://."
+            help="Images, folders, catalogues (a table of paths), .tar or .zip; also s3://, gs://, https://."
         ),
     ],
     output: Annotated[
@@ -111,9 +111,9 @@ def predict(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
-    path_column: Annotated[str | None, typer.Option(help="Their pictures' files.", rich_help_panel=_TABLES)] = None,
+    path_column: Annotated[str | None, typer.Option(help="Their images' files.", rich_help_panel=_TABLES)] = None,
     bytes_column: Annotated[
-        str | None, typer.Option(help="Their pictures themselves, as bytes.", rich_help_panel=_TABLES)
+        str | None, typer.Option(help="Their images themselves, as bytes.", rich_help_panel=_TABLES)
     ] = None,
     ra_column: Annotated[
         str | None, typer.Option(help="Right ascension, degrees; written beside the votes.", rich_help_panel=_TABLES)
@@ -133,7 +133,7 @@ def predict(
     cache_size: CacheSizeOption = 1.0,
     cutouts: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps the pictures [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
+        typer.Option(help="Folder that keeps the images [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
     ] = None,
     hdu: Annotated[
         str | None, typer.Option(help="The image, by number or name [default: the first].", rich_help_panel=_FITS)
@@ -149,15 +149,15 @@ def predict(
         bool,
         typer.Option("--measure", help="Measure the galaxy; show 8.48 petroR90, as trained on.", rich_help_panel=_FITS),
     ] = False,
-    as_it_lies: Annotated[
-        bool, typer.Option("--as-it-lies", help="Do not turn north up by the WCS.", rich_help_panel=_FITS)
+    keep_orientation: Annotated[
+        bool, typer.Option("--keep-orientation", help="Do not turn north up by the WCS.", rich_help_panel=_FITS)
     ] = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
     ] = 0,
     threads: ThreadsOption = 0,
     batch: Annotated[
-        int, typer.Option(min=0, max=4096, help="Pictures at a time; 0: what is fast.", rich_help_panel=_SCALE)
+        int, typer.Option(min=0, max=4096, help="Images at a time; 0: what is fast.", rich_help_panel=_SCALE)
     ] = 0,
     precision: Annotated[
         Precision,
@@ -182,7 +182,7 @@ def predict(
         str | None, typer.Option(help="Ray's cluster; none: one on this machine.", rich_help_panel=_SCALE)
     ] = None,
 ) -> None:
-    """Predict vote fractions and a class for each picture.
+    """Predict vote fractions and a class for each image.
 
     Examples:
 
@@ -213,22 +213,22 @@ def predict(
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist([path for path in paths if path != "-"])
-    for given, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
-        if output is None and given:
+    for value, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
+        if output is None and value:
             raise typer.BadParameter("needs an --output", param_hint=option)
     if embeddings:
         _check_embeddings(output, layout, as_json)
     part = _shard(shard)
-    for given, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
-        if source is None and given is not None:
+    for value, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
+        if source is None and value is not None:
             raise typer.BadParameter("is for positions: give their --source", param_hint=option)
     if source is not None:
         request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
         request.check()
         folder = _cutouts_beside(output, cutouts, paths, part)
-    # Pictures by position are framed before they are predicted.
+    # Images by position are framed before they are predicted.
     framing = _framing(
-        hdu, bands, mask, as_it_lies, measure, *(("auto", None) if source is not None else (stretch, size))
+        hdu, bands, mask, keep_orientation, measure, *(("auto", None) if source is not None else (stretch, size))
     )
     is_file = output is not None and bool(output.suffix or str(output) == "-")
     again = "give the same command with --resume to go on" if output else ""
@@ -256,9 +256,9 @@ def predict(
         if source is not None:
             from ..pipeline.predict import is_begun
 
-            # A run that is gone on with has listed the pictures; one that came only now would be another input.
+            # A continued run has listed the images; one that is downloaded only now would be another input.
             if not (resume and output is not None and is_begun(output) and (folder / TABLE).exists()):
-                # What is there is always kept: a second prediction asks for nothing again.
+                # What is there stays: a second prediction downloads nothing again.
                 cut_out(paths[0], folder, request, columns, resume=True)
             paths = [str(folder / TABLE)]
         if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
@@ -301,7 +301,7 @@ def _framing(
     hdu: str | None,
     bands: str | None,
     mask: str | None,
-    as_it_lies: bool,
+    keep_orientation: bool,
     measure: bool,
     stretch: str,
     size: float | None,
@@ -316,7 +316,7 @@ def _framing(
             stretch=stretch,
             size=size,
             measure=measure,
-            orient=not as_it_lies,
+            orient=not keep_orientation,
             mask=None if mask is None else unit(mask),
         )
     except ValueError as error:
@@ -340,26 +340,26 @@ def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> Non
 def _cutouts_beside(
     output: Path | None, cutouts: Path | None, paths: Sequence[str], shard: tuple[int, int] | None
 ) -> Path:
-    """The folder for the pictures of positions; wrong usage (exit code 2) if there can be none."""
+    """The folder for the images of positions; wrong usage (exit code 2) if there can be none."""
     if len(paths) != 1:
         raise typer.BadParameter("takes one catalogue of positions", param_hint="--source")
     if shard is not None:
         raise typer.BadParameter(
-            "shards would fetch the same pictures; make them with `tuningfork cutouts`, then predict its table",
+            "shards would fetch the same images; make them with `tuningfork cutouts`, then predict its table",
             param_hint="--shard",
         )
     if cutouts is None and (output is None or str(output) == "-"):
-        raise typer.BadParameter("the pictures need a place: give --output or --cutouts", param_hint="--source")
+        raise typer.BadParameter("the images need a place: give --output or --cutouts", param_hint="--source")
     return cutouts or output.with_name(f"{output.stem}-cutouts")  # type: ignore[union-attr]
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise typer.BadParameter("I/N with 1 ≤ I ≤ N, for example 3/8", param_hint="--shard")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _predict_to_terminal(
@@ -392,62 +392,3 @@ def _report_left_out(left_out: Mapping[str, int]) -> None:
 
     if left_out:
         echo(f"left out: {left_out_text(left_out)}", err=True)
-
-
-@app.command()
-def merge(
-    folder: Annotated[Path, typer.Argument(help="Folder of parts that `predict` wrote.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv; with --hats, a folder.")
-    ],
-    hats: Annotated[bool, typer.Option("--hats", help="Partition by place in the sky: a HATS catalogue.")] = False,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Join the parts of a prediction into one table, after its last shard has ended.
-
-    Examples:
-
-        tuningfork merge votes/ -o votes.parquet
-
-        tuningfork merge votes/ -o sky --hats
-    """
-    must_exist([folder])
-    if hats:
-        with trouble(), writing(output, [folder], overwrite, folder=True) as output:
-            _partition(folder, output, as_json)
-        return
-    with trouble(), writing(output, [folder], overwrite) as output:
-        from ..pipeline.manifest import read_run
-        from ..pipeline.merge import merge as joined
-        from ..pipeline.merge import run_outcome
-
-        run = read_run(folder)
-        missing = sum(not run.is_complete(number) for number in range(run.parts))
-        if missing:
-            raise ValueError(
-                f"{folder} lacks {counted(missing, 'part', 'parts')} of {run.parts}; let its shards end, or go on "
-                "with predict --resume"
-            )
-        with progress_bar("joining") as progress:
-            joined(run, output, progress=progress)
-        outcome = run_outcome(run, range(run.parts))
-        if as_json:
-            print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
-        else:
-            echo(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
-        report_rows(outcome.errors, outcome.failed)
-
-
-def _partition(folder: Path, output: Path, as_json: bool) -> None:
-    from ..pipeline.hats import partition
-    from ..pipeline.manifest import read_run
-
-    made = partition(read_run(folder), output)
-    if as_json:
-        print_json({"output": str(output), "rows": made.rows, "partitions": made.partitions})
-    else:
-        galaxies = counted(made.rows, "galaxy", "galaxies")
-        echo(f"{output}: {galaxies} in {counted(made.partitions, 'partition', 'partitions')}")
-    if made.rest:
-        report_rows([row_error(str(made.rest), f"{made.without_position} rows have no position")])

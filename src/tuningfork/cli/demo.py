@@ -1,0 +1,37 @@
+"""`tuningfork demo`: a page of simulated galaxies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import OverwriteOption, app, echo, trouble, writing
+
+__all__ = ["demo"]
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("tuningfork-demo.html"),
+    n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many galaxies.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 23,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Simulate a handful of galaxies, predict them, and write a page with images and votes.
+
+    Examples:
+
+        tuningfork demo
+
+        tuningfork demo --n 20 --seed 7 -o page.html
+    """
+    with trouble(), writing(output, [model], overwrite, suffix=".html") as output:
+        from ..simulation.demo import write_demo
+
+        for line in write_demo(output, n=n, seed=seed, model=model):
+            echo(line)
+        echo("")
+        echo(f"{output.resolve()}: open this page in a browser")

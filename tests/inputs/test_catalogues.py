@@ -1,11 +1,13 @@
 """Catalogues: every row is an item, its bytes are those of the table, and no text in it can do harm."""
 
 import csv
+import itertools
 import math
 import os
 import random
 import subprocess
 import sys
+import tracemalloc
 from contextlib import suppress
 
 import numpy as np
@@ -423,3 +425,20 @@ def test_lines_without_end_are_refused(tmp_path, monkeypatch):
     file.write_bytes(bytes(300))
     with pytest.raises(InputError, match="longer than 100"):
         list(find_items([file]))
+
+
+def test_one_long_value_of_a_dictionary_is_not_held_for_each_row(tmp_path):
+    path, count = tmp_path / "t.parquet", 20_000
+    one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array(["x" * 2**18]))
+    images = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([bytes(2**20)]))
+    pq.write_table(pa.table({"path": one, "n": range(count)}), path)
+    tracemalloc.start()
+    assert sum("a cell of 262144 characters" in item.error for item in find_items([path])) == count
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+    pq.write_table(pa.table({"image": images}), path, row_group_size=count, store_schema=False)
+    before = pa.total_allocated_bytes()
+    with ItemReader() as reader:
+        for item in itertools.islice(find_items([path]), 50):
+            assert len(reader.prepare(item)()) == 2**20
+            assert pa.total_allocated_bytes() - before < 2**26

@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from .._utils.errors import InputError
 from .._utils.text import one_line, text
 from .._utils.urls import is_url, join_url, name_of, public_url
 from ..images.image import MAX_FILE_BYTES, ImageError
+from ..tables import format_of, formats, has_format
 from ..tables.angles import AngleError, Position, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.identifiers import IdentifierError, exact_id, file_id, integer_limit
@@ -27,25 +29,21 @@ from .objects import object_item, opened
 from .stores import check_url, store_of
 from .table_rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
 
-__all__ = ["EXTENSIONS", "RowReader", "id_limit", "open_rows", "row_id", "table_items", "table_kind"]
+__all__ = ["RowReader", "id_limit", "open_rows", "row_id", "table_items", "table_kind"]
 
-#: Extension → how its rows are read; FITS is told by content, see `fits`.
-EXTENSIONS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    **dict.fromkeys((".ecsv", ".vot", ".vo", ".votable", ".xml", ".fits", ".fit", ".fts"), "whole"),
-}
 #: Bytes of images that are decoded together.
 BATCH_BYTES = 8 * 2**20
 
 
 def table_kind(name: str) -> str | None:
     """How the rows of a table are read, by its file's extension, also before ``.gz``; None if it is no table's."""
-    path = Path(name)
-    kind = EXTENSIONS.get((Path(path.stem) if path.suffix.lower() == ".gz" else path).suffix.lower())
+    if not has_format(name):
+        return None
+    kind = format_of(name).name
     # Parquet is read from its end, which gzip does not allow.
-    return None if kind == "parquet" and path.suffix.lower() == ".gz" else kind
+    if kind == "parquet" and name.lower().endswith(".gz"):
+        return None
+    return kind if kind in ("parquet", "csv") else "whole"
 
 
 def open_rows(location: str) -> tuple[Rows, str]:
@@ -59,7 +57,7 @@ def open_rows(location: str) -> tuple[Rows, str]:
     where = text(public_url(location))
     kind = table_kind(name_of(location))
     if kind is None:
-        raise InputError(f"{where}: no catalogue by its extension; {', '.join(EXTENSIONS)} are read")
+        raise InputError(f"{where}: no catalogue by its extension; {', '.join(formats())} are read")
     if kind == "whole":
         if is_url(location):
             raise InputError(
@@ -302,9 +300,9 @@ class _Column:
             raise ImageError(self._broken[2]) from None
 
 
-def _image_bytes(group: object, name: str) -> int:
-    """What an image takes on the average."""
-    rows = max(1, group.num_rows)  # type: ignore[attr-defined]
-    columns = (group.column(number) for number in range(group.num_columns))  # type: ignore[attr-defined]
-    own = (c.total_uncompressed_size for c in columns if c.path_in_schema.partition(".")[0] == name)
-    return sum(own) // rows
+def _image_bytes(group: pq.RowGroupMetaData, name: str) -> int:
+    """What an image takes: on the average, or at most where a dictionary may hold one that many rows refer to."""
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    own = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == name]
+    size = sum(chunk.total_uncompressed_size for chunk in own)
+    return size if any(chunk.has_dictionary_page for chunk in own) else size // max(1, group.num_rows)

@@ -136,7 +136,7 @@ def predict(
         typer.Option(help="Folder that keeps the images [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
     ] = None,
     hdu: Annotated[
-        str | None, typer.Option(help="The image, by number or name [default: the first].", rich_help_panel=_FITS)
+        str | None, typer.Option(help="The image, by number or name [default: the science image].", rich_help_panel=_FITS)
     ] = None,
     bands: Annotated[
         str | None,
@@ -144,6 +144,10 @@ def predict(
     ] = None,
     mask: Annotated[
         str | None, typer.Option(help="Image of bad pixels, by number or name: not 0.", rich_help_panel=_FITS)
+    ] = None,
+    mask_bits: Annotated[
+        str | None,
+        typer.Option(help="Bits of the mask that are bad: BAD,SAT or 0x21 [default: all].", rich_help_panel=_FITS),
     ] = None,
     measure: Annotated[
         bool,
@@ -228,7 +232,8 @@ def predict(
         folder = _cutouts_beside(output, cutouts, paths, part)
     # Images by position are framed before they are predicted.
     framing = _framing(
-        hdu, bands, mask, keep_orientation, measure, *(("auto", None) if source is not None else (stretch, size))
+        *(hdu, bands, mask, mask_bits, keep_orientation, measure),
+        *(("auto", None) if source is not None else (stretch, size)),
     )
     is_file = output is not None and bool(output.suffix or str(output) == "-")
     again = "give the same command with --resume to go on" if output else ""
@@ -301,13 +306,14 @@ def _framing(
     hdu: str | None,
     bands: str | None,
     mask: str | None,
+    mask_bits: str | None,
     keep_orientation: bool,
     measure: bool,
     stretch: str,
     size: float | None,
 ) -> Any:
     """What the options say of FITS images; wrong usage (exit code 2) if they cannot be meant."""
-    from ..images.fits.framing import Framing, unit
+    from ..images.fits.framing import Framing, parse_mask_bits, unit
 
     try:
         return Framing(
@@ -318,6 +324,7 @@ def _framing(
             measure=measure,
             orient=not keep_orientation,
             mask=None if mask is None else unit(mask),
+            mask_bits=None if mask_bits is None else parse_mask_bits(mask_bits),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

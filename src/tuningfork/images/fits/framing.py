@@ -89,7 +89,7 @@ class Framing:
             raise ValueError("a size is either given or measured")
         bits = self.mask_bits if isinstance(self.mask_bits, tuple) else (self.mask_bits,)
         if self.mask_bits is not None and (self.mask is None or any(isinstance(bit, int) and bit < 1 for bit in bits)):
-            raise ValueError(f"mask_bits = {self.mask_bits}; bits above 0 of a mask are expected")
+            raise ValueError(f"mask_bits = {self.mask_bits}; bits above 0 are expected, and the mask that they are of")
 
     def side(self, radius: float = math.nan) -> float | None:
         """Side of the frame in arcsec for a galaxy of this petroR90, arcsec; None: neither size nor radius is known."""

@@ -107,7 +107,7 @@ def errors(source, places):
     away, turned = [], []
     scale, pixels = 0.132, 401
     for place in places:
-        picture = source.cutout(place.ra.deg, place.dec.deg, scale * pixels, pixels).picture.mean(2)
+        picture = source.cutout(place.ra.deg, place.dec.deg, scale * pixels, pixels).rgb.mean(2)
         middle = (pixels - 1) / 2
         x, y = centroid(picture, middle, middle)
         north = centroid(picture, middle, middle - NORTH / scale)
@@ -157,7 +157,7 @@ def main(folder):
             write_tiles(folder / f"tiles-{name}", seen_by(camera, side, plane, truth), camera), stretch="sdss"
         )
         cutouts = [mosaic.cutout(p.ra.deg, p.dec.deg, s, 424) for p, s in zip(places, sizes, strict=True)]
-        predictions = model.predict([cutout.picture for cutout in cutouts])
+        predictions = model.predict([cutout.rgb for cutout in cutouts])
         table = predictions.to_table()
         file = folder / f"votes-{name}.vot"
         with table_writer(file, table.schema) as write:

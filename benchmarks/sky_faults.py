@@ -13,10 +13,11 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from skyserver import FRAME, Fault, Source, picture, sky_server  # noqa: E402
 
 from tuningfork.images.read import read_image  # noqa: E402
-from tuningfork.surveys import Frame, make_cutouts, places  # noqa: E402
+from tuningfork.images.fits.framing import Framing  # noqa: E402
+from tuningfork.surveys import CutoutFormat, Targets, download_cutouts  # noqa: E402
 from tuningfork.surveys.client import Client  # noqa: E402
 from tuningfork.surveys.cutout import Cutout  # noqa: E402
-from tuningfork.surveys.registry import open_source  # noqa: E402
+from tuningfork.surveys.registry import SurveyOptions, open_source  # noqa: E402
 
 #: Fault, how often it strikes (0: always), in words.
 FAULTS = (
@@ -57,7 +58,7 @@ class Strangers:
 
     def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
         with Client(rate=1000, tries=TRIES, pause=0.05, timeout=5, silence=2, max_bytes=2**22) as client:
-            return open_source("legacy", base=self._base, client=client).cutout(ra, dec, size, pixels)
+            return open_source("legacy", SurveyOptions(base=self._base), client=client).cutout(ra, dec, size, pixels)
 
 
 def main() -> None:
@@ -74,8 +75,8 @@ def main() -> None:
         # The row of a place that no survey has, and one without a place.
         lines += ["south,10,-60", "lost,,"]
         (folder / "places.csv").write_text("\n".join(["id,ra,dec", *lines]) + "\n")
-        wanted = list(places(str(folder / "places.csv"), Frame(size=FRAME)))
-        made = make_cutouts(wanted, Strangers(sky.viewer), folder / "out", pixels=64, identity={})
+        wanted = list(Targets(str(folder / "places.csv"), Framing(size=FRAME)))
+        made = download_cutouts(wanted, Strangers(sky.viewer), folder / "out", CutoutFormat(64))
         reasons = {error.id: error.reason.removeprefix(f"{sky.address.partition('//')[2]}: ") for error in made.errors}
         shown = [(told, str(n), sky.asked_of[100.0 + n]) for n, (_, _, told) in enumerate(FAULTS)]
         shown += [("outside of the footprint", "south", sky.asked_of[10.0]), ("no position", "lost", 0)]

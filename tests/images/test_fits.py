@@ -193,7 +193,7 @@ def test_a_sparse_mosaic_costs_only_its_section(tmp_path: Path) -> None:
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "cutout = MosaicSource(sys.argv[1]).cutout(150, 40, 20, 64)\n"
         "picture = render_fits(sys.argv[1], Framing(size=20)).rgb\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, cutout.picture.max(), picture.max())\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, cutout.rgb.max(), picture.max())\n"
     )
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run(

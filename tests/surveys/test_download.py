@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from operator import length_hint
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +24,11 @@ pytest.importorskip("requests")
 from skyserver import FRAME, RADIUS, Fault, Source, picture, sky_server
 
 from tuningfork._utils.threads import imap_unordered
+from tuningfork.images.fits.framing import Framing
 from tuningfork.images.image import ImageError
 from tuningfork.images.read import read_image
 from tuningfork.inputs import Columns, InputError
-from tuningfork.surveys import TABLE, CutoutError, Frame, Place, make_cutouts, places, survey
+from tuningfork.surveys import TABLE, CutoutError, CutoutFormat, Target, Targets, download_cutouts
 from tuningfork.surveys.cutout import Cutout, Provenance
 from tuningfork.surveys.download import file_name
 from tuningfork.tables import read_table, table_writer
@@ -66,8 +69,9 @@ class Painted:
 
 
 def make(catalogue, folder, source, *, size=40.0, pixels=16, **options):
-    wanted = places(str(catalogue), Frame(size=size, pixels=pixels))
-    return make_cutouts(wanted, source, folder, pixels=pixels, identity={"source": "painted"}, **options)
+    targets = Targets(str(catalogue), Framing(size=size))
+    kind = CutoutFormat(pixels, options.pop("format", "png"), options.pop("quality", 95))
+    return download_cutouts(targets, source, folder, kind, identity={"source": "painted"}, **options)
 
 
 def written(tmp_path, text, name="places.csv"):
@@ -84,7 +88,7 @@ def files_of(folder):
 
 
 def test_positions_become_places_with_the_frame_of_the_training(catalogue):
-    found = list(places(str(catalogue), Frame(radius_column="petroR90_r")))
+    found = list(Targets(str(catalogue), Framing(), Columns(radius="petroR90_r")))
     assert [(place.id, place.ra, place.dec) for place in found] == [(f"g{s.number}", s.ra, s.dec) for s in PLACES]
     assert [place.size for place in found] == [pytest.approx(8.48 * RADIUS)] * 6
     assert [place.row for place in found] == list(range(6))
@@ -108,7 +112,7 @@ def test_positions_become_places_with_the_frame_of_the_training(catalogue):
 )
 def test_a_bad_row_is_a_place_with_a_reason_and_the_next_is_good(tmp_path, ra, dec, radius, told):
     file = written(tmp_path, f"id,ra,dec,r\na,{ra},{dec},{radius}\nb,10,2,5\n")
-    bad, good = places(str(file), Frame(radius_column="r"))
+    bad, good = Targets(str(file), Framing(), Columns(radius="r"))
     assert told in bad.error
     assert bad.id == "a"
     assert good.error == ""
@@ -116,7 +120,7 @@ def test_a_bad_row_is_a_place_with_a_reason_and_the_next_is_good(tmp_path, ra, d
 
 @pytest.mark.parametrize("ra", ["10:21:45", "10h21m45s", "10 21 45"])
 def test_sexagesimal_positions_are_read(tmp_path, ra):
-    (place,) = places(str(written(tmp_path, f"id,ra,dec\na,{ra},+02:30:00\n")), Frame(size=40))
+    (place,) = Targets(str(written(tmp_path, f"id,ra,dec\na,{ra},+02:30:00\n")), Framing(size=40))
     assert (place.ra, place.dec, place.error) == (pytest.approx(155.4375), 2.5, "")
 
 
@@ -126,13 +130,14 @@ def test_catalogues_of_all_kinds_give_the_same_places(catalogue, tmp_path, exten
     schema = pa.schema([(name, table.schema.field(name).type) for name in table.column_names])
     with table_writer(tmp_path / f"galaxies.{extension}", schema) as write:
         write(table.cast(schema))
-    frame = Frame(radius_column="petroR90_r")
-    assert list(places(str(tmp_path / f"galaxies.{extension}"), frame)) == list(places(str(catalogue), frame))
+    files = tmp_path / f"galaxies.{extension}", catalogue
+    one, other = (list(Targets(str(file), Framing(), Columns(radius="petroR90_r"))) for file in files)
+    assert one == other
 
 
 def test_a_ragged_row_and_a_blank_id_are_called_by_their_number(tmp_path):
     file = written(tmp_path, "id,ra,dec\na,1,2\nb,1\n,3,4\n")
-    found = list(places(str(file), Frame(size=40)))
+    found = list(Targets(str(file), Framing(size=40)))
     assert [place.id for place in found] == ["a", "row 2", "row 3"]
     assert "2 cells where the header has 3" in found[1].error
     assert "no ID in column 'id'" in found[2].error
@@ -141,30 +146,29 @@ def test_a_ragged_row_and_a_blank_id_are_called_by_their_number(tmp_path):
 def test_a_table_without_positions_says_which_columns_it_has(tmp_path):
     file = written(tmp_path, "id,alpha,delta\na,1,2\n")
     with pytest.raises(InputError, match=r"no column of positions .*--ra-column.*It has the columns id, alpha, delta"):
-        list(places(str(file), Frame(size=40)))
+        list(Targets(str(file), Framing(size=40)))
     named = Columns(right_ascension="alpha", declination="delta")
-    assert next(iter(places(str(file), Frame(size=40), named))).ra == 1
+    assert next(iter(Targets(str(file), Framing(size=40), named))).ra == 1
     with pytest.raises(InputError, match="no column 'radius'"):
-        list(places(str(file), Frame(radius_column="radius"), named))
+        list(Targets(str(file), Framing(), replace(named, radius="radius")))
 
 
 def test_right_ascensions_in_hours_are_suspected(tmp_path):
     rows = [(n % 24 + 0.5, n - 15) for n in range(30)]
     hours = written(tmp_path, "ra,dec\n" + "".join(f"{ra},{dec}\n" for ra, dec in rows))
-    assert "are they hours?" in survey(places(str(hours), Frame(size=40))).warning
+    assert "are they hours?" in Targets(str(hours), Framing(size=40)).check()
     degrees = written(tmp_path, "ra,dec\n" + "".join(f"{15 * ra},{dec}\n" for ra, dec in rows), "degrees.csv")
-    assert survey(places(str(degrees), Frame(size=40))) == survey(places(str(degrees), Frame(size=1)))
-    assert survey(places(str(degrees), Frame(size=40))).warning == ""
-    assert survey(places(str(degrees), Frame(size=40))).rows == 30
+    targets = Targets(str(degrees), Framing(size=40))
+    assert targets.check() == ""
+    assert length_hint(targets) == targets.rows == 30
 
 
-def test_a_frame_is_of_one_kind():
-    with pytest.raises(ValueError, match="how large"):
-        Frame()
-    with pytest.raises(ValueError, match="how large"):
-        Frame(size=40, radius_column="r")
+def test_targets_have_a_size_or_a_radius():
+    for framing, columns in ((Framing(), Columns()), (Framing(size=40), Columns(radius="r"))):
+        with pytest.raises(ValueError, match="how large"):
+            Targets("a.csv", framing, columns)
     with pytest.raises(ValueError, match="size = -1"):
-        Frame(size=-1)
+        Framing(size=-1)
 
 
 # ---------------------------------------------------------------- the job
@@ -217,7 +221,7 @@ def test_names_are_safe_and_differ_whatever_the_ids_are(tmp_path):
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["a", "A", "a-row2", "..", "CON"]), max_size=12))
 def test_any_ids_give_safe_names_that_differ(ids):
     taken: set[str] = set()
-    names = [file_name(Place(row, id_, 1.0, 2.0, 3.0), taken) for row, id_ in enumerate(ids)]
+    names = [file_name(Target(row, id_, 1.0, 2.0, 3.0), taken) for row, id_ in enumerate(ids)]
     assert len({name.lower() for name in names}) == len(ids)
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,120}", name)
@@ -285,7 +289,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     file = written(tmp_path, "id,ra,dec\na,1,0\n")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("x")
-    with pytest.raises(CutoutError, match="in the way and not ours"):
+    with pytest.raises(CutoutError, match="holds other files than cutouts"):
         make(file, tmp_path / "out", Painted())
     assert os.listdir(tmp_path / "out") == ["thesis.tex"]
     (tmp_path / "ours").mkdir()
@@ -399,7 +403,7 @@ def test_a_row_that_fails_is_named_and_the_exit_code_tells(sky, catalogue, tmp_p
     result = run(*command(sky, catalogue, tmp_path / "out", "--pixels", "64"), code=3)
     assert "6 galaxies, 1 without a picture" in result.stdout
     assert f"{TABLE}, row 3 (g2): 127.0.0.1:" in result.stderr
-    assert "no picture there (HTTP 404: No)" in result.stderr
+    assert "no image there (HTTP 404: No)" in result.stderr
     sky.faults.clear()
     sky.asked_of.clear()
     told = run(*command(sky, catalogue, tmp_path / "out", "--pixels", "64", "--resume", "--json")).stdout
@@ -410,13 +414,13 @@ def test_a_row_that_fails_is_named_and_the_exit_code_tells(sky, catalogue, tmp_p
 @pytest.mark.parametrize("more", [(), ("--size", "40", "--radius-column", "r")])
 def test_how_large_must_be_said_in_one_way(sky, catalogue, tmp_path, run, more):
     result = run("cutouts", catalogue, "--source", "legacy", "-o", tmp_path / "out", *more, code=2)
-    assert "how large are the pictures?" in result.stderr
+    assert "how large are the images?" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_no_such_source_is_said_before_anything_is_made(catalogue, tmp_path, run):
     result = run("cutouts", catalogue, "--source", "nowhere", "--size", "40", "-o", tmp_path / "out", code=1)
-    assert "no such source; legacy, sdss, hips:" in result.stderr
+    assert "no such source; hips:CDS" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

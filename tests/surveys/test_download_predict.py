@@ -128,7 +128,7 @@ def test_kaggle_s_layout_and_the_terminal_work_too(words, tmp_path, run):
     [
         ((), "the pictures need a place"),
         (("-o", "votes", "--shard", "1/2"), "shards would fetch the same pictures"),
-        (("-o", "votes.csv", "--size", "3"), "how large are the pictures?"),
+        (("-o", "votes.csv", "--size", "3"), "how large are the images?"),
     ],
 )
 def test_what_cannot_be_is_wrong_usage(words, run, more, told):

@@ -70,7 +70,7 @@ def test_positions_are_in_the_middle_and_north_is_up(tmp_path: Path, angle: floa
     source = MosaicSource(tiled(tmp_path / "tiles", image, wcs))
     for ra, dec in PLACES:
         cutout = source.cutout(ra, dec, 24.0, 97)
-        light = cutout.picture.astype(float).mean(2) ** 3
+        light = cutout.rgb.astype(float).mean(2) ** 3
         scale = 24 / 97
         for north in (0, 6):
             row = round(48 - north / scale)
@@ -88,7 +88,7 @@ def test_right_ascension_goes_round(tmp_path: Path, ra: float) -> None:
     wcs = camera(ra=ra)
     place = np.array([[(ra + 0.004) % 360, 30.0]])
     source = MosaicSource(tiled(tmp_path / "tiles", seen(wcs, place), wcs))
-    picture = source.cutout(*place[0], 16.0, 33).picture
+    picture = source.cutout(*place[0], 16.0, 33).rgb
     assert np.unravel_index(picture.mean(2).argmax(), (33, 33)) == (16, 16)
 
 
@@ -101,9 +101,9 @@ def test_bands_come_from_files_planes_or_units(tmp_path: Path) -> None:
     apart = MosaicSource(tmp_path / "apart" / "t*-{band}.fits", bands="gri", stretch="hst")
     cubes = MosaicSource(tmp_path / "cubes", stretch="hst")
     grey = MosaicSource(tmp_path / "cubes", bands=[1])
-    one, other = (source.cutout(150, 30, 20, 40).picture for source in (apart, cubes))
+    one, other = (source.cutout(150, 30, 20, 40).rgb for source in (apart, cubes))
     assert np.array_equal(one, other)
-    assert np.ptp(grey.cutout(150, 30, 20, 40).picture.astype(int), axis=2).max() == 0
+    assert np.ptp(grey.cutout(150, 30, 20, 40).rgb.astype(int), axis=2).max() == 0
     with pytest.raises(FileNotFoundError, match="no file of band z"):
         MosaicSource(tmp_path / "apart" / "t*-{band}.fits", bands="grz")
     with pytest.raises(FileNotFoundError, match="which bands"):
@@ -146,7 +146,7 @@ def test_files_that_cannot_be_used_are_skipped_by_name(tmp_path: Path) -> None:
     source = MosaicSource(folder)
     assert {Path(path).name: reason for path, reason in source.skipped}["nowhere.fits"] == "no WCS"
     assert len(source.skipped) == 2
-    assert source.cutout(150, 30, 20, 40).picture.max() > 200
+    assert source.cutout(150, 30, 20, 40).rgb.max() > 200
     with pytest.raises(MosaicError, match=r"nowhere\.fits: no WCS"):
         MosaicSource(folder / "nowhere.fits")
     with pytest.raises(FileNotFoundError, match="no FITS file"):
@@ -167,8 +167,8 @@ def test_where_tiles_lie_is_kept_until_they_change(tmp_path: Path, monkeypatch: 
         looked.append(path)
         return original(path, *rest)
 
-    original: Callable[..., object] = read_tiles.__globals__["_looked_at"]
-    monkeypatch.setattr("tuningfork.surveys.tiles._looked_at", counted)
+    original: Callable[..., object] = read_tiles.__globals__["_examine"]
+    monkeypatch.setattr("tuningfork.surveys.tiles._examine", counted)
     MosaicSource(folder)
     assert len(looked) == 9
     MosaicSource(folder)

@@ -15,7 +15,7 @@ from skyserver import FRAME, Fault, SkyServer, Source, picture, sky_server
 from tuningfork.images.image import ImageError
 from tuningfork.surveys.cache import Cache
 from tuningfork.surveys.client import Client
-from tuningfork.surveys.registry import SourceError, open_source
+from tuningfork.surveys.registry import SurveyError, SurveyOptions, open_source
 
 PLACES = [Source(0, 150.1, 2.2), Source(1, 0.001, 40.0), Source(2, 210.0, -20.0), Source(3, 359.999, 79.0)]
 
@@ -42,9 +42,9 @@ def client():
 def sources(sky: SkyServer, client: Client):
     """Every service, as a user names it."""
     return {
-        "legacy": open_source("legacy", base=sky.viewer, client=client),
-        "sdss": open_source("sdss", base=sky.address, client=client),
-        "hips": open_source("hips:CDS/P/SDSS9/color", base=sky.hips2fits, client=client),
+        "legacy": open_source("legacy", SurveyOptions(base=sky.viewer), client=client),
+        "sdss": open_source("sdss", SurveyOptions(base=sky.address), client=client),
+        "hips": open_source("hips:CDS/P/SDSS9/color", SurveyOptions(base=sky.hips2fits), client=client),
         "server": open_source(sky.template, client=client),
     }
 
@@ -54,12 +54,12 @@ def sources(sky: SkyServer, client: Client):
 def test_a_galaxy_comes_from_its_place_with_north_up_and_east_left(sky, client, name, place):
     cutout = sources(sky, client)[name].cutout(place.ra, place.dec, FRAME, 424)
     told = cutout.provenance
-    assert cutout.picture.shape == (424, 424, 3)
-    assert cutout.picture.dtype == np.uint8
+    assert cutout.rgb.shape == (424, 424, 3)
+    assert cutout.rgb.dtype == np.uint8
     # The server draws by the sky's trigonometry of its own; JPEG and the projection change little.
-    difference = np.abs(cutout.picture.astype(int) - picture(place.number))
+    difference = np.abs(cutout.rgb.astype(int) - picture(place.number))
     assert np.median(difference) <= 4
-    north, east = cutout.picture[28, 212].astype(int), cutout.picture[212, 28].astype(int)
+    north, east = cutout.rgb[28, 212].astype(int), cutout.rgb[212, 28].astype(int)
     assert north[0] > 150 > north[2]
     assert east[2] > 150 > east[0]
     assert told.source == name
@@ -73,9 +73,9 @@ def test_the_scale_is_the_one_asked_for(sky, client):
     place = PLACES[0]
     wide = sources(sky, client)["legacy"].cutout(place.ra, place.dec, 2 * FRAME, 424)
     assert wide.provenance.pixel_scale == pytest.approx(0.2)
-    inner = np.abs(wide.picture[106:318, 106:318].astype(int) - picture(0)[::2, ::2])
+    inner = np.abs(wide.rgb[106:318, 106:318].astype(int) - picture(0)[::2, ::2])
     assert np.median(inner) <= 8
-    assert wide.picture[:90].max() < 40  # nothing but sky beyond the galaxy's frame
+    assert wide.rgb[:90].max() < 40  # nothing but sky beyond the galaxy's frame
 
 
 def test_a_client_says_who_it_is(sky, client):
@@ -87,19 +87,19 @@ def test_a_client_says_who_it_is(sky, client):
 
 #: Fault, what the row is told, how often it is asked (three tries).
 FAULTS = {
-    "404": ("no picture there (HTTP 404", 1),
+    "404": ("no image there (HTTP 404", 1),
     "400": ("refused (HTTP 400", 1),
     "403": ("refused (HTTP 403", 1),
     "500": ("after 3 tries: HTTP 500", 3),
     "503": ("after 3 tries: HTTP 503", 3),
     "429 for an hour": ("asks to wait 3600 s", 1),
-    "page": ("web page instead of a picture: Down for maintenance", 1),
+    "page": ("web page instead of an image: Down for maintenance", 1),
     "cut": ("after 3 tries: the answer was cut", 3),
-    "cut picture": ("after 3 tries: the picture came damaged", 3),
+    "cut picture": ("after 3 tries: the image came damaged", 3),
     "empty": ("after 3 tries: an empty answer", 3),
-    "not a picture": ("answered with no picture (JPEG, PNG or WebP) but application/octet-stream", 1),
+    "not a picture": ("answered with no image (JPEG, PNG or WebP) but application/octet-stream", 1),
     "blank": ("blank: outside of the survey's footprint", 1),
-    "other size": ("a picture of 100×100 px came instead of 64×64", 1),
+    "other size": ("an image of 100×100 px came instead of 64×64", 1),
     "oversize": ("an answer of 1000000000000 bytes; at most 1048576 are read", 1),
     "oversize untold": ("an answer of more than 1048576 bytes", 1),
     "redirects": ("leads from address to address, more than 5 times", 1),
@@ -122,7 +122,7 @@ def test_each_fault_is_told_and_tried_as_often_as_it_is_worth(sky, client, fault
 def test_who_does_not_end_is_given_up(sky, fault):
     sky.faults[150.1] = Fault(fault)
     with Client(rate=1000, tries=2, pause=0.01, timeout=0.5, silence=0.3) as client:
-        source = open_source("legacy", base=sky.viewer, client=client)
+        source = open_source("legacy", SurveyOptions(base=sky.viewer), client=client)
         with pytest.raises(ImageError, match="after 2 tries: no whole answer within"):
             source.cutout(150.1, 2.2, 6.4, 64)
     assert sky.asked_of[150.1] == 2
@@ -132,7 +132,7 @@ def test_who_does_not_end_is_given_up(sky, fault):
 def test_what_passes_is_tried_again_until_it_is_good(sky, client, fault):
     sky.faults[150.1] = Fault(fault, times=2)
     cutout = sources(sky, client)["legacy"].cutout(150.1, 2.2, 6.4, 64)
-    assert cutout.picture.shape == (64, 64, 3)
+    assert cutout.rgb.shape == (64, 64, 3)
     assert sky.asked_of[150.1] == 3
 
 
@@ -175,10 +175,12 @@ def test_blank_south_of_the_survey(sky, client):
 
 
 def test_an_unknown_layer_or_survey_is_told_in_the_service_s_own_words(sky, client):
-    with pytest.raises(ImageError, match="web page instead of a picture: no such layer"):
-        open_source("legacy", layer="nothing", base=sky.viewer, client=client).cutout(10.0, 2.0, FRAME, 64)
+    with pytest.raises(ImageError, match="web page instead of an image: no such layer"):
+        open_source("legacy", SurveyOptions(layer="nothing", base=sky.viewer), client=client).cutout(
+            10.0, 2.0, FRAME, 64
+        )
     with pytest.raises(ImageError, match=r"refused .HTTP 400: Bad request: no HiPS matches nothing/here"):
-        open_source("hips:nothing/here", base=sky.hips2fits, client=client).cutout(10.0, 2.0, FRAME, 64)
+        open_source("hips:nothing/here", SurveyOptions(base=sky.hips2fits), client=client).cutout(10.0, 2.0, FRAME, 64)
 
 
 @pytest.mark.parametrize(
@@ -195,13 +197,13 @@ def test_an_unknown_layer_or_survey_is_told_in_the_service_s_own_words(sky, clie
 )
 def test_what_is_no_place_is_not_asked_for(sky, client, ra, dec, size, pixels, told):
     with pytest.raises(ImageError, match=told):
-        open_source("legacy", base=sky.viewer, client=client).cutout(ra, dec, size, pixels)
+        open_source("legacy", SurveyOptions(base=sky.viewer), client=client).cutout(ra, dec, size, pixels)
     assert not sky.asked
 
 
 def test_nobody_there_is_the_row_s_error(client):
-    source = open_source("legacy", base="http://127.0.0.1:9/viewer", client=client)
-    with pytest.raises(ImageError, match=r"127\.0\.0\.1:9: no picture after 3 tries: the connection failed"):
+    source = open_source("legacy", SurveyOptions(base="http://127.0.0.1:9/viewer"), client=client)
+    with pytest.raises(ImageError, match=r"127\.0\.0\.1:9: no image after 3 tries: the connection failed"):
         source.cutout(10.0, 2.0, 40, 64)
 
 
@@ -229,7 +231,7 @@ def test_secrets_of_an_address_are_not_shown(sky, client):
     ],
 )
 def test_what_is_no_source_is_refused(spec, told):
-    with pytest.raises(SourceError) as error:
+    with pytest.raises(SurveyError) as error:
         open_source(spec)
     assert told in str(error.value)
 
@@ -240,31 +242,31 @@ def test_what_is_no_source_is_refused(spec, told):
 def test_what_is_in_the_cache_is_not_asked_again(sky, tmp_path):
     for _ in range(2):
         with Client(rate=1000, cache=Cache(tmp_path, 10**7)) as client:
-            source = open_source("legacy", base=sky.viewer, client=client)
+            source = open_source("legacy", SurveyOptions(base=sky.viewer), client=client)
             first = source.cutout(150.1, 2.2, FRAME, 64)
             second = source.cutout(150.1, 2.2, FRAME, 64)
     assert sky.asked_of[150.1] == 1
-    assert (first.picture == second.picture).all()
+    assert (first.rgb == second.rgb).all()
     assert first.provenance == second.provenance
 
 
 def test_faults_are_not_kept(sky, tmp_path):
     with Client(rate=1000, tries=1, cache=Cache(tmp_path, 10**7)) as client:
-        source = open_source("legacy", base=sky.viewer, client=client)
+        source = open_source("legacy", SurveyOptions(base=sky.viewer), client=client)
         for fault in ("page", "blank", "cut picture"):
             sky.faults[150.1] = Fault(fault, times=1)
             with pytest.raises(ImageError):
                 source.cutout(150.1, 2.2, FRAME, 64)
-        assert source.cutout(150.1, 2.2, FRAME, 64).picture.shape == (64, 64, 3)
+        assert source.cutout(150.1, 2.2, FRAME, 64).rgb.shape == (64, 64, 3)
 
 
 def test_a_damaged_answer_in_the_cache_is_fetched_anew(sky, tmp_path):
     with Client(rate=1000, cache=Cache(tmp_path, 10**7)) as client:
-        source = open_source("legacy", base=sky.viewer, client=client)
+        source = open_source("legacy", SurveyOptions(base=sky.viewer), client=client)
         good = source.cutout(150.1, 2.2, FRAME, 64)
         (kept,) = (file for file in tmp_path.rglob("*") if file.is_file())
         kept.write_bytes(kept.read_bytes()[:300])
-        assert (source.cutout(150.1, 2.2, FRAME, 64).picture == good.picture).all()
+        assert (source.cutout(150.1, 2.2, FRAME, 64).rgb == good.rgb).all()
     assert sky.asked_of[150.1] == 2
 
 

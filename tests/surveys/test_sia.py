@@ -12,7 +12,7 @@ from skyserver import FRAME, Fault, Source, picture, sky_server
 
 from tuningfork.images.image import ImageError
 from tuningfork.surveys.client import Client
-from tuningfork.surveys.registry import SourceError, open_source
+from tuningfork.surveys.registry import SurveyError, SurveyOptions, open_source
 
 PLACES = [Source(0, 150.1, 2.2), Source(1, 0.001, 40.0), Source(2, 150.1, 2.205)]
 
@@ -39,7 +39,7 @@ def _fresh(sky):
 def test_tiles_become_a_picture_of_the_place_with_north_up(sky, client, service, place):
     source = open_source(service.format(sky.address), client=client)
     cutout = source.cutout(place.ra, place.dec, FRAME, 212)
-    seen = cutout.picture.astype(int)
+    seen = cutout.rgb.astype(int)
     assert seen.shape == (212, 212, 3)
     # The red spot is north, the blue one east, each where it was to half a pixel of the tiles.
     for colour, expected in ((0, (27.5, 211.5)), (2, (211.5, 27.5))):
@@ -62,21 +62,21 @@ def test_tiles_become_a_picture_of_the_place_with_north_up(sky, client, service,
 
 
 def test_one_band_is_grey_and_bands_are_known_by_name(sky, client):
-    source = open_source(f"sia:{sky.address}/vo/sia2", layer="r", client=client)
+    source = open_source(f"sia:{sky.address}/vo/sia2", SurveyOptions(layer="r"), client=client)
     cutout = source.cutout(150.1, 2.2, FRAME, 64)
-    assert (cutout.picture == cutout.picture[..., :1]).all()
+    assert (cutout.rgb == cutout.rgb[..., :1]).all()
     assert cutout.provenance.layer == "r"
     assert [path for _, path in sky.asked][1:] == ["/vo/tile?ID=0-r"]
     with pytest.raises(ImageError, match="no image of band 'y' here; there are "):
-        open_source(f"sia:{sky.address}/vo/sia2", layer="y", client=client).cutout(150.1, 2.2, FRAME, 64)
+        open_source(f"sia:{sky.address}/vo/sia2", SurveyOptions(layer="y"), client=client).cutout(150.1, 2.2, FRAME, 64)
 
 
 def test_a_place_at_the_edge_of_a_tile_says_so_and_one_beyond_is_an_error(sky, client):
-    source = open_source(f"sia:{sky.address}/vo/sia2", layer="r", client=client)
+    source = open_source(f"sia:{sky.address}/vo/sia2", SurveyOptions(layer="r"), client=client)
     assert "of the frame has no data" in source.cutout(0.001, 40.0 + 25 / 3600, FRAME, 64).warning
     with pytest.raises(ImageError, match=r"no data|no usable pixel"):
         source.cutout(0.001, 40.0 + 50 / 3600, FRAME, 64)
-    with pytest.raises(ImageError, match="no image of this place"):
+    with pytest.raises(ImageError, match="no image of this position"):
         source.cutout(20.0, 20.0, FRAME, 64)
 
 
@@ -85,7 +85,7 @@ def test_a_place_at_the_edge_of_a_tile_says_so_and_one_beyond_is_an_error(sky, c
     [
         ("vo/broken", "the service says: no such table"),
         ("vo/damaged", "after 2 tries: a VOTable came damaged"),
-        ("vo/nothing", "no picture there (HTTP 404)"),
+        ("vo/nothing", "no image there (HTTP 404)"),
         ("own", "refused (HTTP 400"),
     ],
 )
@@ -98,11 +98,11 @@ def test_what_an_archive_gets_wrong_is_the_row_s_error(sky, client, path, told):
 def test_a_page_in_place_of_a_votable(sky, client):
     sky.faults[1.0] = Fault("page")
     base = f"{sky.address}/own?ra=1&dec=2&fov=40&pixels=8"
-    with pytest.raises(ImageError, match="web page instead of a picture: Down for maintenance"):
+    with pytest.raises(ImageError, match="web page instead of an image: Down for maintenance"):
         open_source(f"sia:{base}", client=client).cutout(150.1, 2.2, FRAME, 64)
 
 
 @pytest.mark.parametrize(("spec", "layer"), [("sia:", None), ("sia:ftp://x/", None), ("sia:https://x/", "g,r")])
 def test_what_is_no_service_is_refused(spec, layer):
-    with pytest.raises(SourceError):
-        open_source(spec, layer=layer)
+    with pytest.raises(SurveyError):
+        open_source(spec, SurveyOptions(layer=layer))

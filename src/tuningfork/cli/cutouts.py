@@ -1,15 +1,16 @@
-"""`tuningfork cutouts`: a catalogue of positions → a folder of pictures; and the options that `predict` shares."""
+"""`tuningfork cutouts`: images by position; and the options that `predict` shares."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..surveys.registry import OTHERS, survey_names
 from .options import (
     JsonOption,
     app,
@@ -26,7 +27,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..inputs import Columns
-    from ..surveys import Made
+    from ..surveys import CutoutSummary
 
 __all__ = [
     "CacheOption",
@@ -46,13 +47,10 @@ __all__ = [
     "cutouts",
 ]
 
-_SKY, _TABLES = "Pictures by position", "Catalogues"
+_SKY, _TABLES = "Images by position", "Catalogues"
 GIBIBYTE = 2**30
 
-SOURCE_HELP = (
-    "Where pictures come from: legacy, sdss, hips:CDS/P/SDSS9/color, sia:https://…, an address with {ra} and {dec}, "
-    "a file or folder of FITS, or tiles/*-{band}.fits."
-)
+SOURCE_HELP = f"Where images come from: {', '.join(survey_names())}, {OTHERS}."
 LayerOption = Annotated[
     str | None,
     typer.Option(help="Survey's layer or release; for SIA and FITS bands: g,r,z.", rich_help_panel=_SKY),
@@ -60,27 +58,21 @@ LayerOption = Annotated[
 MirrorOption = Annotated[
     str | None, typer.Option(help="The service's address, if it is not the usual one.", rich_help_panel=_SKY)
 ]
-SizeOption = Annotated[
-    float | None, typer.Option(help="Arcseconds a side of the pictures, or of FITS images.", rich_help_panel=_SKY)
-]
+SizeOption = Annotated[float | None, typer.Option(help="Arcseconds a side of the images.", rich_help_panel=_SKY)]
 RadiusColumnOption = Annotated[
     str | None,
-    typer.Option(help="Column of petroR90, arcsec: pictures are 8.48 radii wide, as trained on.", rich_help_panel=_SKY),
+    typer.Option(help="Column of petroR90, arcsec: images are 8.48 radii wide, as trained on.", rich_help_panel=_SKY),
 ]
-PixelsOption = Annotated[
-    int, typer.Option(min=16, max=4096, help="Pixels a side of the pictures.", rich_help_panel=_SKY)
-]
+PixelsOption = Annotated[int, typer.Option(min=16, max=4096, help="Pixels a side of the images.", rich_help_panel=_SKY)]
 RateOption = Annotated[
     float, typer.Option(min=0.001, max=1000, help="Requests a second to one host.", rich_help_panel=_SKY)
 ]
 CacheOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of answers that are kept [default: the user's].", rich_help_panel=_SKY),
+    typer.Option(help="Folder of the cache of responses [default: the user's].", rich_help_panel=_SKY),
 ]
-CacheSizeOption = Annotated[
-    float, typer.Option(min=0, help="Most that it may hold, GiB; 0: nothing is kept.", rich_help_panel=_SKY)
-]
-IdColumnOption = Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)]
+CacheSizeOption = Annotated[float, typer.Option(min=0, help="Size of the cache, GiB; 0: none.", rich_help_panel=_SKY)]
+IdColumnOption = Annotated[str | None, typer.Option(help="The galaxies' identifiers.", rich_help_panel=_TABLES)]
 RaColumnOption = Annotated[str | None, typer.Option(help="Right ascension, degrees.", rich_help_panel=_TABLES)]
 DecColumnOption = Annotated[str | None, typer.Option(help="Declination, degrees.", rich_help_panel=_TABLES)]
 
@@ -91,7 +83,7 @@ StretchOption = Annotated[
 
 
 class Format(StrEnum):
-    """Kinds of picture files."""
+    """Formats of image files."""
 
     png = "png"
     jpeg = "jpeg"
@@ -99,7 +91,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a source; see the options."""
+    """The options of a source."""
 
     source: str
     layer: str | None
@@ -113,21 +105,21 @@ class Request:
     cache_size: float
 
     def check(self) -> None:
-        """Wrong usage (exit code 2) if it is not told how large the pictures are."""
+        """Wrong usage (exit code 2) without a size of the images."""
         if (self.size is None) == (self.radius_column is None):
             raise typer.BadParameter(
-                "how large are the pictures? Give --size ARCSEC, or --radius-column with the galaxies' petroR90 "
+                "how large are the images? Give --size ARCSEC, or --radius-column with the galaxies' petroR90 "
                 "(arcsec): the model knows galaxies in frames of 8.48 of them",
                 param_hint="--size",
             )
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides a picture beside its place."""
+        """What decides an image beside its position."""
         from .._utils.urls import public_url
 
-        told = {"source": self.source, "layer": self.layer, "mirror": self.mirror, "stretch": self.stretch}
-        return {name: value and public_url(value) for name, value in told.items()}
+        options = {"source": self.source, "layer": self.layer, "mirror": self.mirror, "stretch": self.stretch}
+        return {name: value and public_url(value) for name, value in options.items()}
 
 
 def cut_out(
@@ -137,39 +129,34 @@ def cut_out(
     columns: Columns,
     *,
     format: str = "png",
-    quality: int | None = None,
+    quality: int = 95,
     resume: bool = False,
-) -> Made:
-    """Fetch the pictures of a catalogue's rows, with a bar and a word on what looks odd."""
+) -> CutoutSummary:
+    """Download the cutouts of a catalogue's rows, with a progress bar and warnings."""
     from .._utils.files import default_cache
-    from ..surveys import Frame, make_cutouts, places, survey
+    from ..images.fits.framing import Framing
+    from ..surveys import CutoutFormat, SurveyOptions, Targets, download_cutouts, open_source
     from ..surveys.cache import Cache
     from ..surveys.client import Client
-    from ..surveys.download import QUALITY
-    from ..surveys.registry import open_source
 
-    frame = Frame(request.size, request.radius_column, pixels=request.pixels)
+    targets = Targets(catalogue, Framing(size=request.size), replace(columns, radius=request.radius_column))
     cache = Cache(request.cache or default_cache() / "sky", int(request.cache_size * GIBIBYTE))
     with Client(rate=request.rate, cache=cache if request.cache_size else None) as client:
-        options = {"layer": request.layer, "base": request.mirror, "stretch": request.stretch}
-        source = open_source(request.source, **options, client=client)
+        options = SurveyOptions(layer=request.layer, base=request.mirror, stretch=request.stretch)
+        source = open_source(request.source, options, client=client)
         for path, reason in getattr(source, "skipped", ()):
             say(f"warning: {path} is left out: {reason}")
-        seen = survey(places(catalogue, frame, columns))
-        if seen.warning:
-            say(f"warning: {catalogue}: {seen.warning}")
+        if warning := targets.check():
+            say(f"warning: {catalogue}: {warning}")
         with progress_bar("cutting out") as progress:
-            return make_cutouts(
-                places(catalogue, frame, columns),
+            return download_cutouts(
+                targets,
                 source,
                 folder,
-                pixels=frame.pixels,
+                CutoutFormat(request.pixels, format, quality),
                 identity=request.identity,
-                format=format,
-                quality=quality or QUALITY,
                 resume=resume,
                 progress=progress,
-                rows=seen.rows,
             )
 
 
@@ -177,7 +164,7 @@ def cut_out(
 def cutouts(
     catalogue: Annotated[str, typer.Argument(help="Table of positions: Parquet, CSV, ECSV, VOTable or FITS.")],
     source: Annotated[str, typer.Option(help=SOURCE_HELP)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures and their table.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the images and their table.")],
     size: SizeOption = None,
     radius_column: RadiusColumnOption = None,
     pixels: PixelsOption = 424,
@@ -190,17 +177,17 @@ def cutouts(
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 1.0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on: what is there is kept, what failed is tried again.")
+        bool, typer.Option("--resume", help="Resume: keep what is there, try again what failed.")
     ] = False,
     as_json: JsonOption = False,
     id_column: IdColumnOption = None,
     ra_column: RaColumnOption = None,
     dec_column: DecColumnOption = None,
 ) -> None:
-    """Fetch a picture for each position of a catalogue.
+    """Download a cutout for each position of a catalogue.
 
-    They are written as OUTPUT/00000/ID.png, a thousand rows a folder, with a table OUTPUT/cutouts.parquet that tells
-    where each comes from, or why there is none.
+    They are written as OUTPUT/00000/ID.png, a thousand rows a folder, with a table OUTPUT/cutouts.parquet with the
+    provenance of each, or why there is none.
 
     Examples:
 
@@ -215,7 +202,7 @@ def cutouts(
     must_exist([catalogue])
     request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
     request.check()
-    with trouble("give the same command with --resume to go on"), writing(output, [catalogue], resumable=True):
+    with trouble("give the same command with --resume to continue"), writing(output, [catalogue], resumable=True):
         from ..inputs import Columns
 
         columns = Columns(id=id_column, right_ascension=ra_column, declination=dec_column)

@@ -136,7 +136,8 @@ def predict(
         typer.Option(help="Folder that keeps the images [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
     ] = None,
     hdu: Annotated[
-        str | None, typer.Option(help="The image, by number or name [default: the science image].", rich_help_panel=_FITS)
+        str | None,
+        typer.Option(help="The image, by number or name [default: of the sky].", rich_help_panel=_FITS),
     ] = None,
     bands: Annotated[
         str | None,

@@ -82,7 +82,7 @@ def serve(
         sky, sky_name = None, ""
         if source is not None:
             from .._utils.urls import public
-            from ..surveys.registry import open_source
+            from ..surveys import open_source
 
             sky, sky_name = open_source(source), public(source)
         known = None

@@ -1,4 +1,4 @@
-"""A polite client of survey services: few requests a second, patient, wary of what comes back."""
+"""HTTP client of survey services: rate limit, retry, cache, and limits on what is received."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from .._utils.urls import public_url
 from ..images.image import ImageError
 from .cache import Cache
 
-__all__ = ["MAX_BYTES", "RATE", "Answer", "Client", "Spoiled"]
+__all__ = ["MAX_BYTES", "RATE", "Answer", "Client", "DamagedResponse", "ServiceDown"]
 
 #: Requests a second to one host: what a person who looks at a page of thumbnails causes.
 RATE = 4.0
 TRIES = 5
-#: Seconds before the second try; see `retry`.
+#: Failures in a row of one host after which it counts as down.
+MAX_FAILURES = 10
+#: Seconds before the second attempt; see `retry`.
 PAUSE = 1.0
 #: Seconds for one answer from its request to its last byte, and for a sign of life.
 TIMEOUT, SILENCE = 120.0, 30.0
@@ -38,7 +40,7 @@ MAX_BYTES = 256 * 2**20
 MAX_WAIT = 120.0
 MAX_REDIRECTS = 5
 #: Characters of an error message of a service that are passed on.
-SAID = 200
+MESSAGE = 200
 _CHUNK = 2**16
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -46,13 +48,17 @@ _TAG = re.compile(r"<[^>]*>")
 T = TypeVar("T")
 
 
-class Spoiled(TuningforkError):
-    """An answer that came damaged; another try may mend it."""
+class DamagedResponse(TuningforkError):
+    """An answer that came damaged; another attempt may succeed."""
+
+
+class ServiceDown(ImageError):
+    """A host that failed too often in a row; to go on would fail for all that follows."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service sent: the body, its `Content-Type`, and when it came, in seconds since 1970."""
+    """The response of a service: the body, its `Content-Type`, and when it came, in seconds since 1970."""
 
     data: bytes
     kind: str
@@ -60,7 +66,7 @@ class Answer:
 
 
 class Client:
-    """Asks services; safe to use from many threads. `requests` does the work: pyvo depends on it anyway.
+    """HTTP client of survey services; safe to use from many threads.
 
     Parameters
     ----------
@@ -69,11 +75,15 @@ class Client:
     cache : Cache, optional
         Where good answers are kept; None: nowhere.
     timeout : float
-        Seconds for one try in all; `silence` without a byte end it too.
+        Seconds for one attempt in all; `silence` without a byte end it too.
     tries : int
-        How often what may pass (429, 5xx, lost or cut answers) is tried; `pause` as in `retry`.
+        Attempts for what is transient (429, 5xx, lost or cut answers); `pause` is the delay of `retry`.
     max_bytes : int
         A larger answer is an error.
+    max_failures : int
+        Requests of one host that may fail in a row before it counts as down.
+
+    Its connections, its rate of requests a second and its retries hold for all threads together.
     """
 
     def __init__(
@@ -86,19 +96,21 @@ class Client:
         tries: int = TRIES,
         pause: float = PAUSE,
         max_bytes: int = MAX_BYTES,
+        max_failures: int = MAX_FAILURES,
     ) -> None:
         if not rate > 0:
             raise ValueError(f"a rate of {rate} requests a second; more than 0 is needed")
         self._rate, self._cache, self._timeout, self._silence = rate, cache, timeout, min(silence, timeout)
         self._tries, self._pause, self._max_bytes = tries, pause, max_bytes
-        self._paces: dict[str, _Pace] = {}
+        self._max_failures = max_failures
+        self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
         self._session = _session()
         # Whoever forgets to close it leaves no connection open.
         self._close = weakref.finalize(self, self._session.close)
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._close()
 
     def __enter__(self) -> Client:
@@ -108,138 +120,164 @@ class Client:
         self.close()
 
     def get(self, address: str, read: Callable[[Answer], T]) -> T:
-        """What `read` makes of the answer to an address.
+        """Request an address and return what `read` makes of the answer.
 
         Parameters
         ----------
         read : function of an Answer
-            Raises Spoiled for one that another try may mend, ImageError for one that will stay as it is. Only
+            Raises DamagedResponse for one that another try may mend, ImageError for one that will stay as it is. Only
             answers that it could read are kept in the cache.
 
         Raises
         ------
         ImageError
-            If there is no good answer; the message tells why, without the address' secrets.
+            If there is no good answer; the message is the reason, without the address' secrets.
+        ServiceDown
+            If the host has failed `MAX_FAILURES` times in a row, whatever the addresses.
         """
-        if self._cache and (kept := self._cache.get(address)):
+        if self._cache and (cached := self._cache.get(address)):
             try:
-                return read(Answer(kept[0], "", kept[1]))
-            except (Spoiled, ImageError):
+                return read(Answer(cached[0], "", cached[1]))
+            except (DamagedResponse, ImageError):
                 self._cache.drop(address)
 
+        name, host = _host_name(address), self._host(address)
+
         def attempt() -> tuple[T, bytes]:
-            answer = self._ask(address)
+            answer = self._request(address, host)
             return read(answer), answer.data
 
         try:
-            found, data = retry(attempt, self._judged, attempts=self._tries, delay=self._pause)
-        except RetriesExhausted as error:
-            raise ImageError(f"{_host(address)}: no picture {error}") from None
+            value, data = retry(attempt, self._classify, attempts=self._tries, delay=self._pause)
+        except (RetriesExhausted, _Unavailable) as error:
+            reason = f"no image {error}" if isinstance(error, RetriesExhausted) else str(error)
+            failures = host.count_failure()
+            if failures >= self._max_failures:
+                raise ServiceDown(f"{name}: {failures} requests in a row failed, the last: {reason}") from None
+            raise ImageError(f"{name}: {reason}") from None
         except ImageError as error:
-            raise ImageError(f"{_host(address)}: {error}") from None
+            host.count_success()
+            raise ImageError(f"{name}: {error}") from None
+        host.count_success()
         if self._cache:
             self._cache.put(address, data)
-        return found
+        return value
 
-    def _ask(self, address: str) -> Answer:
-        pace = self._pace(_host(address))
-        pace.wait()
+    def _request(self, address: str, host: _Host) -> Answer:
+        host.wait()
         ends = time.monotonic() + self._timeout
         with self._session.get(address, stream=True, timeout=self._silence) as response:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if response.status_code != 200:
-                wait = _asked_to_wait(response.headers.get("Retry-After", ""))
-                said = self._body(response, ends, at_most=_CHUNK)
-                pace.hold(wait)
-                raise _Status(response.status_code, wait, _message(said, kind))
+                wait = _retry_after(response.headers.get("Retry-After", ""))
+                message = _message(self._body(response, ends, at_most=_CHUNK), kind)
+                host.hold(wait)
+                raise _Status(response.status_code, wait, message)
             length = response.headers.get("Content-Length", "")
             if length.isdigit() and int(length) > self._max_bytes:
                 raise ImageError(f"an answer of {length} bytes; at most {self._max_bytes} are read")
             data = self._body(response, ends)
             if len(data) > self._max_bytes:
-                raise ImageError(f"an answer of more than {self._max_bytes} bytes, which are read at most")
+                raise ImageError(f"an answer of more than {self._max_bytes} bytes, the most that are read")
         if _is_page(data, kind):
-            raise ImageError(f"answered with a web page instead of a picture: {_message(data, 'text/html')}")
+            raise ImageError(f"answered with a web page instead of an image: {_message(data, 'text/html')}")
         return Answer(data, kind, time.time())
 
     def _body(self, response: Any, ends: float, at_most: int | None = None) -> bytes:
         """The body as far as it is wanted: one byte more than allowed at most."""
         at_most = self._max_bytes if at_most is None else at_most
         body = bytearray()
-        # Whatever has come, at once: who sends a byte a minute is found out.
+        # Whatever has come, at once, so that a byte a minute does not last for ever.
         while len(body) <= at_most and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
             body += chunk
             if time.monotonic() > ends:
                 raise TimeoutError
         return bytes(body[: at_most + 1])
 
-    def _judged(self, error: Exception) -> TransientError:
+    def _classify(self, error: Exception) -> TransientError:
+        """The error as a transient one, or raise it as a permanent one."""
         import requests
         import urllib3
 
         if isinstance(error, ImageError):
             raise error
-        if isinstance(error, Spoiled):
+        if isinstance(error, DamagedResponse):
             return TransientError(str(error))
         if isinstance(error, _Status):
             if error.status in (404, 410):
-                raise ImageError(f"no picture there (HTTP {error.status}{error.said})") from None
+                raise ImageError(f"no image there (HTTP {error.status}{error.message})") from None
             if error.status < 500 and error.status not in (408, 425, 429):
-                raise ImageError(f"refused (HTTP {error.status}{error.said})") from None
+                kind = _Unavailable if error.status in (401, 403) else ImageError
+                raise kind(f"refused (HTTP {error.status}{error.message})") from None
             if error.wait > MAX_WAIT:
-                raise ImageError(f"busy (HTTP {error.status}), {_closed(error.wait)}") from None
+                raise _Unavailable(f"busy (HTTP {error.status}), {_closed(error.wait)}") from None
             return TransientError(f"HTTP {error.status}", error.wait)
         if isinstance(error, requests.TooManyRedirects):
             raise ImageError(f"leads from address to address, more than {MAX_REDIRECTS} times") from None
         if isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError):
             return TransientError(f"no whole answer within {self._timeout:g} s, or no byte for {self._silence:g} s")
         if isinstance(error, requests.exceptions.SSLError):
-            raise ImageError("its certificate is not trusted") from None
+            raise _Unavailable("its certificate is not trusted") from None
         if isinstance(error, urllib3.exceptions.HTTPError | requests.exceptions.ChunkedEncodingError):
             return TransientError("the answer was cut")
         if isinstance(error, requests.ConnectionError):
             return TransientError("the connection failed")
         if isinstance(error, requests.RequestException):
             # Their messages hold addresses with all their secrets.
-            raise ImageError(f"cannot be asked ({type(error).__name__})") from None
+            raise ImageError(f"cannot be requested ({type(error).__name__})") from None
         raise error
 
-    def _pace(self, host: str) -> _Pace:
+    def _host(self, address: str) -> _Host:
         with self._lock:
-            return self._paces.setdefault(host, _Pace(1 / self._rate))
+            return self._hosts.setdefault(_host_name(address), _Host(1 / self._rate))
 
 
-class _Pace:
-    """When the next request to one host may go."""
+class _Host:
+    """Rate limit of one host, and how often it has failed in a row."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._next = self._held = 0.0
+        self._failures = 0
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Wait for one's turn; ImageError if that is too far off."""
+        """Wait until a request may go; raise if the host asked to wait for too long."""
         with self._lock:
             at = max(self._next, time.monotonic())
             if (seconds := self._held - time.monotonic()) > MAX_WAIT:
-                raise ImageError(_closed(seconds))
+                raise _Unavailable(_closed(seconds))
             self._next = at + self._interval
         time.sleep(max(0.0, at - time.monotonic()))
 
     def hold(self, seconds: float) -> None:
-        """Nobody asks before so many seconds."""
+        """Let no request go before so many seconds."""
         with self._lock:
             self._held = max(self._held, time.monotonic() + seconds)
             self._next = max(self._next, self._held)
 
+    def count_failure(self) -> int:
+        """Count a failure and return how many there were since the last success."""
+        with self._lock:
+            self._failures += 1
+            return self._failures
+
+    def count_success(self) -> None:
+        """The host answers."""
+        self._failures = 0
+
+
+class _Unavailable(ImageError):
+    """A permanent failure that is the host's, not the row's."""
+
 
 class _Status(Exception):
-    """An answer that is none, with what the service says of it and how many seconds it asks to wait."""
+    """An HTTP status other than 200, the service's message, and the seconds that it asks to wait."""
 
-    def __init__(self, status: int, wait: float, said: str) -> None:
+    def __init__(self, status: int, wait: float, message: str) -> None:
         super().__init__(status)
         self.status, self.wait = status, wait
-        self.said = f": {said}" if said else ""
+        self.message = f": {message}" if message else ""
 
 
 def _closed(seconds: float) -> str:
@@ -261,14 +299,14 @@ def _session() -> Any:
     return session
 
 
-def _host(address: str) -> str:
+def _host_name(address: str) -> str:
     return urlsplit(public_url(address)).netloc
 
 
-def _asked_to_wait(told: str) -> float:
+def _retry_after(value: str) -> float:
     """Seconds by a header Retry-After (RFC 9110, section 10.2.3: seconds or a date); 0 if it says none."""
     try:
-        seconds = float(told) if told.strip().isdigit() else parsedate_to_datetime(told).timestamp() - time.time()
+        seconds = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
@@ -280,12 +318,12 @@ def _is_page(data: bytes, kind: str) -> bool:
 
 
 def _message(body: bytes, kind: str) -> str:
-    """What an error's body says to people: a JSON's title and description, a page's title, or its text."""
+    """The message in an error's body: a JSON's title and description, a page's title, or its text."""
     text = body[:_CHUNK].decode("utf-8", "replace")
     if kind == "application/json":
         try:
-            told = json.loads(text)
-            text = ": ".join(str(told[name]) for name in ("title", "description", "error", "detail") if told.get(name))
+            fields = json.loads(text)
+            text = ": ".join(str(fields[key]) for key in ("title", "description", "error", "detail") if fields.get(key))
         except (ValueError, AttributeError):
             text = ""
     elif kind in ("text/html", "application/xhtml+xml"):
@@ -294,4 +332,4 @@ def _message(body: bytes, kind: str) -> str:
     elif kind != "text/plain":
         text = ""
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return words[:SAID]
+    return words[:MESSAGE]

@@ -1,4 +1,4 @@
-"""The table beside the pictures: a catalogue that `predict` reads, with where each picture comes from."""
+"""The table of cutouts: a catalogue that `predict` reads, with the provenance of each image."""
 
 from __future__ import annotations
 
@@ -11,37 +11,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..tables import Column, arrow_schema, table_writer, ucd
-from .journal import Done
+from .journal import Entry
 
 __all__ = ["CARRIED", "TABLE", "cutouts_schema", "is_cutouts", "write_table"]
 
 TABLE = "cutouts.parquet"
-#: What tells such a table from others, whatever its name is: its metadata say so.
+#: Metadata that mark such a table, whatever its name is.
 KIND = {"tuningfork": "cutouts"}
-#: Rows that are held together.
+#: Rows of a batch.
 ROWS = 10_000
 
 _COLUMNS = [
     Column("id", pa.string(), "Identifier of the galaxy, as the catalogue says", ucd=ucd.IDENTIFIER),
     Column("ra", pa.float64(), "Right ascension (ICRS); null: none that can be read", "deg", ucd.RIGHT_ASCENSION),
     Column("dec", pa.float64(), "Declination (ICRS); null: none that can be read", "deg", ucd.DECLINATION),
-    Column("path", pa.string(), "Picture, from this table's folder; null: there is none", ucd=ucd.FILE),
-    Column("source", pa.string(), "What gave the picture, such as legacy, hips, mosaic", ucd=ucd.ORIGIN),
+    Column("path", pa.string(), "Image file, from this table's folder; null: there is none", ucd=ucd.FILE),
+    Column("source", pa.string(), "Source of the image, such as legacy, hips, mosaic", ucd=ucd.ORIGIN),
     Column("layer", pa.string(), "Survey, release or file that it comes from", ucd=ucd.SURVEY),
-    Column("pixel_scale", pa.float64(), "Side of a pixel of the picture", "arcsec", ucd.PIXEL_SCALE),
-    Column("size", pa.float64(), "Side of the picture on the sky", "arcsec", ucd.SIZE),
-    Column("time", pa.string(), "When it was made or fetched, UTC", ucd=ucd.WHEN),
-    Column("address", pa.string(), "Address that gave it, without secrets", ucd=ucd.ADDRESS),
-    Column("warning", pa.string(), "Empty, or what to know of the picture, such as a part without data", ucd=ucd.NOTE),
-    Column("error", pa.string(), "Empty, or why there is no picture", ucd=ucd.NOTE),
+    Column("pixel_scale", pa.float64(), "Side of a pixel of the image", "arcsec", ucd.PIXEL_SCALE),
+    Column("size", pa.float64(), "Side of the image on the sky", "arcsec", ucd.SIZE),
+    Column("time", pa.string(), "When it was cut out or fetched, UTC", ucd=ucd.WHEN),
+    Column("address", pa.string(), "Address that it came from, without secrets", ucd=ucd.ADDRESS),
+    Column("warning", pa.string(), "Empty, or what to know of the image, such as a part without data", ucd=ucd.NOTE),
+    Column("error", pa.string(), "Empty, or why there is no image", ucd=ucd.NOTE),
 ]
 #: What a table of predictions takes over: the column here, and what it is called there.
 CARRIED = tuple(
     (
         column.name,
-        Column(
-            f"cutout_{column.name}", column.type, f"{column.description}; null: no picture", column.unit, column.ucd
-        ),
+        Column(f"cutout_{column.name}", column.type, f"{column.description}; null: no image", column.unit, column.ucd),
     )
     for column in _COLUMNS
     if column.name in ("source", "layer", "pixel_scale", "time", "warning")
@@ -64,17 +62,17 @@ def is_cutouts(path: str) -> bool:
     return all(about.get(key.encode()) == value.encode() for key, value in KIND.items())
 
 
-def write_table(done: Iterable[Done], file: Path) -> None:
-    """Write the rows in their order; the file appears whole."""
+def write_table(entries: Iterable[Entry], file: Path) -> None:
+    """Write the rows in their order; the file appears complete."""
     schema = cutouts_schema()
-    rows = iter(done)
+    rows = iter(entries)
     with table_writer(file, schema) as write:
         while block := list(islice(rows, ROWS)):
             write(pa.table([_array(block, field) for field in schema], schema=schema))
 
 
-def _array(block: list[Done], field: pa.Field) -> pa.Array:
-    values = [getattr(done, field.name) for done in block]
+def _array(block: list[Entry], field: pa.Field) -> pa.Array:
+    values = [getattr(entry, field.name) for entry in block]
     if field.name in ("id", "warning", "error"):
         return pa.array(values, field.type)
     # Blank is what is not known; an error is empty where all is well.

@@ -1,8 +1,9 @@
-"""FITS images that were fetched, whole or in part → the picture of a place: north up, of the size that is asked for."""
+"""The square around a position from FITS images that were fetched: north up, of the requested size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,29 +16,37 @@ from ..images.fits.wcs import celestial_wcs, orientation, tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
 from .mosaic import on_grid
 
-__all__ = ["gridded"]
+__all__ = ["Square", "cut_fits"]
 
 
-def gridded(
-    images: Sequence[bytes], ra: float, dec: float, size: float, pixels: int, framing: Framing
-) -> tuple[NDArray[np.uint8], str]:
-    """The square of `size` arcsec around a position, and what to tell of it.
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A square on the sky: ICRS degrees of its middle, arcseconds and pixels of a side."""
 
-    As mosaics are: laid on a grid of the images' own pixel scale, coloured, then brought to `pixels`.
+    ra: float
+    dec: float
+    size: float
+    pixels: int
+
+
+def cut_fits(images: Sequence[bytes], square: Square, framing: Framing) -> tuple[NDArray[np.uint8], str]:
+    """Cut a square out of FITS images.
+
+    As for mosaics: resampled on a grid of the images' own pixel scale, coloured, then brought to the square's pixels.
 
     Parameters
     ----------
     images : one or three FITS files
         Bands by increasing wavelength.
     framing : Framing
-        Which image of a file, and the stretch; place and size are those given here.
+        Which image of a file, and the stretch.
 
     Returns
     -------
-    picture : (pixels, pixels, 3) uint8
+    rgb : (pixels, pixels, 3) uint8
         Red, green, blue; north is up (row 0), east is left (column 0).
     warning : str
-        "" if there is nothing to tell.
+        "" if there is none.
 
     Raises
     ------
@@ -46,19 +55,20 @@ def gridded(
     """
     with open_bands(images[0] if len(images) == 1 else images, framing) as image:
         bands = image.bands
-        side = max(MIN_SIDE, round(size / min(map(_pixel_scale, bands))))
+        side = max(MIN_SIDE, round(square.size / min(map(_pixel_scale, bands))))
         check_size(side, side)
-        planes = on_grid(bands, tangent_grid(ra, dec, size / side, (side, side)), side)
+        planes = on_grid(bands, tangent_grid(square.ra, square.dec, square.size / side, (side, side)), side)
     if planes is None:
-        raise ImageError("the image that the service gave does not reach into the frame")
+        raise ImageError("the image of the service does not reach into the frame")
     warning = "; ".join((*image.warnings, *check_planes(planes, image)))
-    picture = render_bands(planes, framing.stretch, size / side, is_display=image.is_display)
-    return np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS)), warning
+    rgb = render_bands(planes, framing.stretch, square.size / side, is_display=image.is_display)
+    shape = (square.pixels, square.pixels)
+    return np.asarray(Image.fromarray(rgb).resize(shape, Image.Resampling.LANCZOS)), warning
 
 
 def _pixel_scale(band: Band) -> float:
-    wcs, lacking = celestial_wcs(band.header)
-    lies = None if wcs is None else orientation(wcs, ((band.shape[1] - 1) / 2, (band.shape[0] - 1) / 2))
-    if lies is None:
-        raise ImageError(f"an image with {lacking or 'no place in the sky'}")
-    return lies.pixel_scale
+    wcs, problem = celestial_wcs(band.header)
+    local = None if wcs is None else orientation(wcs, ((band.shape[1] - 1) / 2, (band.shape[0] - 1) / 2))
+    if local is None:
+        raise ImageError(f"an image with {problem or 'no position on the sky'}")
+    return local.pixel_scale

@@ -11,7 +11,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from .client import Client
-from .picture_service import PictureService
+from .image_service import ImageService
+from .registry import SurveyOptions, register_survey
 
 __all__ = ["BASE", "LAYER", "hips"]
 
@@ -21,12 +22,14 @@ LAYER = "CDS/P/SDSS9/color"
 MAX_PIXELS = 4096
 
 
-def hips(client: Client, layer: str = LAYER, base: str = BASE) -> PictureService:
-    """Pictures of a HiPS by its identifier, such as ``CDS/P/SDSS9/color`` or ``CDS/P/PanSTARRS/DR1/color-i-r-g``."""
+@register_survey("hips", example="hips:CDS/P/SDSS9/color")
+def hips(client: Client, options: SurveyOptions) -> ImageService:
+    """Any HiPS by its identifier, such as ``CDS/P/SDSS9/color`` or ``CDS/P/PanSTARRS/DR1/color-i-r-g``."""
+    layer, base = options.identifier or options.layer or LAYER, (options.base or BASE).rstrip("/")
 
     def address(ra: float, dec: float, size: float, pixels: int) -> str:
         place = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "fov": f"{size / 3600:.9g}"}
         drawn = {"width": pixels, "height": pixels, "projection": "TAN", "coordsys": "icrs", "rotation_angle": "0.0"}
         return f"{base}?{urlencode({'hips': layer, **place, **drawn, 'format': 'jpg'})}"
 
-    return PictureService(client, "hips", layer, address, max_pixels=MAX_PIXELS)
+    return ImageService(client, "hips", layer, address, max_pixels=MAX_PIXELS)

@@ -1,4 +1,4 @@
-"""What has become of each place, in SQLite: nothing that is done is lost, however the process ends."""
+"""Journal of a download in SQLite: nothing that is done is lost, however the process ends."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from .cutout import Cutout
 
-__all__ = ["Done", "Journal"]
+__all__ = ["Entry", "Journal"]
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A place that was tried: `path` within the folder and where the picture comes from, or an error.
+class Entry:
+    """The result of a target: `path` within the folder and the provenance of the image, or an error.
 
-    `row`, `id`, `ra`, `dec` and `size` are those of `places.Place`.
+    `row`, `id`, `ra`, `dec` and `size` are those of `targets.Target`.
     """
 
     row: int
@@ -37,28 +37,28 @@ class Done:
     error: str = ""
 
     @staticmethod
-    def told(cutout: Cutout) -> dict[str, Any]:
-        """The columns that say where a picture comes from, and what to tell of it."""
+    def provenance(cutout: Cutout) -> dict[str, Any]:
+        """The columns that say where an image comes from, and its warning."""
         return {**asdict(cutout.provenance), "warning": cutout.warning}
 
 
-_NAMES = [field.name for field in fields(Done)]
+_NAMES = [field.name for field in fields(Entry)]
 #: Python's type → SQLite's.
 _TYPES = {"int": "INTEGER", "str": "TEXT", "float": "REAL"}
 
 
 class Journal:
-    """The journal of a folder; one thread's, and to be closed.
+    """The journal of a folder; used by one thread, and to be closed.
 
     Parameters
     ----------
     file : Path
-        Made if it is not there.
+        Created if it does not exist.
 
     Raises
     ------
     ValueError
-        If the file is no journal of ours.
+        If the file is no such journal.
     """
 
     def __init__(self, file: Path) -> None:
@@ -68,9 +68,9 @@ class Journal:
             # A process that is killed loses nothing; a power failure may cost the last rows, which are done again.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
-            columns = ", ".join(f'"{f.name}" {_TYPES[str(f.type)]}' for f in fields(Done)[1:])
+            columns = ", ".join(f'"{f.name}" {_TYPES[str(f.type)]}' for f in fields(Entry)[1:])
             self._database.execute(f"CREATE TABLE IF NOT EXISTS done (row INTEGER PRIMARY KEY, {columns})")
-            self._database.execute("CREATE TABLE IF NOT EXISTS told (what TEXT)")
+            self._database.execute("CREATE TABLE IF NOT EXISTS run (identity TEXT)")
             self._database.commit()
         except sqlite3.DatabaseError as error:
             self._database.close()
@@ -81,43 +81,43 @@ class Journal:
         self._database.close()
 
     def identity(self) -> dict[str, object] | None:
-        """What `begin` was told; None before."""
-        found = self._database.execute("SELECT what FROM told").fetchone()
-        return json.loads(found[0]) if found else None
+        """What `begin` stored; None before."""
+        row = self._database.execute("SELECT identity FROM run").fetchone()
+        return json.loads(row[0]) if row else None
 
     def begin(self, identity: Mapping[str, object]) -> None:
-        """Keep what decides the pictures beside the places."""
-        self._database.execute("DELETE FROM told")
-        self._database.execute("INSERT INTO told VALUES (?)", (json.dumps(dict(identity)),))
+        """Store what decides the images beside the targets."""
+        self._database.execute("DELETE FROM run")
+        self._database.execute("INSERT INTO run VALUES (?)", (json.dumps(dict(identity)),))
         self._database.commit()
 
-    def get(self, row: int) -> Done | None:
-        """What has become of a row."""
-        found = self._database.execute("SELECT * FROM done WHERE row = ?", (row,)).fetchone()
-        return None if found is None else _done(found)
+    def get(self, row: int) -> Entry | None:
+        """The entry of a row."""
+        values = self._database.execute("SELECT * FROM done WHERE row = ?", (row,)).fetchone()
+        return None if values is None else _entry(values)
 
-    def put(self, done: Done) -> None:
-        """Write down what has become of a row, at once."""
-        values = [None if value != value else value for value in astuple(done)]  # SQLite has no NaN
+    def put(self, entry: Entry) -> None:
+        """Store the entry of a row, at once."""
+        values = [None if value != value else value for value in astuple(entry)]  # SQLite has no NaN
         marks = ", ".join("?" * len(_NAMES))
         self._database.execute(f"INSERT OR REPLACE INTO done VALUES ({marks})", values)
         self._database.commit()
 
-    def cut(self, rows: int) -> list[Done]:
-        """Forget the rows from this number on, which the catalogue has no more; gives them."""
-        gone = [_done(found) for found in self._database.execute("SELECT * FROM done WHERE row >= ?", (rows,))]
+    def cut(self, rows: int) -> list[Entry]:
+        """Remove and return the rows from this number on, which the catalogue has no more."""
+        gone = [_entry(values) for values in self._database.execute("SELECT * FROM done WHERE row >= ?", (rows,))]
         self._database.execute("DELETE FROM done WHERE row >= ?", (rows,))
         self._database.commit()
         return gone
 
-    def __iter__(self) -> Iterator[Done]:
+    def __iter__(self) -> Iterator[Entry]:
         """All rows, in the catalogue's order."""
-        return map(_done, self._database.execute("SELECT * FROM done ORDER BY row"))
+        return map(_entry, self._database.execute("SELECT * FROM done ORDER BY row"))
 
 
-def _done(values: tuple[object, ...]) -> Done:
-    told: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
-    for field in fields(Done):
-        if told[field.name] is None and str(field.type) == "float":
-            told[field.name] = math.nan
-    return Done(**told)
+def _entry(values: tuple[object, ...]) -> Entry:
+    cells: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
+    for field in fields(Entry):
+        if cells[field.name] is None and str(field.type) == "float":
+            cells[field.name] = math.nan
+    return Entry(**cells)

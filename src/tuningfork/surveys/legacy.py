@@ -10,7 +10,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from .client import Client
-from .picture_service import PictureService
+from .image_service import ImageService
+from .registry import SurveyOptions, register_survey
 
 __all__ = ["BASE", "LAYER", "legacy"]
 
@@ -19,11 +20,13 @@ LAYER = "ls-dr10"
 MAX_PIXELS = 3000
 
 
-def legacy(client: Client, layer: str = LAYER, base: str = BASE) -> PictureService:
-    """Pictures of a layer such as ``ls-dr10``, ``ls-dr9-north``, ``sdss``, ``unwise-neo7``, ``hsc-dr3``."""
+@register_survey("legacy")
+def legacy(client: Client, options: SurveyOptions) -> ImageService:
+    """DESI Legacy Imaging Surveys: layers ``ls-dr10``, ``ls-dr9-north``, ``sdss``, ``unwise-neo7``, ``hsc-dr3`` …"""
+    layer, base = options.layer or LAYER, (options.base or BASE).rstrip("/")
 
     def address(ra: float, dec: float, size: float, pixels: int) -> str:
-        asked = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "layer": layer, "pixscale": f"{size / pixels:.6g}"}
-        return f"{base}/jpeg-cutout?{urlencode({**asked, 'size': pixels})}"
+        query = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "layer": layer, "pixscale": f"{size / pixels:.6g}"}
+        return f"{base}/jpeg-cutout?{urlencode({**query, 'size': pixels})}"
 
-    return PictureService(client, "legacy", layer, address, max_pixels=MAX_PIXELS)
+    return ImageService(client, "legacy", layer, address, max_pixels=MAX_PIXELS)

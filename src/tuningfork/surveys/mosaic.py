@@ -1,9 +1,11 @@
-"""Mosaics and tiles on disk as a source of pictures by position, across the tiles' borders."""
+"""Mosaics and tiles on disk as a source of images by position, across the tiles' borders."""
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +20,11 @@ from ..images.fits.bands import Band, open_bands
 from ..images.fits.framing import Framing, Unit
 from ..images.fits.render import render_bands
 from ..images.fits.stretch import AUTO
+from ..images.fits.units import by_wavelength
 from ..images.fits.wcs import celestial_wcs, pixels_at, resample, sky_at, tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
 from ..images.no_data import blank_pixels
-from .cutout import Cutout, Provenance
+from .cutout import Cutout, Provenance, check_square
 from .tiles import Tile, find_files, read_tiles, unit_vectors
 
 __all__ = ["MosaicError", "MosaicSource", "on_grid"]
@@ -30,8 +33,13 @@ __all__ = ["MosaicError", "MosaicSource", "on_grid"]
 SPARE = 3
 #: Points of a frame's edge that are looked up in a tile, to find the tile's part of it.
 EDGE = 5
+#: A filter in a file's name, between signs that part words.
+_FILTER = re.compile(r"(?<![A-Za-z0-9])([ugrizyUBVRIJHK]|Ks|[nf]uv|F\d{3,4}[WMN])(?![A-Za-z0-9])")
 #: Files that a provenance names.
 NAMED = 4
+
+
+logger = logging.getLogger(__name__)
 
 
 class MosaicError(TuningforkError, ValueError):
@@ -39,7 +47,7 @@ class MosaicError(TuningforkError, ValueError):
 
 
 class MosaicSource:
-    """Pictures by position from FITS files with a WCS, found by their footprints; see `source.SkySource`.
+    """Images by position from FITS files with a WCS, by their footprints; see `cutout.SkySource`.
 
     Where tiles overlap, their mean is taken, leaving out blank pixels: NaN, masked, or, in images of floats, exactly 0,
     which surveys write where they have no data. Of each tile only the frame is read.
@@ -63,7 +71,7 @@ class MosaicSource:
     Raises
     ------
     MosaicError
-        If no file can be used.
+        If no file can be used, or images of several bands would be taken as one.
     FileNotFoundError
         If a path, or a band of a pattern, has no file.
     ValueError
@@ -80,8 +88,8 @@ class MosaicSource:
         mask: Unit | None = None,
         mask_bits: int | None = None,
     ) -> None:
-        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-        files = list(find_files(given, [str(band) for band in bands]))
+        named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        files = list(find_files(named, [str(band) for band in bands]))
         of_one_band = {bool(band) for _, band in files}
         if len(of_one_band) > 1:
             raise MosaicError("some files hold one band by their name, others all; name one kind")
@@ -102,10 +110,13 @@ class MosaicSource:
             if not tile.problem:
                 self._tiles[tile.band].append(tile)
         for name, good in self._tiles.items():
+            _check_bands(good, name)
             if not good:
                 path, reason = next((t.path, t.problem) for t in tiles if t.band == name)
                 of_band = f" of band {name}" if name else ""
                 raise MosaicError(f"no FITS file{of_band} can be used; {path}: {reason}")
+        for warning in dict.fromkeys(tile.warning for tile in tiles if tile.warning):
+            logger.warning("%s: %s", next(tile.path for tile in tiles if tile.warning == warning), warning)
         self._middles = {
             name: unit_vectors(np.array([t.ra for t in good]), np.array([t.dec for t in good]))
             for name, good in self._tiles.items()
@@ -113,7 +124,7 @@ class MosaicSource:
 
     def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
         """See `SkySource.cutout`. Resampled at the tiles' own pixel scale, coloured, then brought to `pixels`."""
-        _check_place(ra, dec, size)
+        check_square(ra, dec, size)
         check_size(pixels, pixels)
         near = {name: self._near(name, ra, dec, size) for name in self._names}
         nearest = next(iter(near.values()))
@@ -138,10 +149,10 @@ class MosaicSource:
             raise ImageError("no data: the tiles are blank there, or end beside the frame")
         planes = np.concatenate(layers)
         warning = "; ".join(blank_pixels(planes))
-        picture = render_bands(planes, self._framing.stretch, size / side, is_display=is_display)
+        rgb = render_bands(planes, self._framing.stretch, size / side, is_display=is_display)
         if side != pixels:
-            picture = np.asarray(Image.fromarray(picture).resize((pixels, pixels), Image.Resampling.LANCZOS))
-        return Cutout(picture, _provenance(used, size / pixels), warning)
+            rgb = np.asarray(Image.fromarray(rgb).resize((pixels, pixels), Image.Resampling.LANCZOS))
+        return Cutout(rgb, _provenance(used, size / pixels), warning)
 
     def _near(self, name: str, ra: float, dec: float, size: float) -> list[Tile]:
         """The tiles whose circle meets that of the frame."""
@@ -157,16 +168,16 @@ class MosaicSource:
         used, is_display = [], True
         for tile in tiles:
             with open_bands(tile.path, self._framing) as image:
-                found = on_grid(image.bands, grid, side)
-                if found is None:
+                section = on_grid(image.bands, grid, side)
+                if section is None:
                     continue
-                if len(found) != len(total):
+                if len(section) != len(total):
                     if used:
-                        raise ImageError(f"{Path(tile.path).name} has {len(found)} bands, others {len(total)}")
-                    total, weight = np.zeros_like(found), np.zeros_like(found)
+                        raise ImageError(f"{Path(tile.path).name} has {len(section)} bands, others {len(total)}")
+                    total, weight = np.zeros_like(section), np.zeros_like(section)
                 is_display &= image.is_display
-            good = np.isfinite(found)
-            total += np.where(good, found, 0)
+            good = np.isfinite(section)
+            total += np.where(good, section, 0)
             weight += good
             if good.any():
                 used.append(tile.path)
@@ -174,13 +185,47 @@ class MosaicSource:
             return np.where(weight > 0, total / weight, np.nan).astype(np.float32), used, is_display
 
 
-def _check_place(ra: float, dec: float, size: float) -> None:
-    if not (math.isfinite(ra) and math.isfinite(dec)):
-        raise ImageError("no position: right ascension or declination is not a number")
-    if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        raise ImageError(f"position {ra:g}, {dec:g} is outside of 0–360° and ±90°")
-    if not (math.isfinite(size) and size > 0):
-        raise ImageError(f"a frame of {size:g} arcsec; more than 0 is expected")
+def _check_bands(tiles: Sequence[Tile], name: str) -> None:
+    """Raise MosaicError for tiles of several bands, by their FILTER or by names that differ in a filter alone."""
+    bands = by_wavelength(sorted({tile.filter for tile in tiles if tile.filter}))
+    example = ""
+    if len(bands) < 2 and not name:
+        bands, example = _bands_of_names([tile.path for tile in tiles])
+    if len(bands) < 2:
+        return
+    if name:
+        raise MosaicError(f"files of band {name} are of several filters: {', '.join(bands)}; name one kind of file")
+    layer = ",".join(bands[:3])
+    raise MosaicError(
+        f"{len(bands)} bands found, {', '.join(bands[:8])}, which are not one image: "
+        f"name the files with {{band}}, as '{example or 'tiles/*-{band}.fits'}', and the bands with --layer {layer}"
+    )
+
+
+def _bands_of_names(paths: Sequence[str]) -> tuple[list[str], str]:
+    """Filters in names that are the same but for them, by increasing wavelength, and the pattern of the names."""
+    groups: dict[tuple[str, str], set[str]] = {}
+    for path in paths:
+        for match in _FILTER.finditer(Path(path).name):
+            start, end = match.span(1)
+            groups.setdefault((Path(path).name[:start], Path(path).name[end:]), set()).add(match[1])
+    for (before, after), bands in groups.items():
+        # One letter after another may be a number: tile-g beside tile-a.
+        if any(_letter_between(Path(path).name, before, after) not in {"", *bands} for path in paths):
+            bands.clear()
+    (before, after), bands = max(groups.items(), key=lambda group: len(group[1]), default=(("", ""), set()))
+    pattern = f"*{before[-1:]}{{band}}{after}" if before else f"{{band}}{after}"
+    return by_wavelength(sorted(bands)), str(Path(paths[0]).with_name(pattern)) if paths else ""
+
+
+def _letter_between(name: str, before: str, after: str) -> str:
+    inner = name[len(before) : len(name) - len(after)]
+    return inner if name.startswith(before) and name.endswith(after) and len(inner) == 1 else ""
+
+
+def _letter_between(name: str, before: str, after: str) -> str:
+    inner = name[len(before) : len(name) - len(after)]
+    return inner if name.startswith(before) and name.endswith(after) and len(inner) == 1 else ""
 
 
 def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] | None:
@@ -193,9 +238,9 @@ def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] 
     """
     planes = []
     for band in bands:
-        wcs, lacking = celestial_wcs(band.header)
+        wcs, problem = celestial_wcs(band.header)
         if wcs is None:
-            raise ImageError(f"{lacking} in a tile; was it changed?")
+            raise ImageError(f"{problem} in a tile; was it changed?")
         window = _window(wcs, band.shape, grid, side)
         if window is None:
             return None
@@ -216,14 +261,14 @@ def _window(wcs: Any, shape: tuple[int, int], grid: Any, side: int) -> tuple[sli
     good = np.isfinite(columns) & np.isfinite(rows)
     if not good.any():
         return None
-    found = []
+    window = []
     for places, size in ((rows[good], shape[0]), (columns[good], shape[1])):
         first = max(0, math.floor(places.min()) - SPARE)
         last = min(size, math.ceil(places.max()) + SPARE + 1)
         if last - first < 2:
             return None
-        found.append(slice(first, last))
-    return found[0], found[1]
+        window.append(slice(first, last))
+    return window[0], window[1]
 
 
 def _provenance(files: Sequence[str], pixel_scale: float) -> Provenance:

@@ -1,8 +1,8 @@
-"""SkyServer's ImgCutout, which made the pictures of Galaxy Zoo 2.
+"""SkyServer's ImgCutout, which made the images of Galaxy Zoo 2.
 
 Interface: skyserver.sdss.org, "Finding Chart": ``getjpeg`` with `ra`, `dec`, `scale` (arcsec a pixel), `width` and
-`height` (64 to 2048 pixels). A place outside of the footprint is drawn as a black picture, perhaps with a line of
-text: a picture with text cannot be told from a sky.
+`height` (64 to 2048 pixels). A place outside of the footprint is drawn as a black image, perhaps with a line of
+text: an image with text cannot be distinguished from a sky.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from .client import Client
-from .picture_service import PictureService
+from .image_service import ImageService
+from .registry import SurveyOptions, register_survey
 
 __all__ = ["BASE", "LAYER", "sdss"]
 
@@ -20,11 +21,13 @@ LAYER = "dr18"
 MIN_PIXELS, MAX_PIXELS = 64, 2048
 
 
-def sdss(client: Client, layer: str = LAYER, base: str = BASE) -> PictureService:
-    """Pictures of a data release: i, r and g as red, green and blue (Lupton et al. 2004)."""
+@register_survey("sdss")
+def sdss(client: Client, options: SurveyOptions) -> ImageService:
+    """SDSS, by data release: i, r and g as red, green and blue (Lupton et al. 2004)."""
+    layer, base = options.layer or LAYER, (options.base or BASE).rstrip("/")
 
     def address(ra: float, dec: float, size: float, pixels: int) -> str:
-        asked = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "scale": f"{size / pixels:.6g}"}
-        return f"{base}/{layer}/SkyServerWS/ImgCutout/getjpeg?{urlencode({**asked, 'width': pixels, 'height': pixels})}"
+        query = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "scale": f"{size / pixels:.6g}"}
+        return f"{base}/{layer}/SkyServerWS/ImgCutout/getjpeg?{urlencode({**query, 'width': pixels, 'height': pixels})}"
 
-    return PictureService(client, "sdss", layer, address, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+    return ImageService(client, "sdss", layer, address, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)

@@ -1,7 +1,7 @@
 """Images of the Virtual Observatory by position: Simple Image Access, and SODA where cutouts are offered.
 
 Interface: IVOA SIA 2.0 (2015) and 1.0 (2009), DataLink 1.0 (2015), SODA 1.0 (2017). pyvo spells the queries and reads
-the answers; our own `client` asks, so that its rate, patience and limits hold here too.
+the answers; our own `client` requests them, so that its rate, retries and limits hold here too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,18 +16,20 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from .._utils.urls import public_url
+from ..images.complaints import decoder_complaints
 from ..images.fits.file import is_fits
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
-from .client import Answer, Client, Spoiled
-from .cutout import Cutout, Provenance
-from .fits_cutout import gridded
-from .picture_service import check_place, stamp
-from .responses import checked
+from .client import Answer, Client, DamagedResponse
+from .cutout import Cutout, Provenance, check_square
+from .fits_cutout import Square, cut_fits
+from .image_service import stamp
+from .registry import SurveyError, SurveyOptions, register_survey
+from .responses import check_blank
 
-__all__ = ["SiaService"]
+__all__ = ["SiaService", "sia"]
 
-#: Records of one query that are looked at.
+#: Records of one query that are read.
 MAX_RECORDS = 1000
 #: Characters of the images' titles that stand for the layer.
 LAYER = 100
@@ -36,6 +37,8 @@ SODA = "ivo://ivoa.net/std/SODA#sync"
 #: Obscore has no column for a filter's name; services that have one call it so.
 _BAND_COLUMNS = ("filter", "filter_name", "band", "band_name", "bandpass", "bandpass_id", "bandpass_name")
 _WORD = re.compile(r"[A-Za-z0-9]+")
+#: astropy would fetch it, be it a web address or a file of this machine.
+_REFERENCE = re.compile(rb"<(?:\w+:)?STREAM\b[^>]*\bhref\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,27 @@ class _Image:
     record: Any
 
 
+@register_survey("sia", example="sia:https://…")
+def sia(client: Client, options: SurveyOptions) -> SiaService:
+    """Any service of Simple Image Access 2 by its address; ``sia1`` of version 1."""
+    return _service(client, options, version=2)
+
+
+@register_survey("sia1", example="sia1:https://…")
+def sia1(client: Client, options: SurveyOptions) -> SiaService:
+    """Any service of Simple Image Access 1 by its address."""
+    return _service(client, options, version=1)
+
+
+def _service(client: Client, options: SurveyOptions, version: int) -> SiaService:
+    base = options.identifier
+    if not base.startswith(("http://", "https://")):
+        raise SurveyError(f"sia:{public_url(base)}: the address of the service's queries is expected: sia:https://…")
+    return SiaService(client, base, version=version, bands=options.bands, stretch=options.stretch)
+
+
 class SiaService:
-    """Cutouts from the FITS images that a SIA service lists; see `source.SkySource`.
+    """Cutouts from the FITS images that a SIA service lists; see `cutout.SkySource`.
 
     Parameters
     ----------
@@ -92,22 +114,22 @@ class SiaService:
 
     def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
         """See `SkySource.cutout`."""
-        check_place(ra, dec, size)
+        check_square(ra, dec, size)
         chosen = _chosen(self._images(ra, dec, size), self._bands)
         answers = [self._fetched(image, ra, dec, size) for image in chosen]
-        picture, warning = gridded([answer.data for answer in answers], ra, dec, size, pixels, self._framing)
+        rgb, warning = cut_fits([answer.data for answer in answers], Square(ra, dec, size, pixels), self._framing)
         address = public_url(chosen[len(chosen) // 2].address)
         layer = ", ".join(self._bands or [image.title for image in chosen])
         time = stamp(max(answer.time for answer in answers))
-        told = Provenance("sia", layer[:LAYER], size / pixels, time, address)
-        return Cutout(checked(picture), told, warning)
+        provenance = Provenance("sia", layer[:LAYER], size / pixels, time, address)
+        return Cutout(check_blank(rgb), provenance, warning)
 
     def _images(self, ra: float, dec: float, size: float) -> list[_Image]:
         from astropy import units
         from astropy.coordinates import SkyCoord
 
         place = SkyCoord(ra, dec, unit="deg")
-        with _told():
+        with _bad_records():
             if self._version == 1:
                 from pyvo.dal.sia import SIAQuery as Query
                 from pyvo.dal.sia import SIAResults as Results
@@ -123,84 +145,84 @@ class SiaService:
                     maxrec=MAX_RECORDS,
                 )  # fmt: skip
         records = self._client.get(_address(query), lambda answer: _results(Results, answer, _address(query)))
-        found = [image for record in records if (image := _image(record, place)) is not None]
-        if not found:
-            raise ImageError("no image of this place")
-        return found
+        images = [image for record in records if (image := _image(record, place)) is not None]
+        if not images:
+            raise ImageError("no image of this position")
+        return images
 
     def _fetched(self, image: _Image, ra: float, dec: float, size: float) -> Answer:
         return self._client.get(self._cut(image, ra, dec, size), _fits)
 
     def _cut(self, image: _Image, ra: float, dec: float, size: float) -> str:
-        """The address of the image's part around a position, if SODA offers it, else of the whole."""
+        """The address of the image's part around a position, if SODA offers it, else of the entire image."""
         from pyvo.dal.adhoc import DatalinkResults, SodaQuery
         from pyvo.dal.exceptions import DALServiceError
 
         results, address, row = image.record._results, image.address, image.record
         if image.is_datalink:
             results = self._client.get(address, lambda answer: _results(DatalinkResults, answer, address))
-            with _told():
-                whole = next((link for link in results if link.semantics == "#this" and link.access_url), None)
-                row = whole if whole is not None else next(iter(results), None)
+            with _bad_records():
+                entire = next((link for link in results if link.semantics == "#this" and link.access_url), None)
+                row = entire if entire is not None else next(iter(results), None)
                 if row is None:
                     raise ImageError("its datalink document names no file")
                 address = row.access_url or ""
-        with _told():
+        with _bad_records():
             try:
                 service = results.get_adhocservice_by_ivoid(SODA)
             except DALServiceError:
-                return _whole(address, image.address)
+                return _web_address(address, image.address)
             query = SodaQuery.from_resource([row], service)
             # Beyond the frame's corners, so that none of its pixels is at the edge.
             query["CIRCLE"] = f"{ra:.7f} {dec:.7f} {0.8 * size / 3600:.7f}"
             return _address(query)
 
 
-def _whole(address: str, base: str) -> str:
+def _web_address(address: str, base: str) -> str:
     if urlsplit(address).scheme not in ("http", "https"):
         raise ImageError(f"an image at {public_url(address)[:100]!r}, which is no web address")
     return address
 
 
 def _address(query: Any) -> str:
-    """The address that a query of pyvo would ask."""
+    """The address that a query of pyvo would request."""
     base = query.queryurl
     joint = "" if base.endswith(("?", "&")) else "&" if "?" in base else "?"
-    return _whole(f"{base}{joint}{urlencode(dict(query), doseq=True)}", base)
+    return _web_address(f"{base}{joint}{urlencode(dict(query), doseq=True)}", base)
 
 
 def _results(kind: Any, answer: Answer, address: str) -> Any:
     from astropy.io.votable import parse
     from pyvo.dal.exceptions import DALQueryError
 
+    if _REFERENCE.search(answer.data):
+        raise ImageError("answered with a VOTable that refers to another address for its data, which is never fetched")
     if b"<VOTABLE" not in answer.data[: 2**16]:
         raise ImageError(f"answered with no VOTable but {answer.kind or 'an unknown kind'}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with decoder_complaints():
         try:
             return kind(parse(io.BytesIO(answer.data), verify="ignore"), url=address)
         except DALQueryError as error:
             raise ImageError(f"the service says: {' '.join(str(error.reason).split())[:200]}") from None
         except Exception as error:  # damaged XML raises many kinds
-            raise Spoiled(f"a VOTable came damaged ({type(error).__name__})") from None
+            raise DamagedResponse(f"a VOTable came damaged ({type(error).__name__})") from None
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Around pyvo, whose complaints of records are many."""
+def _bad_records() -> Iterator[None]:
+    """Raise ImageError for what pyvo finds wrong with a record, and silence its many warnings."""
     from pyvo.dal.exceptions import DALAccessError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with decoder_complaints():
             yield
     except (DALAccessError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ImageError(f"a record that makes no sense ({type(error).__name__})") from None
+        raise ImageError(f"a record that is invalid ({type(error).__name__})") from None
 
 
 def _image(record: Any, place: Any) -> _Image | None:
     """A record as an image; None if it is none that we read."""
-    with _told():
+    with _bad_records():
         kind = str(record.getdataformat() or "").lower()
         address = record.getdataurl()
         is_datalink = "content=datalink" in kind

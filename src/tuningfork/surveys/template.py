@@ -1,11 +1,11 @@
-"""A cutout server of one's own: an address with gaps for the place."""
+"""A cutout server of one's own: an address with gaps for the position."""
 
 from __future__ import annotations
 
 import string
 
 from .client import Client
-from .picture_service import PictureService
+from .image_service import ImageService
 
 __all__ = ["GAPS", "is_template", "template"]
 
@@ -17,7 +17,7 @@ GAPS = {
     "size": "arcseconds a side",
     "size_degrees": "degrees a side",
     "pixel_scale": "arcseconds a pixel",
-    "layer": "what --layer says",
+    "layer": "the value of --layer",
 }
 MAX_PIXELS = 4096
 
@@ -27,8 +27,8 @@ def is_template(address: str) -> bool:
     return address.startswith(("http://", "https://")) and "{" in address
 
 
-def template(client: Client, address: str, layer: str = "") -> PictureService:
-    """Pictures (JPEG, PNG or WebP; north up, east left) from ``https://my.server/cut?ra={ra}&dec={dec}&fov={size}``.
+def template(client: Client, address: str, layer: str = "") -> ImageService:
+    """Images (JPEG, PNG or WebP; north up, east left) from ``https://my.server/cut?ra={ra}&dec={dec}&fov={size}``.
 
     Raises
     ------
@@ -49,4 +49,4 @@ def template(client: Client, address: str, layer: str = "") -> PictureService:
         scale = {"size": f"{size:.6g}", "size_degrees": f"{size / 3600:.9g}", "pixel_scale": f"{size / pixels:.6g}"}
         return address.format(**place, **scale)
 
-    return PictureService(client, "server", layer, filled, max_pixels=MAX_PIXELS)
+    return ImageService(client, "server", layer, filled, max_pixels=MAX_PIXELS)

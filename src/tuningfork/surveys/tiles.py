@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,11 @@ __all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "unit_vectors"]
 ENDINGS = (".fits", ".fit", ".fts", ".fz", ".fits.gz", ".fit.gz", ".fts.gz")
 #: Stands in a file's name for the band's.
 GAP = "{band}"
-FORM = 1
+FORM = 2
+#: Words in names of files that are no images of the sky, where others are.
+MAPS = frozenset(
+    ("weight", "wht", "wt", "ivar", "invvar", "var", "variance", "err", "rms", "mask", "maskbits", "dq", "flag", "nexp")
+)
 #: Points of each edge whose distance from the middle tells how far a tile reaches.
 EDGE = 5
 
@@ -44,6 +49,10 @@ class Tile:
         Middle (ICRS) and the circle around it that holds all its pixels, degrees.
     pixel_scale : float
         Arcseconds a pixel in its middle.
+    filter : str
+        The header's FILTER, if it is an image of one band; "" if it names none.
+    warning : str
+        What was left out of the file.
     problem : str
         Why it cannot be used; "" if it can.
     """
@@ -56,10 +65,12 @@ class Tile:
     dec: float = 0.0
     radius: float = 0.0
     pixel_scale: float = 0.0
+    filter: str = ""
+    warning: str = ""
     problem: str = ""
 
 
-def find_files(given: Iterable[str | os.PathLike[str]], bands: Sequence[str]) -> Iterator[tuple[str, str]]:
+def find_files(paths: Iterable[str | os.PathLike[str]], bands: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Files and their bands; folders are walked, and ``{band}`` in a path stands for each of `bands`.
 
     Raises
@@ -67,19 +78,19 @@ def find_files(given: Iterable[str | os.PathLike[str]], bands: Sequence[str]) ->
     FileNotFoundError
         If a path, or a band of a pattern, has no file.
     """
-    for path in map(os.fspath, given):
+    for path in map(os.fspath, paths):
         if GAP in path:
             yield from _of_pattern(path, bands)
         elif Path(path).is_dir():
-            found = sorted(str(file) for file in Path(path).rglob("*") if _is_tile(file))
-            if not found:
+            files = sorted(str(file) for file in Path(path).rglob("*") if _is_tile(file))
+            if not files:
                 raise FileNotFoundError(f"{path}: no FITS file in this folder")
-            yield from ((file, "") for file in found)
+            yield from ((file, "") for file in files)
         elif any(sign in path for sign in "*?[") and not Path(path).exists():
-            found = sorted(glob.glob(path))
-            if not found:
+            files = sorted(glob.glob(path))
+            if not files:
                 raise FileNotFoundError(f"{path}: no such files")
-            yield from ((file, "") for file in found)
+            yield from ((file, "") for file in files)
         elif Path(path).exists():
             yield path, ""
         else:
@@ -94,24 +105,30 @@ def _of_pattern(pattern: str, bands: Sequence[str]) -> Iterator[tuple[str, str]]
     if not bands:
         raise FileNotFoundError(f"{pattern}: which bands? Name them by increasing wavelength, such as g, r, i")
     for band in bands:
-        found = sorted(glob.glob(pattern.replace(GAP, glob.escape(band))))
-        if not found:
+        files = sorted(glob.glob(pattern.replace(GAP, glob.escape(band))))
+        if not files:
             raise FileNotFoundError(f"{pattern}: no file of band {band}")
-        yield from ((file, band) for file in found)
+        yield from ((file, band) for file in files)
 
 
 def read_tiles(files: Iterable[tuple[str, str]], framing: Framing) -> list[Tile]:
-    """Where each file lies; what was found out before is taken from the user's cache if the file is the same.
+    """Read the footprint of each file, or take it from the user's cache if the file is unchanged.
 
-    A file that cannot be used is a tile with a problem. The cache is JSON; one that cannot be read or written is
-    done without.
+    A file that cannot be used is a tile with a problem. The cache is JSON; it is left out if it cannot be read or
+    written.
     """
     wanted = [(str(Path(path).resolve()), band) for path, band in files]
     key = json.dumps([sorted(wanted), framing.to_dict()], sort_keys=True)
     file = default_cache() / "tiles" / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
-    known = {(tile.path, tile.band): tile for tile in _kept(file)}
+    known = {(tile.path, tile.band): tile for tile in _load_cache(file)}
     tiles, is_new = [], False
+    maps = {path for path, _ in wanted if _words(path) & MAPS}
+    if len(maps) == len({path for path, _ in wanted}):
+        maps = set()
     for path, band in wanted:
+        if path in maps:
+            tiles.append(Tile(path, band, 0, 0, problem="a weight, error or mask map by its name"))
+            continue
         try:
             status = os.stat(path)
         except OSError as error:
@@ -122,23 +139,29 @@ def read_tiles(files: Iterable[tuple[str, str]], framing: Framing) -> list[Tile]
             tiles.append(before)
             continue
         is_new = True
-        tiles.append(_looked_at(path, band, status, framing))
+        tiles.append(_examine(path, band, status, framing))
     if is_new:
-        _keep(file, tiles)
+        _save_cache(file, tiles)
     return tiles
 
 
-def _looked_at(path: str, band: str, status: os.stat_result, framing: Framing) -> Tile:
+def _words(path: str) -> set[str]:
+    return set(re.split(r"[^a-z0-9]+", Path(path).name.lower()))
+
+
+def _examine(path: str, band: str, status: os.stat_result, framing: Framing) -> Tile:
     try:
         with open_bands(path, framing) as image:
             header, (height, width) = image.bands[0].header, image.bands[0].shape
-            wcs, lacking = celestial_wcs(header)
+            filter_ = image.bands[0].filter if len(image.bands) == 1 else ""
+            warning = "; ".join(image.warnings)
+            wcs, problem = celestial_wcs(header)
     except ImageError as error:
         return Tile(path, band, status.st_mtime_ns, status.st_size, problem=str(error))
     if wcs is None:
-        return Tile(path, band, status.st_mtime_ns, status.st_size, problem=lacking)
+        return Tile(path, band, status.st_mtime_ns, status.st_size, problem=problem)
     middle = ((width - 1) / 2, (height - 1) / 2)
-    lies = orientation(wcs, middle)
+    local = orientation(wcs, middle)
     x, y = np.linspace(-0.5, width - 0.5, EDGE), np.linspace(-0.5, height - 0.5, EDGE)
     ends = (np.full(EDGE, end) for end in (x[0], x[-1], y[0], y[-1]))
     left, right, low, high = ends
@@ -147,15 +170,15 @@ def _looked_at(path: str, band: str, status: os.stat_result, framing: Framing) -
         np.concatenate([[middle[0]], x, x, left, right]),
         np.concatenate([[middle[1]], low, high, y, y]),
     )
-    if lies is None or not (np.isfinite(ra).all() and np.isfinite(dec).all()):
+    if local is None or not (np.isfinite(ra).all() and np.isfinite(dec).all()):
         problem = "broken WCS (parts of it have no place in the sky)"
         return Tile(path, band, status.st_mtime_ns, status.st_size, problem=problem)
     points = unit_vectors(ra, dec)
     away = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(points[1:] - points[0], axis=1) / 2, 0, 1)))
     # Edges bend a little between the points.
     reach = float(away.max()) * 1.01
-    place = float(ra[0]), float(dec[0])
-    return Tile(path, band, status.st_mtime_ns, status.st_size, *place, reach, lies.pixel_scale)
+    place = float(ra[0]), float(dec[0]), reach, local.pixel_scale
+    return Tile(path, band, status.st_mtime_ns, status.st_size, *place, filter_, warning)
 
 
 def unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,15 +187,15 @@ def unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[n
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1)
 
 
-def _kept(file: Path) -> list[Tile]:
+def _load_cache(file: Path) -> list[Tile]:
     try:
-        told = json.loads(file.read_text("utf-8"))
-        return [Tile(**tile) for tile in told["tiles"]] if told["form"] == FORM else []
+        cache = json.loads(file.read_text("utf-8"))
+        return [Tile(**tile) for tile in cache["tiles"]] if cache["form"] == FORM else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
-def _keep(file: Path, tiles: Sequence[Tile]) -> None:
+def _save_cache(file: Path, tiles: Sequence[Tile]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"form": FORM, "tiles": [asdict(tile) for tile in tiles]}))

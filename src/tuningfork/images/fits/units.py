@@ -15,7 +15,7 @@ from ..image import MAX_PIXELS, ImageError
 from .file import FitsFile, damage_as_error
 from .framing import Unit
 
-__all__ = ["ImageUnit", "choose_unit", "named_unit", "unit_list"]
+__all__ = ["ImageUnit", "by_wavelength", "choose_unit", "named_unit", "unit_list"]
 
 #: Words in names of images beside the science image.
 _AUXILIARY = """

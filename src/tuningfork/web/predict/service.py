@@ -159,12 +159,12 @@ class Service:
         except ImageError as error:
             return _Row(failed_row(position.name, str(error)), None, position.ra, position.dec)
         read = replace(
-            self.model.image_reader.read(cutout.picture, name=row_name(position.name)), warning=cutout.warning
+            self.model.image_reader.read(cutout.rgb, name=row_name(position.name)), warning=cutout.warning
         )
         origin = cutout.provenance
         text = f"{origin.source} {origin.layer}, {origin.pixel_scale:.3g}″ per pixel, {origin.time}"
         # Exact, since the page sends it back for an occlusion map.
-        image = data_url(png(cutout.picture)) if images else None
+        image = data_url(png(cutout.rgb)) if images else None
         return _Row(read, image, position.ra, position.dec, text)
 
     async def _results(self, rows: Sequence[_Row], result: str) -> Results:

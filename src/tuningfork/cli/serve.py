@@ -81,10 +81,10 @@ def serve(
         opened = load(model, threads=threads)
         sky, sky_name = None, ""
         if source is not None:
-            from .._utils.urls import public
+            from .._utils.urls import public_url
             from ..surveys import open_source
 
-            sky, sky_name = open_source(source), public(source)
+            sky, sky_name = open_source(source), public_url(source)
         known = None
         if index is not None:
             from ..similarity import Index

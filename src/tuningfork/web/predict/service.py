@@ -158,9 +158,7 @@ class Service:
             cutout = self.source.cutout(position.ra, position.dec, size, CUTOUT_PIXELS)
         except ImageError as error:
             return _Row(failed_row(position.name, str(error)), None, position.ra, position.dec)
-        read = replace(
-            self.model.image_reader.read(cutout.rgb, name=row_name(position.name)), warning=cutout.warning
-        )
+        read = replace(self.model.image_reader.read(cutout.rgb, name=row_name(position.name)), warning=cutout.warning)
         origin = cutout.provenance
         text = f"{origin.source} {origin.layer}, {origin.pixel_scale:.3g}″ per pixel, {origin.time}"
         # Exact, since the page sends it back for an occlusion map.

@@ -12,8 +12,8 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from skyserver import FRAME, Fault, Source, picture, sky_server  # noqa: E402
 
-from tuningfork.images.read import read_image  # noqa: E402
 from tuningfork.images.fits.framing import Framing  # noqa: E402
+from tuningfork.images.read import read_image  # noqa: E402
 from tuningfork.surveys import CutoutFormat, Targets, download_cutouts  # noqa: E402
 from tuningfork.surveys.client import Client  # noqa: E402
 from tuningfork.surveys.cutout import Cutout  # noqa: E402

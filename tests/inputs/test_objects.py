@@ -246,6 +246,25 @@ def test_what_is_not_there_is_said(monkeypatch):
         retrying.timeout()
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "folders", "error"),
+    [
+        ("MAX_DEPTH", 20, 1, "more than 20 levels"),  # a folder that links to itself
+        ("MAX_FOLDERS", 50, 30, "more than 50 folders"),  # and one that links to ever more
+        ("MAX_SECONDS_WITHOUT_FILES", -1.0, 1, "no file in"),  # and one that never comes to a file
+    ],
+)
+def test_a_listing_that_never_ends_is_ended(monkeypatch, limit, value, folders, error):
+    class Endless:
+        def page(self, folder, token):
+            return [], [f"{folder}{number}/" for number in range(folders)], ""
+
+    monkeypatch.setattr(remote, "store_of", lambda _: Endless())
+    monkeypatch.setattr(remote, limit, value)
+    with pytest.raises(InputError, match=error):
+        list(find_items(["https://evil.example/images/"]))
+
+
 def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(InputError, match=r"pip install 'tuningfork\[remote\]'"):

@@ -1,8 +1,12 @@
 """What pages and services share: guards, errors, static files, the server on a real socket."""
 
 import asyncio
+import os
 import re
 import socket
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +20,8 @@ from starlette.responses import PlainTextResponse
 
 from tuningfork.web import RequestLimits, StaticFolder, guarded, install_errors
 from tuningfork.web import server as server_module
+from tuningfork.web.downloads import Downloads
+from tuningfork.web.guards.backpressure import PIECE, Backpressure
 from tuningfork.web.guards.headers import SECURITY_HEADERS
 
 SMALL = RequestLimits(
@@ -71,7 +77,7 @@ def pieces(*sizes, pause=0.0):
     return stream()
 
 
-def test_a_body_arrives_whole():
+def test_a_body_arrives_complete():
     answer = one(app_of(RequestLimits()), "POST", "/echo", content=bytes(range(256)) * 10_000)
     assert answer.content == bytes(range(256)) * 10_000
 
@@ -271,6 +277,102 @@ def test_colours_can_be_told_apart(scheme):
     ):
         assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     assert contrast(colours["bar"], colours["faint"]) >= 3
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_request_with_two_lengths_is_refused(method):
+    """Request smuggling: a proxy may believe the one, we the other."""
+    headers = {"content-length": "3", "transfer-encoding": "chunked"}
+    answer = one(app_of(), method, "/echo", content=pieces(3), headers=headers)
+    assert (answer.status_code, answer.headers["connection"]) == (400, "close")
+
+
+def test_a_large_response_waits_for_its_reader():
+    """Sent in pieces, of which the next one is made when the last was taken."""
+    taken = []
+
+    async def large(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * (3 * PIECE + 1), "more_body": True})
+        await send({"type": "http.response.body", "body": b"y"})
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            taken.append((len(message["body"]), message.get("more_body", False)))
+
+    asyncio.run(Backpressure(large)({"type": "http"}, None, send))
+    assert taken == [(PIECE, True), (PIECE, True), (PIECE, True), (1, True), (1, False)]
+
+
+def downloading(limits, size, folders):
+    """An app whose /download is a file of `size` bytes, of which the folder is noted."""
+    app = FastAPI()
+    install_errors(app)
+    downloads = Downloads(limits)
+
+    @app.get("/download")
+    async def download():
+        def write(path):
+            folders.append(path.parent)
+            path.write_bytes(bytes(size))
+
+        return await downloads.response(write, "table.csv", "text/csv")
+
+    return guarded(app, limits)
+
+
+def test_downloads_come_in_turns_and_leave_nothing():
+    folders = []
+    app = downloading(RequestLimits(downloads=2, waiting=3), 300_000, folders)
+    answers = ask(app, *[("GET", "/download", {})] * 5)
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert {len(answer.content) for answer in answers} == {300_000}
+    assert len({answer.headers["content-disposition"] for answer in answers}) == 1
+    assert not any(folder.exists() for folder in folders)
+    answers = ask(downloading(RequestLimits(downloads=1, waiting=1), 10, []), *[("GET", "/download", {})] * 5)
+    assert {answer.status_code for answer in answers} == {200, 503}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="no /proc to read memory from")
+def test_readers_that_never_read_hold_no_memory_and_are_cut_off(monkeypatch):
+    monkeypatch.setattr(server_module, "WRITE_SECONDS", 0.5)
+    size, folders = 30_000_000, []
+
+    def memory():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+    with served(downloading(RequestLimits(downloads=4), size, folders)) as address:
+        host, _, port = address.removeprefix("http://").strip("/").partition(":")
+        before, lines = memory(), []
+        for _ in range(8):
+            lines.append(socket.create_connection((host, int(port)), timeout=20))
+            lines[-1].sendall(b"GET /download HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until = time.monotonic() + 20
+        while len(folders) < 8 and time.monotonic() < until:  # those that wait come when the first ones are cut off
+            time.sleep(0.05)
+            assert memory() - before < 2 * size / 2**20
+        assert len(httpx.get(f"{address}download", timeout=20).content) == size
+        for line in lines:
+            with line, suppress(ConnectionResetError):
+                told = 0
+                while piece := line.recv(2**20):
+                    told += len(piece)
+                assert told < size
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_a_slow_but_steady_reader_gets_all_of_it(monkeypatch):
+    monkeypatch.setattr(server_module, "WRITE_SECONDS", 0.5)
+    with served(downloading(RequestLimits(seconds=0.4), 400_000, [])) as address:
+        host, _, port = address.removeprefix("http://").strip("/").partition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as line:
+            line.sendall(b"GET /download HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            told = 0
+            while piece := line.recv(40_000):
+                told += len(piece)
+                time.sleep(0.05)
+        assert told > 400_000
 
 
 def test_a_limit_must_be_above_zero():

@@ -36,9 +36,8 @@ from tuningfork.tables import CatalogError, table_writer
 from tuningfork.votes.class_labels import class_tree
 from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.tree_files import load_tree
-from tuningfork.web.decoder import ImageDecoder
-from tuningfork.web.label import app as label_app_module
-from tuningfork.web.label.app import label_app
+from tuningfork.web.decoder import DecodeError, ImageDecoder
+from tuningfork.web.label.app import DECODE_ATTEMPTS, label_app
 from tuningfork.web.label.invite import is_loopback, new_token, public_host
 
 OWN = class_tree(["spiral", "elliptical"])
@@ -232,12 +231,14 @@ def test_an_image_that_cannot_be_read_at_the_moment_is_not_excluded_at_the_start
 
 
 def test_a_decoder_that_hangs_is_ended_and_the_galaxy_excluded_after_some_attempts(campaign, folder, monkeypatch):
-    monkeypatch.setattr(label_app_module, "DECODE_ATTEMPTS", 2)
-    monkeypatch.setattr(ImageDecoder.__init__, "__kwdefaults__", {"seconds": 0.001, "memory_bytes": 2**32})
+    def hang(*_):
+        raise DecodeError("cannot be decoded within 15 s")
+
+    monkeypatch.setattr(ImageDecoder, "_run", hang)
     with client_of(campaign, folder) as client:
         place = client.post("/api/people", json={"name": "Ada"}).json()
-        codes = [client.get(f"/api/images/{place['galaxy']}").status_code for _ in range(2)]
-        assert codes == [503, 410]
+        codes = [client.get(f"/api/images/{place['galaxy']}").status_code for _ in range(DECODE_ATTEMPTS)]
+        assert codes == [*[503] * (DECODE_ATTEMPTS - 1), 410]
         assert "within" in campaign.galaxy(place["galaxy"]).reason
 
 

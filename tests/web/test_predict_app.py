@@ -5,8 +5,11 @@ import base64
 import csv
 import io
 import json
+import os
 import re
+import signal
 import struct
+import time
 import zlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ httpx = pytest.importorskip("httpx")
 from prometheus_client.parser import text_string_to_metric_families
 
 import tuningfork
+from tuningfork._utils.processes import Worker
 from tuningfork.images.image import ImageError
 from tuningfork.simulation import draw, render
 from tuningfork.surveys.cutout import Cutout, Provenance
@@ -236,6 +240,74 @@ def test_a_body_that_is_too_large_for_a_picture_is_a_row(model):
     (row,) = talk(create_app(model, Limits(image_bytes=1_000_000)), conversation).json()["rows"]
     assert row["name"] == "sky.fits"
     assert "file of 2.86 MiB" in row["error"]
+
+
+def endless_jpeg(scans=400, side=2048):
+    """A progressive JPEG that repeats one scan, of which each costs a pass over all pixels."""
+    stream = io.BytesIO()
+    Image.new("RGB", (side, side)).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def test_a_file_that_would_hang_a_decoder_is_a_row_in_time(model, files):
+    begun = time.monotonic()
+
+    async def conversation(client):
+        named = form(("endless.jpg", endless_jpeg()), ("good.png", files[0]))
+        return (await client.post("/api/predict", files=named)).json()["rows"]
+
+    endless, good = talk(create_app(model, Limits(decode_seconds=2)), conversation)
+    assert time.monotonic() - begun < 20
+    assert re.search("scans|within|damaged", endless["error"])
+    assert good["error"] == ""
+
+
+def test_what_takes_too_long_to_decode_is_a_row_and_the_next_one_gets_a_new_process(model, files, monkeypatch):
+    """The decoder itself is stopped (SIGSTOP), which stands for one that hangs."""
+    started = []
+    start = Worker._start
+
+    def noted(worker):
+        started.append(start(worker))
+        return started[-1]
+
+    monkeypatch.setattr(Worker, "_start", noted)
+
+    async def conversation(client):
+        first = await client.post("/api/predict", files=form(("a.png", files[0])))
+        os.kill(started[0].pid, signal.SIGSTOP)
+        stopped = await client.post("/api/predict", files=form(("a.png", files[0])))
+        look = await client.post("/api/occlusion", content=b"nothing")
+        return first, stopped, look, await client.post("/api/predict", files=form(("a.png", files[0])))
+
+    first, stopped, look, after = talk(create_app(model, Limits(decode_seconds=5)), conversation)
+    assert "cannot be decoded within 5 s" in stopped.json()["rows"][0]["error"]
+    assert look.status_code == 422
+    assert after.json()["rows"] == first.json()["rows"]
+    assert started[0].poll() == -signal.SIGKILL
+
+
+def test_too_many_positions_are_refused_before_one_is_parsed(model, pictures, monkeypatch):
+    parsed = []
+    monkeypatch.setattr("tuningfork.web.predict.positions._position", lambda *given: parsed.append(given))
+    texts = ["1 2\n" * 900_000, "a " * 1_900_000 + "\n1 2" * 300, "\n".join("#" for _ in range(100)) + "\n1 2" * 201]
+
+    async def conversation(client):
+        begun = time.monotonic()
+        codes = [(await client.post("/api/predict/positions", json={"text": text})).status_code for text in texts]
+        many = {"positions": [{"ra": 1, "dec": 2}] * 100_000}
+        codes.append((await client.post("/api/predict/positions", json=many)).status_code)
+        return codes, time.monotonic() - begun
+
+    codes, seconds = talk(create_app(model, source=Sky(pictures[0])), conversation)
+    assert codes == [413, 413, 413, 422]
+    assert parsed == []
+    assert seconds < 10
+    monkeypatch.undo()
+    (long,) = parse("1 " * 100_000 + "1 2")
+    assert "characters" in long.error
 
 
 def test_too_many_pixels_is_a_row(model, files):

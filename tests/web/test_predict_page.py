@@ -216,7 +216,7 @@ def test_bad_files_are_told_by_name_and_do_no_harm(open_page, pictures):
 def test_positions_become_galaxies_and_a_table(open_page, tmp_path):
     page = open_page()
     page.get_by_label("Positions, one per line").fill("name ra dec\nnorth 10 20\nsouth 10 -20\nnonsense")
-    page.get_by_role("button", name="CampaignGalaxy them up").click()
+    page.get_by_role("button", name="Predict").click()
     page.get_by_text("3 galaxies, 2 without prediction").wait_for()
     names = [row.inner_text() for row in page.get_by_role("option").all()]
     assert ["north" in names[0], "nothing there" in names[1], "RA and Dec" in names[2]] == [True] * 3

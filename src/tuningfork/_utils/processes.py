@@ -137,6 +137,9 @@ class Worker:
                 assert process.stdin
                 _send(process.stdin, pickle.dumps(self._memory_limit))
                 _send(process.stdin, self._job)
+                assert process.stdout
+                # Its start, on a busy machine some seconds, is not the task's time.
+                _receive(process.stdout)
             if timeout is not None:
                 timer = threading.Timer(timeout, lambda: (expired.set(), process.kill()))
                 timer.daemon = True
@@ -271,6 +274,7 @@ def _serve() -> None:
     try:
         _limit_memory(pickle.loads(_receive(source)))
         answer = pickle.loads(_receive(source)).open()
+        _send(answers, b"ready")
         while True:
             task = pickle.loads(_receive(source))
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,8 +20,8 @@ from .stores import REMOTE_THREADS, StoredObject, check_url, store_of
 
 __all__ = ["REMOTE_THREADS", "ObjectReader", "RemoteObject", "object_item", "opened", "remote_items"]
 
-#: Folders of a listing that has no pages, and their depth: a server may link them in a circle of ever longer names.
-MAX_FOLDERS, MAX_DEPTH = 100_000, 32
+#: Limits of a recursive listing: a server may link folders in a circle of ever longer names, or never come to a file.
+MAX_FOLDERS, MAX_DEPTH, MAX_SECONDS_WITHOUT_FILES = 100_000, 32, 600.0
 
 
 def object_item(address: str, size: int = -1, stamp: str = "") -> InputItem:
@@ -90,20 +91,26 @@ def _is_folder(address: str) -> bool:
 def _pages(folder: str) -> Iterator[list[StoredObject]]:
     """All objects under a folder's address; no more than a page is held."""
     folder += "" if folder.endswith("/") else "/"
-    todo, looked = [folder], 0
-    while todo:
-        here, token = todo.pop(), ""
+    waiting, listed, without_files = [folder], 0, 0.0
+    while waiting:
+        here, token = waiting.pop(), ""
+        if here.count("/") - folder.count("/") > MAX_DEPTH:
+            raise SourceUnavailable(
+                f"folders of more than {MAX_DEPTH} levels, perhaps in a circle; name a part of them"
+            )
         store = store_of(here)
         while True:
-            found, deeper, token = with_retries(partial(store.page, here, token))
-            if any(url.count("/") - folder.count("/") > MAX_DEPTH for url in deeper):
-                raise SourceUnavailable(f"folders are nested more than {MAX_DEPTH} deep; name one of them")
-            todo.extend(reversed(deeper))
-            yield found
+            started = time.monotonic()
+            objects, deeper, token = with_retries(partial(store.page, here, token))
+            without_files = 0.0 if objects else without_files + time.monotonic() - started
+            if without_files > MAX_SECONDS_WITHOUT_FILES:
+                raise SourceUnavailable(f"no file in {MAX_SECONDS_WITHOUT_FILES:g} s of listing; name a part of it")
+            waiting.extend(reversed(deeper))
+            yield objects
             if not token:
                 break
-        looked += 1
-        if looked > MAX_FOLDERS:
+        listed += 1
+        if listed + len(waiting) > MAX_FOLDERS:
             raise SourceUnavailable(f"more than {MAX_FOLDERS} folders; name a part of them")
 
 

@@ -21,11 +21,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from .._utils.errors import TuningforkError
 from ..images.encode import png
 from ..votes.traversal import outline
 from ..votes.tree import DecisionTree
 
 __all__ = [
+    "PlotError",
     "cividis",
     "confusion",
     "curves",
@@ -69,6 +71,10 @@ _STYLE = {
 }
 
 
+class PlotError(TuningforkError, ValueError):
+    """There is nothing to plot; the message says what is missing."""
+
+
 @contextmanager
 def _figure(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
@@ -103,7 +109,9 @@ def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: S
         The recipe of each run.
     """
     known = [
-        (run, group) for run, group in zip(runs, groups, strict=True) if any(column in row for row in run["curves"])
+        (run, group)
+        for run, group in zip(runs, groups, strict=True)
+        if any(math.isfinite(row.get(column, math.nan)) for row in run["curves"])
     ]
     if not known:
         return None
@@ -159,6 +167,8 @@ def predicted_against_true(
 def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
     """RMSE of each question with its interval, beside the noise floor."""
     names = [name for name, each in per_question.items() if each["value"] is not None]
+    if not names:
+        raise PlotError("no question has a score; are any votes known?")
     with _figure(0.75 + 0.27 * len(names)) as (figure, axes):
         at = np.arange(len(names))[::-1]
         value = np.array([per_question[name]["value"] for name in names])
@@ -178,6 +188,8 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str, *, fractions: bool = False) -> bytes:
     """A confusion matrix, rows the true class: colours show the fraction of the row, labels counts or fractions."""
+    if not len(names):
+        raise PlotError("a confusion matrix needs at least one class")
     counts = np.asarray(matrix, float)
     total = counts.sum(1, keepdims=True)
     share = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
@@ -241,6 +253,9 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
     scores : mapping
         Name of a score → label of its axis.
     """
+    if not scores or not any(orders.values()):
+        raise PlotError("learning curves need at least one score and one order with measurements")
+    numbers = sorted({row["labels"] for rows in orders.values() for row in rows})
     with _figure(2.5 * len(scores) + 0.55) as (figure, only):
         only.remove()
         for panel, (name, label) in enumerate(scores.items(), 1):
@@ -263,7 +278,7 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
                     label=order if panel == 1 else None,
                 )
             axes.set_xscale("log")
-            axes.set_xticks(at, [str(number) for number in at])
+            axes.set_xticks(numbers, [str(number) for number in numbers])
             axes.minorticks_off()
             axes.set(ylabel=label, xlabel="labels" if panel == len(scores) else "")
         figure.legend(loc="outside lower left", ncols=3, handlelength=2.4, columnspacing=1)
@@ -281,7 +296,8 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
         for y, each in known:
             covered.plot([each["low"], each["high"]], [y, y], color=COLOURS[0], lw=1.5)
         covered.plot([each["coverage"] for _, each in known], [y for y, _ in known], "o", color=COLOURS[0], ms=5)
-        covered.axvline(report["level"], color="#000000", ls="--", lw=1)
+        if report["level"] is not None:
+            covered.axvline(report["level"], color="#000000", ls="--", lw=1)
         covered.set(title="Intervals that hold (dashed: promised)", xlabel="share of fractions, 95 % interval")
         known = [(y, each) for y, each in zip(places, groups, strict=True) if each["accuracy"] is not None]
         classed.plot([e["accuracy"] for _, e in known], [y for y, _ in known], "o", color=COLOURS[0], ms=5)

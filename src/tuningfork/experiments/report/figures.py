@@ -33,7 +33,7 @@ def figures(numbers: Numbers, study: Study) -> dict[str, Any]:
         "curves": list(_learning_curves(numbers, study)),
         "fractions": _fractions(numbers, study) if votes else [],
         "max_points": plots.MAX_POINTS,
-        "question_errors": plots.question_errors(votes["rmse_per_question"]) if votes else None,
+        "question_errors": _question_errors(votes) if votes else None,
         "confusions": _confusions(numbers, study) if numbers["classes"] else [],
         "ensemble_curves": _ensemble_curves(numbers),
         "decision_tree": plots.decision_tree(votes["flow"], study.tree) if votes else None,
@@ -48,6 +48,13 @@ def image_reader(study: Study) -> Callable[..., bytes | None]:
         return None if small is None else jpeg(small)
 
     return read
+
+
+def _question_errors(votes: Numbers) -> bytes | None:
+    try:
+        return plots.question_errors(votes["rmse_per_question"])
+    except plots.PlotError:  # no votes are known: the section says so
+        return None
 
 
 def _learning_curves(numbers: Numbers, study: Study) -> Any:

@@ -24,7 +24,7 @@ from tuningfork.model.bundle import open_bundle, write_bundle
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.model import Model
 from tuningfork.model.out_of_domain import DomainError, NoveltyDetector, fit_novelty_detector, galaxies_needed
-from tuningfork.simulation import CONTAMINANTS, contaminated, crowd, draw, opinions, render
+from tuningfork.simulation import CONTAMINANTS, answer_probabilities, contaminated, draw, render, simulate_votes
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 WIDTH = len(STATISTICS)
@@ -283,7 +283,9 @@ def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
     parts = {path.stem: "train" if i < 280 else "validation" if i < 300 else "test" for i, path in enumerate(paths)}
     (tmp_path / "split.csv").write_text("id,part\n" + "".join(f"{i},{part}\n" for i, part in parts.items()))
     columns = open_bundle().tree.columns
-    votes = crowd(np.stack([opinions(draw(31, index)) for index in range(COUNT)]), 45, np.random.default_rng(0))
+    votes = simulate_votes(
+        np.stack([answer_probabilities(draw(31, index)) for index in range(COUNT)]), 45, np.random.default_rng(0)
+    )
     rows = [[path.stem, *map(str, each)] for path, each in zip(paths, votes.tolist(), strict=True)]
     (tmp_path / "votes.csv").write_text("\n".join(map(",".join, [["GalaxyID", *columns], *rows])))
     split = ("--split", tmp_path / "split.csv")

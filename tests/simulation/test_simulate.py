@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import fields, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,7 +150,7 @@ def test_population_has_every_class_and_the_votes_of_galaxy_zoo():
     galaxies = [sim.draw(0, index) for index in range(2000)]
     assert {galaxy.kind for galaxy in galaxies} == set(KINDS)
     assert {galaxy.arms for galaxy in galaxies} == set(range(7))
-    votes = sim.crowd(np.array([sim.opinions(g) for g in galaxies]), 45, np.random.default_rng(0))
+    votes = sim.simulate_votes(np.array([sim.answer_probabilities(g) for g in galaxies]), 45, np.random.default_rng(0))
     assert set(range(len(TREE.classes))) <= set(classify(votes, TREE).tolist())
     # Means of the challenge's training set, in round numbers.
     mean = dict(zip(TREE.columns, votes.mean(0), strict=True))
@@ -272,7 +279,7 @@ def test_stretch_keeps_grey_grey_and_rises():
 def test_every_sum_holds(seed, volunteers, concentration):
     rng = np.random.default_rng(seed)
     chance = np.concatenate([rng.dirichlet([concentration] * len(q.answers), 30) for q in TREE.questions], axis=1)
-    votes = sim.crowd(np.nan_to_num(chance), volunteers, rng)
+    votes = sim.simulate_votes(np.nan_to_num(chance), volunteers, rng)
     assert votes.shape == (30, 37)
     assert np.abs(sum_violations(votes, TREE)).max() < 1e-9
     assert votes.min() >= 0
@@ -282,7 +289,7 @@ def test_every_sum_holds(seed, volunteers, concentration):
 @QUICK
 @given(index=st.integers(0, 10**6))
 def test_opinions_are_probabilities(index):
-    chance = sim.opinions(sim.draw(2, index))
+    chance = sim.answer_probabilities(sim.draw(2, index))
     assert chance.shape == (37,)
     assert (chance >= 0).all()
     for part in TREE.slices:
@@ -291,14 +298,14 @@ def test_opinions_are_probabilities(index):
 
 @pytest.mark.parametrize("index", range(5))
 def test_a_large_crowd_agrees_with_its_probabilities(index):
-    chance = sim.opinions(sim.draw(4, index))[None]
+    chance = sim.answer_probabilities(sim.draw(4, index))[None]
     rng = np.random.default_rng(index)
-    counts = sim.walk(chance, 200_000, rng)
+    counts = sim.simulate_counts(chance, 200_000, rng)
     for part in TREE.slices:
         asked = counts[:, part].sum()
         error = np.sqrt(chance[:, part] * (1 - chance[:, part]) * asked)
         assert (np.abs(counts[:, part] - asked * chance[:, part]) <= 5 * error + 3).all()
-    votes = sim.crowd(chance, 200_000, rng)
+    votes = sim.simulate_votes(chance, 200_000, rng)
     known = ~np.isnan(conditional_from_cumulative(votes, TREE))
     assert np.abs(conditional_from_cumulative(votes, TREE) - chance)[known].max() < 0.05
 
@@ -308,7 +315,7 @@ def test_walk_agrees_with_volunteers_one_by_one(tree):
     rng = np.random.default_rng(8)
     chance = np.concatenate([rng.dirichlet([1.0] * len(q.answers)) for q in tree.questions])
     slow = one_by_one(chance, 3000, rng, tree)
-    fast = sim.walk(np.tile(chance, (400, 1)), 300, rng, tree)
+    fast = sim.simulate_counts(np.tile(chance, (400, 1)), 300, rng, tree)
     expected = fast.mean(0) * 10
     assert (np.abs(slow - expected) < 5 * np.sqrt(expected + 1)).all()
     # The scatter, too: of the first question exactly binomial.
@@ -318,14 +325,14 @@ def test_walk_agrees_with_volunteers_one_by_one(tree):
 
 def test_walk_follows_next_and_not_the_parents():
     stops, goes_on = [1.0, 0.0, 0.5, 0.5, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
-    counts = sim.walk(np.array([stops, goes_on]), 10, np.random.default_rng(0), FORKED)
+    counts = sim.simulate_counts(np.array([stops, goes_on]), 10, np.random.default_rng(0), FORKED)
     assert counts.tolist() == [[10, 0, 0, 0, 0, 10], [10, 0, 10, 0, 10, 0]]
 
 
 def test_a_question_that_nobody_reached():
-    chance = sim.opinions(sim.draw(0, 0))
+    chance = sim.answer_probabilities(sim.draw(0, 0))
     chance[:3] = 0, 0, 1
-    votes = sim.crowd(chance[None], 45, np.random.default_rng(0))[0]
+    votes = sim.simulate_votes(chance[None], 45, np.random.default_rng(0))[0]
     odd = TREE.slices[[q.key for q in TREE.questions].index("odd")]
     assert votes[odd] == pytest.approx(chance[odd])
     assert np.abs(sum_violations(votes, TREE)).max() < 1e-12
@@ -334,13 +341,13 @@ def test_a_question_that_nobody_reached():
 
 def test_crowd_refuses_what_it_cannot_use():
     with pytest.raises(ValueError, match=r"\(N, 37\)"):
-        sim.crowd(np.ones(37), 45, np.random.default_rng(0))
+        sim.simulate_votes(np.ones(37), 45, np.random.default_rng(0))
     with pytest.raises(ValueError, match="1 volunteer or more"):
-        sim.crowd(np.ones((1, 37)), 0, np.random.default_rng(0))
+        sim.simulate_votes(np.ones((1, 37)), 0, np.random.default_rng(0))
 
 
 def answer(galaxy: sim.Galaxy, name: str) -> float:
-    return sim.opinions(galaxy)[TREE.fraction_names.index(name)]
+    return sim.answer_probabilities(galaxy)[TREE.fraction_names.index(name)]
 
 
 @pytest.mark.parametrize(
@@ -372,7 +379,7 @@ def test_opinions_follow_the_shape(name, less, more):
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(simulated_folder, "PIECE", 2)
+    monkeypatch.setattr(simulated_folder, "TASK_SIZE", 2)
 
 
 def test_layout_is_kaggles(tmp_path):
@@ -474,3 +481,40 @@ def test_refuses_numbers_out_of_range(tmp_path, bad):
     with pytest.raises(sim.SimulationError, match=next(iter(bad))):
         sim.simulate(tmp_path / "out", **{"n": 1, **bad})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "name", ["SIGKILL", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))]
+)
+def test_workers_end_with_the_command(tmp_path, name):
+    """However the command is ended, none of its processes draws on."""
+    words = ["-m", "tuningfork", "simulate", str(tmp_path / "out"), "--n", "4000", "--workers", "2"]
+
+    def at_work():
+        lines = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environment = (entry / "environ").read_bytes()
+                if f"TUNINGFORK_TEST={tmp_path}".encode() in environment and (entry / "cmdline").read_bytes():
+                    lines[int(entry.name)] = (entry / "cmdline").read_bytes()
+        return lines
+
+    with subprocess.Popen(
+        [sys.executable, "-P", *words],
+        env={**os.environ, "TUNINGFORK_TEST": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as command:
+        images = tmp_path / "out" / "images_training_rev1"
+        deadline = time.monotonic() + 120
+        while len(list(images.glob("*.jpg"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        workers = [line for number, line in at_work().items() if number != command.pid]
+        assert len(workers) == 2
+        assert all(b"-P" in line.split(b"\0") for line in workers)  # no module is imported from the current folder
+        command.send_signal(getattr(signal, name))
+        command.wait(30)
+    while at_work() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not at_work()

@@ -1,6 +1,6 @@
-"""Galaxies of known shape, their pictures, and the votes a crowd of volunteers would give them.
+"""Simulated galaxies of known shape, their images, and the votes that volunteers would give them.
 
-For tests, demonstrations and load: labels are exact, licences no question, and any number can be had.
+For tests, demonstrations and load tests: labels are exact, there are no licences, and any number can be made.
 Galaxy `index` of population `seed` is the same in every run, whatever else is drawn.
 """
 
@@ -8,20 +8,20 @@ from .contaminants import CONTAMINANTS, contaminated
 from .dataset import SimulationError, galaxies, galaxy_id, simulate
 from .galaxy import Galaxy, draw
 from .render import light, render
-from .volunteers import crowd, opinions, walk
+from .volunteers import answer_probabilities, simulate_counts, simulate_votes
 
 __all__ = [
     "CONTAMINANTS",
     "Galaxy",
     "SimulationError",
     "contaminated",
-    "crowd",
+    "simulate_votes",
     "draw",
     "galaxies",
     "galaxy_id",
     "light",
-    "opinions",
+    "answer_probabilities",
     "render",
     "simulate",
-    "walk",
+    "simulate_counts",
 ]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
-from itertools import islice
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +16,22 @@ from PIL import Image
 
 from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file, part_of, write_text
-from .._utils.processes import available_cores
+from .._utils.processes import Worker, WorkerCrash, available_cores, run_tasks
 from .galaxy import Galaxy, draw
 from .render import render
-from .volunteers import crowd, gz2, opinions
+from .volunteers import answer_probabilities, gz2, simulate_votes
 
 __all__ = ["SimulationError", "galaxies", "galaxy_id", "simulate"]
 
-PICTURES = "images_training_rev1"
+IMAGES = "images_training_rev1"
 LABELS = "training_solutions_rev1.csv"
 TRUTH = "truth.csv"
 MARKER = "simulation.json"
-#: Raised whenever the same seed gives other galaxies, pictures or votes than before.
+#: Raised whenever the same seed gives other galaxies, images or votes than before.
 VERSION = 1
 JPEG_QUALITY = 92
-#: Galaxies in one piece of work: small enough for smooth progress, large enough to hide its cost.
-PIECE = 32
+#: Galaxies of one task: few enough for smooth progress, enough to hide its cost.
+TASK_SIZE = 32
 
 
 class SimulationError(TuningforkError, ValueError):
@@ -47,9 +44,9 @@ def galaxy_id(index: int) -> int:
 
 
 def votes_of(galaxy: Galaxy, volunteers: int) -> NDArray[np.float64]:
-    """The cumulative vote fractions (37,) of a crowd that is this galaxy's own."""
+    """The cumulative vote fractions (37,) of volunteers that are this galaxy's own."""
     rng = np.random.default_rng([galaxy.seed, galaxy.index, 3])
-    return crowd(opinions(galaxy)[None], volunteers, rng)[0]
+    return simulate_votes(answer_probabilities(galaxy)[None], volunteers, rng)[0]
 
 
 def galaxies(
@@ -60,7 +57,7 @@ def galaxies(
     Yields
     ------
     GalaxyID : int
-    picture : (424, 424, 3) uint8
+    image : (424, 424, 3) uint8
         Rows (0 at the top), columns, RGB.
     votes : (37,) float64
         Cumulative vote fractions in the order of Galaxy Zoo 2's tree.
@@ -82,9 +79,9 @@ def simulate(
 
     The folder then holds ``images_training_rev1/<GalaxyID>.jpg`` (424 × 424),
     ``training_solutions_rev1.csv`` (GalaxyID and the cumulative fractions), ``truth.csv`` (GalaxyID
-    and the known shape, the fields of `Galaxy` with its units) and ``simulation.json`` (what was asked
-    for). Every file appears whole or not at all; called again after an interruption with the same
-    arguments, it goes on where it stopped and ends with the same folder.
+    and the known shape, the fields of `Galaxy` with its units) and ``simulation.json`` (the
+    arguments). Every file is written atomically; called again after an interruption with the same
+    arguments, it continues and ends with the same folder.
 
     Parameters
     ----------
@@ -93,10 +90,9 @@ def simulate(
     n, seed, volunteers : int
         Number of galaxies (1 or more), population (0 or more), volunteers for each galaxy (1 or more).
     workers : int, optional
-        Processes that draw pictures; as many as there are processors if left out. With more than
-        one, a script needs the usual ``if __name__ == "__main__":``.
+        Processes that draw images; one for each core if left out. They end with this process, however it ends.
     progress : callable, optional
-        Called with (pictures done, n) now and then, from the calling process.
+        Called with (images done, n) now and then, from the calling process.
 
     Raises
     ------
@@ -117,69 +113,80 @@ def simulate(
         if value < least:
             raise SimulationError(f"{name} must be {least} or more, not {value}")
     out = Path(out)
-    asked = {"simulation": "tuningfork", "version": VERSION, "n": n, "seed": seed, "volunteers": volunteers}
-    _claim(out, asked)
-    pictures = out / PICTURES
-    pictures.mkdir(exist_ok=True)
+    settings = {"simulation": "tuningfork", "version": VERSION, "n": n, "seed": seed, "volunteers": volunteers}
+    _claim(out, settings)
+    images = out / IMAGES
+    images.mkdir(exist_ok=True)
     for table, rows in ((LABELS, _label_rows), (TRUTH, _truth_rows)):
         if not (out / table).exists():
             _write_table(out / table, rows(n, seed, volunteers))
-    pieces = ((str(pictures), seed, start, min(start + PIECE, n)) for start in range(0, n, PIECE))
+    tasks = ((start, min(start + TASK_SIZE, n)) for start in range(0, n, TASK_SIZE))
     done = 0
-    for drawn in _results(pieces, workers if n > PIECE else 1):
+    for drawn in _drawn(_Drawing(str(images), seed), tasks, workers if n > TASK_SIZE else 1):
         done += drawn
         if progress:
             progress(done, n)
     return out
 
 
-def _claim(out: Path, asked: dict[str, object]) -> None:
+def _claim(out: Path, settings: dict[str, object]) -> None:
     """Make sure that the folder is new or of this simulation, and mark it."""
     marker = out / MARKER
     if out.exists() and not out.is_dir():
         raise SimulationError(f"{out}: is a file; name a new folder")
     try:
-        found = json.loads(marker.read_text("utf-8"))
+        existing = json.loads(marker.read_text("utf-8"))
     except FileNotFoundError:
         if out.exists() and any(entry.name != part_of(marker).name for entry in out.iterdir()):
             raise SimulationError(
                 f"{out}: holds files, but no {MARKER}, so it is not a simulation; name a new or empty folder"
             ) from None
         out.mkdir(parents=True, exist_ok=True)
-        write_text(marker, json.dumps(asked, indent=1) + "\n")
+        write_text(marker, json.dumps(settings, indent=1) + "\n")
         return
     except ValueError:
         raise SimulationError(f"{marker}: is not JSON; delete the folder or name a new one") from None
-    for key in {**asked, **(found if isinstance(found, dict) else {})}:
-        before = found.get(key) if isinstance(found, dict) else None
-        if before != asked.get(key):
+    existing = existing if isinstance(existing, dict) else {}
+    for key in {**settings, **existing}:
+        before = existing.get(key)
+        if before != settings.get(key):
             raise SimulationError(
-                f"{out}: holds a simulation with {key} {before}, not {asked.get(key)}; "
+                f"{out}: holds a simulation with {key} {before}, not {settings.get(key)}; "
                 "name another folder, or delete this one"
             )
 
 
-def _results(pieces: Iterable[tuple[str, int, int, int]], workers: int) -> Iterator[int]:
+@dataclass(frozen=True)
+class _Drawing:
+    """What the worker processes do."""
+
+    folder: str
+    seed: int
+
+    def open(self) -> Callable[[tuple[int, int], Callable[[Any], None]], int]:
+        return lambda task, report: _draw_images(self.folder, self.seed, *task)
+
+
+def _drawn(job: _Drawing, tasks: Iterable[tuple[int, int]], workers: int) -> Iterator[int]:
+    """The number of galaxies of each finished task."""
     if workers == 1:
-        yield from (_draw_pictures(*piece) for piece in pieces)
+        yield from (_draw_images(job.folder, job.seed, *task) for task in tasks)
         return
-    pieces = iter(pieces)
-    # Fresh processes: a forked one could inherit a lock that another thread of the caller holds.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+
+    def run(worker: Worker, task: tuple[int, int], report: Callable[[Any], None]) -> Iterator[int]:
         try:
-            waiting = deque(pool.submit(_draw_pictures, *piece) for piece in islice(pieces, 2 * workers))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(_draw_pictures, *piece) for piece in islice(pieces, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
+            yield worker.run(task)
+        except WorkerCrash:  # by its memory, or by somebody; once more in a new process
+            yield worker.run(task)
+
+    yield from run_tasks(tasks, [Worker(job) for _ in range(workers)], run)
 
 
-def _draw_pictures(folder: str, seed: int, start: int, stop: int) -> int:
-    """Draw the pictures that are not there yet; how many galaxies the piece had."""
+def _draw_images(folder: str, seed: int, start: int, stop: int) -> int:
+    """Draw the images that do not exist yet; returns the number of galaxies."""
     for index in range(start, stop):
         path = Path(folder, f"{galaxy_id(index)}.jpg")
-        # An empty file is what a power failure can leave of a picture that was never flushed.
+        # An empty file is what a power failure can leave of an image that was never flushed.
         if path.exists() and path.stat().st_size:
             continue
         with atomic_file(path, sync=False) as part:

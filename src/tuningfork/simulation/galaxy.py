@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["EDGE_ON", "FRAME", "KINDS", "PETRO_R90", "Galaxy", "draw", "petrosian_r90", "sersic_b"]
 
-#: Side of the picture, in pixels.
+#: Side of the image, in pixels.
 FRAME = 424
 #: petroR90 of every galaxy, in pixels: the frame's pixel is 0.02 petroR90 (Willett et al. 2013).
 PETRO_R90 = 50.0
@@ -23,11 +23,11 @@ class Galaxy:
     """The known shape of one simulated galaxy.
 
     Lengths are pixels of the 424 × 424 frame (0.02 petroR90 each) unless said otherwise, angles are
-    degrees, position angles count from the picture's top through its left (north through east).
+    degrees, position angles count from the image's top through its left (north through east).
     Strengths are 0 where the feature is absent and about 1 where it is striking.
     """
 
-    seed: int  #: with `index`, the source of all randomness in the picture
+    seed: int  #: with `index`, the source of all randomness in the image
     index: int
     kind: str  #: one of `KINDS`
     petro_r90: float  #: arcsec; how many of the survey's pixels (0.396 arcsec) the galaxy spans

@@ -1,4 +1,4 @@
-"""Pictures of galaxies of known shape, as the survey's camera and its colour composites would show them."""
+"""Images of galaxies of known shape, as the survey's camera and its colour composites would show them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PSF = ((0.87, 1.0), (0.11, 2.4), (0.02, 7.0))
 
 
 def render(galaxy: Galaxy) -> NDArray[np.uint8]:
-    """The colour picture of a galaxy.
+    """The colour image of a galaxy.
 
     Light is summed, blurred and made noisy on the camera's pixels, stretched to colours there, and
     only then, from a JPEG file, enlarged to the frame, as the survey's cutout service does: hence

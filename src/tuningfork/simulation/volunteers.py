@@ -1,4 +1,4 @@
-"""Votes on galaxies of known shape: what volunteers would say, and a crowd's walk down the tree."""
+"""Simulated volunteers: answer probabilities of galaxies of known shape, and votes drawn down the tree."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from ..votes.tree import DecisionTree
 from ..votes.tree_files import load_tree
 from .galaxy import EDGE_ON, Galaxy
 
-__all__ = ["crowd", "opinions", "walk"]
+__all__ = ["simulate_votes", "answer_probabilities", "simulate_counts"]
 
 Floats = NDArray[np.float64]
 
 
 @cache
 def gz2() -> DecisionTree:
-    """The tree that `opinions` answers."""
+    """The tree that `answer_probabilities` answers."""
     return load_tree("gz2")
 
 
-def crowd(
+def simulate_votes(
     probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: DecisionTree | None = None
 ) -> Floats:
-    """Cumulative vote fractions of a crowd, as in the label table of a campaign.
+    """Draw the cumulative vote fractions of volunteers, as in the label table of a campaign.
 
     Parameters
     ----------
     probabilities : (N, A) in [0, 1]
-        The chance of each answer for a volunteer who is asked; each question's sum to 1.
+        The chance of each answer for a volunteer who reaches its question; each question's sum to 1.
     n_volunteers : int
         How many volunteers look at each galaxy, 1 or more.
     tree : DecisionTree, optional
@@ -48,24 +48,24 @@ def crowd(
     """
     tree = tree or gz2()
     probabilities = np.asarray(probabilities, np.float64)
-    conditional = conditional_from_counts(walk(probabilities, n_volunteers, rng, tree), tree)
+    conditional = conditional_from_counts(simulate_counts(probabilities, n_volunteers, rng, tree), tree)
     return cumulative_from_conditional(np.where(np.isnan(conditional), probabilities, conditional), tree)
 
 
-def walk(
+def simulate_counts(
     probabilities: ArrayLike, n_volunteers: int, rng: np.random.Generator, tree: DecisionTree | None = None
 ) -> NDArray[np.int64]:
-    """How many of `n_volunteers` give each answer when they follow `Answer.next` from the first question.
+    """Draw how many of `n_volunteers` give each answer, following `Answer.next` from the first question.
 
     Volunteers are exchangeable, so those who reach a question split over its answers by one
-    multinomial draw. Shapes as in `crowd`; returns counts (N, A) int64.
+    multinomial draw. Shapes as in `simulate_votes`; returns counts (N, A) int64.
     """
     tree = tree or gz2()
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or probabilities.shape[1] != len(tree.columns):
         raise ValueError(f"probabilities must be (N, {len(tree.columns)}), not {probabilities.shape}")
     if n_volunteers < 1:
-        raise ValueError(f"a crowd needs 1 volunteer or more, not {n_volunteers}")
+        raise ValueError(f"1 volunteer or more is needed, not {n_volunteers}")
     arrivals = {question.key: np.zeros(len(probabilities), np.int64) for question in tree.questions}
     arrivals[tree.questions[0].key] += n_volunteers
     counts = np.zeros(probabilities.shape, np.int64)
@@ -74,14 +74,14 @@ def walk(
         chance = probabilities[:, part]
         chance = chance / chance.sum(1, keepdims=True)
         counts[:, part] = rng.multinomial(arrivals[question.key], chance)
-        for answer, given in zip(question.answers, counts[:, part].T, strict=True):
+        for answer, votes in zip(question.answers, counts[:, part].T, strict=True):
             if answer.next is not None:
-                arrivals[answer.next] += given
+                arrivals[answer.next] += votes
     return counts
 
 
-def opinions(galaxy: Galaxy) -> Floats:
-    """What an average volunteer would say about a galaxy.
+def answer_probabilities(galaxy: Galaxy) -> Floats:
+    """Answer probabilities of an average volunteer for a galaxy.
 
     The boundaries are soft: a disk slides from face-on to edge-on over some ten degrees, and
     features of galaxies that are small or faint are missed. The numbers were set by eye so that the
@@ -90,12 +90,12 @@ def opinions(galaxy: Galaxy) -> Floats:
     Returns
     -------
     (37,) float64
-        Chances of the answers of Galaxy Zoo 2's tree if asked, in its column order; each
+        Probabilities of the answers of Galaxy Zoo 2's tree for those who reach the question, in its column order; each
         question's sum to 1.
     """
-    said = _answers(galaxy)
+    chances = _answers(galaxy)
     tree = gz2()
-    out = np.array([said[q.key][answer.key] for q in tree.questions for answer in q.answers])
+    out = np.array([chances[q.key][answer.key] for q in tree.questions for answer in q.answers])
     for part in tree.slices:
         out[part] /= out[part].sum()
     return out
@@ -119,40 +119,40 @@ def _answers(galaxy: Galaxy) -> dict[str, dict[str, float]]:
     patches = face_on * sharp * max(galaxy.flocculence, min(galaxy.clumps / 12, 1.0))
     odd = _odd(galaxy, sharp, face_on)
     strangest = max(odd.values())
-    said = _smooth_or_features(galaxy, arms, bar, patches, inclined, strangest)
+    chances = _smooth_or_features(galaxy, arms, bar, patches, inclined, strangest)
 
     # A concentrated bulge stands out more than its light alone would.
     bulge = galaxy.bulge_to_total + 0.04 * (galaxy.bulge_index - 3)
     just, obvious, dominant = (_step(bulge, t, 0.06) for t in (0.03, 0.27, 0.8))
-    said["bulge_prominence"] = {
+    chances["bulge_prominence"] = {
         "no_bulge": 1 - just,
         "just_noticeable": just * (1 - obvious),
         "obvious": just * obvious * (1 - dominant),
         "dominant": just * obvious * dominant,
     }
     edge_on = 0.02 + 0.96 * max(inclined, 0.75 * flat)
-    said["edge_on"] = {"yes": edge_on, "no": 1 - edge_on}
+    chances["edge_on"] = {"yes": edge_on, "no": 1 - edge_on}
     barred = 0.08 + 0.86 * _step(bar, 0.3, 0.07)
-    said["bar"] = {"yes": barred, "no": 1 - barred}
+    chances["bar"] = {"yes": barred, "no": 1 - barred}
     spiral = 0.08 + 0.88 * max(_step(arms, 0.14, 0.06), 0.45 * patches, 0.5 * galaxy.tails * face_on)
-    said["spiral"] = {"yes": spiral, "no": 1 - spiral}
+    chances["spiral"] = {"yes": spiral, "no": 1 - spiral}
     boxy = _step(galaxy.bulge_boxiness, 3.2, 0.3)
-    seen = _step(bulge, 0.1, 0.04)
-    said["bulge_shape"] = {"rounded": seen * (1 - boxy), "boxy": 0.03 + seen * boxy, "no_bulge": 1 - seen}
-    said["arms_winding"] = _winding(galaxy.pitch)
-    said["arms_number"] = _arms_number(galaxy, arms)
+    visible = _step(bulge, 0.1, 0.04)
+    chances["bulge_shape"] = {"rounded": visible * (1 - boxy), "boxy": 0.03 + visible * boxy, "no_bulge": 1 - visible}
+    chances["arms_winding"] = _winding(galaxy.pitch)
+    chances["arms_number"] = _arms_number(galaxy, arms)
     round_, cigar = _step(galaxy.axis_ratio, 0.8, 0.05), _step(0.34 - galaxy.axis_ratio, 0, 0.04)
-    said["rounded"] = {
+    chances["rounded"] = {
         "completely_round": round_,
         "in_between": (1 - round_) * (1 - cigar),
         "cigar_shaped": cigar,
     }
     yes = 0.1 + 0.75 * _step(strangest, 0.62, 0.12)
-    said["odd"] = {"yes": yes, "no": 1 - yes}
-    said["odd_feature"] = {feature: 0.02 + strength**4 for feature, strength in odd.items()}
+    chances["odd"] = {"yes": yes, "no": 1 - yes}
+    chances["odd_feature"] = {feature: 0.02 + strength**4 for feature, strength in odd.items()}
     # Whoever sees something odd for no reason of shape names nothing in particular.
-    said["odd_feature"]["other"] += 0.03
-    return said
+    chances["odd_feature"]["other"] += 0.03
+    return chances
 
 
 def _smooth_or_features(
@@ -195,7 +195,7 @@ def _winding(pitch: float) -> dict[str, float]:
 def _arms_number(galaxy: Galaxy, arms: float) -> dict[str, float]:
     clear = _step(arms, 0.18, 0.07) * (1 - 0.4 * galaxy.flocculence)
     keys = ("1", "2", "3", "4", "more_than_4")
-    told = {key: 0.02 + 0.9 * (min(galaxy.arms, 5) == number) for number, key in enumerate(keys, 1)}
+    chances = {key: 0.02 + 0.9 * (min(galaxy.arms, 5) == number) for number, key in enumerate(keys, 1)}
     # The eye makes two of most faint patterns.
-    told["2"] += 0.2
-    return {**{key: clear * chance for key, chance in told.items()}, "cant_tell": 1.05 * (1 - clear) + 0.03}
+    chances["2"] += 0.2
+    return {**{key: clear * chance for key, chance in chances.items()}, "cant_tell": 1.05 * (1 - clear) + 0.03}

@@ -38,6 +38,6 @@ class JpegJob:
 
 def _encode(path: Path) -> EncodedImage:
     try:
-        return EncodedImage(jpeg(shrink(read_image(path).rgb, MAX_SIDE), quality=JPEG_QUALITY))
+        return EncodedImage(jpeg(shrink(read_image(path).rgb, MAX_SIDE), quality=JPEG_QUALITY, subsampling="444"))
     except ImageError as error:
         return EncodedImage(b"", str(error), isinstance(error, TransientImageError))

@@ -254,3 +254,12 @@ def test_the_projects_own_plan_and_sources_can_be_read():
     for name in ("sources.toml", "taught.toml"):
         assert [source.name for source in load_sources(folder / name, load_tree("gz2"))]
     assert load_recipe(folder / "second.toml").size == 128
+
+
+def test_the_plan_of_the_documents_can_be_read(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "howto" / "experiments.md"
+    (tmp_path / "plan.toml").write_text(page.read_text("utf-8").split("```toml\n")[1].split("```")[0], "utf-8")
+    (tmp_path / "imagenet.toml").write_text(FIRST)
+    plan = load_fold_plan(tmp_path / "plan.toml")
+    assert [row.name for row in plan.row] == ["plain", "imagenet", "views"]
+    assert plan.named("imagenet").seeds == (0, 1)

@@ -47,3 +47,11 @@ def test_a_decision_tree_is_one_file(tmp_path):
     assert tree.columns == ("bar_yes", "bar_no")
     (tmp_path / "labels.csv").write_text("id,bar_yes,bar_no\na,0.25,0.75\n", "utf-8")
     assert "1" in _tuningfork("lint", tmp_path / "labels.csv", "--tree", TREE)
+
+
+def test_a_survey_of_another_package(tmp_path):
+    (tmp_path / "galaxies.csv").write_text("id,ra,dec\na,10,2\nb,50,2\n", "utf-8")
+    words = ("cutouts", tmp_path / "galaxies.csv", "--size", "60", "--pixels", "32", "-o", tmp_path / "out")
+    _tuningfork(*words, "--source", "painted")
+    assert [file.name for file in sorted((tmp_path / "out" / "00000").iterdir())] == ["a.png", "b.png"]
+    assert "painted" in _tuningfork("cutouts", "--help")

@@ -126,8 +126,8 @@ def test_kaggle_s_layout_and_the_terminal_work_too(words, tmp_path, run):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ((), "the pictures need a place"),
-        (("-o", "votes", "--shard", "1/2"), "shards would fetch the same pictures"),
+        ((), "the images need a place"),
+        (("-o", "votes", "--shard", "1/2"), "shards would fetch the same images"),
         (("-o", "votes.csv", "--size", "3"), "how large are the images?"),
     ],
 )

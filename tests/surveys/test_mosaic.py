@@ -184,3 +184,37 @@ def test_where_tiles_lie_is_kept_until_they_change(tmp_path: Path, monkeypatch: 
 
 
 # ---------------------------------------------------------------- positions
+
+
+def write_bands(folder: Path, names: list[str], **filters: str) -> Path:
+    wcs = camera()
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        header = wcs.to_header()
+        if name in filters:
+            header["FILTER"] = filters[name]
+        fits.writeto(folder / f"{name}.fits", seen(wcs, PLACES, (1.0 + number,))[0], header)
+    return folder
+
+
+def test_tiles_of_several_bands_are_not_one_image(tmp_path: Path) -> None:
+    by_card = write_bands(tmp_path / "card", ["one", "two", "three"], one="r", two="g", three="i")
+    with pytest.raises(MosaicError, match=r"3 bands found, g, r, i, .* --layer g,r,i"):
+        MosaicSource(by_card)
+    by_name = write_bands(tmp_path / "name", ["t0-i", "t0-g", "t0-r"])
+    with pytest.raises(MosaicError, match=r"3 bands found, g, r, i, .*\{band\}.*--layer g,r,i"):
+        MosaicSource(by_name)
+    assert MosaicSource(by_name / "t0-{band}.fits", bands="gri").cutout(150, 30, 20, 40).rgb.any()
+    mixed = write_bands(tmp_path / "mixed", ["a-g", "b-g"], **{"a-g": "g", "b-g": "z"})
+    with pytest.raises(MosaicError, match="files of band g are of several filters: g, z"):
+        MosaicSource(mixed / "*-{band}.fits", bands="g")
+    # Letters may count tiles, too.
+    counted = write_bands(tmp_path / "counted", ["t-f", "t-g", "t-h", "t-i"])
+    assert MosaicSource(counted).cutout(150, 30, 20, 40).rgb.any()
+
+
+def test_weight_maps_beside_tiles_are_left_out(tmp_path: Path) -> None:
+    folder = write_bands(tmp_path / "tiles", ["coadd-image", "coadd-invvar", "coadd-maskbits"])
+    source = MosaicSource(folder)
+    assert sorted(Path(path).stem for path, _ in source.skipped) == ["coadd-invvar", "coadd-maskbits"]
+    assert source.cutout(150, 30, 20, 40).provenance.layer == "coadd-image.fits"

@@ -12,9 +12,11 @@ pytest.importorskip("requests")
 
 from skyserver import FRAME, Fault, SkyServer, Source, picture, sky_server
 
+from tuningfork.images.fits.framing import Framing
 from tuningfork.images.image import ImageError
+from tuningfork.surveys import CutoutError, CutoutFormat, Targets, download_cutouts
 from tuningfork.surveys.cache import Cache
-from tuningfork.surveys.client import Client
+from tuningfork.surveys.client import Client, ServiceDown
 from tuningfork.surveys.registry import SurveyError, SurveyOptions, open_source
 
 PLACES = [Source(0, 150.1, 2.2), Source(1, 0.001, 40.0), Source(2, 210.0, -20.0), Source(3, 359.999, 79.0)]
@@ -288,3 +290,30 @@ def test_the_cache_holds_no_more_than_it_may(tmp_path):
 def test_no_request_is_read_off_the_cache_s_names(tmp_path):
     Cache(tmp_path, 1000).put("https://survey/?token=hush", b"x")
     assert not any("hush" in str(file) for file in tmp_path.rglob("*"))
+
+
+def test_a_host_that_fails_in_a_row_is_down(sky, tmp_path):
+    with Client(rate=1000, tries=1, max_failures=3) as client:
+        down = open_source("legacy", SurveyOptions(base="http://127.0.0.1:9/viewer"), client=client)
+        good = open_source("legacy", SurveyOptions(base=sky.viewer), client=client)
+        for number in range(2):
+            with pytest.raises(ImageError) as error:
+                down.cutout(150.1 + number, 2.2, FRAME, 64)
+            assert not isinstance(error.value, ServiceDown)
+        good.cutout(150.1, 2.2, FRAME, 64)  # another host
+        with pytest.raises(ServiceDown, match=r"127\.0\.0\.1:9: 3 requests in a row failed, the last: no image after"):
+            down.cutout(150.1, 2.2, FRAME, 64)
+
+
+def test_a_run_stops_when_its_service_is_down_and_resumes(sky, tmp_path):
+    catalogue = tmp_path / "many.csv"
+    catalogue.write_text("id,ra,dec\n" + "".join(f"g{n},{150 + n / 1e4},2.2\n" for n in range(300)), "utf-8")
+    targets, options = Targets(str(catalogue), Framing(size=FRAME)), SurveyOptions(base="http://127.0.0.1:9/viewer")
+    with Client(rate=1000, tries=1, max_failures=5) as client:
+        source = open_source("legacy", options, client=client)
+        with pytest.raises(CutoutError, match=r"requests in a row failed.*the connection failed.*--resume"):
+            download_cutouts(targets, source, tmp_path / "out", CutoutFormat(64))
+    with Client(rate=1000) as client:
+        source = open_source("legacy", SurveyOptions(base=sky.viewer), client=client)
+        summary = download_cutouts(targets, source, tmp_path / "out", CutoutFormat(64), resume=True)
+    assert (summary.rows, summary.failed) == (300, 0)

@@ -11,8 +11,9 @@ pytest.importorskip("reproject")
 from skyserver import FRAME, Fault, Source, picture, sky_server
 
 from tuningfork.images.image import ImageError
-from tuningfork.surveys.client import Client
+from tuningfork.surveys.client import Answer, Client
 from tuningfork.surveys.registry import SurveyError, SurveyOptions, open_source
+from tuningfork.surveys.sia import _results
 
 PLACES = [Source(0, 150.1, 2.2), Source(1, 0.001, 40.0), Source(2, 150.1, 2.205)]
 
@@ -106,3 +107,15 @@ def test_a_page_in_place_of_a_votable(sky, client):
 def test_what_is_no_service_is_refused(spec, layer):
     with pytest.raises(SurveyError):
         open_source(spec, SurveyOptions(layer=layer))
+
+
+def test_a_votable_that_points_elsewhere_is_refused(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * 100)
+    for quote in ("'", '"'):
+        body = (
+            f'<VOTABLE version="1.4"><RESOURCE><TABLE><FIELD name="a" datatype="int"/><DATA><BINARY>'
+            f"<STREAM\n href={quote}file://{secret}{quote}/></BINARY></DATA></TABLE></RESOURCE></VOTABLE>"
+        )
+        with pytest.raises(ImageError, match="never fetched"):
+            _results(None, Answer(body.encode(), "application/x-votable+xml", 0.0), "http://a")

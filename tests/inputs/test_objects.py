@@ -151,10 +151,10 @@ def test_addresses_that_are_not_read_are_said_without_secrets(address):
 def test_an_address_signed_anew_is_the_same_input_and_its_listing_is_private(tmp_path, monkeypatch):
     def digest(signature):
         item = remote.object_item(f"https://h/a.jpg?X-Amz-Date={signature}&X-Amz-Signature={signature}")
-        seen = Digest()
+        digest = Digest()
         assert "Amz" not in item.path
-        list(seen.seen([item]))
-        return item, seen.hexdigest()
+        list(digest.count([item]))
+        return item, digest.hexdigest()
 
     (one, first), (_, second) = digest("1"), digest("2")
     assert first == second
@@ -292,7 +292,9 @@ def test_a_failure_that_passes_is_tried_again_and_all_of_them_are_told(monkeypat
     assert retrying.with_retries(attempt) == b"good"
     assert len(waits) == 2
     ends[:] = [retrying.HttpStatus(503), TimeoutError()] * 3
-    with pytest.raises(ImageError, match=r"after 6 tries: HTTP 503 \(the store is busy\) \(3 times\), no whole answer"):
+    with pytest.raises(
+        ImageError, match=r"after 6 tries: HTTP 503 \(the store is busy\) \(3 times\), no complete answer"
+    ):
         retrying.with_retries(attempt)
     assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[2:]))
     for end in (retrying.HttpStatus(403), FileNotFoundError("x"), PermissionError("x"), ValueError("https://x?sig=1")):
@@ -563,7 +565,7 @@ def test_a_try_that_stalls_ends(s3, endpoint, monkeypatch):
     with FaultyProxy(port, always={"/survey/stall/a.jpg": "stall"}) as proxy:
         endpoint(proxy.port)
         (reason,) = read(find_items(["s3://survey/stall/"]))
-        assert reason == "cannot be read after 2 tries: no whole answer within 0.3 s (TUNINGFORK_REMOTE_TIMEOUT)"
+        assert reason == "cannot be read after 2 tries: no complete answer within 0.3 s (TUNINGFORK_REMOTE_TIMEOUT)"
         assert proxy.met["stall"] == 2
 
 

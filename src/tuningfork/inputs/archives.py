@@ -26,7 +26,7 @@ EXTENSIONS = {".tar": "tar", ".zip": "zip"}
 #: Compressed as one stream: no member can be read without all before it.
 PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4", ".7z", ".rar")
 _MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
-#: Archives that are held open at a time.
+#: Archives that are open at a time.
 OPEN = 64
 
 
@@ -39,13 +39,13 @@ def check_packed(location: str) -> None:
 
 def _refuse_packed(location: str) -> None:
     raise InputError(
-        f"{text(public_url(location))}: is compressed as a whole, so that no image can be read without all "
+        f"{text(public_url(location))}: is compressed in one piece, so that no image can be read without all "
         "before it; unpack it (images hardly get smaller) and name the .tar or the folder"
     )
 
 
 def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterator[InputItem]:
-    """The images of an archive, a file or an address, told by their extensions; nothing else is held.
+    """List the images of an archive, a file or a URL, by their extensions; one member is in memory at a time.
 
     Hidden members are left out as hidden files are, and archives within archives are not opened. Links, and
     members that are packed in a way that we do not read, are items with an error; so is, at last, an archive
@@ -55,7 +55,7 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
     Raises
     ------
     InputError
-        If the archive cannot be reached, or is compressed as a whole.
+        If the archive cannot be reached, or is compressed in one piece.
     """
     left_out = Counter() if left_out is None else left_out
     where = text(public_url(location))

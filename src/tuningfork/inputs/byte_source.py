@@ -142,7 +142,7 @@ class ByteStream(io.RawIOBase):
 
 
 class ReadAhead:
-    """A source that is far away, read from its beginning to its end: a block is held and read from."""
+    """Read-ahead for a remote source that is read from its beginning to its end: one block is in memory."""
 
     #: What is read where bytes were left out that would have filled a block.
     SHORT = 2**16

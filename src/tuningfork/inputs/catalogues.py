@@ -90,7 +90,7 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     chosen = image_columns(columns, table.schema, where)
     make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
     carried = [name for name, _ in columns.carried]
-    image = _told(table.schema, chosen)
+    image = _listed_column(table.schema, chosen)
     ra, dec = (chosen.positions.ra, chosen.positions.dec) if chosen.positions else (None, None)
     names = [chosen.id, ra, dec, chosen.radius, columns.error, image]
     wanted = [*(name for name in names if name is not None), *carried]
@@ -101,9 +101,9 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
         if problem:
             yield InputItem(f"row {number}", row, "file", "", error=problem)
             continue
-        found = iter(values)
-        cells = [None if name is None else next(found) for name in names]
-        id_, right_ascension, declination, radius, reason, told = cells
+        cells_left = iter(values)
+        cells = [None if name is None else next(cells_left) for name in names]
+        id_, right_ascension, declination, radius, reason, content = cells
         name = row_id(id_, chosen.id, where, number, limit)
         if chosen.id is not None and not name:
             yield InputItem(
@@ -111,19 +111,19 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
             )
             continue
         position = _position(chosen, right_ascension, declination)
-        beside = {"right_ascension": position.ra, "declination": position.dec, "carried": _carried(found)}
+        beside = {"right_ascension": position.ra, "declination": position.dec, "carried": _carried(cells_left)}
         problem = str(reason or "") or position.error
         if chosen.radius is not None:
             try:
                 beside["radius"] = parse_size(radius, chosen.radius_unit)
             except AngleError as error:
                 problem = problem or f"column {chosen.radius!r}: {error}"
-        if not problem and not chosen.is_bytes and not str(told or "").strip():
+        if not problem and not chosen.is_bytes and not str(content or "").strip():
             problem = f"no path in column {chosen.image!r}"
         if problem:
             yield InputItem(name or f"row {number}", row, "file", "", error=text(problem), **beside)
             continue
-        yield replace(make(number, row, name, told), **beside)
+        yield replace(make(number, row, name, content), **beside)
 
 
 def _position(chosen: ImageColumns, ra: object, dec: object) -> Position:
@@ -136,11 +136,11 @@ _Make = Callable[[int, str, str, object], InputItem]
 
 
 def _carried(values: Iterator[object]) -> str:
-    told = list(values)
-    return json.dumps(told, default=str) if told else ""
+    content = list(values)
+    return json.dumps(content, default=str) if content else ""
 
 
-def _told(schema: pa.Schema, chosen: ImageColumns) -> str | None:
+def _listed_column(schema: pa.Schema, chosen: ImageColumns) -> str | None:
     """The column that the listing reads of the images: never the bytes."""
     if not chosen.is_bytes:
         return chosen.image
@@ -152,8 +152,8 @@ def _told(schema: pa.Schema, chosen: ImageColumns) -> str | None:
 def _bytes_row(schema: pa.Schema, chosen: ImageColumns, location: str, where: str, stamp: str) -> _Make:
     member = chosen.image
 
-    def make(number: int, row: str, name: str, told: object) -> InputItem:
-        stem = file_id(str(told)) if told else ""
+    def make(number: int, row: str, name: str, content: object) -> InputItem:
+        stem = file_id(str(content)) if content else ""
         return InputItem(name or stem or str(number), row, "row", location, member, number - 1, -1, stamp)
 
     return make
@@ -163,8 +163,8 @@ def _path_row(location: str, where: str) -> _Make:
     is_remote = is_url(location)
     folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
 
-    def make(number: int, row: str, name: str, told: object) -> InputItem:
-        path = str(told)
+    def make(number: int, row: str, name: str, content: object) -> InputItem:
+        path = str(content)
         try:
             item = _reached(path, folder)
         except InputError as error:

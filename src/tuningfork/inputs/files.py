@@ -40,7 +40,7 @@ class FileReader:
         return lambda: _read(item)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is open."""
 
 
 def _read(item: InputItem) -> bytes:

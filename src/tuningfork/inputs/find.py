@@ -45,7 +45,7 @@ def find_items(
     FileNotFoundError
         If a named path does not exist.
     InputError
-        If an input cannot be used as a whole.
+        If an input cannot be used at all.
     """
     counter: Counter[str] = Counter() if left_out is None else left_out
     for name in map(str, paths):

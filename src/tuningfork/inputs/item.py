@@ -1,4 +1,4 @@
-"""One image to be: what it is called, and where its bytes are."""
+"""Input items: what an image is called, and where its bytes are."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class InputItem:
     stamp : str
         What changes when the bytes change: a time of modification, an ETag, a checksum.
     right_ascension, declination : float
-        Degrees (ICRS); NaN if the input does not say.
+        Degrees (ICRS); NaN if it is not known.
     radius : float
-        petroR90, arcsec; NaN if the input does not say.
+        petroR90, arcsec; NaN if it is not known.
     error : str
-        Why it cannot be read, if that was found out while listing; "" else. It is a row all the same.
+        Why it cannot be read, if that is known from the listing; "" else. It is a row all the same.
     carried : str
         Values of the columns that the output takes over (`Columns.carried`), a JSON list; "" if there are none.
     """
@@ -63,7 +63,7 @@ class InputItem:
 
     @property
     def identity(self) -> bytes:
-        """All that tells these bytes from others, for a digest; an address may be signed anew."""
+        """What distinguishes these bytes from others, for a digest; a URL may be signed anew."""
         parts = [self.id, self.kind, public_url(self.location), self.member, self.offset, self.size, self.stamp]
         if not math.isnan(self.radius):
             parts.append(self.radius)

@@ -1,4 +1,4 @@
-"""A listing of items on disk: streamed in, streamed out, and a digest that tells whether the input has changed."""
+"""Listing of items on disk: streamed in, streamed out, with a digest that changes with the input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .item import SCHEMA, InputItem, items_of, table_of
 
 __all__ = ["Digest", "read_listing", "write_listing"]
 
-#: Entries that are held together.
+#: Items that are written together.
 ROWS = 10_000
 
 
@@ -32,8 +32,8 @@ class Digest:
         self.has_positions = False
         self._sum = 0
 
-    def seen(self, items: Iterable[InputItem]) -> Iterator[InputItem]:
-        """Hand the items through."""
+    def count(self, items: Iterable[InputItem]) -> Iterator[InputItem]:
+        """Pass the items through, and count and digest each."""
         for item in items:
             self.rows += 1
             self.has_positions |= not math.isnan(item.right_ascension)
@@ -41,19 +41,19 @@ class Digest:
             yield item
 
     def hexdigest(self) -> str:
-        """The digest of all items seen so far, 32 hexadecimal digits."""
+        """The digest of all items so far, 32 hexadecimal digits."""
         return f"{self._sum % 2**128:032x}"
 
 
 def write_listing(items: Iterable[InputItem], file: Path) -> Digest:
-    """Write items to a Parquet file, which appears whole or not at all; at most `ROWS` of them are held.
+    """Write items to a Parquet file, which appears complete or not at all; at most `ROWS` of them are in memory.
 
     Others cannot read it if it holds addresses that are signed, and so let in whoever knows them.
     """
     digest = Digest()
-    seen = digest.seen(items)
+    counted = digest.count(items)
     with atomic_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
-        while block := list(islice(seen, ROWS)):
+        while block := list(islice(counted, ROWS)):
             if any(public_url(item.location) != item.location for item in block):
                 part.chmod(0o600)
             writer.write_table(table_of(block))
@@ -61,7 +61,7 @@ def write_listing(items: Iterable[InputItem], file: Path) -> Digest:
 
 
 def read_listing(file: Path) -> Iterator[InputItem]:
-    """The items that `write_listing` wrote, in their order; one row group is held."""
+    """The items that `write_listing` wrote, in their order; one row group is in memory."""
     with pq.ParquetFile(file, pre_buffer=False) as listing:
         for number in range(listing.num_row_groups):
             yield from items_of(listing.read_row_group(number))

@@ -24,16 +24,16 @@ __all__ = ["REMOTE_THREADS", "ObjectReader", "RemoteObject", "object_item", "ope
 MAX_FOLDERS, MAX_DEPTH, MAX_SECONDS_WITHOUT_FILES = 100_000, 32, 600.0
 
 
-def object_item(address: str, size: int = -1, stamp: str = "") -> InputItem:
-    """An object of a store, called by its file's name; `path` is the address without its secrets."""
-    stem = file_id(name_of(address))
-    return InputItem(stem, text(public_url(address)), "object", address, size=size, stamp=stamp)
+def object_item(url: str, size: int = -1, stamp: str = "") -> InputItem:
+    """An object of a store, called by its file's name; `path` is the URL without its secrets."""
+    stem = file_id(name_of(url))
+    return InputItem(stem, text(public_url(url)), "object", url, size=size, stamp=stamp)
 
 
 def remote_items(
-    address: str, is_other: Callable[[str], bool], left_out: Counter[str] | None = None
+    url: str, is_other: Callable[[str], bool], left_out: Counter[str] | None = None
 ) -> Iterator[InputItem]:
-    """An object, or the images under a prefix, hidden ones left out; what is held is one page of the listing.
+    """An object, or the images under a prefix, hidden ones left out; one page of the listing is in memory.
 
     S3 and Google give 1,000 objects a page, in the order of their names; web servers a folder.
 
@@ -49,28 +49,28 @@ def remote_items(
     FileNotFoundError
         If there is nothing at all.
     InputError
-        If the store cannot be read, or holds no image here but others.
+        If the store cannot be read, or holds no image there but others.
     """
-    check_url(address)
+    check_url(url)
     left_out = Counter() if left_out is None else left_out
-    where = text(public_url(address))
+    where = text(public_url(url))
     try:
-        if not _is_folder(address):
+        if not _is_folder(url):
             try:
-                found = with_retries(lambda: store_of(address).stat(address))
-                yield object_item(address, found.size, found.stamp)
+                stored = with_retries(lambda: store_of(url).stat(url))
+                yield object_item(url, stored.size, stored.stamp)
                 return
             except NotThere:
-                address += "/"
+                url += "/"
         images, others, anything = 0, "", False
-        for page in _pages(address):
-            for found in page:
+        for page in _pages(url):
+            for stored in page:
                 anything = True
-                name = found.url[len(address) :]
+                name = stored.url[len(url) :]
                 hidden = [part for part in name.split("/") if part.startswith(".")]
                 if not hidden and is_image_name(name):
                     images += 1
-                    yield object_item(found.url, found.size, found.stamp)
+                    yield object_item(stored.url, stored.size, stored.stamp)
                 elif name and not name.endswith("/"):
                     count_left_out(hidden[0] if hidden else name, left_out)
                     others = others or (name if is_other(name) else "")
@@ -84,12 +84,12 @@ def remote_items(
         raise InputError(f"{where}: holds no image, but {text(others)}: name archives and catalogues themselves")
 
 
-def _is_folder(address: str) -> bool:
-    return address.endswith("/") or address.count("/") == 2
+def _is_folder(url: str) -> bool:
+    return url.endswith("/") or url.count("/") == 2
 
 
 def _pages(folder: str) -> Iterator[list[StoredObject]]:
-    """All objects under a folder's address; no more than a page is held."""
+    """List all objects under a folder's URL, page by page."""
     folder += "" if folder.endswith("/") else "/"
     waiting, listed, without_files = [folder], 0, 0.0
     while waiting:
@@ -132,13 +132,13 @@ class RemoteObject:
 
     block = 8 * 2**20
 
-    def __init__(self, address: str, stamp: str = "") -> None:
-        self._address = address
+    def __init__(self, url: str, stamp: str = "") -> None:
+        self._url = url
         if not stamp:
-            found = with_retries(lambda: store_of(address).stat(address))
-            if found.size < 0:
+            stored = with_retries(lambda: store_of(url).stat(url))
+            if stored.size < 0:
                 raise SourceUnavailable("the server does not tell its size; copy it to this machine")
-            stamp = f"{found.size}-{found.stamp}"
+            stamp = f"{stored.size}-{stored.stamp}"
         self.stamp = stamp
         size, _, self._mark = stamp.partition("-")
         self.size = int(size)
@@ -149,7 +149,7 @@ class RemoteObject:
         return with_retries(partial(self._read, offset, size)) if size > 0 else b""
 
     def _read(self, offset: int, size: int) -> bytes:
-        data = store_of(self._address).get(self._address, offset, size, self._mark)
+        data = store_of(self._url).get(self._url, offset, size, self._mark)
         if len(data) != size:
             raise Truncated(len(data), size)
         return data

@@ -1,4 +1,4 @@
-"""Entries → their images' bytes, whatever holds them."""
+"""Item readers: the bytes of an item's image, whatever holds them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Reader(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Close what is open."""
 
 
-#: Kind of item → what makes its opener; made when the first such item comes.
+#: Kind of item → its reader, which is created at the first such item.
 READERS: dict[str, Callable[[], Reader]] = {
     "file": FileReader,
     "row": RowReader,

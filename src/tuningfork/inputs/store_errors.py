@@ -1,4 +1,4 @@
-"""What a store fails at: what another try may mend, what not, and how it is told without an address' secrets."""
+"""Errors of object stores: transient or permanent, and their message without a URL's secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "with_retr
 TRIES = 6
 #: Seconds before the second try; see `retry`.
 PAUSE = 0.25
-#: Seconds that one try may take in all; an object that stalls is given up then.
+#: Seconds that one attempt may take in all; a stalled attempt ends then.
 TIMEOUT = 60.0
 TIMEOUT_VARIABLE = "TUNINGFORK_REMOTE_TIMEOUT"
 _MEANING = {
@@ -28,11 +28,11 @@ _MEANING = {
     503: "the store is busy",
 }
 #: Kinds of errors of aiohttp, botocore, requests and Google's client that may pass, by name: none is imported for it.
-_PASSING = {
+_TRANSIENT = {
     *("OSError", "ClientError", "HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseParserError"),
     *("TransportError", "RefreshError", "ChecksumError"),
 }
-_LASTING = {
+_PERMANENT = {
     "InvalidURL",
     "NonHttpUrlClientError",
     "UnsupportedProtocol",
@@ -48,7 +48,7 @@ class NotThere(SourceUnavailable):
 
 
 class HttpStatus(TuningforkError):
-    """An answer that is none."""
+    """An HTTP response with an error status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -63,19 +63,19 @@ class Truncated(TuningforkError, OSError):
 
 
 def timeout() -> float:
-    """Seconds for one try; raises SourceUnavailable if the environment holds none."""
-    told = os.environ.get(TIMEOUT_VARIABLE, "")
+    """Seconds for one attempt; raises SourceUnavailable if the environment holds none."""
+    value = os.environ.get(TIMEOUT_VARIABLE, "")
     try:
-        seconds = float(told or TIMEOUT)
+        seconds = float(value or TIMEOUT)
         if not 0 < seconds < 1e6:
             raise ValueError
     except ValueError:
-        raise SourceUnavailable(f"{TIMEOUT_VARIABLE} is {told!r}; a number of seconds is expected") from None
+        raise SourceUnavailable(f"{TIMEOUT_VARIABLE} is {value!r}; a number of seconds is expected") from None
     return seconds
 
 
 def with_retries(attempt: Callable[[], T]) -> T:
-    """What `attempt` gives, tried up to `TRIES` times while its failures are of a kind that passes.
+    """Retry `attempt` up to `TRIES` times while its failures are transient.
 
     Raises
     ------
@@ -84,37 +84,37 @@ def with_retries(attempt: Callable[[], T]) -> T:
     ImageError
         If it has changed.
     SourceUnavailable
-        If all tries failed, or another one is of no use; the message tells how each of them ended.
+        If all tries failed, or the failure is permanent; the message has how each attempt ended.
     """
     try:
-        return retry(attempt, _passing, attempts=TRIES, delay=PAUSE)
+        return retry(attempt, _classify, attempts=TRIES, delay=PAUSE)
     except RetriesExhausted as error:
         raise SourceUnavailable(f"cannot be read {error}") from None
 
 
-def _passing(error: Exception) -> TransientError:
-    """What another try may mend; else raises what is told of it."""
+def _classify(error: Exception) -> TransientError:
+    """Classify an error: return what another attempt may mend, raise what is permanent."""
     if isinstance(error, ImageError):
         raise error
     status = _status(error)
-    passes, told = _judged(error, status)
+    is_transient, reason = _describe(error, status)
     if status == 404:
-        raise NotThere(f"cannot be read: {told}") from None
+        raise NotThere(f"cannot be read: {reason}") from None
     if status in (412, 416):
         raise ImageError(CHANGED) from None
-    if not passes:
-        raise SourceUnavailable(f"cannot be read: {told}") from None
-    return TransientError(told)
+    if not is_transient:
+        raise SourceUnavailable(f"cannot be read: {reason}") from None
+    return TransientError(reason)
 
 
 def _status(error: BaseException | None) -> int | None:
-    """The status of HTTP that an error of any library tells."""
+    """The HTTP status of an error of any library; None if it has none."""
     while error is not None:
         response = getattr(error, "response", None)
-        told = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+        aws_status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
         # Google's client has its own word; aiohttp calls a cut body code 400.
         coded = getattr(error, "code", None) if type(error).__name__ == "HttpError" else None
-        for value in (told, getattr(error, "status", None), coded):
+        for value in (aws_status, getattr(error, "status", None), coded):
             if str(value).isdigit() and 100 <= int(value) < 600:
                 return int(value)
         if isinstance(error, FileNotFoundError):
@@ -125,21 +125,21 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def _judged(error: Exception, status: int | None) -> tuple[bool, str]:
+def _describe(error: Exception, status: int | None) -> tuple[bool, str]:
     if status is not None:
-        told = f"HTTP {status}" + (f" ({_MEANING[status]})" if status in _MEANING else "")
-        return status >= 500 or status in (408, 429), told
+        reason = f"HTTP {status}" + (f" ({_MEANING[status]})" if status in _MEANING else "")
+        return status >= 500 or status in (408, 429), reason
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, Truncated):
         return True, str(error)
     if "FlexibleChecksumError" in kinds:
         return True, "damaged or cut on the way, by its checksum"
     if any("Timeout" in kind for kind in kinds):
-        return True, f"no whole answer within {timeout():g} s ({TIMEOUT_VARIABLE})"
+        return True, f"no complete answer within {timeout():g} s ({TIMEOUT_VARIABLE})"
     if "NoCredentialsError" in kinds:
         return False, "no credentials; for a public bucket set FSSPEC_S3_ANON=true"
     # The messages of libraries hold addresses, with their signatures.
-    return bool(kinds & _PASSING) and not kinds & _LASTING, f"{_plain(error)} ({type(error).__name__})"
+    return bool(kinds & _TRANSIENT) and not kinds & _PERMANENT, f"{_plain(error)} ({type(error).__name__})"
 
 
 def _plain(error: Exception) -> str:

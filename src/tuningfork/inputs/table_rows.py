@@ -1,4 +1,4 @@
-"""Tables as streams of rows: Parquet and CSV a block at a time, the formats of astronomy whole."""
+"""Tables as streams of rows: Parquet and CSV a block at a time, the formats of astronomy completely."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def parquet_file(source: ByteSource, **options: Any) -> pq.ParquetFile:
 
 
 class ParquetRows:
-    """Parquet; row groups of any size are streamed, columns that are not asked for are not read."""
+    """Parquet; row groups of any size are streamed, other columns are not read."""
 
     def __init__(self, source: ByteSource, where: str) -> None:
         self._where = where
@@ -67,7 +67,7 @@ class ParquetRows:
         except SourceUnavailable as error:
             raise InputError(f"{where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
-            raise InputError(f"{where}: cannot be read as Parquet: {one_line(error)}; is the file whole?") from None
+            raise InputError(f"{where}: cannot be read as Parquet: {one_line(error)}; is the file complete?") from None
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
         """See `Rows.rows`."""
@@ -157,14 +157,14 @@ class CsvRows:
 
 
 class WholeRows:
-    """FITS, VOTable and ECSV: their readers hold the whole table."""
+    """FITS, VOTable and ECSV: their readers hold the complete table."""
 
     def __init__(self, path: str) -> None:
         try:
             self._table = read_table(path)
         except (CatalogError, MemoryError) as error:
             raise InputError(
-                str(error) or f"{path}: not enough memory for the whole table; save it as Parquet"
+                str(error) or f"{path}: not enough memory for the complete table; save it as Parquet"
             ) from None
         self.schema = self._table.schema
 

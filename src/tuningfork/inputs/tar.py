@@ -82,16 +82,16 @@ def tar_members(source: ByteSource) -> Iterator[TarMember]:
                 next_ |= _settings(data)
             at = start + _padded(size)
             continue
-        told, next_ = always | next_, {}
-        size = 0 if kind in _EMPTY else _decimal(told["size"], at) if "size" in told else size
-        sparse = any(name.startswith("GNU.sparse.") for name in told)
+        settings, next_ = always | next_, {}
+        size = 0 if kind in _EMPTY else _decimal(settings["size"], at) if "size" in settings else size
+        sparse = any(name.startswith("GNU.sparse.") for name in settings)
         if kind == b"S":
             sparse, start = True, _behind_maps(source, header, start)
-        name = _text(told.get("GNU.sparse.name") or told.get("path") or _short_name(header))
+        name = _text(settings.get("GNU.sparse.name") or settings.get("path") or _short_name(header))
         if start + size > source.size:
             raise Damaged(f"the archive is cut at byte {source.size}, within {name!r}")
         if kind in _LINKS:
-            target = _text(told.get("linkpath") or header[157:257].partition(b"\0")[0])
+            target = _text(settings.get("linkpath") or header[157:257].partition(b"\0")[0])
             yield TarMember(name, start, 0, f"{_LINKS[kind]} to {target!r}; pack the file itself")
         elif sparse:
             yield TarMember(name, start, size, "packed as a sparse file; pack it again without --sparse")
@@ -101,10 +101,10 @@ def tar_members(source: ByteSource) -> Iterator[TarMember]:
 
 
 def _check(header: bytes, at: int) -> None:
-    told = _number(header[148:156], at)
+    checksum = _number(header[148:156], at)
     counted = header[:148] + b"        " + header[156:]
     # Some old writers summed signed bytes.
-    if told != sum(counted) and told != sum(counted) - 256 * sum(byte > 127 for byte in counted):
+    if checksum != sum(counted) and checksum != sum(counted) - 256 * sum(byte > 127 for byte in counted):
         raise Damaged(f"no header of a tar archive at byte {at}")
 
 
@@ -142,16 +142,16 @@ def _extension(source: ByteSource, start: int, size: int) -> bytes:
 
 def _settings(data: bytes) -> dict[str, bytes]:
     """Records of pax: ``LENGTH NAME=VALUE`` and a newline, the length counting all of it."""
-    found = {}
+    settings = {}
     at = 0
     while record := _SETTING.match(data, at):
         length = int(record[1])
         if length <= record.end() - at:
             break
         name = record[2].decode("utf-8", "replace")
-        found[name] = data[record.end() : at + length - 1]
+        settings[name] = data[record.end() : at + length - 1]
         at += length
-    return found
+    return settings
 
 
 def _behind_maps(source: ByteSource, header: bytes, start: int) -> int:

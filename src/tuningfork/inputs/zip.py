@@ -24,7 +24,7 @@ _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 STORED, DEFLATED = 0, 8
-#: Bytes of the central directory that are held together.
+#: Bytes of the central directory that are in memory at a time.
 BLOCK = 2**20
 #: What the fields of a local header may take beyond those of the directory, for one read to be enough.
 SPARE = 256
@@ -58,7 +58,7 @@ class ZipMember:
 
 
 def zip_members(source: ByteSource) -> Iterator[ZipMember]:
-    """The files of a zip archive in the order of its central directory, of which at most `BLOCK` is held.
+    """The files of a zip archive in the order of its central directory, of which at most `BLOCK` is in memory.
 
     Members whose bytes overlap those of another one have a problem: a small archive could unpack without end
     (Fifield 2019, "A better zip bomb").
@@ -79,7 +79,7 @@ def zip_members(source: ByteSource) -> Iterator[ZipMember]:
 
 
 def _overlapping(source: ByteSource) -> set[int]:
-    """Numbers of members that reach into the next one; 16 bytes of each member are held."""
+    """Numbers of members that reach into the next one; 16 bytes of each member are in memory."""
     starts, ends = array("q"), array("q")
     with suppress(Damaged):
         for member in _members(source):
@@ -119,9 +119,9 @@ def _directory(source: ByteSource) -> tuple[int, int, int, int]:
     place = tail.rfind(b"PK\5\6")
     if place < 0 or len(tail) - place < _END.size:
         raise Damaged("no zip archive, or cut: its directory, at the end, is missing")
-    _, disk, first_disk, here, count, size, start, _ = _END.unpack_from(tail, place)
+    _, disk, first_disk, on_disk, count, size, start, _ = _END.unpack_from(tail, place)
     end = source.size - len(tail) + place
-    if 0xFFFF in (disk, first_disk, here, count) or 0xFFFFFFFF in (size, start):
+    if 0xFFFF in (disk, first_disk, on_disk, count) or 0xFFFFFFFF in (size, start):
         locator = source.read(end - _LOCATOR.size, _LOCATOR.size) if end >= _LOCATOR.size else b""
         if locator[:4] == b"PK\6\7":
             _, _, at, _ = _LOCATOR.unpack(locator)
@@ -129,13 +129,13 @@ def _directory(source: ByteSource) -> tuple[int, int, int, int]:
             for candidate in (end - _LOCATOR.size - _END64.size, at):
                 record = source.read(candidate, _END64.size) if 0 <= candidate < source.size else b""
                 if len(record) == _END64.size and record[:4] == b"PK\6\6":
-                    _, _, _, _, disk, first_disk, here, count, size, start = _END64.unpack(record)
+                    _, _, _, _, disk, first_disk, on_disk, count, size, start = _END64.unpack(record)
                     end = candidate
                     break
             else:
                 raise Damaged("the archive's directory is damaged")
     shift = end - size - start
-    if disk or first_disk or here != count:
+    if disk or first_disk or on_disk != count:
         raise Damaged("one of several volumes; join them first")
     if shift < 0 or count * _CENTRAL.size > size:
         raise Damaged("the archive's directory is damaged")
@@ -186,7 +186,7 @@ def _text(name: bytes, is_utf8: bool) -> str:
 
 
 def read_member(source: ByteSource, offset: int, packed: int, size: int, crc: int, method: int) -> bytes:
-    """A member's bytes, unpacked; no more than `size` of them are ever made.
+    """A member's bytes, unpacked; no more than `size` of them are produced.
 
     Raises
     ------

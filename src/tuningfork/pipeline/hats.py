@@ -45,7 +45,7 @@ class Partitioned:
 def partition(run: PredictionRun, output: str | os.PathLike[str], *, rows_of_a_partition: int = ROWS) -> Partitioned:
     """Partition a run's rows by their place in the sky (HEALPix; Górski et al. 2005) in the HATS layout.
 
-    The folder `output` appears whole or not at all. Rows without a position cannot be in it; they are written to
+    The folder `output` appears complete or not at all. Rows without a position cannot be in it; they are written to
     ``OUTPUT-without-position.parquet``.
 
     Raises
@@ -73,9 +73,9 @@ def partition(run: PredictionRun, output: str | os.PathLike[str], *, rows_of_a_p
     lost = _without_position(parts, rest)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         _import(parts, Path(folder), output.name, rows_of_a_partition, run.rows - lost)
-        made = Path(folder) / output.name
-        partitions = len(list(made.glob("dataset/Norder=*/Dir=*/*.parquet")))
-        os.replace(made, output)
+        catalogue = Path(folder) / output.name
+        partitions = len(list(catalogue.glob("dataset/Norder=*/Dir=*/*.parquet")))
+        os.replace(catalogue, output)
     return Partitioned(output, run.rows - lost, partitions, lost, rest if lost else None)
 
 
@@ -121,7 +121,7 @@ def _import(parts: list[Path], folder: Path, name: str, rows: int, expected: int
 
     if not expected:
         raise HatsError("no row has a position")
-    # What a part says of its own rows is not true of the whole; what its columns mean is.
+    # A part's metadata on its own rows do not apply to the catalogue; the meaning of its columns does.
     schema = folder / "schema.parquet"
     pq.write_table(pq.read_schema(parts[0]).remove_metadata().empty_table(), schema)
     with warnings.catch_warnings():

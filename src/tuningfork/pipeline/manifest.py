@@ -146,14 +146,14 @@ def open_run(
     Parameters
     ----------
     items : function without arguments
-        Lists the input. It is asked again at a resume, to see whether the input is still the same; not by
+        Lists the input. Called again at a resume, to check that the input is still the same; not by
         shards, which would each list all of it.
     resume : bool
         Whether to go on with a run that is there.
     left_out : mapping, optional
         What the inputs hold beside images, by kind; filled while `items` lists them.
     shards : int, optional
-        One of so many processes that share the folder; it goes on with the run that another one has begun.
+        One of so many processes that share the folder; it continues the run that another one began.
 
     Raises
     ------
@@ -166,30 +166,30 @@ def open_run(
                 f"{folder} holds an interrupted or finished run: go on with --resume, or delete that folder"
             )
         return _resumed(folder, identity, items, shards)
-    # Killed before the manifest was whole, we leave a listing or a hidden part of it.
+    # A run that was killed before its manifest was complete leaves a listing or a hidden part of it.
     if folder.exists() and any(not e.name.startswith(".") and e.name != LISTING for e in folder.iterdir()):
         raise ManifestError(f"{folder} is in the way and not ours; move it or name another output")
-    made = not folder.exists()
+    is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
     try:
         digest = write_listing(items(), folder / LISTING)
     except BaseException:
-        _undo(folder, made)
+        _undo(folder, is_new)
         raise
     rows = rows_of_a_part or part_rows(digest.rows, available_cores())
     run = PredictionRun(
         folder, identity, digest.rows, digest.hexdigest(), rows, digest.has_positions, shards, dict(left_out or {})
     )
     if not run.rows:
-        _undo(folder, made)
+        _undo(folder, is_new)
         return run
     _write(run)
     return run
 
 
-def _undo(folder: Path, made: bool) -> None:
+def _undo(folder: Path, is_new: bool) -> None:
     (folder / LISTING).unlink(missing_ok=True)
-    if made:
+    if is_new:
         with suppress(OSError):
             folder.rmdir()
 
@@ -223,7 +223,7 @@ def _resumed(
             _write(run)
         return run
     digest = Digest()
-    for _ in digest.seen(items()):
+    for _ in digest.count(items()):
         pass
     if (digest.rows, digest.hexdigest()) != (run.rows, run.digest):
         raise ManifestError(

@@ -19,7 +19,7 @@ from .manifest import ManifestError, PredictionRun, read_run
 __all__ = ["RunOutcome", "merge", "run_outcome", "table_of"]
 
 #: Rows that are written together: small row groups make slow readers.
-TOGETHER = 50_000
+WRITTEN_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class RunOutcome:
 
 
 def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
-    """The outcome of the parts of these numbers, which must be whole."""
+    """The outcome of the parts of these numbers, which must be complete."""
     failed = flagged = 0
     errors: list[RowError] = []
     for number in numbers:
@@ -51,7 +51,8 @@ def merge(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write all parts of a run, in order, as one table of any format; at most `TOGETHER` rows and a part are held.
+    """Write all parts of a run, in order, as one table; at most `WRITTEN_AT_ONCE` rows and
+    a part are in memory.
 
     Raises
     ------
@@ -61,12 +62,12 @@ def merge(
     output = Path(output)
     schema = _schema(run)
     with table_writer(output, schema) as write:
-        held: list[pa.Table] = []
+        tables: list[pa.Table] = []
         for number in range(run.parts):
-            held.append(_read(run, number).cast(schema))
-            if sum(map(len, held)) >= TOGETHER or number == run.parts - 1:
-                write(pa.concat_tables(held).combine_chunks())
-                held.clear()
+            tables.append(_read(run, number).cast(schema))
+            if sum(map(len, tables)) >= WRITTEN_AT_ONCE or number == run.parts - 1:
+                write(pa.concat_tables(tables).combine_chunks())
+                tables.clear()
             if progress:
                 progress(number + 1, run.parts)
     return output
@@ -89,16 +90,16 @@ def table_of(path: str | os.PathLike[str]) -> pa.Table:
 
 def _schema(run: PredictionRun) -> pa.Schema:
     schema = pq.read_schema(run.part(0)) if run.is_complete(0) else pa.schema([])
-    # What a part says of its own rows is not true of the whole.
+    # A part's metadata on its own rows do not apply to the table.
     return schema.with_metadata(_about(run))
 
 
 def _about(run: PredictionRun) -> dict[str, str]:
-    told = {
+    model = {
         key: str(run.identity[key]) for key in ("model", "model_sha256", "views", "precision") if key in run.identity
     }
-    about = "Morphology of galaxies, told from their images by a trained model"
-    return {"description": about, "creator": f"tuningfork {__version__}", **told}
+    about = "Morphology of galaxies, predicted from their images by a trained model"
+    return {"description": about, "creator": f"tuningfork {__version__}", **model}
 
 
 def _read(run: PredictionRun, number: int) -> pa.Table:

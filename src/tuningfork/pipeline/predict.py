@@ -83,7 +83,7 @@ def predict_files(
 ) -> RunSummary:
     """Predict every image that `paths` name into the table `output`, one row per image.
 
-    `output` with an extension is one table; parts are kept in the folder ``OUTPUT.parts`` and joined at the end.
+    `output` with an extension is one table; its parts are in the folder ``OUTPUT.parts`` and joined at the end.
     Without one it is a folder of Parquet parts, which readers open as one data set, with ``_manifest.json``. The
     input is listed first, on disk. After an interruption `resume` goes on with the parts that are missing and
     gives the same table, byte for byte, as an uninterrupted run with the same batch size and threads on the same
@@ -111,7 +111,7 @@ def predict_files(
     PredictError, ManifestError, InputError
         If there is no image, another run is in the way, or the input changed since.
     OSError
-        If the output cannot be written (found out before the work begins).
+        If the output cannot be written (checked before the work begins).
 
     Examples
     --------
@@ -157,11 +157,11 @@ def predict_files(
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
     beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))
-    with ExitStack() as held:
-        held.enter_context(lock(beside, busy, shared=shard is not None))
+    with ExitStack() as locks:
+        locks.enter_context(lock(beside, busy, shared=shard is not None))
         shards = shard[1] if shard else None
         if shard:
-            held.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
+            locks.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
         with lock(listing):
             options = {
                 "resume": execution.resume,
@@ -319,7 +319,7 @@ def _write_parts(run: PredictionRun, parts: Iterator[ChunkResult]) -> None:
             with atomic_file(run.part(part.number)) as file:
                 file.write_bytes(part.data)
     except WorkerError as error:
-        raise PredictError(f"{error}; the parts that are done are kept") from None
+        raise PredictError(f"{error}; finished parts stay") from None
 
 
 def _distinct_ids(items: Iterable[InputItem], again: Callable[[], Iterable[InputItem]]) -> Iterator[InputItem]:

@@ -45,10 +45,10 @@ class GoogleStore:
         """See `Store.get`."""
         # The library reads a body completely; what is too large must be known before.
         if start is None and (size < 0 or size > MAX_FILE_BYTES):
-            found = self.stat(url)
-            if found.size > MAX_FILE_BYTES:
-                raise ImageError(f"file of {found.size} bytes; at most {MAX_FILE_BYTES} are read")
-            stamp = stamp or found.stamp
+            stored = self.stat(url)
+            if stored.size > MAX_FILE_BYTES:
+                raise ImageError(f"file of {stored.size} bytes; at most {MAX_FILE_BYTES} are read")
+            stamp = stamp or stored.stamp
         headers = {} if start is None else {"Range": byte_range(start, size)}
         options = {"generation": stamp} if stamp else {}
         _, data = self._get(self._fs.url(url), headers=headers, **options)

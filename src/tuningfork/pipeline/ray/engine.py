@@ -290,7 +290,7 @@ def _connect(address: str | None) -> None:
 
 @contextmanager
 def _stderr_suppressed() -> Iterator[None]:
-    """Send what is written to stderr null: Ray's compiled part says there how little it is going to say."""
+    """Discard what is written to stderr: Ray's compiled part announces its log level there."""
     sys.stderr.flush()
     stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from ..tables.csv import csv_error, strict_rows
 from ..votes import fractions as votes
 from ..votes.label_table import read_labels
 from ..votes.tree import DecisionTree
@@ -308,19 +308,12 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
                     raise SubmissionError(f"{path}, line {number}: longer than {MAX_LINE} characters; is it a CSV?")
                 yield text
 
-        reader = csv.reader(bounded(), strict=True)
-        line = 1
         try:
-            for cells in reader:
-                if reader.line_num > line:
-                    raise csv.Error
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
-        except csv.Error:
+            yield from strict_rows(bounded())
+        except csv_error as error:
             # Also a cell that goes on in the next line: an ID or a number never does.
             reason = "a quotation mark is out of place, or its cell does not end in this line; remove it"
-            raise SubmissionError(f"{path}, line {line}: {reason}") from None
+            raise SubmissionError(f"{path}, line {error}: {reason}") from None
 
 
 def _fraction(cell: str) -> float:

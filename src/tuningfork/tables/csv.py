@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +21,18 @@ from .columns import plain_schema
 from .csvw import metadata_path, metadata_text, with_metadata
 from .formats import CatalogError, Format
 
-__all__ = ["CsvReader", "FORMAT", "MAX_LINE", "csv_error", "csv_text", "read_dicts", "read_csv", "write_csv"]
+__all__ = [
+    "CsvReader",
+    "FORMAT",
+    "MAX_LINE",
+    "csv_error",
+    "csv_text",
+    "read_dicts",
+    "read_csv",
+    "strict_rows",
+    "write_csv",
+    "write_rows",
+]
 
 #: Characters of a line; a longer one is no line.
 MAX_LINE = 2**20
@@ -70,7 +81,13 @@ def csv_text(rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> str:
     'id,n\\n"a, b",1\\n'
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    write_rows(text, rows)
+    return text.getvalue()
+
+
+def write_rows(file: TextIO, rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> None:
+    """Write rows as CSV to an open file, one after the other; see `csv_text`."""
+    writer = csv.writer(file, lineterminator="\n")
     header: list[str] | None = None
     for row in rows:
         if isinstance(row, Mapping):
@@ -79,7 +96,6 @@ def csv_text(rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> str:
                 writer.writerow(header)
             row = [row[name] for name in header]
         writer.writerow([_guarded(cell) for cell in row])
-    return text.getvalue()
 
 
 def _guarded(cell: Any) -> Any:
@@ -178,17 +194,40 @@ def _is_header(comment: list[str], first: list[str]) -> bool:
     return numbers == [False, True] or (usual == [True, False] and not any(numbers))
 
 
-def read_dicts(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+def strict_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """The number of the line, from 1, and the cells of each row that is not blank; a cell ends in its line.
+
+    Raises
+    ------
+    csv_error
+        If a quotation mark is out of place; its argument is the number of the line.
+    """
+    reader = csv.reader(lines, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if reader.line_num > line:
+                raise csv.Error
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error:
+        raise csv.Error(line) from None
+
+
+def read_dicts(path: str | os.PathLike[str], needed: Sequence[str] = ()) -> list[dict[str, str]]:
     """The rows of a small CSV file, each as a mapping of the columns' names to text.
 
     Raises
     ------
     CatalogError
-        If the file is missing or no CSV.
+        If the file is missing or no CSV, or lacks one of the columns `needed`.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = CsvReader(file)
+            if not set(needed) <= set(reader.names):
+                raise CatalogError(f"{path}: columns {' and '.join(needed)} are expected")
             return [dict(zip(reader.names, cells, strict=False)) for cells, _ in reader.rows()]
     except FileNotFoundError:
         raise CatalogError(f"{path}: no such file; check its name") from None

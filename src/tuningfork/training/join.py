@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.read import read_image
 from ..tables import RowError
+from ..tables.csv import csv_text
 from ..tables.identifiers import file_id
 from ..votes.clean_samples import Status, classify
 from ..votes.label_table import LabelTable
@@ -246,8 +245,5 @@ def by_stem(images: Sequence[Path]) -> tuple[dict[str, Path], list[RowError]]:
 
 def write_split(data: TrainingSet, path: Path) -> None:
     """A CSV of ``id,part``, which `tuningfork evaluate --split` reads."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "part"])
-    writer.writerows(zip(data.ids, data.parts.tolist(), strict=True))
-    write_text(path, text.getvalue())
+    rows = ({"id": id_, "part": part} for id_, part in zip(data.ids, data.parts.tolist(), strict=True))
+    write_text(path, csv_text(rows))

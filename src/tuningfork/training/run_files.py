@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import resource
 import sys
@@ -21,6 +19,7 @@ from ..model.options import InferenceOptions
 from ..model.predictions import concatenated
 from ..pipeline.predict import predict_batches
 from ..tables import Column, arrow_schema, table_writer, ucd
+from ..tables.csv import csv_text, read_dicts
 from ..votes.clean_samples import classify
 from ..votes.tree import DecisionTree
 from .join import TrainingSet
@@ -38,19 +37,15 @@ class Curves:
         self.path = path
         self.rows: list[dict[str, float]] = []
         if path.exists():
-            with open(path, encoding="utf-8", newline="") as file:
-                self.rows = [{key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)]
+            self.rows = [{key: float(cell) for key, cell in row.items() if cell} for row in read_dicts(path)]
 
     def add(self, epoch: int, values: Mapping[str, float]) -> None:
         """Write an epoch (counted from 1); epochs that were written before and are repeated are dropped."""
         self.rows = [row for row in self.rows if row["epoch"] < epoch]
         self.rows.append({"epoch": float(epoch), **values})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.rows)
-        write_text(self.path, text.getvalue())
+        rows = ({name: row.get(name, "") for name in names} | {"epoch": int(row["epoch"])} for row in self.rows)
+        write_text(self.path, csv_text(rows))
 
     def validation(self, epoch: int, monitor: str, best: Any) -> dict[str, float]:
         """Validation figures of an epoch; `monitor` and its best value if the file lacks it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ import pyarrow as pa
 from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
+from ..tables.csv import csv_text
 from ..tables.identifiers import file_id
 from .tree import Answer, ClassRule, DecisionTree, Question
 from .tree_files import load_tree
@@ -154,11 +153,7 @@ def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os
     if not rows:
         where = ", ".join(map(str, images))
         raise CatalogError(f"{where}: no sub-folders of pictures, each named by its class; or give a table of labels")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", LABEL])
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text([("id", LABEL), *rows]))
 
 
 def _is_own(tree: DecisionTree) -> bool:

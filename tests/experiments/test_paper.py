@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -57,13 +58,18 @@ def test_a_network_gets_the_least_size_that_it_can_take():
     assert set(sizes.values()) == {64}
 
 
+@cache
+def five_trainings(seeds):
+    return plan(experiments(["classes-*"])[:5], StudyOptions("fair", seeds=seeds))
+
+
 @given(
     seconds=st.lists(st.floats(0.1, 100), min_size=5, max_size=5),
     budget=st.floats(0, 20_000),
     seeds=st.integers(1, 3),
 )
 def test_a_budget_is_kept_and_spent_in_order(seconds, budget, seeds):
-    trainings = plan(experiments(["classes-*"])[:5], StudyOptions("fair", seeds=seeds))
+    trainings = five_trainings(seeds)
     cost = {training.name: s for training, s in zip(trainings, seconds, strict=False)}
     chosen = fit_budget(trainings, cost, budget)
     spent = sum(cost[training.name] * training.recipe.epochs for training in chosen)

@@ -128,10 +128,11 @@ def test_everything_is_there_after_closing(tmp_path, gz2):
         assert all(each.tree == tree_digest(gz2) and each.given.endswith("Z") for each in before)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 41, "a\nb\x00", "‮evil", "=1+1", "@SUM(A1)", "\x1b[2J"])
-def test_a_name_that_is_none_is_refused(tmp_path, name):
-    with opened(tmp_path) as campaign, pytest.raises(LabellingError, match="name"):
-        campaign.join(name)
+def test_a_name_that_is_none_is_refused(tmp_path):
+    with opened(tmp_path) as campaign:
+        for name in ["", "  ", "x" * 41, "a\nb\x00", "‮evil", "=1+1", "@SUM(A1)", "\x1b[2J"]:
+            with pytest.raises(LabellingError, match="name"):
+                campaign.join(name)
 
 
 def test_undo_goes_back_over_galaxies_and_keeps_the_history(tmp_path, gz2):

@@ -82,17 +82,16 @@ def test_a_body_arrives_complete():
     assert answer.content == bytes(range(256)) * 10_000
 
 
-@pytest.mark.parametrize("size", [0, 1, 999, 1000])
-def test_bodies_up_to_the_limit(size):
-    assert one(app_of(), "POST", "/echo", content=b"x" * size).text == "x" * size
+def test_bodies_up_to_the_limit():
+    for size in (0, 1, 999, 1000):
+        assert one(app_of(), "POST", "/echo", content=b"x" * size).text == "x" * size
 
 
-@pytest.mark.parametrize("content", [b"x" * 1001, None])
-def test_too_large_a_body_is_refused_told_or_not(content):
-    answer = one(app_of(), "POST", "/echo", content=content or pieces(*[100] * 50))
-    assert answer.status_code == 413
-    assert answer.json()["status"] == 413
-    assert "MiB" in answer.json()["error"]
+def test_too_large_a_body_is_refused_announced_or_not():
+    for content in (b"x" * 1001, pieces(*[100] * 50)):
+        answer = one(app_of(), "POST", "/echo", content=content)
+        assert answer.status_code == answer.json()["status"] == 413
+        assert "MiB" in answer.json()["error"]
 
 
 def test_json_is_kept_shorter_than_files():
@@ -188,9 +187,9 @@ def test_every_answer_has_the_security_headers_and_errors_one_form():
     assert "ZeroDivision" not in one(app, "GET", "/broken").text
 
 
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
+def test_only_our_own_names_are_answered():
+    app = app_of()
+    for host, status in (
         ("127.0.0.1:8000", 200),
         ("[::1]:8000", 200),
         ("localhost", 200),
@@ -200,15 +199,13 @@ def test_every_answer_has_the_security_headers_and_errors_one_form():
         ("127.0.0.1.evil.example", 421),
         ("", 421),
         ("[::1", 421),
-    ],
-)
-def test_only_our_own_names_are_answered(host, status):
-    assert one(app_of(), "GET", "/number/1", headers={"host": host}).status_code == status
+    ):
+        assert one(app, "GET", "/number/1", headers={"host": host}).status_code == status, host
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
+def test_pages_of_others_cannot_send():
+    app = app_of()
+    for headers, status in (
         ({}, 200),
         ({"origin": "http://127.0.0.1"}, 200),
         ({"origin": "https://127.0.0.1"}, 200),
@@ -219,10 +216,8 @@ def test_only_our_own_names_are_answered(host, status):
         ({"sec-fetch-site": "none"}, 200),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
-    ],
-)
-def test_pages_of_others_cannot_send(headers, status):
-    assert one(app_of(), "POST", "/echo", headers=headers).status_code == status
+    ):
+        assert one(app, "POST", "/echo", headers=headers).status_code == status, headers
 
 
 def test_static_files_have_their_types_and_are_not_sent_twice():
@@ -279,12 +274,12 @@ def test_colours_can_be_told_apart(scheme):
     assert contrast(colours["bar"], colours["faint"]) >= 3
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_request_with_two_lengths_is_refused(method):
+def test_a_request_with_two_lengths_is_refused():
     """Request smuggling: a proxy may believe the one, we the other."""
     headers = {"content-length": "3", "transfer-encoding": "chunked"}
-    answer = one(app_of(), method, "/echo", content=pieces(3), headers=headers)
-    assert (answer.status_code, answer.headers["connection"]) == (400, "close")
+    for method in ("GET", "POST"):
+        answer = one(app_of(), method, "/echo", content=pieces(3), headers=headers)
+        assert (answer.status_code, answer.headers["connection"]) == (400, "close")
 
 
 def test_a_large_response_waits_for_its_reader():

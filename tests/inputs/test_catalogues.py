@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuningfork.images.image import ImageError
-from tuningfork.inputs import Columns, InputError, ItemReader, find_items, read_listing, write_listing
+from tuningfork.inputs import Columns, InputError, ItemReader, find_items, parquet_images, read_listing, write_listing
 from tuningfork.inputs import catalogues as tables
 from tuningfork.inputs import table_rows as rows
 
@@ -299,7 +299,7 @@ def test_bytes_come_back_whatever_the_row_groups_and_the_order(tmp_path, cells, 
     chance.shuffle(order)
     some = sorted(order[: len(cells) // 2])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "BATCH_BYTES", held)
+        patch.setattr(parquet_images, "BATCH_BYTES", held)
         for rows_ in (range(len(cells)), order, some):
             assert opened([found[row] for row in rows_]) == [cells[row] for row in rows_]
 
@@ -329,7 +329,7 @@ def test_a_catalogue_that_changed_is_not_read(tmp_path):
 
 def test_too_large_a_cell_is_a_row_error(tmp_path, monkeypatch):
     pq.write_table(pa.table({"bytes": [b"x" * 11, b"y"]}), tmp_path / "t.parquet")
-    monkeypatch.setattr(tables, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(parquet_images, "MAX_FILE_BYTES", 10)
     large, small = opened(find_items([tmp_path / "t.parquet"]))
     assert "at most 10 are read" in large
     assert small == b"y"

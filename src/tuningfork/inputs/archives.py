@@ -146,7 +146,7 @@ class _Archives:
 
 
 class TarReader(_Archives):
-    """Reads members of tar archives, several at a time; see `opening.Reader`."""
+    """Reads members of tar archives, several at a time; see `readers.Reader`."""
 
     def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The member's bytes, read when they are called for."""
@@ -161,7 +161,7 @@ def _read_tar(source: ByteSource, item: InputItem) -> bytes:
 
 
 class ZipReader(_Archives):
-    """Reads members of zip archives, several at a time; see `opening.Reader`."""
+    """Reads members of zip archives, several at a time; see `readers.Reader`."""
 
     def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The member's bytes, read and unpacked when they are called for."""

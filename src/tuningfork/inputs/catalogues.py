@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,27 +11,22 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .._utils.errors import InputError
-from .._utils.text import one_line, text
+from .._utils.text import text
 from .._utils.urls import is_url, join_url, name_of, public_url
-from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables import format_of, formats, has_format
 from ..tables.angles import AngleError, Position, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.identifiers import IdentifierError, exact_id, file_id, integer_limit
-from .byte_source import CHANGED, ByteSource, ReadAhead, SourceUnavailable
+from .byte_source import ReadAhead, SourceUnavailable
 from .files import file_item
 from .item import InputItem, native_path
 from .objects import object_item, opened
 from .stores import check_url, store_of
-from .table_rows import CsvRows, ParquetRows, Rows, WholeRows, parquet_file
+from .table_rows import CsvRows, ParquetRows, Rows, WholeRows
 
-__all__ = ["RowReader", "id_limit", "open_rows", "row_id", "table_items", "table_kind"]
-
-#: Bytes of images that are decoded together.
-BATCH_BYTES = 8 * 2**20
+__all__ = ["id_limit", "open_rows", "row_id", "table_items", "table_kind"]
 
 
 def table_kind(name: str) -> str | None:
@@ -207,102 +201,3 @@ def row_id(value: object, column: str | None, where: str, number: int, limit: in
         return exact_id(value, limit)
     except IdentifierError as error:
         raise InputError(f"{where}: row {number}, column {column!r}: {error}") from None
-
-
-class RowReader:
-    """Reads bytes out of Parquet files, forward through them; see `opening.Reader`.
-
-    The bytes come with `prepare`, as a Parquet file is no place for several threads. What lies between two rows of
-    a row group is decoded and dropped; going back begins the row group again. At most `BATCH_BYTES` of an average
-    row group's images are held, or one image.
-    """
-
-    def __init__(self) -> None:
-        self._key: tuple[str, str, str] | None = None
-        self._file: _Column | None = None
-
-    def prepare(self, item: InputItem) -> Callable[[], bytes]:
-        """The row's bytes."""
-        key = (item.location, item.member, item.stamp)
-        if key != self._key or self._file is None:
-            self._key, self._file = None, None
-            self._file = _Column(opened(item.location, item.stamp), item.member)
-            self._key = key
-        data = self._file.cell(item.offset)
-        if len(data) > MAX_FILE_BYTES:
-            raise ImageError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
-        return lambda: data
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._key, self._file = None, None
-
-
-class _Column:
-    """One column of bytes of a Parquet file, with a position that moves forward."""
-
-    def __init__(self, source: ByteSource, name: str) -> None:
-        try:
-            self._file = parquet_file(source)
-        except ImageError:
-            raise
-        except Exception as error:  # damaged files raise many kinds
-            raise ImageError(f"the catalogue cannot be read: {one_line(error)}") from None
-        metadata = self._file.metadata
-        self._name = name
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        self._starts = [0]
-        for group in groups:
-            self._starts.append(self._starts[-1] + group.num_rows)
-        self._sizes = [_image_bytes(group, name) for group in groups]
-        self._group = -1
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._values: pa.Array | None = None
-        self._first = 0
-        self._broken: tuple[int, int, str] | None = None
-
-    def cell(self, row: int) -> bytes:
-        """The bytes in a row, counted from 0; raises ImageError."""
-        if row >= self._starts[-1]:
-            raise ImageError(CHANGED)
-        group = bisect_right(self._starts, row) - 1
-        if self._broken is not None and self._broken[0] == group and row >= self._broken[1]:
-            raise ImageError(self._broken[2])
-        if group != self._group or row < self._first:
-            self._begin(group)
-        while self._values is None or row >= self._first + len(self._values):
-            self._next(group)
-        value = self._values[row - self._first].as_py()
-        if isinstance(value, dict):
-            value = value.get("bytes")
-        if not isinstance(value, bytes):
-            raise ImageError(f"no image in column {self._name!r}")
-        return value
-
-    def _begin(self, group: int) -> None:
-        rows = max(1, min(1024, BATCH_BYTES // max(1, self._sizes[group])))
-        self._group, self._first, self._values = group, self._starts[group], None
-        self._batches = self._file.iter_batches(rows, row_groups=[group], columns=[self._name], use_threads=False)
-
-    def _next(self, group: int) -> None:
-        if self._values is not None:
-            self._first += len(self._values)
-            self._values = None
-        try:
-            self._values = next(self._batches).column(0)
-        except ImageError:
-            self._group = -1
-            raise
-        except Exception as error:  # damaged files raise many kinds
-            at = self._first
-            self._group = -1
-            self._broken = (group, at, f"the catalogue is damaged from row {at + 1} on: {one_line(error)}")
-            raise ImageError(self._broken[2]) from None
-
-
-def _image_bytes(group: pq.RowGroupMetaData, name: str) -> int:
-    """What an image takes: on the average, or at most where a dictionary may hold one that many rows refer to."""
-    chunks = [group.column(number) for number in range(group.num_columns)]
-    own = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == name]
-    size = sum(chunk.total_uncompressed_size for chunk in own)
-    return size if any(chunk.has_dictionary_page for chunk in own) else size // max(1, group.num_rows)

@@ -33,7 +33,7 @@ def file_item(path: Path) -> InputItem:
 
 
 class FileReader:
-    """Reads files as they were listed; see `opening.Reader`."""
+    """Reads files as they were listed; see `readers.Reader`."""
 
     def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The file's bytes, read when they are called for."""

@@ -156,7 +156,7 @@ class RemoteObject:
 
 
 class ObjectReader:
-    """Reads objects, many at a time (`REMOTE_THREADS` pay); see `opening.Reader`."""
+    """Reads objects, many at a time (`REMOTE_THREADS` pay); see `readers.Reader`."""
 
     def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The object's bytes, read when they are called for."""

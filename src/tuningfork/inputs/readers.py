@@ -7,10 +7,10 @@ from typing import Protocol
 
 from ..images.image import ImageError
 from .archives import TarReader, ZipReader
-from .catalogues import RowReader
 from .files import FileReader
 from .item import InputItem
 from .objects import ObjectReader
+from .parquet_images import RowReader
 
 __all__ = ["READERS", "Reader", "ItemReader"]
 
@@ -43,24 +43,24 @@ class ItemReader:
     """Reads items of all kinds; a context manager that closes what it opened."""
 
     def __init__(self) -> None:
-        self._openers: dict[str, Reader] = {}
+        self._readers: dict[str, Reader] = {}
 
     def __enter__(self) -> ItemReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for opener in self._openers.values():
-            opener.close()
-        self._openers.clear()
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
 
     def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """See `Reader.prepare`; an item's own error, and one of `prepare`, comes when the bytes are called for."""
         try:
             if item.error:
                 raise ImageError(item.error)
-            if item.kind not in self._openers:
-                self._openers[item.kind] = READERS[item.kind]()
-            return self._openers[item.kind].prepare(item)
+            if item.kind not in self._readers:
+                self._readers[item.kind] = READERS[item.kind]()
+            return self._readers[item.kind].prepare(item)
         except ImageError as error:
             return _failing(error)
 

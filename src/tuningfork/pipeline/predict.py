@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from .._utils.files import atomic_file, check_writable, lock
 from .._utils.processes import WorkerCrash, WorkerError, available_cores
@@ -23,12 +20,14 @@ from ..model.batch_size import tuned
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
 from ..model.predictions import Predictions
-from ..tables import RowError, check_format, format_of
+from ..tables import check_format, format_of
 from . import local
 from .chunks import BATCH, Chunk, ChunkResult, TableLayout, predict_items
+from .kaggle_ids import distinct_ids
 from .manifest import MANIFEST, PredictionRun, open_run
-from .merge import RunOutcome, merge, run_outcome
+from .merge import merge, run_outcome
 from .options import ExecutionOptions, PredictError
+from .summary import RowProgress, RunSummary, left_out_text
 
 __all__ = [
     "ExecutionOptions",
@@ -49,25 +48,6 @@ GROUP = 8
 WORTH_TUNING = 10_000
 #: Entries that `predict_inputs` holds.
 LISTED_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """How a prediction ended: rows in the table, how many of them failed, the first of these by name.
-
-    `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
-    `complete` says whether the others are there too. `left_out` counts what the inputs hold beside images, by kind:
-    hidden files, links to folders, other extensions.
-    """
-
-    output: Path
-    rows: int
-    failed: int
-    resumed: int
-    errors: tuple[RowError, ...]
-    out_of_domain: int | None
-    complete: bool = True
-    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def predict_files(
@@ -153,7 +133,7 @@ def predict_files(
     def items() -> Iterable[InputItem]:
         left_out.clear()
         listed = find_items(inputs, columns, left_out)
-        return _distinct_ids(listed, lambda: find_items(inputs, columns)) if kaggle else listed
+        return distinct_ids(listed, lambda: find_items(inputs, columns)) if kaggle else listed
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
     beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))
@@ -177,7 +157,7 @@ def predict_files(
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
         carried = tuple(column for _, column in columns.carried)
         table = TableLayout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
-        count = _Progress(progress, total - todo, total)
+        count = RowProgress(progress, total - todo, total)
         groups = _groups(run.chunks_of(missing))
         if inference.batch_size is None:
             inference = replace(inference, batch_size=_batch(model, views, execution.threads or 1, todo))
@@ -202,7 +182,8 @@ def predict_files(
                 run.finish()
             # No other needs it any more.
             beside.unlink(missing_ok=True)
-    return _summary(output, total, total - todo, outcome, model, complete, run.left_out)
+    flagged = outcome.out_of_domain if model.calibration.domain else None
+    return RunSummary(output, total, outcome.failed, total - todo, outcome.errors, flagged, complete, run.left_out)
 
 
 def is_begun(output: str | os.PathLike[str]) -> bool:
@@ -262,11 +243,6 @@ def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, in
     return PredictError(f"no image in {', '.join(map(str, paths))}; is it the right folder?{others}")
 
 
-def left_out_text(left_out: Mapping[str, int]) -> str:
-    """What inputs hold beside images, in words: ``hidden 2, linked folders 1, .txt 3``."""
-    return ", ".join(f"{kind} {count:,}" for kind, count in sorted(left_out.items()))
-
-
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
     """What is fast on this machine, for runs that are worth the seconds that it takes to find out."""
     if rows < WORTH_TUNING:
@@ -280,20 +256,6 @@ def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
 
 def _is_remote(path: str | os.PathLike[str]) -> bool:
     return is_url(str(path))
-
-
-class _Progress:
-    """Counts predicted rows; reports never run backwards, though a crashed worker's rows are predicted again."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
-        self._progress, self._done, self._total, self._reported = progress, done, total, -1
-        self(0)
-
-    def __call__(self, rows: int) -> None:
-        self._done += rows
-        if self._progress and self._done > self._reported:
-            self._reported = self._done
-            self._progress(self._done, self._total)
 
 
 def _groups(parts: Iterable[tuple[int, list[InputItem]]]) -> Iterator[list[Chunk]]:
@@ -320,36 +282,3 @@ def _write_parts(run: PredictionRun, parts: Iterator[ChunkResult]) -> None:
                 file.write_bytes(part.data)
     except WorkerError as error:
         raise PredictError(f"{error}; finished parts stay") from None
-
-
-def _distinct_ids(items: Iterable[InputItem], again: Callable[[], Iterable[InputItem]]) -> Iterator[InputItem]:
-    """Pass items through; raise PredictError at their end if two have one ID. Holds eight bytes of each."""
-    hashes = array("q")
-    for item in items:
-        hashes.append(hash(item.id))
-        yield item
-    values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True) if hashes else ((), np.zeros(0))
-    suspects = {int(value) for value in np.asarray(values)[counts > 1]} if (counts > 1).any() else ()
-    paths: dict[str, str] = {}
-    for item in again() if suspects else ():
-        if hash(item.id) not in suspects:
-            continue
-        if item.id in paths:
-            raise PredictError(
-                f"{item.path} and {paths[item.id]} are both named {item.id}, and Kaggle's layout has no path to "
-                "tell them apart; rename one, or leave it out"
-            )
-        paths[item.id] = item.path
-
-
-def _summary(
-    output: Path,
-    rows: int,
-    resumed: int,
-    outcome: RunOutcome,
-    model: Model,
-    complete: bool,
-    left_out: Mapping[str, int],
-) -> RunSummary:
-    flagged = outcome.out_of_domain if model.calibration.domain else None
-    return RunSummary(output, rows, outcome.failed, resumed, outcome.errors, flagged, complete, left_out)

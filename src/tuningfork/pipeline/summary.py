@@ -1,0 +1,49 @@
+"""Summary and progress of a prediction run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..tables import RowError
+
+__all__ = ["RowProgress", "RunSummary", "left_out_text"]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a prediction ended: rows in the table, how many of them failed, the first of these by name.
+
+    `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
+    `complete` says whether the others are there too. `left_out` counts what the inputs hold beside images, by kind:
+    hidden files, links to folders, other extensions.
+    """
+
+    output: Path
+    rows: int
+    failed: int
+    resumed: int
+    errors: tuple[RowError, ...]
+    out_of_domain: int | None
+    complete: bool = True
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def left_out_text(left_out: Mapping[str, int]) -> str:
+    """What inputs hold beside images, in words: ``hidden 2, linked folders 1, .txt 3``."""
+    return ", ".join(f"{kind} {count:,}" for kind, count in sorted(left_out.items()))
+
+
+class RowProgress:
+    """Counts predicted rows; reports never run backwards, though a crashed worker's rows are predicted again."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+        self._progress, self._done, self._total, self._reported = progress, done, total, -1
+        self(0)
+
+    def __call__(self, rows: int) -> None:
+        self._done += rows
+        if self._progress and self._done > self._reported:
+            self._reported = self._done
+            self._progress(self._done, self._total)

@@ -105,6 +105,11 @@ def experiments(only: Sequence[str] = (), *, quick: bool = False) -> list[str]:
     """Names of trainings and ensembles that match the patterns of `only` (all, if there are none), in order.
 
     An ensemble brings its members. Raises StudyError if a pattern matches nothing.
+
+    Examples
+    --------
+    >>> experiments(["ensemble-*"])
+    ['votes-efficientnet-b0', 'votes-efficientnet-b2', 'ensemble-b0-b2']
     """
     known = [*_ORDER, *ENSEMBLES]
     patterns = list(only) or list(_QUICK if quick else ["*"])
@@ -161,6 +166,13 @@ def fit_budget(
     -------
     list of PlannedTraining
         In the order given, those that get no epoch left out.
+
+    Examples
+    --------
+    >>> trainings = plan(["votes-efficientnet-b0", "classes-vgg-16"], StudyOptions("fair", epochs=4))
+    >>> seconds = {"votes-efficientnet-b0": 10, "classes-vgg-16": 20}
+    >>> [training.recipe.epochs for training in fit_budget(trainings, seconds, budget=60)]
+    [4, 1]
     """
     epochs = []
     left = budget

@@ -44,7 +44,13 @@ class Published:
 
 @cache
 def load_published() -> Published:
-    """The paper's numbers, from ``paper.toml``."""
+    """The paper's numbers, from ``paper.toml``.
+
+    Examples
+    --------
+    >>> load_published().rmse_of("efficientnet_b0+efficientnet_b2")
+    0.07765
+    """
     data = tomllib.loads(resources.files(__package__).joinpath("paper.toml").read_text("utf-8"))
     matrix = data.pop("confusion")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

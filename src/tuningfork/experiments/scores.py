@@ -164,7 +164,13 @@ def class_scores(
 
 
 def wilson(hits: int, count: int) -> dict[str, float | None]:
-    """A share with its 95 % Wilson interval, `metrics.binomial_interval`; None throughout without galaxies."""
+    """A share with its 95 % Wilson interval, `metrics.binomial_interval`; None throughout without galaxies.
+
+    Examples
+    --------
+    >>> {key: round(value, 3) for key, value in wilson(7, 10).items()}
+    {'value': 0.7, 'low': 0.397, 'high': 0.892}
+    """
     if not count:
         return Interval.of(math.nan, ()).to_dict()
     low, high = binomial_interval(hits, count)

@@ -119,6 +119,16 @@ def build_index(
         If the embeddings are of another model than those of `onto`.
     SimilarityError
         If there is none, or more than an index holds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tuningfork.model.embeddings import Embedder
+    >>> values = np.random.default_rng(0).random((30, 8), dtype=np.float32)
+    >>> names = [f"g{row}" for row in range(30)]
+    >>> block = Block(names, [f"{name}.jpg" for name in names], values, [""] * 30)
+    >>> build_index([block], Embedder("fast", "ab" * 32, 1, 8), "galaxies.index").rows
+    30
     """
     stream, old, first = _ValidRows(blocks), None, []
     if onto is not None:

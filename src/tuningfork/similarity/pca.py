@@ -48,7 +48,20 @@ class PrincipalAxes:
 
 
 def fit_axes(embeddings: ArrayLike, components: int = COMPONENTS) -> PrincipalAxes:
-    """Principal axes of embeddings (N, D), all finite; fewer than `components` if N or D are smaller."""
+    """Fit the mean and the principal axes of embeddings.
+
+    Parameters
+    ----------
+    embeddings : (N, D), finite
+    components : int
+        K; fewer if N or D are smaller.
+
+    Examples
+    --------
+    >>> axes = fit_axes([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], components=2)
+    >>> axes.vectors([[2, 0, 0]]).shape
+    (1, 2)
+    """
     mean, axes, _ = principal_components(_normalised(np.asarray(embeddings, np.float32)), components)
     return PrincipalAxes(mean, axes)
 

@@ -60,6 +60,12 @@ def space_around(recipe: Recipe, sizes: Sequence[int] = ()) -> tuple[Dimension, 
     ------
     RecipeError
         If the recipe cannot have one of the sizes.
+
+    Examples
+    --------
+    >>> space = space_around(Recipe(size=64, learning_rate=1e-3))
+    >>> space[0].name, space[0].low, space[0].high
+    ('learning_rate', 0.0001, 0.01)
     """
     decay = (1e-3, 0.3) if recipe.optimizer == "adamw" else (1e-7, 1e-3)  # Adam's is added to the gradient
     zoom = recipe.augmentation.zoom

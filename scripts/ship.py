@@ -63,7 +63,7 @@ def main() -> None:
         attribution=tuple(about["attribution"]),
         networks=networks,
         calibration=calibration,
-        views=args.views,
+        n_views=args.views,
         training={
             **first.training,
             "foreign": [source for member in members for source in member.training.get("foreign", ())],

@@ -248,10 +248,10 @@ def test_json_tells_the_fit(run, galaxies, tmp_path):
 
 def test_galaxies_of_the_training_are_refused_unless_told(run, galaxies, tmp_path):
     words = ("-o", tmp_path / "new", "--split", galaxies / "split.csv", "--part", "train")
-    assert "name another --part" in run(*words, code=1).stderr
+    assert "or another --part" in run(*words, code=1).stderr
     assert not (tmp_path / "new").exists()
     # Ten galaxies are enough for intervals, not for the classes.
-    assert "class probabilities are not calibrated" in run(*words, "--allow-training", code=3).stderr
+    assert "class probabilities are not calibrated" in run(*words, "--include-training", code=3).stderr
     assert open_bundle(tmp_path / "new").calibration.classes.reason
 
 
@@ -277,7 +277,7 @@ def test_an_unknown_part_is_named(run, galaxies, tmp_path):
 
 
 def test_where_nothing_can_be_promised_nothing_is_written(run, galaxies, tmp_path):
-    words = ("--split", galaxies / "split.csv", "--part", "train", "--allow-training", "--level", 0.99)
+    words = ("--split", galaxies / "split.csv", "--part", "train", "--include-training", "--level", 0.99)
     said = run("-o", tmp_path / "new", *words, code=1).stderr
     assert "10 galaxies were asked it; a level of 0.99 needs 99" in said
     assert "class probabilities are not calibrated" in said

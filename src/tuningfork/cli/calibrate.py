@@ -42,8 +42,8 @@ def calibrate(
     false_alarms: Annotated[
         float, typer.Option(help="Share of galaxies that may be flagged as out of the model's domain.")
     ] = 0.01,
-    allow_training: Annotated[
-        bool, typer.Option("--allow-training", help="Fit on galaxies of the training even so.")
+    include_training: Annotated[
+        bool, typer.Option("--include-training", help="Fit on galaxies of the training, too.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Images at a time.")] = 32,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
@@ -83,7 +83,7 @@ def calibrate(
                 read_labels(labels, bundle.tree),
                 split=read_split(split) if split else None,
                 subset=part,
-                options=CalibrationOptions(level, false_alarms, allow_training, threads, batch),
+                options=CalibrationOptions(level, false_alarms, include_training, threads, batch),
                 progress=progress,
             )
         write_bundle(result.bundle, output)

@@ -11,8 +11,10 @@ from rich.table import Table
 from .options import (
     SHOWN_ERRORS,
     SOME_ROWS_FAILED,
+    IncludeTrainingOption,
     JsonOption,
     LabelsArgument,
+    ModelOfTableOption,
     OverwriteOption,
     TreeOption,
     app,
@@ -130,6 +132,8 @@ def evaluate(
         list[Path] | None, typer.Option(help="Images, for the nearest-neighbour baseline (with --split).")
     ] = None,
     tree: TreeOption = "gz2",
+    model: ModelOfTableOption = None,
+    include_training: IncludeTrainingOption = False,
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,16 +152,22 @@ def evaluate(
         raise typer.BadParameter("the baselines need --split, to know the training part", param_hint="--images")
     with trouble():
         from ..evaluation.evaluate import evaluate as score
+        from ..evaluation.prediction_table import read_predictions
+        from ..evaluation.training_overlap import training_ids_of
         from ..votes.label_table import read_labels
         from ..votes.split_file import read_split
 
+        votes = read_labels(labels, tree)
+        table = read_predictions(predictions, votes.tree)
+        exclude = None if include_training else training_ids_of(table.about, model)
         result = score(
-            predictions,
-            read_labels(labels, tree),
+            table,
+            votes,
             split=read_split(split) if split else None,
             subset=part,
             images=images or (),
             resamples=resamples,
+            exclude=exclude,
         )
         if as_json:
             print_json(result.report)

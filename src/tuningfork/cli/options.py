@@ -73,6 +73,16 @@ LabelsOption = Annotated[Path, typer.Option("--labels", help="Table of votes: CS
 CacheOption = Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")]
 NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that read pictures.")]
+ModelOfTableOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Name or folder of the model that predicted; tells what it was trained on [default: as named]."
+    ),
+]
+IncludeTrainingOption = Annotated[
+    bool,
+    typer.Option("--include-training", help="Keep galaxies that the model was trained, validated or calibrated on."),
+]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")]
 LabelsArgument = Annotated[Path, typer.Argument(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
 

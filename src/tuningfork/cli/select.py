@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from .options import (
+    IncludeTrainingOption,
     JsonOption,
+    ModelOfTableOption,
     OverwriteOption,
     TreeOption,
     app,
@@ -44,6 +46,8 @@ def select(
     ] = None,
     tree: TreeOption = "gz2",
     seed: Annotated[int, typer.Option(min=0, help="Of the random halves.")] = 0,
+    model: ModelOfTableOption = None,
+    include_training: IncludeTrainingOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +72,9 @@ def select(
         raise typer.BadParameter("they belong to a --column", param_hint="--groups")
     must_exist([predictions, labels, *([split] if split else [])])
     with trouble(), writing(output, [predictions, labels, split, tree], overwrite) as output:
+        from ..evaluation.prediction_table import read_predictions
         from ..evaluation.select import parse_groups, select_table, true_classes
+        from ..evaluation.training_overlap import training_ids_of
         from ..tables import check_format, table_writer
         from ..votes.split_file import read_split
         from ..votes.tree_files import load_tree
@@ -76,8 +82,9 @@ def select(
         if output:
             check_format(output)
         known_tree = load_tree(tree)
+        table = read_predictions(predictions, known_tree)
         selection = select_table(
-            predictions,
+            table,
             true_classes(
                 labels, known_tree, column=column, groups=parse_groups(groups, known_tree) if groups else None
             ),
@@ -86,6 +93,7 @@ def select(
             split=read_split(split) if split else None,
             subset=part,
             seed=seed,
+            exclude=None if include_training else training_ids_of(table.about, model),
         )
         if output:
             with table_writer(output, selection.table.schema) as write:

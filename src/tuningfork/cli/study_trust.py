@@ -10,8 +10,10 @@ from rich.table import Table
 
 from .options import (
     ImagesOption,
+    IncludeTrainingOption,
     JsonOption,
     LabelsArgument,
+    ModelOfTableOption,
     OverwriteOption,
     TreeOption,
     echo,
@@ -38,6 +40,8 @@ def trust(
     split: Annotated[Path | None, typer.Option(help="CSV of id,part: judge one part only.")] = None,
     part: Annotated[str, typer.Option(help="That part.")] = "test",
     tree: TreeOption = "gz2",
+    model: ModelOfTableOption = None,
+    include_training: IncludeTrainingOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,10 +60,15 @@ def trust(
         progress_bar("reading images") as progress,
     ):
         with libraries("a study", "study"):
+            from ..evaluation.prediction_table import read_predictions
+            from ..evaluation.training_overlap import training_ids_of
             from ..experiments.trust import trust as measure
-            from ..votes.tree_files import load_tree
+            from ..votes.label_table import read_labels
+        votes = read_labels(labels, tree)
+        table = read_predictions(predictions, votes.tree)
+        exclude = None if include_training else training_ids_of(table.about, model)
         report, errors = measure(
-            predictions, labels, images, load_tree(tree), output, split=split, part=part, progress=progress
+            table, votes, images, output, split=split, part=part, exclude=exclude, progress=progress
         )
         if as_json:
             print_json(report)

@@ -22,6 +22,7 @@ from ..model.options import InferenceOptions
 from ..model.out_of_domain import DomainError, fit_novelty_detector
 from ..model.predictions import Predictions, concatenated
 from ..model.temperature import fit_temperature
+from ..model.training_ids import TrainingIDs
 from ..pipeline.predict import predict_batches
 from ..tables import RowError
 from ..tables.identifiers import file_id
@@ -31,6 +32,7 @@ from ..votes.split_file import check_subset
 from ..votes.vote_table import VoteTable
 from .ood_evaluation import measured
 from .reliability import coverage
+from .training_overlap import leave_out_training
 
 __all__ = ["Calibrated", "CalibrationError", "CalibrationOptions", "calibrate"]
 
@@ -132,10 +134,20 @@ def calibrate(
         If the labels cannot be used, or the split has no such subset.
     """
     digest = hashlib.sha256(Path(labels.path).read_bytes()).hexdigest()
-    if not options.include_training:
-        _refuse_training(bundle, digest, split, subset, labels.path)
+    check_subset(split, subset)
     files = list(find_images(images))
     rows, paths, errors = _matched(labels, files, split, subset)
+    kept, _ = leave_out_training(
+        [labels.ids[row] for row in rows], bundle.training_ids, include=options.include_training, among=("train",)
+    )
+    if (rows and not kept) or (not options.include_training and (subset == "train" and split is not None)):
+        raise CalibrationError(
+            f"{labels.path}: the model was trained on these galaxies, so its errors are too small to promise anything; "
+            "name others, or another --part"
+        )
+    if bundle.training_ids is None and not options.include_training:
+        _refuse_training_labels(bundle, digest, split, labels.path)
+    rows, paths = [rows[at] for at in kept], [paths[at] for at in kept]
     if not rows:
         which = f" of the {subset} part" if split is not None else ""
         raise CalibrationError(
@@ -173,19 +185,21 @@ def calibrate(
         "labels_sha256": digest,
         "left_out": _left_out(bundle, predicted.fractions, truth.fractions, options.level),
     }
-    changed = replace(bundle, calibration=calibration, figures={**bundle.figures, "calibration": figures})
+    ids = (bundle.training_ids or TrainingIDs(digest, {})).with_subset("calibration", truth.ids)
+    changed = replace(
+        bundle,
+        calibration=calibration,
+        figures={**bundle.figures, "calibration": figures},
+        training={**bundle.training, "id_hashes": ids.to_dict()},
+    )
     return Calibrated(changed, missing, tuple(errors))
 
 
-def _refuse_training(bundle: Bundle, digest: str, split: Mapping[str, str] | None, subset: str, labels: str) -> None:
+def _refuse_training_labels(bundle: Bundle, digest: str, split: Mapping[str, str] | None, labels: str) -> None:
+    """Refuse the label table of the training of a bundle that does not say which galaxies it was trained on."""
     if split is None and bundle.training.get("labels_sha256") == digest:
         raise CalibrationError(
             f"{labels}: the model was trained on this table; name the training's split.csv with --split"
-        )
-    check_subset(split, subset)
-    if subset == "train":
-        raise CalibrationError(
-            "on galaxies that a model was trained on its errors are too small to promise anything; name another --part"
         )
 
 

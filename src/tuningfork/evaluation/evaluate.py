@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, RowError
 from ..votes.fractions import sum_violations
 from ..votes.label_table import LabelTable
@@ -20,6 +21,7 @@ from . import metrics
 from .baselines import baseline_votes
 from .prediction_table import PredictionTable, read_predictions
 from .reliability import class_reliability, coverage
+from .training_overlap import leave_out_training
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -35,7 +37,7 @@ class Evaluation:
 
 
 def evaluate(
-    predictions: str | os.PathLike[str],
+    predictions: str | os.PathLike[str] | PredictionTable,
     labels: LabelTable,
     *,
     split: Mapping[str, str] | None = None,
@@ -43,12 +45,13 @@ def evaluate(
     images: Sequence[str | os.PathLike[str]] = (),
     resamples: int = 1000,
     seed: int = 0,
+    exclude: TrainingIDs | None = None,
 ) -> Evaluation:
     """Compare a table of predictions with a label table, galaxy by galaxy.
 
     Parameters
     ----------
-    predictions : str or PathLike
+    predictions : str, PathLike or PredictionTable
         Table written by `tuningfork predict`.
     labels : LabelTable
         As `read_labels` reads it.
@@ -59,6 +62,8 @@ def evaluate(
         Images or folders of them, named by their galaxy's ID.
     resamples, seed : int
         Of the bootstrap over galaxies.
+    exclude : TrainingIDs, optional
+        Galaxies that the model was trained, validated or calibrated on; they are left out, with a warning.
 
     Returns
     -------
@@ -70,15 +75,25 @@ def evaluate(
         If a table cannot be used, or no galaxy is in both.
     """
     check_subset(split, subset)
-    table = read_predictions(predictions, labels.tree)
-    rows, positions, errors = _matched(table, labels, predictions, split, subset)
+    table = predictions
+    if not isinstance(table, PredictionTable):
+        table = read_predictions(table, labels.tree)
+    rows, positions, errors = _matched(table, labels, split, subset)
+    kept, left_out = leave_out_training([labels.ids[row] for row in rows], exclude)
+    if not kept:
+        raise CatalogError(
+            f"{table.path}: all {len(rows)} galaxies were in the training of the model, whose scores say nothing of "
+            "new ones; --include-training scores them"
+        )
+    rows, positions = [rows[at] for at in kept], [positions[at] for at in kept]
     has_votes, has_classes = _predicts(table)
     truth, predicted = labels.votes.select(rows), table.votes.select(positions)
     report: dict[str, Any] = {
-        "predictions": str(predictions),
+        "predictions": table.path,
         "labels": labels.path,
         "part": subset if split is not None else "all",
         "galaxies": len(rows),
+        **({"left_out": left_out} if left_out else {}),
         "complete_rows": int(truth.complete.sum()),
         **(_vote_scores(predicted, truth, resamples, seed) if has_votes else {}),
     }
@@ -92,7 +107,7 @@ def evaluate(
         classes = table.classes[positions]
         named = classes >= 0
         errors += [
-            RowError(str(predictions), at + 1, table.ids[at], "class", "blank; it is left out of the classes' scores")
+            RowError(table.path, at + 1, table.ids[at], "class", "blank; it is left out of the classes' scores")
             for at in np.asarray(positions)[~named]
         ]
         if named.any():
@@ -122,7 +137,6 @@ def _predicts(table: PredictionTable) -> tuple[bool, bool]:
 def _matched(
     table: PredictionTable,
     labels: LabelTable,
-    predictions: str | os.PathLike[str],
     split: Mapping[str, str] | None,
     subset: str,
 ) -> tuple[list[int], list[int], list[RowError]]:
@@ -136,12 +150,12 @@ def _matched(
             continue
         at = table.votes.row_of.get(id_)
         if at is None:
-            errors.append(RowError(str(predictions), 0, id_, "", "no prediction of this ID"))
+            errors.append(RowError(table.path, 0, id_, "", "no prediction of this ID"))
         elif table.votes.complete[at] or (has_classes and not has_votes and table.classes[at] >= 0):
             rows.append(row)
             positions.append(at)
         elif id_ not in reported:
-            errors.append(RowError(str(predictions), at + 1, id_, "", "its prediction is blank"))
+            errors.append(RowError(table.path, at + 1, id_, "", "its prediction is blank"))
     if split is None:
         labelled = {*labels.ids, *(error.id for error in labels.errors)}
         errors += [
@@ -152,7 +166,7 @@ def _matched(
     if not rows:
         which = f" of the {subset} part" if split is not None else ""
         raise CatalogError(
-            f"{predictions} and {labels.path} have no galaxy{which} in common; are their IDs of one kind?"
+            f"{table.path} and {labels.path} have no galaxy{which} in common; are their IDs of one kind?"
         )
     return rows, positions, errors
 

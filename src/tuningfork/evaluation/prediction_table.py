@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..model.prediction_columns import bound_name
 from ..tables import CatalogError, RowError, read_table
+from ..tables.columns import about_table
 from ..votes.fractions import cumulative_from_conditional
 from ..votes.label_table import labels_from_table
 from ..votes.tree import DecisionTree
@@ -30,6 +31,8 @@ class PredictionTable:
 
     Parameters
     ----------
+    path : str
+        The file's name, for messages.
     votes : VoteTable
     errors : tuple of RowError
         Rows that cannot be used, or have no prediction.
@@ -43,8 +46,11 @@ class PredictionTable:
         The share of galaxies whose fraction the intervals are to hold.
     rows : (N,) tuple of int
         Places in the table, from 0.
+    about : mapping
+        What the table says of itself, such as `model` and `model_sha256`.
     """
 
+    path: str
     votes: VoteTable
     errors: tuple[RowError, ...]
     classes: NDArray[np.int64] | None = None
@@ -53,6 +59,7 @@ class PredictionTable:
     high: Floats | None = None
     level: float | None = None
     rows: tuple[int, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -79,7 +86,9 @@ def predictions_from_table(
     names = set(table.column_names)
     if not set(tree.fraction_names) <= names or "id" not in names:
         labels = labels_from_table(table, tree, path, problems)
-        return PredictionTable(labels.votes, labels.errors, rows=labels.rows)
+        return PredictionTable(
+            str(path), labels.votes, labels.errors, rows=labels.rows, about=about_table(table.schema)
+        )
     renamed = table.select(["id", *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
     fractions = labels_from_table(renamed, tree, path, problems)
     rows = dict(zip(fractions.ids, fractions.rows, strict=True))
@@ -103,12 +112,14 @@ def predictions_from_table(
         raise CatalogError(f"{path}: several interval_level; evaluate the predictions of one model at a time")
     has_intervals = levels and low is not None and high is not None
     return PredictionTable(
+        str(path),
         VoteTable(tree, fractions.ids, cumulative_from_conditional(fractions.values, tree)),
         tuple(errors),
         classes,
         _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], fractions.rows, path),
         *((low, high, levels.pop()) if has_intervals else (None, None, None)),
         fractions.rows,
+        about_table(table.schema),
     )
 
 

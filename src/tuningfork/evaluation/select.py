@@ -11,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, Column, RowError, arrow_schema, read_table, ucd
 from ..votes.label_table import read_labels
 from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
 from .prediction_table import PredictionTable, read_predictions
 from .selective import Selection, grouped, least_galaxies, select
+from .training_overlap import leave_out_training
 
 __all__ = ["Selected", "TrueClasses", "parse_groups", "select_table", "true_classes"]
 
@@ -172,7 +174,7 @@ def true_classes(
 
 
 def select_table(
-    predictions: str | os.PathLike[str],
+    predictions: str | os.PathLike[str] | PredictionTable,
     truth: TrueClasses,
     precision: float = 0.99,
     confidence: float = 0.95,
@@ -180,27 +182,32 @@ def select_table(
     split: Mapping[str, str] | None = None,
     subset: str = "test",
     seed: int = 0,
+    exclude: TrainingIDs | None = None,
 ) -> Selected:
     """Choose and test a threshold on the labelled galaxies, and apply it to all predictions.
 
     Parameters
     ----------
-    predictions : str or PathLike
+    predictions : str, PathLike or PredictionTable
         Table written by `tuningfork predict`.
     truth : TrueClasses
     precision, confidence : float in (0, 1)
         The accepted classes are to be right in at least `precision` of the cases, with this confidence.
     split : mapping of ID → subset, optional
         Only galaxies of `subset` count as labelled.
+    exclude : TrainingIDs, optional
+        Galaxies that the model was trained, validated or calibrated on; they do not count as labelled.
 
     Raises
     ------
     CatalogError
         If the table cannot be used, predictions have no class probabilities, or no galaxy is in both.
     """
-    table = read_predictions(predictions, truth.tree)
+    table = predictions
+    if not isinstance(table, PredictionTable):
+        table = read_predictions(table, truth.tree)
     if table.probability is None or np.isnan(table.probability).all():
-        raise CatalogError(f"{predictions}: no class probabilities; predict with a model of classes")
+        raise CatalogError(f"{table.path}: no class probabilities; predict with a model of classes")
     check_subset(split, subset)
     known = {id_: c for id_, c in truth.classes.items() if split is None or split.get(id_) == subset}
     has_class = ~np.isnan(table.probability).any(1)
@@ -209,9 +216,11 @@ def select_table(
     # A class that the labels do not have is left to a human.
     probability[best < 0] = 0.0
     rows = np.array([row for row, id_ in enumerate(table.ids) if id_ in known and has_class[row]], int)
+    rows = rows[leave_out_training([table.ids[row] for row in rows], exclude)[0]]
     if not len(rows):
         raise CatalogError(
-            f"{predictions} and {truth.path} have no galaxy with a class in common; are their IDs of one kind?"
+            f"{table.path} and {truth.path} have no galaxy with a class in common; are their IDs of one kind?"
+            + (" Those of the model's training are left out" if exclude else "")
         )
     right = best[rows] == np.array([known[table.ids[row]] for row in rows])
     selection = select(probability[rows], right, precision, confidence, seed=seed)

@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from .._utils.files import atomic_file, write_text
 from ..display.plots import trust_panels
 from ..evaluation import metrics
-from ..evaluation.prediction_table import read_predictions
+from ..evaluation.prediction_table import PredictionTable
+from ..evaluation.training_overlap import leave_out_training
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..images.statistics import STATISTICS, appearance
+from ..model.training_ids import TrainingIDs
 from ..tables import RowError
 from ..tables.csv import csv_text
 from ..tables.identifiers import file_id
 from ..votes import fractions as votes
 from ..votes.clean_samples import classify
-from ..votes.label_table import read_labels
+from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset, read_split
 from ..votes.tree import DecisionTree
 from .plan import StudyError
@@ -119,20 +121,25 @@ def quantile_groups(values: Floats, names: Sequence[str]) -> list[tuple[str, NDA
 
 
 def trust(
-    predictions: Path,
-    labels: Path,
+    table: PredictionTable,
+    known: LabelTable,
     images: Sequence[Path],
-    tree: DecisionTree,
     output: Path,
     *,
     split: Path | None = None,
     part: str = "test",
+    exclude: TrainingIDs | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Any], tuple[RowError, ...]]:
     """Judge a table of predictions by a label table; write `output`/trust.json, trust.csv and trust.svg.
 
     Brightness is the mean light above the sky in the central half of the frame, size the share of it outside of
     that half's central quarter; both as in `appearance`. Thirds are of the galaxies judged.
+
+    Parameters
+    ----------
+    exclude : TrainingIDs, optional
+        Galaxies that the model was trained, validated or calibrated on; they are left out, with a warning.
 
     Returns
     -------
@@ -148,7 +155,7 @@ def trust(
     CatalogError
         If a table cannot be used, or the split has no such part.
     """
-    table, known = read_predictions(predictions, tree), read_labels(labels, tree)
+    predictions, labels, tree = table.path, known.path, known.tree
     if table.low is None or table.high is None:
         raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
     parts = read_split(split) if split else None
@@ -158,6 +165,7 @@ def trust(
     errors = [*table.errors, *known.errors]
     rows, statistics = [], []
     judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
+    judged = [judged[at] for at in leave_out_training([known.ids[row] for row in judged], exclude)[0]]
     predicted = [row for row in judged if known.ids[row] in places]
     errors += [
         RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID")

@@ -20,6 +20,7 @@ from .._utils.files import atomic_file, write_text
 from ..images.preprocess import Preprocess
 from ..votes.tree import DecisionTree, SchemaError
 from .calibration import Calibration
+from .training_ids import TrainingIDs
 from .views import check_n_views
 
 __all__ = ["Bundle", "BundleError", "Network", "Outputs", "builtin_models", "open_bundle", "write_bundle"]
@@ -143,6 +144,22 @@ class Bundle:
     limits: tuple[str, ...] = ()
     attribution: tuple[str, ...] = ()
     outputs: Outputs = Outputs()
+
+    @property
+    def training_ids(self) -> TrainingIDs | None:
+        """Hashes of the galaxies that it was trained, validated and calibrated on; None if it does not say.
+
+        Raises
+        ------
+        BundleError
+            If they are damaged.
+        """
+        if "id_hashes" not in self.training:
+            return None
+        try:
+            return TrainingIDs.from_dict(self.training["id_hashes"])
+        except ValueError as error:
+            raise BundleError(f"model {self.name}: {error}; {_AGAIN}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON's content, with its own digest."""

@@ -59,14 +59,29 @@ def _training(bundle: Bundle) -> list[str]:
         )
     lines += [
         f"beside them {source['galaxies']} galaxies of {source['name']}, for what their labels mean: "
-        + ", ".join(f"{tell['kind']} of {tell['told']}" for tell in source["tells"])
+        + ", ".join(f"{each['kind']} of {each['galaxies']}" for each in source["targets"])
         + f"; {source['in_validation_or_test']} of it left out, which are in the validation or test part"
-        for source in training.get("foreign", ())
+        for source in _auxiliary(training)
     ]
     lines += [training.get("selection", "")]
-    for key, name in (("labels_sha256", "labels"), ("pictures_sha256", "pictures"), ("start_sha256", "first weights")):
+    for key, name in (
+        ("labels_sha256", "labels"),
+        ("images_sha256", "images"),
+        ("pictures_sha256", "images"),
+        ("init_sha256", "initial weights"),
+        ("start_sha256", "initial weights"),
+    ):
         lines.append(f"SHA-256 of the {name}: {training[key]}" if training.get(key) else "")
     return lines
+
+
+def _auxiliary(training: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Auxiliary label sources; older bundles call them `foreign`, with other keys."""
+    older = [
+        {**source, "targets": [{"kind": each["kind"], "galaxies": each["told"]} for each in source["tells"]]}
+        for source in training.get("foreign", ())
+    ]
+    return [*training.get("auxiliary", ()), *older]
 
 
 def _scores(figures: Mapping[str, Any]) -> list[str]:

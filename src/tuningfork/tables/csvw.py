@@ -50,10 +50,15 @@ def metadata_text(name: str, schema: pa.Schema) -> str:
 
 
 def with_metadata(schema: pa.Schema, path: str | os.PathLike[str]) -> pa.Schema:
-    """Add what the file beside the CSV file `path` says of its columns, if there is a valid one."""
+    """Add what the file beside the CSV file `path` says of it and its columns, if there is a valid one."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        columns = json.loads(Path(metadata_path(path)).read_text("utf-8"))["tableSchema"]["columns"]
-        keys = ("dc:description", "schema:unitText", "schema:propertyID")
-        known = {column["name"]: meaning(*map(column.get, keys)) for column in columns}
-        return pa.schema([field.with_metadata(known.get(field.name)) for field in schema], schema.metadata)
+        content = json.loads(Path(metadata_path(path)).read_text("utf-8"))
+        columns = content["tableSchema"]["columns"]
+        about_column = ("dc:description", "schema:unitText", "schema:propertyID")
+        known = {column["name"]: meaning(*map(column.get, about_column)) for column in columns}
+        keys = {"description": "dc:description", "creator": "dc:creator"}
+        table = {key: content[name] for key, name in keys.items() if name in content}
+        table |= {str(note["name"]): str(note["value"]) for note in content.get("notes", ())}
+        fields = [field.with_metadata(known.get(field.name)) for field in schema]
+        return pa.schema(fields, {**(schema.metadata or {}), **table} or None)
     return schema

@@ -22,6 +22,7 @@ from .._utils.files import write_text
 from .._utils.processes import available_cores
 from ..model.bundle import write_bundle
 from ..model.model import Model
+from ..model.training_ids import TrainingIDs
 from ..tables import RowError, read_table
 from ..votes.class_labels import OWN, tree_of_labels, write_folder_labels
 from ..votes.label_table import LabelTable, labels_from_table
@@ -191,6 +192,10 @@ def train(
         "ONNX against PyTorch, largest difference of a fraction: %.2g with 32-bit weights, %.2g with 16-bit weights",
         deviations["float32"], deviations["float16"],
     )  # fmt: skip
+    # What an evaluation of the model must leave out.
+    seen = {subset: [data.ids[row] for row in data.rows(subset)] for subset in ("train", "validation")}
+    ids = TrainingIDs.of(seen, salt=data.labels_sha256)
+    bundle = replace(bundle, training={**bundle.training, "id_hashes": ids.to_dict()})
     write_bundle(bundle, run / "bundle")
     write_predictions(run / "predictions.parquet", Model(bundle, threads=hardware.threads), data)
     write_result(run / "result.json", {

@@ -1,0 +1,78 @@
+"""Data leakage: galaxies that a model was trained, validated or calibrated on are left out of its evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from ..model.bundle import BundleError, builtin_models, open_bundle
+from ..model.training_ids import SUBSETS, TrainingIDs
+
+__all__ = ["leave_out_training", "training_ids_of"]
+
+logger = logging.getLogger(__name__)
+
+
+def training_ids_of(about: Mapping[str, str], model: str | None = None) -> TrainingIDs | None:
+    """Return the training IDs of the model that wrote a table of predictions; None if they are not known.
+
+    Parameters
+    ----------
+    about : mapping
+        What the table says of itself: `model` and `model_sha256`.
+    model : str, optional
+        Name or folder of the model; None: a shipped model that the table names.
+
+    Raises
+    ------
+    BundleError
+        If `model` cannot be opened.
+    """
+    name = model or about.get("model", "")
+    bundle = None
+    if model is not None or name in builtin_models():
+        with suppress(*(() if model else (BundleError,))):
+            bundle = open_bundle(name)
+    if bundle is None or (model is None and about.get("model_sha256", bundle.sha256) != bundle.sha256):
+        logger.warning(
+            "which galaxies the model was trained on is not known, so none is left out; name the model with --model"
+        )
+        return None
+    if bundle.training_ids is None:
+        logger.warning("model %s does not say which galaxies it was trained on, so none is left out", bundle.name)
+    return bundle.training_ids
+
+
+def leave_out_training(
+    ids: Sequence[str], training_ids: TrainingIDs | None, *, include: bool = False, among: Sequence[str] = SUBSETS
+) -> tuple[list[int], dict[str, int]]:
+    """Return the rows of galaxies that the model has not seen, and how many it has, by subset; warn of these.
+
+    Parameters
+    ----------
+    ids : (N,) texts
+    training_ids : TrainingIDs or None
+        None: not known; all rows stay.
+    include : bool
+        Whether galaxies that the model has seen stay, too.
+    among : subset names
+        Which uses count.
+    """
+    if training_ids is None:
+        return list(range(len(ids))), {}
+    subsets = training_ids.subsets(ids, among)
+    counts = {subset: count for subset, count in Counter(subsets).items() if subset}
+    if counts:
+        parts = ", ".join(f"{count} of its {subset} subset" for subset, count in sorted(counts.items()))
+        logger.warning(
+            "%d of %d galaxies are known to the model (%s); %s",
+            sum(counts.values()),
+            len(ids),
+            parts,
+            "they are included, so the scores are better than those of new galaxies"
+            if include
+            else "they are left out; --include-training keeps them",
+        )
+    return [row for row, subset in enumerate(subsets) if include or not subset], counts

@@ -361,3 +361,34 @@ def test_onnx_that_is_none_is_refused():
     broken = Network(b"not onnx", bundle.networks[0].preprocess, "broken")
     with pytest.raises(BundleError, match="broken"):
         Model(Bundle(**{**bundle.__dict__, "networks": (broken,)}))
+
+
+class _Broken:
+    """A runtime whose output is not finite for the second image of a call."""
+
+    def __init__(self, runtime, value):
+        self._runtime, self._value = runtime, value
+
+    def __getattr__(self, name):
+        return getattr(self._runtime, name)
+
+    def run(self, names, images):
+        outputs = self._runtime.run(names, images)
+        outputs[0][1, 3] = self._value
+        return outputs
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_network_that_gives_no_finite_number_is_an_error_of_that_row(model, pictures, value):
+    broken = Model(model.bundle, threads=1)
+    broken._networks = [_Broken(each, value) for each in broken._networks]
+    with np.errstate(invalid="ignore"):
+        told = broken.predict(pictures[:3])
+    if value == -np.inf:  # a probability of exactly 0, which is a number
+        assert told.errors == ("", "", "")
+        return
+    assert "NaN or infinity" in told.errors[1]
+    assert told.errors[0] == told.errors[2] == ""
+    assert np.isnan(told.cumulative[1]).all()
+    assert told.class_index[1] == -1
+    np.testing.assert_allclose(told.cumulative[[0, 2]], model.predict(pictures[:3]).cumulative[[0, 2]], atol=1e-6)

@@ -1,4 +1,4 @@
-"""An opened bundle that predicts: pictures in memory → votes and class probabilities."""
+"""An opened bundle that predicts: images in memory → vote fractions and class probabilities."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def load(
     device : "auto", "cpu" or "cuda"
         "auto": an NVIDIA GPU if the installed ONNX Runtime can use it, else the CPU.
     framing : Framing
-        How FITS images become pictures; by default the first image, north up, all that it shows.
+        How FITS images are cropped and scaled; by default the first image, north up, all that it shows.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class Model:
 
     @cached_property
     def image_reader(self) -> ImageReader:
-        """How its pictures are read."""
+        """How its images are read."""
         return ImageReader(self.preprocesses, self.calibration.domain, self.framing)
 
     @property
@@ -331,7 +331,8 @@ class Model:
     ) -> Predictions:
         """Predict images that `read` has read, `options.batch_size` at a time (None: all)."""
         good = [i for i, row in enumerate(images) if row.inputs is not None]
-        outputs = self.run([images[i].inputs for i in good], options)
+        with np.errstate(invalid="ignore"):  # a network's NaN or infinity becomes an error of its row, below
+            outputs = self.run([images[i].inputs for i in good], options)
         intervals, classes = self.intervals(options.n_views), self.calibration.classes
         unknown = np.full_like(outputs.cumulative, np.nan)
         low, high = intervals.bounds(outputs.cumulative, self.tree) if intervals else (unknown, unknown)
@@ -341,16 +342,21 @@ class Model:
             from_votes = classes.source == "votes"
             probability = classes(classes_from_votes(outputs.cumulative, self.tree) if from_votes else probability)
 
+        errors, finite = [row.error for row in images], self._is_finite(outputs)
+        for at in np.flatnonzero(~finite):
+            errors[good[at]] = "the network gave no finite numbers (NaN or infinity) for this image"
+        good = [i for i in good if not errors[i]]
+
         def rows(values: NDArray[Any]) -> NDArray[Any]:
             out = np.full((len(images), *values.shape[1:]), np.nan, values.dtype)
-            out[good] = values
+            out[good] = values[finite]
             return out
 
         return Predictions(
             VoteTable(self.tree, tuple(row.id for row in images), rows(outputs.cumulative)),
             tuple(row.path for row in images),
             rows(probability),
-            tuple(row.error for row in images),
+            tuple(errors),
             rows(low),
             rows(high),
             rows(level),
@@ -362,17 +368,22 @@ class Model:
             self.embedder(options.n_views) if options.embeddings else None,
         )
 
+    def _is_finite(self, outputs: NetworkOutputs) -> NDArray[np.bool_]:
+        """(N,) whether all that the model predicts of an image is a finite number."""
+        arrays = [outputs.cumulative] if self.bundle.outputs.votes else []
+        arrays += [outputs.class_probability] if self.bundle.outputs.classes else []
+        arrays += [outputs.features] if outputs.features is not None else []
+        return np.all([np.isfinite(array).all(1) for array in arrays], axis=0)
+
 
 def _opened(network: Network, bundle: Bundle, running: Mapping[str, Any]) -> Runtime:
     try:
         opened = open_network(network.onnx, **running)
     except NetworkError as error:
         raise BundleError(f"network {network.architecture}: {error}") from None
-    wanted = sum(bundle.outputs.widths(bundle.tree))
-    if opened.inputs != (INPUT,) or opened.outputs.get(OUTPUT, (None,))[-1] != wanted:
-        raise BundleError(
-            f"network {network.architecture}: its outputs are not the {wanted} of tree {bundle.tree.name}"
-        )
+    width = sum(bundle.outputs.widths(bundle.tree))
+    if opened.inputs != (INPUT,) or opened.outputs.get(OUTPUT, (None,))[-1] != width:
+        raise BundleError(f"network {network.architecture}: its outputs are not the {width} of tree {bundle.tree.name}")
     shape = opened.outputs.get(FEATURES)
     if shape is not None and not (len(shape) == 2 and 1 <= (shape[1] or 0) <= MAX_FEATURES):
         raise BundleError(
@@ -404,13 +415,13 @@ def _run(
 
 
 def _in_batches(
-    runtime: Runtime, wanted: list[str], preprocess: Preprocess, pictures: NDArray[np.uint8], batch: int
+    runtime: Runtime, names: list[str], preprocess: Preprocess, images: NDArray[np.uint8], batch_size: int
 ) -> list[NDArray[np.float32]]:
-    told = [
-        runtime.run(wanted, preprocess.scaled(pictures[first : first + batch]))
-        for first in range(0, len(pictures), batch)
+    outputs = [
+        runtime.run(names, preprocess.scaled(images[first : first + batch_size]))
+        for first in range(0, len(images), batch_size)
     ]
-    return told[0] if len(told) == 1 else [np.concatenate(parts) for parts in zip(*told, strict=True)]
+    return outputs[0] if len(outputs) == 1 else [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
 def _spread(fractions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What a network runs on: ONNX Runtime on a CPU or an NVIDIA GPU, or OpenVINO, which knows 16-bit arithmetic."""
+"""Inference engines: ONNX Runtime on a CPU or an NVIDIA GPU, or OpenVINO, which has 16-bit arithmetic."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from .onnx_check import NetworkError, check_onnx
 
 __all__ = ["DEVICES", "ENGINES", "PRECISIONS", "NetworkError", "Runtime", "RuntimeUnavailable", "open_network"]
 
@@ -28,10 +29,6 @@ Floats = NDArray[np.float32]
 
 class RuntimeUnavailable(TuningforkError, ValueError):
     """What was asked for cannot run here; the message says what is missing."""
-
-
-class NetworkError(TuningforkError, ValueError):
-    """A network that cannot be opened; the message is the library's complaint."""
 
 
 class Runtime(Protocol):
@@ -53,8 +50,14 @@ class Runtime(Protocol):
     outputs: Mapping[str, Shape]
     stacks_views: bool
 
-    def run(self, wanted: Sequence[str], pictures: Floats) -> list[Floats]:
-        """The outputs `wanted`, each (N, ...), of pictures (N, 3, size, size) float32, scaled."""
+    def run(self, names: Sequence[str], images: Floats) -> list[Floats]:
+        """Return the outputs `names`, each (N, ...), of images (N, 3, size, size) float32, scaled.
+
+        Raises
+        ------
+        NetworkError
+            If the network fails, for example for lack of memory.
+        """
 
 
 def open_network(
@@ -92,6 +95,7 @@ def open_network(
         raise ValueError(f"engine {engine!r} is none of {', '.join(ENGINES)}")
     if threads < 0:
         raise ValueError(f"threads = {threads}; at least 0 is needed")
+    check_onnx(onnx)
     if engine == "openvino" or (engine == "auto" and precision != "f32"):
         if device == "cuda":
             raise RuntimeUnavailable(f"{PRECISIONS[precision]} runs through OpenVINO, on the CPU only; leave out cuda")
@@ -119,7 +123,7 @@ class _ONNXRuntime:
         try:
             self._session = onnxruntime.InferenceSession(onnx, options, providers=providers)
         except Exception as error:  # ONNX Runtime raises several kinds of its own
-            raise NetworkError(f"ONNX Runtime cannot open it: {error}") from None
+            raise NetworkError(f"ONNX Runtime cannot open it: {_one_line(error)}") from None
         self.stacks_views = self._session.get_providers()[0] == _CUDA
         if device == "cuda" and not self.stacks_views:
             raise RuntimeUnavailable("ONNX Runtime cannot reach the NVIDIA GPU; are its driver, CUDA and cuDNN there?")
@@ -130,8 +134,15 @@ class _ONNXRuntime:
             for each in self._session.get_outputs()
         }
 
-    def run(self, wanted: Sequence[str], pictures: Floats) -> list[Floats]:
-        return self._session.run(wanted, {self.inputs[0]: pictures})
+    def run(self, names: Sequence[str], images: Floats) -> list[Floats]:
+        try:
+            return self._session.run(names, {self.inputs[0]: images})
+        except Exception as error:  # ONNX Runtime raises several kinds of its own
+            raise NetworkError(f"ONNX Runtime failed while running the network: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 @cache
@@ -164,7 +175,7 @@ class _OpenVINO:
             # For any size of a batch: for one size it is hardly faster, and the last batch is smaller.
             self._network = core.compile_model(core.read_model(onnx), "CPU", options)
         except Exception as error:  # OpenVINO raises RuntimeErrors of many lines
-            raise NetworkError(f"OpenVINO cannot open it: {error}") from None
+            raise NetworkError(f"OpenVINO cannot open it: {_one_line(error)}") from None
         self._requests = threading.local()
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]}, {PRECISIONS[precision]}, CPU"
         self.inputs = tuple(each.get_any_name() for each in self._network.inputs)
@@ -173,9 +184,12 @@ class _OpenVINO:
             for each in self._network.outputs
         }
 
-    def run(self, wanted: Sequence[str], pictures: Floats) -> list[Floats]:
+    def run(self, names: Sequence[str], images: Floats) -> list[Floats]:
         # A request answers one thread at a time.
         if not hasattr(self._requests, "own"):
             self._requests.own = self._network.create_infer_request()
-        told = self._requests.own.infer({0: np.ascontiguousarray(pictures)}, share_inputs=True)
-        return [told[name] for name in wanted]
+        try:
+            outputs = self._requests.own.infer({0: np.ascontiguousarray(images)}, share_inputs=True)
+        except Exception as error:  # OpenVINO raises RuntimeErrors of many lines
+            raise NetworkError(f"OpenVINO failed while running the network: {_one_line(error)}") from None
+        return [outputs[name] for name in names]

@@ -13,7 +13,7 @@ from tuningfork.cli import app
 from tuningfork.evaluation.training_overlap import leave_out_training, training_ids_of
 from tuningfork.model.bundle import BundleError, open_bundle, write_bundle
 from tuningfork.model.training_ids import TrainingIDs
-from tuningfork.simulation import draw, opinions, render
+from tuningfork.simulation import answer_probabilities, draw, render
 
 IDS = TrainingIDs.of({"train": ["t1", "t2"], "validation": ["v1"], "calibration": ["v1", "c1"]}, "salt")
 
@@ -58,7 +58,7 @@ def survey(tmp_path):
     bundle = open_bundle("fast")
     ids = TrainingIDs.of({"train": [f"g{i}" for i in range(5)]}, "x")
     write_bundle(replace(bundle, training={**bundle.training, "id_hashes": ids.to_dict()}), tmp_path / "model")
-    votes = np.stack([opinions(draw(3, index)) for index in range(10)])
+    votes = np.stack([answer_probabilities(draw(3, index)) for index in range(10)])
     lines = [",".join(["GalaxyID", *bundle.tree.columns])]
     lines += [",".join([f"g{index}", *map(str, row)]) for index, row in enumerate(votes.tolist())]
     (tmp_path / "votes.csv").write_text("\n".join(lines))

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from tuningfork.images.image import ImageError
 from tuningfork.inputs import Columns, InputError, ItemReader, find_items, parquet_images, read_listing, write_listing
-from tuningfork.inputs import catalogues as tables
 from tuningfork.inputs import table_rows as rows
 
 LONG = 587731186743542074  # 18 digits: no float holds it

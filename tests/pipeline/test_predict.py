@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import tuningfork
+from tuningfork._utils.files import OutputError
 from tuningfork.model.image_reader import ImageReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import chunks as work
@@ -93,22 +94,19 @@ def test_the_table_equals_predictions_in_memory(model, pictures, tmp_path, small
     assert np.abs(votes.sum_violations(values[good], model.tree)).max() < 1e-6
 
 
-@pytest.mark.parametrize("stop", [1, 13, 24, 39])
-def test_interrupted_anywhere_and_resumed_gives_the_same_bytes(model, pictures, tmp_path, small_parts, stop):
-    predict_files(model, [pictures], tmp_path / "whole.parquet", inference=InferenceOptions(n_views=1, batch_size=5))
-    with interrupted_after(stop):
-        predict_files(model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(n_views=1, batch_size=5))
-    assert not (tmp_path / "out.parquet").exists()
-    with pytest.raises(ManifestError, match="--resume"):
-        predict_files(model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(n_views=1, batch_size=5))
-    predict_files(
-        model,
-        [pictures],
-        tmp_path / "out.parquet",
-        inference=InferenceOptions(n_views=1, batch_size=5),
-        execution=ExecutionOptions(resume=True),
-    )
-    assert _digest(tmp_path / "out.parquet") == _digest(tmp_path / "whole.parquet")
+def test_interrupted_anywhere_and_resumed_gives_the_same_bytes(model, pictures, tmp_path, small_parts):
+    options, output = InferenceOptions(n_views=1, batch_size=5), tmp_path / "out.parquet"
+    predict_files(model, [pictures], output, options)
+    expected = _digest(output)
+    for stop in (1, 13, 24, 39):
+        output.unlink()
+        with interrupted_after(stop):
+            predict_files(model, [pictures], output, options)
+        assert not output.exists()
+        with pytest.raises(ManifestError, match="--resume"):
+            predict_files(model, [pictures], output, options)
+        predict_files(model, [pictures], output, options, ExecutionOptions(resume=True))
+        assert _digest(output) == expected
 
 
 def test_resuming_does_not_repeat_whole_parts(model, pictures, tmp_path, small_parts):
@@ -361,3 +359,13 @@ def test_a_missing_library_is_found_out_first(model, pictures, tmp_path, monkeyp
     with pytest.raises(ValueError, match=r"tuningfork\[sky\]"):
         predict_files(model, [pictures], tmp_path / "out.fits")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_an_input_is_refused_before_anything_is_read(model, pictures, tmp_path):
+    table = tmp_path / "in.csv"
+    table.write_text(f"id,path\na,{pictures / '000.jpg'}\n")
+    for output in (table, tmp_path):
+        with pytest.raises(OutputError, match="is an input"):
+            predict_files(model, [table, tmp_path], output)
+    assert table.read_text().startswith("id,path")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]

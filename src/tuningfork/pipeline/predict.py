@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from .._utils.files import atomic_file, check_writable, lock
+from .._utils.files import atomic_file, check_output, check_writable, lock
 from .._utils.processes import WorkerCrash, WorkerError, available_cores
 from .._utils.urls import is_url
 from ..inputs import Columns, InputItem, ItemReader, find_items
@@ -112,13 +112,13 @@ def predict_files(
     if inference.embeddings:
         _check_vectors(output, kaggle)
     embedder = model.embedder(views) if inference.embeddings else None
+    inputs = list(paths)
     if one_table:
         check_format(output)
-        check_writable(output)
     else:
         check_writable(output / ".probe" if output.is_dir() else output)
+    check_output(output, inputs, overwrite=True, is_folder=not one_table)
     folder = _run_folder(output)
-    inputs = list(paths)
     left_out: Counter[str] = Counter()
     identity = {
         "model": model.bundle.name,

@@ -97,7 +97,17 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
             signal.signal(getattr(signal, name), _terminate)
-    app()
+    try:
+        app()
+    except SystemExit:
+        # Outside of `trouble` Typer takes it for an interrupt at a prompt.
+        if _signals:
+            raise SystemExit(128 + _signals[0]) from None
+        raise
+
+
+#: The signals that have come, if any.
+_signals: list[int] = []
 
 
 class Terminated(KeyboardInterrupt):
@@ -109,6 +119,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def _terminate(number: int, frame: object) -> None:
+    _signals.append(number)
     raise Terminated(number)
 
 

@@ -202,7 +202,10 @@ def cutouts(
     must_exist([catalogue])
     request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
     request.check()
-    with trouble("give the same command with --resume to continue"), writing(output, [catalogue], resumable=True):
+    with (
+        trouble("give the same command with --resume to continue"),
+        writing(output, [catalogue, source], resumable=True),
+    ):
         from ..inputs import Columns
 
         columns = Columns(id=id_column, right_ascension=ra_column, declination=dec_column)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from PIL import Image
 from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file, part_of, write_text
 from .._utils.processes import Worker, WorkerCrash, available_cores, run_tasks
+from ..tables.csv import write_rows
 from .galaxy import Galaxy, draw
 from .render import render
 from .volunteers import answer_probabilities, gz2, simulate_votes
@@ -211,4 +211,4 @@ def _truth_rows(n: int, seed: int, volunteers: int) -> Iterator[list[object]]:
 
 def _write_table(path: Path, rows: Iterable[list[object]]) -> None:
     with atomic_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        write_rows(file, rows)

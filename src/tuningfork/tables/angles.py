@@ -161,7 +161,7 @@ def _sexagesimal(match: re.Match[str], value: str, factor: float | None, in_hour
         raise AngleError(f"{value[:40]!r} is sexagesimal, which the column's unit is not; correct the unit")
     if float(minutes) >= 60 or float(seconds or 0) >= 60 or (seconds and "." in minutes):
         raise AngleError(f"{value[:40]!r} is no angle: minutes and seconds are below 60")
-    number = int(whole) + float(minutes) / 60 + float(seconds or 0) / 3600
+    number = (int(whole) * 3600 + float(minutes) * 60 + float(seconds or 0)) / 3600
     return (-number if sign == "-" else number) * scale
 
 

@@ -15,9 +15,10 @@ WARNED_BLANK, MOST_BLANK = 0.01, 0.5
 MIDDLE = 0.05
 #: Blocks of this share of the side that are constant have no data: of 2,000 images of Galaxy Zoo 2 none has more than
 #: 0.4 % of its area in such blocks.
-BLOCK, WARNED_CONSTANT = 1 / 16, 0.1
-#: Pixels between those that are compared first, and the share of equal neighbours among them that calls for a look.
-STEP, SUSPICIOUS = 8, 0.12
+BLOCK, WARNED_CONSTANT = 1 / 16, 0.06
+#: Pixels across that are compared first, and the share of equal neighbours among them, of bytes and of fluxes, from
+#: which on all are.
+SAMPLE, SUSPICIOUS_BYTES, SUSPICIOUS_FLUXES = 48, 0.12, 0.04
 #: Brightness below which nothing is visible.
 BLACK = 16
 
@@ -48,33 +49,32 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
     NoDataError
         If all fluxes have the same value, or the middle, where the galaxy should be, has none.
     """
-    warnings = _constant_bands(planes, is_flux=is_flux)
-    if planes.dtype == np.uint8 and (brightest := int(planes.max())) < BLACK:
+    step = max(1, min(planes.shape[1:]) // SAMPLE)
+    sample = np.ascontiguousarray(planes[:, ::step, ::step])
+    warnings = _constant_bands(planes, sample, is_flux=is_flux)
+    # A few pixels nearly always show that there is light.
+    if planes.dtype == np.uint8 and sample.max() < BLACK and (brightest := int(planes.max())) < BLACK:
         warnings.append(f"nearly black: its brightest value is {brightest} of 255")
-    if warnings:
+    if warnings or _equal_neighbours(sample, each=not is_flux) < (SUSPICIOUS_FLUXES if is_flux else SUSPICIOUS_BYTES):
         return tuple(warnings)
     constant = _constant_blocks(planes, each=not is_flux)
-    if constant is None:
-        return ()
     distance = _distance(constant.shape)
     reach = min(constant.shape) / 2
     if is_flux:
         zero = constant & (planes == 0).any(0)
         if zero[distance <= max(1.0, MIDDLE * reach)].mean() > MOST_BLANK:
             raise NoDataError("the middle of the frame has no data: it is exactly 0")
-    share = float(constant[distance <= reach].mean())
+    share = float(constant.mean())
     if share < WARNED_CONSTANT:
         return ()
     return (f"{share:.0%} of the frame has one and the same value: is there no data?",)
 
 
-def _constant_bands(planes: NDArray[np.generic], *, is_flux: bool) -> list[str]:
+def _constant_bands(planes: NDArray[np.generic], sample: NDArray[np.generic], *, is_flux: bool) -> list[str]:
     tolerance = 1 if planes.dtype == np.uint8 else 0
-    constant = []
-    for plane in planes:
-        # A few pixels tell nearly always.
-        spread = _spread(plane[::STEP, ::STEP])
-        constant.append(spread <= tolerance and _spread(plane) <= tolerance)
+    constant = [
+        _spread(few) <= tolerance and _spread(plane) <= tolerance for few, plane in zip(sample, planes, strict=True)
+    ]
     if all(constant):
         value = planes[0][np.isfinite(planes[0])]
         problem = f"no data: all pixels have the same value ({value[0]:g})"
@@ -94,19 +94,20 @@ def _spread(plane: NDArray[np.generic]) -> float:
     return float(values.max()) - float(values.min()) if values.size else np.inf
 
 
-def _constant_blocks(planes: NDArray[np.generic], *, each: bool) -> NDArray[np.bool_] | None:
-    """Pixels (H, W) of blocks that are constant in each band, or in any; None if a quick look finds none."""
-    combine = np.all if each else np.any
-    sample = planes[:, ::STEP, ::STEP]
-    if sample.shape[1] < 2 or sample.shape[2] < 2:
-        return None
-    if combine(sample[:, 1:, 1:] == sample[:, :-1, :-1], axis=0).mean() < SUSPICIOUS:
-        return None
+def _equal_neighbours(sample: NDArray[np.generic], *, each: bool) -> float:
+    """Share of pixels that equal their diagonal neighbours in each band, or in any."""
+    equal = sample[:, 1:, 1:] == sample[:, :-1, :-1]
+    return float((equal.all(0) if each else equal.any(0)).mean()) if equal.size else 0.0
+
+
+def _constant_blocks(planes: NDArray[np.generic], *, each: bool) -> NDArray[np.bool_]:
+    """Pixels (H, W) of blocks that are constant in each band, or in any."""
     height, width = planes.shape[1:]
     side = max(2, round(min(height, width) * BLOCK))
     rows, columns = height // side, width // side
     blocks = planes[:, : rows * side, : columns * side].reshape(len(planes), rows, side, columns, side)
-    constant = combine(blocks.max((2, 4)) == blocks.min((2, 4)), axis=0)
+    constant = blocks.max((2, 4)) == blocks.min((2, 4))
+    constant = constant.all(0) if each else constant.any(0)
     out = np.zeros((height, width), bool)
     out[: rows * side, : columns * side] = constant.repeat(side, 0).repeat(side, 1)
     return out

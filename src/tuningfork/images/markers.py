@@ -24,16 +24,16 @@ def check_jpeg_scans(data: bytes, pixels: int) -> None:
     """Raise ImageError for a JPEG file of so many scans that decoding `pixels` would take minutes."""
     most = max(FEW_SCANS, min(MOST_SCANS, FEW_SCANS * MAX_PIXELS // max(pixels, 1)))
     # Thumbnails within the file have scans of their own, so that more than that are counted one by one.
-    if data.count(_START_OF_SCAN) > most and _count_scans(data) > most:
+    if data.count(_START_OF_SCAN) > most and _has_more_scans(data, most):
         raise ImageError(f"JPEG file of more than {most} scans, which would take minutes to decode; save it anew")
 
 
-def _count_scans(data: bytes) -> int:
+def _has_more_scans(data: bytes, most: int) -> bool:
     scans, at = 0, 2
     for _ in range(MOST_SEGMENTS):
         marker = _MARKER.search(data, at)
-        if marker is None or marker.group()[1] == _END:
-            return scans
+        if scans > most or marker is None or marker.group()[1] == _END:
+            return scans > most
         scans += marker.group() == _START_OF_SCAN
         at = marker.end() + max(2, int.from_bytes(data[marker.end() : marker.end() + 2]))
     raise ImageError(f"JPEG file of more than {MOST_SEGMENTS} segments; save it anew")

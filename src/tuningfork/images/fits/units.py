@@ -68,7 +68,9 @@ class ImageUnit:
             section[axis] = at
         if self.number in self.file.tiles:
             self.file.tiles[self.number].check(tuple(section))
-        return np.asarray(self.hdu.section[tuple(section)])
+        lengths = [len(range(*at.indices(n))) for at, n in zip((rows, columns), self.shape[-2:], strict=True)]
+        # astropy keeps some axes of length 1.
+        return np.asarray(self.hdu.section[tuple(section)]).reshape(lengths)
 
 
 def image_unit(file: FitsFile, number: int) -> ImageUnit | None:

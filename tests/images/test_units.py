@@ -1,0 +1,174 @@
+"""Which image of a FITS file is meant, and what is said of the others."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from tuningfork.images import ImageError, read_image
+from tuningfork.images.fits.bands import open_bands
+from tuningfork.images.fits.framing import Framing, parse_mask_bits
+from tuningfork.images.fits.units import by_wavelength
+
+fits = pytest.importorskip("astropy.io.fits")
+
+SIDE = 64
+RNG = np.random.default_rng(0)
+Y, X = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+SCIENCE = (np.exp(-(X**2 + Y**2) / 80) * 3 + RNG.normal(0, 0.05, (SIDE, SIDE))).astype(np.float32)
+WEIGHT = (1 + RNG.normal(0, 0.01, (SIDE, SIDE))).astype(np.float32)
+MASK = (RNG.random((SIDE, SIDE)) < 0.02).astype(np.int16)
+EMPTY = fits.PrimaryHDU()
+
+
+def named(data: np.ndarray, name: str = "", **cards: object) -> object:
+    return fits.ImageHDU(data, fits.Header(cards), name=name or None)
+
+
+def file_of(*hdus: object) -> bytes:
+    stream = io.BytesIO()
+    fits.HDUList(list(hdus)).writeto(stream)
+    return stream.getvalue()
+
+
+def chosen(*hdus: object, framing: Framing = Framing()) -> tuple[np.ndarray, str]:
+    with open_bands(file_of(*hdus), framing) as image:
+        return image.bands[0].read(), "; ".join(image.warnings)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, SIDE, SIDE), (1, SIDE, SIDE), (SIDE, SIDE), (SIDE, SIDE, 1), (1, SIDE, 1, SIDE)]
+)
+def test_axes_of_length_one_are_dropped(shape: tuple[int, ...]) -> None:
+    pixels, warning = chosen(fits.PrimaryHDU(SCIENCE.reshape(shape)))
+    assert np.array_equal(pixels, SCIENCE)
+    assert warning == ""
+
+
+def test_bands_beside_axes_of_length_one() -> None:
+    planes = np.stack([SCIENCE, SCIENCE * 2, SCIENCE * 3])
+    for shape in ((3, 1, SIDE, SIDE), (1, 3, SIDE, SIDE)):
+        with open_bands(file_of(fits.PrimaryHDU(planes.reshape(shape)))) as image:
+            assert [np.array_equal(band.read(), plane) for band, plane in zip(image.bands, planes, strict=True)] == [
+                True
+            ] * 3
+
+
+@pytest.mark.parametrize(
+    "name", ["WEIGHT", "WHT", "SCI_WHT", "VARIANCE", "VAR1", "ERR", "rms", "MASK", "DQ", "INVVAR", "exp-map"]
+)
+def test_science_comes_before_maps_whatever_their_order(name: str) -> None:
+    for science in (named(SCIENCE), named(SCIENCE, "SCI"), named(SCIENCE[None, None], "IMAGE")):
+        pixels, warning = chosen(EMPTY, named(WEIGHT, name), science)
+        assert np.array_equal(pixels, SCIENCE)
+        assert "left out" in warning
+        assert name.upper() in warning
+    pixels, warning = chosen(fits.PrimaryHDU(SCIENCE[None, None]), named(WEIGHT, name))
+    assert np.array_equal(pixels, SCIENCE)
+
+
+def test_other_cards_than_extname_name_a_map() -> None:
+    for card, value in (("HDUNAME", "WEIGHT"), ("EXTTYPE", "MASK"), ("IMTYPE", "invvar"), ("HDUCLAS2", "ERROR")):
+        assert np.array_equal(chosen(EMPTY, named(WEIGHT, **{card: value}), named(SCIENCE))[0], SCIENCE)
+
+
+@pytest.mark.parametrize("first", [MASK, np.ones_like(SCIENCE), WEIGHT, (MASK * 7).astype(np.uint8)])
+def test_without_names_the_values_tell(first: np.ndarray) -> None:
+    pixels, warning = chosen(fits.PrimaryHDU(first), named(SCIENCE))
+    assert np.array_equal(pixels, SCIENCE)
+    assert "2 bands found" in warning
+
+
+def test_a_map_alone_is_read_and_one_of_a_strange_image_is_not() -> None:
+    assert np.array_equal(chosen(EMPTY, named(SCIENCE, "MODEL"))[0], SCIENCE)
+    with pytest.raises(ImageError, match="name another with --hdu"):
+        chosen(fits.PrimaryHDU(np.ones((2, 3, SIDE, SIDE))), named(WEIGHT, "WEIGHT"))
+
+
+def test_bands_that_are_taken_as_one_are_told() -> None:
+    bands = [named(SCIENCE * n, name) for n, name in ((1, "I"), (2, "G"), (3, "R"))]
+    pixels, warning = chosen(EMPTY, *bands, named(MASK, "MASK"))
+    assert np.array_equal(pixels, SCIENCE)
+    assert "3 bands found, of which only I is used: for colours use --bands G,R,I" in warning
+    assert "left out: MASK" in warning
+    _, warning = chosen(EMPTY, *bands, framing=Framing(bands=("G", "R", "I")))
+    assert warning == ""
+    _, warning = chosen(EMPTY, *bands[:2])
+    assert "2 bands found" in warning
+
+
+def test_bands_are_found_by_their_filters() -> None:
+    bands = [named(SCIENCE * n, FILTER=name) for n, name in ((1, "r"), (2, "g"), (3, "i"))]
+    with open_bands(file_of(EMPTY, *bands), Framing(bands=("g", "r", "i"))) as image:
+        assert [band.filter for band in image.bands] == ["g", "r", "i"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("form", ["units", "cube"])
+def test_named_bands_are_blue_green_red_whatever_the_type(dtype: type, form: str) -> None:
+    levels = [np.clip(SCIENCE * 20 + 40, 0, 255) * share for share in (0.3, 0.6, 1.0)]
+    planes = [level.astype(dtype) for level in levels]
+    if form == "units":
+        data, names = file_of(EMPTY, *(named(p, n) for p, n in zip(planes, "BGR", strict=True))), ("B", "G", "R")
+    else:
+        data, names = file_of(fits.PrimaryHDU(np.stack(planes))), (0, 1, 2)
+    middle = read_image(data, Framing(bands=names)).rgb[SIDE // 2, SIDE // 2].astype(int)
+    turned = read_image(data, Framing(bands=names[::-1])).rgb[SIDE // 2, SIDE // 2].astype(int)
+    assert middle[0] > middle[1] > middle[2]
+    assert turned[0] < turned[1] < turned[2]
+
+
+def wcs_cards(kind: str) -> dict[str, object]:
+    cards: dict[str, object] = {"CTYPE1": f"RA---{kind}", "CTYPE2": f"DEC--{kind}", "CRVAL1": 150.0, "CRVAL2": 2.0}
+    cards |= {"CRPIX1": 32.5, "CRPIX2": 32.5, "CD1_1": -0.396 / 3600, "CD2_2": 0.396 / 3600, "CD1_2": 0.0, "CD2_1": 0.0}
+    if kind == "TAN-SIP":
+        cards |= {"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-7, "B_0_2": 1e-7}
+    if kind == "TPV":
+        cards |= {"PV1_0": 0.0, "PV1_1": 1.0, "PV2_0": 0.0, "PV2_1": 1.0}
+    return cards
+
+
+@pytest.mark.parametrize("kind", ["TAN", "TAN-SIP", "TPV"])
+@pytest.mark.parametrize("third", [{}, {"CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CDELT3": 1e6, "CRPIX3": 1.0}])
+def test_the_wcs_of_a_cube_is_that_of_its_plane(kind: str, third: dict[str, object]) -> None:
+    cards = wcs_cards(kind)
+    plane = read_image(file_of(fits.PrimaryHDU(SCIENCE, fits.Header(cards))), Framing(size=12))
+    for shape in ((3, SIDE, SIDE), (1, 1, SIDE, SIDE)):
+        cube = np.broadcast_to(SCIENCE, shape)
+        image = read_image(file_of(fits.PrimaryHDU(cube.copy(), fits.Header({**cards, **third}))), Framing(size=12))
+        assert image.rgb.shape == plane.rgb.shape == (30, 30, 3)
+        assert np.abs(image.rgb.astype(int) - plane.rgb).max() <= 1
+        assert "WCS" not in image.warning
+
+
+def test_a_size_without_a_scale_is_an_error() -> None:
+    for source in (file_of(fits.PrimaryHDU(SCIENCE)), np.full((40, 40), 0.5)):
+        with pytest.raises(ImageError, match="--size"):
+            read_image(source, Framing(size=12))
+        assert "all of the image is shown" in read_image(source, radius=3.0).warning
+
+
+def test_bits_of_a_mask_have_numbers_and_names() -> None:
+    mask = np.zeros((SIDE, SIDE), np.int32)
+    mask[16:48, 16:48] = 32  # detected: a galaxy
+    mask[:4] = 1
+    file = [EMPTY, named(SCIENCE, "IMAGE"), named(mask, "MASK", MP_BAD=0, MP_SAT=1, MP_OBJ=5)]
+    with pytest.raises(ImageError, match=r"mask MASK with the bits BAD, SAT, OBJ; --mask-bits"):
+        read_image(file_of(*file), Framing(mask="MASK"))
+    for text in ("BAD,SAT", "bad", "3", "0x1", "1,2"):
+        pixels, _ = chosen(*file, framing=Framing(mask="MASK", mask_bits=parse_mask_bits(text)))
+        assert np.isnan(pixels).sum() == 4 * SIDE
+    with pytest.raises(ImageError, match="no bit 'CR' in the mask MASK: BAD, SAT, OBJ"):
+        chosen(*file, framing=Framing(mask="MASK", mask_bits=("CR",)))
+    for wrong in ("", "BAD,,SAT", "0"):
+        with pytest.raises(ValueError, match="expected, separated by commas"):
+            parse_mask_bits(wrong)
+
+
+def test_names_by_wavelength() -> None:
+    assert by_wavelength(["i", "g", "r"]) == ["g", "r", "i"]
+    assert by_wavelength(["F814W", "F435W", "F606W"]) == ["F435W", "F606W", "F814W"]
+    assert by_wavelength(["DES-z", "DES-g"]) == ["DES-g", "DES-z"]
+    assert by_wavelength(["SCI", "alpha"]) == ["SCI", "alpha"]

@@ -12,12 +12,27 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tuningfork.model.bundle import open_bundle, write_bundle
+from tuningfork.model.bundle import Bundle, open_bundle, write_bundle
 from tuningfork.model.card import model_card
+from tuningfork.model.training_ids import TrainingIDs
+from tuningfork.votes.split_file import read_split
 
 ABOUT = json.loads(Path(__file__).with_name("ship.json").read_text("utf-8"))
 
 UNCALIBRATED = "Fractions are point estimates without intervals, and class probabilities are not calibrated."
+
+
+def complete(bundle: Bundle, licences: list[Path], split: Path | None = None) -> Bundle:
+    """The bundle with its card and licences, and with the hashes of the galaxies that it was trained on."""
+    if split:
+        subsets = read_split(split)
+        ids = {each: [id_ for id_, subset in subsets.items() if subset == each] for each in ("train", "validation")}
+        hashes = TrainingIDs.of(ids, salt=bundle.training["labels_sha256"])
+        if bundle.calibration and bundle.figures["calibration"]["part"] == "validation":
+            hashes = hashes.with_subset("calibration", ids["validation"])
+        bundle = replace(bundle, training={**bundle.training, "id_hashes": hashes.to_dict()})
+    texts = {path.name: path.read_text("utf-8") for path in licences}
+    return replace(bundle, documents={**bundle.documents, **texts, "CARD.md": model_card(bundle)})
 
 
 def main() -> None:
@@ -27,6 +42,8 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=8)
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--figures", type=Path)
+    parser.add_argument("--licence", type=Path, action="append", default=[], help="file to keep beside the networks")
+    parser.add_argument("--split", type=Path, help="split.csv of the training, if the bundles do not hold its IDs")
     args = parser.parse_args()
     about = {**ABOUT, **ABOUT["models"][args.output.name]}
     members = [open_bundle(path) for path in args.bundles]
@@ -66,15 +83,15 @@ def main() -> None:
         n_views=args.views,
         training={
             **first.training,
-            "foreign": [source for member in members for source in member.training.get("foreign", ())],
+            "auxiliary": [source for member in members for source in member.training.get("auxiliary", ())],
             "recipe": [member.training["recipe"] for member in members],
             "selection": about["selection"],
             "commands": about["commands"],
         },
         figures=figures,
     )
+    shipped = complete(shipped, args.licence, args.split)
     write_bundle(shipped, args.output)
-    (args.output / "CARD.md").write_text(model_card(shipped), encoding="utf-8")
     print(model_card(shipped))
 
 

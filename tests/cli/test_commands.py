@@ -224,12 +224,12 @@ def test_predict_into_a_folder_without_permission(run, pictures, tmp_path):
 
 
 def test_a_full_disk_is_said(run, labels, monkeypatch):
-    from tuningfork.votes import lint as room
+    from tuningfork.votes import class_counts as module
 
     def full(*_):
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(room, "class_counts", full)
+    monkeypatch.setattr(module, "class_counts", full)
     assert "no space left" in run("classes", labels, code=1).stderr
 
 

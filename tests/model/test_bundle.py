@@ -476,3 +476,23 @@ def test_nothing_in_the_sources_unpickles(path: Path) -> None:
             assert not called.endswith((".read_pickle", ".unsafe_load"))
             if called in ("torch.load", "torch.hub.load") or called.endswith("load_from_checkpoint"):
                 assert told.get("weights_only") == "True", f"line {node.lineno}"
+
+
+def test_card_and_licences_are_covered(tmp_path: Path) -> None:
+    """A changed, lost or unlisted document of a bundle is refused, and changes its digest."""
+    texts = {"CARD.md": "# small\n", "LICENSE": "MIT é\n"}
+    bundle = small(documents=texts)
+    assert bundle.sha256 != small().sha256
+    folder = write_bundle(bundle, tmp_path / "model")
+    assert open_bundle(folder).documents == texts
+    assert open_bundle(folder) == bundle
+    for spoil in (lambda p: p.write_text("MIT e\n"), lambda p: p.unlink(), lambda p: p.write_bytes(b"\xff\n")):
+        write_bundle(bundle, folder)
+        spoil(folder / "LICENSE")
+        assert "LICENSE" in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["../LICENSE", "a/b", "network-0.onnx", "bundle.json"])
+def test_documents_of_other_folders_are_refused(folder: Path, name: str) -> None:
+    rewritten(folder, lambda content: content.update(documents={name: "0" * 64}))
+    assert "not a plain file name" in refused(folder)

@@ -16,6 +16,7 @@ from .._utils.errors import TuningforkError
 from ..images.find import find_images
 from ..model.bundle import Bundle
 from ..model.calibration import Calibration
+from ..model.card import model_card
 from ..model.intervals import fit_intervals
 from ..model.model import Model
 from ..model.options import InferenceOptions
@@ -192,6 +193,8 @@ def calibrate(
         figures={**bundle.figures, "calibration": figures},
         training={**bundle.training, "id_hashes": ids.to_dict()},
     )
+    if "CARD.md" in bundle.documents:
+        changed = replace(changed, documents={**bundle.documents, "CARD.md": model_card(changed)})
     return Calibrated(changed, missing, tuple(errors))
 
 

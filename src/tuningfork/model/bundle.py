@@ -31,6 +31,7 @@ VERSION = 3
 MAX_JSON_BYTES = 16 * 2**20
 MAX_NETWORK_BYTES = 2 * 2**30
 MAX_NETWORKS = 100
+MAX_DOCUMENTS, MAX_DOCUMENT_BYTES = 20, 10**6
 
 _AGAIN = "copy the model again"
 _KINDS = {
@@ -126,6 +127,8 @@ class Bundle:
         None: not calibrated.
     training, figures, versions : mappings
         Data's hash and counts, recipe; measured scores; library versions.
+    documents : mapping of file name → text
+        The card and licences that lie beside the networks; covered by the digest, too.
     limits, attribution : tuples of str
         What the model is known to fail at; whom to credit.
     """
@@ -144,6 +147,7 @@ class Bundle:
     limits: tuple[str, ...] = ()
     attribution: tuple[str, ...] = ()
     outputs: Outputs = Outputs()
+    documents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def training_ids(self) -> TrainingIDs | None:
@@ -191,6 +195,11 @@ class Bundle:
             "training": dict(self.training),
             "figures": dict(self.figures),
             "versions": dict(self.versions),
+            **(
+                {"documents": {name: _text_digest(text) for name, text in self.documents.items()}}
+                if self.documents
+                else {}
+            ),
         }
         return {**content, "sha256": _digest(content)}
 
@@ -247,6 +256,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
             figures=content["figures"],
             versions=content["versions"],
             outputs=_outputs(content),
+            documents=_documents(content, folder),
         )
     except BundleError:
         raise
@@ -268,6 +278,8 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
     for number, network in enumerate(bundle.networks):
         with atomic_file(target / _file_name(number)) as beside:
             beside.write_bytes(network.onnx)
+    for name, document in bundle.documents.items():
+        write_text(target / name, document)
     write_text(target / "bundle.json", text)
     return target
 
@@ -290,6 +302,31 @@ def _calibration(content: Mapping[str, Any], tree: DecisionTree) -> Calibration 
     calibration = Calibration.from_dict(told)
     calibration.check(tree)
     return calibration
+
+
+def _documents(content: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The texts beside the networks, each as it was written."""
+    entries = content.get("documents", {})
+    if not isinstance(entries, dict) or len(entries) > MAX_DOCUMENTS:
+        raise ValueError(f"documents are no mapping of at most {MAX_DOCUMENTS} names")
+    documents = {}
+    for name, digest in entries.items():
+        path = folder / name
+        if Path(name).name != name or path.suffix in (".json", ".onnx"):
+            raise ValueError(f"document {name!r} is not a plain file name")
+        try:
+            if not path.is_file() or path.stat().st_size > MAX_DOCUMENT_BYTES:
+                raise BundleError(f"{path}: missing, or larger than {MAX_DOCUMENT_BYTES} bytes; {_AGAIN}")
+            documents[name] = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{path}: cannot be read: {error}; {_AGAIN}") from None
+        if _text_digest(documents[name]) != digest:
+            raise BundleError(f"{path}: its text differs from what was written (SHA-256); {_AGAIN}")
+    return documents
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _file_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""A model's card in Markdown, written from its bundle alone, so that it cannot go stale."""
+"""Model card in Markdown, generated from the bundle alone, so that it cannot go stale."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _EVIDENCE = {"network": "the network's class outputs", "votes": "the predicted f
 
 
 def model_card(bundle: Bundle) -> str:
-    """What the model is, learned from, scores, fails at, and how it was made."""
+    """Return what the model is, was trained on, scores and fails at, and how it was made."""
     megabytes = sum(len(network.onnx) for network in bundle.networks) / 1e6
     parts = [
         f"# {bundle.name}: {bundle.title}",
         bundle.description,
         f"{len(bundle.networks)} network(s), {megabytes:.1f} MB, {bundle.n_views} view(s) averaged. "
-        f"Licence: {bundle.licence}. SHA-256 {bundle.sha256}.",
+        f"Licence: {bundle.licence}.",
         _section("Networks", [_network(network) for network in bundle.networks]),
         _section("Learned from", _training(bundle)),
         _section("Scores", _scores(bundle.figures)),
@@ -40,18 +40,21 @@ def _section(title: str, lines: Any) -> str:
 
 def _network(network: Any) -> str:
     p = network.preprocess
-    return f"{network.architecture}: central {p.crop:g} of the frame at {p.size}×{p.size} px ({p.filter}, antialiased)"
+    return (
+        f"{network.architecture}: central {p.crop:g} of the frame at {p.size}×{p.size} px ({p.filter}, antialiased); "
+        f"SHA-256 {network.sha256}"
+    )
 
 
 def _training(bundle: Bundle) -> list[str]:
     training, lines = bundle.training, []
     counts: Mapping[str, Any] = training.get("counts", {})
     if "galaxies" in counts:
-        whole, complete = counts["galaxies"], counts["complete_rows"]
+        galaxies, complete = counts["galaxies"], counts["complete_rows"]
         lines.append(
             "galaxies (with complete votes): "
-            + ", ".join(f"{part} {whole[part]} ({complete[part]})" for part in whole)
-            + f"; near-identical pictures: {counts['near_duplicates']}"
+            + ", ".join(f"{part} {galaxies[part]} ({complete[part]})" for part in galaxies)
+            + f"; near-identical images: {counts['near_duplicates']}"
         )
         lines.append(
             "classes of the training part: "
@@ -110,10 +113,10 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
             ]
         lines += _reliability(test)
     for name, scores in figures.get("validation", {}).items():
-        told = [f"RMSE {scores['val_rmse']:.4f}"] if "val_rmse" in scores else []
-        if not told:  # a model of the classes alone
-            told = [f"accuracy {scores['val_accuracy']:.4f}", f"cross-entropy {scores['val_loss']:.4f}"]
-        lines.append(f"validation, {name}: {', '.join(told)} in epoch {scores['epoch']}")
+        text = [f"RMSE {scores['val_rmse']:.4f}"] if "val_rmse" in scores else []
+        if not text:  # a model of the classes alone
+            text = [f"accuracy {scores['val_accuracy']:.4f}", f"cross-entropy {scores['val_loss']:.4f}"]
+        lines.append(f"validation, {name}: {', '.join(text)} in epoch {scores['epoch']}")
     for name, value in figures.get("deviation", {}).items():
         lines.append(f"{name}: {value:.2g}")
     return lines
@@ -142,7 +145,7 @@ def _calibration(bundle: Bundle) -> list[str]:
     if calibration and calibration.domain:
         domain = calibration.domain
         lines.append(
-            "flags pictures unlike those that it knows, by their sky, noise, light and colours; of galaxies like the "
+            "flags images unlike those of its training, by their sky, noise, light and colours; of galaxies like the "
             f"{domain.fitted + domain.held_out} that it was fitted on, at most {100 * domain.rate:.3g} %"
         )
     if figures := bundle.figures.get("calibration"):

@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 
 from tuningfork.images.find import find_images
@@ -40,15 +41,10 @@ def linked(folder: Path, rows: int, into: Path) -> Path:
 
 def workers_of(pid: int) -> list[int]:
     """Processes whose parent is `pid`."""
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{entry}/stat") as file:
-                if int(file.read().rsplit(")", 1)[1].split()[1]) == pid:
-                    found.append(int(entry))
-        except OSError:
-            pass
-    return found
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def command(pictures: Path, output: Path, model: str) -> list[str]:

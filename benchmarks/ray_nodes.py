@@ -14,9 +14,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 
 import tuningfork
@@ -103,29 +103,17 @@ class _Kill:
     def __call__(self, done: int, total: int) -> None:
         if self._at is None or done < self._at:
             return
-        victims = [pid for pid in _descendants(os.getpid()) if _is_actor(pid)]
+        victims = [child.pid for child in psutil.Process().children(recursive=True) if _is_actor(child)]
         if victims:
             print(f"  at row {done}: SIGKILL to one of {len(victims)} actors", flush=True)
             os.kill(victims[0], signal.SIGKILL)
             self._at = None
 
 
-def _descendants(pid: int) -> list[int]:
-    """Processes that `pid` has begun, and those that they have."""
-    parents = {}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:
-        found += [child for child, of in parents.items() if of == parent]
-    return found[1:]
-
-
-def _is_actor(pid: int) -> bool:
+def _is_actor(process: psutil.Process) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::MapWorker(MapBatches(Network)")
-    except OSError:
+        return process.cmdline()[0].startswith("ray::MapWorker(MapBatches(NetworkActor)")
+    except (psutil.Error, IndexError):
         return False
 
 

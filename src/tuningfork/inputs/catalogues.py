@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -105,7 +106,8 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
             )
             continue
         position = _position(chosen, right_ascension, declination)
-        beside = {"right_ascension": position.ra, "declination": position.dec, "carried": _carried(cells_left)}
+        beside: dict[str, Any] = {"right_ascension": position.ra, "declination": position.dec}
+        beside["carried"] = _carried(cells_left)
         problem = str(reason or "") or position.error
         if chosen.radius is not None:
             try:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +74,7 @@ class InputItem:
 #: Names of files are bytes on Linux and need not be UTF-8.
 _AS_BYTES = ("location", "member")
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
-_NUMBERS = {pa.int64(): np.int64, pa.float64(): np.float64}
+_NUMBERS: dict[pa.DataType, Any] = {pa.int64(): np.int64, pa.float64(): np.float64}
 #: Columns of a listing.
 SCHEMA = pa.schema(
     [(f.name, pa.binary() if f.name in _AS_BYTES else _TYPES[str(f.type)]) for f in fields(InputItem)]  # type: ignore[misc]

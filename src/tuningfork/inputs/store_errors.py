@@ -114,8 +114,8 @@ def _status(error: BaseException | None) -> int | None:
         aws_status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
         # Google's client has its own word; aiohttp calls a cut body code 400.
         coded = getattr(error, "code", None) if type(error).__name__ == "HttpError" else None
-        for value in (aws_status, getattr(error, "status", None), coded):
-            if str(value).isdigit() and 100 <= int(value) < 600:
+        for value in map(str, (aws_status, getattr(error, "status", None), coded)):
+            if value.isdigit() and 100 <= int(value) < 600:
                 return int(value)
         if isinstance(error, FileNotFoundError):
             return 404

@@ -136,7 +136,7 @@ def search(
         )  # fmt: skip
         _replace_killed(study, output)
 
-        def report() -> SearchReport:
+        def report(final: bool = False) -> SearchReport:
             return SearchReport(
                 rows=_rows(study, space),
                 monitor=short.monitor,
@@ -144,7 +144,7 @@ def search(
                 recipe=recipe,
                 short=short,
                 space=space,
-                importances=_importances(study),
+                importances=_importances(study) if final else {},
                 command=options.command,
                 hardware=_hardware(hardware.threads),
                 counts=counts,
@@ -162,21 +162,23 @@ def search(
                 on_epoch=on_epoch,
             )
 
-        failures = 0
+        failures, current = 0, report()
         try:
-            while len(report().finished) < options.n_trials:
+            while len(current.finished) < options.n_trials:
                 if options.minutes is not None and time.monotonic() - started >= 60 * options.minutes:
                     logger.info("%g minutes are over; run the same command again to continue", options.minutes)
                     break
                 row = _run_trial(_ask(study, options.seed, space), study, output, space, short, run)
-                write_trials(output / "trials.csv", report())
-                logger.info("%s", _line(row, report()))
+                current = report()
+                write_trials(output / "trials.csv", current)
+                logger.info("%s", _line(row, current))
                 failures = failures + 1 if row.state == "failed" else 0
                 if failures == _MAX_FAILURES:
                     raise SearchError(f"{failures} trials in a row failed, the last with: {row.reason}")
         finally:
-            write_files(output, report(), _with_values(study))
-        return report()
+            current = report(final=True)
+            write_files(output, current, _with_values(study))
+        return current
 
 
 def _run_trial(

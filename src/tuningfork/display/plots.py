@@ -380,8 +380,13 @@ def optuna_figures(study: Any, monitor: str, *, importance: bool) -> dict[str, b
 
     values = [trial.value for trial in study.trials]
     low, middle, high = np.percentile(values, (0, 50, 75))
-    # One trial that diverges would flatten all others.
+    # One trial that diverges would flatten all others: it is drawn at the upper edge.
     top = max(high + 3 * (high - low), middle * 1.02)
+    clipped = optuna.create_study()
+    clipped.add_trials(
+        optuna.create_trial(params=trial.params, distributions=trial.distributions, value=min(trial.value, top))
+        for trial in study.trials
+    )
     names = sorted({name for trial in study.trials for name in trial.params})
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_QUANTILE)
     plots = optuna.visualization.matplotlib
@@ -389,8 +394,8 @@ def optuna_figures(study: Any, monitor: str, *, importance: bool) -> dict[str, b
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna's plots are marked experimental
         for name, draw in {
-            "history": lambda: plots.plot_optimization_history(study, target_name=monitor),
-            "slices": lambda: plots.plot_slice(study, params=names, target_name=monitor),
+            "history": lambda: plots.plot_optimization_history(clipped, target_name=monitor),
+            "slices": lambda: plots.plot_slice(clipped, params=names, target_name=monitor),
             "importance": lambda: plots.plot_param_importances(study, evaluator=evaluator),
         }.items():
             if name == "importance" and not importance:
@@ -398,10 +403,12 @@ def optuna_figures(study: Any, monitor: str, *, importance: bool) -> dict[str, b
             axes = np.ravel(np.asarray(draw(), object))
             figure = axes[0].figure
             if name == "slices":
-                figure.set_size_inches(2.2 * len(axes), 3.4)
-            if name != "importance":
-                axes[0].set_ylim(low - 0.05 * (top - low), top)
-            figure.tight_layout()
-            figures[name] = _png(figure, dpi=100)
+                figure.set_size_inches(2.4 * len(axes), 3.4)
+            if name == "importance":
+                axes[0].legend().remove()
+            stream = io.BytesIO()
+            # Cropped rather than laid out anew, which would move the colour bar between the panels.
+            figure.savefig(stream, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+            figures[name] = stream.getvalue()
             pyplot.close(figure)
     return figures

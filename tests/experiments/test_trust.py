@@ -18,9 +18,13 @@ import itertools
 
 from tuningfork.cli import app
 from tuningfork.display.plots import trust_panels
-from tuningfork.experiments.trust import group_reliability, quantile_groups, reliability_bins
+from tuningfork.evaluation.prediction_table import PredictionTable
+from tuningfork.experiments.plan import StudyError
+from tuningfork.experiments.trust import group_reliability, quantile_groups, reliability_bins, trust
+from tuningfork.model.training_ids import TrainingIDs
 from tuningfork.simulation import simulate
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
@@ -98,3 +102,20 @@ def test_the_command_on_simulated_galaxies(tmp_path):
     told = run(app, ["study", "trust", str(turned), str(labels), "--images", str(images), "-o", str(tmp_path / "t")])
     assert told.exit_code == 1
     assert "has no intervals" in told.stderr
+
+
+def test_galaxies_of_the_training_are_left_out(tmp_path, caplog):
+    folder = simulate(tmp_path / "sim", 12, 4, workers=1)
+    images, labels = folder / "images_training_rev1", read_labels(folder / "training_solutions_rev1.csv", "gz2")
+    flat = np.full((12, len(TREE.columns)), 0.5)
+    table = PredictionTable("votes.parquet", labels.votes, (), low=flat - 0.5, high=flat + 0.5, level=0.9)
+    learned = TrainingIDs.of({"train": labels.ids[:3], "calibration": labels.ids[3:5]}, salt="s")
+    report, errors = trust(table, labels, [images], tmp_path / "out", exclude=learned)
+    assert report["galaxies"] == 7
+    assert report["left_out"] == {"train": 3, "calibration": 2}
+    assert report["groups"][0]["coverage"] == 1
+    assert not errors
+    assert "5 of 12 galaxies" in caplog.text
+    everything = TrainingIDs.of({"train": labels.ids}, salt="s")
+    with pytest.raises(StudyError, match=r"all 12 galaxies were in the training of the model.*--include-training"):
+        trust(table, labels, [images], tmp_path / "out", exclude=everything)

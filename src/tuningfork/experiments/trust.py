@@ -165,7 +165,13 @@ def trust(
     errors = [*table.errors, *known.errors]
     rows, statistics = [], []
     judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
-    judged = [judged[at] for at in leave_out_training([known.ids[row] for row in judged], exclude)[0]]
+    kept, left_out = leave_out_training([known.ids[row] for row in judged], exclude)
+    if judged and not kept:
+        raise StudyError(
+            f"{predictions}: all {len(judged)} galaxies were in the training of the model, which looks more reliable "
+            "on these than on new ones; --include-training judges them"
+        )
+    judged = [judged[at] for at in kept]
     predicted = [row for row in judged if known.ids[row] in places]
     errors += [
         RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID")
@@ -199,6 +205,7 @@ def trust(
     report = {
         "level": table.level,
         "galaxies": len(rows),
+        **({"left_out": left_out} if left_out else {}),
         "groups": [{"group": name, **entry} for (name, _), entry in zip(groups, entries, strict=True)],
         "reliability": [] if probability is None else reliability_bins(probability, classify(values, tree)),
     }

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +71,46 @@ def test_it_tells_its_address_answers_and_ends_at_ctrl_c():
             assert done.returncode == 1
             assert done.stderr.startswith(f"error: cannot listen at 127.0.0.1 port {port}")
         assert process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="no /proc to find children in")
+def test_sigterm_ends_it_within_seconds_although_a_decoder_hangs_and_a_client_does_not_read():
+    """The decoder is stopped (SIGSTOP), which stands for one that hangs; it must not outlive the server."""
+
+    def children(pid):
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] + [
+            int(each)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            if task.name != str(pid)
+            for each in (task / "children").read_text().split()
+        ]
+
+    command = [sys.executable, "-m", "tuningfork", "serve", "--port", "0", "--model", "fast", "--decode-seconds", "120"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            address = process.stdout.readline().split()[0]
+            host, _, port = address.removeprefix("http://").strip("/").partition(":")
+            assert httpx.post(f"{address}api/predict", content=jpeg(0), timeout=60).status_code == 200
+            (decoder,) = children(process.pid)
+            os.kill(decoder, signal.SIGSTOP)
+            body = jpeg(1)
+            head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            with (
+                socket.create_connection((host, int(port))) as hanging,
+                socket.create_connection((host, int(port))) as deaf,
+            ):
+                hanging.sendall(head + body)
+                deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
+                time.sleep(1)
+                begun = time.monotonic()
+                process.terminate()
+                process.communicate(timeout=30)
+                assert time.monotonic() - begun < 15
+            with pytest.raises(ProcessLookupError):
+                os.kill(decoder, 0)
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow

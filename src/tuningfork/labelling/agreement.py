@@ -91,11 +91,11 @@ def alpha(counts: ArrayLike) -> float:
 
 def _disagreement(counts: ArrayLike) -> tuple[float, float]:
     """Observed and expected share of pairs that differ."""
-    counts: NDArray[np.float64] = np.asarray(counts, np.float64)
-    counts = counts[counts.sum(1) >= 2]
-    people, total = counts.sum(1), counts.sum()
+    votes: NDArray[np.float64] = np.asarray(counts, np.float64)
+    votes = votes[votes.sum(1) >= 2]
+    people, total = votes.sum(1), votes.sum()
     if not total:
         return float("nan"), float("nan")
-    observed = ((people**2 - (counts**2).sum(1)) / (people - 1)).sum() / total
-    expected = (total**2 - (counts.sum(0) ** 2).sum()) / (total * (total - 1))
+    observed = ((people**2 - (votes**2).sum(1)) / (people - 1)).sum() / total
+    expected = (total**2 - (votes.sum(0) ** 2).sum()) / (total * (total - 1))
     return float(observed), float(expected)

@@ -228,7 +228,8 @@ class Campaign:
                 "LEFT JOIN turns ON turns.galaxy = answers.galaxy AND turns.person = answers.person "
                 "ORDER BY answers.number"
             ).fetchall()
-        return (AnswerRecord(*row[:6], bool(row[6]), row[7]) for row in rows)
+        for galaxy, person, question, answer, given, undone, finished, tree in rows:
+            yield AnswerRecord(galaxy, person, question, answer, given, undone, bool(finished), tree)
 
     def progress(self) -> dict[str, object]:
         """Counts: all galaxies, excluded ones, done ones (by `votes_each` people), answers, and finished by person."""
@@ -272,7 +273,9 @@ class Campaign:
             "SELECT question, answer FROM answers WHERE galaxy = ? AND person = ? AND undone IS NULL ORDER BY number",
             assigned[0], person,
         ).fetchall()  # fmt: skip
-        return LabellerState(person, *known, *assigned, tuple(answers), next_question(self.tree, dict(answers)))
+        question = next_question(self.tree, dict(answers))
+        name, version = known
+        return LabellerState(person, name, version, assigned[0], assigned[1], tuple(answers), question)
 
     def _next_galaxy(self, execute: _Execute, person: int) -> tuple[int, str] | None:
         """The first in the order that needs more votes, current assignments of others counted as votes."""

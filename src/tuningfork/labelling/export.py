@@ -83,7 +83,7 @@ def _answers(campaign: Campaign) -> pa.Table:
         Column("finished", pa.bool_(), "Whether it is valid and the person answered all questions"),
         Column("tree", pa.string(), "SHA-256 of the decision tree that was used"),
     ]
-    values = list(zip(*map(astuple, campaign.answers()), strict=True)) or [[] for _ in columns]
+    values = list(zip(*map(astuple, campaign.answers()), strict=True)) or [()] * len(columns)
     table = pa.table(list(map(list, values)), schema=arrow_schema(columns))
     return table.select(["id", "person", "given", "question", "answer", "finished", "undone", "tree"])
 

@@ -75,7 +75,7 @@ class PredictedBlock:
         Uncertainty: entropy in nats.
     out_of_domain : (n,) bool
     domain_known : bool
-        Whether the table says which images are out of domain.
+        Whether the table contains which images are out of domain.
     """
 
     rows: NDArray[np.int64]

@@ -75,7 +75,7 @@ class Ranked:
     compared : int
         Galaxies that the order was drawn from.
     domain_known : bool
-        Whether the predictions say which images are out of domain.
+        Whether the predictions contain which images are out of domain.
     by_features : bool
         Whether galaxies were compared by their embeddings, not by the predicted votes.
     errors : tuple of RowError
@@ -93,7 +93,7 @@ class Ranked:
     errors: tuple[RowError, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The counts, as plain types; `out_of_domain` is None where the predictions do not say it."""
+        """The counts, as plain types; `out_of_domain` is None where the predictions do not contain it."""
         return {
             "rows": self.rows,
             "labelled": self.labelled,
@@ -129,13 +129,14 @@ def labelled_ids(path: str | os.PathLike[str], tree: DecisionTree) -> frozenset[
     if column is None:
         raise CatalogError(f"{path}: no ID column; call it id or {tree.id_columns[0]}")
     others = [table[name] for name in table.column_names if name != column]
-    labelled = np.array([pc.is_valid(other).to_numpy(zero_copy_only=False) for other in others]).any(0)
+    filled = [pc.is_valid(other).to_numpy(zero_copy_only=False) for other in others]
+    labelled = np.logical_or.reduce(filled) if filled else np.ones(table.num_rows, bool)
     limit = integer_limit(table.schema.field(column).type)
     try:
         ids = [exact_id(value, limit) for value in table[column].to_pylist()]
     except IdentifierError as error:
         raise CatalogError(f"{path}: column {column!r}: {error}") from None
-    return frozenset(id_ for row, id_ in enumerate(ids) if id_ and (not others or labelled[row]))
+    return frozenset(id_ for row, id_ in enumerate(ids) if id_ and labelled[row])
 
 
 def rank(
@@ -191,9 +192,11 @@ def rank(
     known = np.concatenate(centres) if centres else None
     count = len(vectors) if options.count is None else options.count
     order = weighted_seeding(vectors, corrected, count, centres=known, seed=options.seed)
-    chosen = (each[order.rows] for each in (roots, entropies, ids, paths))
+    chosen = order.rows
     return Ranked(
-        _order_table(order, *chosen, tree, by_features=space is not None),
+        _order_table(
+            order, roots[chosen], entropies[chosen], ids[chosen], paths[chosen], tree, by_features=space is not None
+        ),
         rows,
         labelled,
         outside,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +27,7 @@ class Metrics:
 
     def __init__(self, waiting: Callable[[], float]) -> None:
         self._registry = CollectorRegistry()
-        options = {"namespace": "tuningfork", "registry": self._registry}
+        options: dict[str, Any] = {"namespace": "tuningfork", "registry": self._registry}
         labels = ("route", "method", "status")
         self.requests = Counter("requests", "Requests by route, method and status", labels, **options)
         self.duration = Histogram(

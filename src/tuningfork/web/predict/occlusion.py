@@ -39,20 +39,20 @@ def explain(model: Model, image: _Image, about: str) -> OcclusionMap:
     """
     height, width = image.shape[:2]
     score, name = _score(model, image, about)
-    found = occlusion_map(image, score, model.preprocesses[0].window(height, width))
-    left, top, side = found.window
-    x, y = found.strongest
+    result = occlusion_map(image, score, model.preprocesses[0].window(height, width))
+    left, top, side = result.window
+    x, y = result.strongest
     return OcclusionMap(
         about=name,
-        score=found.score,
-        fall=np.round(found.fall, 5).tolist(),
+        score=result.score,
+        fall=np.round(result.fall, 5).tolist(),
         left=left / width,
         top=top / height,
         width=side / width,
         height=side / height,
         x=x / width,
         y=y / height,
-        overlay=data_url(png(overlay(found, height, width))),
+        overlay=data_url(png(overlay(result, height, width))),
     )
 
 

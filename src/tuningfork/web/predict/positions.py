@@ -51,8 +51,8 @@ def _position(line: str, number: int) -> Position:
     name = label(" ".join(cells[:-2]) or line, number)
     if len(cells) < 2:
         return Position(name, math.nan, math.nan, "a line has RA and Dec, such as 185.7289 15.8223")
-    found = position(cells[-2], cells[-1])
-    if found.reason:
-        which = f"{found.column} {cells[-2] if found.column == 'RA' else cells[-1]}"
-        return Position(name, math.nan, math.nan, f"{which[:60]}: {found.reason}")
-    return Position(name, found.ra, found.dec)
+    parsed = position(cells[-2], cells[-1])
+    if parsed.reason:
+        which = f"{parsed.column} {cells[-2] if parsed.column == 'RA' else cells[-1]}"
+        return Position(name, math.nan, math.nan, f"{which[:60]}: {parsed.reason}")
+    return Position(name, parsed.ra, parsed.dec)

@@ -56,20 +56,22 @@ class Galaxy(BaseModel):
 
     name: str = Field(description="The name of the file as a safe label")
     error: str = Field(description="Empty, or why this row has no prediction")
-    summary: str = Field("", description="The prediction as one line of text")
+    summary: str = Field(default="", description="The prediction as one line of text")
     class_name: str = ""
-    classes: list[ClassProbability] = Field([], description="The most probable first")
-    questions: list[Question] = Field([], description="The most probable path first, then the rest in the tree's order")
-    interval_level: float | None = Field(None, description="Nominal coverage of the prediction intervals")
+    classes: list[ClassProbability] = Field(default=[], description="The most probable first")
+    questions: list[Question] = Field(
+        default=[], description="The most probable path first, then the rest in the tree's order"
+    )
+    interval_level: float | None = Field(default=None, description="Nominal coverage of the prediction intervals")
     domain_score: float | None = Field(
-        None, description="Novelty of the image for the model; above 1 it is out of domain"
+        default=None, description="Novelty of the image for the model; above 1 it is out of domain"
     )
     out_of_domain: bool = False
-    warning: str = Field("", description="Empty, or what to know of the image")
-    ra: float | None = Field(None, description="ICRS, degrees; null for an uploaded image")
+    warning: str = Field(default="", description="Empty, or what to know of the image")
+    ra: float | None = Field(default=None, description="ICRS, degrees; null for an uploaded image")
     dec: float | None = None
-    origin: str = Field("", description="Source of the image at a position")
-    image: str | None = Field(None, description="The image as a data URL, if `images` is true")
+    origin: str = Field(default="", description="Source of the image at a position")
+    image: str | None = Field(default=None, description="The image as a data URL, if `images` is true")
 
 
 class Results(BaseModel):

@@ -50,9 +50,9 @@ class PositionIn(BaseModel):
 class PositionsIn(BaseModel):
     """Positions, as numbers or as lines of text, or both."""
 
-    positions: list[PositionIn] = Field([], max_length=MAX_POSITIONS)
-    text: str = Field("", description="Lines of `RA Dec` or `name RA Dec`", examples=["M100 185.7289 15.8223"])
-    size: float = Field(50, description="Side of the frame in arcseconds", gt=0, le=3600)
+    positions: list[PositionIn] = Field(default=[], max_length=MAX_POSITIONS)
+    text: str = Field(default="", description="Lines of `RA Dec` or `name RA Dec`", examples=["M100 185.7289 15.8223"])
+    size: float = Field(default=50, description="Side of the frame in arcseconds", gt=0, le=3600)
 
     def rows(self, limits: Limits) -> list[Position]:
         """All positions. Raises HTTPException if there are none, or too many."""

@@ -186,6 +186,7 @@ class Service:
         assert self.index is not None
         n_views = self.index.embedder.n_views
         features = self.model.run([inputs], InferenceOptions(n_views, embeddings=True)).features
+        assert features is not None
         neighbours = self.index.near(features, k, embedder=self.model.embedder(n_views))[0]
         return Neighbours(
             neighbours=[

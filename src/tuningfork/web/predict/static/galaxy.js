@@ -47,7 +47,7 @@ export function show(place, item, about) {
   place.replaceChildren(
     element(
       "div",
-      { class: "seen" },
+      { class: "view" },
       element(
         "figure",
         { class: "image" },

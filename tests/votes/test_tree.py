@@ -1,10 +1,12 @@
 """Trees as data: what ships is right, and what is wrong is refused."""
 
+import csv
 import json
 from dataclasses import replace
 
 import pytest
 
+from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree import DecisionTree, SchemaError
 from tuningfork.votes.tree_files import builtin_trees, load_tree
 
@@ -116,3 +118,44 @@ def test_too_many_answers_are_refused(gz2):
     many = tuple(replace(gz2.questions[0].answers[0], key=f"a{i}", column=f"c{i}", next=None) for i in range(1001))
     with pytest.raises(SchemaError, match="1001 answers"):
         replace(gz2, questions=(replace(gz2.questions[0], answers=many),), classes=())
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "column", "values"),
+    [
+        ("gz2_catalogue", "gz2", "t01_smooth_or_features_a01_smooth_fraction", "conditional"),
+        ("gz2_catalogue_weighted", "gz2", "t01_smooth_or_features_a01_smooth_weighted_fraction", "conditional"),
+        ("gz2_catalogue_debiased", "gz2", "t01_smooth_or_features_a01_smooth_debiased", "conditional"),
+        ("gz_decals_counts", "gz_decals", "smooth-or-featured_smooth", "counts"),
+    ],
+)
+def test_catalogues_of_a_campaign_have_its_questions_under_their_own_columns(name, base, column, values):
+    tree, original = load_tree(name), load_tree(base)
+    assert tree.columns[0] == column
+    assert tree.values == values
+    assert tree.fraction_names == original.fraction_names
+    assert tree.parents == original.parents
+    assert [rule.key for rule in tree.classes] == [rule.key for rule in original.classes]
+    assert DecisionTree.from_dict(tree.to_dict()) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ('base = "nowhere"\n', "base 'nowhere' is none of"),
+        ('base = "gz1"\n[columns]\nx = "y"\n', "is missing, or no QUESTION_ANSWER"),
+        ('base = "gz1"\nvalues = "votes"\n', "values must be one of"),
+    ],
+)
+def test_a_derived_tree_that_fits_not_is_refused(tmp_path, text, match):
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(SchemaError, match=match):
+        load_tree(tmp_path / "t.toml")
+
+
+def test_the_real_catalogue_is_read(shared):
+    labels = read_labels(shared / "data/gz2_hart16/catalog.csv", "gz2_catalogue_debiased")
+    assert len(labels) == 1000
+    assert not labels.errors
+    row = next(csv.DictReader(open(shared / "data/gz2_hart16/catalog.csv", encoding="utf-8")))  # noqa: SIM115
+    assert labels.votes.fractions[0, 0] == float(row["t01_smooth_or_features_a01_smooth_debiased"])

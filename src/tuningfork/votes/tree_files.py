@@ -6,6 +6,7 @@ import json
 import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from .tree import DecisionTree, SchemaError
 
@@ -29,7 +30,7 @@ def load_tree(name_or_path: str | Path = "gz2") -> DecisionTree:
     Parameters
     ----------
     name_or_path : str or path
-        The name of a tree of the package (``gz2``, ``gz_decals``, ``gz1``), a TOML file, or a bundle's folder.
+        The name of a tree of the package (``gz2``, ``gz_decals``, ``gz1``, …), a TOML file, or a bundle's folder.
 
     Returns
     -------
@@ -66,11 +67,41 @@ def load_tree(name_or_path: str | Path = "gz2") -> DecisionTree:
         if path.name == _BUNDLE:
             return _tree_of_bundle(raw, path)
     try:
-        return DecisionTree.from_dict(tomllib.loads(raw.decode("utf-8")))
+        data = tomllib.loads(raw.decode("utf-8"))
+        return DecisionTree.from_dict(_derived(data) if "base" in data else data)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SchemaError(f"{text}: not valid TOML: {error}") from None
     except SchemaError as error:
         raise SchemaError(f"{text}: {error}") from None
+
+
+def _derived(data: dict[str, Any]) -> dict[str, Any]:
+    """The plain form of a tree of the package with other columns: those of a catalogue of the same campaign.
+
+    `columns` maps QUESTION_ANSWER to a column; `replace_suffix`, a pair, changes the end of every column.
+    """
+    if data["base"] not in builtin_trees():
+        raise SchemaError(f"base {data['base']!r} is none of {', '.join(builtin_trees())}")
+    base = load_tree(data["base"])
+    keys = [name.removesuffix("_fraction") for name in base.fraction_names]
+    columns = data.get("columns")
+    old, new = data.get("replace_suffix", ("", ""))
+    if columns is None:
+        columns = {key: f"{column.removesuffix(old)}{new}" for key, column in zip(keys, base.columns, strict=True)}
+    if set(columns) != set(keys):
+        different = sorted(set(columns) ^ set(keys))
+        raise SchemaError(f"columns: {different[0]!r} is missing, or no QUESTION_ANSWER of {data['base']}")
+    renamed = {column: columns[key] for key, column in zip(keys, base.columns, strict=True)}
+    tree = base.to_dict()
+    for question in tree["questions"]:
+        question["parent"] = renamed.get(question.get("parent"))
+        for answer in question["answers"]:
+            answer["column"] = renamed[answer["column"]]
+    for rule in tree["classes"]:
+        for part in ("all_of", "any_of"):
+            rule[part] = {renamed[column]: least for column, least in rule[part].items()}
+    own = {key: value for key, value in data.items() if key not in ("base", "columns", "replace_suffix")}
+    return {**tree, **own}
 
 
 def _tree_of_bundle(raw: bytes, path: Path) -> DecisionTree:

@@ -1,4 +1,4 @@
-"""README's picture of the page: the service, simulated galaxies and Chromium → docs/service.png.
+"""Screenshot of the prediction page for the documents: simulated galaxies in Chromium, to docs/service.png.
 
 python scripts/service_picture.py
 """
@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 1240, 860
 
 
 def main() -> None:
-    """Serve, look, write."""
+    """Start the service, take the screenshot, write it."""
     command = [sys.executable, "-m", "tuningfork", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, sync_playwright() as started:
         try:
@@ -33,11 +33,11 @@ def main() -> None:
             page.evaluate("window.scrollTo(0, 0)")
             # Bars grow for a third of a second.
             page.wait_for_timeout(600)
-            picture = Image.open(io.BytesIO(page.screenshot()))
+            screenshot = Image.open(io.BytesIO(page.screenshot()))
             browser.close()
         finally:
             process.terminate()
-    picture.convert("RGB").quantize(200, Image.Quantize.MAXCOVERAGE, kmeans=3).save(TARGET, optimize=True)
+    screenshot.convert("RGB").quantize(200, Image.Quantize.MAXCOVERAGE, kmeans=3).save(TARGET, optimize=True)
     print(f"{TARGET}: {TARGET.stat().st_size / 1000:.0f} kB")
 
 

@@ -1,6 +1,6 @@
 """Screenshot of the prediction page for the documents: simulated galaxies in Chromium, to docs/service.png.
 
-python scripts/service_picture.py
+python docs/figures/service_picture.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-TARGET = Path(__file__).parent.parent / "docs" / "service.png"
+TARGET = Path(__file__).parents[1] / "service.png"
 WIDTH, HEIGHT = 1240, 860
 
 

@@ -218,8 +218,8 @@ def predict(
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist([path for path in paths if path != "-"])
-    for value, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
-        if output is None and value:
+    for is_set, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
+        if output is None and is_set:
             raise typer.BadParameter("needs an --output", param_hint=option)
     if embeddings:
         _check_embeddings(output, layout, as_json)

@@ -25,7 +25,7 @@ __all__ = ["Columns", "find_items"]
 
 
 def find_items(
-    paths: Iterable[str | Path], columns: Columns = Columns(), left_out: Counter[str] | None = None
+    paths: Iterable[str | os.PathLike[str]], columns: Columns = Columns(), left_out: Counter[str] | None = None
 ) -> Iterator[InputItem]:
     """List the images of files, folders, catalogues, archives, and of URLs of these in stores.
 

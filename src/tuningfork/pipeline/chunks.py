@@ -181,7 +181,7 @@ def predict_chunk(
     on_rows : called with the number of rows that were predicted since
     on_row : called with each row's number before it is read, if the chunk is predicted row by row
     """
-    predictions = []
+    predictions: list[Predictions] = []
     if chunk.row_by_row:
         for row, item in enumerate(chunk.items):
             if row not in chunk.known_failures and on_row:

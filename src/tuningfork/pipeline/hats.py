@@ -116,7 +116,7 @@ def _import(parts: list[Path], folder: Path, name: str, rows: int, expected: int
         """Rows that have a place in the sky."""
 
         def read(self, input_file: Any, read_columns: Any = None) -> Iterator[pa.Table]:
-            for table in super().read(input_file, read_columns):
+            for table in super().read(input_file, read_columns):  # type: ignore[no-untyped-call]
                 yield table.filter(_has_position(table))
 
     if not expected:
@@ -130,7 +130,7 @@ def _import(parts: list[Path], folder: Path, name: str, rows: int, expected: int
             output_path=folder,
             output_artifact_name=name,
             input_file_list=[str(part) for part in parts],
-            file_reader=WithPosition(),
+            file_reader=WithPosition(),  # type: ignore[no-untyped-call]
             ra_column="ra",
             dec_column="dec",
             sort_columns="id",
@@ -142,7 +142,7 @@ def _import(parts: list[Path], folder: Path, name: str, rows: int, expected: int
             resume=False,
         )
         # Threads of this process: no script needs a guard, and the work is Arrow's.
-        with Client(
+        with Client(  # type: ignore[no-untyped-call]
             processes=False, n_workers=1, threads_per_worker=available_cores(), dashboard_address=None
         ) as client:
             pipeline_with_client(arguments, client)

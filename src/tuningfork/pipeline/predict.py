@@ -143,13 +143,15 @@ def predict_files(
         if shard:
             locks.enter_context(lock(folder.with_name(f".{folder.name}.{shard[0]}-{shard[1]}.lock"), busy))
         with lock(listing):
-            options = {
-                "resume": execution.resume,
-                "shards": shards,
-                "rows_of_a_part": execution.chunk_rows,
-                "left_out": left_out,
-            }
-            run = open_run(folder, identity, items, **options)
+            run = open_run(
+                folder,
+                identity,
+                items,
+                resume=execution.resume,
+                shards=shards,
+                rows_of_a_part=execution.chunk_rows,
+                left_out=left_out,
+            )
         if not run.rows:
             raise _no_image(inputs, left_out)
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any
@@ -120,7 +120,7 @@ class _RayFailure(Exception):
 
 def _run_stages(
     model: Model, queue: ChunkQueue, inference: InferenceOptions, workers: int
-) -> Iterator[tuple[int, int, Any, str | None]]:
+) -> Generator[tuple[int, int, Any, str | None], None, None]:
     """Results of slices, with as many actors as fit the cluster now, until it has changed or nothing is left.
 
     What is in flight in `queue` is started again. When the cluster has grown, no more is started, and the next call
@@ -219,7 +219,7 @@ class _TrackerFeed:
         self._open = False
 
 
-def _tables(data: Any) -> Iterator[Any]:
+def _tables(data: Any) -> Generator[Any, None, None]:
     """The last stage's blocks, as they come."""
     try:
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
@@ -306,7 +306,7 @@ def _size(model: Model) -> tuple[float, float]:
     """How many CPUs and GPUs the cluster has now; GPUs only if the model may use them."""
     import ray
 
-    resources = ray.cluster_resources()
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return resources.get("CPU", 0.0), resources.get("GPU", 0.0) if model.running["device"] != "cpu" else 0.0
 
 
@@ -324,7 +324,7 @@ def _check_nodes() -> None:
         return tuningfork.__version__
 
     task = ray.remote(version)
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     versions_pending = [
         task.options(
             num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)

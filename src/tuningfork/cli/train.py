@@ -48,7 +48,11 @@ def train(
         ),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Initial weights: a model's name or folder, or the recipe's file of weights.")
+        str | None,
+        typer.Option(
+            help="Initial weights: a model's name or folder, the recipe's file of weights, `imagenet`, `scratch`, "
+            "or a network in timm's hub format: `hf-hub:OWNER/NAME`, `local-dir:FOLDER`."
+        ),
     ] = None,
     sources: Annotated[
         Path | None, typer.Option(help="TOML file of auxiliary sources: more galaxies to train on, with other labels.")
@@ -108,6 +112,8 @@ def train(
 
         tuningfork train --init default --images folder-of-class-folders -o run
 
+        tuningfork train --recipe efficientnet_lite/2 --images images --labels votes.csv -o run
+
         tuningfork train --images images --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --improve ema
 
         tuningfork train --images images --labels votes.csv -o run --devices 4 --strategy ddp
@@ -116,19 +122,28 @@ def train(
     """
     must_exist([*images, *([labels] if labels else []), *([sources] if sources else [])])
     again = "repeat the command with --resume to continue"
-    inputs = [*images, labels, sources, init]
+    inputs = [*images, labels, sources, Path(init) if init else None]
     with trouble(again), writing(output, inputs, resumable=True), progress_bar("reading images") as progress:
         with libraries("training", "train"):
-            from ..training.initial.weights import adapted, is_model
+            from ..training.initial.weights import adapted, is_model, names_recipe_init
             from ..training.options import Hardware, TrainingOptions
             from ..training.recipe import load_recipe
             from ..training.train import train as fit
-        if init and not is_model(init):
-            must_exist([init])
+        replaced = names_recipe_init(init)
+        if init and not replaced and not is_model(init):
+            must_exist([Path(init)])
         chosen = (
             adapted(load_recipe(recipe or ("finetune" if is_model(init) else "efficientnet_b0")), init)
             .changed(
-                network=network, size=size, crop=crop, epochs=epochs, batch=batch, seed=seed, folds=folds, fold=fold
+                network=network,
+                weights="" if network else None,
+                size=size,
+                crop=crop,
+                epochs=epochs,
+                batch=batch,
+                seed=seed,
+                folds=folds,
+                fold=fold,
             )
             .changed(tree=tree, min_steps=0 if epochs else None)
             .improved(improve or ())
@@ -141,7 +156,7 @@ def train(
             options=TrainingOptions(
                 name=name,
                 resume=resume,
-                init=init,
+                init=None if replaced else init,
                 sources=sources,
                 teacher=teacher,
                 cache=cache_folder(cache, no_cache),

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from .._utils.files import atomic_file
-from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from ..labelling.acquisition import hellinger
 from ..model.bundle import open_bundle
 from ..model.model import Model
 from ..model.options import InferenceOptions
+from ..training.initial.pretrained import with_scaling
 from ..training.initial.weights import check_init, load_initial_weights
 from ..training.join import TrainingSet
 from ..training.malloc import keep_freed_memory
@@ -89,7 +89,8 @@ def backbone_features(data: TrainingSet, recipe: Recipe, init: Path, file: Path)
 @torch.inference_mode()
 def _of_network(data: TrainingSet, recipe: Recipe, init: Path) -> Iterator[NDArray[np.float32]]:
     keep_freed_memory()
-    preprocess = Preprocess(crop=recipe.crop, size=recipe.size)
+    recipe = with_scaling(recipe)
+    preprocess = recipe.preprocess
 
     def views(first: int) -> torch.Tensor:
         stack = np.stack([preprocess.resized(read_image(path).rgb) for path in data.paths[first : first + _BATCH]])

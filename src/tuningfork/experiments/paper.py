@@ -245,6 +245,7 @@ def _train(training: PlannedTraining, data: PaperData, output: Path, cache: Path
         "workers": hardware.workers, "threads": hardware.threads,
     }  # fmt: skip
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    words += ["--init", "scratch"] if not recipe.init else []
     command = [*python_command("-m", "tuningfork", "train"), *words, "--resume"]
     last = ""
     # In a group of its own, so that an interrupt at the terminal reaches it once, from here.

@@ -74,6 +74,8 @@ class StudyOptions:
         A few networks at 32 px for one epoch: to see that everything works, not how well.
     size, epochs, batch : int, optional
         For all trainings, instead of the recipes'.
+    from_scratch : bool
+        Without the pretrained weights that the paper's recipes begin with; so does a `quick` study.
     """
 
     settings: str = "paper"
@@ -84,6 +86,7 @@ class StudyOptions:
     size: int | None = None
     epochs: int | None = None
     batch: int | None = None
+    from_scratch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,8 @@ def plan(names: Sequence[str], options: StudyOptions = StudyOptions()) -> list[P
             recipe = load_recipe(recipe_name)
             fitting = None if size is None else max(size, recipe.min_size)
             recipe = recipe.changed(seed=seed, size=fitting, epochs=epochs, batch=options.batch)
+            if options.quick or options.from_scratch:
+                recipe = recipe.changed(init="", weights="")
             trainings.append(PlannedTraining(name, recipe_name, recipe, recipe.epochs))
     return trainings
 

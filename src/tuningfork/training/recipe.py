@@ -42,6 +42,7 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
 
 # A pair of TOML is a list.
 Range = Annotated[tuple[float, float], Strict(False), AfterValidator(_ascending)]
+Triple = Annotated[tuple[float, float, float], Strict(False)]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -71,14 +72,16 @@ class Recipe(StrictModel):
     >>> Recipe(size=5)
     Traceback (most recent call last):
         ...
-    tuningfork.training.recipe.RecipeError: size = 5 is less than min_size = 16, what the network needs
+    tuningfork.training.recipe.RecipeError: size = 5 is less than the 16 px that the network needs (min_size)
     """
 
     network: str = "efficientnet_b0"
     network_options: dict[str, Any] = Field(default_factory=dict)  # passed on to timm.create_model
-    # Initial weights: "" trains from scratch; "imagenet" begins with timm's weights; "model" with a trained model, from
-    # which network, crop and size come too; else the name of the file of weights.
+    # Initial weights: "" trains from scratch; "imagenet" begins with the pretrained `weights`; "model" with a trained
+    # model, from which network, crop and size come too; "hf-hub:OWNER/NAME" or "local-dir:FOLDER" with a network in
+    # timm's hub format; else the name of the file of weights.
     init: str = ""
+    weights: str = ""  # timm's NETWORK.TAG or a weights package; "": timm's default of the network
     task: Literal["both", "votes", "classes"] = "both"  # both: from one network
     output: Literal["tree", "sigmoid"] = "tree"  # of the votes: exact sums, or each by itself
     hidden: int = Field(0, ge=0, le=65_536)  # units of a ReLU layer between pooling and outputs; 0: none
@@ -96,6 +99,8 @@ class Recipe(StrictModel):
     weight_decay: float = 0.05
     body_rate: float = Field(1.0, ge=0, le=1)  # learning rate of all but the last layers, as a share; 0 freezes them
     frozen_norms: bool = False  # batch norms keep the statistics that the network began with
+    mean: Triple | None = None  # of the input in [0, 1], by band; None: as the pretrained weights expect it, else 0.5
+    std: Triple | None = None
     gradient_clip: float = Field(0.0, ge=0)  # largest norm of the gradient; 0: as it is
     schedule: Literal["cosine", "plateau"] = "cosine"  # after a warm-up; or reduced where validation stands still
     warmup_epochs: int = 3
@@ -141,7 +146,8 @@ class Recipe(StrictModel):
     @property
     def preprocess(self) -> Preprocess:
         """Crop, size and scaling of the network's input."""
-        return Preprocess(crop=self.crop, size=self.size)
+        half = (0.5, 0.5, 0.5)
+        return Preprocess(crop=self.crop, size=self.size, mean=self.mean or half, std=self.std or half)
 
     @property
     def monitor(self) -> str:

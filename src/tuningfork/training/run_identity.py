@@ -51,7 +51,7 @@ def about_run(
     }
     if auxiliary:
         about["auxiliary"] = json.loads(json.dumps(auxiliary.about))
-    owed = credit(init)
+    owed = credit(recipe, init)
     if resumed:
         note = run / "run.json"
         before = json.loads(note.read_text("utf-8")) if note.exists() else {}

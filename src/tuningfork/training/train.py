@@ -32,6 +32,7 @@ from .auxiliary.dataset import read_auxiliary
 from .callbacks import AtomicCheckpoints, interrupt_between_batches, training_callbacks
 from .dataset import CachedImages, GalaxyDataset, ImageFiles, Targets, loader
 from .export_bundle import export_bundle
+from .initial.pretrained import with_scaling
 from .initial.weights import load_initial_weights
 from .join import TrainError, TrainingSet, read_training_set, write_split
 from .lightning_module import MorphologyModule
@@ -116,6 +117,7 @@ def train(
 
     # What is wrong with the settings is said before any image is read.
     checkpoint = check_run(run, recipe, options)
+    recipe = with_scaling(recipe)
     table = _labels(labels, images, run, recipe)
     tree = table.tree
     recipe = recipe.changed(tree=OWN) if tree.name == OWN else recipe

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from huggingface_hub import constants
-from huggingface_hub.utils import get_session
 from safetensors.torch import load_file
 
 from ...images.preprocess import Preprocess
@@ -23,19 +19,25 @@ from ..join import TrainError
 from ..network import MorphologyNetwork
 from ..recipe import Recipe
 from .from_onnx import member, recovered
+from .pretrained import hub_config, is_hub, pretrained_state
 from .tflite import load_mobilenet_v2, unfold_batch_norm
 
-__all__ = ["adapted", "check_init", "credit", "digest", "is_model", "load_initial_weights"]
+__all__ = ["adapted", "check_init", "credit", "digest", "is_model", "load_initial_weights", "names_recipe_init"]
 
 logger = logging.getLogger(__name__)
 
 #: In a recipe: begin with a trained model, whichever is named.
 MODEL = "model"
+#: On the command line: begin without weights.
+SCRATCH = "scratch"
 
 #: Enough images for the statistics of every channel.
 _UNFOLDING_BATCHES = 16
-#: Seconds to wait for the hub's first answer.
-_PATIENCE = 5
+
+
+def names_recipe_init(init: str | Path | None) -> bool:
+    """Whether that replaces the recipe's own `init`, for `adapted`: "scratch", "imagenet" or a network on the hub."""
+    return str(init) in (SCRATCH, "imagenet") or is_hub(init)
 
 
 def is_model(init: str | Path | None) -> bool:
@@ -44,22 +46,42 @@ def is_model(init: str | Path | None) -> bool:
 
 
 def adapted(recipe: Recipe, init: str | Path | None) -> Recipe:
-    """The recipe with network, crop and size of the model that it begins with; any other recipe as it is.
+    """Adapt the recipe to what it begins with.
+
+    A model's network, crop, size and scaling; those of a network in timm's hub format; "imagenet" or "scratch" instead
+    of the recipe's own; any other recipe as it is.
 
     Raises
     ------
     BundleError
         If the model cannot be opened.
     TrainError
-        If it sees images in a way that no training does.
+        If it resizes images in a way that no training does, or the hub has no such network.
     """
+    if str(init) == SCRATCH:
+        return recipe.changed(init="", weights="")
+    if str(init) == "imagenet":
+        return recipe.changed(init="imagenet")
+    if is_hub(init):
+        config = hub_config(str(init))
+        pretrained = config.get("pretrained_cfg") or {}
+        size = (pretrained.get("input_size") or (3, recipe.size, recipe.size))[-1]
+        return recipe.changed(
+            init=str(init),
+            weights="",
+            network=config["architecture"],
+            network_options={k: v for k, v in (config.get("model_args") or {}).items() if k != "num_classes"},
+            size=int(size),
+            mean=tuple(pretrained["mean"]) if pretrained.get("mean") else None,
+            std=tuple(pretrained["std"]) if pretrained.get("std") else None,
+        )
     if recipe.init != MODEL or not is_model(init):
         return recipe
     bundle = open_bundle(str(init))
     network, before = bundle.networks[0], member(bundle)
     preprocess = network.preprocess
-    if preprocess != Preprocess(crop=preprocess.crop, size=preprocess.size):
-        raise TrainError(f"{init}: its images are scaled or resized in a way that no training here does")
+    if preprocess.filter != Preprocess().filter:
+        raise TrainError(f"{init}: it resizes images with the filter {preprocess.filter}, which no training does")
     return recipe.changed(
         network=network.architecture,
         network_options=dict(before.get("network_options", {})),
@@ -67,6 +89,8 @@ def adapted(recipe: Recipe, init: str | Path | None) -> Recipe:
         min_size=before.get("min_size", recipe.min_size),
         crop=preprocess.crop,
         size=preprocess.size,
+        mean=preprocess.mean,
+        std=preprocess.std,
     )
 
 
@@ -77,8 +101,11 @@ def digest(init: str | Path | None) -> str:
     return open_bundle(str(init)).sha256 if is_model(init) else hashlib.sha256(Path(init).read_bytes()).hexdigest()
 
 
-def credit(init: str | Path | None) -> dict[str, Any]:
-    """Licence and attribution of a model that a training begins with: its own model owes them too."""
+def credit(recipe: Recipe, init: str | Path | None) -> dict[str, Any]:
+    """Licence and attribution of what a training begins with: its own model owes them too."""
+    if is_hub(recipe.init):
+        licence = (hub_config(recipe.init).get("pretrained_cfg") or {}).get("license")
+        return {"licence": licence or "unknown", "attribution": [f"initial weights: {recipe.init}"]}
     if not is_model(init):
         return {}
     bundle = open_bundle(str(init))
@@ -92,7 +119,7 @@ def check_init(recipe: Recipe, init: str | Path | None) -> None:
             raise TrainError(
                 "the recipe begins with a trained model; name it with --init default, or a bundle's folder"
             )
-        if recipe.init and recipe.init != "imagenet":
+        if recipe.init and recipe.init != "imagenet" and not is_hub(recipe.init):
             raise TrainError(f"the recipe begins with the weights of {recipe.init}; give that file with --init")
         return
     path = Path(init)
@@ -124,7 +151,8 @@ def load_initial_weights(
 
     A model's batch norms, which its export folded, are unfolded on some of the training's `batches`. A .tflite
     file is read as MobileNetV2 with folded batch norms, unfolded likewise; a .safetensors file with timm's
-    names. Without a file, "imagenet" asks timm's hub, and where there is none says so.
+    names. Without a file, "imagenet" is searched as `pretrained_state` says; nothing begins from scratch unless the
+    recipe says so.
 
     Returns
     -------
@@ -144,34 +172,9 @@ def load_initial_weights(
         _from_file(network, recipe, Path(init), batches)
         logger.info("%s begins with the weights of %s", recipe.network, Path(init).name)
         return Path(init).name
-    try:
-        with _brief_hub():
-            source = timm.create_model(recipe.network, pretrained=True, num_classes=0, **recipe.network_options)
-    except Exception as error:  # the hub's, the net's, and timm's own where it knows no weights
-        reason = str(error).strip().splitlines()
-        logger.warning(
-            "no ImageNet weights of %s (%s): it begins from scratch; --init FILE.safetensors names a local file",
-            recipe.network, reason[0][:200] if reason else type(error).__name__,
-        )  # fmt: skip
-        return "scratch"
-    network.body.load_state_dict(source.state_dict(), strict=False)
-    logger.info("%s begins with timm's ImageNet weights", recipe.network)
-    return "imagenet"
-
-
-@contextmanager
-def _brief_hub() -> Iterator[None]:
-    """Where the hub does not answer, only copies on this machine: its client would try for a minute or more."""
-    before = constants.HF_HUB_OFFLINE
-    try:
-        if not before:
-            get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
-    except Exception:  # of whichever HTTP library it stands on
-        constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
+    name, state = pretrained_state(recipe)
+    _load(network, recipe, state, name)
+    return name
 
 
 def _from_model(
@@ -205,16 +208,23 @@ def _from_file(
             load_mobilenet_v2(network.body, path)
             unfold_batch_norm(network.body, (batch[0] for batch in islice(batches, _UNFOLDING_BATCHES)))
         else:
-            # Not by timm, which leaves out in silence what does not fit.
-            state, wanted = load_file(path), network.body.state_dict()
-            missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-            if missing:
-                raise ValueError(
-                    f"{len(missing)} of {len(wanted)} tensors of {recipe.network} are not in it, such as {missing[0]}; "
-                    "are these weights of this network, named as timm names them?"
-                )
-            network.body.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
+            _load(network, recipe, load_file(path), path.name)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise TrainError(f"{path}: {error}") from None
     except Exception as error:  # safetensors' own kind
         raise TrainError(f"{path}: not a safetensors file of {recipe.network}: {error}") from None
+
+
+def _load(network: MorphologyNetwork, recipe: Recipe, state: Mapping[str, torch.Tensor], name: str) -> None:
+    """Load all tensors of the body, where timm would leave out what does not fit."""
+    own = network.body.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise TrainError(
+            f"{name}: {len(missing)} of {len(own)} tensors of {recipe.network} are not in it, such as {missing[0]}; "
+            "are these weights of this network, named as timm names them?"
+        )
+    try:
+        network.body.load_state_dict({key: state.get(key, value) for key, value in own.items()})
+    except RuntimeError as error:
+        raise TrainError(f"{name}: not weights of {recipe.network}: {error}") from None

@@ -20,6 +20,8 @@ from ..images.complaints import decoder_complaints
 from ..images.fits.file import is_fits
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
+from ..tables import CatalogError
+from ..tables.votable import check_votable
 from .client import Answer, Client, DamagedResponse
 from .cutout import Cutout, Provenance, check_square
 from .fits_cutout import Square, cut_fits
@@ -37,8 +39,6 @@ SODA = "ivo://ivoa.net/std/SODA#sync"
 #: Obscore has no column for a filter's name; services that have one call it so.
 _BAND_COLUMNS = ("filter", "filter_name", "band", "band_name", "bandpass", "bandpass_id", "bandpass_name")
 _WORD = re.compile(r"[A-Za-z0-9]+")
-#: astropy would fetch it, be it a web address or a file of this machine.
-_REFERENCE = re.compile(rb"<(?:\w+:)?STREAM\b[^>]*\bhref\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,10 @@ def _results(kind: Any, answer: Answer, address: str) -> Any:
     from astropy.io.votable import parse
     from pyvo.dal.exceptions import DALQueryError
 
-    if _REFERENCE.search(answer.data):
-        raise ImageError("answered with a VOTable that refers to another address for its data, which is never fetched")
+    try:
+        check_votable(io.BytesIO(answer.data))
+    except CatalogError as error:
+        raise ImageError(f"answered with a VOTable that is refused: {error}") from None
     if b"<VOTABLE" not in answer.data[: 2**16]:
         raise ImageError(f"answered with no VOTable but {answer.kind or 'an unknown kind'}")
     with decoder_complaints():

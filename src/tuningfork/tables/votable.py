@@ -150,7 +150,9 @@ def check_votable(file: BinaryIO) -> None:
 
     def start(name: str, attributes: dict[str, str]) -> None:
         if name.rpartition(" ")[2] == "STREAM" and any(key.rpartition(" ")[2] == "href" for key in attributes):
-            raise CatalogError("the data are elsewhere (STREAM href), and are not fetched; save the table in one file")
+            raise CatalogError(
+                "its data are elsewhere (STREAM href), which is never fetched; save the table in one file"
+            )
 
     def entity(*_: object) -> None:
         raise CatalogError("the VOTable defines entities, which none needs; save it again")

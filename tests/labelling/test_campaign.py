@@ -420,6 +420,6 @@ def test_a_newer_form_is_refused(tmp_path):
 
 def test_an_answer_is_on_the_disk_before_it_is_confirmed(tmp_path):
     with opened(tmp_path) as campaign:
-        run = campaign._connection.execute
+        run = campaign._database.connection.execute
         assert run("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert run("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -280,8 +280,8 @@ def test_what_takes_too_long_to_decode_is_a_row_and_the_next_one_gets_a_new_proc
         look = await client.post("/api/occlusion", content=b"nothing")
         return first, stopped, look, await client.post("/api/predict", files=form(("a.png", files[0])))
 
-    first, stopped, look, after = talk(create_app(model, Limits(decode_seconds=5)), conversation)
-    assert "cannot be decoded within 5 s" in stopped.json()["rows"][0]["error"]
+    first, stopped, look, after = talk(create_app(model, Limits(decode_seconds=2)), conversation)
+    assert "cannot be decoded within 2 s" in stopped.json()["rows"][0]["error"]
     assert look.status_code == 422
     assert after.json()["rows"] == first.json()["rows"]
     assert started[0].poll() == -signal.SIGKILL

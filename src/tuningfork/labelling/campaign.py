@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import sqlite3
-import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 from ..votes.traversal import next_question
 from ..votes.tree import DecisionTree
-from .database import LabellingError, connect, tree_digest
+from .database import Database, Execute, LabellingError, tree_digest
 from .records import AnswerRecord, CampaignGalaxy, LabellerState
 
 __all__ = ["Campaign", "StaleAnswerError"]
@@ -58,8 +55,10 @@ class Campaign:
         tree_name: str = "",
         votes_each: int = 1,
     ) -> None:
-        self._connection, self.tree = connect(path, tree, tree_name)
-        about = dict(self._connection.execute("SELECT key, value FROM about").fetchall())
+        self._database = Database(path, tree, tree_name)
+        self.tree = self._database.tree
+        with self._database.reading() as execute:
+            about = dict(execute("SELECT key, value FROM about").fetchall())
         self.tree_name = about["tree_name"]
         #: Tells this campaign from every other one, whose galaxies and people have the same numbers.
         self.identity = about["identity"]
@@ -67,7 +66,6 @@ class Campaign:
         self.votes_each = votes_each
         self._secret = bytes.fromhex(about["secret"])
         self._digest = tree_digest(self.tree)
-        self._lock = threading.Lock()
 
     def __enter__(self) -> Campaign:
         return self
@@ -77,27 +75,26 @@ class Campaign:
 
     def close(self) -> None:
         """Close the database; all answers are on the disk already."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     # ---------------------------------------------------------------- galaxies
 
     def galaxies(self) -> list[CampaignGalaxy]:
         """All galaxies in the order of labelling, those without a place last."""
-        with self._reading() as execute:
+        with self._database.reading() as execute:
             rows = execute("SELECT number, id, path, rank, reason FROM galaxies ORDER BY rank IS NULL, rank, number")
             return [CampaignGalaxy(*row) for row in rows]
 
     def galaxy(self, number: int) -> CampaignGalaxy | None:
         """One galaxy by its number; None if there is no such galaxy."""
-        with self._reading() as execute:
+        with self._database.reading() as execute:
             query = "SELECT number, id, path, rank, reason FROM galaxies WHERE number = ?"
             row = execute(query, number).fetchone()
             return CampaignGalaxy(*row) if row else None
 
     def update_galaxies(self, present: Iterable[tuple[str, str]], missing: str) -> None:
         """Add new galaxies (ID, path), and exclude those that are no longer there, for the reason `missing`."""
-        with self._writing() as execute:
+        with self._database.writing() as execute:
             execute("UPDATE galaxies SET reason = ? WHERE reason = ''", missing)
             for id_, path in present:
                 execute(
@@ -109,13 +106,13 @@ class Campaign:
     @property
     def ordered_by(self) -> str:
         """What the order was computed from, as stored by `set_order`; "" before."""
-        with self._reading() as execute:
+        with self._database.reading() as execute:
             row = execute("SELECT value FROM about WHERE key = 'ordered'").fetchone()
             return row[0] if row else ""
 
     def set_order(self, ids: Iterable[str], by: str = "") -> None:
         """Set the order of labelling: these IDs first, in this order; all others lose their place."""
-        with self._writing() as execute:
+        with self._database.writing() as execute:
             execute("INSERT OR REPLACE INTO about VALUES ('ordered', ?)", by)
             execute("UPDATE galaxies SET rank = NULL")
             for rank, id_ in enumerate(ids, 1):
@@ -123,7 +120,7 @@ class Campaign:
 
     def exclude(self, galaxy: int, reason: str) -> None:
         """Assign this galaxy to nobody any more; its answers stay. With the reason "" it is included again."""
-        with self._writing() as execute:
+        with self._database.writing() as execute:
             execute("UPDATE galaxies SET reason = ? WHERE number = ?", reason, galaxy)
             if reason:
                 execute("DELETE FROM turns WHERE galaxy = ? AND finished IS NULL", galaxy)
@@ -137,7 +134,7 @@ class Campaign:
             raise LabellingError(f"a name has 1 to {MAX_NAME} printable characters")
         if name[0] in "=+-@":
             raise LabellingError(f"a name may not begin with {name[0]}: a spreadsheet would take it for a formula")
-        with self._writing() as execute:
+        with self._database.writing() as execute:
             execute("INSERT INTO people (name, joined) VALUES (?, ?) ON CONFLICT DO NOTHING", name, _now())
             (person,) = execute("SELECT number FROM people WHERE name = ?", name).fetchone()
             return self._state(execute, person)
@@ -148,7 +145,7 @@ class Campaign:
 
     def state(self, person: int) -> LabellerState:
         """The labeller's state; assigns the next galaxy if needed. Raises LabellingError for an unknown number."""
-        with self._writing() as execute:
+        with self._database.writing() as execute:
             return self._state(execute, person)
 
     def answer(self, person: int, galaxy: int, question: str, answer: str, *, version: int, key: str) -> LabellerState:
@@ -167,7 +164,7 @@ class Campaign:
             If there is no such person or answer.
         """
         _check_key(key)
-        with self._writing() as execute:
+        with self._database.writing() as execute:
             if execute("SELECT 1 FROM answers WHERE person = ? AND key = ?", person, key).fetchone():
                 return self._state(execute, person)
             state = self._state(execute, person)
@@ -194,7 +191,7 @@ class Campaign:
         Without an answer, nothing happens. Raises StaleAnswerError and LabellingError as `answer` does.
         """
         _check_key(key)
-        with self._writing() as execute:
+        with self._database.writing() as execute:
             if execute("SELECT 1 FROM answers WHERE person = ? AND undone_key = ?", person, key).fetchone():
                 return self._state(execute, person)
             state = self._state(execute, person)
@@ -220,7 +217,7 @@ class Campaign:
 
     def answers(self) -> Iterator[AnswerRecord]:
         """The complete history of answers, undone ones included, in the order given."""
-        with self._reading() as execute:
+        with self._database.reading() as execute:
             rows = execute(
                 "SELECT galaxies.id, people.name, question, answer, given, coalesce(undone, ''), "
                 "coalesce(turns.finished, '') <> '' AND undone IS NULL, tree FROM answers "
@@ -233,7 +230,7 @@ class Campaign:
 
     def progress(self) -> dict[str, object]:
         """Counts: all galaxies, excluded ones, done ones (by `votes_each` people), answers, and finished by person."""
-        with self._reading() as execute:
+        with self._database.reading() as execute:
             total, excluded = execute("SELECT count(*), coalesce(sum(reason <> ''), 0) FROM galaxies").fetchone()
             (done,) = execute(
                 "SELECT count(*) FROM (SELECT 1 FROM turns JOIN galaxies ON number = galaxy WHERE reason = '' "
@@ -256,7 +253,7 @@ class Campaign:
 
     # ---------------------------------------------------------------- inside a transaction
 
-    def _state(self, execute: _Execute, person: int) -> LabellerState:
+    def _state(self, execute: Execute, person: int) -> LabellerState:
         known = execute("SELECT name, version FROM people WHERE number = ?", person).fetchone()
         if known is None:
             raise LabellingError("nobody of that number has joined; enter your name again")
@@ -277,7 +274,7 @@ class Campaign:
         name, version = known
         return LabellerState(person, name, version, assigned[0], assigned[1], tuple(answers), question)
 
-    def _next_galaxy(self, execute: _Execute, person: int) -> tuple[int, str] | None:
+    def _next_galaxy(self, execute: Execute, person: int) -> tuple[int, str] | None:
         """The first in the order that needs more votes, current assignments of others counted as votes."""
         now = datetime.now(UTC)
         return execute(
@@ -290,36 +287,9 @@ class Campaign:
             person, _iso(now - ASSIGNMENT_TIMEOUT), _iso(now), self.votes_each,
         ).fetchone()  # fmt: skip
 
-    def _advance(self, execute: _Execute, person: int) -> LabellerState:
+    def _advance(self, execute: Execute, person: int) -> LabellerState:
         execute("UPDATE people SET version = version + 1 WHERE number = ?", person)
         return self._state(execute, person)
-
-    @contextmanager
-    def _reading(self) -> Iterator[_Execute]:
-        with self._lock:
-            yield _Execute(self._connection)
-
-    @contextmanager
-    def _writing(self) -> Iterator[_Execute]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield _Execute(self._connection)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-
-class _Execute:
-    """Runs a statement with its values as arguments."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __call__(self, statement: str, *values: object) -> sqlite3.Cursor:
-        return self._connection.execute(statement, values)
 
 
 def _check_key(key: str) -> None:

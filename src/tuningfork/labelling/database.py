@@ -7,12 +7,18 @@ import json
 import os
 import secrets
 import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .._utils.errors import TuningforkError
 from ..votes.tree import DecisionTree, SchemaError
 
-__all__ = ["LabellingError", "connect", "tree_digest"]
+__all__ = ["Database", "Execute", "LabellingError", "connect", "tree_digest"]
+
+#: Runs a statement with its values as arguments.
+Execute = Callable[..., sqlite3.Cursor]
 
 #: Raised whenever the schema changes.
 VERSION = 2
@@ -67,6 +73,41 @@ class LabellingError(TuningforkError, ValueError):
     """A labelling campaign that cannot go on as requested; the message names the file and the remedy."""
 
 
+class Database:
+    """An open database with its decision tree: transactions for any thread, one at a time; see `connect`."""
+
+    def __init__(self, path: str | os.PathLike[str], tree: DecisionTree | None, tree_name: str = "") -> None:
+        self.connection, self.tree = connect(path, tree, tree_name)
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self.connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Execute]:
+        """A function that runs statements, while no other thread does."""
+        with self._lock:
+            yield self._execute
+
+    @contextmanager
+    def writing(self) -> Iterator[Execute]:
+        """A function that runs statements in a transaction, which is rolled back if the block raises."""
+        with self._lock:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._execute
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        return self.connection.execute(statement, values)
+
+
 def connect(
     path: str | os.PathLike[str], tree: DecisionTree | None, tree_name: str = ""
 ) -> tuple[sqlite3.Connection, DecisionTree]:
@@ -97,7 +138,7 @@ def connect(
     if tree is None and not Path(path).exists():
         raise LabellingError(f"{path}: no such database; label some galaxies first")
     try:
-        # One connection serves all threads, one at a time: `Campaign` holds a lock.
+        # One connection serves all threads, one at a time: `Database` holds a lock.
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     except sqlite3.OperationalError as error:
         raise LabellingError(f"{path}: {error}; name a file in a writable folder with --database") from None

@@ -389,7 +389,7 @@ def command(sky, catalogue, output, *more):
 
 def test_the_command_gives_the_pictures_of_the_sky(sky, catalogue, tmp_path, run):
     out = run(*command(sky, catalogue, tmp_path / "out")).stdout
-    assert out == f"{tmp_path / 'out' / TABLE}: 6 galaxies, 0 without a picture\n"
+    assert out == f"{tmp_path / 'out' / TABLE}: 6 galaxies, 0 without an image\n"
     for number, row in enumerate(pq.read_table(tmp_path / "out" / TABLE).to_pylist()):
         image = read_image(tmp_path / "out" / row["path"]).rgb
         assert image.shape == (424, 424, 3)
@@ -401,7 +401,7 @@ def test_the_command_gives_the_pictures_of_the_sky(sky, catalogue, tmp_path, run
 def test_a_row_that_fails_is_named_and_the_exit_code_tells(sky, catalogue, tmp_path, run):
     sky.faults[150.2] = Fault("404")
     result = run(*command(sky, catalogue, tmp_path / "out", "--pixels", "64"), code=3)
-    assert "6 galaxies, 1 without a picture" in result.stdout
+    assert "6 galaxies, 1 without an image" in result.stdout
     assert f"{TABLE}, row 3 (g2): 127.0.0.1:" in result.stderr
     assert "no image there (HTTP 404: No)" in result.stderr
     sky.faults.clear()

@@ -209,11 +209,12 @@ def cutouts(
         from ..inputs import Columns
 
         columns = Columns(id=id_column, right_ascension=ra_column, declination=dec_column)
-        made = cut_out(catalogue, output, request, columns, format=format.value, quality=quality, resume=resume)
+        summary = cut_out(catalogue, output, request, columns, format=format.value, quality=quality, resume=resume)
         if as_json:
-            told = {"rows": made.rows, "failed": made.failed, "resumed": made.resumed}
-            print_json({"output": str(output), "table": str(made.table), **told})
+            counts = {"rows": summary.rows, "failed": summary.failed, "resumed": summary.resumed}
+            print_json({"output": str(output), "table": str(summary.table), **counts})
         else:
-            again = f" ({made.resumed} of them were there)" if made.resumed else ""
-            echo(f"{made.table}: {counted(made.rows, 'galaxy', 'galaxies')}{again}, {made.failed} without a picture")
-        report_rows(made.errors, made.failed)
+            again = f" ({summary.resumed} of them from before)" if summary.resumed else ""
+            galaxies = counted(summary.rows, "galaxy", "galaxies")
+            echo(f"{summary.table}: {galaxies}{again}, {summary.failed} without an image")
+        report_rows(summary.errors, summary.failed)

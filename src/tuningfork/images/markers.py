@@ -46,7 +46,7 @@ def check_png_checksums(data: bytes) -> None:
         length, kind = struct.unpack(">I4s", data[at : at + 8])
         end = at + 8 + length
         if end + 4 > len(data):
-            return  # truncated, which the decoder tells
+            return  # truncated, which is the decoder's error
         if (
             kind in _CRITICAL
             and zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]

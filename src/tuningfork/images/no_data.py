@@ -89,7 +89,7 @@ def _constant_bands(planes: NDArray[np.generic], sample: NDArray[np.generic], *,
 
 
 def _spread(plane: NDArray[np.generic]) -> float:
-    """Largest minus smallest value; infinite without a finite one, which is told elsewhere."""
+    """Largest minus smallest value; infinite without a finite one, which has its own error."""
     values = plane[np.isfinite(plane)] if plane.dtype.kind == "f" else plane
     return float(values.max()) - float(values.min()) if values.size else np.inf
 

@@ -1,4 +1,4 @@
-"""The only way from a picture to a network's input; training and predicting both walk it."""
+"""Preprocessing: central crop, resize and scaling of an image to a network's input, for training and prediction."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Preprocess:
     Parameters
     ----------
     crop : float in (0, 1]
-        Side of the central square, as a fraction of the picture's shorter side.
+        Side of the central square, as a fraction of the image's shorter side.
     size : int
         Side of the network's input in pixels.
     mean, std : three floats
-        Input = (picture / 255 − mean) / std, for red, green, blue.
+        Input = (image / 255 − mean) / std, for red, green, blue.
     filter : str
         Kernel of the resize, widened when shrinking so that nothing aliases.
 
@@ -67,16 +67,16 @@ class Preprocess:
             raise ValueError("preprocess: std is not above 0")
 
     def window(self, height: int, width: int) -> tuple[float, float, float]:
-        """Left edge, top edge and side of the crop, in pixels of a picture of this shape."""
+        """Left edge, top edge and side of the crop, in pixels of an image of this shape."""
         side = self.crop * min(height, width)
         return (width - side) / 2, (height - side) / 2, side
 
-    def resized(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def resized(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Crop and resize: (H, W, 3) uint8 → (size, size, 3) uint8."""
-        left, top, side = self.window(*picture.shape[:2])
+        left, top, side = self.window(*rgb.shape[:2])
         # Cut first: the kernel of the resize would reach over the edge of the crop.
         x, y = math.floor(left), math.floor(top)
-        cut = Image.fromarray(picture[y : math.ceil(top + side), x : math.ceil(left + side)])
+        cut = Image.fromarray(rgb[y : math.ceil(top + side), x : math.ceil(left + side)])
         return self.shrunk(cut, (left - x, top - y, left - x + side, top - y + side))
 
     def shrunk(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
@@ -92,9 +92,9 @@ class Preprocess:
         scaled += offset
         return scaled
 
-    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The whole way for one picture: (H, W, 3) uint8 → (3, size, size) float32."""
-        return self.scaled(self.resized(picture))
+    def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Crop, resize and scale one image: (H, W, 3) uint8 → (3, size, size) float32."""
+        return self.scaled(self.resized(rgb))
 
     def to_dict(self) -> dict[str, Any]:
         """The description as JSON stores it."""

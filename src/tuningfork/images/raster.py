@@ -36,7 +36,7 @@ def decode_raster(data: bytes) -> RGBImage:
     """
     if not data.startswith(JPEG):
         return _with_pillow(data)
-    # libjpeg-turbo through simplejpeg gives Pillow's very values in a quarter of its time, and tells of damage.
+    # libjpeg-turbo through simplejpeg gives Pillow's very values in a quarter of its time, and complains of damage.
     complaint = ""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)

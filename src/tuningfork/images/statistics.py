@@ -1,4 +1,4 @@
-"""A dozen plain numbers of a picture (its sky, noise, light, colours) that tell one survey's galaxies from all else."""
+"""Image statistics (sky, noise, light, colours) that distinguish one survey's galaxies from other images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["STATISTICS", "appearance"]
 #: What `appearance` measures, in its order. Levels and differences are logarithms of counts (0 to 255); light is
 #: brightness above the sky.
 STATISTICS = {
-    "sky_red": "sky's level in red: median of the picture's outermost band",
+    "sky_red": "sky's level in red: median of the image's outermost band",
     "sky_green": "sky's level in green",
     "sky_blue": "sky's level in blue",
     "sky_noise": "median absolute deviation of the outermost band",
@@ -23,24 +23,24 @@ STATISTICS = {
     "light": "mean light",
     "centre": "mean brightness of the middle",
     "concentration": "share of the light in the central quarter of the side",
-    "off_centre": "distance of the light's centre from the picture's, in sides",
+    "off_centre": "distance of the light's centre from the image's, in sides",
     "red_green": "ratio of the light in red and green",
     "green_blue": "ratio of the light in green and blue",
     "saturated": "root of the share of pixels with a full colour (250 or more)",
     "black": "root of the share of pixels that are 0",
 }
 
-#: Of a picture's colours.
+#: Of an image's colours.
 LEVELS = 256
 
 
-def appearance(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The numbers of `STATISTICS`, (D,), of a picture (S, S, 3) uint8 as the network gets it, S ≥ 8.
+def appearance(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The numbers of `STATISTICS`, (D,), of an image (S, S, 3) uint8 as the network gets it, S ≥ 8.
 
-    They are the same for a turned or mirrored picture, but for rounding.
+    They are the same for a turned or mirrored image, but for rounding.
     """
-    side, area = len(picture), len(picture) ** 2
-    planes = np.ascontiguousarray(np.moveaxis(picture, -1, 0))
+    side, area = len(rgb), len(rgb) ** 2
+    planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0))
     red, green, blue = planes
     brightest, faintest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     # Sums of the three colours stay whole numbers, whose medians are quick; 16 bits also hold their Laplacian.
@@ -58,7 +58,7 @@ def appearance(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     above += np.abs(above)
     light = above.astype(np.float32)
     light /= 6
-    # One count everywhere, so that an empty picture has its light in the middle and no colour.
+    # One count everywhere, so that an empty image has its light in the middle and no colour.
     total = float(light.sum()) + 1
     core, inner, away = _middle(side, side // 40 + 1), _middle(side, side // 8), _away(side)
     middle = sums[core, core]
@@ -99,14 +99,14 @@ def _laplacian(sums: NDArray[np.int16]) -> NDArray[np.int16]:
     """Its size at all but the outermost pixels: (S, S) → (S − 2, S − 2)."""
     # Rows end to end are one run of memory: what reaches round a row's end is wrong, and cut off.
     side, run = len(sums), sums.ravel()
-    found = run[side:-side] * np.int16(4)
+    laplacian = run[side:-side] * np.int16(4)
     for step in (-side, side, -1, 1):
-        found -= run[side + step : run.size - side + step]
-    return np.abs(found, out=found).reshape(-1, side)[:, 1:-1]
+        laplacian -= run[side + step : run.size - side + step]
+    return np.abs(laplacian, out=laplacian).reshape(-1, side)[:, 1:-1]
 
 
 def _middle(side: int, half: int) -> slice:
-    # As far from both ends, so that a turned picture gives the same numbers.
+    # As far from both ends, so that a turned image gives the same numbers.
     return slice(side // 2 - half, side - side // 2 + half)
 
 
@@ -124,7 +124,7 @@ def _quantile(counts: NDArray[np.integer | np.floating], share: float) -> int:
 
 def _median(values: NDArray[np.uint8]) -> int:
     """`_quantile` of 0.5 of (S, S) numbers themselves."""
-    # Few of them say about where it is; comparing all with a level is a tenth of counting all levels.
+    # A few of them show about where it is; comparing all with a level is a tenth of counting all levels.
     level = _quantile(np.bincount(values.ravel()[::16]), 0.5)
     half = (values.size + 1) // 2
     while np.count_nonzero(values <= level) < half:

@@ -26,7 +26,7 @@ def to_display_bytes(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], tu
     bytes : uint8, of the same shape
         Integers are scaled by the smallest depth of `DEPTHS` that holds them, floats by 255.
     warnings : tuple of str
-        What was assumed, where the type does not say it.
+        What was assumed, where the type leaves it open.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What services answered, kept on disk by the request: files whole or not at all, no more bytes than allowed."""
+"""Disk cache of responses by their requests: complete files only, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._utils.files import atomic_file
 __all__ = ["Cache"]
 
 #: What is left of the allowed bytes after the oldest answers had to go.
-KEPT = 0.9
+REMAINING = 0.9
 
 
 class Cache:
@@ -22,9 +22,9 @@ class Cache:
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+        Created if it does not exist.
     max_bytes : int
-        Of all answers together; the oldest go first. One that alone is larger is not kept.
+        Of all answers together; the oldest go first. One that alone is larger is not stored.
     """
 
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int) -> None:
@@ -35,7 +35,7 @@ class Cache:
         self._bytes = sum(size for _, size, _ in self._files())
 
     def get(self, request: str) -> tuple[bytes, float] | None:
-        """What was answered, and when, in seconds since 1970; None if it is not kept."""
+        """The response, and when it came, in seconds since 1970; None if it is not stored."""
         file = self._file(request)
         try:
             return file.read_bytes(), file.stat().st_mtime
@@ -43,7 +43,7 @@ class Cache:
             return None
 
     def put(self, request: str, answer: bytes) -> None:
-        """Keep an answer; a full disk, or a folder that cannot be written to, only means that it is not kept."""
+        """Store a response; a full disk, or a folder that cannot be written to, only means that it is not stored."""
         if len(answer) > self._max_bytes:
             return
         file = self._file(request)
@@ -65,21 +65,21 @@ class Cache:
         return self._folder / name[:2] / name[2:]
 
     def _files(self) -> list[tuple[float, int, str]]:
-        found = []
+        files = []
         for folder, _, names in os.walk(self._folder):
             for name in names:
                 path = os.path.join(folder, name)
                 with suppress(OSError):
                     status = os.stat(path)
-                    found.append((status.st_mtime, status.st_size, path))
-        return found
+                    files.append((status.st_mtime, status.st_size, path))
+        return files
 
     def _make_room(self) -> None:
         # Counted anew: other processes may have added or removed some.
         files = sorted(self._files())
         self._bytes = sum(size for _, size, _ in files)
         for _, size, path in files:
-            if self._bytes <= KEPT * self._max_bytes:
+            if self._bytes <= REMAINING * self._max_bytes:
                 break
             with suppress(OSError):
                 os.unlink(path)

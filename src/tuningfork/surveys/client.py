@@ -35,8 +35,8 @@ PAUSE = 1.0
 TIMEOUT, SILENCE = 120.0, 30.0
 #: Bytes of an answer; a cutout has some hundred thousand, a coadded tile of a survey up to a hundred million.
 MAX_BYTES = 256 * 2**20
-#: Seconds that a server may ask us to wait; if it asks for more, nobody asks it until then, and all rows fail at once:
-#: `--resume` tries them again later.
+#: Seconds that a server may make us wait (Retry-After); if it demands more, no request goes out until then, and all
+#: rows fail at once: `--resume` tries them again later.
 MAX_WAIT = 120.0
 MAX_REDIRECTS = 5
 #: Characters of an error message of a service that are passed on.
@@ -73,7 +73,7 @@ class Client:
     rate : float
         Requests a second to one host, of all threads together.
     cache : Cache, optional
-        Where good answers are kept; None: nowhere.
+        Where good answers are stored; None: nowhere.
     timeout : float
         Seconds for one attempt in all; `silence` without a byte end it too.
     tries : int
@@ -126,7 +126,7 @@ class Client:
         ----------
         read : function of an Answer
             Raises DamagedResponse for one that another try may mend, ImageError for one that will stay as it is. Only
-            answers that it could read are kept in the cache.
+            answers that it could read go into the cache.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class _Host:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Wait until a request may go; raise if the host asked to wait for too long."""
+        """Wait until a request may go; raise if the host demands to wait for too long."""
         with self._lock:
             at = max(self._next, time.monotonic())
             if (seconds := self._held - time.monotonic()) > MAX_WAIT:

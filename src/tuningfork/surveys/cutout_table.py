@@ -35,7 +35,7 @@ _COLUMNS = [
     Column("warning", pa.string(), "Empty, or what to know of the image, such as a part without data", ucd=ucd.NOTE),
     Column("error", pa.string(), "Empty, or why there is no image", ucd=ucd.NOTE),
 ]
-#: What a table of predictions takes over: the column here, and what it is called there.
+#: Columns that a table of predictions takes over, and their names there.
 CARRIED = tuple(
     (
         column.name,

@@ -120,7 +120,7 @@ def download_cutouts(
     """Fetch an image of each target into ``FOLDER/00000/ID.png``, and write ``FOLDER/cutouts.parquet``.
 
     A thousand rows share a folder. The table has the rows in the catalogue's order, whatever order the images came in.
-    With `resume` what is there is kept: of a run that was interrupted, or for rows that failed, or if the catalogue has
+    With `resume` what is there stays: of a run that was interrupted, or for rows that failed, or if the catalogue has
     changed since, only what is missing is fetched.
 
     Parameters
@@ -135,7 +135,7 @@ def download_cutouts(
     Raises
     ------
     CutoutError
-        If another run is in the way, or the service is down: it failed many times in a row. What is done is kept.
+        If another run is in the way, or the service is down: it failed many times in a row. What is done stays.
     OSError
         If the folder cannot be written to.
     """
@@ -151,7 +151,7 @@ def download_cutouts(
                 if progress:
                     progress(jobs.rows, max(total, jobs.rows))
         except ServiceDown as error:
-            raise CutoutError(f"{error}; what is done is kept in {folder}: try it later, with --resume") from None
+            raise CutoutError(f"{error}; what is done stays in {folder}: try it later, with --resume") from None
         for entry in journal.cut(jobs.rows):
             _remove(folder, entry)
         if progress:

@@ -38,7 +38,7 @@ class Entry:
 
     @staticmethod
     def provenance(cutout: Cutout) -> dict[str, Any]:
-        """The columns that say where an image comes from, and its warning."""
+        """The columns of where an image comes from, and its warning."""
         return {**asdict(cutout.provenance), "warning": cutout.warning}
 
 

@@ -162,7 +162,7 @@ class MosaicSource:
         return [self._tiles[name][at] for at in np.flatnonzero(away <= reach)]
 
     def _coadded(self, tiles: Sequence[Tile], grid: Any, side: int) -> tuple[NDArray[np.float32], list[str], bool]:
-        """The tiles' mean on the grid, (B, side, side), the files that took part, and whether they are pictures."""
+        """The tiles' mean on the grid, (B, side, side), the files in it, and whether they are display brightness."""
         count = len(self._framing.bands) or 1
         total, weight = np.zeros((count, side, side), np.float32), np.zeros((count, side, side), np.float32)
         used, is_display = [], True

@@ -1,4 +1,4 @@
-"""SkyServer's ImgCutout, which made the images of Galaxy Zoo 2.
+"""SkyServer's ImgCutout, the source of the images of Galaxy Zoo 2.
 
 Interface: skyserver.sdss.org, "Finding Chart": ``getjpeg`` with `ra`, `dec`, `scale` (arcsec a pixel), `width` and
 `height` (64 to 2048 pixels). A place outside of the footprint is drawn as a black image, perhaps with a line of

@@ -59,7 +59,7 @@ class Targets:
     Raises
     ------
     ValueError
-        If neither or both of size and radius are given.
+        Without a size and a radius, or with both.
     InputError
         In iterating, if the table cannot be read, or it is not clear which columns are meant.
     """

@@ -1,4 +1,4 @@
-"""Tiles of a mosaic on disk: which files there are, and where in the sky each lies, kept between runs."""
+"""Tiles of a mosaic on disk: their files, and the footprint of each on the sky, cached between runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORM = 2
 MAPS = frozenset(
     ("weight", "wht", "wt", "ivar", "invvar", "var", "variance", "err", "rms", "mask", "maskbits", "dq", "flag", "nexp")
 )
-#: Points of each edge whose distance from the middle tells how far a tile reaches.
+#: Points of each edge whose distance from the middle is how far a tile reaches.
 EDGE = 5
 
 
@@ -42,9 +42,9 @@ class Tile:
     ----------
     path : str
     band : str
-        The band that its name tells; "" if it holds all bands.
+        The band in its name; "" if it holds all bands.
     modified, size : int
-        When it was written, nanoseconds, and its bytes: what tells whether it is still the same.
+        When it was written, nanoseconds, and its bytes: which show whether it has changed.
     ra, dec, radius : float
         Middle (ICRS) and the circle around it that holds all its pixels, degrees.
     pixel_scale : float

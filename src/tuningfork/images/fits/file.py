@@ -221,4 +221,4 @@ class PackedTiles:
         try:
             return len(unpacker.decompress(self.stream.read(min(size, MAX_FILE_BYTES)), most + 1)) > most
         except zlib.error:
-            return False  # which astropy will tell
+            return False  # which is astropy's error

@@ -51,7 +51,7 @@ class Framing:
     size : float, optional
         Arcseconds a side of the square that is shown; None: by the radius, else the image as it is.
     radii : float
-        Where a radius is known or measured and no size is given, the square's side in multiples of it.
+        Where a radius is known or measured and there is no size, the square's side in multiples of it.
     measure : bool
         Measure petroR90 in the image where none is known, rather than showing the image as it is.
     orient : bool
@@ -86,7 +86,7 @@ class Framing:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} = {value}; a number above 0 is expected")
         if self.size is not None and self.measure:
-            raise ValueError("a size is either given or measured")
+            raise ValueError("a size is either set or measured")
         bits = self.mask_bits if isinstance(self.mask_bits, tuple) else (self.mask_bits,)
         if self.mask_bits is not None and (self.mask is None or any(isinstance(bit, int) and bit < 1 for bit in bits)):
             raise ValueError(f"mask_bits = {self.mask_bits}; bits above 0 are expected, and the mask that they are of")

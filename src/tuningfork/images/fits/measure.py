@@ -106,10 +106,10 @@ def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None
     if not len(ends):
         return math.nan
     petrosian = outer[ends[0]]
-    whole = np.interp(2 * petrosian, outer, total)
-    first_at = int(np.argmax(total >= 0.9 * whole))
+    full = np.interp(2 * petrosian, outer, total)
+    first_at = int(np.argmax(total >= 0.9 * full))
     below = total[first_at - 1] if first_at else 0.0
-    return float(first_at + (0.9 * whole - below) / max(total[first_at] - below, 1e-30))
+    return float(first_at + (0.9 * full - below) / max(total[first_at] - below, 1e-30))
 
 
 def _turned(image: NDArray[np.float32], column: float, row: float) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ BRIGHTEST = np.float32(1e12)
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def stretch_any(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Fluxes (bands, H, W) → 0…255: asinh of the mean band above the sky, colours kept (Lupton et al. 2004)."""
+    """Fluxes (bands, H, W) → 0…255: asinh of the mean band above the sky, colours preserved (Lupton et al. 2004)."""
     # Nobody's flux is beyond; sums of such numbers would overflow.
     finite = np.abs(planes) < 1e30
     if not finite.any():

@@ -25,7 +25,7 @@ _AUXILIARY = """
     bg back cov background sky model resid residual residuals chi2 nim samp time maskbits depth galdepth psfdepth
 """
 AUXILIARY = frozenset(_AUXILIARY.split())
-#: Cards that say what an image holds.
+#: Cards that describe what an image holds.
 NAME_CARDS = ("EXTNAME", "HDUNAME", "EXTTYPE", "IMTYPE", "HDUCLAS2", "HDUCLAS3")
 #: Cards that name a band.
 BAND_CARDS = ("HDUNAME", "FILTER", "BAND", "FILTNAM")
@@ -97,10 +97,10 @@ def named_unit(file: FitsFile, unit: Unit) -> ImageUnit:
     """The image of this number or name (EXTNAME, else HDUNAME or FILTER); ImageError if there is none."""
     with damage_as_error():
         number = _number(file, unit)
-        found = image_unit(file, number)
-        if found is None:
+        image = image_unit(file, number)
+        if image is None:
             raise ImageError(f"unit {unit!r} of the FITS file is no image of 2 or 3 axes")
-        return found
+        return image
 
 
 def _number(file: FitsFile, unit: Unit) -> int:
@@ -116,7 +116,7 @@ def _number(file: FitsFile, unit: Unit) -> int:
 
 
 def choose_unit(file: FitsFile, masks: Iterable[int] = ()) -> tuple[ImageUnit, list[str]]:
-    """Choose the science image of a file by its names and, where they do not tell, by its values.
+    """Choose the science image of a file by its names and, where they leave it open, by its values.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 #: Degrees: an image that is so close to north up is turned by quarters, and no pixel is interpolated. A network that
-#: was trained on galaxies in any direction cannot tell a degree, but interpolation smooths the noise that it sees.
+#: was trained on galaxies in any direction is blind to a degree, but interpolation smooths the noise that it sees.
 STRAIGHT = 1.0
 #: Arcseconds a pixel between which a WCS is plausible.
 FINEST, COARSEST = 1e-4, 3600.0
@@ -146,7 +146,7 @@ def resample(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int
     """Interpolate one plane on another WCS: (h, w) float32 → `shape` float32, NaN where it has no pixel.
 
     Cubic splines, which leave the noise nearly as it is: half a pixel off, a linear interpolation halves its
-    variance twice, and a network takes that for another survey. They would carry a NaN through the whole image;
+    variance twice, and a network takes that for another survey. They would carry a NaN through all of the image;
     so holes are filled, and cut out again after it.
     """
     from reproject import reproject_interp

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tuningfork.experiments import folds as module
-from tuningfork.experiments.folds import fold_table, load_fold_plan, run_folds
+from tuningfork.experiments.fold_plan import load_fold_plan
+from tuningfork.experiments.folds import fold_table, run_folds
 from tuningfork.experiments.plan import StudyError
 from tuningfork.model.bundle import write_bundle
 from tuningfork.model.model import load

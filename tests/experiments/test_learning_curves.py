@@ -18,15 +18,8 @@ from typer.testing import CliRunner
 
 from tuningfork.cli import app
 from tuningfork.evaluation.metrics import rmse
-from tuningfork.experiments.learning_curves import (
-    ORDERS,
-    CurveOptions,
-    Points,
-    fit_head,
-    learning_curve,
-    measure_learning_curves,
-    summary,
-)
+from tuningfork.experiments.active_learning import ORDERS, Points, fit_head, learning_curve
+from tuningfork.experiments.learning_curves import CurveOptions, measure_learning_curves, summary
 from tuningfork.experiments.plan import StudyError
 from tuningfork.model.bundle import open_bundle, write_bundle
 from tuningfork.simulation import simulate
@@ -75,7 +68,7 @@ def test_an_order_counts_labels_once_and_never_sees_hidden_ones(order, gz2: Deci
         seen.append({row.tobytes() for row in features})
         return fit_head(features, known, tree, **options)
 
-    monkeypatch.setattr("tuningfork.experiments.learning_curves.fit_head", counted)
+    monkeypatch.setattr("tuningfork.experiments.active_learning.fit_head", counted)
     rows = learning_curve(pool, judge, gz2, order, numbers, 3)
     assert tuple(row["labels"] for row in rows) == numbers == tuple(map(len, seen))
     assert seen[0] < seen[1] < seen[2]

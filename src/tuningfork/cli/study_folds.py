@@ -55,7 +55,8 @@ def folds(
     must_exist([plan, *images, labels])
     with trouble("run the same command again to continue"), writing(output, [plan, *images, labels], resumable=True):
         with libraries("a study", "study"):
-            from ..experiments.folds import fold_table, load_fold_plan, markdown, run_folds, write_fold_table
+            from ..experiments.fold_plan import load_fold_plan
+            from ..experiments.folds import fold_table, markdown, run_folds, write_fold_table
             from ..training.options import Hardware
         fold_plan = load_fold_plan(plan)
         hardware = Hardware(workers=workers, threads=threads)

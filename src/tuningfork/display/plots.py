@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +32,6 @@ __all__ = [
     "decision_tree",
     "ensemble_size",
     "learning_curves",
-    "optuna_figures",
     "predicted_against_true",
     "question_errors",
     "trust_panels",
@@ -48,8 +45,6 @@ DASHES = ("-", "--", "-.", ":")
 WIDTH = 3.6
 #: More points than this show no more and cost megabytes.
 MAX_POINTS = 2000
-#: The importance of a search's parameters: which separate this fraction of the best trials from the others.
-BEST_QUANTILE = 0.25
 _STYLE = {
     "font.size": 8.5,
     "axes.titlesize": 9,
@@ -358,57 +353,3 @@ def _short(text: str, most: int) -> str:
     # A dollar sign would start a formula.
     text = text.replace("$", r"\$")
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def optuna_figures(study: Any, monitor: str, *, importance: bool) -> dict[str, bytes]:
-    """Optuna's own plots of a search as PNG files: ``history``, ``slices`` and, if wanted, ``importance``.
-
-    Parameters
-    ----------
-    study : optuna.Study
-        Complete trials with finite values.
-    monitor : str
-        Label of the values, lower is better.
-    importance : bool
-        Whether there are enough trials to estimate the parameters' importance (PED-ANOVA).
-    """
-    import optuna
-
-    if "matplotlib.pyplot" not in sys.modules:
-        matplotlib.use("agg")  # optuna draws with pyplot, which would look for a screen
-    from matplotlib import pyplot
-
-    values = [trial.value for trial in study.trials]
-    low, middle, high = np.percentile(values, (0, 50, 75))
-    # One trial that diverges would flatten all others: it is drawn at the upper edge.
-    top = max(high + 3 * (high - low), middle * 1.02)
-    clipped = optuna.create_study()
-    clipped.add_trials(
-        optuna.create_trial(params=trial.params, distributions=trial.distributions, value=min(trial.value, top))
-        for trial in study.trials
-    )
-    names = sorted({name for trial in study.trials for name in trial.params})
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_QUANTILE)
-    plots = optuna.visualization.matplotlib
-    figures = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optuna's plots are marked experimental
-        for name, draw in {
-            "history": lambda: plots.plot_optimization_history(clipped, target_name=monitor),
-            "slices": lambda: plots.plot_slice(clipped, params=names, target_name=monitor),
-            "importance": lambda: plots.plot_param_importances(study, evaluator=evaluator),
-        }.items():
-            if name == "importance" and not importance:
-                continue
-            axes = np.ravel(np.asarray(draw(), object))
-            figure = axes[0].figure
-            if name == "slices":
-                figure.set_size_inches(2.4 * len(axes), 3.4)
-            if name == "importance":
-                axes[0].legend().remove()
-            stream = io.BytesIO()
-            # Cropped rather than laid out anew, which would move the colour bar between the panels.
-            figure.savefig(stream, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
-            figures[name] = stream.getvalue()
-            pyplot.close(figure)
-    return figures

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from .._utils.files import write_text
 from ..evaluation import metrics
@@ -19,136 +17,16 @@ from ..model.bundle import open_bundle
 from ..model.model import Model
 from ..tables.csv import csv_text
 from ..training.options import Hardware, TrainingOptions
-from ..training.recipe import Recipe, builtin_recipes, load_recipe
+from ..training.recipe import load_recipe
 from ..training.train import train
-from ..training.validation import StrictModel, explanation
-from .plan import StudyError
+from .fold_plan import FoldPlan, FoldRow
 from .runs import TrainingRun, read_run
 
-__all__ = ["FoldPlan", "FoldRow", "fold_table", "load_fold_plan", "markdown", "run_folds", "write_fold_table"]
+__all__ = ["fold_table", "markdown", "run_folds", "write_fold_table"]
 
 logger = logging.getLogger(__name__)
 
 _SCORES = ("rmse_complete", "rmse_known", "accuracy", "macro_f1")
-#: TOML has lists alone.
-_Tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-
-
-class FoldRow(StrictModel):
-    """One line of the table.
-
-    Parameters
-    ----------
-    name : str
-        A short name, for folders.
-    what : str
-        What is new, in words.
-    recipe : str
-        A built-in recipe's name, or a file; "" for a row that trains nothing.
-    init, sources : str
-        As `tuningfork train` takes them; "": none.
-    teacher : str
-        The row whose model of the same fold is the teacher, instead of the sources' own; "": theirs.
-    mean_of : tuple of str
-        Rows whose predictions are averaged; such a row trains nothing.
-    views : int
-        Views that predict, instead of the recipe's; 0: the recipe's.
-    seeds : tuple of int
-        Of repeats on every fold.
-    """
-
-    name: Annotated[str, Field(min_length=1)]
-    what: str = ""
-    recipe: str = ""
-    init: str = ""
-    sources: str = ""
-    teacher: str = ""
-    mean_of: Annotated[tuple[str, ...], _Tuple] = ()
-    views: int = 0
-    seeds: Annotated[tuple[int, ...], _Tuple, Field(min_length=1)] = (0,)
-
-    @model_validator(mode="after")
-    def _trained_or_averaged(self) -> FoldRow:
-        if bool(self.mean_of) == bool(self.recipe):
-            raise ValueError(f"{self.name}: either recipe or mean_of is expected")
-        return self
-
-
-class FoldPlan(StrictModel):
-    """Rows that are compared on the same folds.
-
-    Parameters
-    ----------
-    folds : int
-        Folds of what the fraction `test` of the galaxies leaves.
-    use : tuple of int
-        The folds that are trained; empty: all.
-    test : float
-    row : tuple of FoldRow
-    about : str
-        For readers of the file.
-    """
-
-    folds: Annotated[int, Field(ge=2)] = 5
-    use: Annotated[tuple[int, ...], _Tuple] = ()
-    test: Annotated[float, Field(ge=0, le=0.5)] = Recipe().test
-    row: Annotated[tuple[FoldRow, ...], _Tuple, Field(min_length=1)]
-    about: Any = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> FoldPlan:
-        if not set(self.use) <= set(range(self.folds)):
-            raise ValueError(f"use = {list(self.use)}: the folds are 0…{self.folds - 1}")
-        names: list[str] = []
-        for row in self.row:
-            if row.name in names:
-                raise ValueError(f"two rows are named {row.name!r}")
-            for other in (*row.mean_of, *([row.teacher] if row.teacher else [])):
-                if other not in names:
-                    raise ValueError(f"{row.name}: builds on {other!r}, which does not come before it")
-            names.append(row.name)
-        return self
-
-    @property
-    def used(self) -> tuple[int, ...]:
-        """The folds that are trained."""
-        return tuple(sorted(set(self.use))) or tuple(range(self.folds))
-
-    def named(self, name: str) -> FoldRow:
-        """The row of that name."""
-        return next(row for row in self.row if row.name == name)
-
-
-def load_fold_plan(path: str | Path) -> FoldPlan:
-    """Read a plan from TOML: ``folds``, ``use``, ``test`` and ``[[row]]`` tables; paths are relative to the file.
-
-    Raises
-    ------
-    StudyError
-        If it cannot be read, a key is unknown, or a row builds on one that does not come before it.
-    """
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-        plan = FoldPlan(**values)
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not valid TOML: {error}") from None
-    except ValidationError as error:
-        raise StudyError(f"{path}: {explanation(error, FoldPlan)}") from None
-    rows = []
-    for row in plan.row:
-        files = {key: str(path.parent / getattr(row, key)) for key in ("init", "sources") if getattr(row, key)}
-        if row.recipe and row.recipe not in builtin_recipes():
-            files["recipe"] = str(path.parent / row.recipe)
-        rows.append(row.changed(**files))
-        try:
-            if row.recipe:
-                load_recipe(rows[-1].recipe)
-        except ValueError as error:
-            raise StudyError(f"{path}: row {row.name}: {error}") from None
-    return plan.changed(row=tuple(rows))
 
 
 def run_folds(

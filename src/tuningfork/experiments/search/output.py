@@ -12,7 +12,7 @@ import optuna
 import tomli_w
 
 from ..._utils.files import atomic_file, write_text
-from ...display.plots import optuna_figures
+from ...display.optuna_plots import optuna_figures
 from ...tables import RowError
 from ...tables.csv import csv_text
 from ...training.recipe import Recipe

@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 from ..._utils.files import lock
 from ..._utils.processes import available_cores
 from ..._utils.text import one_line
-from ...display.plots import BEST_QUANTILE
 from ...training.initial.weights import check_init
 from ...training.join import TrainError, read_training_set
 from ...training.options import Hardware, TrainingOptions
@@ -30,6 +29,7 @@ from ...votes.label_table import read_labels
 from .output import SearchReport, TrialRow, write_files, write_trials
 from .space import Dimension, apply_values, own_values, shorten, space_around, suggest
 from .store import SearchError, check_fingerprint, fingerprint, open_study
+from .trials import best_trial, importances, trial_rows, with_values
 
 __all__ = ["SearchOptions", "search"]
 
@@ -39,12 +39,9 @@ logger = logging.getLogger(__name__)
 _RANDOM_TRIALS = 8
 #: So many failures, one after the other, end the search.
 _MAX_FAILURES = 3
-#: Importances of fewer trials are noise.
-_TRIALS_FOR_IMPORTANCE = 10
 #: Files that stay of every trial, and of the best.
 _FILES = ("run.json", "curves.csv", "result.json")
 _FILES_OF_BEST = (*_FILES, "bundle", "best.ckpt", "split.csv")
-_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +135,13 @@ def search(
 
         def report(final: bool = False) -> SearchReport:
             return SearchReport(
-                rows=_rows(study, space),
+                rows=trial_rows(study, space),
                 monitor=short.monitor,
                 n_trials=options.n_trials,
                 recipe=recipe,
                 short=short,
                 space=space,
-                importances=_importances(study) if final else {},
+                importances=importances(study) if final else {},
                 command=options.command,
                 hardware=_hardware(hardware.threads),
                 counts=counts,
@@ -177,7 +174,7 @@ def search(
                     raise SearchError(f"{failures} trials in a row failed, the last with: {row.reason}")
         finally:
             current = report(final=True)
-            write_files(output, current, _with_values(study))
+            write_files(output, current, with_values(study))
         return current
 
 
@@ -191,7 +188,7 @@ def _run_trial(
 ) -> TrialRow:
     folder = output / "trials" / f"{trial.number:04d}"
     shutil.rmtree(folder, ignore_errors=True)  # of a search whose file was deleted
-    leader = _best(study)
+    leader = best_trial(study)
     scores: list[float] = []
 
     def on_epoch(epoch: int, figures: dict[str, float]) -> None:
@@ -232,7 +229,7 @@ def _run_trial(
     trial.set_user_attr("reason", reason)
     study.tell(trial, min(scores) if state is TrialState.COMPLETE else None, state)
     _remove_large_files(study, output)
-    return next(row for row in _rows(study, space) if row.number == trial.number)
+    return next(row for row in trial_rows(study, space) if row.number == trial.number)
 
 
 def _ask(study: optuna.Study, seed: int, space: Sequence[Dimension]) -> optuna.Trial:
@@ -281,39 +278,12 @@ def _remove_large_files(study: optuna.Study, output: Path) -> None:
 
     Predictions are removed even of the best: they include the test part, which a search must not use.
     """
-    best = _best(study)
+    best = best_trial(study)
     for folder in (output / "trials").glob("[0-9]*"):
         names = _FILES_OF_BEST if best is not None and int(folder.name) == best.number else _FILES
         for path in folder.iterdir():
             if path.name not in names:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _best(study: optuna.Study) -> FrozenTrial | None:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
-
-
-def _rows(study: optuna.Study, space: Sequence[Dimension]) -> tuple[TrialRow, ...]:
-    best = _best(study)
-    rows = []
-    for trial in study.get_trials(deepcopy=False, states=tuple(_STATES)):
-        finite = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
-        complete = len(trial.params) == len(space)  # a kill may come between two of them
-        killed = trial.state is TrialState.FAIL and "reason" not in trial.user_attrs
-        rows.append(
-            TrialRow(
-                number=trial.number,
-                state=_STATES[trial.state],
-                value=min(finite, default=None),
-                values=suggest(optuna.trial.FixedTrial(trial.params), space) if complete else {},
-                epochs=max(trial.intermediate_values, default=0),
-                seconds=trial.user_attrs.get("seconds"),
-                reason="killed" if killed else trial.user_attrs.get("reason", ""),
-                best=best is not None and trial.number == best.number,
-            )
-        )
-    return tuple(rows)
 
 
 def _line(row: TrialRow, report: SearchReport) -> str:
@@ -323,34 +293,6 @@ def _line(row: TrialRow, report: SearchReport) -> str:
         f"trial {row.number}, {len(report.finished)} of {report.n_trials} done: {row.state} after {row.epochs} epochs "
         f"and {row.seconds or 0:.0f} s{value}{f' ({row.reason})' if row.reason else ''}{best}"
     )
-
-
-def _with_values(study: optuna.Study) -> optuna.Study:
-    """All finished trials as complete ones, each with the lowest value of its epochs.
-
-    Optuna would leave out pruned trials, most of them in the end. One without a finite value gets the worst.
-    """
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    lowest = [min(trial.intermediate_values.values(), default=math.inf) for trial in finished]
-    finite = [value for value in lowest if math.isfinite(value)]
-    copy = optuna.create_study()
-    if finite:
-        copy.add_trials(
-            optuna.create_trial(
-                params=trial.params, distributions=trial.distributions, value=min(value, max(finite) + 1)
-            )
-            for trial, value in zip(finished, lowest, strict=True)
-        )
-    return copy
-
-
-def _importances(study: optuna.Study) -> dict[str, float]:
-    trials = _with_values(study)
-    if len(trials.trials) < _TRIALS_FOR_IMPORTANCE:
-        return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_QUANTILE)
-    shares = optuna.importance.get_param_importances(trials, evaluator=evaluator)
-    return {name: float(share) for name, share in shares.items()}
 
 
 def _hardware(threads: int) -> str:

@@ -27,7 +27,7 @@ def votes(tmp_path_factory):
         InputItem(f"{n:02d}", f"{n}", "file", str(folder / "galaxy.jpg"), right_ascension=ra, declination=dec)
         for n, (ra, dec) in enumerate([*positions, *[(np.nan, np.nan)] * 4])
     ]
-    run = open_run(folder / "votes", {}, lambda: items, rows_of_a_part=16)
+    run = open_run(folder / "votes", {}, lambda: items, chunk_rows=16)
     model = tuningfork.load("fast", threads=1)
     with ItemReader() as reader:
         for number, part in run.chunks_of(range(run.parts)):
@@ -42,7 +42,7 @@ def votes(tmp_path_factory):
 def test_a_catalogue_opens_again_with_every_row(votes, tmp_path):
     lsdb = pytest.importorskip("lsdb")
     pytest.importorskip("hats_import")
-    made = partition(read_run(votes), tmp_path / "sky", rows_of_a_partition=8)
+    made = partition(read_run(votes), tmp_path / "sky", partition_rows=8)
     assert (made.rows, made.without_position) == (40, 4)
     assert made.partitions > 4
     catalogue = lsdb.open_catalog(tmp_path / "sky")

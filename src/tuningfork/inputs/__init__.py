@@ -1,4 +1,4 @@
-"""What there is to predict: folders, catalogues, archives and stores as rows, and their images' bytes."""
+"""Inputs: folders, catalogues, archives and object stores as items, and the bytes of their images."""
 
 from .._utils.errors import InputError
 from .find import Columns, find_items

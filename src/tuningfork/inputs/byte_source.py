@@ -1,4 +1,4 @@
-"""Files and objects that hold many images, read at any place: what archives and tables stand on."""
+"""Byte sources: random access to files and objects that hold many images; archives and tables are read through them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that are files of their own."""
+"""Image files: list them, and read their bytes."""
 
 from __future__ import annotations
 

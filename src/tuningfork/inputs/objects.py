@@ -1,4 +1,4 @@
-"""Images in remote stores: objects, prefixes, and files of many images that are read in parts."""
+"""Objects of remote stores: single images, prefixes, and files of many images that are read in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run with positions → a HATS catalogue: the sky in partitions of like size, by hats-import."""
+"""HATS catalogues: partition a finished run with positions by place in the sky, with hats-import."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Partitioned:
     rest: Path | None
 
 
-def partition(run: PredictionRun, output: str | os.PathLike[str], *, rows_of_a_partition: int = ROWS) -> Partitioned:
+def partition(run: PredictionRun, output: str | os.PathLike[str], *, partition_rows: int = ROWS) -> Partitioned:
     """Partition a run's rows by their place in the sky (HEALPix; Górski et al. 2005) in the HATS layout.
 
     The folder `output` appears complete or not at all. Rows without a position cannot be in it; they are written to
@@ -72,7 +72,7 @@ def partition(run: PredictionRun, output: str | os.PathLike[str], *, rows_of_a_p
     rest = output.with_name(f"{output.name}-without-position.parquet")
     lost = _without_position(parts, rest)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        _import(parts, Path(folder), output.name, rows_of_a_partition, run.rows - lost)
+        _import(parts, Path(folder), output.name, partition_rows, run.rows - lost)
         catalogue = Path(folder) / output.name
         partitions = len(list(catalogue.glob("dataset/Norder=*/Dir=*/*.parquet")))
         os.replace(catalogue, output)

@@ -1,4 +1,4 @@
-"""Prediction of chunks on this machine: in this process, or in several, one network thread each."""
+"""Local engine: predict chunks in this process, or in several with one network thread each."""
 
 from __future__ import annotations
 

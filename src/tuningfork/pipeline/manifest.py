@@ -1,4 +1,4 @@
-"""A run on disk: what it is, what it reads, which parts are written; so a killed one goes on, and none is mixed."""
+"""Manifest of a prediction run: what it is, what it reads, which parts are written; so a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def open_run(
     *,
     resume: bool = False,
     shards: int | None = None,
-    rows_of_a_part: int | None = None,
+    chunk_rows: int | None = None,
     left_out: Mapping[str, int] | None = None,
 ) -> PredictionRun:
     """Begin a run in `folder`, or go on with the one that is there.
@@ -176,7 +176,7 @@ def open_run(
     except BaseException:
         _undo(folder, is_new)
         raise
-    rows = rows_of_a_part or part_rows(digest.rows, available_cores())
+    rows = chunk_rows or part_rows(digest.rows, available_cores())
     run = PredictionRun(
         folder, identity, digest.rows, digest.hexdigest(), rows, digest.has_positions, shards, dict(left_out or {})
     )

@@ -1,4 +1,4 @@
-"""The parts of a finished run → one table, streamed."""
+"""Merge the parts of a finished run into one table, streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images → tables on disk: streamed, on all cores or a cluster, resumable after any interruption."""
+"""Predict images into tables on disk: streamed, on all cores or a cluster, resumable after any interruption."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def predict_files(
                 items,
                 resume=execution.resume,
                 shards=shards,
-                rows_of_a_part=execution.chunk_rows,
+                chunk_rows=execution.chunk_rows,
                 left_out=left_out,
             )
         if not run.rows:
@@ -225,7 +225,7 @@ def predict_inputs(
 def predict_batches(
     model: Model, images: Sequence[str | os.PathLike[str]], inference: InferenceOptions = InferenceOptions()
 ) -> Iterator[Predictions]:
-    """Predictions of image files, batch by batch, in this process; see `chunks.predict_items`."""
+    """Predict image files batch by batch, in this process; see `chunks.predict_items`."""
     items = [file_item(Path(path)) for path in images]
     with ItemReader() as reader:
         yield from predict_items(model, items, reader, inference, threads=available_cores())
@@ -246,7 +246,7 @@ def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, in
 
 
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
-    """What is fast on this machine, for runs that are worth the seconds that it takes to find out."""
+    """The batch size that is fast on this machine, measured for runs that are worth the seconds that it takes."""
     if rows < WORTH_TUNING:
         return BATCH
     try:

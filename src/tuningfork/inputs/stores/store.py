@@ -1,4 +1,4 @@
-"""What an object store does, and the registry of stores by URL scheme."""
+"""The interface of object stores, and their registry by URL scheme."""
 
 from __future__ import annotations
 

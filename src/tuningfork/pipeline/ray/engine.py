@@ -1,4 +1,4 @@
-"""Prediction of chunks on a Ray cluster, or on one that is started on this machine and ended after the run."""
+"""Ray engine: predict chunks on a cluster, or on one that is started on this machine and ended after the run."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_blocks_do_not_matter() -> None:
     for kept, (rows,) in found[1:]:
         assert rows.tolist() == found[0][1][0].tolist()
         assert kept == pytest.approx(found[0][0])
-    assert shortlist.seen == 1000
+    assert shortlist.total == 1000
 
 
 def test_a_shortlist_stands_for_the_stream() -> None:

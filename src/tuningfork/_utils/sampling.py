@@ -31,7 +31,7 @@ class Shortlist:
         if size < 1:
             raise ValueError(f"a shortlist of {size} rows; at least 1 is needed")
         self.size = size
-        self.seen = 0
+        self.total = 0
         self._rng = np.random.default_rng(seed)
         self._held: list[tuple[NDArray[Any], ...]] = []
         self._count = 0
@@ -43,7 +43,7 @@ class Shortlist:
         with np.errstate(divide="ignore"):
             clock = self._rng.standard_exponential(len(weight)) / weight
         self._held.append((clock, weight, *columns))
-        self.seen += len(weight)
+        self.total += len(weight)
         self._count += len(weight)
         if self._count > 2 * self.size:
             self._shorten()

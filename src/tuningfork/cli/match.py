@@ -65,7 +65,7 @@ def match(
 
     Positions are ICRS, degrees, in columns of the usual names (ra, dec, RAJ2000, …) or named. Where both
     have a column, B's gets the ending `_2`; `separation` is in arcseconds. A row without a position stays,
-    without a partner, and is told.
+    without a partner, and is reported.
 
     Examples:
 
@@ -92,34 +92,34 @@ def match(
         catalogues = [
             Catalogue(table_of(path), str(path), chosen) for path, chosen in zip((first, second), columns, strict=True)
         ]
-        found = matched(*catalogues, arcsec, join=join.value, symmetric=symmetric)
-        unheld = unheld_columns(output, found.table.schema)
-        table = found.table.drop_columns(unheld)
+        result = matched(*catalogues, arcsec, join=join.value, symmetric=symmetric)
+        unheld = unheld_columns(output, result.table.schema)
+        table = result.table.drop_columns(unheld)
         with table_writer(output, table.schema) as write:
             write(table)
-        for warning in found.warnings:
+        for warning in result.warnings:
             say(f"warning: {warning}")
         if unheld:
             say(f"left out, as {output.suffix} cannot hold them: {_listed(unheld)}; write .parquet to keep them")
         if as_json:
-            told = {"rows": len(table), "pairs": found.pairs, "shared": found.shared, "failed": found.failed}
-            names = {"renamed": found.renamed, "left_out": unheld, "warnings": list(found.warnings)}
-            print_json({"output": str(output), "radius_arcsec": arcsec, **told, **names})
+            counts = {"rows": len(table), "pairs": result.pairs, "shared": result.shared, "failed": result.failed}
+            names = {"renamed": result.renamed, "left_out": unheld, "warnings": list(result.warnings)}
+            print_json({"output": str(output), "radius_arcsec": arcsec, **counts, **names})
         else:
-            if found.renamed:
-                say(f"columns of {second} that {first} has too are called {_listed(found.renamed.values())}")
-            shared = f" ({counted(found.shared, 'galaxy', 'galaxies')} of B in several)" if found.shared else ""
-            echo(f"{output}: {counted(len(table), 'row', 'rows')}, {counted(found.pairs, 'pair', 'pairs')}{shared}")
-        report_rows(found.errors, found.failed)
+            if result.renamed:
+                say(f"columns of {second} that {first} has too are called {_listed(result.renamed.values())}")
+            shared = f" ({counted(result.shared, 'galaxy', 'galaxies')} of B in several)" if result.shared else ""
+            echo(f"{output}: {counted(len(table), 'row', 'rows')}, {counted(result.pairs, 'pair', 'pairs')}{shared}")
+        report_rows(result.errors, result.failed)
 
 
 def _listed(names: Iterable[str]) -> str:
-    first, more = (given := list(names))[:LISTED], len(given) - LISTED
+    first, more = (every := list(names))[:LISTED], len(every) - LISTED
     return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
-def _both(given: list[str] | None, option: str) -> tuple[str | None, str | None]:
-    names = given or [None]
+def _both(values: list[str] | None, option: str) -> tuple[str | None, str | None]:
+    names = values or [None]
     if len(names) > 2:
         raise typer.BadParameter("give it once, or twice: A's, then B's", param_hint=option)
     return names[0], names[-1]

@@ -1,4 +1,4 @@
-"""`tuningfork send`: a table or a picture to the tools on the astronomer's desk."""
+"""`tuningfork send`: send a table or an image to TOPCAT, Aladin or DS9."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["send"]
 
 @app.command()
 def send(
-    path: Annotated[Path, typer.Argument(help="Table of any format, folder of a prediction, or FITS picture.")],
+    path: Annotated[Path, typer.Argument(help="Table of any format, folder of a prediction, or FITS image.")],
     to: Annotated[str, typer.Option(help="topcat, aladin, ds9 or another tool's name; all: all that take it.")] = "all",
     timeout: Annotated[int, typer.Option(min=1, max=3600, help="Seconds that each tool may take to load it.")] = 120,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a table or a FITS picture in TOPCAT, Aladin or DS9, which must be running (SAMP).
+    """Show a table or a FITS image in TOPCAT, Aladin or DS9, which must be running (SAMP).
 
     Examples:
 

@@ -183,7 +183,7 @@ def rank(
         if wanted.any():
             columns = (block.weights, vectors, block.roots, block.weights, block.ids, block.paths)
             shortlist.add(*(each[wanted] for each in columns))
-    if not shortlist.seen:
+    if not shortlist.total:
         raise CatalogError(
             f"{source or 'the images'}: no galaxy is left to label: of {rows} rows, {labelled} are labelled, "
             f"{outside} out of the model's domain and {failed} without a prediction"

@@ -76,7 +76,7 @@ def sample_galaxies(batches: Iterable[pa.RecordBatch], size: int = MAX_POINTS, s
     if not columns:
         return Sample((), (), (), np.empty((0, 0), np.float32), 0, failed)
     values, *texts = columns
-    return Sample(*(tuple(each.tolist()) for each in texts), values, shortlist.seen, failed)
+    return Sample(*(tuple(each.tolist()) for each in texts), values, shortlist.total, failed)
 
 
 def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, crop: float = 0.5) -> Markup:

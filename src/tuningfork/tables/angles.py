@@ -308,11 +308,11 @@ class PositionColumns:
         failures: dict[int, Position] = {}
         cells = [table[name].take(pa.array(todo)).to_pylist() for name in (self.ra, self.dec)]
         for row, ra_cell, dec_cell in zip(todo.tolist(), *cells, strict=True):
-            found = self.read(ra_cell, dec_cell)
-            if found.reason:
-                failures[row] = found
+            parsed = self.read(ra_cell, dec_cell)
+            if parsed.reason:
+                failures[row] = parsed
             else:
-                positions[row] = found.ra, found.dec
+                positions[row] = parsed.ra, parsed.dec
         return positions, failures
 
 

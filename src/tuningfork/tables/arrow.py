@@ -38,29 +38,29 @@ def text_array(values: Iterable[str | bytes], kind: pa.DataType | None = None) -
 
 
 def number_arrays(
-    values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None
+    values: NDArray[Any], dtype: type[np.generic], valid: NDArray[np.bool_] | None = None
 ) -> list[pa.Array]:
     """The K columns of numbers or truths (N, K) as Arrow arrays of `dtype`.
 
     Parameters
     ----------
-    told : (N,) bool, optional
+    valid : (N,) bool, optional
         Rows that are not null; None: a number is null where it is NaN.
     """
     numbers = np.ascontiguousarray(values.T, dtype)
-    known = np.packbits(~np.isnan(numbers) if told is None else told[None], axis=1, bitorder="little")
+    known = np.packbits(~np.isnan(numbers) if valid is None else valid[None], axis=1, bitorder="little")
     known = np.broadcast_to(known, (len(numbers), known.shape[1]))
     if dtype is np.bool_:
         numbers = np.packbits(numbers, axis=1, bitorder="little")
     return [
-        pa.Array.from_buffers(pa.from_numpy_dtype(dtype), len(values), [pa.py_buffer(valid), pa.py_buffer(row)])
-        for valid, row in zip(known, numbers, strict=True)
+        pa.Array.from_buffers(pa.from_numpy_dtype(dtype), len(values), [pa.py_buffer(bits), pa.py_buffer(row)])
+        for bits, row in zip(known, numbers, strict=True)
     ]
 
 
-def number_array(values: NDArray[Any], dtype: type[np.generic], told: NDArray[np.bool_] | None = None) -> pa.Array:
+def number_array(values: NDArray[Any], dtype: type[np.generic], valid: NDArray[np.bool_] | None = None) -> pa.Array:
     """`number_arrays` of a single column (N,)."""
-    return number_arrays(values[:, None], dtype, told)[0]
+    return number_arrays(values[:, None], dtype, valid)[0]
 
 
 def vector_array(values: NDArray[np.float32]) -> pa.Array:

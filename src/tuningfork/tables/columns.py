@@ -37,8 +37,8 @@ class Column:
 
 def meaning(description: str | None = None, unit: str | None = None, ucd: str | None = None) -> dict[str, str]:
     """A field's metadata; what is not known is left out."""
-    told = {"description": description or None, "unit": unit, "ucd": ucd or None}
-    return {key: value for key, value in told.items() if value is not None}
+    known = {"description": description or None, "unit": unit, "ucd": ucd or None}
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def arrow_schema(columns: Iterable[Column], metadata: dict[str, str] | None = None) -> pa.Schema:
@@ -58,8 +58,8 @@ def about_table(schema: pa.Schema) -> dict[str, str]:
 
 
 def _texts(metadata: Mapping[bytes, bytes] | None, keys: tuple[str, ...]) -> dict[str, str]:
-    found = metadata or {}
-    return {key: found[key.encode()].decode("utf-8", "replace") for key in keys if key.encode() in found}
+    entries = metadata or {}
+    return {key: entries[key.encode()].decode("utf-8", "replace") for key in keys if key.encode() in entries}
 
 
 def plain_schema(schema: pa.Schema, kind: str, *, vectors: bool = True) -> pa.Schema:

@@ -97,7 +97,7 @@ def match(
     """To each galaxy of the first catalogue the nearest one of the second, if it is near enough.
 
     Of columns that both have, the second's get an ending; as FITS does not tell `RA` from `ra`, neither does this.
-    A row without a position has no partner; it stays where `join` keeps such rows, and is told.
+    A row without a position has no partner; it stays where `join` keeps such rows, and is reported.
 
     Parameters
     ----------
@@ -187,11 +187,13 @@ def _coordinates(places: Floats) -> Any:
 def _joined(
     first: pa.Table, second: pa.Table, left: Indices, right: Indices, separation: Floats
 ) -> tuple[pa.Table, dict[str, str]]:
-    told = Column("separation", pa.float64(), "Angular distance of the two; null: no partner", "arcsec", ucd.SEPARATION)
+    separation_column = Column(
+        "separation", pa.float64(), "Angular distance of the two; null: no partner", "arcsec", ucd.SEPARATION
+    )
     fields = [*first.schema]
     taken = {known.name.casefold() for known in fields}
     renamed: dict[str, str] = {}
-    for added in [*second.schema, *arrow_schema([told])]:
+    for added in [*second.schema, *arrow_schema([separation_column])]:
         name = _free(added.name, taken)
         if name != added.name and len(fields) < len(first.schema) + len(second.schema):
             renamed[added.name] = name

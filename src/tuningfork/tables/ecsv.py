@@ -48,15 +48,15 @@ def _header(schema: pa.Schema) -> str:
 
     table = Table(meta=about_table(schema))
     for field in schema:
-        told, kind = about(field), field.type
+        known, kind = about(field), field.type
         is_vector = pa.types.is_fixed_size_list(kind)
         number = kind.value_type if is_vector else kind
         table[field.name] = TableColumn(
             shape=(kind.list_size,) if is_vector else (),
             dtype=str if pa.types.is_string(number) else number.to_pandas_dtype(),
-            description=told.get("description"),
-            unit=Unit(told["unit"], parse_strict="silent") if "unit" in told else None,
-            meta={"ucd": told["ucd"]} if "ucd" in told else None,
+            description=known.get("description"),
+            unit=Unit(known["unit"], parse_strict="silent") if "unit" in known else None,
+            meta={"ucd": known["ucd"]} if "ucd" in known else None,
         )
     text = io.StringIO()
     with warnings.catch_warnings():

@@ -112,16 +112,16 @@ def _header(schema: pa.Schema, dtype: np.dtype[Any], rows: int) -> str:
     header = fits.BinTableHDU.from_columns(fits.ColDefs(columns), nrows=0).header
     header["NAXIS2"] = rows
     for number, field in enumerate(schema, 1):
-        told = about(field)
+        known = about(field)
         header[f"TTYPE{number}"] = _ascii(field.name)
         if pa.types.is_integer(field.type):
             header[f"TNULL{number}"] = int(np.iinfo(dtype[number - 1]).min)
-        if "unit" in told:
-            header[f"TUNIT{number}"] = _unit(told["unit"])
-        if "ucd" in told:
-            header[f"TUCD{number}"] = _ascii(told["ucd"])
+        if "unit" in known:
+            header[f"TUNIT{number}"] = _unit(known["unit"])
+        if "ucd" in known:
+            header[f"TUCD{number}"] = _ascii(known["ucd"])
         # TCOMMn and TUCDn are the keywords that TOPCAT reads and writes.
-        header[f"TCOMM{number}"] = _ascii(told.get("description", ""))
+        header[f"TCOMM{number}"] = _ascii(known.get("description", ""))
     for name, value in about_table(schema).items():
         header[name.upper() if len(name) <= 8 else f"HIERARCH {name}"] = _ascii(value)
     if any(about(field).get("ucd") == ucd.RIGHT_ASCENSION for field in schema):

@@ -99,10 +99,10 @@ class Format:
 @cache
 def formats() -> dict[str, Format]:
     """All formats by extension: our own, and those of other packages' entry points."""
-    found = [import_module(f".{name}", __package__).FORMAT for name in _MODULES]
-    found += [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    available = [import_module(f".{name}", __package__).FORMAT for name in _MODULES]
+    available += [point.load() for point in entry_points(group=ENTRY_POINTS)]
     registry: dict[str, Format] = {}
-    for each in found:
+    for each in available:
         for extension in each.extensions:
             registry.setdefault(extension, each)
     return registry

@@ -33,8 +33,8 @@ def write_parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table]
     """
     with pa.parquet.ParquetWriter(str(path), schema, compression="zstd") as writer:
         with suppress(CatalogError):
-            told = {f"{_VOPARQUET}.version": "1.0", f"{_VOPARQUET}.content": votable_header(schema)}
-            writer.add_key_value_metadata(told)
+            description = {f"{_VOPARQUET}.version": "1.0", f"{_VOPARQUET}.content": votable_header(schema)}
+            writer.add_key_value_metadata(description)
         yield writer.write_table
 
 
@@ -96,8 +96,10 @@ def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, dict[bytes, bytes]]:
             check_votable(io.BytesIO(content))
             for field in ElementTree.fromstring(content).iter():
                 if field.tag.rpartition("}")[2] == "FIELD":
-                    found = {key: field.get(key) for key in ("unit", "ucd")}
-                    known[field.get("name", "")] = {k.encode(): v.encode() for k, v in found.items() if v is not None}
+                    attributes = {key: field.get(key) for key in ("unit", "ucd")}
+                    known[field.get("name", "")] = {
+                        k.encode(): v.encode() for k, v in attributes.items() if v is not None
+                    }
     for line in metadata.get(b"table_meta_yaml", b"").decode("utf-8", "replace").splitlines():
         # One line a column, as astropy writes it: - {name: ra, unit: rad, datatype: float64}
         if match := _COLUMN.match(line):

@@ -1,4 +1,4 @@
-"""Tables and pictures to TOPCAT, Aladin and DS9, through SAMP, which these tools speak among themselves."""
+"""Send tables and images to TOPCAT, Aladin and DS9, through SAMP, which these tools speak among themselves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL = "all"
 #: Seconds that a tool may take to load it.
 TIMEOUT = 120
 _FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
-#: By this we know answers to what we asked.
+#: By this we know the replies to our messages.
 _TAG = "tuningfork"
 _VOTABLE = (".vot", ".vo", ".votable", ".xml")
 
@@ -35,7 +35,7 @@ class SampError(TuningforkError, ValueError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tool said to what it was sent: its name, and the reason if it did not load it."""
+    """A tool's reply to a message: its name, and the reason if it did not load the file."""
 
     tool: str
     problem: str = ""
@@ -44,7 +44,7 @@ class Answer:
 def send(
     path: Path, to: str = ALL, *, timeout: int = TIMEOUT, read: Callable[[Path], pa.Table] = read_table
 ) -> list[Answer]:
-    """Have a table or a FITS picture loaded by the tools that are connected to this user's SAMP hub.
+    """Have a table or a FITS image loaded by the tools that are connected to this user's SAMP hub.
 
     VOTable and FITS are sent as they are; other tables, and the folder of a prediction, as a VOTable that is there
     until all tools have answered. The tools run on this machine, or see its files.
@@ -129,12 +129,12 @@ def _tools(client: Any, message: str, to: str) -> dict[str, str]:
         takers = {tool: _name(client, tool) for tool in client.get_subscribed_clients(message)}
     except (OSError, Error) as error:
         raise SampError(f"the SAMP hub is gone ({' '.join(str(error).split())}); send again") from None
-    asked = {tool: name for tool, name in takers.items() if to == ALL or to.casefold() in name.casefold()}
-    if not asked:
+    chosen = {tool: name for tool, name in takers.items() if to == ALL or to.casefold() in name.casefold()}
+    if not chosen:
         wanted = "tool" if to == ALL else f"tool called {to!r}"
         there = ", ".join(sorted(takers.values())) or "none"
         raise SampError(f"no {wanted} that takes {message} is connected (those that do: {there}); start it, send again")
-    return asked
+    return chosen
 
 
 def _name(client: Any, tool: str) -> str:
@@ -146,8 +146,8 @@ def _answers(
 ) -> Iterator[Answer]:
     """Ask all tools at once, and tell what each says, in the order of their answers."""
     # Not the hub's own call-and-wait: pyvo's hub loses answers that come at once.
-    said: Queue[tuple[str, dict[str, Any]]] = Queue()
-    client.bind_receive_response(_TAG, lambda key, tool, tag, response: said.put((tool, response)))
+    replies: Queue[tuple[str, dict[str, Any]]] = Queue()
+    client.bind_receive_response(_TAG, lambda key, tool, tag, response: replies.put((tool, response)))
     waiting = dict(tools)
     for tool, name in tools.items():
         try:
@@ -157,7 +157,7 @@ def _answers(
     end = time.monotonic() + timeout
     while waiting:
         try:
-            tool, response = said.get(timeout=max(0, end - time.monotonic()))
+            tool, response = replies.get(timeout=max(0, end - time.monotonic()))
         except Empty:
             break
         if tool in waiting:

@@ -70,8 +70,8 @@ def _numbers(values: pa.Array, words: Words) -> pa.Array:
 
 
 def _vectors(values: pa.Array, vector: Vector) -> pa.Array:
-    told, size = values.drop_null(), values.type.list_size
-    numbers = pc.fill_null(_numbers(told.flatten(), vector.words), vector.words["nan"])
+    known, size = values.drop_null(), values.type.list_size
+    numbers = pc.fill_null(_numbers(known.flatten(), vector.words), vector.words["nan"])
     offsets = pa.array(range(0, len(numbers) + 1, size), pa.int32())
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, numbers), vector.between)
     # A vector that is not known is one of numbers that are not known, as FITS has it.

@@ -30,12 +30,12 @@ def astropy_table(table: pa.Table) -> Any:
 
     columns = {}
     for field, values in zip(table.schema, table.columns, strict=True):
-        told = about(field)
-        meta = {"ucd": told["ucd"]} if "ucd" in told else None
+        known = about(field)
+        meta = {"ucd": known["ucd"]} if "ucd" in known else None
         with warnings.catch_warnings():
             # Units that astropy does not know.
             warnings.simplefilter("ignore")
-            about_column = {"description": told.get("description"), "unit": told.get("unit") or None, "meta": meta}
+            about_column = {"description": known.get("description"), "unit": known.get("unit") or None, "meta": meta}
             if pa.types.is_boolean(field.type) or pa.types.is_integer(field.type):
                 mask = values.is_null().to_numpy()
                 numbers = values.fill_null(False if pa.types.is_boolean(field.type) else 0).to_numpy()

@@ -53,9 +53,9 @@ def votable_header(schema: pa.Schema) -> str:
     schema = plain_schema(schema, "a VOTable")
     document = ElementTree.Element("VOTABLE", version="1.4", xmlns=_NAMESPACE)
     resource = ElementTree.SubElement(document, "RESOURCE", type="results")
-    told = about_table(schema)
-    description = told.pop("description", "")
-    for name, value in told.items():
+    known = about_table(schema)
+    description = known.pop("description", "")
+    for name, value in known.items():
         ElementTree.SubElement(resource, "INFO", name=name, value=_allowed(value))
     if any(map(_is_position, schema)):
         ElementTree.SubElement(resource, "COOSYS", ID="ICRS", system="ICRS")
@@ -69,17 +69,17 @@ def votable_header(schema: pa.Schema) -> str:
 
 
 def _add_field(table: ElementTree.Element, field: pa.Field) -> None:
-    told = about(field)
+    known = about(field)
     attributes = {"name": _allowed(field.name), **_type(field)}
-    if "unit" in told:
-        attributes["unit"] = _allowed(told["unit"])
-    if "ucd" in told:
-        attributes["ucd"] = _allowed(told["ucd"])
+    if "unit" in known:
+        attributes["unit"] = _allowed(known["unit"])
+    if "ucd" in known:
+        attributes["ucd"] = _allowed(known["ucd"])
     if _is_position(field):
         attributes["ref"] = "ICRS"
     element = ElementTree.SubElement(table, "FIELD", attributes)
-    if "description" in told:
-        ElementTree.SubElement(element, "DESCRIPTION").text = _allowed(told["description"])
+    if "description" in known:
+        ElementTree.SubElement(element, "DESCRIPTION").text = _allowed(known["description"])
 
 
 def _is_position(field: pa.Field) -> bool:

@@ -279,7 +279,7 @@ def test_an_unknown_part_is_named(run, galaxies, tmp_path):
 def test_where_nothing_can_be_promised_nothing_is_written(run, galaxies, tmp_path):
     words = ("--split", galaxies / "split.csv", "--part", "train", "--include-training", "--level", 0.99)
     said = run("-o", tmp_path / "new", *words, code=1).stderr
-    assert "10 galaxies were asked it; a level of 0.99 needs 99" in said
+    assert "10 galaxies reach it; a level of 0.99 needs 99" in said
     assert "class probabilities are not calibrated" in said
     assert not (tmp_path / "new").exists()
 

@@ -431,7 +431,7 @@ def test_a_line_without_end_is_refused_early(tmp_path: Path, refused: Callable[.
         (HEADER[:-1], "line 1: column Class11.6 is missing; add it"),
         (["GalaxyID", "Clas1.1", *COLUMNS[1:]], "line 1: column Class1.1 is missing; is 'Clas1.1' meant? rename it"),
         (["GalaxyID", "class1.1", *COLUMNS[1:]], "line 1: column Class1.1 is missing; is 'class1.1' meant? rename it"),
-        ([*HEADER, "note"], "line 1, column 39: 'note' is none of the 37 that are asked for; leave it out"),
+        ([*HEADER, "note"], "line 1, column 39: 'note' is none of the 37 of the challenge; leave it out"),
         ([*HEADER, ""], "line 1, column 39: '' is none of the 37"),
         ([*HEADER, "Class1.1"], "line 1, column 39: 'Class1.1' came before, in column 2; keep one"),
         (["GalaxyID", "GalaxyId", *COLUMNS], "line 1, column 2: 'GalaxyId' is none of the 37"),

@@ -171,7 +171,7 @@ def test_too_few_galaxies_get_no_interval_and_a_reason(level: float, needed: int
     few = fit_intervals(predicted[1:], known[1:], TREE, n_views=1, level=level)
     told = few.questions["odd"]
     assert told.quantiles == ()
-    assert told.reason == f"{needed - 1} galaxies were asked it; a level of {level:g} needs {needed}"
+    assert told.reason == f"{needed - 1} galaxies reach it; a level of {level:g} needs {needed}"
     low, high = few.bounds(predicted, TREE)
     assert np.isnan(low).all()
     assert np.isnan(high).all()

@@ -150,7 +150,7 @@ def test_a_folder_for_each_class(tmp_path):
     read = read_labels(path, read_tree(path, "gz2"))
     assert read.ids == ("3", "2")
     assert all("contradictory labels flat and round" in error.reason for error in read.errors)
-    with pytest.raises(CatalogError, match="no sub-folders of pictures"):
+    with pytest.raises(CatalogError, match="no sub-folders of images"):
         write_folder_labels([tmp_path / "D/flat"], path)
 
 

@@ -157,5 +157,6 @@ def test_the_real_catalogue_is_read(shared):
     labels = read_labels(shared / "data/gz2_hart16/catalog.csv", "gz2_catalogue_debiased")
     assert len(labels) == 1000
     assert not labels.errors
-    row = next(csv.DictReader(open(shared / "data/gz2_hart16/catalog.csv", encoding="utf-8")))  # noqa: SIM115
+    with open(shared / "data/gz2_hart16/catalog.csv", encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
     assert labels.votes.fractions[0, 0] == float(row["t01_smooth_or_features_a01_smooth_debiased"])

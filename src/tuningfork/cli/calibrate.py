@@ -55,7 +55,7 @@ def calibrate(
     Intervals and probabilities come from labelled galaxies that it was not trained on; the latter from the images of
     the training part too, whose labels do not matter.
 
-    A question that too few galaxies were asked gets no interval; the exit code is then 3.
+    A question that too few galaxies reach gets no interval; the exit code is then 3.
 
     Examples:
 

@@ -138,17 +138,17 @@ def calibrate(
     check_subset(split, subset)
     files = list(find_images(images))
     rows, paths, errors = _matched(labels, files, split, subset)
-    kept, _ = leave_out_training(
+    unseen, _ = leave_out_training(
         [labels.ids[row] for row in rows], bundle.training_ids, include=options.include_training, among=("train",)
     )
-    if (rows and not kept) or (not options.include_training and (subset == "train" and split is not None)):
+    if (rows and not unseen) or (not options.include_training and (subset == "train" and split is not None)):
         raise CalibrationError(
             f"{labels.path}: the model was trained on these galaxies, so its errors are too small to promise anything; "
             "name others, or another --part"
         )
     if bundle.training_ids is None and not options.include_training:
         _refuse_training_labels(bundle, digest, split, labels.path)
-    rows, paths = [rows[at] for at in kept], [paths[at] for at in kept]
+    rows, paths = [rows[at] for at in unseen], [paths[at] for at in unseen]
     if not rows:
         which = f" of the {subset} part" if split is not None else ""
         raise CalibrationError(

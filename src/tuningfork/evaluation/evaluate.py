@@ -79,13 +79,13 @@ def evaluate(
     if not isinstance(table, PredictionTable):
         table = read_predictions(table, labels.tree)
     rows, positions, errors = _matched(table, labels, split, subset)
-    kept, left_out = leave_out_training([labels.ids[row] for row in rows], exclude)
-    if not kept:
+    unseen, left_out = leave_out_training([labels.ids[row] for row in rows], exclude)
+    if not unseen:
         raise CatalogError(
             f"{table.path}: all {len(rows)} galaxies were in the training of the model, whose scores say nothing of "
             "new ones; --include-training scores them"
         )
-    rows, positions = [rows[at] for at in kept], [positions[at] for at in kept]
+    rows, positions = [rows[at] for at in unseen], [positions[at] for at in unseen]
     has_votes, has_classes = _predicts(table)
     truth, predicted = labels.votes.select(rows), table.votes.select(positions)
     report: dict[str, Any] = {

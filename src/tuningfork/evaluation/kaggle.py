@@ -105,7 +105,7 @@ def score(
         At the submission's first fault, naming line, ID and column; or if the solution has a row that
         cannot be used, since what is left of it would give another score than Kaggle's.
     CatalogError
-        If the solution cannot be used as a whole.
+        If the solution cannot be used at all.
     """
     columns = _header(submission, tree)
     truth = read_labels(solution, tree)
@@ -117,13 +117,13 @@ def score(
     # Arrow keeps the freed text of the table, which is larger than all that follows.
     pa.default_memory_pool().release_unused()
     position = truth.votes.row_of
-    order, told = _read_fast(submission, columns, position) or _read_carefully(submission, columns, position)
+    order, predicted = _read_fast(submission, columns, position) or _read_carefully(submission, columns, position)
     known = truth.votes.fractions
     # All that the bootstrap needs of a galaxy: resampling 37 columns would take minutes.
     sums, counts = np.zeros(len(known)), np.zeros(len(known), np.int64)
     per_question = {}
     for question, part in zip(tree.questions, tree.slices, strict=True):
-        squares, cells = (told[:, part] - known[:, part]) ** 2, ~np.isnan(known[:, part])
+        squares, cells = (predicted[:, part] - known[:, part]) ** 2, ~np.isnan(known[:, part])
         sums += np.nansum(squares, 1)
         counts += cells.sum(1)
         per_question[question.key] = _root_mean(np.nansum(squares), cells.sum())
@@ -137,7 +137,7 @@ def score(
         complete=on_complete,
         known=on_complete if complete.all() else _bootstrap(sums, counts, resamples, seed),
         rmse_per_question=per_question,
-        largest_sum_violation=float(np.abs(votes.sum_violations(told, tree)).max()),
+        largest_sum_violation=float(np.abs(votes.sum_violations(predicted, tree)).max()),
         rows_in_order=bool((order == np.arange(len(order))).all()),
     )
 
@@ -185,7 +185,7 @@ def _header(path: str | os.PathLike[str], tree: DecisionTree) -> list[str]:
         if name in names[:number]:
             raise fault(number, f"{_shown(name)} came before, in column {names.index(name) + 1}; keep one")
         if name not in tree.columns:
-            raise fault(number, f"{_shown(name)} is none of the {len(tree.columns)} that are asked for; leave it out")
+            raise fault(number, f"{_shown(name)} is none of the {len(tree.columns)} of the challenge; leave it out")
     for number, (name, wanted) in enumerate(zip(names[1:], tree.columns, strict=True), 1):
         if name != wanted:
             raise fault(number, f"{name} stands where {wanted} is expected; put the columns in the challenge's order")

@@ -111,10 +111,10 @@ def per_class(matrix: NDArray[np.int64]) -> dict[str, Floats]:
     occurs has recall NaN, and so has F1, and neither counts in an average.
     """
     hit = np.diag(matrix).astype(float)
-    occurs, told = matrix.sum(1).astype(float), matrix.sum(0).astype(float)
-    precision = np.divide(hit, told, out=np.zeros_like(hit), where=told > 0)
+    occurs, predictions = matrix.sum(1).astype(float), matrix.sum(0).astype(float)
+    precision = np.divide(hit, predictions, out=np.zeros_like(hit), where=predictions > 0)
     recall = np.divide(hit, occurs, out=np.full_like(hit, np.nan), where=occurs > 0)
-    f1 = np.divide(2 * hit, occurs + told, out=np.zeros_like(hit), where=occurs + told > 0)
+    f1 = np.divide(2 * hit, occurs + predictions, out=np.zeros_like(hit), where=occurs + predictions > 0)
     absent = occurs == 0
     return {
         "precision": np.where(absent, np.nan, precision),
@@ -138,7 +138,7 @@ def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int =
     Parameters
     ----------
     probability : (N,) in [0, 1]
-        Of the answer that was given.
+        Of the predicted answer.
     right : (N,) bool
     """
     if not len(probability):

@@ -124,10 +124,10 @@ def _measured(
     def measure(each: tuple[Path, Change | None]) -> Floats | RowError:
         path, change = each
         try:
-            picture = read_image(path).rgb
+            rgb = read_image(path).rgb
         except ImageError as error:
             return RowError(str(path), 0, file_id(path.name), "", str(error))
-        return appearance(preprocess.resized(change(picture) if change else picture))
+        return appearance(preprocess.resized(change(rgb) if change else rgb))
 
     rows: list[Floats] = []
     errors: list[RowError] = []

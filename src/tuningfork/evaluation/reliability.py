@@ -1,4 +1,4 @@
-"""Whether intervals and probabilities keep their promise: coverage, calibration error, and what chance alone gives."""
+"""Reliability: coverage of intervals, calibration error of probabilities, and what chance alone gives."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def coverage(
     Returns
     -------
     dict
-        By the question's key: `galaxies` that were asked it and have intervals, `coverage` of its fractions with
+        By the question's key: `galaxies` that reach it and have intervals, `coverage` of its fractions with
         its 95 % interval `low`…`high` (`binomial_interval` of the galaxies, since the answers of one are
         not independent), `mean_width`, and the same for the halves of `small_reach` and `large_reach`: by
-        the predicted share of volunteers who are asked; null for a question that all are asked.
+        the predicted share of volunteers who reach it; null for a question that all reach.
     """
     true = conditional_from_cumulative(known, tree)
     out = {}
@@ -40,10 +40,10 @@ def coverage(
         rows = ~np.isnan(true[:, part] + low[:, part]).any(1)
         within = (true[rows, part] >= low[rows, part]) & (true[rows, part] <= high[rows, part])
         covered, width = within.mean(1), (high - low)[rows, part].mean(1)
-        asked = reach_probability(predicted, tree, number)[rows]
+        reaching = reach_probability(predicted, tree, number)[rows]
         halves: dict[str, Any] = {"small_reach": None, "large_reach": None}
-        if question.parent is not None and len(asked):
-            small = asked <= np.median(asked)
+        if question.parent is not None and len(reaching):
+            small = reaching <= np.median(reaching)
             halves = {
                 "small_reach": _covered(covered[small], width[small]),
                 "large_reach": _covered(covered[~small], width[~small]),
@@ -72,7 +72,7 @@ def class_reliability(
     Parameters
     ----------
     probability : (N, C), sums 1
-        NaN where it is not told; such galaxies are left out.
+        NaN where there is none; such galaxies are left out.
     classes : (N,) int
         The true ones.
 
@@ -81,8 +81,8 @@ def class_reliability(
     dict or None
         None if nothing is left.
     """
-    told = ~np.isnan(probability).any(1)
-    probability, classes = probability[told], classes[told]
+    known_rows = ~np.isnan(probability).any(1)
+    probability, classes = probability[known_rows], classes[known_rows]
     if not len(classes):
         return None
     sure, right = probability.max(1), probability.argmax(1) == classes

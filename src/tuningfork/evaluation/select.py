@@ -60,7 +60,7 @@ class Selected:
     def lines(self) -> list[str]:
         """For people."""
         s = self.selection
-        asked, sure = f"{s.precision:.6g}", f"{s.confidence:.0%}"
+        required, sure = f"{s.precision:.6g}", f"{s.confidence:.0%}"
         need = least_galaxies(s.precision, s.confidence)
         lines = [f"{s.chosen_on} labelled galaxies to choose the threshold on, {s.judged_on} others to judge it"]
         if s.threshold is None:
@@ -69,7 +69,7 @@ class Selected:
                 if s.chosen_on < need
                 else "the most confident are not right often enough"
             )
-            return [*lines, f"no threshold promises precision {asked} with {sure} confidence: {why}"]
+            return [*lines, f"no threshold promises precision {required} with {sure} confidence: {why}"]
         lines.append(
             f"a class of probability {s.threshold:.4f} or more is accepted: {s.accepted} of {s.judged_on} "
             f"({s.coverage:.1%}) need no human"
@@ -81,7 +81,7 @@ class Selected:
             )
         if not s.reached:
             few = f"; {need} accepted ones without an error are the least" if s.accepted < need else ""
-            lines.append(f"so precision {asked} is not promised by the galaxies that judged it{few}")
+            lines.append(f"so precision {required} is not promised by the galaxies that judged it{few}")
         for name, each in self.per_class.items():
             lines.append(f"  {name}: {each['accepted']} of {each['galaxies']} accepted, {each['right']} of them right")
         lines.append(f"of all {self.table.num_rows} predictions {self.accepted} need no human")

@@ -1,4 +1,4 @@
-"""Classification without a human: above which confidence is the class right often enough, and for how many galaxies.
+"""Selective classification: above which probability is the class right often enough, and for how many galaxies.
 
 The threshold is chosen on one half of the labelled galaxies and judged on the other, which had no say in it. How
 many of a half are right is binomial, so the true precision is at least the lower bound of Clopper & Pearson 1934
@@ -71,7 +71,7 @@ class Selection:
     low : float or None
         Lower bound of the precision with `confidence`; None if nothing is accepted.
     reached : bool
-        Whether the judged half proves the precision that was asked for.
+        Whether the judged half proves the required precision.
     """
 
     precision: float
@@ -113,17 +113,17 @@ def threshold(probability: Floats, right: Bools, precision: float, confidence: f
     Parameters
     ----------
     probability : (N,) in [0, 1]
-        Of the class that was told.
+        Of the predicted class.
     right : (N,) bool
     """
     order = np.argsort(-probability, kind="stable")
     hits = np.cumsum(right[order])
-    told = probability[order]
+    ordered = probability[order]
     # Galaxies of one probability are accepted together.
-    last = np.flatnonzero(np.append(np.diff(told) < 0, True)) if len(told) else np.empty(0, int)
+    last = np.flatnonzero(np.append(np.diff(ordered) < 0, True)) if len(ordered) else np.empty(0, int)
     for at in last[::-1]:
         if hits[at] >= precision * (at + 1) and proves(int(hits[at]), int(at) + 1, precision, confidence):
-            return float(told[at])
+            return float(ordered[at])
     return None
 
 
@@ -137,7 +137,7 @@ def select(
     Parameters
     ----------
     probability : (N,) in [0, 1]
-        Of the class that was told.
+        Of the predicted class.
     right : (N,) bool
         Whether that is the galaxy's class.
     precision, confidence : float in (0, 1)

@@ -48,7 +48,7 @@ def training_ids_of(about: Mapping[str, str], model: str | None = None) -> Train
 def leave_out_training(
     ids: Sequence[str], training_ids: TrainingIDs | None, *, include: bool = False, among: Sequence[str] = SUBSETS
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the rows of galaxies that the model has not seen, and how many it has, by subset; warn of these.
+    """Return the rows of galaxies that are new to the model, and how many are not, by subset; warn of these.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def leave_out_training(
     training_ids : TrainingIDs or None
         None: not known; all rows stay.
     include : bool
-        Whether galaxies that the model has seen stay, too.
+        Whether galaxies that the model was trained on stay, too.
     among : subset names
         Which uses count.
     """

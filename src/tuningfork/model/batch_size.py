@@ -1,4 +1,4 @@
-"""How many pictures a network is best given at a time on this machine: measured once, in seconds, and remembered."""
+"""Batch size: the fastest one for a model on this machine, measured once in a few seconds, and cached."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Tuning:
     Parameters
     ----------
     batch : int, at least 1
-        Pictures at a time.
+        Images at a time.
     threads : int, at least 1
         Those of the network when this was measured.
     milliseconds : float, above 0
-        What the networks take for a picture, with all its views, at this batch size.
+        What the networks take for a image, with all its views, at this batch size.
     runtime : str
         What they ran on.
     """
@@ -107,15 +107,15 @@ def tuned(
     key = _key(model, n_views, running)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     file = (folder or default_cache()) / f"tuning-{digest[:16]}.json"
-    found = None if again else _remembered(file, key)
-    if found is None:
+    tuning = None if again else _remembered(file, key)
+    if tuning is None:
         with closing(Worker(_Measuring(model.bundle, running))) as worker:
-            found = worker.run((key["views"], key["threads"], seconds), lambda _: None)
+            tuning = worker.run((key["views"], key["threads"], seconds), lambda _: None)
         # What cannot be remembered is measured again next time.
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps({"of": key, "tuning": found.to_dict()}, indent=1) + "\n")
-    return found
+            write_text(file, json.dumps({"of": key, "tuning": tuning.to_dict()}, indent=1) + "\n")
+    return tuning
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def _cpu() -> str:
 
 def _remembered(file: Path, key: Mapping[str, Any]) -> Tuning | None:
     try:
-        kept = json.loads(file.read_text("utf-8"))
-        return Tuning.from_dict(kept["tuning"]) if kept["of"] == key else None
+        entry = json.loads(file.read_text("utf-8"))
+        return Tuning.from_dict(entry["tuning"]) if entry["of"] == key else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 

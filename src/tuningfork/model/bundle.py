@@ -75,14 +75,14 @@ class Outputs:
     votes : "tree", "sigmoid" or ""
         "tree": a softmax in each question times the fraction that reached it, so that the tree's sums
         are exact; "sigmoid": each cumulative fraction by itself, as in Kalvankar et al. 2020, whose sums
-        hold as far as they were learned; "": the network tells no votes.
+        hold as far as they were learned; "": the network predicts no votes.
     classes : bool
         Whether the tree's classes follow, by a softmax.
 
     Raises
     ------
     ValueError
-        If there would be nothing to tell, or the kind is none of the three.
+        If nothing would be predicted, or the kind is none of the three.
     """
 
     votes: str = "tree"
@@ -96,7 +96,7 @@ class Outputs:
 
     @classmethod
     def of(cls, task: str, output: str) -> Outputs:
-        """Those of a network trained for `task` (both, votes or classes), its votes told as `output` says."""
+        """Those of a network trained for `task` (both, votes or classes), its votes of the kind `output`."""
         return cls("" if task == "classes" else output, task != "votes")
 
     @property
@@ -117,7 +117,7 @@ class Bundle:
     ----------
     name, title, description, licence : str
     tree : DecisionTree
-        What is asked of a galaxy.
+        The questions that it answers.
     networks : tuple of Network
     outputs : Outputs
         Of every network: logits of the tree's answers, then of its classes.
@@ -294,12 +294,12 @@ def _outputs(content: Mapping[str, Any]) -> Outputs:
 
 
 def _calibration(content: Mapping[str, Any], tree: DecisionTree) -> Calibration | None:
-    told = content["calibration"]
+    entry = content["calibration"]
     if content["version"] < 3:
-        if told is not None:
+        if entry is not None:
             raise ValueError("calibrated in a way that this version does not know")
         return None
-    calibration = Calibration.from_dict(told)
+    calibration = Calibration.from_dict(entry)
     calibration.check(tree)
     return calibration
 
@@ -364,14 +364,14 @@ def _check_format(content: Mapping[str, Any], text: str, path: Path) -> None:
             f"{path}: format version {content.get('version')!r}; this tuningfork reads versions 1…{VERSION}: "
             "upgrade tuningfork, or train the model again"
         )
-    told = content.get("sha256")
+    digest = content.get("sha256")
     try:
-        found = _digest({key: value for key, value in content.items() if key != "sha256"})
+        actual = _digest({key: value for key, value in content.items() if key != "sha256"})
         # The text too: another spelling of the same content is not what was written.
-        whole = text == _as_written(content)
+        complete = text == _as_written(content)
     except (ValueError, RecursionError):  # NaN, half a surrogate pair: nothing that we wrote
-        found, whole = None, False
-    if not whole or told != found:
+        actual, complete = None, False
+    if not complete or digest != actual:
         raise BundleError(f"{path}: its content differs from what was written (SHA-256); {_AGAIN}")
     for key, kind in _KINDS.items():
         if not isinstance(content.get(key), kind):

@@ -1,4 +1,4 @@
-"""What a model learned about its own errors, on galaxies that its training did not see: part of its bundle."""
+"""Calibration of a model, fitted on galaxies that were not in its training: part of its bundle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Calibration:
     classes : Temperature or None
         What makes the class probabilities calibrated.
     domain : NoveltyDetector or None
-        Which pictures are unlike all that the model knows.
+        Which images are out of domain.
     """
 
     intervals: Intervals | None = None

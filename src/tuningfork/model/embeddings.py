@@ -1,4 +1,4 @@
-"""Embeddings as a column of a table: what a network sees in a picture, and whose network it was."""
+"""Embeddings: features of a network as a column of a table, and which model they are of."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Embedder:
             f"side by side: {self.width} numbers of model {self.model}, SHA-256 {self.sha256}; null: no prediction"
         )
         field = arrow_schema([Column(COLUMN, pa.list_(pa.float32(), self.width), text, "", ucd.VALUE)]).field(0)
-        told = {"model": self.model, "sha256": self.sha256, "views": str(self.n_views)}
-        return field.with_metadata({**field.metadata, **told})
+        about = {"model": self.model, "sha256": self.sha256, "views": str(self.n_views)}
+        return field.with_metadata({**field.metadata, **about})
 
     def check(self, other: Embedder, where: str) -> None:
         """Raise EmbeddingError if embeddings of `other`, which are at `where`, cannot be compared with these."""
@@ -73,11 +73,11 @@ def embedder_of(schema: pa.Schema, where: str) -> Embedder:
     if COLUMN not in schema.names:
         raise EmbeddingError(f"{where}: no column {COLUMN!r}; write it with predict --embeddings")
     field = schema.field(COLUMN)
-    told = {key.decode(): value.decode("utf-8", "replace") for key, value in (field.metadata or {}).items()}
+    about = {key.decode(): value.decode("utf-8", "replace") for key, value in (field.metadata or {}).items()}
     if not pa.types.is_fixed_size_list(field.type) or field.type.value_type != pa.float32():
         raise EmbeddingError(f"{where}: column {COLUMN!r} is {field.type}, not lists of D float32")
     try:
-        return Embedder(told["model"], told["sha256"], int(told["views"]), field.type.list_size)
+        return Embedder(about["model"], about["sha256"], int(about["views"]), field.type.list_size)
     except (KeyError, ValueError):
         raise EmbeddingError(
             f"{where}: column {COLUMN!r} does not say of which model it is; write it with predict --embeddings"

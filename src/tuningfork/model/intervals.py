@@ -1,4 +1,4 @@
-"""Intervals of the vote fractions that hold the volunteers' one as often as promised: split conformal prediction."""
+"""Split conformal prediction: intervals of vote fractions that hold the volunteers' fraction as often as promised."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class QuestionIntervals:
     Parameters
     ----------
     galaxies : int
-        Those that it was fitted on: the question was asked of somebody, and all its answers are known.
+        Those that it was fitted on: volunteers reached the question, and all its answers are known.
     model, noise : float, at least 0
         The expected error of a fraction f is √(model + noise · f(1 − f) / (voters · reach + 1)).
     quantiles : tuple of float, one for each answer, at least 0
@@ -56,15 +56,15 @@ class QuestionIntervals:
         if bool(self.quantiles) == bool(self.reason):
             raise ValueError("intervals: a question has either quantiles or a reason why it has none")
 
-    def expected_error(self, fractions: Floats, asked: Floats) -> Floats:
-        """(N, K) of predicted fractions (N, K) of the question and the number of volunteers asked it (N,)."""
-        binomial = fractions * (1 - fractions) / (asked[:, None] + 1)
+    def expected_error(self, fractions: Floats, n_reaching: Floats) -> Floats:
+        """(N, K) of predicted fractions (N, K) of the question and the number of volunteers who reach it (N,)."""
+        binomial = fractions * (1 - fractions) / (n_reaching[:, None] + 1)
         return np.sqrt(LEAST_ERROR**2 + self.model + self.noise * binomial)
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of every question's conditional fractions, wider where few volunteers are asked.
+    """Intervals of every question's conditional fractions, wider where few volunteers are n_reaching.
 
     Each answer's interval is f ± quantile · expected error within [0, 1]. Among galaxies like those that it
     was fitted on, it holds the volunteers' fraction for a share `level` of them, whatever the model is worth
@@ -111,8 +111,8 @@ class Intervals:
         for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
             fitted = self.questions[question.key]
             if fitted.quantiles:
-                asked = self.voters * reach_probability(cumulative, tree, number)
-                half[:, part] = fitted.quantiles * fitted.expected_error(fractions[:, part], asked)
+                n_reaching = self.voters * reach_probability(cumulative, tree, number)
+                half[:, part] = fitted.quantiles * fitted.expected_error(fractions[:, part], n_reaching)
         return np.clip(fractions - half, 0, 1), np.clip(fractions + half, 0, 1)
 
     def check(self, tree: DecisionTree) -> None:
@@ -187,28 +187,30 @@ def fit_intervals(
     questions = {}
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
         rows = ~np.isnan(predictions[:, part] + true[:, part]).any(1)
-        asked = voters * reach_probability(predicted, tree, number)[rows]
-        questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], asked, level)
+        n_reaching = voters * reach_probability(predicted, tree, number)[rows]
+        questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], n_reaching, level)
     return Intervals(float(level), voters, n_views, questions)
 
 
-def _fit_question(told: Floats, true: Floats, asked: Floats, level: float) -> QuestionIntervals:
-    count, needed = len(told), galaxies_needed(level)
+def _fit_question(predicted: Floats, true: Floats, n_reaching: Floats, level: float) -> QuestionIntervals:
+    count, needed = len(predicted), galaxies_needed(level)
     if count < needed:
-        return QuestionIntervals(count, reason=f"{count} galaxies were asked it; a level of {level:g} needs {needed}")
-    error = np.abs(told - true)
-    best = min(_candidates(told, asked, error), key=lambda candidate: candidate[0])[1]
-    quantiles = bound(error / best.expected_error(told, asked), level)
+        return QuestionIntervals(count, reason=f"{count} galaxies reach it; a level of {level:g} needs {needed}")
+    error = np.abs(predicted - true)
+    best = min(_candidates(predicted, n_reaching, error), key=lambda candidate: candidate[0])[1]
+    quantiles = bound(error / best.expected_error(predicted, n_reaching), level)
     return QuestionIntervals(count, best.model, best.noise, tuple(quantiles.tolist()))
 
 
-def _candidates(told: Floats, asked: Floats, error: Floats) -> list[tuple[float, QuestionIntervals]]:
+def _candidates(predicted: Floats, n_reaching: Floats, error: Floats) -> list[tuple[float, QuestionIntervals]]:
     """Mixtures of a constant and the binomial variance, each scaled to its errors, with −log likelihood a cell."""
-    binomial = float((told * (1 - told) / (asked[:, None] + 1)).mean())
+    binomial = float((predicted * (1 - predicted) / (n_reaching[:, None] + 1)).mean())
     out = []
     for share in np.linspace(0, 1, 51) if binomial > 0 else (0.0,):
         noise = float(share) / binomial if share else 0.0
-        shape = QuestionIntervals(0, 1 - float(share), noise, reason="a candidate").expected_error(told, asked)
+        shape = QuestionIntervals(0, 1 - float(share), noise, reason="a candidate").expected_error(
+            predicted, n_reaching
+        )
         scale = max(float((error / shape).mean()), LEAST_ERROR)
         square = scale**2
         shaped = QuestionIntervals(0, (1 - float(share)) * square, noise * square, reason="a candidate")

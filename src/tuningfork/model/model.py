@@ -66,7 +66,7 @@ def load(
     Raises
     ------
     BundleError
-        If there is no such model, or it is not whole.
+        If there is no such model, or it is not complete.
     RuntimeUnavailable
         If this machine or installation has not the precision or the device.
     """
@@ -145,7 +145,7 @@ class Model:
 
     @property
     def feature_width(self) -> int:
-        """D, numbers in a picture's `features`; 0 if a network has none."""
+        """D, numbers in an image's `features`; 0 if a network has none."""
         widths = [_feature_width(network) for network in self._networks]
         return sum(widths) if all(widths) else 0
 
@@ -164,9 +164,9 @@ class Model:
             )
         return Embedder(self.bundle.name, self.bundle.sha256, n_views or self.n_views, self.feature_width)
 
-    def inputs(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
-        """One picture (H, W, 3), cropped and resized once for each of `preprocesses`."""
-        return self.image_reader.inputs(picture)
+    def inputs(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+        """Return one image (H, W, 3), cropped and resized once for each of `preprocesses`."""
+        return self.image_reader.inputs(rgb)
 
     def intervals(self, n_views: int | None = None) -> Intervals | None:
         """Return the intervals for the mean of `n_views` views; None if the model was not calibrated with that many."""

@@ -1,4 +1,4 @@
-"""Where a network looks: parts of a picture are covered with sky, and how much the answer suffers is mapped.
+"""Occlusion map: how much a prediction changes where a part of the image is covered with sky.
 
 After Zeiler & Fergus (2014), "Visualizing and Understanding Convolutional Networks", section 4.2,
 https://doi.org/10.1007/978-3-319-10590-1_53. It needs nothing but predictions, so it serves any model.
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 
 __all__ = ["Occlusion", "occlusion_map", "overlay"]
 
-Picture = NDArray[np.uint8]
+RGB = NDArray[np.uint8]
 
 #: Cells along a side of the map, and along that of the square that covers: 121 coverings.
 CELLS, COVER = 12, 2
 #: Colour of what spoke for the answer, and of what spoke against it (Okabe & Ito 2008), red, green, blue.
 FOR, AGAINST = (230, 159, 0), (86, 180, 233)
-#: How much of the picture the strongest place hides.
+#: How much of the image the strongest place hides.
 OPACITY = 0.75
 
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """How much a score falls where the picture is covered.
+    """How much a score falls where the image is covered.
 
     Parameters
     ----------
     fall : (CELLS, CELLS) float64
-        Score of the whole picture less that with the cell covered, averaged over the coverings of the cell;
+        Score of the complete image less that with the cell covered, averaged over the coverings of the cell;
         above 0: what is there speaks for the answer. Row 0 is the top.
     score : float
-        Of the whole picture.
+        Of the complete image.
     window : (left, top, side) floats
-        What the map spans, in pixels of the picture.
+        What the map spans, in pixels of the image.
     """
 
     fall: NDArray[np.float64]
@@ -45,53 +45,53 @@ class Occlusion:
 
     @property
     def strongest(self) -> tuple[float, float]:
-        """Where covering hurts most: x to the right, y downward, in pixels of the picture."""
+        """Where covering hurts most: x to the right, y downward, in pixels of the image."""
         row, column = np.unravel_index(int(np.argmax(self.fall)), self.fall.shape)
         left, top, side = self.window
         return left + (column + 0.5) * side / CELLS, top + (row + 0.5) * side / CELLS
 
 
 def occlusion_map(
-    picture: Picture,
-    score: Callable[[Iterable[Picture]], NDArray[np.float64]],
+    image: RGB,
+    score: Callable[[Iterable[RGB]], NDArray[np.float64]],
     window: tuple[float, float, float] | None = None,
 ) -> Occlusion:
-    """Cover the picture square by square and ask for the score each time.
+    """Cover the image square by square and compute the score each time.
 
     Parameters
     ----------
-    picture : (H, W, 3) uint8
+    image : (H, W, 3) uint8
     score : callable
-        Pictures of the same shape, one after the other → (N,) scores, such as the probability of a class.
+        Images of the same shape, one after the other → (N,) scores, such as the probability of a class.
     window : (left, top, side), optional
         What the network sees, in pixels; None: the largest central square.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     side = min(height, width)
     window = window or ((width - side) / 2, (height - side) / 2, side)
     left, top, side = window
     places = [(row, column) for row in range(CELLS - COVER + 1) for column in range(CELLS - COVER + 1)]
-    sky, reach = _sky(picture), round(COVER * side / CELLS)
+    sky, reach = _sky(image), round(COVER * side / CELLS)
 
-    def covered() -> Iterator[Picture]:
-        yield picture
+    def covered() -> Iterator[RGB]:
+        yield image
         for row, column in places:
             x, y = round(left + column * side / CELLS), round(top + row * side / CELLS)
-            copy = picture.copy()
+            copy = image.copy()
             copy[y : y + reach, x : x + reach] = sky
             yield copy
 
-    whole, *others = np.asarray(score(covered()), np.float64).tolist()
+    complete, *others = np.asarray(score(covered()), np.float64).tolist()
     total, count = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
-    for (row, column), told in zip(places, others, strict=True):
+    for (row, column), value in zip(places, others, strict=True):
         cells = np.s_[row : row + COVER, column : column + COVER]
-        total[cells] += whole - told
+        total[cells] += complete - value
         count[cells] += 1
-    return Occlusion(total / count, whole, window)
+    return Occlusion(total / count, complete, window)
 
 
 def overlay(occlusion: Occlusion, height: int, width: int) -> NDArray[np.uint8]:
-    """A layer to lay over the picture: (height, width, 4) uint8, red, green, blue, opacity.
+    """A layer to lay over the image: (height, width, 4) uint8, red, green, blue, opacity.
 
     Opacity grows with the fall of the score; outside of the window it is 0.
     """
@@ -109,6 +109,6 @@ def overlay(occlusion: Occlusion, height: int, width: int) -> NDArray[np.uint8]:
     return layer
 
 
-def _sky(picture: Picture) -> NDArray[np.uint8]:
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+def _sky(image: RGB) -> NDArray[np.uint8]:
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     return np.median(border, axis=0).astype(np.uint8)

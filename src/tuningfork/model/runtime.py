@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 
 class RuntimeUnavailable(TuningforkError, ValueError):
-    """What was asked for cannot run here; the message says what is missing."""
+    """The precision, device or engine is not available here; the message says what is missing."""
 
 
 class Runtime(Protocol):
@@ -82,7 +82,7 @@ def open_network(
     Raises
     ------
     RuntimeUnavailable
-        If this machine or installation has not what was asked for.
+        If this machine or installation does not have the precision, device or engine.
     NetworkError
         If the network cannot be opened.
     ValueError
@@ -147,7 +147,7 @@ def _one_line(error: Exception) -> str:
 
 @cache
 def _openvino_core() -> Any:
-    """One for the whole process, never given back.
+    """One for the whole process, never released.
 
     Its CPU plugin gives the thread that loads it another stack for signals, and unmaps that stack when the last
     of its networks goes; if this happens in another thread, the next signal, such as a child's end, kills the process.

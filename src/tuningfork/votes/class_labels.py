@@ -135,24 +135,24 @@ def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) ->
 
 
 def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:
-    """Write a table of ID and label from folders of pictures: the label is the sub-folder's name.
+    """Write a table of ID and label from folders of images: the label is the sub-folder's name.
 
-    A picture that lies in no sub-folder gets no row.
+    An image that lies in no sub-folder gets no row.
 
     Raises
     ------
     CatalogError
-        If no picture lies in a sub-folder.
+        If no image lies in a sub-folder.
     """
     rows = []
     for folder in map(Path, images):
-        for picture in find_images([folder]):
-            inside = picture.relative_to(folder).parts if folder.is_dir() else ()
-            if len(inside) > 1:
-                rows.append((file_id(picture.name), inside[0]))
+        for image in find_images([folder]):
+            parts = image.relative_to(folder).parts if folder.is_dir() else ()
+            if len(parts) > 1:
+                rows.append((file_id(image.name), parts[0]))
     if not rows:
         where = ", ".join(map(str, images))
-        raise CatalogError(f"{where}: no sub-folders of pictures, each named by its class; or give a table of labels")
+        raise CatalogError(f"{where}: no sub-folders of images, each named by its class; or give a table of labels")
     write_text(path, csv_text([("id", LABEL), *rows]))
 
 

@@ -42,7 +42,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ClassRule:
-    """A clean-sample rule on cumulative columns: every threshold of `all_of`, and one of `any_of` if given."""
+    """A clean-sample rule on cumulative columns: every threshold of `all_of`, and one of `any_of` if there is one."""
 
     key: str
     name: str
@@ -71,7 +71,7 @@ class DecisionTree:
     ------
     SchemaError
         If keys or columns repeat, a reference points nowhere, a parent does not come before its
-        question, or the flow of questions runs in a circle.
+        question, or the flow of questions has a cycle.
 
     Examples
     --------
@@ -248,22 +248,22 @@ def _check(tree: DecisionTree) -> None:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise SchemaError(f"tree {tree.name}: {what} {twice[0]!r} appears twice")
-    seen: set[str] = set()
+    earlier: set[str] = set()
     keys = {question.key for question in tree.questions}
     for question in tree.questions:
         if not question.answers:
             raise SchemaError(f"question {question.key!r} has no answers")
-        if question.parent is not None and question.parent not in seen:
+        if question.parent is not None and question.parent not in earlier:
             raise SchemaError(
                 f"question {question.key!r}: parent {question.parent!r} is not a column of an earlier question"
             )
         for answer in question.answers:
-            seen.add(answer.column)
+            earlier.add(answer.column)
             if answer.next is not None and answer.next not in keys:
                 raise SchemaError(f"{question.key}/{answer.key}: next question {answer.next!r} does not exist")
     for rule in tree.classes:
         for column, _ in (*rule.all_of, *rule.any_of):
-            if column not in seen:
+            if column not in earlier:
                 raise SchemaError(f"class {rule.key!r}: column {column!r} does not exist")
         if not rule.all_of and not rule.any_of:
             raise SchemaError(f"class {rule.key!r} has no threshold, so every galaxy would fit it")
@@ -271,7 +271,7 @@ def _check(tree: DecisionTree) -> None:
 
 
 def _check_flow(tree: DecisionTree) -> None:
-    """Walk the questions in the order asked; a circle would ask a volunteer for ever."""
+    """Walk the questions in the order of `next`; a cycle would never end."""
     state: dict[str, int] = {}
 
     def visit(key: str) -> None:

@@ -850,3 +850,22 @@ def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
         file.write(VALID["png"])
     (path,) = find_images([tmp_path])
     assert np.array_equal(read_image(path).rgb, SMOOTH)
+
+
+# ---------------------------------------------------------------- sources in memory
+
+
+def test_file_objects_and_pillow_images_are_images() -> None:
+    for kind, mode in (("PNG", "RGB"), ("PNG", "L"), ("TIFF", "CMYK"), ("WEBP", "RGBA")):
+        data = encoded(converted(mode), kind, **({"lossless": True} if kind == "WEBP" else {}))
+        expected = read_image(data).rgb
+        assert np.array_equal(read_image(io.BytesIO(data)).rgb, expected)
+        assert np.array_equal(read_image(bytearray(data)).rgb, expected)
+        with Image.open(io.BytesIO(data)) as image:
+            assert np.array_equal(read_image(image).rgb, expected)
+
+
+@pytest.mark.parametrize("source", [3.5, None, {"a": 1}, io.StringIO("text"), object()])
+def test_other_types_say_what_is_taken(source: object) -> None:
+    with pytest.raises(TypeError, match="a path, bytes, a binary file object, an array or a Pillow image, not"):
+        read_image(source)

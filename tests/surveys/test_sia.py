@@ -68,7 +68,7 @@ def test_one_band_is_grey_and_bands_are_known_by_name(sky, client):
     assert (cutout.rgb == cutout.rgb[..., :1]).all()
     assert cutout.provenance.layer == "r"
     assert [path for _, path in sky.asked][1:] == ["/vo/tile?ID=0-r"]
-    with pytest.raises(ImageError, match="no image of band 'y' here; there are "):
+    with pytest.raises(ImageError, match="no image of band 'y'; there are "):
         open_source(f"sia:{sky.address}/vo/sia2", SurveyOptions(layer="y"), client=client).cutout(150.1, 2.2, FRAME, 64)
 
 

@@ -20,9 +20,15 @@ from .no_data import missing_data
 from .raster import decode_raster, image_from_pillow
 from .source import file_bytes, path_or_bytes
 
-__all__ = ["Source", "read_image"]
+__all__ = ["Source", "is_single_image", "read_image"]
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any] | Image.Image
+
+
+def is_single_image(source: Any) -> bool:
+    """Whether `source` is one image in memory (bytes, file object, array, Pillow image), and no sequence of images."""
+    types = (bytes, bytearray, memoryview, np.ndarray, Image.Image)
+    return isinstance(source, types) or callable(getattr(source, "read", None))
 
 
 def read_image(

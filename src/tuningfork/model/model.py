@@ -18,6 +18,7 @@ from ..images.find import find_images
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
+from ..images.read import is_single_image
 from ..votes.clean_samples import classes_from_votes
 from ..votes.fractions import cumulative_from_logits
 from ..votes.vote_table import VoteTable
@@ -246,7 +247,7 @@ class Model:
 
         Parameters
         ----------
-        source : path, bytes, array, or several of them
+        source : path, bytes, binary file object, array, Pillow image, or several of them
             A file, the content of one, or an (H, W, 3) or (H, W) array; a folder stands for all images in it.
         n_views : 1, 2, 4, 8 or None
             Rotated and reflected views to average (test-time augmentation); None: as many as the model asks for.
@@ -286,7 +287,7 @@ class Model:
             raise ValueError("give n_views and embeddings within options, not beside it")
         options = options or InferenceOptions(n_views, embeddings=embeddings)
         reader = self.image_reader if framing is None else replace(self.image_reader, framing=framing)
-        if isinstance(source, np.ndarray | bytes):
+        if is_single_image(source):
             rows = self._predict([source], options, reader)
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
@@ -295,8 +296,13 @@ class Model:
             if not path.exists():
                 raise FileNotFoundError(f"{path}: no such file or folder")
             rows = self._predict([path], options, reader)
-        else:
+        elif isinstance(source, Iterable):
             return self._predict(list(source), options, reader, progress)
+        else:
+            raise TypeError(
+                "an image is a path, bytes, a binary file object, an array or a Pillow image, or several of these; "
+                f"not {type(source).__name__}"
+            )
         if rows.errors[0]:
             raise ImageError(rows.errors[0])
         return rows[0]

@@ -263,7 +263,7 @@ def _chosen(images: Sequence[_Image], bands: Sequence[str]) -> list[_Image]:
             named = [image for image in nearest if band.lower() in {name.lower() for name in image.names}]
             if not named:
                 there = sorted({name for image in images for name in image.names})
-                raise ImageError(f"no image of band {band!r} there; there are {', '.join(there)[:150] or 'none named'}")
+                raise ImageError(f"no image of band {band!r}; there are {', '.join(there)[:150] or 'none named'}")
             chosen.append(named[0])
         return chosen
     by_band: dict[float, _Image] = {}

@@ -18,11 +18,14 @@ from fastapi import FastAPI, Request
 from served import served
 from starlette.responses import PlainTextResponse
 
-from tuningfork.web import RequestLimits, StaticFolder, guarded, install_errors
 from tuningfork.web import server as server_module
 from tuningfork.web.downloads import Downloads
+from tuningfork.web.errors import install_errors
 from tuningfork.web.guards.backpressure import PIECE, Backpressure
+from tuningfork.web.guards.guard import guarded
 from tuningfork.web.guards.headers import SECURITY_HEADERS
+from tuningfork.web.limits import RequestLimits
+from tuningfork.web.static import StaticFolder
 
 SMALL = RequestLimits(
     body_bytes=1000, held_bytes=3000, idle_seconds=0.3, body_seconds=0.6, seconds=0.5, at_once=1, waiting=1

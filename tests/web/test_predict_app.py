@@ -30,8 +30,9 @@ from tuningfork._utils.processes import Worker
 from tuningfork.images.image import ImageError
 from tuningfork.simulation import draw, render
 from tuningfork.surveys.cutout import Cutout, Provenance
-from tuningfork.web.predict import Limits, create_app
+from tuningfork.web.predict.app import create_app
 from tuningfork.web.predict.batcher import DynamicBatcher
+from tuningfork.web.predict.limits import Limits
 from tuningfork.web.predict.metrics import BUCKETS
 from tuningfork.web.predict.positions import parse_positions, position_lines
 from tuningfork.web.predict.results import ResultStore

@@ -18,7 +18,7 @@ import tuningfork
 from tuningfork.images.image import ImageError
 from tuningfork.simulation import draw, render
 from tuningfork.surveys.cutout import Cutout, Provenance
-from tuningfork.web.predict import create_app
+from tuningfork.web.predict.app import create_app
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (

@@ -1,6 +1,7 @@
 """SECURITY.md is true: its modules and options are there, and its limits are those of the code."""
 
 import re
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,11 +11,12 @@ pytest.importorskip("fastapi")
 
 from typer.main import get_command
 
+from tuningfork._utils.processes import child_environment, python_command
 from tuningfork.cli import app
 from tuningfork.web import decoder, server
 from tuningfork.web.label.app import LIMITS
 from tuningfork.web.limits import MIB, RequestLimits
-from tuningfork.web.predict import Limits
+from tuningfork.web.predict.limits import Limits
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text()
@@ -50,3 +52,13 @@ def test_limits_are_those_of_the_code():
     label = f"| {LIMITS.body_bytes // 2**10} KiB |", f"| {LIMITS.held_bytes // MIB} MiB |", f"| {LIMITS.at_once}, "
     assert all(cell in TEXT for cell in label)
     assert {field.name for field in fields(Limits)} >= {"decode_seconds", "downloads"}
+
+
+def test_processes_that_decode_import_no_network_and_no_web_framework():
+    names = ("tuningfork.web.predict.read_job", "tuningfork.web.label.image_job")
+    heavy = {"onnxruntime", "torch", "fastapi", "starlette", "uvicorn", "prometheus_client"}
+    code = f"import sys, {', '.join(names)}; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run(
+        python_command("-c", code), env=child_environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -135,9 +135,9 @@ def label(
                     _export(campaign, folder, export, kind, model, overwrite, as_json)
             return
         with libraries("labelling", "serve"):
-            from ..web import serve
             from ..web.label.app import label_app
             from ..web.label.invite import is_loopback, new_token, public_host
+            from ..web.server import serve
         from .._utils.files import lock
         from ..labelling.fine_tune import FineTuning
         from ..labelling.image_folder import check_folder

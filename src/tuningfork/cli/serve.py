@@ -61,8 +61,9 @@ def serve(
         must_exist([index])
     with trouble("give the same command to go on"):
         with libraries("serving", "serve"):
-            from ..web import serve as run_server
-            from ..web.predict import Limits, create_app
+            from ..web.predict.app import create_app
+            from ..web.predict.limits import Limits
+            from ..web.server import serve as run_server
         from ..model.model import load
         from ..web.limits import MIB
 

@@ -10,12 +10,6 @@ An app of Starlette or FastAPI becomes a safe service in three steps::
 The guards read a request's complete body before the app sees it, so a route may simply ``await request.json()``.
 A page links ``/static/base.css`` and its own files; it must have no inline style, script or ``on…`` attribute,
 which the security headers forbid (``element.style.width = …`` from a module is allowed).
+
+Nothing is imported here: processes that decode images import a module of this package, and no web framework.
 """
-
-from .errors import error_body, install_errors, send_error
-from .guards.guard import guarded
-from .limits import RequestLimits
-from .server import serve
-from .static import StaticFolder
-
-__all__ = ["RequestLimits", "StaticFolder", "error_body", "guarded", "install_errors", "send_error", "serve"]

@@ -24,9 +24,12 @@ from ...labelling.fine_tune import FineTuning
 from ...labelling.image_folder import excluded_galaxies
 from ...labelling.records import LabellerState
 from ...labelling.tally import tally, votes_table
-from .. import RequestLimits, StaticFolder, error_body, guarded, install_errors
 from ..decoder import DecodeError, ImageDecoder
 from ..downloads import Downloads
+from ..errors import error_body, install_errors
+from ..guards.guard import guarded
+from ..limits import RequestLimits
+from ..static import StaticFolder
 from .image_job import EncodedImage, JpegJob
 from .invite import InviteToken
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import send_error
+from ..errors import send_error
 
 __all__ = ["InviteToken", "is_loopback", "new_token", "public_host"]
 

@@ -14,7 +14,9 @@ from starlette.types import ASGIApp
 from ... import __version__
 from ...model.model import Model
 from ...surveys.cutout import SkySource
-from .. import StaticFolder, guarded, install_errors
+from ..errors import install_errors
+from ..guards.guard import guarded
+from ..static import StaticFolder
 from .limits import Limits
 from .metrics import MetricsMiddleware
 from .responses import Problem

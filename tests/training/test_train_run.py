@@ -191,7 +191,7 @@ def test_the_validation_figures_are_those_of_numpy(gz2, galaxies):
 def test_the_rate_falls_where_validation_stands_still(gz2):
     """With steps of a ten-millionth nothing is learned."""
     recipe = KINDS["sigmoid"].changed(network="convnext_atto", epochs=7, dropout=0.0, learning_rate=1e-7,
-                     plateau_patience=1, plateau_factor=0.2)  # fmt: skip
+                     plateau_patience=2, plateau_factor=0.2)  # fmt: skip
     known = np.random.default_rng(0).integers(0, 2, (16, 37)).astype(np.float32)
     _, trainer = _fit(recipe, gz2, Targets(known, np.zeros((16, 7), np.float32)))
     assert isinstance(trainer.optimizers[0], torch.optim.Adam)

@@ -21,6 +21,7 @@ from .._utils.retry import RetriesExhausted, TransientError, retry
 from .._utils.urls import public_url
 from ..images.image import ImageError
 from .cache import Cache
+from .hosts import MAX_WAIT, Host, HostUnavailable, try_later
 
 __all__ = ["MAX_BYTES", "RATE", "Answer", "Client", "DamagedResponse", "ServiceDown"]
 
@@ -35,9 +36,6 @@ PAUSE = 1.0
 TIMEOUT, SILENCE = 120.0, 30.0
 #: Bytes of an answer; a cutout has some hundred thousand, a coadded tile of a survey up to a hundred million.
 MAX_BYTES = 256 * 2**20
-#: Seconds that a server may make us wait (Retry-After); if it demands more, no request goes out until then, and all
-#: rows fail at once: `--resume` tries them again later.
-MAX_WAIT = 120.0
 MAX_REDIRECTS = 5
 #: Characters of an error message of a service that are passed on.
 MESSAGE = 200
@@ -103,7 +101,7 @@ class Client:
         self._rate, self._cache, self._timeout, self._silence = rate, cache, timeout, min(silence, timeout)
         self._tries, self._pause, self._max_bytes = tries, pause, max_bytes
         self._max_failures = max_failures
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, Host] = {}
         self._lock = threading.Lock()
         self._session = _session()
         # Whoever forgets to close it leaves no connection open.
@@ -149,7 +147,7 @@ class Client:
 
         try:
             value, data = retry(attempt, self._classify, attempts=self._tries, delay=self._pause)
-        except (RetriesExhausted, _Unavailable) as error:
+        except (RetriesExhausted, HostUnavailable) as error:
             reason = f"no image {error}" if isinstance(error, RetriesExhausted) else str(error)
             failures = host.count_failure()
             if failures >= self._max_failures:
@@ -163,7 +161,7 @@ class Client:
             self._cache.put(address, data)
         return value
 
-    def _request(self, address: str, host: _Host) -> Answer:
+    def _request(self, address: str, host: Host) -> Answer:
         host.wait()
         ends = time.monotonic() + self._timeout
         with self._session.get(address, stream=True, timeout=self._silence) as response:
@@ -207,17 +205,17 @@ class Client:
             if error.status in (404, 410):
                 raise ImageError(f"no image there (HTTP {error.status}{error.message})") from None
             if error.status < 500 and error.status not in (408, 425, 429):
-                kind = _Unavailable if error.status in (401, 403) else ImageError
+                kind = HostUnavailable if error.status in (401, 403) else ImageError
                 raise kind(f"refused (HTTP {error.status}{error.message})") from None
             if error.wait > MAX_WAIT:
-                raise _Unavailable(f"busy (HTTP {error.status}), {_closed(error.wait)}") from None
+                raise HostUnavailable(f"busy (HTTP {error.status}), {try_later(error.wait)}") from None
             return TransientError(f"HTTP {error.status}", error.wait)
         if isinstance(error, requests.TooManyRedirects):
             raise ImageError(f"leads from address to address, more than {MAX_REDIRECTS} times") from None
         if isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError):
             return TransientError(f"no whole answer within {self._timeout:g} s, or no byte for {self._silence:g} s")
         if isinstance(error, requests.exceptions.SSLError):
-            raise _Unavailable("its certificate is not trusted") from None
+            raise HostUnavailable("its certificate is not trusted") from None
         if isinstance(error, urllib3.exceptions.HTTPError | requests.exceptions.ChunkedEncodingError):
             return TransientError("the answer was cut")
         if isinstance(error, requests.ConnectionError):
@@ -227,48 +225,9 @@ class Client:
             raise ImageError(f"cannot be requested ({type(error).__name__})") from None
         raise error
 
-    def _host(self, address: str) -> _Host:
+    def _host(self, address: str) -> Host:
         with self._lock:
-            return self._hosts.setdefault(_host_name(address), _Host(1 / self._rate))
-
-
-class _Host:
-    """Rate limit of one host, and how often it has failed in a row."""
-
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
-        self._next = self._held = 0.0
-        self._failures = 0
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        """Wait until a request may go; raise if the host demands to wait for too long."""
-        with self._lock:
-            at = max(self._next, time.monotonic())
-            if (seconds := self._held - time.monotonic()) > MAX_WAIT:
-                raise _Unavailable(_closed(seconds))
-            self._next = at + self._interval
-        time.sleep(max(0.0, at - time.monotonic()))
-
-    def hold(self, seconds: float) -> None:
-        """Let no request go before so many seconds."""
-        with self._lock:
-            self._held = max(self._held, time.monotonic() + seconds)
-            self._next = max(self._next, self._held)
-
-    def count_failure(self) -> int:
-        """Count a failure and return how many there were since the last success."""
-        with self._lock:
-            self._failures += 1
-            return self._failures
-
-    def count_success(self) -> None:
-        """The host answers."""
-        self._failures = 0
-
-
-class _Unavailable(ImageError):
-    """A permanent failure that is the host's, not the row's."""
+            return self._hosts.setdefault(_host_name(address), Host(1 / self._rate))
 
 
 class _Status(Exception):
@@ -278,10 +237,6 @@ class _Status(Exception):
         super().__init__(status)
         self.status, self.wait = status, wait
         self.message = f": {message}" if message else ""
-
-
-def _closed(seconds: float) -> str:
-    return f"asks to wait {seconds:.0f} s; try it later"
 
 
 def _session() -> Any:

@@ -153,13 +153,13 @@ def evaluate(
     with trouble():
         from ..evaluation.evaluate import evaluate as score
         from ..evaluation.prediction_table import read_predictions
-        from ..evaluation.training_overlap import training_ids_of
+        from ..evaluation.training_overlap import training_to_exclude
         from ..votes.label_table import read_labels
         from ..votes.split_file import read_split
 
         votes = read_labels(labels, tree)
         table = read_predictions(predictions, votes.tree)
-        exclude = None if include_training else training_ids_of(table.about, model)
+        exclude = training_to_exclude(table.ids, table.about, model, include=include_training)
         result = score(
             table,
             votes,

@@ -74,7 +74,7 @@ def select(
     with trouble(), writing(output, [predictions, labels, split, tree], overwrite) as output:
         from ..evaluation.prediction_table import read_predictions
         from ..evaluation.select import parse_groups, select_table, true_classes
-        from ..evaluation.training_overlap import training_ids_of
+        from ..evaluation.training_overlap import training_to_exclude
         from ..tables import check_format, table_writer
         from ..votes.split_file import read_split
         from ..votes.tree_files import load_tree
@@ -93,7 +93,7 @@ def select(
             split=read_split(split) if split else None,
             subset=part,
             seed=seed,
-            exclude=None if include_training else training_ids_of(table.about, model),
+            exclude=training_to_exclude(table.ids, table.about, model, include=include_training),
         )
         if output:
             with table_writer(output, selection.table.schema) as write:

@@ -61,12 +61,12 @@ def trust(
     ):
         with libraries("a study", "study"):
             from ..evaluation.prediction_table import read_predictions
-            from ..evaluation.training_overlap import training_ids_of
+            from ..evaluation.training_overlap import training_to_exclude
             from ..experiments.trust import trust as measure
             from ..votes.label_table import read_labels
         votes = read_labels(labels, tree)
         table = read_predictions(predictions, votes.tree)
-        exclude = None if include_training else training_ids_of(table.about, model)
+        exclude = training_to_exclude(table.ids, table.about, model, include=include_training)
         report, errors = measure(
             table, votes, images, output, split=split, part=part, exclude=exclude, progress=progress
         )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from ..model.bundle import BundleError, builtin_models, open_bundle
 from ..model.training_ids import SUBSETS, TrainingIDs
 
-__all__ = ["leave_out_training", "training_ids_of"]
+__all__ = ["leave_out_training", "training_ids_of", "training_to_exclude"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,17 @@ def training_ids_of(about: Mapping[str, str], model: str | None = None) -> Train
     if bundle.training_ids is None:
         logger.warning("model %s does not say which galaxies it was trained on, so none is left out", bundle.name)
     return bundle.training_ids
+
+
+def training_to_exclude(
+    ids: Sequence[str], about: Mapping[str, str], model: str | None, *, include: bool
+) -> TrainingIDs | None:
+    """Return what an evaluation of a table of predictions leaves out; with `include` nothing, after a warning."""
+    training_ids = training_ids_of(about, model)
+    if include:
+        leave_out_training(ids, training_ids, include=True)
+        return None
+    return training_ids
 
 
 def leave_out_training(

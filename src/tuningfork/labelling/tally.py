@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ..tables import Column, RowError, arrow_schema
 from ..votes.class_labels import LABEL, OWN
-from ..votes.fractions import conditional_from_counts, cumulative_from_conditional
+from ..votes.fractions import conditional_from_counts
 from ..votes.tree import DecisionTree
+from ..votes.vote_table import VoteTable
 from .records import AnswerRecord
 
 __all__ = ["Tally", "tally", "votes_table"]
@@ -24,16 +25,25 @@ class Tally:
 
     Parameters
     ----------
-    ids : (N,) texts
-    counts : (N, A) int64
-        Number of people who gave each answer of the tree.
+    votes : VoteTable
+        With the number of people who gave each answer.
     people : (N,) int64
         Number of people who answered all their questions; only these are counted.
     """
 
-    ids: tuple[str, ...]
-    counts: NDArray[np.int64]
+    votes: VoteTable
     people: NDArray[np.int64]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(N,) identifiers of the galaxies."""
+        return self.votes.ids
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(N, A) number of people who gave each answer of the tree."""
+        assert self.votes.counts is not None
+        return self.votes.counts
 
 
 def tally(answers: Iterable[AnswerRecord], tree: DecisionTree) -> Tally:
@@ -51,8 +61,7 @@ def tally(answers: Iterable[AnswerRecord], tree: DecisionTree) -> Tally:
             row[columns[each.question, each.answer]] += 1
             people.setdefault(each.galaxy, set()).add(each.person)
     return Tally(
-        tuple(counts),
-        np.array(list(counts.values()), np.int64).reshape(-1, len(tree.columns)),
+        VoteTable.from_counts(tree, tuple(counts), list(counts.values())),
         np.array([len(people[id_]) for id_ in counts], np.int64),
     )
 
@@ -73,11 +82,11 @@ def votes_table(counted: Tally, tree: DecisionTree, source: str = "") -> tuple[p
     id_column = Column(tree.id_columns[0], pa.string(), "Identifier of the galaxy: the image file's name")
     if tree.name == OWN:
         return _class_table(counted, tree, id_column, source)
-    conditional = conditional_from_counts(counted.counts, tree)
     if tree.values == "cumulative":
-        numbers, description = cumulative_from_conditional(conditional, tree), "Cumulative fraction of {}, 0 to 1"
+        numbers, description = counted.votes.fractions, "Cumulative fraction of {}, 0 to 1"
     elif tree.values == "conditional":
-        numbers, description = conditional, "Share of {} among those who were asked, 0 to 1"
+        numbers = conditional_from_counts(counted.counts, tree)
+        description = "Share of {} among those who reached the question, 0 to 1"
     else:
         numbers, description = counted.counts.astype(np.float64), "People who answered {}"
     columns = [

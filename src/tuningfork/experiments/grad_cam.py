@@ -93,7 +93,7 @@ def _untrained(run: TrainingRun, seed: int = 0) -> tuple[MorphologyNetwork, Prep
             )
     except (RecipeError, ValueError, TypeError, RuntimeError) as error:
         raise NetworkError(f"{run.name}: its network cannot be built: {error}") from None
-    return network.eval(), Preprocess(crop=recipe.crop, size=recipe.size)
+    return network.eval(), recipe.preprocess
 
 
 def feature_maps(network: MorphologyNetwork, batch: Floats, layers: int = 4, channels: int = 16) -> list[FeatureMap]:

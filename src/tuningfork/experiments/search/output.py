@@ -158,9 +158,9 @@ def write_trials(path: Path, report: SearchReport) -> None:
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """A complete recipe as TOML that `load_recipe` reads, without a base."""
+    """A complete recipe as TOML that `load_recipe` reads, without a base; None is left out."""
     values = recipe.to_dict()
-    return tomli_w.dumps({key: value for key, value in values.items() if not isinstance(value, Mapping) or value})
+    return tomli_w.dumps({key: value for key, value in values.items() if value is not None and value != {}})
 
 
 def _header(report: SearchReport, best: TrialRow) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, Column, RowError, arrow_schema, read_table, ucd
+from ..tables.identifiers import exact_ids
 from ..votes.label_table import read_labels
 from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
@@ -158,8 +159,9 @@ def true_classes(
     if id_column is None or column not in table.column_names:
         missing = f"column {column!r}" if id_column else f"ID column; call it {tree.id_columns[0]} or id"
         raise CatalogError(f"{labels}: no {missing} (the file has {', '.join(table.column_names[:8])})")
+    ids = exact_ids(table[id_column], id_column, labels)
     classes, errors = {}, []
-    for row, (id_, cell) in enumerate(zip(table[id_column].to_pylist(), table[column].to_pylist(), strict=True), 1):
+    for row, (id_, cell) in enumerate(zip(ids, table[column].to_pylist(), strict=True), 1):
         if cell is None or str(cell).strip() == "":
             continue
         try:
@@ -167,9 +169,9 @@ def true_classes(
         except ValueError:
             number = -1
         if not 0 <= number < len(groups):
-            errors.append(RowError(str(labels), row, str(id_), column, f"{cell!r} is none of 0…{len(groups) - 1}"))
+            errors.append(RowError(str(labels), row, id_, column, f"{cell!r} is none of 0…{len(groups) - 1}"))
         else:
-            classes[str(id_).strip()] = number
+            classes[id_] = number
     return TrueClasses(str(labels), tree, classes, groups, tuple(errors))
 
 

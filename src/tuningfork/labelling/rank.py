@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._utils.sampling import Shortlist
 from ..tables import MAX_REPORTED, CatalogError, Column, RowError, arrow_schema, read_table, ucd
-from ..tables.identifiers import IdentifierError, exact_id, integer_limit
+from ..tables.identifiers import exact_ids
 from ..votes.tree import DecisionTree
 from .acquisition import Order, question_entropies, weighted_seeding
 from .prediction_blocks import fit_embedding_space, predicted_blocks, read_block, table_blocks
@@ -131,11 +131,7 @@ def labelled_ids(path: str | os.PathLike[str], tree: DecisionTree) -> frozenset[
     others = [table[name] for name in table.column_names if name != column]
     filled = [pc.is_valid(other).to_numpy(zero_copy_only=False) for other in others]
     labelled = np.logical_or.reduce(filled) if filled else np.ones(table.num_rows, bool)
-    limit = integer_limit(table.schema.field(column).type)
-    try:
-        ids = [exact_id(value, limit) for value in table[column].to_pylist()]
-    except IdentifierError as error:
-        raise CatalogError(f"{path}: column {column!r}: {error}") from None
+    ids = exact_ids(table[column], column, path)
     return frozenset(id_ for row, id_ in enumerate(ids) if id_ and labelled[row])
 
 

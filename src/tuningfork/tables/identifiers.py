@@ -7,10 +7,10 @@ import re
 
 import pyarrow as pa
 
-from .._utils.errors import TuningforkError
 from .._utils.text import text
+from .formats import CatalogError
 
-__all__ = ["IdentifierError", "exact_id", "file_id", "integer_limit"]
+__all__ = ["IdentifierError", "exact_id", "exact_ids", "file_id", "integer_limit"]
 
 #: Integers up to which a float of 16, 32 and 64 bits holds every one.
 _LIMITS = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
@@ -28,7 +28,7 @@ EXTENSIONS = frozenset(
 )
 
 
-class IdentifierError(TuningforkError, ValueError):
+class IdentifierError(CatalogError):
     """An identifier that has lost its digits; the message says how to save the table."""
 
 
@@ -80,6 +80,21 @@ def exact_id(value: object, limit: int = 2**53) -> str:
             raise _lost(name)
         return match[1].lstrip("+")
     return name
+
+
+def exact_ids(column: pa.ChunkedArray, name: str, where: object) -> list[str]:
+    """Convert the column `name` of the table `where` to identifiers; see `exact_id`.
+
+    Raises
+    ------
+    IdentifierError
+        If one has lost its digits; the message names the table and the column.
+    """
+    limit = integer_limit(column.type)
+    try:
+        return [exact_id(value, limit) for value in column.to_pylist()]
+    except IdentifierError as error:
+        raise IdentifierError(f"{where}: column {name!r}: {error}") from None
 
 
 def _lost(value: object) -> IdentifierError:

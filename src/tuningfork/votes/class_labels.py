@@ -13,7 +13,7 @@ from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
 from ..tables.csv import csv_text
-from ..tables.identifiers import file_id
+from ..tables.identifiers import exact_id, file_id
 from .tree import Answer, ClassRule, DecisionTree, Question
 from .tree_files import load_tree
 
@@ -116,7 +116,7 @@ def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) ->
     rows: dict[str, list[int]] = {}
     id_column = next((name for name in tree.id_columns if name in names), None)
     for row, id_ in enumerate(table[id_column].to_pylist() if id_column else ()):
-        rows.setdefault(_text(id_), []).append(row)
+        rows.setdefault(exact_id(id_), []).append(row)
     for row, label in enumerate(labels):
         if not label:
             problems.setdefault(row, f"column {LABEL} is empty; name the galaxy's class, or remove the row")

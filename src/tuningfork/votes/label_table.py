@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..tables import CatalogError, RowError, read_table
-from ..tables.identifiers import IdentifierError, exact_id, integer_limit
+from ..tables.identifiers import exact_ids
 from .class_labels import tree_of_labels, with_votes
 from .fractions import cumulative_from
 from .tree import DecisionTree
@@ -127,11 +127,7 @@ def labels_from_table(
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
             hint = f"is {near[0]!r} meant? rename it" if near else "add it, with blank cells where it is unknown"
             raise CatalogError(f"{path}: column {column!r} is missing; {hint}")
-    try:
-        limit = integer_limit(table.schema.field(id_column).type)
-        ids = [exact_id(value, limit) for value in table[id_column].to_pylist()]
-    except IdentifierError as error:
-        raise CatalogError(f"{path}: column {id_column!r}: {error}") from None
+    ids = exact_ids(table[id_column], id_column, path)
     values = np.empty((len(ids), len(tree.columns)))
     errors: dict[int, RowError] = {}
 

@@ -19,6 +19,7 @@ from ...images.image import ImageError
 from ...images.read import read_image
 from ...model.bundle import open_bundle
 from ...tables import CatalogError, RowError, read_table
+from ...tables.identifiers import exact_id
 from ...votes.tree import DecisionTree
 from ..dataset import CachedImages, GalaxyDataset, ImageFiles, Targets
 from ..image_cache import cached_array, content_key, frame_side, open_cache
@@ -204,7 +205,7 @@ def _rows(source: LabelSource, table: Any, tree: DecisionTree, errors: list[RowE
     if table is None:
         return {}
     column = source.id or next((name for name in tree.id_columns if name in table.column_names), table.column_names[0])
-    ids = [str(value) for value in column_of(source, table, column)]
+    ids = [exact_id(value) for value in column_of(source, table, column)]
     counts = Counter(ids)
     errors += [
         RowError(str(source.labels), row + 1, id_, column, "this ID has more than one row; none is used")
@@ -223,7 +224,7 @@ def _held_out(
         return np.array([id_ in held_out for id_ in ids])
     if table is None:
         raise SourceError(f"source {source.name!r}: same_as names a column, but there is no table of labels")
-    names = [str(value).removesuffix(".0") for value in column_of(source, table, source.same_as)]
+    names = [exact_id(value) for value in column_of(source, table, source.same_as)]
     return np.array([id_ in held_out or (id_ in rows and names[rows[id_]] in held_out) for id_ in ids])
 
 

@@ -23,6 +23,7 @@ from ..tables.identifiers import file_id
 from ..votes.clean_samples import Status, classify
 from ..votes.label_table import LabelTable
 from ..votes.tree import DecisionTree
+from ..votes.vote_table import VoteTable
 from .image_cache import ImageCache, content_key, frame_side, open_cache
 from .recipe import Recipe
 from .split import PARTS, near_duplicates, signature, split
@@ -38,15 +39,14 @@ class TrainError(TuningforkError, ValueError):
 class TrainingSet:
     """N galaxies with images and votes, in the label table's order, each with its part of the split.
 
-    `cumulative` is (N, A) float64, NaN unknown; `parts` (N,) text; `duplicates` counts the images
+    `votes` are the galaxies and their fractions; `parts` (N,) text; `duplicates` counts the images
     that show a galaxy which another one shows too. The digests are of the label file's bytes and of
     IDs and image files, so that anyone can tell whether they hold the same data. `cache_rows` (N,)
     are the galaxies' rows in the array of `cache`, if there is one.
     """
 
-    ids: tuple[str, ...]
+    votes: VoteTable
     paths: tuple[Path, ...]
-    cumulative: NDArray[np.float64]
     parts: NDArray[np.str_]
     labels_sha256: str
     images_sha256: str
@@ -55,28 +55,37 @@ class TrainingSet:
     cache: ImageCache | None
     cache_rows: NDArray[np.int64]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(N,) identifiers of the galaxies."""
+        return self.votes.ids
+
+    @property
+    def cumulative(self) -> NDArray[np.float64]:
+        """(N, A) cumulative fractions, NaN unknown."""
+        return self.votes.fractions
+
     def rows(self, part: str) -> NDArray[np.int64]:
         """Positions of one part's galaxies."""
         return np.flatnonzero(self.parts == part)
 
     def with_classes(self, tree: DecisionTree) -> TrainingSet:
         """Only the galaxies whose votes decide a class; raises TrainError if a part is left without."""
-        keep = np.flatnonzero(classify(self.cumulative, tree) >= 0)
+        keep = np.flatnonzero(self.votes.classes >= 0)
         for part in ("train", "validation"):
             if not (self.parts[keep] == part).any():
                 raise TrainError(f"no galaxy of the {part} part has votes that decide a class; there is none to learn")
         return replace(
             self,
-            ids=tuple(self.ids[i] for i in keep),
+            votes=self.votes.select(keep),
             paths=tuple(self.paths[i] for i in keep),
-            cumulative=self.cumulative[keep],
             parts=self.parts[keep],
             cache_rows=self.cache_rows[keep],
         )
 
     def warnings(self, tree: DecisionTree) -> list[str]:
         """Caveats for a reader of the scores: empty classes, and parts of the split that lack one."""
-        classes = classify(self.cumulative, tree)
+        classes = self.votes.classes
         lines = []
         for number, rule in enumerate(tree.classes):
             here = self.parts[classes == number]
@@ -92,8 +101,8 @@ class TrainingSet:
 
     def counts(self, tree: DecisionTree) -> dict[str, Any]:
         """Galaxies by part, complete rows by part, and by class, as a model card prints them."""
-        complete = ~np.isnan(self.cumulative).any(1)
-        classes = classify(self.cumulative, tree)
+        complete = self.votes.complete
+        classes = self.votes.classes
         names = [rule.key for rule in tree.classes]
         return {
             "galaxies": {part: int((self.parts == part).sum()) for part in PARTS},
@@ -159,14 +168,13 @@ def read_training_set(
     good = np.flatnonzero(groups >= 0)
     if not len(good):
         raise TrainError(f"no galaxy has both a row in {table.path} and an image; are the files named by their ID?")
-    cumulative = table.votes.fractions[np.array(rows)[good]]
-    if np.isnan(cumulative).all():
+    votes = table.votes.select(np.array(rows)[good])
+    if np.isnan(votes.fractions).all():
         raise TrainError(f"{table.path}: every vote is blank; there is nothing to learn")
     data = TrainingSet(
-        ids=tuple(ids[i] for i in good),
+        votes=votes,
         paths=tuple(paths[i] for i in good),
-        cumulative=cumulative,
-        parts=_parts(cumulative, groups[good], tree, recipe),
+        parts=_parts(votes.fractions, groups[good], tree, recipe),
         labels_sha256=hashlib.sha256(Path(table.path).read_bytes()).hexdigest(),
         images_sha256=key,
         duplicates=sum(count for count in Counter(groups[good].tolist()).values() if count > 1),

@@ -195,8 +195,8 @@ def train(
         deviations["float32"], deviations["float16"],
     )  # fmt: skip
     # What an evaluation of the model must leave out.
-    seen = {subset: [data.ids[row] for row in data.rows(subset)] for subset in ("train", "validation")}
-    ids = TrainingIDs.of(seen, salt=data.labels_sha256)
+    subset_ids = {subset: [data.ids[row] for row in data.rows(subset)] for subset in ("train", "validation")}
+    ids = TrainingIDs.of(subset_ids, salt=data.labels_sha256)
     bundle = replace(bundle, training={**bundle.training, "id_hashes": ids.to_dict()})
     write_bundle(bundle, run / "bundle")
     write_predictions(run / "predictions.parquet", Model(bundle, threads=hardware.threads), data)

@@ -13,6 +13,8 @@ from PIL import Image
 
 from tuningfork.cli import app
 from tuningfork.simulation import simulate
+from tuningfork.tables.csv import csv_text
+from tuningfork.votes.tree_files import load_tree
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -138,6 +140,10 @@ def desk(tmp_path_factory):
     (folder / "galaxy.jpg").write_bytes(names[0].read_bytes())
     table = pa.table({"objid": [path.stem for path in names], "file_loc": [str(path) for path in names]})
     parquet.write_table(table, folder / "catalogue.parquet")
+    for name, trees in (("gz2_hart16", ["gz2_catalogue_debiased"]), ("gz_decals", ["gz_decals", "gz_decals_counts"])):
+        known = [load_tree(tree) for tree in trees]
+        header = [known[0].id_columns[0], *dict.fromkeys(column for tree in known for column in tree.columns)]
+        (folder / f"{name}.csv").write_text(csv_text([header, ["587722981742936065", *[""] * (len(header) - 1)]]))
     (folder / "shards").mkdir()
     subprocess.run(["tar", "-cf", folder / "shards/0.tar", "-C", pictures, *(p.name for p in names)], check=True)
     if fits := _fits():

@@ -85,7 +85,8 @@ def test_the_command_on_simulated_galaxies(tmp_path):
     assert run(app, ["predict", str(images), "-o", str(tmp_path / "p.parquet"), "--model", "fast"]).exit_code == 0
     first = sorted(images.iterdir())[0]
     first.write_bytes(b"no picture")
-    words = ["study", "trust", str(tmp_path / "p.parquet"), str(labels), "--images", str(images)]
+    # Simulated galaxies have IDs that real ones have, too.
+    words = ["study", "trust", str(tmp_path / "p.parquet"), str(labels), "--images", str(images), "--include-training"]
     told = run(app, [*words, "-o", str(tmp_path / "trust"), "--json"])
     assert told.exit_code == 3  # the broken picture
     assert first.stem in told.stderr

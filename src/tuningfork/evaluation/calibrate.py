@@ -133,6 +133,19 @@ def calibrate(
         If the galaxies are those of the training, there are none, or they are too few for anything.
     CatalogError
         If the labels cannot be used, or the split has no such subset.
+
+    Examples
+    --------
+    >>> import tempfile, tuningfork
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data = tuningfork.simulate(f"{folder}/galaxies", n=60, workers=1)
+    ...     labels = tuningfork.read_labels(data / "training_solutions_rev1.csv")
+    ...     options = CalibrationOptions(level=0.8, false_alarms=0.1)
+    ...     calibrated = calibrate(
+    ...         tuningfork.load("fast").bundle, [data / "images_training_rev1"], labels, options=options
+    ...     )
+    >>> calibrated.bundle.calibration.intervals.level
+    0.8
     """
     digest = hashlib.sha256(Path(labels.path).read_bytes()).hexdigest()
     check_subset(split, subset)

@@ -73,6 +73,19 @@ def evaluate(
     ------
     CatalogError
         If a table cannot be used, or no galaxy is in both.
+
+    Examples
+    --------
+    >>> import logging, tempfile, tuningfork
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data = tuningfork.simulate(f"{folder}/galaxies", n=8, workers=1)
+    ...     summary = tuningfork.predict_files(
+    ...         tuningfork.load("fast"), [data / "images_training_rev1"], f"{folder}/votes.csv"
+    ...     )
+    ...     labels = tuningfork.read_labels(data / "training_solutions_rev1.csv")
+    ...     report = evaluate(f"{folder}/votes.csv", labels, resamples=100).report
+    >>> report["galaxies"], 0 < report["rmse_known_columns"]["value"] < 0.5
+    (8, True)
     """
     check_subset(split, subset)
     table = predictions

@@ -55,6 +55,8 @@ def load(
 
     Parameters
     ----------
+    name_or_path : str or path
+        ``default``, ``fast``, or the folder of a bundle.
     threads : int
         Threads of the network on a CPU; 0: as many as cores.
     precision : "f32" or "bf16"
@@ -70,6 +72,12 @@ def load(
         If there is no such model, or it is not complete.
     RuntimeUnavailable
         If this machine or installation has not the precision or the device.
+
+    Examples
+    --------
+    >>> import tuningfork
+    >>> tuningfork.load("fast").tree.title
+    'Galaxy Zoo 2'
     """
     return Model(open_bundle(name_or_path), threads=threads, precision=precision, device=device, framing=framing)
 
@@ -151,7 +159,12 @@ class Model:
         return sum(widths) if all(widths) else 0
 
     def embedder(self, n_views: int | None = None) -> Embedder:
-        """Return which model and how many views its embeddings are of; None: as many views as the bundle asks for.
+        """Return which model and how many views its embeddings are of.
+
+        Parameters
+        ----------
+        n_views : 1, 2, 4, 8 or None
+            None: as many views as the bundle asks for.
 
         Raises
         ------
@@ -166,11 +179,27 @@ class Model:
         return Embedder(self.bundle.name, self.bundle.sha256, n_views or self.n_views, self.feature_width)
 
     def inputs(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
-        """Return one image (H, W, 3), cropped and resized once for each of `preprocesses`."""
+        """Return an image, cropped and resized once for each of `preprocesses`.
+
+        Parameters
+        ----------
+        rgb : (H, W, 3) uint8
+            Rows (0 at the top), columns, red, green, blue.
+
+        Returns
+        -------
+        tuple of (size, size, 3) uint8
+        """
         return self.image_reader.inputs(rgb)
 
     def intervals(self, n_views: int | None = None) -> Intervals | None:
-        """Return the intervals for the mean of `n_views` views; None if the model was not calibrated with that many."""
+        """Return the conformal intervals; None if the model was not calibrated with so many views.
+
+        Parameters
+        ----------
+        n_views : 1, 2, 4, 8 or None
+            None: as many views as the bundle asks for.
+        """
         intervals = self.calibration.intervals
         return intervals if intervals and intervals.n_views == (n_views or self.n_views) else None
 
@@ -329,13 +358,27 @@ class Model:
         return concatenated(self.tree, parts)
 
     def read(self, source: Source, number: int = 0) -> LoadedImage:
-        """Read and resize one image; a failure becomes the row's error. Safe to call from many threads."""
+        """Read and resize one image; a failure becomes the row's error. Safe to call from many threads.
+
+        Parameters
+        ----------
+        source : path, bytes, file object, array or Pillow image
+        number : int
+            Row of the image, its ID if it has no name.
+        """
         return self.image_reader.read(source, number)
 
     def predict_loaded(
         self, images: Sequence[LoadedImage], options: InferenceOptions = InferenceOptions()
     ) -> Predictions:
-        """Predict images that `read` has read, `options.batch_size` at a time (None: all)."""
+        """Predict images that `read` has read.
+
+        Parameters
+        ----------
+        images : sequence of LoadedImage
+        options : InferenceOptions
+            `batch_size` None: all images at once.
+        """
         good = [i for i, row in enumerate(images) if row.inputs is not None]
         with np.errstate(invalid="ignore"):  # a network's NaN or infinity becomes an error of its row, below
             outputs = self.run([images[i].inputs for i in good], options)

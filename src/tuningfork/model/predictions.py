@@ -55,6 +55,16 @@ class Predictions:
         None if not requested.
     thumbnails : (N,) bytes
         Small JPEGs of what the model sees, for a notebook; b"" where there is none, () if none were made.
+
+    Examples
+    --------
+    >>> import tuningfork
+    >>> from tuningfork.simulation import draw, render
+    >>> predictions = tuningfork.load("fast").predict([render(draw(1, 0)), b"not an image"])
+    >>> len(predictions), [bool(error) for error in predictions.errors]
+    (2, [False, True])
+    >>> predictions.to_table().num_rows
+    2
     """
 
     votes: VoteTable
@@ -80,7 +90,12 @@ class Predictions:
         return Prediction(self.select(slice(row, row + 1 or None)))
 
     def select(self, rows: slice) -> Predictions:
-        """Return a slice of the rows as a table of its own."""
+        """Return a slice of the rows.
+
+        Parameters
+        ----------
+        rows : slice
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         parts = {name: value[rows] for name, value in values.items() if isinstance(value, tuple | np.ndarray)}
         return replace(self, votes=self.votes.select(rows), **parts)

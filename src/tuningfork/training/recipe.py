@@ -160,7 +160,18 @@ class Recipe(StrictModel):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
-        """Read `to_dict`'s form; keys left out have their default. Raises RecipeError on an unknown key."""
+        """Make a recipe from plain values; keys left out have their default.
+
+        Parameters
+        ----------
+        data : mapping
+            As `to_dict` returns it.
+
+        Raises
+        ------
+        RecipeError
+            If a key is unknown, or a value cannot be used.
+        """
         values = dict(data)
         about = values.pop("about", None)  # command, hardware, time, expected score: for people
         if about is not None and not isinstance(about, Mapping):
@@ -168,7 +179,13 @@ class Recipe(StrictModel):
         return cls(**values)
 
     def scaled(self, galaxies: int) -> Recipe:
-        """With the epochs that `min_steps` asks for, where so many galaxies are trained on."""
+        """Return the recipe with the epochs that `min_steps` asks for.
+
+        Parameters
+        ----------
+        galaxies : int
+            Number of galaxies in the training subset.
+        """
         steps = max(galaxies // self.batch, 1)
         if self.epochs * steps >= self.min_steps:
             return self
@@ -176,7 +193,18 @@ class Recipe(StrictModel):
         return self.changed(epochs=epochs, patience=math.ceil(self.patience * epochs / self.epochs))
 
     def improved(self, names: Iterable[str]) -> Recipe:
-        """With some of our `IMPROVEMENTS`; raises RecipeError on an unknown one."""
+        """Return the recipe with some of our improvements on the paper's.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Keys of `IMPROVEMENTS`: tree, adamw, cosine, ema, views.
+
+        Raises
+        ------
+        RecipeError
+            If a name is unknown.
+        """
         recipe = self
         for name in names:
             if name not in IMPROVEMENTS:
@@ -208,6 +236,15 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     A recipe may name another as its `base`: what it does not say itself is as there. A file may hold several as
     ``[variants]``, each with its changes to the file's own keys; its base may be another variant. One of them is
     FILE/VARIANT.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        Such as ``efficientnet_b0`` or ``paper/votes-efficientnet-b3``, or a TOML file.
+
+    Returns
+    -------
+    Recipe
 
     Raises
     ------

@@ -65,6 +65,13 @@ class Framing:
     ------
     ValueError
         If a number is out of its range, or the stretch is not known.
+
+    Examples
+    --------
+    >>> Framing(stretch="sdss", size=40).side()
+    40
+    >>> Framing().side(radius=5.0)  # 8.48 petroR90, the frame of Galaxy Zoo 2
+    42.4
     """
 
     hdu: Unit | None = None
@@ -92,7 +99,13 @@ class Framing:
             raise ValueError(f"mask_bits = {self.mask_bits}; bits above 0 are expected, and the mask that they are of")
 
     def side(self, radius: float = math.nan) -> float | None:
-        """Side of the frame in arcsec for a galaxy of this petroR90, arcsec; None: neither size nor radius is known."""
+        """Return the side of the frame, arcsec; None if neither size nor radius is known.
+
+        Parameters
+        ----------
+        radius : float
+            petroR90 of the galaxy, arcsec; NaN: not known.
+        """
         if self.size is not None:
             return self.size
         return self.radii * radius if math.isfinite(radius) and radius > 0 else None

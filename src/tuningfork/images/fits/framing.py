@@ -70,7 +70,7 @@ class Framing:
     --------
     >>> Framing(stretch="sdss", size=40).side()
     40
-    >>> Framing().side(radius=5.0)  # 8.48 petroR90, the frame of Galaxy Zoo 2
+    >>> round(Framing().side(radius=5.0), 3)  # 8.48 petroR90, the frame of Galaxy Zoo 2
     42.4
     """
 

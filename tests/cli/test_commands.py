@@ -78,7 +78,7 @@ def test_no_command_is_undocumented(run):
     named = [("", command) for command in app.registered_commands]
     for group in app.registered_groups:
         named += [(f"{group.name} ", command) for command in group.typer_instance.registered_commands]
-    names = {group + (command.name or command.callback.__name__) for group, command in named}
+    names = {group + (command.name or command.callback.__name__.replace("_", "-")) for group, command in named}
     assert names == set(COMMANDS)
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")]
     text = "".join(page.read_text("utf-8") for page in pages)

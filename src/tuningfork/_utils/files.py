@@ -252,7 +252,7 @@ def check_output(
         If a file cannot be written there.
     """
     target = Path(path)
-    for name in map(os.fspath, inputs):
+    for name in (os.fspath(each) for each in inputs):
         if "://" not in name and _is_same(target, Path(name)):
             raise OutputError(f"{target}: is an input of this command; name another output")
     if is_folder:

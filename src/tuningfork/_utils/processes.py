@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 from .errors import TuningforkError
 
@@ -132,6 +132,11 @@ class Worker:
         process, is_new = self._process, False
         if process is None:
             process, is_new = self._start(), True
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
         try:
             if is_new:
                 assert process.stdin
@@ -141,7 +146,7 @@ class Worker:
                 # Its start, on a busy machine some seconds, is not the task's time.
                 _receive(process.stdout)
             if timeout is not None:
-                timer = threading.Timer(timeout, lambda: (expired.set(), process.kill()))
+                timer = threading.Timer(timeout, expire)
                 timer.daemon = True
                 timer.start()
             assert process.stdin
@@ -296,17 +301,17 @@ def _limit_memory(limit: int | None) -> None:
         resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
 
 
-def _send(stream: BinaryIO, data: bytes) -> None:
+def _send(stream: IO[bytes], data: bytes) -> None:
     stream.write(_LENGTH.pack(len(data)) + data)
     stream.flush()
 
 
-def _receive(stream: BinaryIO) -> bytes:
+def _receive(stream: IO[bytes]) -> bytes:
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     return _exactly(stream, length)
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _exactly(stream: IO[bytes], count: int) -> bytes:
     data = stream.read(count)
     if len(data) < count:
         raise EOFError

@@ -92,7 +92,7 @@ def match(
         catalogues = [
             Catalogue(table_of(path), str(path), chosen) for path, chosen in zip((first, second), columns, strict=True)
         ]
-        result = matched(*catalogues, arcsec, join=join.value, symmetric=symmetric)
+        result = matched(catalogues[0], catalogues[1], arcsec, join=join.value, symmetric=symmetric)
         unheld = unheld_columns(output, result.table.schema)
         table = result.table.drop_columns(unheld)
         with table_writer(output, table.schema) as write:
@@ -119,7 +119,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _both(values: list[str] | None, option: str) -> tuple[str | None, str | None]:
-    names = values or [None]
+    names: list[str | None] = [*values] if values else [None]
     if len(names) > 2:
         raise typer.BadParameter("give it once, or twice: A's, then B's", param_hint=option)
     return names[0], names[-1]

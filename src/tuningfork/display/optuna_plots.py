@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -49,11 +50,12 @@ def optuna_figures(study: Any, monitor: str, *, importance: bool) -> dict[str, b
     figures = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna's plots are marked experimental
-        for name, draw in {
+        draws: dict[str, Callable[[], Any]] = {
             "history": lambda: plots.plot_optimization_history(clipped, target_name=monitor),
             "slices": lambda: plots.plot_slice(clipped, params=names, target_name=monitor),
             "importance": lambda: plots.plot_param_importances(study, evaluator=evaluator),
-        }.items():
+        }
+        for name, draw in draws.items():
             if name == "importance" and not importance:
                 continue
             axes = np.ravel(np.asarray(draw(), object))

@@ -10,19 +10,23 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from ..images.encode import png
 from ..votes.traversal import outline
 from ..votes.tree import DecisionTree
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 __all__ = [
     "PlotError",
@@ -45,7 +49,7 @@ DASHES = ("-", "--", "-.", ":")
 WIDTH = 3.6
 #: More points than this show no more and cost megabytes.
 MAX_POINTS = 2000
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.labelsize": 8.5,
@@ -73,8 +77,7 @@ class PlotError(TuningforkError, ValueError):
 @contextmanager
 def _figure(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.07))
         yield figure, figure.add_subplot()
 
 
@@ -87,8 +90,9 @@ def _svg(figure: Figure) -> bytes:
 def _png(figure: Figure, dpi: int = 200) -> bytes:
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
-    canvas.draw()
-    return png(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]), colours=128)
+    canvas.draw()  # type: ignore[no-untyped-call] # Matplotlib's canvases have no types
+    rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call] # as above
+    return png(np.ascontiguousarray(rgba[..., :3]), colours=128)
 
 
 def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: Sequence[str]) -> bytes | None:
@@ -126,7 +130,7 @@ def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: S
             )
             labelled.add(group)
         axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params("x", integer=True)
         figure.legend(loc="outside lower left", ncols=1, handlelength=2.5)
         return _svg(figure)
 
@@ -154,7 +158,7 @@ def predicted_against_true(
         axes.set_aspect("equal")
         axes.set_title(_short(question.replace("_", " "), 50), loc="left")
         legend = figure.legend(loc="outside lower left", ncols=2, markerscale=2.5, handlelength=1.2, columnspacing=1)
-        for handle in legend.legend_handles:
+        for handle in filter(None, legend.legend_handles):
             handle.set_alpha(1)
         return _png(figure)
 
@@ -232,7 +236,7 @@ def ensemble_size(curve: Sequence[Mapping[str, Any]], scores: Mapping[str, str])
             )
             drawn = True
         axes.set(xlabel="runs averaged, best of the validation part first", ylabel="score")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params("x", integer=True)
         if drawn:
             figure.legend(loc="outside lower left", ncols=1)
         return _svg(figure)

@@ -111,12 +111,15 @@ def evaluate(
         **(_vote_scores(predicted, truth, resamples, seed) if has_votes else {}),
     }
     if table.level is not None:
+        assert table.low is not None  # a table with a level has its bounds
+        assert table.high is not None
         intervals = table.low[positions], table.high[positions]
         report["intervals"] = {
             "level": table.level,
             "per_question": coverage(*intervals, predicted.fractions, truth.fractions, labels.tree),
         }
     if has_classes:
+        assert table.classes is not None
         classes = table.classes[positions]
         named = classes >= 0
         errors += [
@@ -154,7 +157,7 @@ def _matched(
     subset: str,
 ) -> tuple[list[int], list[int], list[RowError]]:
     """Rows of the labels and of the predictions, galaxy by galaxy, and those that have no counterpart."""
-    has_votes, has_classes = _predicts(table)
+    has_votes, _ = _predicts(table)
     errors = [*labels.errors, *table.errors]
     reported = {error.id for error in table.errors}
     rows, positions = [], []
@@ -164,7 +167,7 @@ def _matched(
         at = table.votes.row_of.get(id_)
         if at is None:
             errors.append(RowError(table.path, 0, id_, "", "no prediction of this ID"))
-        elif table.votes.complete[at] or (has_classes and not has_votes and table.classes[at] >= 0):
+        elif table.votes.complete[at] or (table.classes is not None and not has_votes and table.classes[at] >= 0):
             rows.append(row)
             positions.append(at)
         elif id_ not in reported:

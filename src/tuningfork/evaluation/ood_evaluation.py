@@ -133,7 +133,10 @@ def _measured(
     errors: list[RowError] = []
     with ThreadPoolExecutor(max_workers=available_cores()) as pool:
         for done, result in enumerate(pool.map(measure, images), 1):
-            (errors if isinstance(result, RowError) else rows).append(result)
+            if isinstance(result, RowError):
+                errors.append(result)
+            else:
+                rows.append(result)
             if progress:
                 progress(done, len(images))
     return np.reshape(rows, (len(rows), len(STATISTICS))), errors

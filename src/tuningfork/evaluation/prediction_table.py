@@ -115,11 +115,13 @@ def predictions_from_table(
         str(path),
         VoteTable(tree, fractions.ids, cumulative_from_conditional(fractions.values, tree)),
         tuple(errors),
-        classes,
-        _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], fractions.rows, path),
-        *((low, high, levels.pop()) if has_intervals else (None, None, None)),
-        fractions.rows,
-        about_table(table.schema),
+        classes=classes,
+        probability=_numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], fractions.rows, path),
+        low=low if has_intervals else None,
+        high=high if has_intervals else None,
+        level=levels.pop() if has_intervals else None,
+        rows=fractions.rows,
+        about=about_table(table.schema),
     )
 
 

@@ -212,12 +212,12 @@ def select_table(
         raise CatalogError(f"{table.path}: no class probabilities; predict with a model of classes")
     check_subset(split, subset)
     known = {id_: c for id_, c in truth.classes.items() if split is None or split.get(id_) == subset}
-    has_class = ~np.isnan(table.probability).any(1)
+    has_class = np.logical_not(np.any(np.isnan(table.probability), 1))
     best, probability = np.full(len(table.ids), -1), np.zeros(len(table.ids))
     best[has_class], probability[has_class] = grouped(table.probability[has_class], truth.groups)
     # A class that the labels do not have is left to a human.
     probability[best < 0] = 0.0
-    rows = np.array([row for row, id_ in enumerate(table.ids) if id_ in known and has_class[row]], int)
+    rows = np.array([row for row, id_ in enumerate(table.ids) if id_ in known and has_class[row]], np.intp)
     rows = rows[leave_out_training([table.ids[row] for row in rows], exclude)[0]]
     if not len(rows):
         raise CatalogError(

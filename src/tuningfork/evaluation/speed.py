@@ -115,7 +115,11 @@ def measure_speed(
         finally:
             for worker in workers:
                 worker.close()
-    settings = {"model": model, "images": None if images is None else str(images), "distinct": len(paths)}
+    settings: dict[str, Any] = {
+        "model": model,
+        "images": None if images is None else str(images),
+        "distinct": len(paths),
+    }
     settings |= {"rows": rows, "n_views": inference.n_views, "batch_size": batch, "runtime": opened.runtime}
     settings |= {"repeats": repeats, "seconds": seconds}
     return SpeedReport(settings, machine(), decode, network, runs)
@@ -135,9 +139,13 @@ class _RateJob:
         model = Model(self.bundle, threads=1, precision=self.precision)
         files = cycle([path.read_bytes() for path in self.paths])
         batch = self.inference.batch_size or 1
-        inputs = [model.read(next(files)).inputs] * batch
-        work = {"decode": lambda: [model.read(next(files)) for _ in range(DECODED)]}
-        work["network"] = lambda: model.run(inputs, self.inference)
+        first = model.read(next(files)).inputs
+        assert first is not None  # only images that can be read were chosen
+        inputs = [first] * batch
+        work: dict[str, Callable[[], object]] = {
+            "decode": lambda: [model.read(next(files)) for _ in range(DECODED)],
+            "network": lambda: model.run(inputs, self.inference),
+        }
 
         def answer(task: tuple[str, float], send_message: Callable[[Any], None]) -> float:
             kind, seconds = task

@@ -34,7 +34,8 @@ def decoder_complaints() -> Iterator[list[str]]:
             warnings.simplefilter("always")
             warnings.showwarning = _collect
         _depth += 1
-    outer, complaints = getattr(_thread, "complaints", None), []
+    outer = getattr(_thread, "complaints", None)
+    complaints: list[str] = []
     _thread.complaints = complaints
     try:
         yield complaints
@@ -46,7 +47,7 @@ def decoder_complaints() -> Iterator[list[str]]:
                 _saved.__exit__(None, None, None)
 
 
-def _collect(message: Warning | str, *_: Any) -> None:
+def _collect(message: Warning | str, *_: Any, **__: Any) -> None:
     complaints = getattr(_thread, "complaints", None)
     text = " ".join(str(message).split())[:200]
     if complaints is not None and DAMAGE.search(text) and text not in complaints:

@@ -108,4 +108,5 @@ class Preprocess:
             raise ValueError(f"preprocess: {unknown[0]!r} is not known to this version")
         if missing:
             raise ValueError(f"preprocess: {missing[0]!r} is missing, and no default may stand for it")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in data.items()}
+        return cls(**values)

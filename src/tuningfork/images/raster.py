@@ -95,7 +95,7 @@ def _sixteen_bit_colours(data: bytes, image: Image.Image) -> NDArray[np.uint16] 
             for tile in other.tile  # type: ignore[attr-defined]
         ]
         low = np.asarray(other).astype(np.uint16)
-    return np.asarray(image).astype(np.uint16) << 8 | low
+    return np.left_shift(np.asarray(image).astype(np.uint16), 8) | low
 
 
 def image_from_pillow(image: Image.Image) -> RGBImage:

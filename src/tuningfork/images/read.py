@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ __all__ = ["Source", "is_single_image", "read_image"]
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any] | Image.Image
 
 
-def is_single_image(source: Any) -> bool:
+def is_single_image(source: Any) -> TypeGuard[bytes | BinaryIO | NDArray[Any] | Image.Image]:
     """Whether `source` is one image in memory (bytes, file object, array, Pillow image), and no sequence of images."""
     types = (bytes, bytearray, memoryview, np.ndarray, Image.Image)
     return isinstance(source, types) or callable(getattr(source, "read", None))

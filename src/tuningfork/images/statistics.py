@@ -51,7 +51,8 @@ def appearance(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     counts = [np.bincount(edge, minlength=LEVELS) for edge in edges]
     sky = [_quantile(count, 0.5) for count in counts]
     away_from_sky = [np.abs(np.arange(LEVELS) - level) for level in sky]
-    deviations = sum(np.bincount(*pair, LEVELS) for pair in zip(away_from_sky, counts, strict=True))
+    parts = (np.bincount(*pair, LEVELS) for pair in zip(away_from_sky, counts, strict=True))
+    deviations = sum(parts, np.zeros(LEVELS))
     laplacian = np.bincount(_laplacian(sums).ravel())
     above = sums - np.int16(_quantile(np.bincount(edges.sum(0, dtype=np.int16)), 0.5))
     # x + |x| is twice what is above 0, in a third of maximum's time.

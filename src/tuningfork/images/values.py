@@ -55,6 +55,6 @@ def to_display_bytes(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], tu
         raise ImageError(f"{bits}-bit integers from {low} to {high}; save it with 8 or 16 bits, or as FITS")
     depth = next(bits for bits in DEPTHS if high < 2**bits)
     assumed = depth < 16 and values.dtype.itemsize > 1
-    return (values >> (depth - 8)).astype(np.uint8), (
+    return np.right_shift(values, depth - 8).astype(np.uint8), (
         (f"brightest value {high} of 16 bits: taken as {depth}-bit brightness",) if assumed else ()
     )

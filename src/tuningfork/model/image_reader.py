@@ -6,7 +6,6 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,12 @@ from .._utils.text import text
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import read_image
+from ..images.read import Source, read_image
 from ..images.statistics import appearance
 from ..tables.identifiers import file_id
 from .out_of_domain import NoveltyDetector
 
 __all__ = ["LoadedImage", "ImageReader", "Source"]
-
-Source = str | os.PathLike[str] | bytes | NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +76,10 @@ class ImageReader:
             petroR90, arcsec, by which FITS images are framed; NaN: not known.
         """
         if name is None:
-            is_file = isinstance(source, str | os.PathLike)
-            name = (file_id(Path(source).name), text(str(source))) if is_file else (str(number), "")
+            if isinstance(source, str | os.PathLike):
+                name = file_id(Path(source).name), text(str(source))
+            else:
+                name = str(number), ""
         try:
             image = read_image(source, self.framing, radius=radius)
             inputs = self.inputs(image.rgb)

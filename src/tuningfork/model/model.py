@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -326,7 +326,7 @@ class Model:
                 raise FileNotFoundError(f"{path}: no such file or folder")
             rows = self._predict([path], options, reader)
         elif isinstance(source, Iterable):
-            return self._predict(list(source), options, reader, progress)
+            return self._predict(list(cast("Iterable[Source]", source)), options, reader, progress)
         else:
             raise TypeError(
                 "an image is a path, bytes, a binary file object, an array or a Pillow image, or several of these; "
@@ -381,7 +381,7 @@ class Model:
         """
         good = [i for i, row in enumerate(images) if row.inputs is not None]
         with np.errstate(invalid="ignore"):  # a network's NaN or infinity becomes an error of its row, below
-            outputs = self.run([images[i].inputs for i in good], options)
+            outputs = self.run([row.inputs for row in images if row.inputs is not None], options)
         intervals, classes = self.intervals(options.n_views), self.calibration.classes
         unknown = np.full_like(outputs.cumulative, np.nan)
         low, high = intervals.bounds(outputs.cumulative, self.tree) if intervals else (unknown, unknown)
@@ -419,7 +419,7 @@ class Model:
 
     def _is_finite(self, outputs: NetworkOutputs) -> NDArray[np.bool_]:
         """(N,) whether all that the model predicts of an image is a finite number."""
-        arrays = [outputs.cumulative] if self.bundle.outputs.votes else []
+        arrays: list[NDArray[Any]] = [outputs.cumulative] if self.bundle.outputs.votes else []
         arrays += [outputs.class_probability] if self.bundle.outputs.classes else []
         arrays += [outputs.features] if outputs.features is not None else []
         return np.all([np.isfinite(array).all(1) for array in arrays], axis=0)

@@ -103,10 +103,11 @@ class NoveltyDetector:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NoveltyDetector:
         """From the plain form. Raises ValueError or TypeError if it is none."""
-        plain = dict(data)
-        lists = {key: tuple(plain.pop(key, ())) for key in ("statistics", "mean", "covariance")}
-        lists["covariance"] = tuple(tuple(row) for row in lists["covariance"])
-        return cls(**lists, **plain)
+        values: dict[str, Any] = dict(data)
+        for key in ("statistics", "mean", "covariance"):
+            values[key] = tuple(values.get(key, ()))
+        values["covariance"] = tuple(tuple(row) for row in values["covariance"])
+        return cls(**values)
 
 
 def galaxies_needed(rate: float) -> int:

@@ -97,7 +97,9 @@ class Predictions:
         rows : slice
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        parts = {name: value[rows] for name, value in values.items() if isinstance(value, tuple | np.ndarray)}
+        parts: dict[str, Any] = {
+            name: value[rows] for name, value in values.items() if isinstance(value, tuple | np.ndarray)
+        }
         return replace(self, votes=self.votes.select(rows), **parts)
 
     @property
@@ -125,7 +127,7 @@ class Predictions:
         """(N,) the most probable class, -1 without a prediction."""
         if not self.tree.classes:
             return np.full(len(self), -1, np.int8)
-        missing = np.isnan(self.class_probability).any(1)
+        missing = np.any(np.isnan(self.class_probability), 1)
         best = np.argmax(np.where(missing[:, None], 0, self.class_probability), 1).astype(np.int8)
         return np.where(missing, np.int8(-1), best)
 
@@ -326,7 +328,7 @@ class Prediction:
             )
             for question, at in self._path()
         )
-        classes = ()
+        classes: tuple[Bar, ...] = ()
         if self.class_name:
             chances = zip(self.tree.classes, self.class_probability.tolist(), strict=True)
             classes = tuple(Bar(rule.name, share, taken=rule.name == self.class_name) for rule, share in chances)
@@ -366,7 +368,7 @@ def concatenated(tree: DecisionTree, parts: Sequence[Predictions]) -> Prediction
     """Return several Predictions of one tree as one."""
     if not parts:
         none, answers, classes = np.empty(0), np.empty((0, len(tree.columns))), np.empty((0, len(tree.classes)))
-        return Predictions(VoteTable(tree, (), answers), (), classes, (), answers, answers, *[none] * 4, ())
+        return Predictions(VoteTable(tree, (), answers), (), classes, (), answers, answers, none, none, none, none, ())
 
     def joined(values: list[Any]) -> Any:
         if isinstance(values[0], VoteTable):

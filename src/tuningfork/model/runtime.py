@@ -129,7 +129,7 @@ class _ONNXRuntime:
             raise RuntimeUnavailable("ONNX Runtime cannot reach the NVIDIA GPU; are its driver, CUDA and cuDNN there?")
         self.name = f"ONNX Runtime {onnxruntime.__version__}, float32, {'CUDA' if self.stacks_views else 'CPU'}"
         self.inputs = tuple(each.name for each in self._session.get_inputs())
-        self.outputs = {
+        self.outputs: Mapping[str, Shape] = {
             each.name: tuple(side if type(side) is int else None for side in each.shape)
             for each in self._session.get_outputs()
         }
@@ -179,7 +179,7 @@ class _OpenVINO:
         self._requests = threading.local()
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]}, {PRECISIONS[precision]}, CPU"
         self.inputs = tuple(each.get_any_name() for each in self._network.inputs)
-        self.outputs = {
+        self.outputs: Mapping[str, Shape] = {
             each.get_any_name(): tuple(side.get_length() if side.is_static else None for side in each.partial_shape)
             for each in self._network.outputs
         }

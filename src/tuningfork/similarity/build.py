@@ -130,7 +130,8 @@ def build_index(
     >>> build_index([block], Embedder("fast", "ab" * 32, 1, 8), "galaxies.index").rows
     30
     """
-    stream, old, first = _ValidRows(blocks), None, []
+    stream, old = _ValidRows(blocks), None
+    first: list[Block] = []
     if onto is not None:
         old = read_index(onto)
         old.embedder.check(embedder, "what is to be added")
@@ -139,9 +140,10 @@ def build_index(
         first = _first_blocks(stream, SAMPLE)
         axes = _fitted(first, components, stream)
     with index_writer(output, embedder, axes) as file:
-        for at in range(0, len(old.vectors) if old else 0, _BATCH):
-            rows = slice(at, at + _BATCH)
-            file.write(old.ids[rows].to_pylist(), old.paths[rows].to_pylist(), old.vectors[rows])
+        if old is not None:
+            for at in range(0, len(old.vectors), _BATCH):
+                rows = slice(at, at + _BATCH)
+                file.write(old.ids[rows].to_pylist(), old.paths[rows].to_pylist(), old.vectors[rows])
         before = file.rows
         for block in chain(_consumed(first), stream):
             file.write(block.ids, block.paths, axes.vectors(block.embeddings))
@@ -162,7 +164,7 @@ class _ValidRows:
 
     def __iter__(self) -> Iterator[Block]:
         for block in self._blocks:
-            good = np.isfinite(block.embeddings).all(1)
+            good = np.all(np.isfinite(block.embeddings), 1)
             for row in np.flatnonzero(~good).tolist():
                 self.failed += 1
                 if len(self.errors) < MAX_REPORTED:

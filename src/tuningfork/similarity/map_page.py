@@ -76,7 +76,8 @@ def sample_galaxies(batches: Iterable[pa.RecordBatch], size: int = MAX_POINTS, s
     if not columns:
         return Sample((), (), (), np.empty((0, 0), np.float32), 0, failed)
     values, *texts = columns
-    return Sample(*(tuple(each.tolist()) for each in texts), values, shortlist.total, failed)
+    ids, paths, kinds = (tuple(each.tolist()) for each in texts)
+    return Sample(ids, paths, kinds, values, shortlist.total, failed)
 
 
 def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, crop: float = 0.5) -> Markup:

@@ -43,7 +43,7 @@ class PrincipalAxes:
         # What is not finite must not spread to other rows through the product.
         good = np.isfinite(values).all(1)
         out = np.full((len(values), self.components), np.nan, np.float32)
-        out[good] = _normalised((_normalised(values[good]) - self.mean) @ self.axes.T)
+        out[good] = _normalised(np.matmul(_normalised(values[good]) - self.mean, self.axes.T))
         return out
 
 
@@ -81,6 +81,6 @@ def principal_components(values: Floats, components: int) -> tuple[Floats, Float
 
 
 def _normalised(values: Floats) -> Floats:
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    lengths: Floats = np.linalg.norm(values, axis=1, keepdims=True)
     # A zero vector has no direction; it stays as it is, as far from all as what is at a right angle.
-    return values / np.where(lengths > 0, lengths, 1)
+    return np.divide(values, np.where(lengths > 0, lengths, np.float32(1)))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..model.embeddings import EmbeddingError
 from ..model.predictions import Predictions
 from .index import Index, Neighbour
 
@@ -49,9 +50,11 @@ def query(index: Index, stream: Iterable[Predictions], k: int = 10, *, include_s
     Raises
     ------
     EmbeddingError
-        If the predictions are of another model than the index.
+        If the predictions are of another model than the index, or have no embeddings.
     """
     for predictions in stream:
+        if predictions.embeddings is None:
+            raise EmbeddingError("predictions without embeddings have no neighbours; predict with embeddings=True")
         # One more, for the image's own place among them.
         near = index.near(predictions.embeddings, k + (not include_self), embedder=predictions.embedder)
         for row, neighbours in enumerate(near):

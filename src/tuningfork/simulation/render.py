@@ -14,6 +14,7 @@ from .galaxy import EDGE_ON, FRAME, PETRO_R90, Galaxy, sersic_b
 __all__ = ["light", "render"]
 
 Floats = NDArray[np.float32]
+AnyFloats = NDArray[np.floating]
 
 #: Size of a camera pixel (SDSS), arcsec.
 CAMERA_PIXEL = 0.396
@@ -132,7 +133,7 @@ class Canvas:
         blurred = np.fft.rfft2(self.image) * transfer.astype(np.complex64)
         self.image = np.maximum(np.fft.irfft2(blurred, s=self.image.shape[1:]), 0)
 
-    def points(self, x: Floats, y: Floats, flux: Floats, size: float = 0) -> None:
+    def points(self, x: AnyFloats, y: AnyFloats, flux: AnyFloats, size: float = 0) -> None:
         """Blurred points at x, y (K,) of flux (3, K) nanomaggies; `size` widens them, frame pixels."""
         for share, k in PSF:
             width = math.hypot(max(self.sigma, 0.45 * self.scale) * k, size)
@@ -161,10 +162,10 @@ class Canvas:
         self.image[int(rng.integers(3))] += track * np.float32(rng.uniform(0.3, 2))
 
 
-def band_ratios(colour: float | Floats) -> Floats:
+def band_ratios(colour: float | AnyFloats) -> Floats:
     """Fluxes in i, r, g over that in r, for stars and galaxies of that g − r; (3, ...)."""
-    colour = np.asarray(colour, np.float32)
-    return 10 ** (0.4 * np.stack([0.02 + 0.45 * colour, 0 * colour, -colour]))
+    values = np.asarray(colour, np.float32)
+    return np.power(10, 0.4 * np.stack([0.02 + 0.45 * values, 0 * values, -values]))
 
 
 def sersic(radius: Floats, index: float, effective: float) -> Floats:
@@ -224,7 +225,7 @@ def _disk(canvas: Canvas, galaxy: Galaxy, flux: float, along: Floats, across: Fl
     angle = np.arctan2(across, along)
     winding = np.log(radius / h) * np.float32(galaxy.handedness / math.tan(math.radians(galaxy.pitch)))
     disk = np.exp(-radius / h)
-    patches = np.float32(0)
+    patches: Floats | np.float32 = np.float32(0)
     if galaxy.flocculence:
         # Sheared along the spiral, so that patches look like pieces of arms.
         patches = texture(angle - winding, 3 * np.log(radius / h + np.float32(0.3)), 7, 2.5, rng)

@@ -265,7 +265,8 @@ def _remove(folder: Path, entry: Entry) -> None:
 
 
 def _failed(journal: Journal, folder: Path) -> tuple[int, list[RowError]]:
-    failed, errors = 0, []
+    failed = 0
+    errors: list[RowError] = []
     for entry in journal:
         if entry.error:
             failed += 1

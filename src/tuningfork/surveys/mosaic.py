@@ -165,7 +165,8 @@ class MosaicSource:
         """The tiles' mean on the grid, (B, side, side), the files in it, and whether they are display brightness."""
         count = len(self._framing.bands) or 1
         total, weight = np.zeros((count, side, side), np.float32), np.zeros((count, side, side), np.float32)
-        used, is_display = [], True
+        used: list[str] = []
+        is_display = True
         for tile in tiles:
             with open_bands(tile.path, self._framing) as image:
                 section = on_grid(image.bands, grid, side)
@@ -216,11 +217,6 @@ def _bands_of_names(paths: Sequence[str]) -> tuple[list[str], str]:
     (before, after), bands = max(groups.items(), key=lambda group: len(group[1]), default=(("", ""), set()))
     pattern = f"*{before[-1:]}{{band}}{after}" if before else f"{{band}}{after}"
     return by_wavelength(sorted(bands)), str(Path(paths[0]).with_name(pattern)) if paths else ""
-
-
-def _letter_between(name: str, before: str, after: str) -> str:
-    inner = name[len(before) : len(name) - len(after)]
-    return inner if name.startswith(before) and name.endswith(after) and len(inner) == 1 else ""
 
 
 def _letter_between(name: str, before: str, after: str) -> str:

@@ -91,10 +91,10 @@ def register_survey(name: str, *, example: str = "") -> Callable[[Survey], Surve
     return register
 
 
-def _entry_points(**select: str) -> Any:
+def _entry_points(name: str | None = None) -> Any:
     from importlib.metadata import entry_points
 
-    return entry_points(group=GROUP, **select)
+    return entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)
 
 
 @cache

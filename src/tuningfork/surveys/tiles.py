@@ -78,7 +78,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], bands: Sequence[str]) ->
     FileNotFoundError
         If a path, or a band of a pattern, has no file.
     """
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(each) for each in paths):
         if GAP in path:
             yield from _of_pattern(path, bands)
         elif Path(path).is_dir():

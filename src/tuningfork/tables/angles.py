@@ -282,7 +282,7 @@ class PositionColumns:
                 values.append(parse(cell, unit))
             except AngleError as error:
                 return Position(math.nan, math.nan, str(error), name)
-        return Position(*values)
+        return Position(values[0], values[1])
 
     def read_table(self, table: pa.Table) -> tuple[Floats, dict[int, Position]]:
         """Parse all positions of a table.

@@ -156,9 +156,9 @@ def labels_from_table(
                 except ValueError:
                     values[row, number] = math.nan
                     report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
-        for row in np.flatnonzero((values[:, number] < -RANGE_TOLERANCE) | (values[:, number] > top)):
+        for row in np.flatnonzero((values[:, number] < -RANGE_TOLERANCE) | (values[:, number] > top)).tolist():
             limit = "negative or not finite" if tree.values == "counts" else "outside [0, 1]"
-            report(int(row), column, f"{values[row, number]:g} is {limit}; leave the cell blank if it is unknown")
+            report(row, column, f"{values[row, number]:g} is {limit}; leave the cell blank if it is unknown")
     good = [row for row in range(len(ids)) if row not in errors]
     usable = np.clip(values[good], 0, None if tree.values == "counts" else 1)
     return LabelTable(

@@ -94,7 +94,7 @@ class VoteTable:
     @property
     def complete(self) -> NDArray[np.bool_]:
         """(N,) whether all fractions of the galaxy are known."""
-        return ~np.isnan(self.fractions).any(1)
+        return np.logical_not(np.any(np.isnan(self.fractions), 1))
 
     def select(self, rows: Sequence[int] | NDArray[np.integer] | slice) -> VoteTable:
         """Return the table of these rows, in this order."""

@@ -106,8 +106,7 @@ def open_bands(
     ImageError
         If a file cannot be opened, or has not these images.
     """
-    several = not isinstance(sources, str | Path | bytes)
-    paths = list(sources) if several else [sources]
+    paths: list[Source] = [sources] if isinstance(sources, str | Path | bytes) else list(sources)
     if len(paths) not in (1, 3):
         raise ImageError(f"{len(paths)} files as bands; one or three are needed, by increasing wavelength")
     with ExitStack() as stack:
@@ -118,7 +117,7 @@ def open_bands(
         for path in paths:
             file = stack.enter_context(open_fits(path))
             flags = _mask(file, masks, framing)
-            images, left_out = _images(file, framing, flags, is_one_band=several and len(paths) > 1)
+            images, left_out = _images(file, framing, flags, is_one_band=len(paths) > 1)
             bits = _bits(framing.mask_bits, flags) if flags else None
             bands += [_band(image, plane, flags, bits) for image, plane in images]
             warnings += [*left_out, *file.complaints]

@@ -95,9 +95,10 @@ def open_fits(source: Source) -> Iterator[FitsFile]:
 
 
 def _stream(source: Source) -> BinaryIO:
-    data = source if isinstance(source, bytes) else None
     try:
-        if data is None:
+        if isinstance(source, bytes):
+            data = source
+        else:
             with open(source, "rb") as file:
                 start = file.read(CHECKED_BYTES)
             if not start.startswith(GZIP):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +65,12 @@ class Preset:
 @cache
 def _presets() -> dict[str, Preset]:
     presets = tomllib.loads(Path(__file__).with_name("stretches.toml").read_text("utf-8"))
-    return {
-        name: Preset(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
-        for name, each in presets.items()
-    }
+    return {name: _preset(each) for name, each in presets.items()}
+
+
+def _preset(table: Mapping[str, Any]) -> Preset:
+    values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in table.items()}
+    return Preset(**values)
 
 
 def preset_names() -> tuple[str, ...]:

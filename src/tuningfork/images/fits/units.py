@@ -62,7 +62,7 @@ class ImageUnit:
 
     def read(self, plane: int | None, rows: slice, columns: slice) -> NDArray[Any]:
         """A section (rows, columns) of the image, or of one plane of the cube; nothing else is read."""
-        wanted = (rows, columns) if len(self._axes) == 2 else (plane or 0, rows, columns)
+        wanted: tuple[int | slice, ...] = (rows, columns) if len(self._axes) == 2 else (plane or 0, rows, columns)
         section: list[int | slice] = [0] * len(self.hdu.shape)
         for axis, at in zip(self._axes, wanted, strict=True):
             section[axis] = at

@@ -62,7 +62,8 @@ class Orientation:
     @property
     def steps(self) -> NDArray[np.float64]:
         """(2, 2) where a pixel's step to the west (first column) and to the north (second) leads, in pixels (x, y)."""
-        return np.linalg.inv(self.jacobian) @ np.diag((-1, 1)) * (self.pixel_scale / 3600)
+        steps = np.linalg.inv(self.jacobian) @ np.diag((-1, 1)) * (self.pixel_scale / 3600)
+        return np.asarray(steps, np.float64)
 
     @property
     def is_straight(self) -> bool:

@@ -121,8 +121,8 @@ def measure_learning_curves(
         )
     used = np.concatenate([rows["train"], rows["validation"]])
     subset = replace(
-        data, ids=tuple(data.ids[i] for i in used), paths=tuple(data.paths[i] for i in used),
-        cumulative=data.cumulative[used], parts=data.parts[used], cache_rows=data.cache_rows[used],
+        data, votes=data.votes.select(used), paths=tuple(data.paths[i] for i in used),
+        parts=data.parts[used], cache_rows=data.cache_rows[used],
     )  # fmt: skip
     pool, judge = _points(backbone_features(subset, recipe, init, output / "features.npz"), subset)
     curves = []

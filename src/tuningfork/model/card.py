@@ -92,8 +92,8 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
     test = figures.get("test")
     if test:
         lines.append(
-            f"untouched test part, {test['galaxies']} galaxies, {test['complete_rows']} with complete votes "
-            "(95 % bootstrap intervals):"
+            f"{test.get('about') or 'untouched test part, {} galaxies'.format(test['galaxies'])}, "
+            f"{test['complete_rows']} with complete votes (95 % bootstrap intervals):"
         )
         lines.append(f"RMSE of 37 columns on complete rows {interval_text(test['rmse_complete_rows'])}")
         lines.append(f"RMSE over all known columns {interval_text(test['rmse_known_columns'])}")

@@ -39,8 +39,11 @@ class SimulationError(TuningforkError, ValueError):
 
 
 def galaxy_id(index: int) -> int:
-    """GalaxyID of galaxy `index`: rising, unique, six digits (as Kaggle's) for the first 69,230."""
-    return 100_008 + 13 * index
+    """Return the GalaxyID of galaxy `index`: rising, unique, and above all of Kaggle's, which have six digits.
+
+    So a simulated galaxy is never mistaken for one that a model was trained on.
+    """
+    return 2_000_008 + 13 * index
 
 
 def votes_of(galaxy: Galaxy, volunteers: int) -> NDArray[np.float64]:

@@ -1,0 +1,204 @@
+"""Make a model of the package from the results of `job.py`: network, calibration, figures, card.
+
+    python scripts/gpu/ship.py default --done done --pack .gpu/pack.npz --images images_training_rev1 \
+        --labels training_solutions_rev1.csv --output src/tuningfork/models/default
+
+The shipped network learned from all labelled galaxies, so its errors on them promise nothing. Intervals, temperature
+and figures come from five networks of the same recipe, each of which predicted the fifth of the galaxies that it did
+not see (cross-conformal prediction: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). What is said of the intervals'
+coverage is of galaxies of each fold with intervals fitted on the other four.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+import tuningfork.training._torchvision  # noqa: F401  (before timm)
+from tuningfork import __version__, load_tree, read_image, read_labels
+from tuningfork.evaluation.evaluate import evaluate
+from tuningfork.evaluation.ood_evaluation import measured
+from tuningfork.evaluation.prediction_table import PredictionTable
+from tuningfork.evaluation.reliability import coverage
+from tuningfork.images.preprocess import Preprocess
+from tuningfork.model.bundle import Bundle, Network, Outputs, write_bundle
+from tuningfork.model.calibration import Calibration
+from tuningfork.model.card import model_card
+from tuningfork.model.intervals import fit_intervals
+from tuningfork.model.out_of_domain import fit_novelty_detector
+from tuningfork.model.temperature import fit_temperature
+from tuningfork.model.training_ids import TrainingIDs
+from tuningfork.training.export_onnx import deviation, halved, to_onnx
+from tuningfork.training.image_cache import content_key
+from tuningfork.training.network import MorphologyNetwork
+from tuningfork.votes.clean_samples import Status, classes_from_votes, classify
+from tuningfork.votes.label_table import LabelTable
+from tuningfork.votes.tree import DecisionTree
+from tuningfork.votes.vote_table import VoteTable
+
+Floats = NDArray[np.float64]
+ABOUT = json.loads(Path(__file__).parent.with_name("ship.json").read_text("utf-8"))
+VIEWS = {1: [0], 2: [0, 4], 4: [0, 1, 2, 3], 8: list(range(8))}
+LEVEL, FALSE_ALARMS, PROBES = 0.9, 0.01, 64
+_LIBRARIES = ("numpy", "pillow", "simplejpeg", "timm", "onnx", "onnxscript", "onnxruntime")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(ABOUT["models"]))
+    parser.add_argument("--done", type=Path, required=True)
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--views", type=int, default=1)
+    parser.add_argument("--licence", type=Path, required=True, help="licence of the initial weights")
+    args = parser.parse_args()
+    about, tree = {**ABOUT, **ABOUT["models"][args.name]}, load_tree("gz2")
+    with np.load(args.pack) as file:
+        pack = {key: file[key] for key in file.files}
+    labelled = pack["source"] == "labelled"
+    ids, fold = pack["ids"][labelled], pack["fold"][labelled]
+    known = pack["cumulative"][labelled].astype(np.float64)
+    paths = [args.images / f"{id_}.jpg" for id_ in ids]
+    with np.load(args.done / f"{args.name}-all.npz") as file:
+        family, ran = json.loads(str(file["family"])), json.loads(str(file["figures"]))
+
+    network = MorphologyNetwork(family["network"], tree)
+    weights = {key: value.float() for key, value in load_file(args.done / f"{args.name}-all.safetensors").items()}
+    missing, unexpected = network.load_state_dict(weights, strict=False)
+    if unexpected or not all(key.endswith("num_batches_tracked") for key in missing):
+        parser.error(f"the weights are not those of {family['network']}: {[*missing, *unexpected][:3]}")
+    preprocess, outputs = Preprocess(size=family["size"]), Outputs()
+    single = to_onnx(network, family["size"])
+    half = halved(single)
+    images = np.stack([preprocess(read_image(path).rgb) for path in paths[:: len(paths) // PROBES]])
+    deviations = {
+        f"largest difference of a fraction from PyTorch, {bits}-bit weights": deviation(
+            network, tree, outputs, data, images
+        )
+        for bits, data in ((32, single), (16, half))
+    }
+
+    predicted = out_of_fold(args.done, args.name, len(ids))[VIEWS[args.views]].mean(0)
+    cumulative = predicted[:, : len(tree.columns)]
+    classes = classify(known, tree)
+    decided = classes >= 0
+    probability = classes_from_votes(cumulative, tree)
+    temperature = fit_temperature(probability[decided], classes[decided].astype(int), "votes")
+    low, high = np.full((2, *cumulative.shape), np.nan)
+    for k in np.unique(fold):
+        others = fold != k
+        fitted = fit_intervals(cumulative[others], known[others], tree, n_views=args.views, level=LEVEL)
+        low[~others], high[~others] = fitted.bounds(cumulative[~others], tree)
+    bundle = Bundle(
+        name=args.name,
+        title=about["title"],
+        description=about["description"],
+        licence=about["licence"],
+        limits=tuple(about["limits"]),
+        attribution=tuple(about["attribution"]),
+        tree=tree,
+        networks=(Network(half, preprocess, family["network"]),),
+        outputs=outputs,
+        n_views=args.views,
+        training={
+            "labels_sha256": str(pack["labels_sha256"]),
+            "pictures_sha256": content_key(ids.tolist(), paths),
+            "init_sha256": about["init_sha256"],
+            "counts": counts(known, tree),
+            "auxiliary": about["auxiliary"],
+            "recipe": {**family, "network_options": {}, "hidden": 0, "init": "imagenet", "epochs": ran["epochs"]},
+            "selection": about["selection"],
+            "commands": about["commands"],
+            "id_hashes": TrainingIDs.of({"train": ids.tolist()}, salt=str(pack["labels_sha256"])).to_dict(),
+        },
+        versions={
+            "tuningfork": __version__,
+            "python": platform.python_version(),
+            **{library: metadata.version(library) for library in _LIBRARIES},
+            "trained with": about["trained_with"],
+        },
+    )
+    statistics, unread = measured(bundle, paths)
+    if unread:
+        parser.error(f"{unread[0].file}: {unread[0].reason}")
+    calibration = Calibration(
+        fit_intervals(cumulative, known, tree, n_views=args.views, level=LEVEL),
+        temperature,
+        fit_novelty_detector(statistics, FALSE_ALARMS),
+    )
+    table = PredictionTable(
+        "out-of-fold predictions",
+        VoteTable(tree, tuple(ids.tolist()), cumulative),
+        (),
+        probability.argmax(1),
+        temperature(probability),
+        low,
+        high,
+        LEVEL,
+    )
+    test = evaluated(table, read_labels(args.labels, tree))
+    figures: dict[str, Any] = {
+        "deviation": deviations,
+        "test": {**test, "about": f"{len(ids)} galaxies, each by a network of the same recipe that did not see it"},
+        "calibration": {
+            "galaxies": len(ids),
+            "part": "all, each predicted by a network of the same recipe that did not see it",
+            "labels_sha256": str(pack["labels_sha256"]),
+            "left_out": coverage(low, high, cumulative, known, tree),
+        },
+    }
+    shipped = replace(bundle, calibration=calibration, figures=figures)
+    licence = {args.licence.name: args.licence.read_text("utf-8")}
+    shipped = replace(shipped, documents={**licence, "CARD.md": model_card(shipped)})
+    write_bundle(shipped, args.output)
+    print(model_card(shipped))
+
+
+def out_of_fold(done: Path, family: str, count: int) -> Floats:
+    """Return (8, N, A + C): the views of all labelled galaxies, each by the network that was not trained on it."""
+    out = np.full((8, count, 0), np.nan)
+    for path in [done / f"{family}-{k}.npz" for k in range(5)]:
+        with np.load(path) as file:
+            views, held = file["views"].astype(np.float64), file["held"]
+        if not out.shape[2]:
+            out = np.full((8, count, views.shape[2]), np.nan)
+        out[:, held] = views
+    if np.isnan(out).any():
+        raise SystemExit(f"{done}: folds of {family} do not cover all {count} galaxies")
+    return out
+
+
+def evaluated(table: PredictionTable, labels: LabelTable) -> dict[str, Any]:
+    """Return the report of `tuningfork evaluate` for these predictions."""
+    report = evaluate(table, labels).report
+    return {key: value for key, value in report.items() if key not in ("predictions", "labels")}
+
+
+def counts(known: Floats, tree: DecisionTree) -> dict[str, Any]:
+    """Return the counts of a training whose training subset is all galaxies."""
+    classes = classify(known, tree)
+    complete = int((~np.isnan(known).any(1)).sum())
+    return {
+        "galaxies": {"train": len(known), "validation": 0, "test": 0},
+        "complete_rows": {"train": complete, "validation": 0, "test": 0},
+        "train_classes": {
+            **{rule.key: int((classes == c).sum()) for c, rule in enumerate(tree.classes)},
+            **{s.label: int((classes == s).sum()) for s in (Status.UNCLASSIFIED, Status.UNDECIDED)},
+        },
+        "near_duplicates": 0,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +61,10 @@ def write_ensemble(name: str, settings: str, seed: int, output: Path) -> None:
         write(table)
     with atomic_file(folder / "truth.parquet") as partial:
         shutil.copyfile(members[0] / "truth.parquet", partial)
-    join = {"network": " + ".join, "initial_weights": lambda values: " + ".join(dict.fromkeys(values))}
+    join: dict[str, Callable[[list[Any]], Any]] = {
+        "network": " + ".join,
+        "initial_weights": lambda values: " + ".join(dict.fromkeys(values)),
+    }
     join |= dict.fromkeys(("epochs", "epochs_planned", "peak_memory_mb"), max) | dict.fromkeys(
         ("parameters", "seconds"), sum
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._utils.files import write_text
 from ..evaluation import metrics
@@ -95,7 +96,9 @@ def fold_table(plan: FoldPlan, output: Path) -> list[dict[str, Any]]:
         if not scores:
             continue
         first = first or scores
-        reference = {fold: np.mean([s["rmse_known"] for (k, _), s in first.items() if k == fold]) for fold, _ in first}
+        reference = {
+            fold: float(np.mean([s["rmse_known"] for (k, _), s in first.items() if k == fold])) for fold, _ in first
+        }
         gains = [1 - s["rmse_known"] / reference[fold] for (fold, _), s in scores.items() if fold in reference]
         table.append(
             {
@@ -119,14 +122,13 @@ def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int)
             _predicted(each.changed(views=row.views or each.views), plan, output, fold, each.seeds[0])
             for each in members
         ]
-        if not all(runs):
+        done = [run for run in runs if run is not None]
+        if len(done) < len(runs):
             return None
-        probabilities = [run.probability for run in runs]
-        classes = all(probability is not None for probability in probabilities)
         return replace(
-            runs[0],
-            predicted=np.mean([run.predicted for run in runs], 0),
-            probability=np.mean(probabilities, 0) if classes else None,
+            done[0],
+            predicted=_mean_of([run.predicted for run in done]),
+            probability=_mean_of([run.probability for run in done]),
         )
     folder = _folder(output, row, fold, seed)
     if not (folder / "result.json").exists():
@@ -136,22 +138,34 @@ def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int)
         model = Model(open_bundle(folder / "bundle"))
         rows = run.rows("validation")
         predictions = model.predict([Path(run.paths[i]) for i in rows], n_views=row.views)
-        run.predicted[rows] = predictions.cumulative
+        if run.predicted is not None:
+            run.predicted[rows] = predictions.cumulative
         if run.probability is not None:
             run.probability[rows] = predictions.class_probability
     return run
+
+
+def _mean_of(values: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    """The mean over runs; None if one of them predicts no such thing."""
+    arrays = [each for each in values if each is not None]
+    return np.mean(arrays, 0) if len(arrays) == len(values) else None
 
 
 def _run_scores(run: TrainingRun) -> dict[str, float]:
     rows = run.rows("validation")
     complete = rows[run.complete[rows]]
     scores = {
-        "rmse_complete": metrics.rmse(run.predicted[complete], run.known[complete]),
-        "rmse_known": metrics.rmse(run.predicted[rows], run.known[rows]),
+        "rmse_complete": float("nan"),
+        "rmse_known": float("nan"),
         "accuracy": float("nan"),
         "macro_f1": float("nan"),
         "seconds": float(run.result["seconds"]),
     }
+    if run.predicted is not None:
+        scores |= {
+            "rmse_complete": metrics.rmse(run.predicted[complete], run.known[complete]),
+            "rmse_known": metrics.rmse(run.predicted[rows], run.known[rows]),
+        }
     if run.probability is not None:
         rows = run.class_rows("validation")
         predicted = run.probability[rows].argmax(1)

@@ -125,14 +125,14 @@ def measure_learning_curves(
         parts=data.parts[used], cache_rows=data.cache_rows[used],
     )  # fmt: skip
     pool, judge = _points(backbone_features(subset, recipe, init, output / "features.npz"), subset)
-    curves = []
+    curves: list[dict[str, Any]] = []
     for order in options.orders:
         for seed in range(options.seeds):
             curve = learning_curve(pool, judge, tree, order, numbers, seed)
             curves += [{"order": order, "seed": seed, **row} for row in curve]
         last = [row["rmse_known_columns"] for row in curves if row["order"] == order and row["labels"] == numbers[-1]]
         logger.info("%s: RMSE over known columns %.4f at %d labels", order, np.mean(last), numbers[-1])
-    report = {
+    report: dict[str, Any] = {
         "labels": str(labels), "labels_sha256": data.labels_sha256, "init": init.name, "network": recipe.network,
         "size": recipe.size, "pool": len(pool.known), "judged_on": len(judge.known),
         "judged_complete_rows": int((~np.isnan(judge.known).any(1)).sum()), "seeds": options.seeds,

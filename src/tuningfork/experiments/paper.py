@@ -57,6 +57,8 @@ def find_data(folder: Path) -> PaperData:
     for path, name in ((labels, "training_solutions_rev1.csv"), (images, "folder images_training_rev1")):
         if path is None:
             raise StudyError(f"{folder} has no {name}; unpack the challenge's files there")
+    assert labels is not None
+    assert images is not None
     test = next((path for path in sorted(folder.glob("images_test*")) if path.is_dir()), None)
     return PaperData(labels, images, test)
 

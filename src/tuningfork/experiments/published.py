@@ -53,7 +53,7 @@ def load_published() -> Published:
     """
     data = tomllib.loads(resources.files(__package__).joinpath("paper.toml").read_text("utf-8"))
     matrix = data.pop("confusion")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return Published(**values, confusion=np.array(matrix["counts"], np.int64), confusion_network=matrix["network"])
 
 

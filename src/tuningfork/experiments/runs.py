@@ -95,7 +95,7 @@ class TrainingRun:
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
         """(N,) whether all votes of a galaxy are known."""
-        return ~np.isnan(self.known).any(1)
+        return np.logical_not(np.any(np.isnan(self.known), 1))
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """The galaxies of a part."""

@@ -244,7 +244,8 @@ def ensemble_curve(
             by_galaxies.setdefault(frozenset(zip(run.ids, run.parts.tolist(), strict=True)), []).append(run)
     if not by_galaxies:
         return []
-    chosen = sorted(max(by_galaxies.values(), key=len), key=_by_validation(kind))
+    most = max(by_galaxies.values(), key=len)
+    chosen = sorted(most, key=_by_validation(kind))
     first = chosen[0]
     rows = first.rows(part) if kind == "votes" else first.class_rows(part)
     if not len(rows):
@@ -253,7 +254,9 @@ def ensemble_curve(
     curve = []
     for k, run in enumerate(chosen, 1):
         position = {id_: row for row, id_ in enumerate(run.ids)}
-        total = total + _values(run, kind)[[position[first.ids[row]] for row in rows]]
+        values = _values(run, kind)
+        assert values is not None  # as `by_galaxies` has only such runs
+        total = total + values[[position[first.ids[row]] for row in rows]]
         if kind == "votes":
             scores, _ = vote_scores(total / k, first.known[rows], first.tree, resamples=resamples, seed=seed)
             names = ("rmse_complete_rows", "rmse_known_columns")

@@ -202,7 +202,7 @@ def trust(
     probability = None if table.probability is None else table.probability[at]
     low, high = table.low[at], table.high[at]
     entries = group_reliability(low, high, values, probability, [group for _, group in groups], tree)
-    report = {
+    report: dict[str, Any] = {
         "level": table.level,
         "galaxies": len(rows),
         **({"left_out": left_out} if left_out else {}),

@@ -125,5 +125,5 @@ def _tiles(maps: NDArray[np.float32], across: int = 4, side: int = 58) -> bytes:
         low, high = float(each.min()), float(each.max())
         tile = Image.fromarray(plots.cividis((each - low) / (high - low if high > low else 1)))
         y, x = n // across * step, n % across * step
-        sheet[y : y + side, x : x + side] = tile.resize((side, side), Image.Resampling.NEAREST)
+        sheet[y : y + side, x : x + side] = np.asarray(tile.resize((side, side), Image.Resampling.NEAREST))
     return png(sheet, 128)

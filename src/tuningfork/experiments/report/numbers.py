@@ -97,7 +97,8 @@ def _paper(study: Study) -> dict[str, Any]:
 
 def _networks(study: Study, kind: str, part: str, scores: Any, draws: Any) -> list[dict[str, Any]]:
     """One row for each recipe or ensemble that predicts this kind, the best first."""
-    paper, groups = load_published(), {}
+    paper = load_published()
+    groups: dict[tuple[bool, str], list[TrainingRun]] = {}
     for run in study.everything:
         if scores[run.name][kind]:
             groups.setdefault((bool(run.members), run.group), []).append(run)
@@ -224,7 +225,7 @@ def _trained(runs: Sequence[TrainingRun], study: Study) -> str:
         runs = [by_name[name] for name in names]
     for run in runs:
         epochs, planned, best = (run.result.get(key) for key in ("epochs", "epochs_planned", "best_epoch"))
-        if not all(isinstance(value, int) for value in (epochs, planned)):
+        if not (isinstance(epochs, int) and isinstance(planned, int)):
             return ""
         full = _recipe_epochs(run, study) or planned
         patience = run.recipe.get("patience")

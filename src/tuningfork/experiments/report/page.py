@@ -147,12 +147,13 @@ def _lint(lint: Mapping[str, Any]) -> dict[str, Any]:
         return len(value) if isinstance(value, list | Mapping) else value
 
     cells = lint.get("unknown_cells")
-    known = isinstance(cells, dict) and all(isinstance(value, int) for value in cells.values())
+    if not (isinstance(cells, dict) and all(isinstance(value, int) for value in cells.values())):
+        cells = None
     return {
         "file": lint.get("file", ""),
         "rows": lint.get("rows"),
         "complete_rows": lint.get("complete_rows"),
-        "unknown_cells": sum(cells.values()) if known else None,
+        "unknown_cells": None if cells is None else sum(cells.values()),
         **{key: total(key) for key in ("unusable_rows", "broken_sums", "several_classes")},
     }
 

@@ -149,7 +149,7 @@ def write_files(folder: Path, report: SearchReport, trials: optuna.Study) -> Non
 
 def write_trials(path: Path, report: SearchReport) -> None:
     """Write ``trials.csv``: number, state, value, every parameter, epochs, seconds, reason."""
-    rows = [["number", "state", "value", *report.names, "epochs", "seconds", "reason"]]
+    rows: list[list[Any]] = [["number", "state", "value", *report.names, "epochs", "seconds", "reason"]]
     for row in report.rows:
         seconds = None if row.seconds is None else round(row.seconds, 1)
         values = [row.values.get(name) for name in report.names]

@@ -189,6 +189,7 @@ def _run_trial(
     folder = output / "trials" / f"{trial.number:04d}"
     shutil.rmtree(folder, ignore_errors=True)  # of a search whose file was deleted
     leader = best_trial(study)
+    best = None if leader is None else leader.value
     scores: list[float] = []
 
     def on_epoch(epoch: int, figures: dict[str, float]) -> None:
@@ -199,7 +200,7 @@ def _run_trial(
         if epoch < recipe.epochs:
             if trial.should_prune():
                 raise optuna.TrialPruned(f"no better than the median of the complete trials at epoch {epoch}")
-        elif leader is not None and scores and min(scores) >= leader.value:
+        elif best is not None and scores and min(scores) >= best:
             # Export and prediction take as long as some epochs; only a trial that leads is worth them.
             raise _NotLeading
 

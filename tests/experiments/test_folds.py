@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,14 @@ def test_the_table_is_what_the_runs_predict(place, trained):
     assert table["other"]["gain"][0] == pytest.approx(np.mean(gains))
     assert table["turned"]["rmse_known"] != table["first"]["rmse_known"]
     assert table["turned"]["trainings"] == 2
+
+
+def test_networks_without_votes_have_no_rmse(place, trained, monkeypatch):
+    read_run = module.read_run
+    monkeypatch.setattr(module, "read_run", lambda folder: replace(read_run(folder), predicted=None))
+    for row in fold_table(trained, place / "out"):
+        assert row["rmse_known"] == row["rmse_complete"] == row["gain"] == [None, None]
+        assert row["accuracy"][0] is not None
 
 
 def test_what_is_trained_is_not_trained_again(run, place, trained):

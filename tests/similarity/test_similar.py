@@ -22,6 +22,7 @@ from tuningfork.model.embeddings import Embedder, EmbeddingError
 from tuningfork.similarity import Block, EmbeddingTables, Index, SimilarityError, build_index
 from tuningfork.similarity import index_file as file
 from tuningfork.similarity.pca import fit_axes
+from tuningfork.similarity.query import query
 from tuningfork.simulation import simulate
 from tuningfork.tables.arrow import text_array, vector_array
 
@@ -148,6 +149,12 @@ def test_embeddings_of_another_model_are_refused(made):
             index.near(values, 3, embedder=replace(EMBEDDER, **other))
     with pytest.raises(ValueError, match=r"\(N, 12\) is expected"):
         index.near(values[:, :7], 3)
+
+
+def test_a_query_without_embeddings_names_the_remedy(made):
+    predictions = tuningfork.load("fast").predict([])
+    with pytest.raises(EmbeddingError, match="embeddings=True"):
+        list(query(Index.open(made[0]), [predictions]))
 
 
 def test_without_faiss_the_remedy_is_named(made, monkeypatch):

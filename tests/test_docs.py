@@ -28,6 +28,7 @@ PAGES = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if not {"_bui
 OTHERS = {
     "sh scripts/": "CI runs it itself",
     "pip install": "CI installs all of it",
+    "python scripts/gpu/": "needs the results of a GPU job",
     "curl": "tests of the service ask it in every way",
     "job=$(sbatch": "tests/pipeline/test_shards.py runs this script without Slurm",
     "sbatch": "tests/pipeline/test_shards.py runs this script without Slurm",

@@ -234,7 +234,9 @@ def _weak(rows: Sequence[dict[str, str]], tree: DecisionTree) -> dict[str, Float
     return {"candidates": candidates, "least": least, "folders": folders}
 
 
-def _part(tree: DecisionTree, source: str, ids: list[str], **known: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+def _part(
+    tree: DecisionTree, source: str, ids: list[str], **known: NDArray[np.generic]
+) -> dict[str, NDArray[np.generic]]:
     """The arrays of one source's galaxies; what it does not say is blank."""
     count, answers, classes = len(ids), len(tree.columns), len(tree.classes)
     blank = {

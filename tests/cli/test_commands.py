@@ -109,7 +109,7 @@ def test_version(run):
         (["study", "paper", "--data", ".", "-o", "study"], "tuningfork.experiments.paper", "study"),
         (["report", ".", "-o", "report.html"], "tuningfork.experiments.report.write", "report"),
         (["label", "."], "tuningfork.web.label.app", "serve"),
-        (["serve"], "tuningfork.web.predict", "serve"),
+        (["serve"], "tuningfork.web.predict.app", "serve"),
     ],
 )
 def test_a_missing_library_names_its_extra(run, monkeypatch, words, module, extra):

@@ -369,3 +369,12 @@ def test_an_output_that_is_an_input_is_refused_before_anything_is_read(model, pi
             predict_files(model, [table, tmp_path], output)
     assert table.read_text().startswith("id,path")
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_rows_with_a_warning_are_counted(run, tmp_path):
+    Image.new("RGB", (64, 64), "black").save(tmp_path / "black.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "noise.png")
+    result = run("predict", tmp_path, "-o", tmp_path / "votes.csv", "--model", "fast")
+    assert "1 with a warning (column `warning`)" in result.output
+    result = run("predict", tmp_path, "-o", tmp_path / "votes.csv", "--model", "fast", "--overwrite", "--json")
+    assert json.loads(result.stdout)["warnings"] == 1

@@ -285,14 +285,15 @@ def predict(
             )
         if as_json:
             counts = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
-            left_out = {"left_out": dict(summary.left_out)}
+            left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
             print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
         else:
             again = f" ({summary.resumed} of them from the interrupted run)" if summary.resumed else ""
             flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
             rest = "" if summary.complete else "; other shards have not ended yet"
             galaxies = counted(summary.rows, "galaxy", "galaxies")
-            echo(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{rest}")
+            warned = f", {summary.warnings} with a warning (column `warning`)" if summary.warnings else ""
+            echo(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{warned}{rest}")
         _report_left_out(summary.left_out)
         report_rows(summary.errors, summary.failed)
 

@@ -204,7 +204,7 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     """Write a chunk's predictions as a Parquet file.
 
     Errors and flags are in the file's metadata, too, since Kaggle's layout has no columns for them: `errors`, a JSON
-    of row → path, ID, reason, and `out_of_domain`, a count.
+    of row → path, ID, reason, and `out_of_domain` and `warnings`, counts.
     """
     schema = table_schema(predictions.tree, layout)
     table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
@@ -225,7 +225,8 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
         if reason
     }
     flagged = str(predictions.out_of_domain.sum())
-    metadata = {**(schema.metadata or {}), "errors": json.dumps(errors), "out_of_domain": flagged}
+    warned = str(sum(map(bool, predictions.warnings)))
+    metadata = {**(schema.metadata or {}), "errors": json.dumps(errors), "out_of_domain": flagged, "warnings": warned}
     buffer = io.BytesIO()
     # No two embeddings share a number that a dictionary could save.
     repeating = [name for name in table.column_names if name != COLUMN]

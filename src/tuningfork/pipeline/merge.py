@@ -24,25 +24,27 @@ WRITTEN_AT_ONCE = 50_000
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of a run's rows: how many failed, the first of these by name, how many were flagged."""
+    """What became of a run's rows: how many failed, the first of these by name, how many were flagged or warned of."""
 
     failed: int
     errors: tuple[RowError, ...]
     out_of_domain: int
+    warnings: int
 
 
 def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
     """The outcome of the parts of these numbers, which must be complete."""
-    failed = flagged = 0
+    failed = flagged = warned = 0
     errors: list[RowError] = []
     for number in numbers:
         metadata = pq.read_metadata(run.part(number)).metadata
         reasons = json.loads(metadata[b"errors"])
         failed += len(reasons)
         flagged += int(metadata[b"out_of_domain"])
+        warned += int(metadata[b"warnings"])
         for row, (path, id_, reason) in list(reasons.items())[: MAX_REPORTED - len(errors)]:
             errors.append(RowError(path, number * run.part_rows + int(row) + 1, id_, "", reason))
-    return RunOutcome(failed, tuple(errors), flagged)
+    return RunOutcome(failed, tuple(errors), flagged, warned)
 
 
 def merge(

@@ -185,7 +185,10 @@ def predict_files(
             # No other needs it any more.
             beside.unlink(missing_ok=True)
     flagged = outcome.out_of_domain if model.calibration.domain else None
-    return RunSummary(output, total, outcome.failed, total - todo, outcome.errors, flagged, complete, run.left_out)
+    resumed = total - todo
+    return RunSummary(
+        output, total, outcome.failed, resumed, outcome.errors, flagged, complete, run.left_out, outcome.warnings
+    )
 
 
 def is_begun(output: str | os.PathLike[str]) -> bool:

@@ -17,7 +17,7 @@ class RunSummary:
 
     `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
     `complete` says whether the others are there too. `left_out` counts what the inputs hold beside images, by kind:
-    hidden files, links to folders, other extensions.
+    hidden files, links to folders, other extensions. `warnings` rows have a text in the column `warning`.
     """
 
     output: Path
@@ -28,6 +28,7 @@ class RunSummary:
     out_of_domain: int | None
     complete: bool = True
     left_out: Mapping[str, int] = field(default_factory=dict)
+    warnings: int = 0
 
 
 def left_out_text(left_out: Mapping[str, int]) -> str:

@@ -378,3 +378,13 @@ def test_rows_with_a_warning_are_counted(run, tmp_path):
     assert "1 with a warning (column `warning`)" in result.output
     result = run("predict", tmp_path, "-o", tmp_path / "votes.csv", "--model", "fast", "--overwrite", "--json")
     assert json.loads(result.stdout)["warnings"] == 1
+
+
+def test_rows_of_one_id_are_told_apart_by_their_path_and_counted(run, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for name in ("field1/a.png", "field2/a.png", "field2/b.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "in" / name)
+    result = run("predict", tmp_path / "in", "-o", tmp_path / "votes.csv", "--model", "fast")
+    assert "2 rows share their ID with another row" in result.output
+    assert len(set(pyarrow.csv.read_csv(tmp_path / "votes.csv")["path"].to_pylist())) == 3

@@ -23,10 +23,10 @@ from ..model.predictions import Predictions
 from ..tables import check_format, format_of
 from . import local
 from .chunks import BATCH, Chunk, ChunkResult, TableLayout, predict_items
-from .kaggle_ids import distinct_ids
 from .manifest import MANIFEST, PredictionRun, open_run
 from .merge import merge, run_outcome
 from .options import ExecutionOptions, PredictError
+from .repeated_ids import count_repeated_ids, distinct_ids
 from .summary import RowProgress, RunSummary, left_out_text
 
 __all__ = [
@@ -133,7 +133,7 @@ def predict_files(
     def items() -> Iterable[InputItem]:
         left_out.clear()
         listed = find_items(inputs, columns, left_out)
-        return distinct_ids(listed, lambda: find_items(inputs, columns)) if kaggle else listed
+        return distinct_ids(listed, lambda: find_items(inputs, columns)) if kaggle else count_repeated_ids(listed)
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
     beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -159,9 +159,12 @@ def check_votable(file: BinaryIO) -> None:
 
     parser.StartElementHandler = start
     parser.EntityDeclHandler = entity
-    # What is no XML the reader complains of.
-    with suppress(expat.ExpatError):
+    try:
         parser.ParseFile(file)
+    except expat.ExpatError:
+        pass  # what is not XML is reported by the reader
+    except (LookupError, ValueError) as error:
+        raise CatalogError(f"the VOTable's encoding is not known: {error}; save it as UTF-8") from None
 
 
 def _read(path: str | os.PathLike[str]) -> Any:

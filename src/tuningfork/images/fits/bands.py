@@ -110,19 +110,20 @@ def open_bands(
     if len(paths) not in (1, 3):
         raise ImageError(f"{len(paths)} files as bands; one or three are needed, by increasing wavelength")
     with ExitStack() as stack:
-        masks = stack.enter_context(open_fits(mask)) if mask is not None else None
-        bands: list[Band] = []
-        warnings: list[str] = []
-        flags = None
-        for path in paths:
-            file = stack.enter_context(open_fits(path))
-            flags = _mask(file, masks, framing)
-            images, left_out = _images(file, framing, flags, is_one_band=len(paths) > 1)
-            bits = _bits(framing.mask_bits, flags) if flags else None
-            bands += [_band(image, plane, flags, bits) for image, plane in images]
-            warnings += [*left_out, *file.complaints]
-        if len(bands) == 3 and len(paths) == 1 and not framing.bands and all(band.is_display for band in bands):
-            bands.reverse()
+        with damage_as_error():
+            masks = stack.enter_context(open_fits(mask)) if mask is not None else None
+            bands: list[Band] = []
+            warnings: list[str] = []
+            flags = None
+            for path in paths:
+                file = stack.enter_context(open_fits(path))
+                flags = _mask(file, masks, framing)
+                images, left_out = _images(file, framing, flags, is_one_band=len(paths) > 1)
+                bits = _bits(framing.mask_bits, flags) if flags else None
+                bands += [_band(image, plane, flags, bits) for image, plane in images]
+                warnings += [*left_out, *file.complaints]
+            if len(bands) == 3 and len(paths) == 1 and not framing.bands and all(band.is_display for band in bands):
+                bands.reverse()
         yield Bands(bands, tuple(dict.fromkeys(warnings)), _describe(flags))
 
 

@@ -92,7 +92,7 @@ def _print_evaluation(report: dict[str, Any]) -> None:
     echo(f"false alarms: {alarms} of {report['pictures']} galaxies; promised: at most {100 * promised:.3g} %")
     if not report["kinds"]:
         return
-    table = Table("kind", "pictures", "AUROC (95 % interval)", "flagged (95 % interval)")
+    table = Table("kind", "images", "AUROC (95 % interval)", "flagged (95 % interval)")
     for kind, each in report["kinds"].items():
         area = each["auroc"]
         shown = f"{area['value']:.3f} ({area['low']:.3f}…{area['high']:.3f})"

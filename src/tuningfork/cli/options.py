@@ -58,7 +58,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Tell the morphology of galaxies from their pictures.\n\n"
+    help="Predict the morphology of galaxies from images.\n\n"
     "Exit codes: 0 all well, 1 failed, 2 wrong usage, 3 done but some rows failed.",
 )
 
@@ -68,15 +68,15 @@ TreeOption = Annotated[
     str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1, a TOML file, or a model's folder.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
-ImagesOption = Annotated[list[Path], typer.Option("--images", help="Folder of pictures named by ID; may be repeated.")]
+ImagesOption = Annotated[list[Path], typer.Option("--images", help="Folder of images named by ID; may be repeated.")]
 LabelsOption = Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
-CacheOption = Annotated[Path | None, typer.Option(help="Folder of packed pictures, shared by all trainings.")]
-NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read the pictures each time.")]
-WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that read pictures.")]
+CacheOption = Annotated[Path | None, typer.Option(help="Folder of the image cache, shared by all trainings.")]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Read the images each time.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that read images.")]
 ModelOfTableOption = Annotated[
     str | None,
     typer.Option(
-        "--model", help="Name or folder of the model that predicted; tells what it was trained on [default: as named]."
+        "--model", help="Name or folder of the model that predicted, for what it was trained on [default: as named]."
     ),
 ]
 IncludeTrainingOption = Annotated[
@@ -179,14 +179,14 @@ def trouble(again: str = "") -> Iterator[None]:
 
 
 def failed(message: str) -> typer.Exit:
-    """Say what went wrong; raise what this returns."""
+    """Print an error message; raise what this returns."""
     echo(f"error: {message}", err=True)
     return typer.Exit(FAILED)
 
 
 @contextmanager
 def libraries(what: str, extra: str) -> Iterator[None]:
-    """Around imports: if one fails, say which libraries `what` needs."""
+    """Wrap imports: if one fails, report which extra `what` needs."""
     try:
         yield
     except ImportError as error:
@@ -208,12 +208,12 @@ def echo(message: object, *, err: bool = False, lines: bool = False) -> None:
 
 
 def say(line: str) -> None:
-    """Print how the work goes on, to stderr."""
+    """Print a line about the progress of the work, to stderr."""
     echo(line, err=True)
 
 
 def cache_folder(cache: Path | None, no_cache: bool) -> Path | None:
-    """Where pictures are packed: in the folder named, else in the user's; None: nowhere."""
+    """Return the folder of the image cache: the one named, else the user's; None: no cache."""
     from ..training.image_cache import default_folder
 
     return None if no_cache else cache or default_folder()

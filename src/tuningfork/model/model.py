@@ -39,7 +39,7 @@ INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 #: Images at a time in `Model.predict`, if not chosen.
 BATCH_SIZE = 32
-#: Pictures of which `Model.predict` keeps a thumbnail, a few kilobytes each.
+#: Images of which `Model.predict` keeps a thumbnail, a few kilobytes each.
 MAX_THUMBNAILS = 1000
 
 

@@ -83,7 +83,7 @@ class Index:
         Parameters
         ----------
         embeddings : (N, D) float32
-            As `Predictions.embeddings`. A row with a NaN, of a picture that could not be read, has no neighbours.
+            As `Predictions.embeddings`. A row with a NaN, of an image that could not be read, has no neighbours.
         k : int
             At least 1; of a smaller index, all its galaxies.
         embedder : Embedder, optional

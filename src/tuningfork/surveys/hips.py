@@ -3,7 +3,7 @@
 Interface: alasky.cds.unistra.fr/hips-image-services/hips2fits, as `astroquery.hips2fits` calls it: `hips`, `ra`, `dec`
 and `fov` (degrees, of the larger side), `width`, `height`, `projection`, `coordsys`, `rotation_angle`, `format` (fits,
 jpg, png). Errors come as JSON with `title` and `description`. A HiPS of one band is drawn in grey, its contrast
-chosen for each picture by percentiles (`min_cut`, `max_cut`).
+chosen for each image by percentiles (`min_cut`, `max_cut`).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ SAMPLE = "meta.code.member;src.sample"
 RIGHT_ASCENSION, DECLINATION = "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"
 SEPARATION = "pos.angDistance"
 
-#: Where a picture comes from, and how large it is on the sky.
+#: Where an image comes from, and how large it is on the sky.
 ORIGIN, SURVEY, ADDRESS, WHEN = "meta.ref", "meta.dataset", "meta.ref.url", "time.processing"
 PIXEL_SCALE, SIZE = "instr.scale;instr.pixel", "phys.angSize;obs.image"
 

@@ -502,7 +502,7 @@ def test_a_survey_in_s3_is_read_whatever_fails_on_the_way(s3, endpoint, monkeypa
     pictures = {f"cutouts/{number:03d}.jpg": random.Random(number).randbytes(500 + number * 3) for number in range(300)}
     put(pictures)
     put({"cutouts/.hidden.jpg": b"", "cutouts/notes.txt": b"", "cutouts-other/x.jpg": b""})
-    monkeypatch.setattr(stores, "PAGE", 90)
+    monkeypatch.setattr("tuningfork.inputs.stores.s3.PAGE", 90)
     monkeypatch.setenv(retrying.TIMEOUT_VARIABLE, "1")
     bad = {"cutouts/007.jpg": "503", "cutouts/011.jpg": "half", "cutouts/013.jpg": "cut", "cutouts/017.jpg": "reset"}
     with FaultyProxy(port, 1, RATES, bad) as proxy:

@@ -22,6 +22,7 @@ from tuningfork.evaluation import metrics
 from tuningfork.model.bundle import Outputs, open_bundle
 from tuningfork.model.model import Model
 from tuningfork.training.dataset import Targets
+from tuningfork.training.initial.pretrained import with_scaling
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import MorphologyModule, candidate_loss, rmse_loss, vote_loss
 from tuningfork.training.network import cumulative_from_logits
@@ -394,7 +395,7 @@ def test_a_run_leaves_what_another_program_needs(runs, galaxies, gz2, kind):
     assert result["processes"] == 1
     assert result["deviation"]["float32"] < 1e-3
     told = json.loads((folder / "run.json").read_text("utf-8"))
-    assert Recipe.from_dict(told["recipe"]) == recipe
+    assert Recipe.from_dict(told["recipe"]) == with_scaling(recipe)
     assert told["initial_weights"] == "scratch"
     data = _data(galaxies, gz2, recipe)
     assert told["images_sha256"] == data.images_sha256

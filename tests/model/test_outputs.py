@@ -17,9 +17,10 @@ from tuningfork.cli import app
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model import bundle as bundle_module
 from tuningfork.model.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
-from tuningfork.model.model import Model, softmax
+from tuningfork.model.model import Model
 from tuningfork.simulation import simulate
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.fractions import softmax
 
 onnx = pytest.importorskip("onnx")
 KINDS = {

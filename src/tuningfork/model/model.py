@@ -20,7 +20,7 @@ from ..images.image import ImageError
 from ..images.preprocess import Preprocess
 from ..images.read import is_single_image
 from ..votes.clean_samples import classes_from_votes
-from ..votes.fractions import cumulative_from_logits
+from ..votes.fractions import cumulative_from_logits, softmax
 from ..votes.vote_table import VoteTable
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
@@ -32,7 +32,7 @@ from .predictions import Prediction, Predictions, concatenated
 from .runtime import NetworkError, Runtime, open_network
 from .views import views_of
 
-__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "LoadedImage", "load", "softmax"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "LoadedImage", "load"]
 
 #: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
@@ -478,9 +478,3 @@ def _spread(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(fractions) == 1:
         return np.full(fractions.shape[1], np.nan)
     return np.sqrt(fractions.var(0).mean(-1))
-
-
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities over the last axis of any finite numbers; same shape."""
-    exponential = np.exp(logits - logits.max(-1, keepdims=True))
-    return exponential / exponential.sum(-1, keepdims=True)

@@ -7,6 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .fractions import softmax
 from .tree import DecisionTree
 
 __all__ = ["Status", "class_fits", "class_margins", "classify", "classes_from_votes"]
@@ -109,9 +110,7 @@ def classes_from_votes(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.
     -------
     (N, C) float64, sums 1
     """
-    margins = class_margins(cumulative, tree) / MARGIN_SCALE
-    evidence = np.exp(margins - margins.max(-1, keepdims=True))
-    return evidence / evidence.sum(-1, keepdims=True)
+    return softmax(class_margins(cumulative, tree) / MARGIN_SCALE)
 
 
 def classify(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:

@@ -27,6 +27,7 @@ __all__ = [
     "cumulative_from_conditional",
     "cumulative_from_logits",
     "reach_probability",
+    "softmax",
     "sum_violations",
 ]
 
@@ -193,3 +194,9 @@ def broken_sums(cumulative: ArrayLike, tree: DecisionTree, tolerance: float = SU
         BrokenSum(int(r), tree.questions[q].key, tree.questions[q].parent, float(off[r, q]))
         for r, q in zip(rows, questions, strict=True)
     ]
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities over the last axis of any finite numbers; same shape."""
+    exponential = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponential / exponential.sum(-1, keepdims=True)

@@ -222,11 +222,10 @@ def test_an_answer_outlives_the_server(folder, browser):
             process.send_signal(signal.SIGKILL)
             process.wait()
             page.keyboard.press("1")
-            page.wait_for_selector("#note:visible")
-            assert "is kept here and sent again" in page.inner_text("#note")
+            expect(page.locator("#note")).to_contain_text("is kept here and sent again")
             with served(folder, port=port):
                 expect(page.locator("#question")).to_have_text(ROUNDED)
-                assert not page.is_visible("#note")
+                expect(page.locator("#note")).to_be_hidden()
                 assert page.locator("#previous li").count() == 1
 
 

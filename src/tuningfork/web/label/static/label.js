@@ -13,7 +13,6 @@ const remembered = {
 let state = null; // of the labeller, from the last response
 let waiting = false; // for the server; no second answer meanwhile
 let look = 0; // index of LOOKS
-let imageFailed = false;
 
 // ---------------------------------------------------------------- the server
 
@@ -73,9 +72,13 @@ async function start(name) {
 
 // ---------------------------------------------------------------- display
 
-function note(text) {
-  byId("note").textContent = text;
-  byId("note").hidden = !text;
+const notes = { answer: "", image: "" };
+
+// What is said of an answer that is not stored yet comes before what is said of an image.
+function note(text, about = "answer") {
+  notes[about] = text;
+  byId("note").textContent = notes.answer || notes.image;
+  byId("note").hidden = !byId("note").textContent;
 }
 
 function element(tag, text, properties = {}) {
@@ -190,8 +193,7 @@ byId("again").addEventListener("click", () => start(state.name).catch((error) =>
 byId("look").addEventListener("click", () => setLook(look + 1));
 byId("image").addEventListener("click", () => setLook(look + 1));
 byId("image").addEventListener("load", () => {
-  if (imageFailed) note("");
-  imageFailed = false;
+  note("", "image");
 });
 byId("image").addEventListener("error", async () => {
   const galaxy = state?.galaxy;
@@ -203,8 +205,7 @@ byId("image").addEventListener("error", async () => {
     return note(error);
   }
   // The machine is busy, or the server is away: the image itself may be good.
-  imageFailed = true;
-  note("The image cannot be loaded at the moment; it is tried again.");
+  note("The image cannot be loaded at the moment; it is tried again.", "image");
   await pause(RETRY_SECONDS);
   if (state.galaxy === galaxy) loadImage();
 });

@@ -65,21 +65,48 @@ NOT_RUN = {
 }
 
 
-def _lines(text):
-    """The commands of all console blocks, continued lines joined, comments left out."""
+def _examples(text):
+    """The commands of all console blocks, continued lines joined, comments left out, with the output printed below."""
     for block in re.findall(r"^ *```console\n(.*?)^ *```", text, re.M | re.S):
         joined = re.sub(r"\\\n\s*", "", block)
-        for line in re.findall(r"^\s*\$ (.*)$", joined, re.M):
-            yield re.sub(r"\s+#\s.*$", "", line).strip()
+        for example in re.split(r"^\s*\$ ", joined, flags=re.M)[1:]:
+            line, _, output = example.partition("\n")
+            yield re.sub(r"\s+#\s.*$", "", line).strip(), [each.strip() for each in output.splitlines() if each.strip()]
 
 
-def _commands():
-    return [(page, line) for page in PAGES for line in _lines(page.read_text("utf-8"))]
-
-
-COMMANDS = _commands()
+EXAMPLES = [(page, line, output) for page in PAGES for line, output in _examples(page.read_text("utf-8"))]
+COMMANDS = [(page, line) for page, line, _ in EXAMPLES]
 OURS = [(page, line) for page, line in COMMANDS if line.startswith("tuningfork ")]
-RUN = [(page, line) for page, line in OURS if not any(words in line for words in NOT_RUN)]
+RUN = [
+    (page, line, output)
+    for page, line, output in EXAMPLES
+    if line.startswith("tuningfork ") and not any(words in line for words in NOT_RUN)
+]
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _alike(printed, real):
+    """Whether a printed line is what a command wrote: numbers within 2 % or two units of their last digit.
+
+    `…` stands for any text, such as a time or a folder's name.
+    """
+    if "…" in printed:
+        return re.fullmatch(".*".join(map(re.escape, printed.split("…"))), real) is not None
+    if NUMBER.sub("#", printed) != NUMBER.sub("#", real):
+        return False
+    pairs = zip(NUMBER.findall(printed), NUMBER.findall(real), strict=True)
+    return all(
+        abs(float(a) - float(b)) <= max(0.02 * float(a), 2 * 10.0 ** -len(a.partition(".")[2])) for a, b in pairs
+    )
+
+
+def _missing_lines(printed, real):
+    """The printed lines that the real output lacks, or has in another order."""
+    rest, missing = iter(line.strip() for line in real.splitlines()), []
+    for line in printed:
+        if not any(_alike(line, each) for each in rest):
+            missing.append(line)
+    return missing
 
 
 def _name(case):
@@ -113,6 +140,17 @@ def test_every_printed_command_parses(tmp_path, monkeypatch):
 def test_a_wrong_command_would_be_detected(line):
     with pytest.raises(Exception, match=r"(?i)nonsense|no command|missing"):
         _parse(line)
+
+
+def test_another_output_would_be_detected():
+    assert _missing_lines(["a 0.51 b", "c …"], "x\na 0.52 b\nc in 3 s\n") == []
+    assert _missing_lines(["a 0.51 b"], "a 0.61 b") == ["a 0.51 b"]
+    assert _missing_lines(["one", "two"], "two\none") == ["two"]
+
+
+def test_no_output_stands_below_a_command_that_is_not_run():
+    unchecked = [line for _, line, output in EXAMPLES if output and line not in {run for _, run, _ in RUN}]
+    assert unchecked == []
 
 
 def test_every_line_is_checked_or_listed_with_its_reason():
@@ -168,12 +206,12 @@ def _grey(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", sorted({page for page, _ in RUN}), ids=_name)
+@pytest.mark.parametrize("page", sorted({page for page, *_ in RUN}), ids=_name)
 def test_printed_commands_do_what_they_say(page, desk, run, monkeypatch):
     """Page by page in the order of the lines, since what one writes another reads."""
     pytest.importorskip("astropy", reason="the extra `sky` is not installed")
     monkeypatch.chdir(desk)
-    for line in (line for where, line in RUN if where == page):
+    for line, printed in ((line, printed) for where, line, printed in RUN if where == page):
         given = shlex.split(line.split(" | ")[0])[1:]
         words = [name for word in given for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
         output = Path(words[words.index("-o") + 1]) if "-o" in words else None
@@ -181,8 +219,9 @@ def test_printed_commands_do_what_they_say(page, desk, run, monkeypatch):
             shutil.rmtree(output)
         elif output and output.is_file() and "--add" not in words:
             output.unlink()  # another page's, or an alternative on this one; a reader begins in a folder of their own
-        run(*words)
+        result = run(*words)
         assert output is None or output.exists(), line
+        assert _missing_lines(printed, result.output) == [], f"{line}\n{result.output}"
 
 
 # ------------------------------------------------------------------ the reference, the build

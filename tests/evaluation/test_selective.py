@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
 from tuningfork.cli import app
-from tuningfork.evaluation.select import parse_groups, select_table, true_classes
-from tuningfork.evaluation.selective import clopper_pearson_lower, grouped, least_galaxies, proves, select, threshold
+from tuningfork.evaluation.select import select_table
+from tuningfork.evaluation.selective import (
+    clopper_pearson_lower,
+    least_galaxies,
+    most_probable,
+    proves,
+    select,
+    threshold,
+)
+from tuningfork.evaluation.true_classes import parse_groups, true_classes
 from tuningfork.votes.tree import DecisionTree
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -120,11 +128,13 @@ def test_the_seed_decides_the_halves() -> None:
     assert select(probability, right, 0.95, seed=3) != select(probability, right, 0.95, seed=4)
 
 
-def test_grouped_classes_add_up() -> None:
-    probability = np.array([[0.4, 0.3, 0.3, 0.0], [0.1, 0.1, 0.2, 0.6], [0.2, 0.5, 0.1, 0.2]])
-    best, told = grouped(probability, [(0,), (1, 2)])
-    assert best.tolist() == [1, -1, 1]
-    assert told == pytest.approx([0.6, 0.6, 0.6])
+def test_the_most_probable_group_is_named_unless_something_else_is_as_probable() -> None:
+    in_groups = np.array([[0.4, 0.6], [0.1, 0.3], [0.2, 0.2], [np.nan, np.nan]])
+    others = np.array([[0.0, 0.0], [0.6, 0.0], [0.2, 0.4], [np.nan, np.nan]])
+    best, probability = most_probable(in_groups, others)
+    assert best.tolist() == [1, -1, -1, -1]
+    assert probability.tolist() == [0.6, 0, 0, 0]
+    assert most_probable(in_groups, np.empty((4, 0)))[0].tolist() == [1, 1, 0, -1]
 
 
 # ---------------------------------------------------------------- tables
@@ -176,7 +186,6 @@ def test_select_as_a_command(survey) -> None:
     done = CliRunner().invoke(app, [*words, "--precision", "0.9999"])
     assert "too few" in done.stdout
     assert CliRunner().invoke(app, [*words, "--precision", "1.5"]).exit_code == 2
-    assert CliRunner().invoke(app, [*words[:3], "--groups", "0,1"]).exit_code == 2
     (survey / "labels.csv").write_text("GalaxyID,kind\ng1,9\ng2,1\ng3,0\n")
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 3

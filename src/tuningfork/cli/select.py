@@ -33,10 +33,14 @@ def select(
     ],
     precision: Annotated[float, typer.Option(help="Fraction of the accepted classes that must be right.")] = 0.99,
     confidence: Annotated[float, typer.Option(help="Confidence level of this guarantee.")] = 0.95,
-    column: Annotated[str | None, typer.Option(help="Column of the labels with the number of a class.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of the labels with the number of a class; -1 or none: of no class.")
+    ] = None,
     groups: Annotated[
         str | None,
-        typer.Option(help="With --column: the classes that its numbers 0, 1, … stand for, such as 0,1,2,3,4+5."),
+        typer.Option(
+            help="Classes that count as one, such as 0,1,2,3,4+5; with --column what its numbers 0, 1, … stand for."
+        ),
     ] = None,
     split: Annotated[Path | None, typer.Option(help="split.csv of a training; uses the labels of one subset.")] = None,
     part: Annotated[str, typer.Option(help="The subset to use: train, validation or test.")] = "test",
@@ -55,7 +59,8 @@ def select(
 
     A threshold of the class probability is chosen on a random half of the labelled galaxies, which should be a random
     sample of the survey that the model was not trained on, and tested on the other half; then it is applied to all
-    predictions.
+    predictions. A galaxy whose votes fit none of the classes counts as wrong if it is accepted, so that the precision
+    is that of all galaxies; those whose class the votes leave open are left out and counted.
 
     Examples:
 
@@ -68,13 +73,12 @@ def select(
     for name, value in (("--precision", precision), ("--confidence", confidence)):
         if not 0 < value < 1:
             raise typer.BadParameter("between 0 and 1", param_hint=name)
-    if groups and not column:
-        raise typer.BadParameter("they belong to a --column", param_hint="--groups")
     must_exist([predictions, labels, *([split] if split else [])])
     with trouble(), writing(output, [predictions, labels, split, tree], overwrite) as output:
         from ..evaluation.prediction_table import read_predictions
-        from ..evaluation.select import parse_groups, select_table, true_classes
+        from ..evaluation.select import select_table
         from ..evaluation.training_overlap import training_to_exclude
+        from ..evaluation.true_classes import parse_groups, true_classes
         from ..tables import check_format, table_writer
         from ..votes.split_file import read_split
         from ..votes.tree_files import load_tree

@@ -40,6 +40,9 @@ class PredictionTable:
         Most probable class, -1 where blank; None if the table has no such column, as below.
     probability : (N, C) float64 or None
         Of the classes; NaN where blank.
+    no_class_probability : (N,) float64 or None
+        That a galaxy has none of the classes, of which `probability` is given that it has one; None if the table has no
+        such column.
     low, high : (N, A) float64 or None
         Bounds of the intervals of the conditional fractions.
     level : float or None
@@ -60,6 +63,7 @@ class PredictionTable:
     level: float | None = None
     rows: tuple[int, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
+    no_class_probability: Floats | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -111,6 +115,7 @@ def predictions_from_table(
     if len(levels) > 1:
         raise CatalogError(f"{path}: several interval_level; evaluate the predictions of one model at a time")
     has_intervals = levels and low is not None and high is not None
+    no_class = _numbers(table, ["no_class_probability"], fractions.rows, path)
     return PredictionTable(
         str(path),
         VoteTable(tree, fractions.ids, cumulative_from_conditional(fractions.values, tree)),
@@ -122,6 +127,7 @@ def predictions_from_table(
         level=levels.pop() if has_intervals else None,
         rows=fractions.rows,
         about=about_table(table.schema),
+        no_class_probability=None if no_class is None else no_class[:, 0],
     )
 
 

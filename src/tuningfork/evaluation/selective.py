@@ -8,14 +8,13 @@ with the stated confidence, however few the galaxies are.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Selection", "clopper_pearson_lower", "grouped", "least_galaxies", "proves", "select", "threshold"]
+__all__ = ["Selection", "clopper_pearson_lower", "least_galaxies", "most_probable", "proves", "select", "threshold"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -169,15 +168,19 @@ def select(
     )
 
 
-def grouped(probability: Floats, groups: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Floats]:
-    """The most probable group of classes and its probability, (N,) each; group −1 if it is a class of none.
+def most_probable(in_groups: Floats, others: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The most probable group of classes and its probability, (N,) each; -1 and 0 where something else is as probable.
 
     Parameters
     ----------
-    probability : (N, C)
-    groups : for each label of a table that knows fewer classes, ours that it joins
+    in_groups : (N, G)
+        Probabilities of the groups that labels know; NaN without a prediction.
+    others : (N, K)
+        Of classes in no group, and of no class.
     """
-    rest = [c for c in range(probability.shape[1]) if not any(c in group for group in groups)]
-    sums = np.stack([probability[:, list(group)].sum(1) for group in [*groups, *([c] for c in rest)]], 1)
-    best = sums.argmax(1)
-    return np.where(best < len(groups), best, -1), sums[np.arange(len(sums)), best]
+    known = np.logical_not(np.any(np.isnan(in_groups), 1))
+    values = np.where(known[:, None], in_groups, 0)
+    best, highest = values.argmax(1), values.max(1)
+    other = np.max(np.nan_to_num(others), 1, initial=0.0)
+    named = known & (highest > other)
+    return np.where(named, best, -1), np.where(named, highest, 0.0)

@@ -23,7 +23,7 @@ def row(mean):
 
 def group(**values):
     keys = ("coverage", "low", "high", "accuracy", "probability")
-    return {"group": "all", "galaxies": 0, "decided": 0, **dict.fromkeys(keys), **values}
+    return {"group": "all", "galaxies": 0, "judged": 0, **dict.fromkeys(keys), **values}
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import itertools
 from tuningfork.cli import app
 from tuningfork.display.plots import trust_panels
 from tuningfork.evaluation.prediction_table import PredictionTable
+from tuningfork.evaluation.true_classes import predicted_classes
 from tuningfork.experiments.plan import StudyError
 from tuningfork.experiments.trust import group_reliability, quantile_groups, reliability_bins, trust
 from tuningfork.model.training_ids import TrainingIDs
@@ -67,15 +68,22 @@ def test_coverage_is_the_mean_over_galaxies_of_the_share_that_holds(seed):
 
 def test_bins_of_calibrated_probabilities_lie_on_the_diagonal():
     rng = np.random.default_rng(4)
-    probability = rng.dirichlet(np.ones(7) * 0.5, 20_000)
-    classes = np.array([rng.choice(7, p=p) for p in probability])
-    bins = reliability_bins(probability, classes)
+    # Of seven classes and none, as many are drawn as their probabilities say.
+    every = rng.dirichlet(np.ones(8) * 0.5, 20_000)
+    classes = np.array([rng.choice(8, p=p) for p in every])
+    fits = (classes[:, None] == np.arange(7)).astype(np.int8)
+    conditional = every[:, :7] / every[:, :7].sum(1, keepdims=True)
+    probability, outcome = predicted_classes(conditional, every[:, 7], fits)
+    bins = reliability_bins(probability, outcome)
     assert sum(b["galaxies"] for b in bins) == 20_000
     for each in bins:
         assert each["right"] == pytest.approx(each["probability"], abs=0.04)  # 50 galaxies a hundredth
         assert each["low"] <= each["right"] <= each["high"]
-    classes[:] = -1
-    assert reliability_bins(probability, classes) == []
+    # A model that always names a class is wrong for those that have none.
+    always, wrong = predicted_classes(conditional, None, fits)
+    assert np.average([b["right"] - b["probability"] for b in reliability_bins(always, wrong)]) < -0.03
+    assert not wrong[classes == 7].any()
+    assert reliability_bins(probability, np.full(20_000, -1, np.int8)) == []
 
 
 def test_the_command_on_simulated_galaxies(tmp_path):

@@ -47,6 +47,9 @@ def trust(
 ) -> None:
     """Measure how reliable intervals and probabilities are, by size and brightness; needs `tuningfork[study]`.
 
+    A galaxy whose votes fit none of the classes counts as wrong if a class is predicted; those whose class the votes
+    leave open are left out.
+
     Examples:
 
         tuningfork study trust votes.parquet training_solutions_rev1.csv --images images_training_rev1 -o trust
@@ -79,7 +82,15 @@ def trust(
 
 
 def _show(report: dict[str, Any]) -> None:
-    head = ("galaxies", "number", f"covered ({report['level']:g} promised)", "95 %", "decided", "right", "probability")
+    head = (
+        "galaxies",
+        "number",
+        f"covered ({report['level']:g} promised)",
+        "95 %",
+        "class known",
+        "right",
+        "probability",
+    )
     table = Table(*head)
     for row in report["groups"]:
         cells = ["–" if row[k] is None else f"{row[k]:.3f}" for k in ("coverage", "low", "high")]
@@ -88,7 +99,7 @@ def _show(report: dict[str, Any]) -> None:
             str(row["galaxies"]),
             cells[0],
             f"{cells[1]}…{cells[2]}",
-            str(row["decided"]),
+            str(row["judged"]),
             *("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability")),
         )
     screen().print(table)

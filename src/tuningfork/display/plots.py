@@ -301,8 +301,8 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
         known = [(y, each) for y, each in zip(places, groups, strict=True) if each["accuracy"] is not None]
         classed.plot([e["accuracy"] for _, e in known], [y for y, _ in known], "o", color=COLOURS[0], ms=5)
         classed.plot([e["probability"] for _, e in known], [y for y, _ in known], "|", ms=11, mew=2, color=COLOURS[3])
-        classed.set(title="Class: right (dot), mean probability (bar)", xlabel="share of the decided galaxies")
-        for axes, key in ((covered, "galaxies"), (classed, "decided")):
+        classed.set(title="Class: right (dot), mean probability (bar)", xlabel="share of the galaxies of known class")
+        for axes, key in ((covered, "galaxies"), (classed, "judged")):
             axes.set_yticks(places, [f"{each['group']} ({each[key]})" for each in groups])
             axes.set_ylim(-0.6, len(groups) - 0.4)
         bins = report["reliability"]

@@ -20,7 +20,17 @@ from ..votes.tree import DecisionTree
 from .prediction_table import PredictionTable
 from .training_overlap import leave_out_training
 
-__all__ = ["NO_CLASS", "Groups", "TrueClasses", "group_probabilities", "labelled_rows", "parse_groups", "true_classes"]
+__all__ = [
+    "NO_CLASS",
+    "Groups",
+    "TrueClasses",
+    "group_probabilities",
+    "known_classes",
+    "labelled_rows",
+    "parse_groups",
+    "predicted_classes",
+    "true_classes",
+]
 
 Floats = NDArray[np.float64]
 Groups = tuple[tuple[int, ...], ...]
@@ -193,6 +203,35 @@ def group_probabilities(table: PredictionTable, groups: Groups) -> tuple[Floats,
         probability = probability * (1 - table.no_class_probability)[:, None]
     rest = [c for c in range(probability.shape[1]) if not any(c in group for group in groups)]
     return np.stack([probability[:, list(group)].sum(1) for group in groups], 1), probability[:, rest]
+
+
+def predicted_classes(
+    probability: Floats, no_class: Floats | None, fits: NDArray[np.int8]
+) -> tuple[Floats, NDArray[np.int8]]:
+    """Return the probability of the most probable class, or of no class, and whether that is right.
+
+    Parameters
+    ----------
+    probability : (N, C) float64
+        Given that there is a class; NaN where there is no prediction.
+    no_class : (N,) float64, optional
+        Probability of no class; None: the model always names a class.
+    fits : (N, C) int8
+        As `known_classes` returns it.
+
+    Returns
+    -------
+    highest : (N,) float64
+    outcome : (N,) int8
+        1 right, 0 wrong, -1 where that is not known, or nothing is predicted.
+    """
+    none = np.zeros(len(probability)) if no_class is None else no_class
+    every = np.column_stack([probability * (1 - none)[:, None], none])
+    known = np.logical_not(np.any(np.isnan(every), 1))
+    best = np.where(known[:, None], every, 0).argmax(1)
+    is_none = np.where((fits == 1).any(1), 0, np.where((fits == -1).any(1), -1, 1))
+    outcome = np.column_stack([fits, is_none]).astype(np.int8)[np.arange(len(fits)), best]
+    return every[np.arange(len(every)), best], np.where(known, outcome, np.int8(-1))
 
 
 def labelled_rows(

@@ -15,6 +15,7 @@ from ..display.plots import trust_panels
 from ..evaluation import metrics
 from ..evaluation.prediction_table import PredictionTable
 from ..evaluation.training_overlap import leave_out_training
+from ..evaluation.true_classes import known_classes, predicted_classes
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
@@ -25,7 +26,6 @@ from ..tables import RowError
 from ..tables.csv import csv_text
 from ..tables.identifiers import file_id
 from ..votes import fractions as votes
-from ..votes.clean_samples import classify
 from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset, read_split
 from ..votes.tree import DecisionTree
@@ -43,7 +43,7 @@ def group_reliability(
     low: Floats,
     high: Floats,
     known: Floats,
-    probability: Floats | None,
+    predicted: tuple[Floats, NDArray[np.int8]] | None,
     groups: Sequence[NDArray[np.bool_]],
     tree: DecisionTree,
 ) -> list[dict[str, Any]]:
@@ -53,20 +53,21 @@ def group_reliability(
     ----------
     low, high : (N, A) in [0, 1], NaN where there is no interval
     known : (N, A) cumulative fractions, NaN unknown
-    probability : (N, C), or None
+    predicted : (N,) probability of the predicted class and (N,) whether it is right, or None
+        As `predicted_classes` returns them.
     groups : sequence of (N,) bool
 
     Returns
     -------
     list of dict
         ``galaxies``; ``coverage`` with ``low`` and ``high`` (95 % Wilson interval of the galaxies, since the answers
-        of one are not independent), None without any; ``decided``, the galaxies with a class, its ``accuracy`` and the
-        mean ``probability`` of the predicted class, None without any.
+        of one are not independent), None without any; ``judged``, the galaxies of which it is known whether the
+        predicted class is right, those of no class included, the ``accuracy`` and the mean ``probability`` of the
+        predicted class, None without any.
     """
     true = votes.conditional_from_cumulative(known, tree)
     known_cells = ~np.isnan(true + low)
     within = np.where(known_cells, (true >= low) & (true <= high), False)
-    classes = classify(known, tree) if tree.classes else np.full(len(known), -1)
     entries = []
     for group in groups:
         rows = group & known_cells.any(1)
@@ -75,25 +76,25 @@ def group_reliability(
         if len(covered):
             lowest, highest = metrics.binomial_interval(float(covered.sum()), len(covered))
             entry |= {"coverage": float(covered.mean()), "low": lowest, "high": highest}
-        decided = group & (classes >= 0)
-        if probability is not None:
-            decided &= ~np.isnan(probability).any(1)
-        entry |= {"decided": int(decided.sum()), "accuracy": None, "probability": None}
-        if probability is not None and decided.any():
-            right = probability[decided].argmax(1) == classes[decided]
-            entry |= {"accuracy": float(right.mean()), "probability": float(probability[decided].max(1).mean())}
+        entry |= {"judged": 0, "accuracy": None, "probability": None}
+        if predicted is not None:
+            probability, outcome = predicted
+            judged = group & (outcome >= 0)
+            entry["judged"] = int(judged.sum())
+            if judged.any():
+                entry |= {"accuracy": float(outcome[judged].mean()), "probability": float(probability[judged].mean())}
         entries.append(entry)
     return entries
 
 
-def reliability_bins(probability: Floats, classes: NDArray[np.integer], bins: int = BINS) -> list[dict[str, float]]:
+def reliability_bins(probability: Floats, outcome: NDArray[np.int8], bins: int = BINS) -> list[dict[str, float]]:
     """Reliability diagram: bins of equally many galaxies by the probability of the predicted class.
 
     Parameters
     ----------
-    probability : (N, C)
-    classes : (N,) int
-        The true ones, below 0 where undecided.
+    probability : (N,)
+    outcome : (N,) int8
+        Whether the predicted class is right; below 0 where that is not known.
 
     Returns
     -------
@@ -101,8 +102,7 @@ def reliability_bins(probability: Floats, classes: NDArray[np.integer], bins: in
         ``probability``, its mean; ``right``, the share of right classes with its 95 % interval ``low``, ``high``;
         ``galaxies``.
     """
-    rows = (classes >= 0) & ~np.isnan(probability).any(1)
-    highest, right = probability[rows].max(1), probability[rows].argmax(1) == classes[rows]
+    highest, right = probability[outcome >= 0], outcome[outcome >= 0] == 1
     parts = np.array_split(np.argsort(highest, kind="stable"), max(min(bins, len(highest)), 1))
     entries = []
     for part in parts:
@@ -199,15 +199,18 @@ def trust(
     groups = [("all", np.ones(len(rows), bool))]
     groups += quantile_groups(by_name["light"], ("faint", "middling", "bright"))
     groups += quantile_groups(-by_name["concentration"], ("compact", "medium", "extended"))
-    probability = None if table.probability is None else table.probability[at]
+    predicted_class = None
+    if table.probability is not None:
+        no_class = None if table.no_class_probability is None else table.no_class_probability[at]
+        predicted_class = predicted_classes(table.probability[at], no_class, known_classes(values, tree))
     low, high = table.low[at], table.high[at]
-    entries = group_reliability(low, high, values, probability, [group for _, group in groups], tree)
+    entries = group_reliability(low, high, values, predicted_class, [group for _, group in groups], tree)
     report: dict[str, Any] = {
         "level": table.level,
         "galaxies": len(rows),
         **({"left_out": left_out} if left_out else {}),
         "groups": [{"group": name, **entry} for (name, _), entry in zip(groups, entries, strict=True)],
-        "reliability": [] if probability is None else reliability_bins(probability, classify(values, tree)),
+        "reliability": [] if predicted_class is None else reliability_bins(*predicted_class),
     }
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "trust.json", json.dumps(report, indent=1) + "\n")

@@ -76,11 +76,11 @@ def test_the_size_of_a_batch_changes_nothing(model, pictures, options):
 
 def test_views_in_one_call_tell_the_same(model, pictures, monkeypatch):
     together = Model(model.bundle, threads=1)
-    monkeypatch.setattr(together._networks[0], "stacks_views", True)
+    monkeypatch.setattr(together.networks[0], "stacks_views", True)
     calls = []
-    run = together._networks[0].run
+    run = together.networks[0].run
     monkeypatch.setattr(
-        together._networks[0], "run", lambda wanted, given: calls.append(given.shape) or run(wanted, given)
+        together.networks[0], "run", lambda wanted, given: calls.append(given.shape) or run(wanted, given)
     )
     for views in (1, 2, 8):
         ours, theirs = model.predict(pictures[:3], n_views=views), together.predict(pictures[:3], n_views=views)

@@ -30,6 +30,7 @@ from .map import map  # isort: skip
 from .bench import bench  # isort: skip
 from .serve import serve  # isort: skip
 from .models import models  # isort: skip
+from .export import export  # isort: skip
 from .demo import demo  # isort: skip
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "cutouts",
     "demo",
     "evaluate",
+    "export",
     "folds",
     "index",
     "label",

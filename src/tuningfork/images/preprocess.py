@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -83,10 +84,14 @@ class Preprocess:
         """Resize only: the box (left, top, right, bottom) of an RGB image → (size, size, 3) uint8."""
         return np.asarray(image.resize((self.size, self.size), FILTERS[self.filter], box=box))
 
+    @property
+    def gain_and_offset(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `scaled` multiplies with and adds, (3, 1, 1) each."""
+        return _gain_and_offset(self.mean, self.std)
+
     def scaled(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Scaling and axis order: (*, size, size, 3) uint8 → (*, 3, size, size) float32."""
-        gain = (1 / (255 * np.asarray(self.std))).astype(np.float32)[:, None, None]
-        offset = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)[:, None, None]
+        gain, offset = self.gain_and_offset
         # Bytes change places, a quarter of what floats would move.
         scaled = np.multiply(np.moveaxis(resized, -1, -3), gain, order="C")
         scaled += offset
@@ -110,3 +115,11 @@ class Preprocess:
             raise ValueError(f"preprocess: {missing[0]!r} is missing, and no default may stand for it")
         values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in data.items()}
         return cls(**values)
+
+
+@lru_cache(maxsize=16)
+def _gain_and_offset(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    gain, offset = 1 / (255 * np.asarray(std)), -np.asarray(mean) / np.asarray(std)
+    return gain.astype(np.float32)[:, None, None], offset.astype(np.float32)[:, None, None]

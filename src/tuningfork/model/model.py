@@ -135,12 +135,12 @@ class Model:
         self.framing = framing
         #: How the networks were opened, for whoever opens them again elsewhere.
         self.running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
-        self._networks = [_opened(network, bundle, self.running) for network in bundle.networks]
+        self.networks = [_opened(network, bundle, self.running) for network in bundle.networks]
 
     @property
     def runtime(self) -> str:
         """What its networks run on, such as ``ONNX Runtime 1.32.0, float32, CPU``."""
-        return self._networks[0].name
+        return self.networks[0].name
 
     @cached_property
     def image_reader(self) -> ImageReader:
@@ -155,7 +155,7 @@ class Model:
     @property
     def feature_width(self) -> int:
         """D, numbers in an image's `features`; 0 if a network has none."""
-        widths = [_feature_width(network) for network in self._networks]
+        widths = [_feature_width(network) for network in self.networks]
         return sum(widths) if all(widths) else 0
 
     def embedder(self, n_views: int | None = None) -> Embedder:
@@ -231,11 +231,11 @@ class Model:
         cumulative = np.full((count, len(self.tree.columns)), 0.0 if answers else np.nan)
         probability = np.full((count, len(self.tree.classes)), 0.0 if classes else np.nan)
         by_view = np.zeros((n_views, *cumulative.shape))
-        by_network = np.zeros((len(self._networks), *cumulative.shape))
+        by_network = np.zeros((len(self.networks), *cumulative.shape))
         features_of_networks = []
         stacks = {p: np.stack([row[i] for row in inputs]) for i, p in enumerate(self.preprocesses) if count}
         names = [OUTPUT, FEATURES] if features else [OUTPUT]
-        for k, (network, runtime) in enumerate(zip(self.bundle.networks, self._networks, strict=True)):
+        for k, (network, runtime) in enumerate(zip(self.bundle.networks, self.networks, strict=True)):
             mean = np.zeros((count, _feature_width(runtime) if features else 0), np.float32)
             outputs_of_views = (
                 _run(runtime, names, network.preprocess, views_of(stacks[network.preprocess], n_views), options)
@@ -253,11 +253,11 @@ class Model:
                 if extra:
                     mean += extra[0] / n_views
             features_of_networks.append(mean)
-        passes = n_views * len(self._networks)
+        passes = n_views * len(self.networks)
         return NetworkOutputs(
             cumulative / passes,
             probability / passes,
-            _spread(by_view / len(self._networks)) if answers else np.full(count, np.nan),
+            _spread(by_view / len(self.networks)) if answers else np.full(count, np.nan),
             _spread(by_network / n_views) if answers else np.full(count, np.nan),
             np.concatenate(features_of_networks, 1) if features else None,
         )

@@ -1,0 +1,66 @@
+"""`tuningfork export`: a model as one ONNX file, for programs without Python."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import JsonOption, OverwriteOption, app, counted, echo, libraries, print_json, trouble, writing
+
+__all__ = ["export"]
+
+
+class Tail(StrEnum):
+    """Arithmetic behind the networks."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file.")],
+    views: Annotated[
+        int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
+    ] = None,
+    tail: Annotated[
+        Tail, typer.Option(help="Arithmetic behind the networks; float32 for browsers' GPUs.")
+    ] = Tail.float64,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model as one ONNX file: resized images in, vote fractions and class probabilities out.
+
+    It holds scaling, views, networks, decision tree and calibration of the classes, so that a program in any language
+    needs ONNX Runtime alone. Its numbers are compared with the package's before it is written.
+
+    Examples:
+
+        tuningfork export fast -o model.onnx
+
+        tuningfork export default -o model.onnx --views 4
+    """
+    if views not in (None, 1, 2, 4, 8):
+        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    with trouble():
+        with libraries("export", "export"):
+            from ..model.export import export_onnx
+        from .._utils.files import atomic_file
+        from ..model.bundle import open_bundle
+
+        with writing(output, [model], overwrite, suffix=".onnx") as file:
+            bundle = open_bundle(model)
+            data = export_onnx(bundle, n_views=views, tail=tail.value)
+            with atomic_file(file) as part:
+                part.write_bytes(data)
+        views = views or bundle.n_views
+        if as_json:
+            print_json({"output": str(output), "bytes": len(data), "views": views, "tail": tail.value})
+        else:
+            echo(
+                f"{output}: model {bundle.name}, {counted(views, 'view', 'views')}, {len(data) / 1e6:.1f} MB", err=True
+            )

@@ -46,6 +46,7 @@ COMMANDS = (
     "bench",
     "serve",
     "models",
+    "export",
     "demo",
 )
 ROOT = Path(__file__).parents[2]

@@ -36,6 +36,7 @@ from tuningfork.model.calibration import Calibration
 from tuningfork.model.card import model_card
 from tuningfork.model.intervals import fit_intervals
 from tuningfork.model.out_of_domain import fit_novelty_detector
+from tuningfork.model.posterior_fit import fit_posterior
 from tuningfork.model.temperature import fit_temperature
 from tuningfork.model.training_ids import TrainingIDs
 from tuningfork.training.export_onnx import deviation, halved, to_onnx
@@ -138,6 +139,7 @@ def main() -> None:
         fit_intervals(cumulative, known, tree, n_views=args.views, level=LEVEL),
         temperature,
         fit_novelty_detector(statistics, FALSE_ALARMS),
+        fit_posterior(cumulative, known, tree, n_views=args.views),
     )
     table = PredictionTable(
         "out-of-fold predictions",

@@ -21,6 +21,7 @@ from ..model.intervals import fit_intervals
 from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..model.out_of_domain import DomainError, fit_novelty_detector
+from ..model.posterior_fit import fit_posterior
 from ..model.predictions import Predictions, concatenated
 from ..model.temperature import fit_temperature
 from ..model.training_ids import TrainingIDs
@@ -240,7 +241,7 @@ def _fitted(
     bundle: Bundle, predicted: VoteTable, probability: Floats, truth: VoteTable, level: float
 ) -> tuple[Calibration, tuple[str, ...]]:
     """The calibration, and what there were too few galaxies for."""
-    intervals = classes = None
+    intervals = classes = posterior = None
     missing, fitted = [], 0
     if bundle.outputs.votes:
         intervals = fit_intervals(
@@ -248,6 +249,8 @@ def _fitted(
         )
         missing += [f"no interval for {key}: {each.reason}" for key, each in intervals.questions.items() if each.reason]
         fitted += len(intervals.questions) - len(missing)
+        posterior = fit_posterior(predicted.fractions, truth.fractions, bundle.tree, n_views=bundle.n_views)
+        missing += [f"no draws of {key}: {reason}" for key, reason in posterior.missing.items()]
     if bundle.outputs.classes and bundle.tree.classes:
         decided = truth.classes >= 0
         # A class output is learned from clean galaxies alone and may contradict the fractions beside it.
@@ -261,7 +264,8 @@ def _fitted(
             fitted += 1
     if not fitted:
         raise CalibrationError(f"nothing can be promised: {'; '.join(missing)}")
-    return replace(bundle.calibration or Calibration(), intervals=intervals, classes=classes), tuple(missing)
+    kept = bundle.calibration or Calibration()
+    return replace(kept, intervals=intervals, classes=classes, posterior=posterior), tuple(missing)
 
 
 def _left_out(bundle: Bundle, cumulative: Floats, truth: Floats, level: float) -> dict[str, Any]:

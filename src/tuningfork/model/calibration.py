@@ -8,6 +8,7 @@ from typing import Any
 from ..votes.tree import DecisionTree
 from .intervals import Intervals
 from .out_of_domain import NoveltyDetector
+from .posterior import VotePosterior
 from .temperature import Temperature
 
 __all__ = ["Calibration"]
@@ -25,16 +26,21 @@ class Calibration:
         What makes the class probabilities calibrated.
     domain : NoveltyDetector or None
         Which images are out of domain.
+    posterior : VotePosterior or None
+        What the volunteers' fractions may be, for draws.
     """
 
     intervals: Intervals | None = None
     classes: Temperature | None = None
     domain: NoveltyDetector | None = None
+    posterior: VotePosterior | None = None
 
     def check(self, tree: DecisionTree) -> None:
         """Raise ValueError if a part is of another tree."""
         if self.intervals:
             self.intervals.check(tree)
+        if self.posterior:
+            self.posterior.check(tree)
         if self.classes and not tree.classes:
             raise ValueError(f"classes: tree {tree.name} has none")
 
@@ -44,6 +50,7 @@ class Calibration:
             **({"intervals": self.intervals.to_dict()} if self.intervals else {}),
             **({"classes": self.classes.to_dict()} if self.classes else {}),
             **({"domain": self.domain.to_dict()} if self.domain else {}),
+            **({"posterior": self.posterior.to_dict()} if self.posterior else {}),
         }
 
     @classmethod
@@ -59,6 +66,7 @@ class Calibration:
                 Intervals.from_dict(data["intervals"]) if "intervals" in data else None,
                 Temperature.from_dict(data["classes"]) if "classes" in data else None,
                 NoveltyDetector.from_dict(data["domain"]) if "domain" in data else None,
+                VotePosterior.from_dict(data["posterior"]) if "posterior" in data else None,
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"calibration: {error}") from None

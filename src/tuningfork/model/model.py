@@ -28,6 +28,7 @@ from .embeddings import Embedder
 from .image_reader import ImageReader, LoadedImage, Source
 from .intervals import Intervals
 from .options import InferenceOptions
+from .posterior import VotePosterior
 from .predictions import Prediction, Predictions, concatenated
 from .runtime import NetworkError, Runtime, open_network
 from .views import views_of
@@ -202,6 +203,17 @@ class Model:
         """
         intervals = self.calibration.intervals
         return intervals if intervals and intervals.n_views == (n_views or self.n_views) else None
+
+    def posterior(self, n_views: int | None = None) -> VotePosterior | None:
+        """Return the posterior of the vote fractions; None if the model was not calibrated with so many views.
+
+        Parameters
+        ----------
+        n_views : 1, 2, 4, 8 or None
+            None: as many views as the bundle asks for.
+        """
+        posterior = self.calibration.posterior
+        return posterior if posterior and posterior.n_views == (n_views or self.n_views) else None
 
     def run(
         self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], options: InferenceOptions = InferenceOptions()
@@ -415,6 +427,7 @@ class Model:
             tuple(row.warning for row in images),
             None if outputs.features is None else rows(outputs.features),
             self.embedder(options.n_views) if options.embeddings else None,
+            posterior=self.posterior(options.n_views),
         )
 
     def _is_finite(self, outputs: NetworkOutputs) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from ..votes.traversal import majority_path
 from ..votes.tree import DecisionTree, Question
 from ..votes.vote_table import VoteTable
 from .embeddings import Embedder
+from .posterior import VotePosterior
 from .prediction_columns import kaggle_table, output_table
 
 __all__ = ["Prediction", "Predictions", "concatenated"]
@@ -55,6 +56,8 @@ class Predictions:
         None if not requested.
     thumbnails : (N,) bytes
         Small JPEGs of what the model sees, for a notebook; b"" where there is none, () if none were made.
+    posterior : VotePosterior or None
+        What `draws` draws from; None if the model was not calibrated with so many views.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class Predictions:
     embeddings: NDArray[np.float32] | None = None
     embedder: Embedder | None = None
     thumbnails: tuple[bytes, ...] = ()
+    posterior: VotePosterior | None = None
 
     def __len__(self) -> int:
         return len(self.votes)
@@ -143,6 +147,35 @@ class Predictions:
     def out_of_domain(self) -> NDArray[np.bool_]:
         """(N,) whether the image is flagged as out of distribution; False if the model is not calibrated for it."""
         return self.domain_score > 1
+
+    def draws(self, k: int, seed: int = 0) -> NDArray[np.float64]:
+        """Draw the volunteers' fractions from their posterior: a Dirichlet draw per question, down the tree.
+
+        Count the draws that fulfil a condition, rather than the galaxies whose predicted fractions do: a threshold on
+        predictions is biased. Each draw has also an error of its own that all galaxies share, so a count's scatter over
+        the draws is the error of the classification.
+
+        Parameters
+        ----------
+        k : int, at least 1
+        seed : int, at least 0
+            A galaxy's draws depend on its ID, its fractions, k and the seed, and on no other galaxy.
+
+        Returns
+        -------
+        (k, N, A) float64 in [0, 1]
+            Cumulative fractions; NaN without a prediction, and for questions that too few galaxies were fitted on.
+
+        Raises
+        ------
+        ValueError
+            If the model was not calibrated, or not with so many views.
+        """
+        if self.posterior is None:
+            raise ValueError(
+                "the model has no posterior for so many views to draw from: calibrate it (`tuningfork calibrate`)"
+            )
+        return self.posterior.draws(self.fractions, self.ids, self.tree, k, seed)
 
     def to_table(self) -> pa.Table:
         """Return an Arrow table with the columns that `tuningfork predict` writes."""

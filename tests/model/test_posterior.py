@@ -1,0 +1,105 @@
+"""The posterior of the vote fractions: what is fitted is recovered, draws are reproducible and calibrated."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tuningfork import load_tree
+from tuningfork._utils.gamma import digamma, log_gamma
+from tuningfork.model.posterior import QuestionPosterior, VotePosterior
+from tuningfork.model.posterior_fit import LEAST_GALAXIES, fit_posterior
+from tuningfork.votes.fractions import conditional_from_cumulative, cumulative_from_conditional, sum_violations
+
+TREE = load_tree("gz2")
+
+
+def galaxies(count: int, concentration: float = 12.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and true cumulative fractions; the latter are Dirichlet distributed around the former."""
+    rng = np.random.default_rng(seed)
+    predicted, true = np.empty((2, count, len(TREE.columns)))
+    for part in TREE.slices:
+        predicted[:, part] = rng.dirichlet(np.ones(part.stop - part.start), count)
+        true[:, part] = [rng.dirichlet(concentration * row + 1e-9) for row in predicted[:, part]]
+    return cumulative_from_conditional(predicted, TREE), cumulative_from_conditional(true, TREE)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[VotePosterior, np.ndarray, np.ndarray]:
+    predicted, true = galaxies(1200)
+    return fit_posterior(predicted[:600], true[:600], TREE, n_views=1), predicted[600:], true[600:]
+
+
+def test_gamma_functions_agree_with_scipy() -> None:
+    special = pytest.importorskip("scipy.special")
+    x = 10.0 ** np.linspace(-6, 4, 300)
+    np.testing.assert_allclose(log_gamma(x), special.gammaln(x), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(digamma(x), special.psi(x), rtol=1e-9)
+
+
+def test_draws_are_calibrated(fitted: tuple[VotePosterior, np.ndarray, np.ndarray]) -> None:
+    posterior, predicted, true = fitted
+    ids = [str(n) for n in range(len(predicted))]
+    fractions = conditional_from_cumulative(predicted, TREE)
+    draws = conditional_from_cumulative(posterior.draws(fractions, ids, TREE, 200), TREE)
+    below = (draws < conditional_from_cumulative(true, TREE)).mean(0)
+    for level in (0.5, 0.8, 0.9):
+        inside = np.abs(below - 0.5) <= level / 2
+        assert abs(inside.mean() - level) < 0.03, level
+
+
+def test_draws_depend_on_the_galaxy_alone(fitted: tuple[VotePosterior, np.ndarray, np.ndarray]) -> None:
+    posterior, predicted, _ = fitted
+    fractions, ids = conditional_from_cumulative(predicted[:20], TREE), [f"galaxy {n}" for n in range(20)]
+    draws = posterior.draws(fractions, ids, TREE, 7)
+    order = np.random.default_rng(1).permutation(20)
+    shuffled = posterior.draws(fractions[order], [ids[n] for n in order], TREE, 7)
+    np.testing.assert_array_equal(shuffled, draws[:, order])
+    np.testing.assert_array_equal(posterior.draws(fractions[3:4], ids[3:4], TREE, 7), draws[:, 3:4])
+    few = posterior.draws(fractions.astype(np.float32), ids, TREE, 7, questions={"bar"})
+    np.testing.assert_array_equal(few[:, :, TREE.slices[2]], draws[:, :, TREE.slices[2]])
+    assert np.isnan(few[:, :, TREE.slices[5]]).all()
+    assert not np.array_equal(posterior.draws(fractions, ids, TREE, 7, seed=1), draws)
+    assert np.nanmax(np.abs(sum_violations(draws, TREE))) < 1e-9
+
+
+def test_rows_without_prediction_and_unreached_questions(
+    fitted: tuple[VotePosterior, np.ndarray, np.ndarray],
+) -> None:
+    posterior, predicted, _ = fitted
+    fractions = conditional_from_cumulative(predicted[:2], TREE)
+    fractions[0] = np.nan
+    # Nobody says "features": what lies below has no share, and no draw is missing for that.
+    fractions[1, TREE.slices[0]] = [1, 0, 0]
+    fractions[1, TREE.slices[1]] = np.nan
+    draws = posterior.draws(fractions, ["a", "b"], TREE, 5)
+    assert np.isnan(draws[:, 0]).all()
+    assert np.isfinite(draws[:, 1]).all()
+
+
+def test_too_few_galaxies_are_told_and_have_no_draws() -> None:
+    predicted, true = galaxies(LEAST_GALAXIES)
+    true[0, TREE.slices[2]] = np.nan
+    posterior = fit_posterior(predicted, true, TREE, n_views=1)
+    assert posterior.missing == {"bar": f"{LEAST_GALAXIES - 1} galaxies reach it; {LEAST_GALAXIES} are needed"}
+    draws = posterior.draws(conditional_from_cumulative(predicted[:3], TREE), list("abc"), TREE, 2)
+    assert np.isnan(draws[:, :, TREE.slices[2]]).all()
+    assert np.isfinite(draws[:, :, TREE.slices[3]]).all()
+
+
+def test_plain_form_reads_back(fitted: tuple[VotePosterior, np.ndarray, np.ndarray]) -> None:
+    plain = json.loads(json.dumps(fitted[0].to_dict()))
+    again = VotePosterior.from_dict(plain)
+    assert again == fitted[0]
+    again.check(TREE)
+    with pytest.raises(ValueError, match="not those of tree"):
+        again.check(load_tree("gz1"))
+    for key, wrong in (("values", [1.0]), ("values", []), ("covariance", [[1.0]]), ("galaxies", -1)):
+        broken = json.loads(json.dumps(plain))
+        broken["questions"]["bar"][key] = wrong
+        with pytest.raises(ValueError, match="posterior"):
+            VotePosterior.from_dict(broken).check(TREE)
+    with pytest.raises(ValueError, match="positive"):
+        QuestionPosterior(9, (0.0, 0.0), ((1.0, 2.0), (2.0, 1.0)))

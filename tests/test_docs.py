@@ -234,7 +234,7 @@ def test_the_reference_has_every_command_option_and_its_words():
         section = rest.split("\n## ")[0]
         assert "```console\n$ tuningfork" in section or "$ " in section, f"{name} has no example"
         for parameter in command.params:
-            if parameter.name == "help":
+            if parameter.name in commands.COMMON:
                 continue
             assert parameter.help, f"{name}: {parameter.name} says nothing"
             shown = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar or parameter.name]

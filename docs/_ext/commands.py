@@ -18,15 +18,19 @@ __all__ = ["all_commands", "reference", "setup"]
 HEAD = """# Commands
 
 Made from the help of each command. Exit codes of all commands: 0 all well, 1 failed, 2 wrong usage, 3 done but some
-rows failed, 130 interrupted.
+rows failed, 130 interrupted. All commands have `-h` and `--help`, `--help-all` where `--help` leaves out rarer options,
+`-v` and `--verbose` (also print details, and libraries' warnings), `-q` and `--quiet` (print only results and errors).
 """
+#: Options of all commands, which the head of the page explains.
+COMMON = {"help", "help_all", "verbose", "quiet"}
 
 
 def all_commands() -> Iterator[tuple[str, Any]]:
     """Each command with its whole name, such as ``study paper``, in the order of `--help`."""
 
     def below(group: Any, before: str) -> Iterator[tuple[str, Any]]:
-        for name, command in group.commands.items():
+        for name in group.list_commands(None):
+            command = group.commands[name]
             if hasattr(command, "commands"):
                 yield from below(command, f"{before}{name} ")
             else:
@@ -48,7 +52,7 @@ def _section(name: str, command: Any) -> str:
         parts.append("```console\n" + "".join(f"$ {line}\n" for line in lines) + "```\n")
     panels: dict[str, list[Any]] = {}
     for parameter in command.params:
-        if parameter.name != "help":
+        if parameter.name not in COMMON:
             is_argument = parameter.param_type_name == "argument"
             panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
             panels.setdefault(panel, []).append(parameter)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tuningfork.cli import app
-from tuningfork.cli.options import progress_bar
+from tuningfork.cli.progress import ProgressLog, progress_bar
 from tuningfork.simulation import simulate
 from tuningfork.votes.tree_files import load_tree
 
@@ -121,9 +121,10 @@ def test_a_missing_library_names_its_extra(run, monkeypatch, words, module, extr
 
 def test_a_bar_is_there_while_there_is_work_and_only_on_a_terminal(capsys, monkeypatch):
     with progress_bar("reading pictures") as progress:
-        assert progress is None
+        assert isinstance(progress, ProgressLog)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True)
     for passes in (1, 2):
         with progress_bar("reading pictures") as progress:
             assert capsys.readouterr().err == ""

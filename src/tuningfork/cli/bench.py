@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from .options import JsonOption, app, must_exist, print_json, screen, trouble
+from .command_line import app
+from .console import print_json
+from .errors import must_exist, trouble
+from .options import JsonOption
 from .predict import Precision
+from .screen import screen
 
 if TYPE_CHECKING:
     from ..evaluation.speed_report import SpeedReport, Spread

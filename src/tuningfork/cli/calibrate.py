@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_line import app
+from .console import counted, echo, print_json
+from .errors import SOME_ROWS_FAILED, must_exist, report_rows, trouble
 from .evaluate import coverage_table
-from .options import (
-    SOME_ROWS_FAILED,
-    JsonOption,
-    OverwriteOption,
-    app,
-    counted,
-    echo,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    screen,
-    trouble,
-    writing,
-)
+from .files import writing
+from .options import JsonOption, OverwriteOption
+from .progress import progress_bar
+from .screen import screen
 
 if TYPE_CHECKING:
     from ..evaluation.calibrate import Calibrated

@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..surveys.registry import OTHERS, survey_names
-from .options import (
-    JsonOption,
-    app,
-    counted,
-    echo,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    say,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import counted, echo, print_json, say
+from .errors import must_exist, report_rows, trouble
+from .files import writing
+from .options import JsonOption
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..inputs import Columns

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .options import OverwriteOption, app, echo, trouble, writing
+from .command_line import app
+from .console import echo
+from .errors import trouble
+from .files import writing
+from .options import OverwriteOption
 
 __all__ = ["demo"]
 

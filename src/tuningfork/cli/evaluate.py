@@ -8,25 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .options import (
-    SHOWN_ERRORS,
-    SOME_ROWS_FAILED,
-    IncludeTrainingOption,
-    JsonOption,
-    LabelsArgument,
-    ModelOfTableOption,
-    OverwriteOption,
-    TreeOption,
-    app,
-    echo,
-    must_exist,
-    print_json,
-    report_rows,
-    rest,
-    screen,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import echo, print_json
+from .errors import SHOWN_ERRORS, SOME_ROWS_FAILED, must_exist, report_rows, rest, trouble
+from .files import writing
+from .options import IncludeTrainingOption, JsonOption, LabelsArgument, ModelOfTableOption, OverwriteOption, TreeOption
+from .screen import screen
 
 __all__ = ["classes", "coverage_table", "evaluate", "lint"]
 

@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
-from .options import JsonOption, OverwriteOption, app, counted, echo, libraries, print_json, trouble, writing
+from .command_line import app
+from .console import counted, echo, print_json
+from .errors import libraries, trouble
+from .files import writing
+from .options import JsonOption, OverwriteOption
 
 __all__ = ["export"]
 

@@ -15,21 +15,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .options import (
-    JsonOption,
-    OverwriteOption,
-    app,
-    counted,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    screen,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import counted, echo, print_json
+from .errors import libraries, must_exist, report_rows, trouble
+from .files import writing
+from .options import JsonOption, OverwriteOption
+from .progress import progress_bar
+from .screen import screen
 
 if TYPE_CHECKING:
     from ..labelling.campaign import Campaign

@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from .command_line import app
+from .console import echo, say
+from .errors import must_exist, trouble
+from .files import writing
 from .index import are_tables
-from .options import OverwriteOption, app, echo, must_exist, say, trouble, writing
+from .options import OverwriteOption
 
 __all__ = ["map"]
 

@@ -9,20 +9,11 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    JsonOption,
-    OverwriteOption,
-    app,
-    counted,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    report_rows,
-    say,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import counted, echo, print_json, say
+from .errors import libraries, must_exist, report_rows, trouble
+from .files import writing
+from .options import JsonOption, OverwriteOption
 
 __all__ = ["match"]
 

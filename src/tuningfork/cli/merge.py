@@ -7,20 +7,12 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    JsonOption,
-    OverwriteOption,
-    app,
-    counted,
-    echo,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    row_error,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import counted, echo, print_json
+from .errors import must_exist, report_rows, row_error, trouble
+from .files import writing
+from .options import JsonOption, OverwriteOption
+from .progress import progress_bar
 
 __all__ = ["merge"]
 

@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from .options import JsonOption, app, echo, print_json, screen, trouble
+from .command_line import app
+from .console import echo, print_json
+from .errors import trouble
+from .options import JsonOption
+from .screen import screen
 
 __all__ = ["models"]
 

@@ -8,7 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .options import JsonOption, app, echo, must_exist, print_json, progress_bar, report_rows, screen, trouble
+from .command_line import app
+from .console import echo, print_json
+from .errors import must_exist, report_rows, trouble
+from .options import JsonOption
+from .progress import progress_bar
+from .screen import screen
 
 __all__ = ["ood"]
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .command_line import app
+from .console import counted, echo, print_json
 from .cutouts import (
     SOURCE_HELP,
     CacheOption,
@@ -24,22 +26,10 @@ from .cutouts import (
     StretchOption,
     cut_out,
 )
-from .options import (
-    JsonOption,
-    OverwriteOption,
-    ThreadsOption,
-    app,
-    counted,
-    echo,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    row_error,
-    standard_input,
-    trouble,
-    writing,
-)
+from .errors import must_exist, report_rows, row_error, trouble
+from .files import standard_input, writing
+from .options import JsonOption, OverwriteOption, ThreadsOption
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..model.options import InferenceOptions

@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import (
-    JsonOption,
-    OverwriteOption,
-    ThreadsOption,
-    TreeOption,
-    app,
-    counted,
-    echo,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import counted, echo, print_json
+from .errors import must_exist, report_rows, trouble
+from .files import writing
+from .options import JsonOption, OverwriteOption, ThreadsOption, TreeOption
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,19 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    SOME_ROWS_FAILED,
-    JsonOption,
-    OverwriteOption,
-    app,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    say,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import echo, print_json, say
+from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
+from .files import writing
+from .options import JsonOption, OverwriteOption
 
 __all__ = ["report"]
 

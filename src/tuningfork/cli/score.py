@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from .options import JsonOption, TreeOption, app, echo, must_exist, print_json, screen, trouble
+from .command_line import app
+from .console import echo, print_json
+from .errors import must_exist, trouble
+from .options import JsonOption, TreeOption
+from .screen import screen
 
 if TYPE_CHECKING:
     from ..evaluation.kaggle import Score

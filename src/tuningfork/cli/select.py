@@ -7,20 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    IncludeTrainingOption,
-    JsonOption,
-    ModelOfTableOption,
-    OverwriteOption,
-    TreeOption,
-    app,
-    echo,
-    must_exist,
-    print_json,
-    report_rows,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import echo, print_json
+from .errors import must_exist, report_rows, trouble
+from .files import writing
+from .options import IncludeTrainingOption, JsonOption, ModelOfTableOption, OverwriteOption, TreeOption
 
 __all__ = ["select"]
 

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .options import FAILED, JsonOption, app, echo, must_exist, print_json, say, trouble
+from .command_line import app
+from .console import echo, print_json, say
+from .errors import FAILED, must_exist, trouble
+from .options import JsonOption
 
 __all__ = ["send"]
 

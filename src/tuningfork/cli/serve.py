@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .options import ThreadsOption, app, echo, libraries, must_exist, trouble
+from .command_line import app
+from .console import echo
+from .errors import libraries, must_exist, trouble
+from .options import ThreadsOption
 
 __all__ = ["serve"]
 

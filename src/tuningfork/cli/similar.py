@@ -8,21 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import (
-    JsonOption,
-    OverwriteOption,
-    ThreadsOption,
-    app,
-    counted,
-    echo,
-    must_exist,
-    print_json,
-    report_rows,
-    row_error,
-    say,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import counted, echo, print_json, say
+from .errors import must_exist, report_rows, row_error, trouble
+from .files import writing
+from .options import JsonOption, OverwriteOption, ThreadsOption
 
 if TYPE_CHECKING:
     from ..similarity import Match

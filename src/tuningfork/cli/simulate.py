@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from .options import JsonOption, app, counted, echo, print_json, progress_bar, trouble, writing
+from .command_line import app
+from .console import counted, echo, print_json
+from .errors import trouble
+from .files import writing
+from .options import JsonOption
+from .progress import progress_bar
 
 __all__ = ["simulate"]
 

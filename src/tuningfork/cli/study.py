@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
-from .options import app
+from .command_line import App, app
+from .groups import group_of
 
 __all__ = ["study_app"]
 
-study_app = typer.Typer(no_args_is_help=True, help="The paper's experiments, and searches.")
-app.add_typer(study_app, name="study")
+study_app = App(no_args_is_help=True, help="The paper's experiments, and searches.")
+app.add_typer(study_app, name="study", rich_help_panel=group_of("study"))

@@ -7,22 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    CacheOption,
-    ImagesOption,
-    JsonOption,
-    LabelsOption,
-    NoCacheOption,
-    ThreadsOption,
-    WorkersOption,
-    cache_folder,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    trouble,
-    writing,
-)
+from .console import echo, print_json
+from .errors import libraries, must_exist, trouble
+from .files import cache_folder, writing
+from .options import CacheOption, ImagesOption, JsonOption, LabelsOption, NoCacheOption, ThreadsOption, WorkersOption
 from .study import study_app
 
 __all__ = ["folds"]

@@ -8,20 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .options import (
-    ImagesOption,
-    JsonOption,
-    LabelsOption,
-    ThreadsOption,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    report_rows,
-    screen,
-    trouble,
-    writing,
-)
+from .console import echo, print_json
+from .errors import libraries, must_exist, report_rows, trouble
+from .files import writing
+from .options import ImagesOption, JsonOption, LabelsOption, ThreadsOption
+from .screen import screen
 from .study import study_app
 
 __all__ = ["label_efficiency"]

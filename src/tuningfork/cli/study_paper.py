@@ -9,20 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .options import (
-    SOME_ROWS_FAILED,
-    JsonOption,
-    ThreadsOption,
-    WorkersOption,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    progress_bar,
-    screen,
-    trouble,
-    writing,
-)
+from .console import echo, print_json
+from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
+from .files import writing
+from .options import JsonOption, ThreadsOption, WorkersOption
+from .progress import progress_bar
+from .screen import screen
 from .study import study_app
 
 __all__ = ["paper"]

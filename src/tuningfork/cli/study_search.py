@@ -9,25 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from .options import (
-    CacheOption,
-    ImagesOption,
-    JsonOption,
-    LabelsOption,
-    NoCacheOption,
-    ThreadsOption,
-    WorkersOption,
-    cache_folder,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    screen,
-    trouble,
-    writing,
-)
+from .console import echo, print_json
+from .errors import libraries, must_exist, report_rows, trouble
+from .files import cache_folder, writing
+from .options import CacheOption, ImagesOption, JsonOption, LabelsOption, NoCacheOption, ThreadsOption, WorkersOption
+from .progress import progress_bar
+from .screen import screen
 from .study import study_app
 
 if TYPE_CHECKING:

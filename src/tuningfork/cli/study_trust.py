@@ -8,6 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from .console import echo, print_json
+from .errors import libraries, must_exist, report_rows, trouble
+from .files import writing
 from .options import (
     ImagesOption,
     IncludeTrainingOption,
@@ -16,16 +19,9 @@ from .options import (
     ModelOfTableOption,
     OverwriteOption,
     TreeOption,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    screen,
-    trouble,
-    writing,
 )
+from .progress import progress_bar
+from .screen import screen
 from .study import study_app
 
 __all__ = ["trust"]

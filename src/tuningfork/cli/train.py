@@ -7,24 +7,12 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    CacheOption,
-    ImagesOption,
-    JsonOption,
-    NoCacheOption,
-    ThreadsOption,
-    WorkersOption,
-    app,
-    cache_folder,
-    echo,
-    libraries,
-    must_exist,
-    print_json,
-    progress_bar,
-    report_rows,
-    trouble,
-    writing,
-)
+from .command_line import app
+from .console import echo, print_json
+from .errors import libraries, must_exist, report_rows, trouble
+from .files import cache_folder, writing
+from .options import CacheOption, ImagesOption, JsonOption, NoCacheOption, ThreadsOption, WorkersOption
+from .progress import progress_bar
 
 __all__ = ["train"]
 

@@ -1,0 +1,114 @@
+"""How commands fail: one clear line, an exit code, and the rows that could not be done."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .._utils.errors import TuningforkError
+from .console import echo
+
+if TYPE_CHECKING:
+    from ..tables import RowError
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "SOME_ROWS_FAILED",
+    "Terminated",
+    "failed",
+    "libraries",
+    "must_exist",
+    "report_rows",
+    "rest",
+    "row_error",
+    "trouble",
+]
+
+#: Exit codes; 2, wrong usage, is Typer's own.
+FAILED, SOME_ROWS_FAILED, INTERRUPTED = 1, 3, 130
+#: Row errors that are printed one by one; the rest is counted.
+SHOWN_ERRORS = 20
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM or SIGHUP; temporary files and children go as at an interrupt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def trouble(again: str = "") -> Iterator[None]:
+    """Turn what can go wrong into one clear line and an exit code; `again` says how to go on after it."""
+    again = f"; {again}" if again else ""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except Terminated as signal_:
+        echo(f"terminated{again}", err=True)
+        raise typer.Exit(signal_.exit_code) from None
+    except KeyboardInterrupt:
+        echo(f"interrupted{again}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno == errno.ENOSPC:
+            raise failed(f"{where}no space left on the disk; make room{again}") from None
+        raise failed(f"{where}{error.strerror or error}") from None
+    except (ValueError, TuningforkError) as error:  # with a message for people
+        raise failed(str(error)) from None
+
+
+def failed(message: str) -> typer.Exit:
+    """Print an error message; raise what this returns."""
+    echo(f"error: {message}", err=True)
+    return typer.Exit(FAILED)
+
+
+@contextmanager
+def libraries(what: str, extra: str) -> Iterator[None]:
+    """Wrap imports: if one fails, report which extra `what` needs."""
+    try:
+        yield
+    except ImportError as error:
+        raise failed(f"{what} needs more libraries ({error.name}): pip install 'tuningfork[{extra}]'") from None
+
+
+def must_exist(paths: Sequence[str | Path]) -> None:
+    """Wrong usage (exit code 2) if a path is not there; addresses are not asked."""
+    for path in paths:
+        if "://" not in str(path) and not Path(path).exists():
+            raise typer.BadParameter(f"{path}: no such file or folder")
+
+
+def row_error(path: str, reason: str) -> RowError:
+    """A file that failed, for `report_rows`."""
+    from ..tables import RowError
+
+    return RowError(path, 0, "", "", reason)
+
+
+def report_rows(errors: Sequence[RowError], total: int | None = None) -> None:
+    """Print the rows that failed, and leave with exit code 3 if there are any."""
+    if not errors:
+        return
+    for error in errors[:SHOWN_ERRORS]:
+        echo(f"failed: {error}", err=True)
+    rest(len(errors) if total is None else total, err=True)
+    raise typer.Exit(SOME_ROWS_FAILED)
+
+
+def rest(total: int, *, err: bool = False) -> None:
+    """Print how many lines were not shown."""
+    if total > SHOWN_ERRORS:
+        echo(f"  … and {total - SHOWN_ERRORS} more", err=err)

@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "rank",
     "select",
+    "purity",
     "label",
     "index",
     "similar",

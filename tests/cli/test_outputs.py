@@ -20,6 +20,7 @@ FILES = {
     "classes": "classes {in} -o {out}",
     "rank": "rank {in} -o {out}",
     "select": "select {in} labels.csv -o {out}",
+    "purity": "purity {in} labels.csv -o {out}",
     "match": "match {in} labels.csv --radius 1arcsec -o {out}",
     "index": "index {in} -o {out}",
     "map": "map {in} -o {out}",

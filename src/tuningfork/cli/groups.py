@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "classes": ("evaluate",),
         "lint": ("evaluate",),
         "select": ("select",),
+        "purity": ("purity",),
         "score": ("score",),
         "ood": ("ood",),
         "report": ("report",),

@@ -31,3 +31,14 @@ IncludeTrainingOption = Annotated[
 ]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")]
 LabelsArgument = Annotated[Path, typer.Argument(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option("--column", help="Column of the labels with the number of a class; -1 or none: of no class."),
+]
+GroupsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--groups",
+        help="Classes that count as one, such as 0,1,2,3,4+5; with --column what its numbers 0, 1, … stand for.",
+    ),
+]

@@ -11,7 +11,15 @@ from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
-from .options import IncludeTrainingOption, JsonOption, ModelOfTableOption, OverwriteOption, TreeOption
+from .options import (
+    ColumnOption,
+    GroupsOption,
+    IncludeTrainingOption,
+    JsonOption,
+    ModelOfTableOption,
+    OverwriteOption,
+    TreeOption,
+)
 
 __all__ = ["select"]
 
@@ -24,15 +32,8 @@ def select(
     ],
     precision: Annotated[float, typer.Option(help="Fraction of the accepted classes that must be right.")] = 0.99,
     confidence: Annotated[float, typer.Option(help="Confidence level of this guarantee.")] = 0.95,
-    column: Annotated[
-        str | None, typer.Option(help="Column of the labels with the number of a class; -1 or none: of no class.")
-    ] = None,
-    groups: Annotated[
-        str | None,
-        typer.Option(
-            help="Classes that count as one, such as 0,1,2,3,4+5; with --column what its numbers 0, 1, … stand for."
-        ),
-    ] = None,
+    column: ColumnOption = None,
+    groups: GroupsOption = None,
     split: Annotated[Path | None, typer.Option(help="split.csv of a training; uses the labels of one subset.")] = None,
     part: Annotated[str, typer.Option(help="The subset to use: train, validation or test.")] = "test",
     output: Annotated[

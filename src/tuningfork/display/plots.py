@@ -6,27 +6,19 @@ apart; lines also differ in their dashes. Each function returns the bytes of an 
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
-from ..images.encode import png
 from ..votes.traversal import outline
 from ..votes.tree import DecisionTree
-
-if TYPE_CHECKING:
-    from matplotlib.typing import RcKeyType
+from .plot_style import COLOURS, DASHES, WIDTH, one_panel, plot_style, png_bytes, svg_bytes
 
 __all__ = [
     "PlotError",
@@ -42,57 +34,12 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-#: Okabe & Ito's colours but for yellow, which is too light on white.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000")
-DASHES = ("-", "--", "-.", ":")
-#: Inches; at this width text of 8 pt is legible on paper and on a phone.
-WIDTH = 3.6
 #: More points than this show no more and cost megabytes.
 MAX_POINTS = 2000
-_STYLE: dict[RcKeyType, Any] = {
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "svg.hashsalt": "tuningfork",
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "font.family": "DejaVu Sans",
-}
 
 
 class PlotError(TuningforkError, ValueError):
     """There is nothing to plot; the message says what is missing."""
-
-
-@contextmanager
-def _figure(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.07))
-        yield figure, figure.add_subplot()
-
-
-def _svg(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return stream.getvalue()
-
-
-def _png(figure: Figure, dpi: int = 200) -> bytes:
-    canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(dpi)
-    canvas.draw()  # type: ignore[no-untyped-call] # Matplotlib's canvases have no types
-    rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call] # as above
-    return png(np.ascontiguousarray(rgba[..., :3]), colours=128)
 
 
 def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: Sequence[str]) -> bytes | None:
@@ -115,7 +62,7 @@ def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: S
     if not known:
         return None
     names = list(dict.fromkeys(group for _, group in known))
-    with _figure(2.4 + 0.17 * len(names)) as (figure, axes):
+    with one_panel(2.4 + 0.17 * len(names)) as (figure, axes):
         labelled = set()
         for run, group in known:
             points = [(row["epoch"], row[column]) for row in run["curves"] if column in row]
@@ -132,7 +79,7 @@ def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: S
         axes.set(xlabel="epoch", ylabel=label)
         axes.locator_params("x", integer=True)
         figure.legend(loc="outside lower left", ncols=1, handlelength=2.5)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def predicted_against_true(
@@ -144,7 +91,7 @@ def predicted_against_true(
     rows = np.flatnonzero(~np.isnan(known[:, part]).all(1))
     if len(rows) > MAX_POINTS:
         rows = np.random.default_rng(0).permutation(rows)[:MAX_POINTS]
-    with _figure(WIDTH + 0.1 + 0.19 * math.ceil((len(answers) + 1) / 2)) as (figure, axes):
+    with one_panel(WIDTH + 0.1 + 0.19 * math.ceil((len(answers) + 1) / 2)) as (figure, axes):
         p = np.linspace(0, 1, 101)
         noise = np.sqrt(p * (1 - p) / volunteers)
         axes.fill_between(p, p - noise, p + noise, color="#bbbbbb", linewidth=0, label=f"±1 σ of {volunteers} votes")
@@ -160,7 +107,7 @@ def predicted_against_true(
         legend = figure.legend(loc="outside lower left", ncols=2, markerscale=2.5, handlelength=1.2, columnspacing=1)
         for handle in filter(None, legend.legend_handles):
             handle.set_alpha(1)
-        return _png(figure)
+        return png_bytes(figure)
 
 
 def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -168,7 +115,7 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
     names = [name for name, each in per_question.items() if each["value"] is not None]
     if not names:
         raise PlotError("no question has a score; are any votes known?")
-    with _figure(0.75 + 0.27 * len(names)) as (figure, axes):
+    with one_panel(0.75 + 0.27 * len(names)) as (figure, axes):
         at = np.arange(len(names))[::-1]
         value = np.array([per_question[name]["value"] for name in names])
         axes.barh(at, value, 0.62, color=COLOURS[5], label="model, 95 % interval")
@@ -182,7 +129,7 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("RMSE of the cumulative fractions")
         figure.legend(loc="outside lower left", ncols=2, handlelength=1.4)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str, *, fractions: bool = False) -> bytes:
@@ -192,7 +139,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str,
     counts = np.asarray(matrix, float)
     total = counts.sum(1, keepdims=True)
     share = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
-    with _figure(WIDTH * 0.86) as (figure, axes):
+    with one_panel(WIDTH * 0.86) as (figure, axes):
         colours = matplotlib.colormaps["cividis"].with_extremes(bad="#eeeeee")
         axes.imshow(share, cmap=colours, vmin=0, vmax=1)
         for (row, column), value in np.ndenumerate(share):
@@ -207,12 +154,12 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str,
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted class")
         axes.set_title(title, loc="right")
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def ensemble_size(curve: Sequence[Mapping[str, Any]], scores: Mapping[str, str]) -> bytes:
     """Scores over the number of averaged runs, with their intervals."""
-    with _figure(2.6) as (figure, axes):
+    with one_panel(2.6) as (figure, axes):
         size = [row["size"] for row in curve]
         drawn = False
         for n, (name, label) in enumerate(scores.items()):
@@ -239,7 +186,7 @@ def ensemble_size(curve: Sequence[Mapping[str, Any]], scores: Mapping[str, str])
         axes.locator_params("x", integer=True)
         if drawn:
             figure.legend(loc="outside lower left", ncols=1)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: Mapping[str, str]) -> bytes:
@@ -255,7 +202,7 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
     if not scores or not any(orders.values()):
         raise PlotError("learning curves need at least one score and one order with measurements")
     numbers = sorted({row["labels"] for rows in orders.values() for row in rows})
-    with _figure(2.5 * len(scores) + 0.55) as (figure, only):
+    with one_panel(2.5 * len(scores) + 0.55) as (figure, only):
         only.remove()
         for panel, (name, label) in enumerate(scores.items(), 1):
             axes = figure.add_subplot(len(scores), 1, panel)
@@ -281,13 +228,13 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
             axes.minorticks_off()
             axes.set(ylabel=label, xlabel="labels" if panel == len(scores) else "")
         figure.legend(loc="outside lower left", ncols=3, handlelength=2.4, columnspacing=1)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def trust_panels(report: Mapping[str, Any]) -> bytes:
     """Three panels of `trust`: intervals by group, classes by group, and right answers against probability."""
     groups = report["groups"]
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    with plot_style():
         figure = Figure(figsize=(3 * WIDTH, 3.2), layout="constrained")
         covered, classed, reliable = figure.subplots(1, 3)
         places = np.arange(len(groups))[::-1]
@@ -315,13 +262,13 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
             title="Probability of the predicted class", xlabel="mean probability", ylabel="share that is right",
             xlim=(0, 1.02), ylim=(0, 1.02),
         )  # fmt: skip
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
     """The tree as indented bars: of all galaxies' votes, the mean fraction that goes through each answer."""
     rows = outline(tree)
-    with _figure(0.62 + 0.235 * sum(1.25 if row.answer is None else 1 for row in rows), 4.0) as (figure, axes):
+    with one_panel(0.62 + 0.235 * sum(1.25 if row.answer is None else 1 for row in rows), 4.0) as (figure, axes):
         y, step = 0.0, 0.055
         for row in rows:
             left = row.depth * step
@@ -345,7 +292,7 @@ def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
             matplotlib.patches.Patch(color=COLOURS[n], label=who) for n, who in enumerate(("volunteers", "model"))
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=2, handlelength=1.2)
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def cividis(values: Floats) -> NDArray[np.uint8]:

@@ -29,6 +29,7 @@ OTHERS = {
     "sh scripts/": "CI runs it itself",
     "pip install": "CI installs all of it",
     "python scripts/gpu/": "needs the results of a GPU job",
+    "python docs/figures/field_guide.py": "tests/simulation/test_examples.py",
     "curl": "tests of the service ask it in every way",
     "job=$(sbatch": "tests/pipeline/test_shards.py runs this script without Slurm",
     "sbatch": "tests/pipeline/test_shards.py runs this script without Slurm",

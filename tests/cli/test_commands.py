@@ -44,6 +44,7 @@ COMMANDS = (
     "study trust",
     "report",
     "map",
+    "plot",
     "bench",
     "serve",
     "models",

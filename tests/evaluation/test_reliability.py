@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuningfork.evaluation.metrics import binomial_interval
+from tuningfork._utils.binomial import binomial_interval
 from tuningfork.evaluation.reliability import class_reliability, coverage
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.tree import DecisionTree

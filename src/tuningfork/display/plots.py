@@ -15,10 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .._utils.errors import TuningforkError
 from ..votes.traversal import outline
 from ..votes.tree import DecisionTree
-from .plot_style import COLOURS, DASHES, WIDTH, one_panel, plot_style, png_bytes, svg_bytes
+from .plot_style import COLOURS, DASHES, WIDTH, PlotError, one_panel, plot_style, png_bytes, short_text, svg_bytes
 
 __all__ = [
     "PlotError",
@@ -36,10 +35,6 @@ __all__ = [
 Floats = NDArray[np.float64]
 #: More points than this show no more and cost megabytes.
 MAX_POINTS = 2000
-
-
-class PlotError(TuningforkError, ValueError):
-    """There is nothing to plot; the message says what is missing."""
 
 
 def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: Sequence[str]) -> bytes | None:
@@ -73,7 +68,7 @@ def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: S
                 linestyle=DASHES[n // len(COLOURS) % len(DASHES)],
                 linewidth=1.3,
                 marker="." if len(points) == 1 else "",
-                label=None if group in labelled else _short(group, 44),
+                label=None if group in labelled else short_text(group, 44),
             )
             labelled.add(group)
         axes.set(xlabel="epoch", ylabel=label)
@@ -99,11 +94,11 @@ def predicted_against_true(
         for n, (answer, column) in enumerate(zip(answers, range(part.start, part.stop), strict=True)):
             x, y = known[rows, column], predicted[rows, column]
             axes.scatter(
-                x, y, s=5, alpha=0.55, linewidth=0, color=COLOURS[n % len(COLOURS)], label=_short(answer.text, 30)
+                x, y, s=5, alpha=0.55, linewidth=0, color=COLOURS[n % len(COLOURS)], label=short_text(answer.text, 30)
             )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="volunteers' fraction", ylabel="model's fraction")
         axes.set_aspect("equal")
-        axes.set_title(_short(question.replace("_", " "), 50), loc="left")
+        axes.set_title(short_text(question.replace("_", " "), 50), loc="left")
         legend = figure.legend(loc="outside lower left", ncols=2, markerscale=2.5, handlelength=1.2, columnspacing=1)
         for handle in filter(None, legend.legend_handles):
             handle.set_alpha(1)
@@ -125,7 +120,7 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
         axes.errorbar(value, at, xerr=(value - low, high - value), fmt="none", ecolor="black", elinewidth=1, capsize=2)
         floor = np.array([per_question[name]["noise_floor"] for name in names])
         axes.plot(floor, at, "D", color=COLOURS[3], markersize=4.5, label="noise floor")
-        axes.set_yticks(at, [_short(name.replace("_", " "), 30) for name in names])
+        axes.set_yticks(at, [short_text(name.replace("_", " "), 30) for name in names])
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("RMSE of the cumulative fractions")
         figure.legend(loc="outside lower left", ncols=2, handlelength=1.4)
@@ -146,7 +141,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str,
             text = "–" if np.isnan(value) else f"{value:.2f}" if fractions else f"{counts[row, column]:.0f}"
             light = not np.isnan(value) and value < 0.5
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if light else "black")
-        short = [_short(f"{number} {name.split(' (')[0]}", 24) for number, name in enumerate(names)]
+        short = [short_text(f"{number} {name.split(' (')[0]}", 24) for number, name in enumerate(names)]
         axes.set_xticks(range(len(names)), [str(n) for n in range(len(names))])
         axes.set_yticks(range(len(names)), short)
         axes.grid(visible=False)
@@ -274,11 +269,11 @@ def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
             left = row.depth * step
             if row.answer is None:
                 y -= 1.25
-                axes.text(left, y, _short(row.text, 50), fontsize=8.5, fontweight="bold", va="center")
+                axes.text(left, y, short_text(row.text, 50), fontsize=8.5, fontweight="bold", va="center")
                 continue
             y -= 1
             each = flow["answers"][row.column]
-            axes.text(left + 0.02, y, _short(row.text, 30), fontsize=8, va="center")
+            axes.text(left + 0.02, y, short_text(row.text, 30), fontsize=8, va="center")
             for who, offset, colour in (("volunteers", 0.2, COLOURS[0]), ("model", -0.2, COLOURS[1])):
                 value = each[who] or 0.0
                 axes.barh(y + offset, value, 0.36, left=0.62, color=colour)
@@ -298,9 +293,3 @@ def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
 def cividis(values: Floats) -> NDArray[np.uint8]:
     """Numbers in [0, 1] in the colours of cividis: (*,) → (*, 3) uint8."""
     return matplotlib.colormaps["cividis"](np.clip(values, 0, 1), bytes=True)[..., :3]
-
-
-def _short(text: str, most: int) -> str:
-    # A dollar sign would start a formula.
-    text = text.replace("$", r"\$")
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -15,7 +15,6 @@ __all__ = [
     "Interval",
     "accuracy",
     "auroc",
-    "binomial_interval",
     "bootstrap",
     "calibration_error",
     "confusion_matrix",
@@ -146,16 +145,6 @@ def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int =
     order = np.argsort(probability, kind="stable")
     gaps = np.array_split((probability - right)[order], min(bins, len(order)))
     return float(sum(abs(gap.sum()) for gap in gaps) / len(order))
-
-
-def binomial_interval(hits: float, count: int) -> tuple[float, float]:
-    """95 % interval of the share that `hits` of `count` estimates (Wilson 1927, J. Am. Stat. Assoc. 22, 209)."""
-    z = 1.959963984540054
-    share = hits / count
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    # Rounding must not put the share itself outside.
-    return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))
 
 
 def auroc(inside: Floats, outside: Floats) -> float:

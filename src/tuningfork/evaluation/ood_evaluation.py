@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.binomial import binomial_interval
 from .._utils.processes import available_cores
 from ..images.find import find_images
 from ..images.image import ImageError
@@ -24,7 +25,7 @@ from ..model.out_of_domain import DomainError
 from ..simulation import CONTAMINANTS, contaminated
 from ..tables import RowError
 from ..tables.identifiers import file_id
-from .metrics import auroc, binomial_interval, bootstrap
+from .metrics import auroc, bootstrap
 
 __all__ = ["DomainEvaluation", "evaluate_domain", "measured"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .._utils.binomial import binomial_interval
 from ..model.training_ids import TrainingIDs
 from ..tables import Column, RowError, arrow_schema
 from ..votes.clean_samples import classify
-from .metrics import binomial_interval
 from .prediction_table import PredictionTable
 from .true_classes import TrueClasses, group_probabilities, labelled_rows
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.binomial import binomial_interval
 from ..votes.fractions import conditional_from_cumulative, reach_probability
 from ..votes.tree import DecisionTree
-from .metrics import binomial_interval, calibration_error
+from .metrics import calibration_error
 
 __all__ = ["class_reliability", "coverage"]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.binomial import binomial_interval
 from ..evaluation import metrics
-from ..evaluation.metrics import Interval, binomial_interval
+from ..evaluation.metrics import Interval
 from ..votes.tree import DecisionTree
 from .runs import TrainingRun
 
@@ -164,7 +165,7 @@ def class_scores(
 
 
 def wilson(hits: int, count: int) -> dict[str, float | None]:
-    """A share with its 95 % Wilson interval, `metrics.binomial_interval`; None throughout without galaxies.
+    """A share with its 95 % Wilson interval, `binomial_interval`; None throughout without galaxies.
 
     Examples
     --------

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.binomial import binomial_interval
 from .._utils.files import atomic_file, write_text
 from ..display.plots import trust_panels
-from ..evaluation import metrics
 from ..evaluation.prediction_table import PredictionTable
 from ..evaluation.training_overlap import leave_out_training
 from ..evaluation.true_classes import known_classes, predicted_classes
@@ -74,7 +74,7 @@ def group_reliability(
         covered = within[rows].sum(1) / np.maximum(known_cells[rows].sum(1), 1)
         entry: dict[str, Any] = {"galaxies": int(group.sum()), "coverage": None, "low": None, "high": None}
         if len(covered):
-            lowest, highest = metrics.binomial_interval(float(covered.sum()), len(covered))
+            lowest, highest = binomial_interval(float(covered.sum()), len(covered))
             entry |= {"coverage": float(covered.mean()), "low": lowest, "high": highest}
         entry |= {"judged": 0, "accuracy": None, "probability": None}
         if predicted is not None:
@@ -107,7 +107,7 @@ def reliability_bins(probability: Floats, outcome: NDArray[np.int8], bins: int =
     entries = []
     for part in parts:
         if len(part):
-            low, high = metrics.binomial_interval(int(right[part].sum()), len(part))
+            low, high = binomial_interval(int(right[part].sum()), len(part))
             entries.append({"probability": float(highest[part].mean()), "right": float(right[part].mean()),
                          "low": low, "high": high, "galaxies": len(part)})  # fmt: skip
     return entries

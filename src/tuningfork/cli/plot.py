@@ -1,0 +1,93 @@
+"""`tuningfork plot`: the plots that people expect of a table of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .command_line import app
+from .console import counted, echo, say
+from .errors import libraries, must_exist, trouble
+from .files import writing
+from .options import OverwriteOption
+
+if TYPE_CHECKING:
+    from ..votes.tree import DecisionTree
+    from ..votes.vote_table import VoteTable
+
+__all__ = ["plot"]
+
+
+@app.command()
+def plot(
+    table: Annotated[Path, typer.Argument(help="A table that `tuningfork predict` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Figure to write: .png, .svg or .pdf.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Votes of volunteers, by ID: adds the reliability of the predictions."),
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option("--pair", metavar="X,Y", help="Two columns to plot against one another; may be repeated."),
+    ] = None,
+    panel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--panel",
+            help="fractions, classes, reliability, colour or pairs; may be repeated.  [default: all that apply]",
+        ),
+    ] = None,
+    tree: Annotated[
+        str | None, typer.Option("--tree", help="Decision tree of the predictions.  [default: by the columns]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random draw, where there are too many points.")] = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Plot vote fractions, class counts with intervals, reliability, colour by class, and pairs of columns.
+
+    Colour by class is drawn if the table has magnitudes (`petroMag_g`, `petroMag_r`, …) or a colour (`g_r`).
+
+    Examples:
+
+        tuningfork plot votes.parquet -o votes.png
+
+        tuningfork plot votes.parquet -o votes.pdf --labels training_solutions_rev1.csv
+
+        tuningfork plot votes.parquet -o votes.svg --panel pairs --pair redshift,petroMag_r
+    """
+    must_exist([table, *([labels] if labels else [])])
+    pairs = []
+    for text in pair or ():
+        names = [name.strip() for name in text.split(",")]
+        if len(names) != 2 or not all(names):
+            raise typer.BadParameter(
+                f"{text!r}; two columns are expected, such as redshift,petroMag_r", param_hint="--pair"
+            )
+        pairs.append((names[0], names[1]))
+    with trouble(), writing(output, [table, labels, tree], overwrite, suffix=".png") as output:
+        with libraries("plots", "report"):
+            from ..display.plot_style import FILE_KINDS, PlotError, save_plot
+            from ..display.prediction_columns import tree_of_columns
+            from ..display.prediction_plots import plot_predictions
+        from ..tables import read_table
+        from ..votes.tree_files import load_tree
+
+        if output.suffix.lower() not in FILE_KINDS:
+            raise PlotError(f"{output}: extension {output.suffix or '(none)'} is none of {', '.join(FILE_KINDS)}")
+        read = read_table(table)
+        known_tree = load_tree(tree) if tree else tree_of_columns(read.column_names)
+        votes = _votes(labels, known_tree) if labels else None
+        figure = plot_predictions(read, known_tree, labels=votes, pairs=pairs, panels=panel or (), seed=seed)
+        save_plot(figure, output)
+        echo(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
+
+
+def _votes(path: Path, tree: DecisionTree) -> VoteTable:
+    from ..votes.label_table import read_labels
+
+    read = read_labels(path, tree)
+    if read.errors:
+        say(f"{path}: {counted(len(read.errors), 'row is', 'rows are')} left out, the first: {read.errors[0]}")
+    return read.votes

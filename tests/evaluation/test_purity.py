@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
-from tuningfork.evaluation.metrics import binomial_interval
+from tuningfork._utils.binomial import binomial_interval
 from tuningfork.evaluation.prediction_table import PredictionTable
 from tuningfork.evaluation.purity import SHORT, THRESHOLDS, purity, sample_curve
 from tuningfork.evaluation.true_classes import TrueClasses

@@ -29,7 +29,9 @@ from tuningfork.evaluation.baselines import baseline_votes
 from tuningfork.evaluation.evaluate import evaluate
 from tuningfork.evaluation.ood_evaluation import measured
 from tuningfork.evaluation.prediction_table import PredictionTable
+from tuningfork.evaluation.purity import purity
 from tuningfork.evaluation.reliability import coverage
+from tuningfork.evaluation.true_classes import TrueClasses
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, Outputs, write_bundle
 from tuningfork.model.calibration import Calibration
@@ -160,6 +162,7 @@ def main() -> None:
     figures: dict[str, Any] = {
         "deviation": deviations,
         "test": {**test, "about": f"{len(ids)} galaxies, each by a network of the same recipe that did not see it"},
+        "purity": purity(table, TrueClasses.of_votes(labels.votes, "labels")).short(),
         "calibration": {
             "galaxies": len(ids),
             "part": "all, each predicted by a network of the same recipe that did not see it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from tuningfork._utils.binomial import binomial_interval
 from tuningfork.evaluation.prediction_table import PredictionTable
 from tuningfork.evaluation.purity import SHORT, THRESHOLDS, purity, sample_curve
 from tuningfork.evaluation.true_classes import TrueClasses
+from tuningfork.model.bundle import open_bundle
+from tuningfork.model.card import model_card
 from tuningfork.model.training_ids import TrainingIDs
 from tuningfork.tables import read_table
 from tuningfork.votes.clean_samples import classify
@@ -130,6 +133,20 @@ def test_the_plot_is_drawn_of_any_report(survey) -> None:
     text = purity_panels(report).decode()
     assert text == purity_panels(report).decode()
     assert purity_panels({"probability": {}, "clean": {}}).startswith(b"<?xml")
+
+
+def test_a_card_shows_clean_samples_at_three_thresholds(survey) -> None:
+    bundle = open_bundle("fast")
+    without = {key: value for key, value in bundle.figures.items() if key != "purity"}
+    assert "## Samples of a class" not in model_card(replace(bundle, figures=without))
+    result = purity(*survey)
+    card = model_card(replace(bundle, figures={**without, "purity": json.loads(json.dumps(result.short()))}))
+    lines = card.split("## Samples of a class\n")[1].split("\n\n")[0].splitlines()
+    assert len(lines) == 8
+    assert "100 of which have no class" in lines[0]
+    point = result.report["clean"]["completely_round"]["curve"][0]
+    assert f"any: {point['selected']} galaxies, purity {point['purity']:.2f} (" in lines[1]
+    assert all(each in lines[1] for each in ("; 0.5: ", "; 0.8: "))
 
 
 def test_the_command(tmp_path, run, gz2: DecisionTree) -> None:

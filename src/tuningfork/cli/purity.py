@@ -105,13 +105,11 @@ def purity(
         if as_json:
             print_json(result.report)
         else:
-            _show(result.report)
+            _show(result.short())
         report_rows(result.errors)
 
 
 def _show(report: dict[str, Any]) -> None:
-    from ..evaluation.purity import SHORT
-
     echo(
         f"{counted(report['galaxies'], 'galaxy', 'galaxies')} (part: {report['part']}), {report['no_class']} of no "
         f"class; of {report['undecided']} it is not known whether they are of some of the classes: left out for these"
@@ -126,8 +124,7 @@ def _show(report: dict[str, Any]) -> None:
             continue
         table = Table("class (galaxies)", "least", "selected", "right", "purity", "completeness", "yield", title=title)
         for each in report[selection].values():
-            points = [p for p in each["curve"] if p["threshold"] in ((0.0, *SHORT) if selection == "clean" else SHORT)]
-            for n, point in enumerate(points):
+            for n, point in enumerate(each["curve"]):
                 table.add_row(
                     "" if n else f"{each['name']} ({each['galaxies']})",
                     f"{point['threshold']:g}" if point["threshold"] else "any",

@@ -204,7 +204,8 @@ def calibrate(
     changed = replace(
         bundle,
         calibration=calibration,
-        figures={**bundle.figures, "calibration": figures},
+        # Samples by another calibration's probabilities are other samples.
+        figures={**{key: each for key, each in bundle.figures.items() if key != "purity"}, "calibration": figures},
         training={**bundle.training, "id_hashes": ids.to_dict()},
     )
     if "CARD.md" in bundle.documents:

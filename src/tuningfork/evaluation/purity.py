@@ -17,7 +17,7 @@ from ..votes.clean_samples import classify
 from .prediction_table import PredictionTable
 from .true_classes import TrueClasses, group_probabilities, labelled_rows
 
-__all__ = ["SHORT", "THRESHOLDS", "Purity", "purity", "sample_curve"]
+__all__ = ["SHORT", "SHORT_CLEAN", "THRESHOLDS", "Purity", "purity", "sample_curve"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -25,6 +25,8 @@ Bools = NDArray[np.bool_]
 THRESHOLDS = (*(n / 20 for n in range(20)), 0.98, 0.99)
 #: Those that a terminal, a page and a card show.
 SHORT = (0.5, 0.8, 0.95)
+#: The same of clean samples, of which the votes are the first condition.
+SHORT_CLEAN = (0.0, 0.5, 0.8)
 #: A share, and the bounds of its 95 % interval.
 _SHARES = ("purity", "completeness", "yield")
 
@@ -35,6 +37,17 @@ class Purity:
 
     report: dict[str, Any]
     errors: tuple[RowError, ...]
+
+    def short(self) -> dict[str, Any]:
+        """The report with a few thresholds: `SHORT`, of clean samples `SHORT_CLEAN`."""
+        shown = {"probability": SHORT, "clean": SHORT_CLEAN}
+        return self.report | {
+            selection: {
+                key: {**each, "curve": [point for point in each["curve"] if point["threshold"] in shown[selection]]}
+                for key, each in self.report[selection].items()
+            }
+            for selection in shown
+        }
 
     def to_table(self) -> pa.Table:
         """Return a row for each sample: how it is selected, its class and threshold, counts, shares and intervals."""

@@ -17,6 +17,7 @@ from ..votes.clean_samples import Status, class_fits, classify
 from ..votes.label_table import read_labels
 from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
+from ..votes.vote_table import VoteTable
 from .prediction_table import PredictionTable
 from .training_overlap import leave_out_training
 
@@ -63,6 +64,24 @@ class TrueClasses:
     fits: NDArray[np.int8]
     groups: Groups
     errors: tuple[RowError, ...] = ()
+
+    @classmethod
+    def of_votes(
+        cls, votes: VoteTable, path: str, groups: Groups | None = None, errors: tuple[RowError, ...] = ()
+    ) -> TrueClasses:
+        """Return the classes of galaxies by their votes: those that fit no rule have none.
+
+        Parameters
+        ----------
+        groups : tuple of tuples of int, optional
+            Classes that count as one; None: each for itself.
+        """
+        groups = groups or tuple((c,) for c in range(len(votes.tree.classes)))
+        fits = known_classes(votes.fractions, votes.tree)
+        # A galaxy of any class of a group is of the group.
+        parts = [fits[:, list(group)] for group in groups]
+        joined = np.stack([np.where((p == 1).any(1), 1, p.min(1)) for p in parts], 1)
+        return cls(path, votes.tree, votes.ids, joined.astype(np.int8), groups, errors)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,12 +141,10 @@ def true_classes(
     CatalogError
         If the table cannot be used.
     """
-    groups = groups or tuple((c,) for c in range(len(tree.classes)))
     if column is None:
         table = read_labels(labels, tree)
-        fits = known_classes(table.votes.fractions, tree)
-        return TrueClasses(str(labels), tree, table.ids, _grouped(fits, groups), groups, table.errors)
-    return _from_column(labels, tree, column, groups)
+        return TrueClasses.of_votes(table.votes, str(labels), groups, table.errors)
+    return _from_column(labels, tree, column, groups or tuple((c,) for c in range(len(tree.classes))))
 
 
 def known_classes(cumulative: Floats, tree: DecisionTree) -> NDArray[np.int8]:
@@ -136,12 +153,6 @@ def known_classes(cumulative: Floats, tree: DecisionTree) -> NDArray[np.int8]:
     # A galaxy that is decided is of its class alone; of an undecided one the rules that cannot fit are known.
     decided = (np.arange(fits.shape[1]) == classes[:, None]).astype(np.int8)
     return np.where((classes == Status.UNDECIDED)[:, None], np.where(fits == -1, np.int8(-1), np.int8(0)), decided)
-
-
-def _grouped(fits: NDArray[np.int8], groups: Groups) -> NDArray[np.int8]:
-    """(N, C) → (N, G): a galaxy of any class of a group is of the group."""
-    parts = [fits[:, list(group)] for group in groups]
-    return np.stack([np.where((p == 1).any(1), 1, p.min(1)) for p in parts], 1).astype(np.int8)
 
 
 def _from_column(labels: str | os.PathLike[str], tree: DecisionTree, column: str, groups: Groups) -> TrueClasses:

@@ -64,6 +64,8 @@ class TrainingRun:
         None: it predicts no votes.
     probability : (N, C) float64, or None
         None: it predicts no classes.
+    no_class : (N,) float64, or None
+        Probability of none of the classes; None: it always names a class.
     """
 
     name: str
@@ -81,6 +83,7 @@ class TrainingRun:
     predicted: Floats | None
     probability: Floats | None
     members: tuple[str, ...] = ()
+    no_class: Floats | None = None
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -182,6 +185,7 @@ def read_run(folder: str | Path) -> TrainingRun:
     order = np.array([position[id_] for id_ in ids], np.int64)
     predicted = _columns(predictions, tree.columns, order, folder)
     probability = _columns(predictions, [f"class_{c}_probability" for c in range(len(tree.classes))], order, folder)
+    no_class = _columns(predictions, ["no_class_probability"], order, folder)
     if predicted is None and probability is None:
         raise RecordError(f"{folder / 'predictions.parquet'} has neither votes nor classes; {_REMEDY}")
     known = _columns(truth, tree.columns, np.arange(len(ids)), folder)
@@ -212,6 +216,7 @@ def read_run(folder: str | Path) -> TrainingRun:
         predicted=predicted,
         probability=probability,
         members=tuple(map(str, members)) or (("?",) if ensemble else ()),
+        no_class=None if no_class is None else no_class[:, 0],
     )
 
 

@@ -24,6 +24,7 @@ def model_card(bundle: Bundle) -> str:
         _section("Networks", [_network(network) for network in bundle.networks]),
         _section("Learned from", _training(bundle)),
         _section("Scores", _scores(bundle.figures)),
+        _section("Samples of a class", _samples(bundle.figures.get("purity", {}))),
         _section("Calibration", _calibration(bundle)),
         _section("Known failures and limits", bundle.limits),
         _section("Credit", bundle.attribution),
@@ -120,6 +121,30 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
     for name, value in figures.get("deviation", {}).items():
         lines.append(f"{name}: {value:.2g}")
     return lines
+
+
+def _samples(purity: Mapping[str, Any]) -> list[str]:
+    """Purity and completeness of clean samples at three thresholds, as `evaluation.purity` measures them."""
+    if not purity.get("clean"):
+        return []
+    lines = [
+        f"clean samples (`clean_class`) of {purity['galaxies']} galaxies, {purity['no_class']} of which have no class "
+        "and contaminate any sample; by the least probability of the class (95 % Wilson intervals):"
+    ]
+    for each in purity["clean"].values():
+        points = [
+            f"{'any' if not point['threshold'] else format(point['threshold'], 'g')}: {point['selected']} galaxies, "
+            f"purity {_share(point, 'purity')}, completeness {_share(point, 'completeness')}"
+            for point in each["curve"]
+        ]
+        lines.append(f"{each['name']} ({each['galaxies']} of {each['judged']}): {'; '.join(points)}")
+    return lines
+
+
+def _share(point: Mapping[str, Any], name: str) -> str:
+    if point[name] is None:
+        return "–"
+    return f"{point[name]:.2f} ({point[f'{name}_low']:.2f}…{point[f'{name}_high']:.2f})"
 
 
 def _calibration(bundle: Bundle) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...display import plots
+from ...display.purity_plot import purity_panels
 from ...images.encode import jpeg, thumbnail
 from ..runs import Study, TrainingRun
 
@@ -34,6 +35,7 @@ def figures(numbers: Numbers, study: Study) -> dict[str, Any]:
         "fractions": _fractions(numbers, study) if votes else [],
         "max_points": plots.MAX_POINTS,
         "question_errors": _question_errors(votes) if votes else None,
+        "purity": purity_panels(numbers["classes"]["purity"]) if numbers["classes"] else None,
         "confusions": _confusions(numbers, study) if numbers["classes"] else [],
         "ensemble_curves": _ensemble_curves(numbers),
         "decision_tree": plots.decision_tree(votes["flow"], study.tree) if votes else None,

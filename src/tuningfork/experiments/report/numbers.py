@@ -10,7 +10,11 @@ import numpy as np
 
 from ... import __version__
 from ...evaluation import metrics
+from ...evaluation.prediction_table import PredictionTable
+from ...evaluation.purity import purity
+from ...evaluation.true_classes import TrueClasses
 from ...training.recipe import RecipeError, builtin_recipes, load_recipe
+from ...votes.vote_table import VoteTable
 from ..published import errata, load_published
 from ..runs import Study, TrainingRun
 from ..scores import (
@@ -170,9 +174,27 @@ def _classes(study: Study, part: str, scores: Any, resamples: int) -> dict[str, 
     return {
         "run": run.name,
         **scores[run.name]["classes"],
+        "purity": _purity(run, part),
         "ensemble_curve": ensemble_curve(study.runs, "classes", part, resamples=resamples),
         "remarkable": remarkable_classes(run, part),
     }
+
+
+def _purity(run: TrainingRun, part: str) -> dict[str, Any]:
+    """Purity, completeness and yield of samples of each class, by all galaxies of the part, of no class or not."""
+    rows = run.rows(part)
+    ids = tuple(run.ids[row] for row in rows)
+    votes = run.predicted if run.predicted is not None else np.full_like(run.known, np.nan)
+    assert run.probability is not None
+    table = PredictionTable(
+        run.name,
+        VoteTable(run.tree, ids, votes[rows]),
+        (),
+        probability=run.probability[rows],
+        no_class_probability=None if run.no_class is None else run.no_class[rows],
+    )
+    truth = TrueClasses.of_votes(VoteTable(run.tree, ids, run.known[rows]), "truth")
+    return purity(table, truth).report
 
 
 def _run(run: TrainingRun, study: Study, part: str, scores: dict[str, Any]) -> dict[str, Any]:

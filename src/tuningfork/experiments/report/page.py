@@ -26,6 +26,7 @@ SECTIONS = (
     ("questions", "Error of each question"),
     ("confusion", "Confusion matrices"),
     ("per-class", "Class by class"),
+    ("purity", "Samples of each class"),
     ("ensembles", "Ensemble size against score"),
     ("network", "Inside a network"),
     ("map", "Map of the galaxies"),

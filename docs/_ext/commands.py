@@ -12,6 +12,7 @@ from typing import Any
 import typer.main
 
 from tuningfork.cli import app as command_line
+from tuningfork.cli.command_line import fill_help
 
 __all__ = ["all_commands", "reference", "setup"]
 
@@ -45,6 +46,7 @@ def reference() -> str:
 
 
 def _section(name: str, command: Any) -> str:
+    fill_help(command)
     description, _, examples = inspect.cleandoc(command.help).partition("Examples:")
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
     parts = [f"\n## tuningfork {name}\n", description.strip() + "\n"]

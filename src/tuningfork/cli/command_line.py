@@ -23,15 +23,34 @@ from .console import Verbosity, echo, verbosity
 from .errors import Terminated
 from .groups import GROUPS, group_of, modules_of
 
-__all__ = ["App", "Command", "app", "load_commands", "main"]
+__all__ = ["App", "Command", "app", "fill_help", "load_commands", "main"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _sources() -> str:
+    from ..surveys.registry import OTHERS, survey_names
+
+    return f"{', '.join(survey_names())}, {OTHERS}"
+
+
+#: Gaps in the help of options → what fills them: texts that take time to find, and only help needs.
+_GAPS: dict[str, Callable[[], str]] = {"{sources}": _sources}
+
+
+def fill_help(command: Any) -> None:
+    """Fill the gaps in the help of a command's options."""
+    for parameter in command.params:
+        for gap, text in _GAPS.items():
+            if gap in (getattr(parameter, "help", None) or ""):
+                parameter.help = parameter.help.replace(gap, text())
 
 
 class Command(TyperCommand):
     """A command whose `--help` leaves out the groups of rarer options, which `--help-all` shows."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        fill_help(self)
         rare = [each for each in self.params if getattr(each, "rich_help_panel", None) and not _is_hidden(each)]
         if ctx.meta.get(_HELP_ALL) or not rare:
             super().format_help(ctx, formatter)

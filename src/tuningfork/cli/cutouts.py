@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..surveys.registry import OTHERS, survey_names
 from .command_line import app
 from .console import counted, echo, print_json, say
 from .errors import must_exist, report_rows, trouble
@@ -43,7 +42,8 @@ __all__ = [
 _SKY, _TABLES = "Images by position", "Catalogues"
 GIBIBYTE = 2**30
 
-SOURCE_HELP = f"Where images come from: {', '.join(survey_names())}, {OTHERS}."
+#: The sources' names stand in the help, see `command_line.fill_help`; looking for other packages' takes time.
+SOURCE_HELP = "Where images come from: {sources}."
 LayerOption = Annotated[
     str | None,
     typer.Option(help="Survey's layer or release; for SIA and FITS bands: g,r,z.", rich_help_panel=_SKY),

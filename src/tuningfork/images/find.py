@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-__all__ = ["EXTENSIONS", "count_left_out", "find_images", "is_image_name"]
+__all__ = ["EXTENSIONS", "count_left_out", "find_images", "is_image_name", "is_raster_name"]
 
 #: Files of these kinds are taken from a folder; a file that is named directly is tried whatever its name.
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".fz", ".npy"})
@@ -49,6 +49,12 @@ def find_images(paths: Iterable[str | os.PathLike[str]], left_out: Counter[str] 
             yield path
         else:
             raise FileNotFoundError(f"{path}: no such file or folder")
+
+
+def is_raster_name(name: str) -> bool:
+    """Whether a file's extension is that of an image that is not FITS: such a file is never a table."""
+    extension = posixpath.splitext(name)[1].lower()
+    return extension in EXTENSIONS and extension not in (*_FITS, ".fz")
 
 
 def is_image_name(name: str) -> bool:

@@ -7,9 +7,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pyarrow as pa
 
@@ -25,7 +24,9 @@ from .files import file_item
 from .item import InputItem, native_path
 from .objects import object_item, opened
 from .stores import check_url, store_of
-from .table_rows import CsvRows, ParquetRows, Rows, WholeRows
+
+if TYPE_CHECKING:
+    from .table_rows import Rows
 
 __all__ = ["id_limit", "open_rows", "row_id", "table_items", "table_kind"]
 
@@ -49,6 +50,9 @@ def open_rows(location: str) -> tuple[Rows, str]:
     InputError
         If it cannot be read.
     """
+    # Parquet and CSV take a tenth of a second to import, which images in files do not need.
+    from .table_rows import CsvRows, ParquetRows, WholeRows
+
     where = text(public_url(location))
     kind = table_kind(name_of(location))
     if kind is None:
@@ -181,6 +185,8 @@ def _reached(path: str, folder: str | Path) -> InputItem:
         return object_item(path)
     if isinstance(folder, Path):
         if path.lower().startswith("file://"):
+            from urllib.request import url2pathname
+
             try:
                 path = url2pathname(urlsplit(path).path)
             except ValueError as error:

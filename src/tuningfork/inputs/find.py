@@ -10,7 +10,7 @@ from pathlib import Path
 from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of
-from ..images.find import is_image_name
+from ..images.find import is_image_name, is_raster_name
 from ..tables.column_roles import Columns
 from .archives import EXTENSIONS as ARCHIVES
 from .archives import PACKED, archive_items, check_packed
@@ -66,7 +66,8 @@ def _named(name: str, columns: Columns, left_out: Counter[str]) -> Iterator[Inpu
     if Path(file).suffix.lower() in ARCHIVES and not name.endswith("/"):
         yield from archive_items(name, left_out)
     elif (
-        table_kind(file)
+        not is_raster_name(file)  # the formats of tables are not imported for these
+        and table_kind(file)
         and not name.endswith("/")
         and (not is_image_name(file) or (not is_remote and holds_table(name)))
     ):

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from .._utils.files import atomic_file
 from .._utils.urls import public_url
 from .item import SCHEMA, InputItem, items_of, table_of
@@ -50,6 +48,8 @@ def write_listing(items: Iterable[InputItem], file: Path) -> Digest:
 
     Others cannot read it if it holds addresses that are signed, and so let in whoever knows them.
     """
+    import pyarrow.parquet as pq
+
     digest = Digest()
     counted = digest.count(items)
     with atomic_file(file) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
@@ -62,6 +62,8 @@ def write_listing(items: Iterable[InputItem], file: Path) -> Digest:
 
 def read_listing(file: Path) -> Iterator[InputItem]:
     """The items that `write_listing` wrote, in their order; one row group is in memory."""
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(file, pre_buffer=False) as listing:
         for number in range(listing.num_row_groups):
             yield from items_of(listing.read_row_group(number))

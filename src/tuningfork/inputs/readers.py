@@ -10,7 +10,6 @@ from .archives import TarReader, ZipReader
 from .files import FileReader
 from .item import InputItem
 from .objects import ObjectReader
-from .parquet_images import RowReader
 
 __all__ = ["READERS", "Reader", "ItemReader"]
 
@@ -29,10 +28,17 @@ class Reader(Protocol):
         """Close what is open."""
 
 
+def _row_reader() -> Reader:
+    # Parquet takes a tenth of a second to import, which images in files do not need.
+    from .parquet_images import RowReader
+
+    return RowReader()
+
+
 #: Kind of item → its reader, which is created at the first such item.
 READERS: dict[str, Callable[[], Reader]] = {
     "file": FileReader,
-    "row": RowReader,
+    "row": _row_reader,
     "tar": TarReader,
     "zip": ZipReader,
     "object": ObjectReader,

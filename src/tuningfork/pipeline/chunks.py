@@ -12,7 +12,6 @@ from itertools import islice
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .._utils.text import one_line
 from ..images.image import ImageError
@@ -206,6 +205,8 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     Errors and flags are in the file's metadata, too, since Kaggle's layout has no columns for them: `errors`, a JSON
     of row → path, ID, reason, and `out_of_domain` and `warnings`, counts.
     """
+    import pyarrow.parquet as pq
+
     schema = table_schema(predictions.tree, layout)
     table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
     for place, name, values in (

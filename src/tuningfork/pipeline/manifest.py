@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import __version__
 from .._utils.errors import TuningforkError
@@ -87,6 +86,8 @@ class PredictionRun:
 
     def is_complete(self, number: int) -> bool:
         """Whether a part is there with all its rows; one that a crash has cut is not."""
+        import pyarrow.parquet as pq
+
         try:
             about = pq.read_metadata(self.part(number))
         except (OSError, pa.ArrowException):

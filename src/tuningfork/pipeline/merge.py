@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import __version__
 from .._utils.text import one_line
@@ -34,6 +33,8 @@ class RunOutcome:
 
 def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
     """The outcome of the parts of these numbers, which must be complete."""
+    import pyarrow.parquet as pq
+
     failed = flagged = warned = 0
     errors: list[RowError] = []
     for number in numbers:
@@ -91,6 +92,8 @@ def table_of(path: str | os.PathLike[str]) -> pa.Table:
 
 
 def _schema(run: PredictionRun) -> pa.Schema:
+    import pyarrow.parquet as pq
+
     schema = pq.read_schema(run.part(0)) if run.is_complete(0) else pa.schema([])
     # A part's metadata on its own rows do not apply to the table.
     return schema.with_metadata(_about(run))
@@ -105,6 +108,8 @@ def _about(run: PredictionRun) -> dict[str, str]:
 
 
 def _read(run: PredictionRun, number: int) -> pa.Table:
+    import pyarrow.parquet as pq
+
     try:
         table = pq.ParquetFile(run.part(number), page_checksum_verification=True).read()
     except FileNotFoundError:

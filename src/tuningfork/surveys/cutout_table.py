@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..tables import Column, arrow_schema, table_writer, ucd
 from .journal import Entry
@@ -55,6 +54,8 @@ def is_cutouts(path: str) -> bool:
     """Whether a file is a table that `write_table` wrote."""
     if Path(path).suffix != Path(TABLE).suffix or not Path(path).is_file():
         return False
+    import pyarrow.parquet as pq
+
     try:
         about = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +98,8 @@ class Format:
 @cache
 def formats() -> dict[str, Format]:
     """All formats by extension: our own, and those of other packages' entry points."""
+    from importlib.metadata import entry_points
+
     available = [import_module(f".{name}", __package__).FORMAT for name in _MODULES]
     available += [point.load() for point in entry_points(group=ENTRY_POINTS)]
     registry: dict[str, Format] = {}

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._utils.files import atomic_file
-from ..images.read import read_image
+from ..images.read import READING_RULES, read_image
 from ..labelling.acquisition import hellinger
 from ..model.bundle import open_bundle
 from ..model.model import Model
@@ -68,7 +68,7 @@ def backbone_features(data: TrainingSet, recipe: Recipe, init: Path, file: Path)
         check_init(recipe, init)
     weights = bundle.sha256 if bundle is not None else hashlib.sha256(init.read_bytes()).hexdigest()
     used = [] if bundle is not None else [recipe.network, recipe.network_options, recipe.crop, recipe.size]
-    key = json.dumps([data.images_sha256, data.ids, weights, used, VIEWS], sort_keys=True)
+    key = json.dumps([data.images_sha256, data.ids, weights, used, VIEWS, READING_RULES], sort_keys=True)
     if file.exists():
         with np.load(file, allow_pickle=False) as stored:
             if str(stored["key"]) == key:

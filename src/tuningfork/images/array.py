@@ -28,8 +28,10 @@ def image_from_array(array: NDArray[np.generic]) -> RGBImage:
     Raises
     ------
     ImageError
-        If shape, dtype or range is another.
+        If shape, dtype or range is another, or pixels are masked.
     """
+    if np.ma.is_masked(array):
+        raise ImageError("masked array: fill its masked pixels, or save it as FITS with NaN there")
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (1, 3, 4):
         array = np.moveaxis(array, 0, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,8 @@ BLOCK, WARNED_CONSTANT = 1 / 16, 0.06
 #: Pixels across that are compared first, and the share of equal neighbours among them, of bytes and of fluxes, from
 #: which on all are.
 SAMPLE, SUSPICIOUS_BYTES, SUSPICIOUS_FLUXES = 48, 0.12, 0.04
+#: Pixels around the middle that are compared, at least.
+CORE = 2.0
 #: Brightness below which nothing is visible.
 BLACK = 16
 
@@ -55,8 +59,11 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
     # A few pixels nearly always show that there is light.
     if planes.dtype == np.uint8 and sample.max() < BLACK and (brightest := int(planes.max())) < BLACK:
         warnings.append(f"nearly black: its brightest value is {brightest} of 255")
-    if warnings or _equal_neighbours(sample, each=not is_flux) < (SUSPICIOUS_FLUXES if is_flux else SUSPICIOUS_BYTES):
+    if warnings:
         return tuple(warnings)
+    others = (*_core(planes), *_zeros(sample)) if is_flux else ()
+    if _equal_neighbours(sample, each=not is_flux) < (SUSPICIOUS_FLUXES if is_flux else SUSPICIOUS_BYTES):
+        return others
     constant = _constant_blocks(planes, each=not is_flux)
     distance = _distance(constant.shape)
     reach = min(constant.shape) / 2
@@ -66,8 +73,31 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
             raise NoDataError("the middle of the frame has no data: it is exactly 0")
     share = float(constant.mean())
     if share < WARNED_CONSTANT:
-        return ()
+        return others
     return (f"{share:.0%} of the frame has one and the same value: is there no data?",)
+
+
+def _core(planes: NDArray[np.generic]) -> list[str]:
+    """Warn of fluxes that are all the same in the middle, where the galaxy should be; NoDataError if they are 0."""
+    height, width = planes.shape[1:]
+    reach = math.ceil(max(CORE, MIDDLE * min(height, width) / 2))
+    rows, columns = (slice(max(0, n // 2 - reach), n // 2 + reach) for n in (height, width))
+    core = planes[:, rows, columns]
+    low, high = core.min((1, 2)), core.max((1, 2))
+    constant = low == high
+    if (constant & (low == 0)).any():
+        raise NoDataError("the middle of the frame has no data: it is exactly 0")
+    if not constant.any():
+        return []
+    return [f"the middle of the frame has one and the same value ({low[constant][0]:g}): saturated, or no data?"]
+
+
+def _zeros(sample: NDArray[np.generic]) -> list[str]:
+    """Warn of exact zeros among fluxes that are no integers; counts of photons have many."""
+    share = float((sample == 0).any(0).mean())
+    if share < WARNED_CONSTANT or not np.mod(sample[np.isfinite(sample)], 1).any():
+        return []
+    return [f"{share:.0%} of the frame is exactly 0: is there no data?"]
 
 
 def _constant_bands(planes: NDArray[np.generic], sample: NDArray[np.generic], *, is_flux: bool) -> list[str]:

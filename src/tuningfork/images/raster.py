@@ -13,7 +13,7 @@ from .._utils.text import one_line
 from .array import image_from_array
 from .complaints import decoder_complaints
 from .image import MAX_PIXELS, ImageError, RGBImage, check_size
-from .markers import check_jpeg_scans, check_png_checksums
+from .markers import check_jpeg_scans, check_jpeg_zeros, check_png_checksums, check_tiff_checksums
 
 __all__ = ["decode_raster", "image_from_pillow"]
 
@@ -42,6 +42,7 @@ def decode_raster(data: bytes) -> RGBImage:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(width, height)
         check_jpeg_scans(data, width * height)
+        check_jpeg_zeros(data)
         if colours in ("YCbCr", "RGB", "Gray"):
             return RGBImage(simplejpeg.decode_jpeg(data, colorspace="RGB"))
         simplejpeg.decode_jpeg(data, colorspace="CMYK")
@@ -65,9 +66,14 @@ def _with_pillow(data: bytes) -> RGBImage:
             check_size(*image.size)
             if image.format == "JPEG":
                 check_jpeg_scans(data, image.width * image.height)
+                check_jpeg_zeros(data)
+            elif image.format == "TIFF":
+                check_tiff_checksums(data, dict(image.tag_v2))  # type: ignore[attr-defined]
             sixteen = _sixteen_bit_colours(data, image)
+            frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
             result = image_from_pillow(image) if sixteen is None else image_from_array(sixteen)
-        return RGBImage(result.rgb, (*result.warnings, *complaints))
+        more = [f"{frames} images found, of which only the first is used"] if frames > 1 else []
+        return RGBImage(result.rgb, (*result.warnings, *more, *complaints))
     except ImageError:
         raise
     except UnidentifiedImageError:

@@ -20,7 +20,10 @@ from .no_data import missing_data
 from .raster import decode_raster, image_from_pillow
 from .source import file_bytes, path_or_bytes
 
-__all__ = ["Source", "is_single_image", "read_image"]
+__all__ = ["READING_RULES", "Source", "is_single_image", "read_image"]
+
+#: Counts changes of what pixels a file is read to; caches of images or of what networks made of them depend on it.
+READING_RULES = 2
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any] | Image.Image
 

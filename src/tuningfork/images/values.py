@@ -10,7 +10,7 @@ from .image import ImageError
 __all__ = ["to_display_bytes"]
 
 #: Depths of cameras and scanners; the smallest that holds all values is assumed.
-DEPTHS = (8, 10, 12, 16)
+DEPTHS = (8, 10, 12, 14, 16)
 
 
 def to_display_bytes(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, join_url, name_of, public_url
 from ..tables import format_of, formats, has_format
-from ..tables.angles import AngleError, Position, is_blank, parse_size
+from ..tables.angles import AngleError, Position, hours_warning, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.identifiers import IdentifierError, exact_id, file_id, integer_limit
 from .byte_source import ReadAhead, SourceUnavailable
@@ -27,6 +28,8 @@ from .stores import check_url, store_of
 
 if TYPE_CHECKING:
     from .table_rows import Rows
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["id_limit", "open_rows", "row_id", "table_items", "table_kind"]
 
@@ -76,7 +79,8 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     """The rows of a catalogue, a file or an address; every row is an item.
 
     A row without an image, with a blank name, or with a position that cannot be read is an item with an error;
-    without a name it is called by its number (from 1). Names may come more than once. Positions may be blank.
+    without a name it is called by its number (from 1). Names may come more than once. Positions may be blank; right
+    ascensions that look like hours are warned of at the end.
 
     Raises
     ------
@@ -94,7 +98,7 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     names = [chosen.id, ra, dec, chosen.radius, columns.error, image]
     wanted = [*(name for name in names if name is not None), *carried]
     limit = id_limit(chosen.id, table.schema)
-    number = 0
+    number, positions, greatest = 0, 0, 0.0
     for number, (values, problem) in enumerate(table.rows(wanted), 1):
         row = f"{where}#row{number}"
         if problem:
@@ -103,6 +107,9 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
         cells_left = iter(values)
         cells = [None if name is None else next(cells_left) for name in names]
         id_, right_ascension, declination, radius, reason, content = cells
+        if isinstance(content, bytes):
+            # Paths as bytes: Parquet without its text type, FITS.
+            content = content.decode("utf-8", "surrogateescape").rstrip("\0 ")
         name = row_id(id_, chosen.id, where, number, limit)
         if chosen.id is not None and not name:
             yield InputItem(
@@ -110,6 +117,8 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
             )
             continue
         position = _position(chosen, right_ascension, declination)
+        if position.ra == position.ra:
+            positions, greatest = positions + 1, max(greatest, position.ra)
         beside: dict[str, Any] = {"right_ascension": position.ra, "declination": position.dec}
         beside["carried"] = _carried(cells_left)
         problem = str(reason or "") or position.error
@@ -124,6 +133,8 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
             yield InputItem(name or f"row {number}", row, "file", "", error=text(problem), **beside)
             continue
         yield replace(make(number, row, name, content), **beside)
+    if chosen.positions and (warning := hours_warning(positions, greatest, chosen.positions.ra)):
+        logger.warning("%s: %s", where, warning)
 
 
 def _position(chosen: ImageColumns, ra: object, dec: object) -> Position:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from .._utils.errors import InputError
 from .._utils.text import one_line, text
 from ..tables import CatalogError, read_table
-from ..tables.csv import MAX_LINE, CsvReader, csv_error
+from ..tables.csv import MAX_LINE, CsvReader, csv_encoding, csv_error
 from ..tables.csvw import with_metadata
 from ..tables.parquet import schema_with_units
 from .byte_source import ByteSource, ByteStream, SourceUnavailable
@@ -121,10 +121,13 @@ class CsvRows:
     def __init__(self, source: ByteSource, where: str) -> None:
         self._where = where
         stream: io.BufferedIOBase = io.BufferedReader(ByteStream(source), source.block)
-        if source.read(0, 2) == b"\x1f\x8b":
+        start = source.read(0, 2)
+        if start == b"\x1f\x8b":
             stream = gzip.GzipFile(fileobj=stream)  # type: ignore[assignment, arg-type]
+        encoding = csv_encoding(start)
         # Paths are bytes on Linux: surrogates stand for those that are no UTF-8.
-        self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")  # type: ignore[type-var]
+        errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+        self._text = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")  # type: ignore[type-var]
         try:
             self._reader = CsvReader(self._lines())
         except SourceUnavailable as error:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.errors import InputError, TuningforkError
-from .columns import about
+from .columns import about, name_and_unit
 
 __all__ = [
     "AngleError",
@@ -47,6 +47,7 @@ _NO_UNIT = ("", "-", "--", "---", "none", "null", "unitless")
 _BLANK = ("", "nan", "none", "null", "--", "n/a", "<na>")
 #: The reason of a row whose position is blank.
 _EMPTY = "no position"
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\D*)", re.ASCII)
 _SEXAGESIMAL = re.compile(
     r"([+-]?)\s*(\d+)\s*([:hdʰᵈ°\s])\s*(\d+(?:\.\d*)?)\s*"
@@ -54,6 +55,10 @@ _SEXAGESIMAL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 #: Systems of coordinates, by the words of UCD1+, that are not the equator's.
+#: Equinoxes other than J2000, in names of columns.
+_OTHER_EQUINOX = re.compile(r"19[05]0|1875|1855")
+#: What brackets behind a column's name may hold that is no unit.
+_EQUINOX = re.compile(r"(ICRS|FK5)?[ ,;_]*J?2000(\.0)?|ICRS|FK5", re.IGNORECASE)
 _OTHER_FRAMES = ("pos.galactic", "pos.ecliptic", "pos.supergalactic", "pos.az", "pos.cartesian", "pos.earth")
 
 Floats = NDArray[np.float64]
@@ -94,7 +99,9 @@ def degrees_per_unit(unit: str) -> float | None:
 
 def is_blank(value: object) -> bool:
     """Whether a cell holds nothing: null, NaN, or a word for it."""
-    return value is None or value != value or (isinstance(value, str) and value.strip().lower() in _BLANK)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value is None or value != value or (isinstance(value, str) and value.strip(" \0\t\r\n").lower() in _BLANK)
 
 
 def parse_angle(value: object, unit: str = "", *, in_hours: bool = False) -> float:
@@ -126,6 +133,8 @@ def parse_angle(value: object, unit: str = "", *, in_hours: bool = False) -> flo
     (150.1, -0.5, 1.5, 1.5)
     """
     factor = degrees_per_unit(unit)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     if not isinstance(value, str):
         try:
             number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
@@ -135,6 +144,8 @@ def parse_angle(value: object, unit: str = "", *, in_hours: bool = False) -> flo
             raise AngleError(f"{str(value)[:40]!r} is no angle")
         return number * (factor or 1.0)
     text = value.strip().replace("−", "-").replace("–", "-")
+    if _DECIMAL_COMMA.fullmatch(text):
+        raise AngleError(f"{value[:40]!r} has a decimal comma; write a point")
     if match := _NUMBER.fullmatch(text):
         number, suffix = float(match[1]), match[2].strip()
         if not math.isfinite(number):
@@ -257,7 +268,7 @@ class PositionColumns:
         Raises
         ------
         InputError
-            If a unit is none of an angle, or the coordinates are not those of the equator.
+            If a unit is none of an angle, or the coordinates are not those of the equator of J2000.
         """
         units = []
         for name in (ra, dec):
@@ -266,7 +277,10 @@ class PositionColumns:
                 raise InputError(
                     f"{where}: column {name!r} is {known['ucd']!r}; right ascension and declination are needed"
                 )
-            units.append(_checked_unit(known.get("unit", ""), name, where))
+            frame = known.get("frame") or (_OTHER_EQUINOX.search(name) and "of another equinox, by its name")
+            if frame:
+                raise InputError(f"{where}: column {name!r} is {frame}; convert the positions to ICRS or J2000")
+            units.append(_checked_unit(_unit(schema.field(name)), name, where))
         return cls(ra, dec, *units)
 
     def read(self, ra: object, dec: object) -> Position:
@@ -323,6 +337,15 @@ def _numeric(column: pa.ChunkedArray) -> Floats | None:
     return None
 
 
+def _unit(field: pa.Field) -> str:
+    """The unit of a column, by what the table says of it or, where that is nothing, by its name; "" for none."""
+    unit = about(field).get("unit", "")
+    if unit.strip().lower() not in _NO_UNIT:
+        return unit
+    unit = name_and_unit(field.name)[1]
+    return "" if _EQUINOX.fullmatch(unit) else unit
+
+
 def _checked_unit(unit: str, column: str, where: str) -> str:
     try:
         degrees_per_unit(unit)
@@ -333,7 +356,7 @@ def _checked_unit(unit: str, column: str, where: str) -> str:
 
 def size_unit(column: str, schema: pa.Schema, where: str) -> str:
     """The unit of a column of angular sizes, "" for arcseconds. Raises InputError if it is none of an angle."""
-    return _checked_unit(about(schema.field(column)).get("unit", ""), column, where)
+    return _checked_unit(_unit(schema.field(column)), column, where)
 
 
 def hours_warning(count: int, greatest: float, column: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ import pyarrow as pa
 
 from .._utils.errors import InputError
 from .angles import PositionColumns, size_unit
-from .columns import Column
+from .columns import Column, about, name_and_unit
 
 __all__ = ["Columns", "ImageColumns", "SkyColumns", "image_columns", "sky_columns"]
+
+logger = logging.getLogger(__name__)
 
 #: By these names a column is known; spelled in any case. Surveys' and catalogues' own words, and those of the
 #: `datasets` library, whose column `image` is a struct of bytes and path.
@@ -26,6 +29,12 @@ USUAL = {
     "bytes": ("bytes", "image_bytes", "jpg", "jpeg", "png", "webp", "image", "img"),
     "right_ascension": ("ra", "right_ascension", "raj2000", "ra_deg", "ra_j2000"),
     "declination": ("dec", "declination", "dej2000", "decj2000", "dec_deg", "dec_j2000"),
+}
+#: By these words of UCD1+ where no name is usual.
+_UCDS = {
+    "id": ("meta.id;meta.main",),
+    "right_ascension": ("pos.eq.ra;meta.main", "pos.eq.ra"),
+    "declination": ("pos.eq.dec;meta.main", "pos.eq.dec"),
 }
 OPTIONS = {
     "id": "--id-column",
@@ -134,6 +143,11 @@ def image_columns(columns: Columns, schema: pa.Schema, where: str) -> ImageColum
     if image is None:
         image, is_bytes = _find("path", columns.path, schema, where), False
     if image is None:
+        if _find("right_ascension", columns.right_ascension, schema, where) is not None:
+            raise InputError(
+                f"{where}: has positions but no column of images; to fetch them add --source (a survey such as legacy "
+                "or sdss, or a folder of FITS tiles) and --size ARCSEC, or name the column with --path-column"
+            )
         raise InputError(
             f"{where}: no column of images ({', '.join(USUAL['path'])}); name it with --path-column, "
             f"or with --bytes-column. {_offer(schema)}"
@@ -166,8 +180,12 @@ def _find(role: str, name: str | None, schema: pa.Schema, where: str) -> str | N
         if not candidates:
             raise InputError(f"{where}: no column {name!r}. {_offer(schema)}")
     else:
-        candidates = [candidate for candidate in _matching(USUAL[role], schema) if is_usable(_type(schema, candidate))]
+        named = _usual(role, schema)
+        candidates = [candidate for candidate in named if is_usable(_type(schema, candidate))]
         if not candidates:
+            if named and role != "bytes":
+                kind = _type(schema, named[0])
+                logger.warning("%s: column %r is left out: it is of type %s", where, named[0], kind)
             return None
     if len(candidates) > 1:
         which = ", ".join(map(repr, candidates))
@@ -176,6 +194,18 @@ def _find(role: str, name: str | None, schema: pa.Schema, where: str) -> str | N
     if not is_usable(kind):
         raise InputError(f"{where}: column {candidates[0]!r} is of type {kind}, not {_NEEDED[role]}; name another one")
     return candidates[0]
+
+
+def _usual(role: str, schema: pa.Schema) -> list[str]:
+    """Columns by their usual names, else with a unit behind it (positions), else by their UCD."""
+    if (named := _matching(USUAL[role], schema)) or role not in _UCDS:
+        return named
+    if role != "id" and (named := [n for n in schema.names if name_and_unit(n)[0].lower() in USUAL[role]]):
+        return named
+    for ucd in _UCDS[role]:
+        if named := [field.name for field in schema if about(field).get("ucd", "").strip().lower() == ucd]:
+            return named
+    return []
 
 
 def _matching(names: Sequence[str], schema: pa.Schema) -> list[str]:
@@ -195,7 +225,9 @@ def _type(schema: pa.Schema, name: str) -> pa.DataType:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    is_ = pa.types
+    # A table without rows may have columns without a type.
+    return is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind) or is_.is_null(kind)
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -216,17 +248,26 @@ def _is_number_or_text(kind: pa.DataType) -> bool:
     return is_number or _is_text(kind)
 
 
+def _is_angle(kind: pa.DataType) -> bool:
+    # Half precision is a tenth of a degree.
+    return (_is_number_or_text(kind) or _is_binary(kind)) and not pa.types.is_float16(kind)
+
+
+def _is_path(kind: pa.DataType) -> bool:
+    return _is_text(kind) or _is_binary(kind)
+
+
 def _is_name(kind: pa.DataType) -> bool:
     return _is_number_or_text(kind) or _is_binary(kind)
 
 
 _IS_USABLE = {
     "id": _is_name,
-    "path": _is_text,
+    "path": _is_path,
     "bytes": _is_bytes,
-    "right_ascension": _is_number_or_text,
-    "declination": _is_number_or_text,
-    "radius": _is_number_or_text,
+    "right_ascension": _is_angle,
+    "declination": _is_angle,
+    "radius": _is_angle,
 }
 _NEEDED = {
     "id": "text or integers",

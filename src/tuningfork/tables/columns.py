@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,27 @@ import pyarrow as pa
 
 from .formats import CatalogError
 
-__all__ = ["ABOUT_TABLE", "Column", "about", "about_table", "arrow_schema", "meaning", "plain_schema", "unit_text"]
+__all__ = [
+    "ABOUT_TABLE",
+    "Column",
+    "about",
+    "about_table",
+    "arrow_schema",
+    "meaning",
+    "name_and_unit",
+    "plain_schema",
+    "unit_text",
+]
 
 #: What the metadata of a table may say of all its rows, and every format keeps.
 ABOUT_TABLE = ("description", "creator", "model", "model_sha256", "views", "precision")
-_ABOUT_COLUMN = ("description", "unit", "ucd")
+_ABOUT_COLUMN = ("description", "unit", "ucd", "frame")
+#: Units that names of columns end with, where the table has no place for them: ``ra (deg)``, ``RA [h]``, ``dec_rad``.
+_BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^)\]]*?)\s*[)\]]")
+_SUFFIX = re.compile(
+    r"(.*)_(deg|degrees?|rad|radians?|hourangle|hours?|hrs?|hms|dms|arcmin|arcsec|asec|mas|pix|pixels?|px)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +52,11 @@ class Column:
     ucd: str = ""
 
 
-def meaning(description: str | None = None, unit: str | None = None, ucd: str | None = None) -> dict[str, str]:
-    """A field's metadata; what is not known is left out."""
-    known = {"description": description or None, "unit": unit, "ucd": ucd or None}
+def meaning(
+    description: str | None = None, unit: str | None = None, ucd: str | None = None, frame: str | None = None
+) -> dict[str, str]:
+    """A field's metadata; what is not known is left out. `frame` is that of positions which are not ICRS or FK5."""
+    known = {"description": description or None, "unit": unit, "ucd": ucd or None, "frame": frame or None}
     return {key: value for key, value in known.items() if value is not None}
 
 
@@ -48,8 +67,20 @@ def arrow_schema(columns: Iterable[Column], metadata: dict[str, str] | None = No
 
 
 def about(field: pa.Field) -> dict[str, str]:
-    """What a field's metadata says: any of `description`, `unit` and `ucd`."""
+    """What a field's metadata says: any of `description`, `unit`, `ucd` and `frame`."""
     return _texts(field.metadata, _ABOUT_COLUMN)
+
+
+def name_and_unit(name: str) -> tuple[str, str]:
+    """A column's name without the unit that it ends with, and that unit, "" for none.
+
+    Examples
+    --------
+    >>> name_and_unit("RA [hours]"), name_and_unit("dec_rad"), name_and_unit("RA (J2000)"), name_and_unit("petroR90_r")
+    (('RA', 'hours'), ('dec', 'rad'), ('RA', 'J2000'), ('petroR90_r', ''))
+    """
+    match = _BRACKETS.fullmatch(name.strip()) or _SUFFIX.fullmatch(name.strip())
+    return (match[1], match[2]) if match else (name.strip(), "")
 
 
 def about_table(schema: pa.Schema) -> dict[str, str]:

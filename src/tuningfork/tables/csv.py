@@ -23,6 +23,7 @@ from .formats import CatalogError, Format
 
 __all__ = [
     "CsvReader",
+    "csv_encoding",
     "FORMAT",
     "MAX_LINE",
     "csv_error",
@@ -42,6 +43,11 @@ MAX_COMMENTS = 1000
 #: apostrophe before it, which reading takes away again.
 _FORMULA, _NUMBER = r"^'*[=+\-@\t\r]", r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
+#: What may separate cells where the header has no comma.
+_SEPARATORS = (";", "\t", "|")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+#: The first line of astropy's own format, whose header has the units that CSV has no place for.
+_ECSV = "# %ECSV"
 #: What reading raises for what is no CSV.
 csv_error = csv.Error
 _USUAL = {name for names in USUAL.values() for name in names}
@@ -121,6 +127,8 @@ class CsvReader:
     ----------
     names : list of str
         The columns; empty if there is no header.
+    separator : str
+        What separates cells: a comma, or a semicolon, tab or bar where the header has no comma.
 
     Raises
     ------
@@ -130,8 +138,8 @@ class CsvReader:
 
     def __init__(self, lines: Iterable[str]) -> None:
         lines = iter(lines)
-        self.names, self.skipped, first = _header(lines)
-        self._reader = csv.reader(lines if first is None else chain([first], lines))
+        self.names, self.skipped, first, self.separator = _header(lines)
+        self._reader = csv.reader(lines if first is None else chain([first], lines), delimiter=self.separator)
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[tuple[list[str], str]]:
         """The cells of each row that is not blank, and "" or what is wrong with it.
@@ -163,26 +171,46 @@ class CsvReader:
                 yield [cell[1:] if _GUARDED.match(cell) else cell for cell in cells], ""
 
 
-def _header(lines: Iterator[str]) -> tuple[list[str], int, str | None]:
-    """Names of the columns, how many lines precede the rows, and the first row if it has been read already."""
-    comment: list[str] = []
+def _header(lines: Iterator[str]) -> tuple[list[str], int, str | None, str]:
+    """Names of the columns, how many lines precede the rows, the first row if it was read already, the separator."""
+    comment = ""
     for number, line in enumerate(lines, 1):
         if len(line) >= MAX_LINE:
             raise csv.Error(f"a line is longer than {MAX_LINE} characters")
+        if line.startswith(_ECSV):
+            raise csv.Error("it is ECSV, whose header says more than CSV can; name it .ecsv")
         if not line.strip():
             continue
         if line.startswith("#") and number <= MAX_COMMENTS:
-            comment = _cells(line.lstrip("#"))
+            comment = line.lstrip("#")
             continue
-        cells = _cells(line)
-        if _is_header(comment, cells):
-            return comment, number - 1, line
-        return cells, number, None
-    return (comment if len(comment) > 1 else []), 0, None
+        separator = _separator(line)
+        cells, names = _cells(line, separator), _cells(comment, separator)
+        if _is_header(names, cells):
+            return names, number - 1, line, separator
+        return cells, number, None, separator
+    names = _cells(comment, separator := _separator(comment))
+    return (names if len(names) > 1 else []), 0, None, separator
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line]), [])]
+def _separator(line: str) -> str:
+    if len(_cells(line, ",")) > 1:
+        return ","
+    return next((each for each in _SEPARATORS if len(_cells(line, each)) > 1), ",")
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+
+
+def csv_encoding(start: bytes) -> str:
+    """The encoding of a CSV file that begins with these bytes: UTF-8, or UTF-16 as its mark says."""
+    return "utf-16" if start.startswith(_UTF16) else "utf-8-sig"
+
+
+def _encoding(path: str | os.PathLike[str]) -> str:
+    with open(path, "rb") as file:
+        return csv_encoding(file.read(2))
 
 
 def _is_header(comment: list[str], first: list[str]) -> bool:
@@ -224,7 +252,7 @@ def read_dicts(path: str | os.PathLike[str], needed: Sequence[str] = ()) -> list
         If the file is missing or no CSV, or lacks one of the columns `needed`.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding=_encoding(path), newline="") as file:
             reader = CsvReader(file)
             if not set(needed) <= set(reader.names):
                 raise CatalogError(f"{path}: columns {' and '.join(needed)} are expected")
@@ -252,7 +280,8 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
     CatalogError, OSError, pa.ArrowInvalid
         If the file is empty, missing, or no CSV.
     """
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+    encoding = _encoding(path)
+    with open(path, encoding=encoding, errors="replace", newline="") as file:
         try:
             reader = CsvReader(iter(file.readline, ""))
         except csv.Error as error:
@@ -268,8 +297,13 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
     try:
         table = pa.csv.read_csv(
             os.fspath(path),
-            read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=reader.skipped),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            read_options=pa.csv.ReadOptions(
+                use_threads=False,
+                column_names=names,
+                skip_rows=reader.skipped,
+                encoding="utf8" if encoding == "utf-8-sig" else encoding,
+            ),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=reader.separator),
             convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
         )
     except pa.ArrowInvalid:
@@ -310,7 +344,7 @@ def _read_ragged(path: str | os.PathLike[str], names: list[str], problems: dict[
     rows: list[list[str | None]] = []
     wrong: dict[int, str] = {}
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding=_encoding(path), newline="") as file:
             for cells, problem in CsvReader(file).rows():
                 if len(cells) != len(names):
                     if any("\n" in cell for cell in cells):

@@ -22,6 +22,8 @@ __all__ = ["FORMAT", "read_ecsv", "write_ecsv"]
 
 #: Characters of a header; a column takes some hundred.
 MAX_HEADER = 2**24
+#: Nodes of YAML of a header whose aliases are replaced by what they stand for; a column takes ten.
+MAX_NODES = 2**20
 _WORDS = {"true": "True", "false": "False", "null": '""', "nan": "nan", "inf": "inf", "-inf": "-inf"}
 #: Vectors are JSON, as Python reads it.
 _VECTOR = Vector('"[', ",", ']"', {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"})
@@ -76,7 +78,7 @@ def read_ecsv(path: str | os.PathLike[str]) -> pa.Table:
     Raises
     ------
     CatalogError
-        If the file is damaged, or its header has aliases of YAML, which may expand without end.
+        If the file is damaged, or aliases of YAML expand its header to more than `MAX_NODES`.
     """
     _check_header(path)
     return read_astropy(path, "ecsv", _read)
@@ -98,9 +100,32 @@ def _check_header(path: str | os.PathLike[str]) -> None:
                 header.append(line[2:])
     # What is no YAML the reader complains of.
     with suppress(yaml.YAMLError):
-        for token in yaml.scan("".join(header)):
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
-                raise CatalogError(f"{path}: the header has YAML aliases, which no writer of ECSV needs; save it again")
+        if _expanded_nodes("".join(header)) > MAX_NODES:
+            raise CatalogError(f"{path}: YAML aliases expand the header to more than {MAX_NODES} nodes; save it again")
+
+
+def _expanded_nodes(header: str) -> int:
+    """Nodes of a YAML document, those of an alias as often as it is used."""
+    import yaml
+
+    sizes: dict[str, int] = {}
+    nested = [("", 0)]
+    for event in yaml.parse(header, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            # Of an alias within its own anchor there is no end.
+            nested[-1] = (nested[-1][0], nested[-1][1] + sizes.get(event.anchor, MAX_NODES))
+        elif isinstance(event, yaml.ScalarEvent):
+            sizes |= {event.anchor: 1} if event.anchor else {}
+            nested[-1] = (nested[-1][0], nested[-1][1] + 1)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            nested.append((event.anchor or "", 1))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = nested.pop()
+            sizes |= {anchor: size} if anchor else {}
+            nested[-1] = (nested[-1][0], nested[-1][1] + size)
+        if nested[-1][1] > MAX_NODES:
+            break
+    return nested[-1][1]
 
 
 def _read(path: str | os.PathLike[str]) -> Any:

@@ -175,21 +175,39 @@ def _read(path: str | os.PathLike[str]) -> Any:
         if not tables:
             raise ValueError("there is no table in it")
         hdu = tables[0]
+        nulls = [hdu.header.get(f"TNULL{number}") for number in range(1, len(hdu.columns) + 1)]
+        if isinstance(hdu, fits.BinTableHDU):
+            # astropy compares scaled numbers with a null that stands for a number as it is stored.
+            for column in hdu.columns:
+                column.null = None
         table = Table.read(hdu, format="fits")
         raw = hdu.data.view(np.ndarray)
+        frame = _frame(hdu.header)
         for number, name in enumerate(table.colnames, 1):
+            stored, null = raw[raw.dtype.names[number - 1]], nulls[number - 1]
             # A truth that is not known is a zero byte, which astropy takes for false.
-            if hdu.columns[number - 1].format.endswith("L") and raw.dtype[number - 1].kind == "i":
-                unknown = raw[raw.dtype.names[number - 1]] == 0
-                if unknown.any():
-                    table[name] = MaskedColumn(table[name], mask=unknown)
+            if hdu.columns[number - 1].format.endswith("L") and stored.dtype.kind == "i":
+                null = 0
+            if isinstance(null, int) and stored.dtype.kind in "iu" and (unknown := stored == null).any():
+                table[name] = MaskedColumn(table[name], mask=unknown)
             column = table[name]
             column.description = hdu.header.get(f"TCOMM{number}", column.description)
-            column.meta["ucd"] = hdu.header.get(f"TUCD{number}")
+            column.meta |= {"ucd": hdu.header.get(f"TUCD{number}"), "frame": frame}
+            column.meta["name"] = str(hdu.header.get(f"TTYPE{number}", name)).strip() or name
             if hdu.header.get(f"TUNIT{number}") == "":
                 column.unit = ""
         table.meta = {key.lower(): value for key, value in hdu.header.items()}
     return table
+
+
+def _frame(header: Any) -> str:
+    """The frame of a table's positions if it is neither ICRS nor FK5, whose difference is below 0.1 arcsec."""
+    frame = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().upper()
+    equinox = header.get("EQUINOX", header.get("EPOCH"))
+    # Without a frame, an equinox before 1984 stands for FK4 (FITS standard 4.0, section 8.3).
+    if not frame and isinstance(equinox, int | float) and equinox < 1984:
+        frame = "FK4"
+    return frame if frame.startswith(("FK4", "GAPPT")) else ""
 
 
 FORMAT = Format("fits", (".fits", ".fit", ".fts"), read_fits, write_fits, astropy=True)

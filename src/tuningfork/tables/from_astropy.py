@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,18 +40,35 @@ def read_astropy(path: str | os.PathLike[str], kind: str, read: Callable[[Any], 
     except Exception as error:  # astropy's readers raise many kinds on damaged files
         raise unreadable(path, kind, error) from None
     arrays, fields = [], []
-    for name in table.colnames:
-        column = table[name]
+    for name, column in _plain_columns(table):
         try:
             array = _array(np.asarray(column), getattr(column, "mask", None))
         except (pa.ArrowException, TypeError, ValueError) as error:
             logger.warning("%s: column %r cannot be read and is left out: %s", path, name, error)
             continue
-        known = meaning(column.description, unit_text(column.unit), column.meta.get("ucd"))
+        about = getattr(column, "meta", None) or {}
+        unit = unit_text(getattr(column, "unit", None))
+        known = meaning(getattr(column, "description", None), unit, about.get("ucd"), about.get("frame"))
         arrays.append(array)
-        fields.append(pa.field(name, array.type, metadata=known))
+        # astropy gives the second of two columns of one name another one.
+        fields.append(pa.field(about.get("name", name), array.type, metadata=known))
     known = {key: str(table.meta[key]) for key in ABOUT_TABLE if key in table.meta}
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, known))
+
+
+def _plain_columns(table: Any) -> Iterator[tuple[str, Any]]:
+    """The columns of an astropy table; coordinates as two of them, ICRS and degrees, and times as text."""
+    from astropy.table import Column
+
+    for name in table.colnames:
+        column = table[name]
+        if hasattr(column, "icrs"):
+            for part, values in (("ra", column.icrs.ra.deg), ("dec", column.icrs.dec.deg)):
+                yield (part if part not in table.colnames else f"{name}.{part}"), Column(np.asarray(values), unit="deg")
+        elif hasattr(column, "isot"):
+            yield name, Column(np.asarray(column.isot))
+        else:
+            yield name, column
 
 
 def _array(values: NDArray[Any], mask: Any) -> pa.Array:

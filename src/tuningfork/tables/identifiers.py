@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+from decimal import Decimal
 
 import pyarrow as pa
 
 from .._utils.text import text
+from .angles import is_blank
 from .formats import CatalogError
 
 __all__ = ["IdentifierError", "exact_id", "exact_ids", "file_id", "integer_limit"]
@@ -16,6 +18,8 @@ __all__ = ["IdentifierError", "exact_id", "exact_ids", "file_id", "integer_limit
 _LIMITS = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
 #: 100502.0, as pandas writes an integer of a column that has a blank cell.
 _DECIMAL = re.compile(r"([+-]?\d+)\.0*")
+#: ="00123", by which spreadsheets are kept from taking digits for a number.
+_SPREADSHEET = re.compile(r'="(.*)"')
 #: 3.91E+16, as spreadsheets and ``%g`` write long integers; `12e4` may be a name.
 _SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*[eE][+-]?\d+|[eE][+-]\d+)")
 #: What a file's name may end with that is no part of the galaxy's name.
@@ -38,10 +42,10 @@ def integer_limit(kind: pa.DataType) -> int:
 
 
 def exact_id(value: object, limit: int = 2**53) -> str:
-    """Convert a table's cell to an identifier; "" for a blank one.
+    """Convert a table's cell to an identifier; "" for a blank one, or a word for it such as ``NaN``.
 
     Text stays as it is, without blanks around it; so leading zeros do. A number, or text that was one
-    (``100502.0``), is written as an integer if it is known to be exact.
+    (``100502.0``), is written as an integer if it is known to be exact. ``="00123"`` is the text within.
 
     Parameters
     ----------
@@ -64,15 +68,19 @@ def exact_id(value: object, limit: int = 2**53) -> str:
     ...
     tuningfork.tables.identifiers.IdentifierError: the ID '3.91E+16' has lost its last digits; save the column as ...
     """
-    if value is None or value != value:
-        return ""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
+    if is_blank(value):
+        return ""
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return str(int(value))
     if isinstance(value, float):
         if abs(value) >= limit:
             raise _lost(value)
         return str(int(value)) if value.is_integer() else str(value)
     name = text(str(value).strip())
+    if match := _SPREADSHEET.fullmatch(name):
+        return match[1].strip()
     if _SCIENTIFIC.fullmatch(name):
         raise _lost(name)
     if match := _DECIMAL.fullmatch(name):

@@ -173,6 +173,10 @@ def _read(path: str | os.PathLike[str]) -> Any:
     document = votable.parse(path)
     first = document.get_first_table()
     table = first.to_table(use_names_over_ids=True)
+    frames = {system.ID: system.system or "" for system in document.iter_coosys()}
+    for name, field in zip(table.colnames, first.fields, strict=True):
+        frame = frames.get(field.ref, "") if field.ref else next(iter(frames.values()), "") if len(frames) == 1 else ""
+        table[name].meta |= {"name": field.name or name, "frame": frame if "FK4" in frame.upper() else ""}
     if first.description:
         table.meta["description"] = " ".join(first.description.split())
     for info in (info for resource in document.resources for info in resource.infos):

@@ -26,7 +26,7 @@ from .._utils.files import default_cache as default_folder
 from .._utils.processes import available_cores
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import read_image
+from ..images.read import READING_RULES, read_image
 from .split import SIGNATURE, near_duplicates, signature
 
 __all__ = ["CacheError", "ImageCache", "cached_array", "content_key", "default_folder", "frame_side", "open_cache"]
@@ -133,7 +133,7 @@ def open_cache(
     Parameters
     ----------
     key : str
-        `content_key` of the images; names the cache together with `side`.
+        `content_key` of the images; names the cache together with `side` and the version of the reading rules.
     progress : function of (images done, images in all)
 
     Raises
@@ -141,7 +141,7 @@ def open_cache(
     CacheError
         If the disk has no room, or what is there is of other data.
     """
-    target = folder / f"{key[:24]}-{side}"
+    target = folder / f"{key[:24]}-{side}-{READING_RULES}"
     folder.mkdir(parents=True, exist_ok=True)
     # Two trainings that start at once share the work.
     with lock(folder / f".{target.name}.lock"):
@@ -256,7 +256,7 @@ def cached_array(cache: Path | None, key: Sequence[Any], make: Callable[[], NDAr
     """Memoise on disk: an array that is computed once for all trainings with one cache; `key` holds its inputs."""
     if cache is None:
         return make()
-    path = cache / f"{key[0]}-{hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24]}.npy"
+    path = cache / f"{key[0]}-{hashlib.sha256(json.dumps([READING_RULES, *key]).encode()).hexdigest()[:24]}.npy"
     if path.exists():
         return np.load(path, allow_pickle=False)
     array = make()

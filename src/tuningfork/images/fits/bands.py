@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..image import ImageError
 from .file import FitsFile, Source, damage_as_error, open_fits
 from .framing import Framing, Unit
-from .units import ImageUnit, choose_unit, named_unit
+from .units import ImageUnit, check_unit, choose_unit, named_unit
 
 __all__ = ["Band", "Bands", "open_bands"]
 
@@ -121,6 +121,8 @@ def open_bands(
                 images, left_out = _images(file, framing, flags, is_one_band=len(paths) > 1)
                 bits = _bits(framing.mask_bits, flags) if flags else None
                 bands += [_band(image, plane, flags, bits) for image, plane in images]
+                for unit in {id(image): image for image, _ in images}.values():
+                    check_unit(unit)
                 warnings += [*left_out, *file.complaints]
             if len(bands) == 3 and len(paths) == 1 and not framing.bands and all(band.is_display for band in bands):
                 bands.reverse()
@@ -147,6 +149,11 @@ def _images(
             return [(_flat(named_unit(file, band), band), None) for band in framing.bands], []
         return [(image, None)], warnings
     count = image.shape[0]
+    if image.shape[2] in (3, 4) and count > 4:
+        raise ImageError(
+            f"FITS image of {image.shape[1]}×{count} px with {image.shape[2]} colours a pixel; save it as planes: "
+            "NAXIS3 = 3"
+        )
     planes = framing.bands or range(count)
     if len(planes) not in (1, 3):
         raise ImageError(

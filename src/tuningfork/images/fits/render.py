@@ -144,11 +144,20 @@ def _frame(
     frame = cut(planes, (centre[0] - columns.start, centre[1] - rows.start), shape)
     # Resampling would blur exact zeros.
     warnings = constant_parts(frame, is_flux=not image.is_display)
+    if len(frame) == 3 and not image.is_display and _are_bytes(frame):
+        warnings += (
+            "integers in 0…255 are taken as fluxes of blue, green, red; display brightness is saved as 8 bits (BITPIX)",
+        )
     if local is None or straight:
         return (frame if local is None else north_up(frame, local)), warnings
     ra, dec = sky_at(wcs, *centre)
     grid = tangent_grid(float(ra), float(dec), local.pixel_scale, shape)
     return np.stack([resample(plane, section, grid, shape) for plane in planes]), warnings
+
+
+def _are_bytes(planes: NDArray[np.float32]) -> bool:
+    known = planes[np.isfinite(planes)]
+    return known.size > 0 and known.min() >= 0 and 100 < known.max() <= 255 and not np.mod(known, 1).any()
 
 
 def _aligned(band: Band, first: Band, wcs: Any, section: Any, rows: slice, columns: slice) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from ..image import MAX_PIXELS, ImageError
 from .file import FitsFile, damage_as_error
 from .framing import Unit
 
-__all__ = ["ImageUnit", "by_wavelength", "choose_unit", "named_unit", "unit_list"]
+__all__ = ["ImageUnit", "by_wavelength", "check_unit", "choose_unit", "named_unit", "unit_list"]
 
 #: Words in names of images beside the science image.
 _AUXILIARY = """
@@ -29,6 +29,10 @@ AUXILIARY = frozenset(_AUXILIARY.split())
 NAME_CARDS = ("EXTNAME", "HDUNAME", "EXTTYPE", "IMTYPE", "HDUCLAS2", "HDUCLAS3")
 #: Cards that name a band.
 BAND_CARDS = ("HDUNAME", "FILTER", "BAND", "FILTNAM")
+#: Units of BUNIT whose numbers are logarithms of flux.
+_LOGARITHMS = re.compile(r"\b(mag|dex|db|log(10)?|ln)\b")
+#: Bytes of an image whose checksum is compared; larger ones are read a section at a time.
+CHECKED_BYTES = 2**25
 #: An image of so few values is a mask.
 FEW_VALUES = 4
 SAMPLE = 65536
@@ -86,6 +90,31 @@ def image_unit(file: FitsFile, number: int) -> ImageUnit | None:
     name = str(hdu.name or hdu.header.get("HDUNAME", "")).strip()
     label = name if name and name != "PRIMARY" else str(number)
     return ImageUnit(file, number, label, tuple(hdu.shape[axis] for axis in axes), axes)
+
+
+def check_unit(image: ImageUnit) -> None:
+    """Raise ImageError for an image whose numbers are no fluxes by its BUNIT, or whose DATASUM is another one."""
+    header = image.hdu.header
+    unit = str(header.get("BUNIT", "")).strip()
+    if _LOGARITHMS.search(unit.lower()):
+        raise ImageError(f"image {image.label} is in {unit} (BUNIT), a logarithm; fluxes are needed")
+    expected = str(header.get("DATASUM", "")).strip()
+    # That of a packed image is of its pixels before they were packed.
+    if not expected.isdigit() or image.number in image.file.tiles:
+        return
+    place = image.hdu.fileinfo()
+    if 0 < place["datSpan"] <= CHECKED_BYTES:
+        place["file"].seek(place["datLoc"])
+        if _datasum(place["file"].read(place["datSpan"])) != int(expected):
+            raise ImageError(f"damaged FITS file: the checksum of image {image.label} (DATASUM) is another one")
+
+
+def _datasum(data: bytes) -> int:
+    """The ones' complement sum of 32-bit words (FITS standard 4.0, appendix J)."""
+    total = int(np.frombuffer(data[: len(data) // 4 * 4], ">u4").sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
 
 
 def unit_list(file: FitsFile) -> str:

@@ -12,7 +12,15 @@ from .command_line import app
 from .console import echo, print_json
 from .errors import SHOWN_ERRORS, SOME_ROWS_FAILED, must_exist, report_rows, rest, trouble
 from .files import writing
-from .options import IncludeTrainingOption, JsonOption, LabelsArgument, ModelOfTableOption, OverwriteOption, TreeOption
+from .options import (
+    IncludeTrainingOption,
+    JsonOption,
+    LabelsArgument,
+    ModelOfTableOption,
+    OverwriteOption,
+    TreeOption,
+    ValuesKindOption,
+)
 from .screen import screen
 
 __all__ = ["classes", "coverage_table", "evaluate", "lint"]
@@ -121,6 +129,7 @@ def evaluate(
     tree: TreeOption = "gz2",
     model: ModelOfTableOption = None,
     include_training: IncludeTrainingOption = False,
+    values_kind: ValuesKindOption = None,
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,7 +153,7 @@ def evaluate(
         from ..votes.label_table import read_labels
         from ..votes.split_file import read_split
 
-        votes = read_labels(labels, tree)
+        votes = read_labels(labels, tree, values_kind=values_kind.value if values_kind else "")
         table = read_predictions(predictions, votes.tree)
         exclude = training_to_exclude(table.ids, table.about, model, include=include_training)
         result = score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,22 @@ import typer
 
 __all__ = []
 
+
+class ValuesKind(StrEnum):
+    """What vote fractions are, of which one can be told."""
+
+    RAW = "raw"
+    WEIGHTED = "weighted"
+    DEBIASED = "debiased"
+
+
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 TreeOption = Annotated[
     str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1, a TOML file, or a model's folder.")
+]
+ValuesKindOption = Annotated[
+    ValuesKind | None,
+    typer.Option(help="What the labels' fractions are.  [default: what the table says of itself, else its tree]"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
 ImagesOption = Annotated[list[Path], typer.Option("--images", help="Folder of images named by ID; may be repeated.")]

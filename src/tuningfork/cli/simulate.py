@@ -26,7 +26,7 @@ def simulate(
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate galaxies: images of known shape, and the votes that volunteers would give them.
+    """Simulate galaxies: images of known shape, and simulated votes of volunteers.
 
     Repeat the command to continue an interrupted run.
 

@@ -11,7 +11,15 @@ from .command_line import app
 from .console import echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import cache_folder, writing
-from .options import CacheOption, ImagesOption, JsonOption, NoCacheOption, ThreadsOption, WorkersOption
+from .options import (
+    CacheOption,
+    ImagesOption,
+    JsonOption,
+    NoCacheOption,
+    ThreadsOption,
+    ValuesKindOption,
+    WorkersOption,
+)
 from .progress import progress_bar
 
 __all__ = ["train"]
@@ -64,6 +72,10 @@ def train(
     ] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="The fold that validates, counted from 0.")] = None,
     tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Of the votes, instead of the recipe's: squared, rmse, dirichlet.")
+    ] = None,
+    values_kind: ValuesKindOption = None,
     improve: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,6 +116,8 @@ def train(
 
         tuningfork train --images images --labels votes.csv -o run --recipe paper/votes-efficientnet-b0 --improve ema
 
+        tuningfork train --images images --labels counts.csv --tree gz_decals_counts --loss dirichlet -o run
+
         tuningfork train --images images --labels votes.csv -o run --devices 4 --strategy ddp
 
         tuningfork predict images_test_rev1 -o votes.csv --model run/bundle
@@ -132,6 +146,7 @@ def train(
                 seed=seed,
                 folds=folds,
                 fold=fold,
+                loss=loss,
             )
             .changed(tree=tree, min_steps=0 if epochs else None)
             .improved(improve or ())
@@ -149,6 +164,7 @@ def train(
                 teacher=teacher,
                 cache=cache_folder(cache, no_cache),
                 tensorboard=tensorboard,
+                values_kind=values_kind.value if values_kind else "",
             ),
             hardware=Hardware(workers, threads, devices, nodes, accelerator, strategy),
             progress=progress,

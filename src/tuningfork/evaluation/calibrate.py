@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +32,15 @@ from ..tables.identifiers import file_id
 from ..votes.clean_samples import classes_from_votes
 from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset
+from ..votes.values_kind import kind_conflict
 from ..votes.vote_table import VoteTable
 from .ood_evaluation import measured
 from .reliability import coverage
 from .training_overlap import leave_out_training
 
 __all__ = ["Calibrated", "CalibrationError", "CalibrationOptions", "calibrate"]
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 #: Folds of the cross-validation that measures the coverage of the intervals.
@@ -148,6 +152,10 @@ def calibrate(
     >>> calibrated.bundle.calibration.intervals.level
     0.8
     """
+    if conflict := kind_conflict(
+        f"the model {bundle.name}", bundle.target.values_kind, labels.path, labels.tree.values_kind
+    ):
+        logger.warning("%s; the intervals will be of the labels' fractions", conflict)
     digest = hashlib.sha256(Path(labels.path).read_bytes()).hexdigest()
     check_subset(split, subset)
     files = list(find_images(images))
@@ -176,7 +184,7 @@ def calibrate(
         batches.append(batch)
         if progress:
             progress(sum(map(len, batches)), total)
-    predictions = concatenated(bundle.tree, batches)
+    predictions = concatenated(model.tree, batches)
     good = [i for i, reason in enumerate(predictions.errors) if not reason]
     errors += [
         RowError(path, 0, id_, "", reason)

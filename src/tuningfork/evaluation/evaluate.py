@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ..votes.fractions import sum_violations
 from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
+from ..votes.values_kind import kind_conflict
 from ..votes.vote_table import VoteTable
 from . import metrics
 from .baselines import baseline_votes
@@ -24,6 +26,8 @@ from .reliability import class_reliability, coverage
 from .training_overlap import leave_out_training
 
 __all__ = ["Evaluation", "evaluate"]
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -92,6 +96,12 @@ def evaluate(
     if not isinstance(table, PredictionTable):
         table = read_predictions(table, labels.tree)
     rows, positions, errors = _matched(table, labels, split, subset)
+    kinds = {
+        "predictions": table.about.get("values_kind", table.votes.values_kind),
+        "labels": labels.tree.values_kind,
+    }
+    if conflict := kind_conflict(str(table.path), kinds["predictions"], labels.path, kinds["labels"]):
+        logger.warning("%s", conflict)
     unseen, left_out = leave_out_training([labels.ids[row] for row in rows], exclude)
     if not unseen:
         raise CatalogError(
@@ -106,6 +116,7 @@ def evaluate(
         "labels": labels.path,
         "part": subset if split is not None else "all",
         "galaxies": len(rows),
+        "values_kind": kinds,
         **({"left_out": left_out} if left_out else {}),
         "complete_rows": int(truth.complete.sum()),
         **(_vote_scores(predicted, truth, resamples, seed) if has_votes else {}),

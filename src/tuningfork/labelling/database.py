@@ -10,10 +10,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from .._utils.errors import TuningforkError
 from ..votes.tree import DecisionTree, SchemaError
+from ..votes.values_kind import UNKNOWN
 
 __all__ = ["Database", "Execute", "LabellingError", "connect", "tree_digest"]
 
@@ -153,8 +155,12 @@ def connect(
 
 
 def tree_digest(tree: DecisionTree) -> str:
-    """SHA-256 of the complete tree, texts of the questions included: another wording is another question."""
-    return hashlib.sha256(json.dumps(tree.to_dict(), sort_keys=True).encode()).hexdigest()
+    """SHA-256 of the complete tree, texts of the questions included: another wording is another question.
+
+    What a catalogue's fractions are is left out: the answers are counted here.
+    """
+    plain = replace(tree, total_column="", values_kind=UNKNOWN, values_kind_source="")
+    return hashlib.sha256(json.dumps(plain.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
 def _prepare(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..tables import Column, RowError, arrow_schema
 from ..votes.class_labels import LABEL, OWN
 from ..votes.fractions import conditional_from_counts
+from ..votes.label_table import TOTAL
 from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
 from .records import AnswerRecord
@@ -71,7 +72,8 @@ def votes_table(counted: Tally, tree: DecisionTree, source: str = "") -> tuple[p
 
     Cumulative fractions as in the table of Galaxy Zoo 2: the conditional fractions of each question times the
     fraction that reached it; 0 below an answer that nobody gave, blank where a question without parent was answered
-    by nobody. A tree of a user's own classes gives an ID and the `label` that most people chose instead.
+    by nobody; and the number of volunteers. A tree of a user's own classes gives an ID and the `label` that most
+    people chose instead.
 
     Returns
     -------
@@ -95,8 +97,10 @@ def votes_table(counted: Tally, tree: DecisionTree, source: str = "") -> tuple[p
         for answer in question.answers
     ]
     values = [pa.array(column, mask=np.isnan(column)) for column in numbers.T]
-    ids = pa.array(counted.ids, pa.string())
-    return pa.table([ids, *values], schema=arrow_schema([id_column, *columns])), []
+    ids, people = pa.array(counted.ids, pa.string()), pa.array(counted.people, pa.int64())
+    total = Column(TOTAL, pa.int64(), "People who answered all their questions; only these are counted")
+    about = {"values_kind": counted.votes.values_kind, "values_kind_source": counted.votes.tree.values_kind_source}
+    return pa.table([ids, *values, people], schema=arrow_schema([id_column, *columns, total], about)), []
 
 
 def _class_table(counted: Tally, tree: DecisionTree, id_column: Column, source: str) -> tuple[pa.Table, list[RowError]]:

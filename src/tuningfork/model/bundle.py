@@ -19,6 +19,8 @@ from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file, write_text
 from ..images.preprocess import Preprocess
 from ..votes.tree import DecisionTree, SchemaError
+from ..votes.tree_files import builtin_trees, load_tree
+from ..votes.values_kind import UNKNOWN
 from .calibration import Calibration
 from .training_ids import TrainingIDs
 from .views import check_n_views
@@ -148,6 +150,17 @@ class Bundle:
     attribution: tuple[str, ...] = ()
     outputs: Outputs = Outputs()
     documents: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def target(self) -> DecisionTree:
+        """Its tree, which says what kind of vote fractions the model learned (`values_kind`).
+
+        A bundle that was written before this was recorded learned the kind of the package's tree of the same name.
+        """
+        if self.tree.values_kind != UNKNOWN or self.tree.name not in builtin_trees():
+            return self.tree
+        same = load_tree(self.tree.name)
+        return self.tree.with_kind(same.values_kind, same.values_kind_source) if same == self.tree else self.tree
 
     @property
     def training_ids(self) -> TrainingIDs | None:

@@ -130,7 +130,7 @@ class Model:
         framing: Framing = Framing(),
     ) -> None:
         self.bundle = bundle
-        self.tree = bundle.tree
+        self.tree = bundle.target
         self.n_views = bundle.n_views
         self.calibration = bundle.calibration or Calibration()
         self.framing = framing

@@ -179,7 +179,8 @@ class Predictions:
 
     def to_table(self) -> pa.Table:
         """Return an Arrow table with the columns that `tuningfork predict` writes."""
-        return output_table(self)
+        about = {"values_kind": self.tree.values_kind, "values_kind_source": self.tree.values_kind_source}
+        return output_table(self).replace_schema_metadata({key: value for key, value in about.items() if value})
 
     def to_kaggle(self) -> pa.Table:
         """Return GalaxyID and the cumulative fractions in the order of the campaign's table."""

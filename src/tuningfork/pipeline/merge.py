@@ -13,6 +13,7 @@ import pyarrow as pa
 from .. import __version__
 from .._utils.text import one_line
 from ..tables import MAX_REPORTED, RowError, read_table, table_writer
+from ..tables.columns import ABOUT_TABLE
 from .manifest import ManifestError, PredictionRun, read_run
 
 __all__ = ["RunOutcome", "merge", "run_outcome", "table_of"]
@@ -100,9 +101,7 @@ def _schema(run: PredictionRun) -> pa.Schema:
 
 
 def _about(run: PredictionRun) -> dict[str, str]:
-    model = {
-        key: str(run.identity[key]) for key in ("model", "model_sha256", "views", "precision") if key in run.identity
-    }
+    model = {key: str(run.identity[key]) for key in ABOUT_TABLE if run.identity.get(key) not in (None, "")}
     about = "Morphology of galaxies, predicted from their images by a trained model"
     return {"description": about, "creator": f"tuningfork {__version__}", **model}
 

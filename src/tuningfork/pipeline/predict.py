@@ -123,6 +123,8 @@ def predict_files(
     identity = {
         "model": model.bundle.name,
         "model_sha256": model.bundle.sha256,
+        "values_kind": model.tree.values_kind,
+        "values_kind_source": model.tree.values_kind_source,
         "views": views or model.n_views,
         "precision": model.running["precision"],
         "layout": "words and embeddings" if inference.embeddings else layout,

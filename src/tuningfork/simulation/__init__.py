@@ -1,4 +1,4 @@
-"""Simulated galaxies of known shape, their images, and the votes that volunteers would give them.
+"""Simulated galaxies of known shape, their images, and simulated votes of volunteers.
 
 For tests, demonstrations and load tests: labels are exact, there are no licences, and any number can be made.
 Galaxy `index` of population `seed` is the same in every run, whatever else is drawn.

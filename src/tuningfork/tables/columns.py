@@ -25,7 +25,16 @@ __all__ = [
 ]
 
 #: What the metadata of a table may say of all its rows, and every format keeps.
-ABOUT_TABLE = ("description", "creator", "model", "model_sha256", "views", "precision")
+ABOUT_TABLE = (
+    "description",
+    "creator",
+    "model",
+    "model_sha256",
+    "views",
+    "precision",
+    "values_kind",
+    "values_kind_source",
+)
 _ABOUT_COLUMN = ("description", "unit", "ucd", "frame")
 #: Units that names of columns end with, where the table has no place for them: ``ra (deg)``, ``RA [h]``, ``dec_rad``.
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^)\]]*?)\s*[)\]]")

@@ -41,14 +41,19 @@ class Targets:
         Vote fractions, NaN where unknown.
     candidates : (N, C) float32
         1 for each class that the galaxy may have, given that it has one; a row of zeros: unknown.
+    counts : (N, A) float32 or None
+        Votes for each answer, 0 where unknown, if a training learns them.
     """
 
     cumulative: NDArray[np.float32]
     candidates: NDArray[np.float32]
+    counts: NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, cumulative: NDArray[np.float64], tree: DecisionTree) -> Targets:
-        """Targets of a label table's votes (N, A)."""
+    def of(
+        cls, cumulative: NDArray[np.float64], tree: DecisionTree, counts: NDArray[np.float64] | None = None
+    ) -> Targets:
+        """Targets of a label table's votes (N, A) and their counts, if these are learned."""
         fits = class_fits(cumulative, tree)
         decided = classify(cumulative, tree)
         candidates = np.zeros(fits.shape, np.float32)
@@ -57,17 +62,25 @@ class Targets:
         # An undecided galaxy that has a class at all has one of those that its known columns leave open.
         undecided = decided == Status.UNDECIDED
         candidates[undecided] = fits[undecided] == -1
-        return cls(cumulative.astype(np.float32), candidates)
+        votes = None if counts is None else np.nan_to_num(counts).astype(np.float32)
+        return cls(cumulative.astype(np.float32), candidates, votes)
 
     @classmethod
-    def of_decided(cls, cumulative: NDArray[np.float64], tree: DecisionTree) -> Targets:
+    def of_decided(
+        cls, cumulative: NDArray[np.float64], tree: DecisionTree, counts: NDArray[np.float64] | None = None
+    ) -> Targets:
         """For validation: without candidates of undecided galaxies, of which a last one is not yet the class."""
-        targets = cls.of(cumulative, tree)
+        targets = cls.of(cumulative, tree, counts)
         targets.candidates[classify(cumulative, tree) < 0] = 0
         return targets
 
     def __len__(self) -> int:
         return len(self.cumulative)
+
+    def row(self, row: int) -> tuple[torch.Tensor, ...]:
+        """Those of one galaxy, in the order of a batch; the last one only if counts are learned."""
+        known = self.cumulative[row], self.candidates[row]
+        return tuple(map(torch.from_numpy, known if self.counts is None else (*known, self.counts[row])))
 
 
 def augmented(
@@ -177,7 +190,7 @@ class GalaxyDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, ...]:
         epoch, row = key
         image = self.images[row]
         if self.augmentation is None:
@@ -186,11 +199,7 @@ class GalaxyDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             # Seeded by the key, not by the worker's state: a resumed training sees the same views.
             rng = np.random.default_rng([self.seed, epoch, row])
             small = augmented(image, self.preprocess, self.augmentation, rng)
-        return (
-            torch.from_numpy(self.preprocess.scaled(small)),
-            torch.from_numpy(self.targets.cumulative[row]),
-            torch.from_numpy(self.targets.candidates[row]),
-        )
+        return (torch.from_numpy(self.preprocess.scaled(small)), *self.targets.row(row))
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -13,11 +13,19 @@ from torch.nn import Parameter, functional
 
 from ..votes.tree import DecisionTree
 from .auxiliary.loss import AuxiliaryLoss, TargetScheme
-from .losses import candidate_cost, squared_cost
+from .losses import candidate_cost, dirichlet_cost, squared_cost
 from .network import MorphologyNetwork, cumulative_from_logits
 from .recipe import Recipe
 
-__all__ = ["MorphologyModule", "candidate_loss", "cosine_factor", "rmse_loss", "vote_loss", "warmed_average"]
+__all__ = [
+    "MorphologyModule",
+    "candidate_loss",
+    "cosine_factor",
+    "dirichlet_loss",
+    "rmse_loss",
+    "vote_loss",
+    "warmed_average",
+]
 
 
 def _one_process(sums: Tensor) -> Tensor:
@@ -41,6 +49,15 @@ def rmse_loss(predicted: Tensor, known: Tensor, total: Callable[[Tensor], Tensor
     summed, count = total(torch.stack([(predicted - known)[cells].square().sum(), cells.sum().to(predicted.dtype)]))
     # The root of nothing has no slope.
     return (summed / count + 1e-12).sqrt() if count > 0 else summed
+
+
+def dirichlet_loss(
+    logits: Tensor, counts: Tensor, tree: DecisionTree, total: Callable[[Tensor], Tensor] = _one_process
+) -> Tensor:
+    """`dirichlet_cost` averaged over galaxies. Both (N, A)."""
+    costs = dirichlet_cost(logits, counts, tree)
+    summed, galaxies = total(torch.stack([costs.sum(), costs.new_tensor(len(counts))]))
+    return summed / galaxies
 
 
 def candidate_loss(logits: Tensor, candidates: Tensor, total: Callable[[Tensor], Tensor] = _one_process) -> Tensor:
@@ -131,11 +148,13 @@ class MorphologyModule(lightning.LightningModule):
         Parameters
         ----------
         batch : (images (N, 3, S, S), known fractions (N, A), candidate classes (N, C))
-            With auxiliary sources a dictionary, see the class.
+            And counts of votes (N, A) where the loss is their likelihood. With auxiliary sources a dictionary, see
+            the class.
         total : function
             As in `vote_loss`.
         """
-        (images, known, candidates), others = (batch["labelled"], batch["auxiliary"]) if self.auxiliary else (batch, ())
+        labelled, others = (batch["labelled"], batch["auxiliary"]) if self.auxiliary else (batch, ())
+        images, known, candidates, *counts = labelled
         count = len(images)
         # All in one pass, so that batch norm sees one mixture.
         together = torch.cat([images, *others[:1]]).contiguous(memory_format=torch.channels_last)
@@ -144,8 +163,11 @@ class MorphologyModule(lightning.LightningModule):
         answers, classes = every_answer[:count], every_class[:count]
         loss = torch.zeros((), device=images.device)
         if answers.shape[-1]:
-            error = vote_loss if self.recipe.loss == "squared" else rmse_loss
-            loss = loss + error(self._cumulative(answers), known, total)
+            if self.recipe.loss == "dirichlet":
+                loss = loss + dirichlet_loss(answers, counts[0], self.tree, total)
+            else:
+                error = vote_loss if self.recipe.loss == "squared" else rmse_loss
+                loss = loss + error(self._cumulative(answers), known, total)
         if classes.shape[-1]:
             weight = self.recipe.class_weight if self.recipe.task == "both" else 1.0
             if weight:
@@ -156,13 +178,16 @@ class MorphologyModule(lightning.LightningModule):
             )
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        images, known, candidates = batch
+    def validation_step(self, batch: tuple[Tensor, ...], _: int) -> None:
+        images, known, candidates, *counts = batch
         answers, classes = self._outputs(images)
         if answers.shape[-1]:
             squares = (self._cumulative(answers) - known).square()
             self._add("squares", squares.nansum(0))
             self._add("known", (~known.isnan()).sum(0))
+        if counts:
+            self._add("likelihood", dirichlet_cost(answers, counts[0], self.tree).sum())
+            self._add("counted", counts[0].new_tensor(len(answers)))
         if classes.shape[-1]:
             decided = candidates.sum(-1) == 1
             true = candidates[decided].argmax(-1)
@@ -176,6 +201,8 @@ class MorphologyModule(lightning.LightningModule):
         if "squares" in sums:
             known = sums["known"] > 0
             self.log("val_rmse", (sums["squares"][known] / sums["known"][known]).mean().sqrt().float())
+        if "likelihood" in sums:
+            self.log("val_dirichlet", (sums["likelihood"] / sums["counted"]).float())
         if sums.get("decided", torch.zeros(())) > 0:
             self.log("val_accuracy", (sums["hits"] / sums["decided"]).float())
             self.log("val_loss", (sums["loss"] / sums["decided"]).float())

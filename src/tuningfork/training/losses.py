@@ -7,7 +7,17 @@ from torch import Tensor
 
 from ..votes.tree import DecisionTree
 
-__all__ = ["candidate_cost", "count_cost", "distribution_cost", "squared_cost", "threshold_cost"]
+__all__ = [
+    "candidate_cost",
+    "count_cost",
+    "dirichlet_cost",
+    "distribution_cost",
+    "squared_cost",
+    "threshold_cost",
+]
+
+#: Natural logarithms of the least and the largest concentration of an answer that the likelihood can tell apart.
+LOG_CONCENTRATION = (-9.0, 9.0)
 
 
 def squared_cost(predicted: Tensor, known: Tensor) -> Tensor:
@@ -49,3 +59,28 @@ def count_cost(logits: Tensor, counts: Tensor, tree: DecisionTree) -> Tensor:
         votes = own.sum(-1, keepdim=True)
         cost = cost + votes[:, 0] * distribution_cost(logits[:, part], own / votes.clamp(min=1e-6))
     return cost / counts[:, tree.slices[0]].sum(-1).clamp(min=1)
+
+
+def dirichlet_cost(logits: Tensor, counts: Tensor, tree: DecisionTree) -> Tensor:
+    """Dirichlet-multinomial −log-likelihood of a galaxy's votes, summed over questions. Both (N, A) → (N,).
+
+    Each question's votes are drawn with probabilities that are themselves drawn from a Dirichlet distribution with the
+    concentrations exp(logits): so the expected fractions are the softmax of the logits, as of every network of ours,
+    and the sum of the concentrations says how sure of them it is (Walmsley et al. 2022, MNRAS 509, 3966, section 4.2).
+    Counts may be fractional, as those of weighted votes are. A question without votes costs nothing.
+    """
+    # The log gammas of large concentrations cancel: 32 bits would leave three digits of the difference.
+    device = torch.device("cpu") if logits.device.type == "mps" else logits.device  # which has no 64-bit numbers
+    concentration = logits.to(device, torch.float64).clamp(*LOG_CONCENTRATION).exp()
+    votes = counts.to(device, torch.float64)
+    cost = concentration.new_zeros(len(concentration))
+    for part in tree.slices:
+        alpha, own = concentration[:, part], votes[:, part]
+        total, asked = alpha.sum(-1), own.sum(-1)
+        cost = cost - (
+            (asked + 1).lgamma()
+            + total.lgamma()
+            - (asked + total).lgamma()
+            + ((own + alpha).lgamma() - (own + 1).lgamma() - alpha.lgamma()).sum(-1)
+        )
+    return cost.to(logits.device, logits.dtype)

@@ -29,6 +29,8 @@ class TrainingOptions:
         Folder in which images are stored once for all trainings, decoded; None: they are read each time.
     tensorboard : bool
         Also log for TensorBoard, into the run folder's tensorboard.
+    values_kind : str
+        What the labels' fractions are: raw, weighted or debiased; "": as `read_labels` finds out.
 
     Examples
     --------
@@ -43,6 +45,7 @@ class TrainingOptions:
     teacher: str | Path | None = None
     cache: str | Path | None = None
     tensorboard: bool = False
+    values_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

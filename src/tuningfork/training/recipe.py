@@ -85,7 +85,8 @@ class Recipe(StrictModel):
     task: Literal["both", "votes", "classes"] = "both"  # both: from one network
     output: Literal["tree", "sigmoid"] = "tree"  # of the votes: exact sums, or each by itself
     hidden: int = Field(0, ge=0, le=65_536)  # units of a ReLU layer between pooling and outputs; 0: none
-    loss: Literal["squared", "rmse"] = "squared"  # of the votes: squared error a galaxy, or RMSE of the batch
+    # Of the votes: squared error a galaxy, RMSE of the batch, or the Dirichlet-multinomial likelihood of their counts.
+    loss: Literal["squared", "rmse", "dirichlet"] = "squared"
     tree: str = "gz2"
     crop: float = Field(0.5, ge=0.01, le=1)  # side of the central square, as a fraction of the image's shorter side
     size: int = Field(96, le=2048)
@@ -137,6 +138,8 @@ class Recipe(StrictModel):
             )
         if self.fold > max(self.folds - 1, 0):
             raise ValueError(f"fold = {self.fold} is not in 0…{max(self.folds - 1, 0)}")
+        if self.loss == "dirichlet" and self.output != "tree":
+            raise ValueError('loss = "dirichlet" needs output = "tree"')
         if self.body_rate != 1 and self.optimizer != "adamw":
             raise ValueError(f'body_rate = {self.body_rate:g} needs optimizer = "adamw"')
         if self.validation + self.test > 0.95:
@@ -152,7 +155,9 @@ class Recipe(StrictModel):
     @property
     def monitor(self) -> str:
         """The validation's figure that chooses the epoch: the lower the better."""
-        return "val_loss" if self.task == "classes" else "val_rmse"
+        if self.task == "classes":
+            return "val_loss"
+        return "val_dirichlet" if self.loss == "dirichlet" else "val_rmse"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as TOML and JSON hold them."""

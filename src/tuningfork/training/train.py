@@ -23,10 +23,11 @@ from .._utils.processes import available_cores
 from ..model.bundle import write_bundle
 from ..model.model import Model
 from ..model.training_ids import TrainingIDs
-from ..tables import RowError, read_table
-from ..votes.class_labels import OWN, tree_of_labels, write_folder_labels
-from ..votes.label_table import LabelTable, labels_from_table
+from ..tables import RowError
+from ..votes.class_labels import OWN, write_folder_labels
+from ..votes.label_table import TOTAL, LabelTable, read_labels
 from ..votes.tree import DecisionTree
+from ..votes.values_kind import COUNTABLE
 from .auxiliary.config import load_sources
 from .auxiliary.dataset import read_auxiliary
 from .callbacks import AtomicCheckpoints, interrupt_between_batches, training_callbacks
@@ -118,9 +119,11 @@ def train(
     # What is wrong with the settings is said before any image is read.
     checkpoint = check_run(run, recipe, options)
     recipe = with_scaling(recipe)
-    table = _labels(labels, images, run, recipe)
+    table = _labels(labels, images, run, recipe, options.values_kind)
     tree = table.tree
     recipe = recipe.changed(tree=OWN) if tree.name == OWN else recipe
+    logger.info("labels: %s vote fractions%s", tree.values_kind,
+                f" ({tree.values_kind_source})" if tree.values_kind_source else "")  # fmt: skip
     tensorboard = _tensorboard(run) if options.tensorboard else False
     keep_freed_memory()
     if hardware.threads:
@@ -228,17 +231,30 @@ def train(
     return replace(report, deviation=deviations, seconds=time.monotonic() - started)
 
 
-def _labels(labels: str | Path | None, images: Sequence[str | Path], run: Path, recipe: Recipe) -> LabelTable:
+def _labels(
+    labels: str | Path | None, images: Sequence[str | Path], run: Path, recipe: Recipe, values_kind: str
+) -> LabelTable:
     """The label table; where there is none, one of the classes that the images' folders are."""
     if labels is None:
         labels = run / "labels.csv"
         run.mkdir(parents=True, exist_ok=True)
         write_folder_labels(images, labels)
-    content = read_table(labels, text=True)
-    tree = tree_of_labels(content, recipe.tree, labels, learning=True)
+    table = read_labels(labels, recipe.tree, learning=True, values_kind=values_kind)
+    tree = table.tree
     if recipe.task == "classes" and not tree.classes:
         raise TrainError(f"tree {tree.name} has no classes to learn")
-    return labels_from_table(content, tree, labels)
+    if recipe.loss == "dirichlet" and recipe.task != "classes":
+        if tree.values_kind not in COUNTABLE:
+            raise TrainError(
+                f"{labels}: has {tree.values_kind} vote fractions; loss dirichlet is a likelihood of votes that were "
+                "counted: give a table of raw or weighted fractions (--values-kind says which), or of counts"
+            )
+        if table.votes.counts is None:
+            raise TrainError(
+                f"{labels}: loss dirichlet needs the number of votes; give a table of counts, or add the column "
+                f"{tree.total_column or TOTAL!r}, how many volunteers saw the galaxy"
+            )
+    return table
 
 
 def _log_data(data: TrainingSet, counts: dict[str, Any], tree: DecisionTree) -> None:
@@ -307,9 +323,11 @@ def _dataset(data: TrainingSet, tree: DecisionTree, subset: str, recipe: Recipe)
     rows, training = data.rows(subset), subset == "train"
     # Only views of the training come from the cache; validation reads what a prediction would.
     cached = data.cache is not None and training
+    learned = recipe.loss == "dirichlet" and recipe.task != "classes" and data.votes.counts is not None
+    counts = data.votes.counts[rows] if learned else None
     return GalaxyDataset(
         CachedImages(data.cache.file, data.cache_rows[rows]) if cached else ImageFiles([data.paths[i] for i in rows]),
-        (Targets.of if training else Targets.of_decided)(data.cumulative[rows], tree),
+        (Targets.of if training else Targets.of_decided)(data.cumulative[rows], tree, counts),
         recipe.preprocess,
         recipe.augmentation if training else None,
         recipe.seed,

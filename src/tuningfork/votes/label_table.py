@@ -15,13 +15,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..tables import CatalogError, RowError, read_table
+from ..tables.columns import about_table
 from ..tables.identifiers import exact_ids
 from .class_labels import tree_of_labels, with_votes
 from .fractions import cumulative_from
 from .tree import DecisionTree
+from .values_kind import COUNTABLE, KINDS
 from .vote_table import VoteTable
 
-__all__ = ["LabelTable", "labels_from_table", "read_labels"]
+__all__ = ["TOTAL", "LabelTable", "labels_from_table", "read_labels"]
+
+#: The column of the number of volunteers in exports of our own, whose fractions are counted votes.
+TOTAL = "volunteers"
 
 #: Published fractions are rounded; a cell may leave [0, 1] by as much.
 RANGE_TOLERANCE = 1e-6
@@ -69,7 +74,11 @@ class LabelTable:
 
 
 def read_labels(
-    path: str | os.PathLike[str], tree: DecisionTree | str | Path = "gz2", *, learning: bool = False
+    path: str | os.PathLike[str],
+    tree: DecisionTree | str | Path = "gz2",
+    *,
+    learning: bool = False,
+    values_kind: str = "",
 ) -> LabelTable:
     """Read a campaign's label table: an ID column and all columns of its decision tree, blank cells unknown.
 
@@ -84,6 +93,8 @@ def read_labels(
         By its name, a table with a column `label` and none of the tree's gets the tree of its own classes.
     learning : bool
         Whether a model will be trained on it: then a table with both votes and `label` is refused.
+    values_kind : str
+        What its fractions are: raw, weighted or debiased. Left out: what the table says of itself, else the tree.
 
     Raises
     ------
@@ -105,6 +116,9 @@ def read_labels(
     table = read_table(path, text=True, problems=problems)
     if not isinstance(tree, DecisionTree):
         tree = tree_of_labels(table, tree, path, learning=learning)
+    if values_kind:
+        tree = tree.with_kind(values_kind, "as given by the user")
+        table = table.replace_schema_metadata(None)
     return labels_from_table(table, tree, path, problems)
 
 
@@ -116,6 +130,7 @@ def labels_from_table(
     `problems` are rows, counted from 0, that are known to be unusable, and why.
     """
     known = dict(problems or {})
+    tree = _with_own_kind(tree, table)
     table = with_votes(table, tree, known)
     names = table.column_names
     id_column = next((name for name in tree.id_columns if name in names), None)
@@ -144,28 +159,62 @@ def labels_from_table(
             report(row, id_column, f"the ID came before, in row {first[id_] + 1}; the first is kept")
         else:
             first[id_] = row
-    top = np.finfo(np.float64).max if tree.values == "counts" else 1 + RANGE_TOLERANCE
-    for number, column in enumerate(tree.columns):
+
+    def numbers(column: str, counted: bool) -> NDArray[np.float64]:
         cells = table[column]
         try:
-            values[:, number] = pc.fill_null(cells.cast(pa.float64()), math.nan).to_numpy()
+            out = np.array(pc.fill_null(cells.cast(pa.float64()), math.nan).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            out = np.full(len(ids), math.nan)
             for row, cell in enumerate(cells.to_pylist()):
                 try:
-                    values[row, number] = float("nan" if cell is None else str(cell).strip() or "nan")
+                    out[row] = float("nan" if cell is None else str(cell).strip() or "nan")
                 except ValueError:
-                    values[row, number] = math.nan
                     report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
-        for row in np.flatnonzero((values[:, number] < -RANGE_TOLERANCE) | (values[:, number] > top)).tolist():
-            limit = "negative or not finite" if tree.values == "counts" else "outside [0, 1]"
-            report(row, column, f"{values[row, number]:g} is {limit}; leave the cell blank if it is unknown")
+        top = np.finfo(np.float64).max if counted else 1 + RANGE_TOLERANCE
+        for row in np.flatnonzero((out < -RANGE_TOLERANCE) | (out > top)).tolist():
+            limit = "negative or not finite" if counted else "outside [0, 1]"
+            report(row, column, f"{out[row]:g} is {limit}; leave the cell blank if it is unknown")
+        return np.clip(out, 0, None if counted else 1)
+
+    for number, column in enumerate(tree.columns):
+        values[:, number] = numbers(column, tree.values == "counts")
+    total_column = next((name for name in (tree.total_column, TOTAL) if name in names), None)
+    totals = None if total_column is None or tree.values == "counts" else numbers(total_column, True)
     good = [row for row in range(len(ids)) if row not in errors]
-    usable = np.clip(values[good], 0, None if tree.values == "counts" else 1)
+    usable = values[good]
+    cumulative = cumulative_from(usable, tree)
     return LabelTable(
         path=str(path),
-        votes=VoteTable(tree, tuple(ids[row] for row in good), cumulative_from(usable, tree)),
+        votes=VoteTable(
+            tree,
+            tuple(ids[row] for row in good),
+            cumulative,
+            _counts(usable, cumulative, None if totals is None else totals[good], tree),
+        ),
         values=usable,
         errors=tuple(errors[row] for row in sorted(errors)),
-        extra_columns=tuple(n for n in names if n not in tree.columns and n != id_column),
+        extra_columns=tuple(n for n in names if n not in (*tree.columns, id_column, total_column)),
         rows=tuple(good),
     )
+
+
+def _with_own_kind(tree: DecisionTree, table: pa.Table) -> DecisionTree:
+    """The tree for the kind of fractions that the table says it has, if it says so."""
+    about = about_table(table.schema)
+    kind = about.get("values_kind", "")
+    if kind not in KINDS and TOTAL in table.column_names:  # an export of ours, apart from its metadata
+        return tree.with_kind("raw", "counted votes")
+    return tree.with_kind(kind, about.get("values_kind_source", "")) if kind in KINDS else tree
+
+
+def _counts(
+    values: NDArray[np.float64],
+    cumulative: NDArray[np.float64],
+    totals: NDArray[np.float64] | None,
+    tree: DecisionTree,
+) -> NDArray[np.float64] | None:
+    """Votes for each answer (N, A): counted ones, or fractions of counted votes times volunteers; else None."""
+    if tree.values == "counts":
+        return values
+    return None if totals is None or tree.values_kind not in COUNTABLE else totals[:, None] * cumulative

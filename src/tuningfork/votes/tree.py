@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from .._utils.errors import TuningforkError
+from .values_kind import KINDS, UNKNOWN
 
 __all__ = ["Answer", "ClassRule", "DecisionTree", "Question", "SchemaError"]
 
@@ -66,6 +67,11 @@ class DecisionTree:
         What a label table of this tree contains: "cumulative", "conditional" or "counts".
     id_columns : tuple of str
         Names that the identifier's column may have.
+    total_column : str
+        The column of the number of volunteers, where a table of fractions has one: with it votes can be counted.
+    values_kind, values_kind_source : str
+        What the fractions of the columns are, one of `values_kind.KINDS`, and who says so. Trees that differ in
+        nothing else are equal.
 
     Raises
     ------
@@ -88,6 +94,9 @@ class DecisionTree:
     classes: tuple[ClassRule, ...] = ()
     values: str = "cumulative"
     id_columns: tuple[str, ...] = ("GalaxyID", "GalaxyId")
+    total_column: str = field(default="", compare=False)
+    values_kind: str = field(default=UNKNOWN, compare=False)
+    values_kind_source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -143,6 +152,18 @@ class DecisionTree:
                 return question
         raise KeyError(key)
 
+    def with_kind(self, kind: str, source: str = "") -> DecisionTree:
+        """Return the tree for vote fractions of another kind.
+
+        Parameters
+        ----------
+        kind : str
+            One of `values_kind.KINDS`.
+        source : str
+            Who says so.
+        """
+        return replace(self, values_kind=kind, values_kind_source=source)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, the same form as a tree's TOML file; `from_dict` reads it back."""
         return {
@@ -151,6 +172,10 @@ class DecisionTree:
             "reference": self.reference,
             "values": self.values,
             "id_columns": list(self.id_columns),
+            # Only where they are known, so that trees written before still have their digest.
+            **({"total_column": self.total_column} if self.total_column else {}),
+            **({"values_kind": self.values_kind} if self.values_kind != UNKNOWN else {}),
+            **({"values_kind_source": self.values_kind_source} if self.values_kind_source else {}),
             "questions": [
                 {
                     "key": question.key,
@@ -200,6 +225,9 @@ class DecisionTree:
                 reference=str(data.get("reference", "")),
                 values=str(data.get("values", "cumulative")),
                 id_columns=tuple(str(c) for c in data.get("id_columns", ("GalaxyID", "GalaxyId"))),
+                total_column=str(data.get("total_column", "")),
+                values_kind=str(data.get("values_kind", UNKNOWN)),
+                values_kind_source=str(data.get("values_kind_source", "")),
                 questions=tuple(_question(entry) for entry in data["questions"]),
                 classes=tuple(_rule(entry) for entry in data.get("classes", ())),
             )
@@ -237,6 +265,8 @@ def _rule(entry: Mapping[str, Any]) -> ClassRule:
 def _check(tree: DecisionTree) -> None:
     if tree.values not in VALUES:
         raise SchemaError(f"tree {tree.name}: values must be one of {', '.join(VALUES)}, not {tree.values!r}")
+    if tree.values_kind not in KINDS:
+        raise SchemaError(f"tree {tree.name}: values_kind must be one of {', '.join(KINDS)}, not {tree.values_kind!r}")
     if not 0 < len(tree.answers) <= MAX_ANSWERS:
         raise SchemaError(f"tree {tree.name}: {len(tree.answers)} answers; between 1 and {MAX_ANSWERS} are allowed")
     for what, names in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .clean_samples import classify
 from .fractions import conditional_from_counts, conditional_from_cumulative, cumulative_from_conditional
 from .tree import DecisionTree
+from .values_kind import common_kind
 
 __all__ = ["VoteTable"]
 
@@ -25,12 +27,13 @@ class VoteTable:
     Parameters
     ----------
     tree : DecisionTree
-        The answer axis follows its `columns`.
+        The answer axis follows its `columns`; its `values_kind` is that of the fractions.
     ids : (N,) texts
     fractions : (N, A) float64 in [0, 1]
         Cumulative fractions: the share of all volunteers who gave each answer. NaN where unknown.
-    counts : (N, A) int64 or None
-        How many volunteers gave each answer; None if not known.
+    counts : (N, A) int64 or float64, or None
+        How many volunteers gave each answer: whole numbers, but where votes are weighted; NaN where unknown. None if
+        no galaxy's are known.
 
     Raises
     ------
@@ -48,7 +51,7 @@ class VoteTable:
     tree: DecisionTree
     ids: tuple[str, ...]
     fractions: Floats
-    counts: NDArray[np.int64] | None = None
+    counts: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.ids), len(self.tree.columns))
@@ -58,16 +61,25 @@ class VoteTable:
 
     @classmethod
     def from_counts(cls, tree: DecisionTree, ids: Sequence[str], counts: ArrayLike) -> VoteTable:
-        """Return the table of counted votes (N, A); NaN where nobody answered a question without parent."""
+        """Return the table of counted votes (N, A), raw; NaN where nobody answered a question without parent."""
         counts = np.asarray(counts, np.int64).reshape(-1, len(tree.columns))
+        tree = tree.with_kind("raw", "counted votes")
         return cls(tree, tuple(ids), cumulative_from_conditional(conditional_from_counts(counts, tree), tree), counts)
 
     @classmethod
     def concatenated(cls, tables: Sequence[VoteTable]) -> VoteTable:
-        """Return one or more tables of one tree as one; counts are kept if all have them."""
+        """Return one or more tables of one tree as one; counts are kept if all have them.
+
+        Raises
+        ------
+        ValueError
+            If their fractions are of different kinds.
+        """
+        kind = common_kind(table.values_kind for table in tables)
+        tree = next((table.tree for table in tables if table.values_kind == kind), tables[0].tree)
         counts = [table.counts for table in tables if table.counts is not None]
         return cls(
-            tables[0].tree,
+            tree,
             tuple(id_ for table in tables for id_ in table.ids),
             np.concatenate([table.fractions for table in tables]),
             np.concatenate(counts) if len(counts) == len(tables) else None,
@@ -75,6 +87,11 @@ class VoteTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def values_kind(self) -> str:
+        """What the fractions are: raw, weighted, debiased or unknown."""
+        return self.tree.values_kind
 
     @cached_property
     def row_of(self) -> dict[str, int]:

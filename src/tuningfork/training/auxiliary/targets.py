@@ -19,6 +19,7 @@ from ...tables.identifiers import file_id
 from ...votes import fractions as votes
 from ...votes.label_table import labels_from_table
 from ...votes.tree import DecisionTree
+from ...votes.values_kind import kind_conflict
 from ..image_cache import cached_array
 from .config import MAX_LABELS, AuxiliaryTarget, LabelSource, SourceError, matching
 
@@ -97,6 +98,11 @@ def targets_of(
 def _votes(target: AuxiliaryTarget, galaxies: SourceGalaxies, tree: DecisionTree) -> Values:
     """(N, A) cumulative fractions."""
     table = labels_from_table(galaxies.table, tree, galaxies.source.labels)
+    where = f"source {galaxies.source.name!r}: {galaxies.source.labels}"
+    if not target.own_head and (
+        conflict := kind_conflict("the label table", tree.values_kind, where, table.tree.values_kind)
+    ):
+        raise SourceError(f"{conflict}; give them a head of their own with own_head = true")
     galaxies.errors.extend(table.errors)
     places, cumulative = table.votes.row_of, table.votes.fractions
     values = np.full((len(galaxies.rows), len(tree.columns)), np.nan, np.float32)
@@ -175,6 +181,10 @@ def _predictions(target: AuxiliaryTarget, galaxies: SourceGalaxies, tree: Decisi
     where = f"source {galaxies.source.name!r}"
     try:
         bundle = open_bundle(target.model)
+        if conflict := kind_conflict(
+            "the label table", tree.values_kind, f"{where}: the teacher {target.model}", bundle.target.values_kind
+        ):
+            raise SourceError(conflict)
         if bundle.tree.columns != tree.columns or not all(bundle.outputs.widths(tree)):
             raise SourceError(
                 f"{where}: the teacher {target.model} does not predict votes and classes of tree {tree.name}"

@@ -9,7 +9,7 @@ import pytest
 
 from tuningfork import load_tree
 from tuningfork._utils.gamma import digamma, log_gamma
-from tuningfork.model.posterior import QuestionPosterior, VotePosterior
+from tuningfork.model.posterior import WIDTH, Split, VotePosterior
 from tuningfork.model.posterior_fit import LEAST_GALAXIES, fit_posterior
 from tuningfork.votes.fractions import conditional_from_cumulative, cumulative_from_conditional, sum_violations
 
@@ -96,10 +96,31 @@ def test_plain_form_reads_back(fitted: tuple[VotePosterior, np.ndarray, np.ndarr
     again.check(TREE)
     with pytest.raises(ValueError, match="not those of tree"):
         again.check(load_tree("gz1"))
-    for key, wrong in (("values", [1.0]), ("values", []), ("covariance", [[1.0]]), ("galaxies", -1)):
+    for key, wrong in (("order", [1]), ("order", []), ("splits", []), ("galaxies", -1)):
         broken = json.loads(json.dumps(plain))
         broken["questions"]["bar"][key] = wrong
         with pytest.raises(ValueError, match="posterior"):
             VotePosterior.from_dict(broken).check(TREE)
     with pytest.raises(ValueError, match="positive"):
-        QuestionPosterior(9, (0.0, 0.0), ((1.0, 2.0), (2.0, 1.0)))
+        Split((0.0,) * WIDTH, (-1.0,) + (0.0,) * 20)
+    with pytest.raises(ValueError, match="finite"):
+        Split((float("nan"),) * WIDTH, (0.0,) * 21)
+
+
+def test_no_draws_or_a_negative_seed_are_refused(fitted: tuple[VotePosterior, np.ndarray, np.ndarray]) -> None:
+    fractions = conditional_from_cumulative(fitted[1][:1], TREE)
+    for k, seed in ((0, 0), (1, -1)):
+        with pytest.raises(ValueError, match="at least"):
+            fitted[0].draws(fractions, ["a"], TREE, k, seed)
+
+
+def test_common_error_makes_counts_of_few_calibration_galaxies_less_sure() -> None:
+    predicted, true = galaxies(1000)
+    fractions, ids = conditional_from_cumulative(predicted, TREE), [str(n) for n in range(1000)]
+    scatter = [
+        (fit_posterior(predicted[:n], true[:n], TREE, n_views=1).draws(fractions, ids, TREE, 40)[:, :, 0] >= 0.5)
+        .sum(1)
+        .std()
+        for n in (LEAST_GALAXIES, 1000)
+    ]
+    assert scatter[0] > 2 * scatter[1]

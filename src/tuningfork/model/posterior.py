@@ -1,10 +1,10 @@
-"""Posterior of the vote fractions: a Dirichlet distribution for each question, and draws from it down the tree."""
+"""Posterior of the vote fractions: a distribution for each question, and draws from it down the tree."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,123 +16,143 @@ from ..votes.fractions import cumulative_from_conditional, reach_probability
 from ..votes.tree import DecisionTree
 from .views import check_n_views
 
-__all__ = ["RESOLUTION", "QuestionPosterior", "VotePosterior", "dirichlet", "features"]
+__all__ = ["RESOLUTION", "QuestionPosterior", "Split", "VotePosterior", "predictors", "splits_of"]
 
 Floats = NDArray[np.float64]
 
 #: Fractions are as fine as of this many votes: what is less than half of one is 0. It bounds the concentration.
 RESOLUTION = 100.0
-#: Added to every predicted fraction, so that no answer is impossible.
+#: Added to predicted fractions, so that no answer is impossible.
 LEAST_FRACTION = 1e-3
-#: Added to the predicted reach, less than one volunteer of 40, before its logarithm.
+#: Added to the predicted reach before its logarithm: less than one volunteer of 40.
 LEAST_REACH = 0.02
-#: Logarithms of concentrations stay within these; 1 / (c + 1) is then in 0.01…0.98.
-_LOG_CONCENTRATION = (-4.0, 9.0)
-#: Numbers of a fit that do not depend on the answers: three of the concentration, one of the mean.
-_COMMON = 4
+#: Logarithms of concentrations stay within these.
+LOG_CONCENTRATION = (-4.0, 9.0)
+#: Numbers of a split: four of its concentration, two of its mean.
+_OF_CONCENTRATION, _OF_MEAN = 4, 2
+WIDTH = _OF_CONCENTRATION + _OF_MEAN
+#: Splits of a question that have random numbers of their own; no tree has so many answers to a question.
+_MOST_SPLITS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The Beta distribution of one answer's share among those who give this or a later answer.
+
+    Parameters
+    ----------
+    values : tuple of 6 floats
+        Coefficients of the logarithm of the concentration, then of the mean's logit; see `predictors`.
+    covariance : tuple of 21 floats
+        Lower triangle, row by row, of the covariance of `values`: how far they may be off for all galaxies together.
+    """
+
+    values: tuple[float, ...]
+    covariance: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != WIDTH or len(self.covariance) != WIDTH * (WIDTH + 1) // 2:
+            raise ValueError(f"posterior: {len(self.values)} values and {len(self.covariance)} of their covariance")
+        if not all(type(x) in (int, float) and math.isfinite(x) for x in (*self.values, *self.covariance)):
+            raise ValueError("posterior: not all numbers are finite")
+        matrix = self.matrix
+        if np.linalg.eigvalsh(matrix)[0] < -1e-4 * np.trace(matrix):
+            raise ValueError("posterior: a covariance is not positive")
+
+    @property
+    def matrix(self) -> Floats:
+        """The covariance (6, 6)."""
+        lower = np.zeros((WIDTH, WIDTH))
+        lower[np.tril_indices(WIDTH)] = self.covariance
+        return lower + np.tril(lower, -1).T
+
+    def drawn(self, k: int, rng: np.random.Generator) -> Floats:
+        """Return (k, 6) values, normally distributed around the fitted ones."""
+        spread, axes = np.linalg.eigh(self.matrix)
+        return np.array(self.values) + rng.standard_normal((k, WIDTH)) * np.sqrt(np.maximum(spread, 0)) @ axes.T
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionPosterior:
-    """The Dirichlet distribution of one question's fractions, as a function of what is predicted.
+    """The generalised Dirichlet distribution of one question's fractions (Connor & Mosimann 1969, JASA 64, 194).
+
+    Its answers are split off one after the other, the most frequent first, each by a Beta distribution; so each
+    has a scatter of its own, which a Dirichlet distribution's answers have not.
 
     Parameters
     ----------
     galaxies : int
         Those that it was fitted on: volunteers reached the question, and all its answers are known.
-    values : tuple of 4 + K floats, or empty
-        Three of the logarithm of the concentration (see `features`), the slope of the logarithms of the predicted
-        fractions less 1, and what is added to the logarithm of each answer; see `dirichlet`.
-    covariance : tuple of 4 + K tuples of as many floats
-        Of `values`: how far they may be off for all galaxies together.
+    order : tuple of K ints
+        The answers' places within the question in the order in which they are split off.
+    splits : tuple of K − 1 Split
+        Empty if there are too few galaxies.
     reason : str
         Why there is no posterior; "" if there is.
     """
 
     galaxies: int
-    values: tuple[float, ...] = ()
-    covariance: tuple[tuple[float, ...], ...] = ()
+    order: tuple[int, ...] = ()
+    splits: tuple[Split, ...] = ()
     reason: str = ""
 
     def __post_init__(self) -> None:
-        width = len(self.values)
         if type(self.galaxies) is not int or self.galaxies < 0 or type(self.reason) is not str:
             raise ValueError(f"posterior: galaxies {self.galaxies!r} or reason {self.reason!r} makes no sense")
-        if bool(self.values) == bool(self.reason):
-            raise ValueError("posterior: a question has either values or a reason why it has none")
-        if [len(row) for row in self.covariance] != [width] * width:
-            raise ValueError(f"posterior: the covariance is not of {width} values")
-        numbers = (*self.values, *(x for row in self.covariance for x in row))
-        if not all(type(x) in (int, float) and math.isfinite(x) for x in numbers):
-            raise ValueError("posterior: not all numbers are finite")
-        matrix = np.array(self.covariance).reshape(width, width)
-        if width and (not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] < -1e-6 * np.trace(matrix)):
-            raise ValueError("posterior: the covariance is not symmetric and positive")
-
-    def drawn(self, count: int, rng: np.random.Generator) -> Floats:
-        """Return (count, 4 + K) values, normally distributed around the fitted ones."""
-        spread, axes = np.linalg.eigh(np.array(self.covariance))
-        noise = rng.standard_normal((count, len(self.values)))
-        return np.array(self.values) + noise * np.sqrt(np.maximum(spread, 0)) @ axes.T
+        if bool(self.order) == bool(self.reason):
+            raise ValueError("posterior: a question has either an order or a reason why it has none")
+        if sorted(self.order) != list(range(len(self.order))) or len(self.splits) != max(0, len(self.order) - 1):
+            raise ValueError(f"posterior: order {self.order} and {len(self.splits)} splits make no sense")
 
 
-def features(fractions: Floats, reach: Floats) -> Floats:
-    """Return what the logarithm of the concentration is linear in: 1, the reach, and how even the answers are.
+def splits_of(order: Sequence[int], fractions: Floats) -> Iterator[tuple[int, Floats, Floats]]:
+    """Iterate over the splits of a question: the answer, its share of what is left, and what is left.
 
     Parameters
     ----------
-    fractions : (N, K)
-        Predicted, of those who reach the question; sums 1.
+    order : K ints
+    fractions : (*, K)
+
+    Yields
+    ------
+    place of the answer, share (*,) in [0, 1] (0.5 where nothing is left), remainder (*,) in [0, 1]
+    """
+    for number, answer in enumerate(order[:-1]):
+        left = fractions[..., list(order[number:])].sum(-1)
+        share = np.divide(fractions[..., answer], left, out=np.full_like(left, 0.5), where=left > 0)
+        yield answer, np.clip(share, 0, 1), left
+
+
+def predictors(share: Floats, reach: Floats) -> tuple[Floats, Floats]:
+    """Return what concentration and mean of a split's Beta distribution are linear in.
+
+    Parameters
+    ----------
+    share : (N,)
+        Predicted share of the answer in what is left.
     reach : (N,)
-        Predicted share of all volunteers who reach it.
+        Predicted share of all volunteers whom the split is about.
 
     Returns
     -------
-    (N, 3) float64
+    (4, N) float64
+        Of the logarithm of the concentration: 1, logarithm of the reach, how even the split is, which side is larger.
+    (2, N) float64
+        Of what is added to the logit of the share: that logit, and 1.
     """
-    evenness = 1 + np.log(1.02 - (fractions**2).sum(1))
-    return np.stack([np.ones(len(reach)), np.log(reach + LEAST_REACH), evenness], 1)
-
-
-def dirichlet(values: Floats, fractions: Floats, reach: Floats) -> tuple[Floats, Floats]:
-    """Return mean and concentration of each galaxy's Dirichlet distribution.
-
-    The mean is the predicted fractions, to a power and times a factor for each answer, normalised. The concentration
-    is that of a Dirichlet-multinomial distribution, whose logarithm is linear in `features`, with `RESOLUTION` votes:
-    a Dirichlet distribution of the same variance.
-
-    Parameters
-    ----------
-    values : (*, 4 + K)
-        As of `QuestionPosterior`; of several draws.
-    fractions, reach : (N, K), (N,)
-        As of `features`.
-
-    Returns
-    -------
-    mean (*, N, K), concentration (*, N) float64
-    """
-    logs = log_fractions(fractions)
-    scaled = (1 + values[..., None, None, _COMMON - 1]) * logs + values[..., None, _COMMON:]
-    mean = np.exp(scaled - scaled.max(-1, keepdims=True))
-    mean /= mean.sum(-1, keepdims=True)
-    # No matrix product: its rounding would depend on how many galaxies there are.
-    log_concentration = sum(values[..., at, None] * each for at, each in enumerate(features(fractions, reach).T))
-    votes = np.exp(np.clip(log_concentration, *_LOG_CONCENTRATION))
-    return mean, votes * (RESOLUTION - 1) / (votes + RESOLUTION)
-
-
-def log_fractions(fractions: Floats) -> Floats:
-    """Return the logarithms of fractions (N, K), none of them 0."""
-    return np.log((fractions + LEAST_FRACTION) / (1 + LEAST_FRACTION * fractions.shape[-1]))
+    share = (share + LEAST_FRACTION) / (1 + 2 * LEAST_FRACTION)
+    one = np.ones_like(share)
+    evenness = 1 + np.log(LEAST_REACH + 2 * share * (1 - share))
+    concentration = np.stack([one, np.log(reach + LEAST_REACH), evenness, 2 * share - 1])
+    return concentration, np.stack([np.log(share / (1 - share)), one])
 
 
 @dataclass(frozen=True)
 class VotePosterior:
     """What the volunteers' fractions may be, given the predicted ones; part of a model's calibration.
 
-    Each question has a Dirichlet distribution around the predicted fractions, corrected by the mean error on unseen
-    galaxies, with a concentration that depends on the predicted reach and on how even the fractions are. It is of the
+    Each question has a distribution around the predicted fractions, corrected by the mean error on unseen galaxies,
+    that is the wider the fewer volunteers are predicted to reach it and the more evenly they divide. It is of the
     fractions that a label table holds, and so contains the chance of who voted. The values of the fit are uncertain,
     too: each draw has its own, common to all galaxies, so that counts of many do not look surer than they are.
 
@@ -179,35 +199,38 @@ class VotePosterior:
         (k, N, A) float64 in [0, 1]
             Each question's sum is that of its parent. NaN without a prediction, and for a question without posterior
             and all below it.
+
+        Raises
+        ------
+        ValueError
+            If `k` is not at least 1, or the seed not at least 0.
         """
+        if k < 1 or seed < 0:
+            raise ValueError(f"{k} draws with seed {seed}: at least 1 draw, and a seed of at least 0, are needed")
         fractions = fractions.astype(np.float32).astype(np.float64)
         conditional = np.full((k, *fractions.shape), np.nan)
-        wanted = self._with_parents(tree, questions)
-        keys = [int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=8).digest(), "little") for id_ in ids]
-        predicted = cumulative_from_conditional(fractions, tree)
-        known = np.logical_not(np.any(np.isnan(fractions[:, tree.slices[0]]), 1))
+        wanted = None if questions is None else _with_parents(tree, questions)
+        cumulative = cumulative_from_conditional(fractions, tree)
+        rows = np.flatnonzero(np.logical_not(np.any(np.isnan(fractions[:, tree.slices[0]]), 1)))
+        keys = [
+            int.from_bytes(hashlib.blake2b(ids[row].encode(), digest_size=8).digest(), "little")
+            for row in rows.tolist()
+        ]
         for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
             fitted = self.questions[question.key]
-            if question.key not in wanted or not fitted.values:
+            if fitted.reason or (wanted is not None and question.key not in wanted):
                 continue
             # A share of nobody says nothing; the reach of 0 is what predicts the width.
-            shares = np.nan_to_num(fractions[known, part], nan=1 / len(question.answers))
-            reach = np.nan_to_num(reach_probability(predicted[known], tree, number))
-            values = fitted.drawn(k, np.random.Generator(np.random.Philox(key=[seed, number])))
-            mean, concentration = dirichlet(values, shares, reach)
-            chosen = [key for key, here in zip(keys, known.tolist(), strict=True) if here]
-            conditional[:, known, part] = _dirichlet_draws(mean * concentration[..., None], chosen, seed, number)
+            shares = np.nan_to_num(fractions[rows, part], nan=1 / len(question.answers))
+            reach = np.nan_to_num(reach_probability(cumulative[rows], tree, number))
+            parameters = _beta_parameters(fitted, shares, reach, k, (seed, number * _MOST_SPLITS))
+            drawn = _beta_draws(parameters, keys, (seed, number + 1))
+            left = np.ones((k, len(rows)))
+            for at, answer in enumerate(fitted.order[:-1]):
+                conditional[:, rows, part.start + answer] = left * drawn[..., at]
+                left = left * (1 - drawn[..., at])
+            conditional[:, rows, part.start + fitted.order[-1]] = left
         return cumulative_from_conditional(conditional, tree)
-
-    def _with_parents(self, tree: DecisionTree, questions: Collection[str] | None) -> set[str]:
-        if questions is None:
-            return {question.key for question in tree.questions}
-        owner = [question.key for question in tree.questions for _ in question.answers]
-        wanted = set(questions)
-        for question, parent in zip(reversed(tree.questions), reversed(tree.parents), strict=True):
-            if question.key in wanted and parent is not None:
-                wanted.add(owner[parent])
-        return wanted
 
     @cached_property
     def missing(self) -> dict[str, str]:
@@ -219,9 +242,9 @@ class VotePosterior:
         if set(self.questions) != {question.key for question in tree.questions}:
             raise ValueError(f"posterior: its questions are not those of tree {tree.name}")
         for question in tree.questions:
-            count = len(self.questions[question.key].values)
-            if count not in (0, _COMMON + len(question.answers)):
-                raise ValueError(f"posterior: {question.key} has {len(question.answers)} answers and {count} values")
+            count = len(self.questions[question.key].order)
+            if count not in (0, len(question.answers)):
+                raise ValueError(f"posterior: {question.key} has {len(question.answers)} answers, not {count}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types; `from_dict` reads them back."""
@@ -232,8 +255,8 @@ class VotePosterior:
                 if each.reason
                 else {
                     "galaxies": each.galaxies,
-                    "values": list(each.values),
-                    "covariance": [list(row) for row in each.covariance],
+                    "order": list(each.order),
+                    "splits": [{"values": list(s.values), "covariance": list(s.covariance)} for s in each.splits],
                 }
                 for key, each in self.questions.items()
             },
@@ -244,32 +267,60 @@ class VotePosterior:
         """From the plain form. Raises ValueError or TypeError if it is none."""
         questions = {}
         for key, entry in dict(data.get("questions", {})).items():
-            values = {**entry, "values": tuple(entry.get("values", ()))}
-            values["covariance"] = tuple(map(tuple, entry.get("covariance", ())))
-            questions[key] = QuestionPosterior(**values)
+            splits = tuple(Split(tuple(s["values"]), tuple(s["covariance"])) for s in entry.get("splits", ()))
+            questions[key] = QuestionPosterior(**{**entry, "order": tuple(entry.get("order", ())), "splits": splits})
         plain = {**data, "questions": questions}
         plain["n_views"] = plain.pop("views", None)
         return cls(**plain)
 
 
-def _dirichlet_draws(alpha: Floats, keys: Sequence[int], seed: int, question: int) -> Floats:
-    """(k, N, K) draws of Dirichlet distributions of parameters (k, N, K), each galaxy from a stream of its own.
+def _with_parents(tree: DecisionTree, questions: Collection[str]) -> set[str]:
+    """The questions and all that lead to them."""
+    owner = [question.key for question in tree.questions for _ in question.answers]
+    wanted = set(questions)
+    for question, parent in zip(reversed(tree.questions), reversed(tree.parents), strict=True):
+        if question.key in wanted and parent is not None:
+            wanted.add(owner[parent])
+    return wanted
 
-    Logarithms of gamma variates, which do not vanish for small α: log G(α) = log G(α + 1) + log U / α
+
+def _beta_parameters(
+    fitted: QuestionPosterior, shares: Floats, reach: Floats, k: int, stream: tuple[int, int]
+) -> Floats:
+    """(k, N, K − 1, 2) parameters of the Beta distributions of a question's splits, with the fit's own error.
+
+    The concentration is that of a beta-binomial distribution of `RESOLUTION` votes, then of a Beta distribution of
+    the same variance. Sums are not matrix products, whose rounding depends on how many galaxies there are.
+    """
+    out = np.empty((k, len(shares), len(fitted.splits), 2))
+    for at, (split, (_, share, left)) in enumerate(zip(fitted.splits, splits_of(fitted.order, shares), strict=True)):
+        values = split.drawn(k, np.random.Generator(np.random.Philox(key=[stream[0], stream[1] + at])))[..., None]
+        of_concentration, of_mean = predictors(share, reach * left)
+        log_votes = sum(values[:, n] * each for n, each in enumerate(of_concentration))
+        votes = np.exp(np.clip(log_votes, *LOG_CONCENTRATION))
+        concentration = votes * (RESOLUTION - 1) / (votes + RESOLUTION)
+        logit = of_mean[0] + sum(values[:, _OF_CONCENTRATION + n] * each for n, each in enumerate(of_mean))
+        mean = 1 / (1 + np.exp(-np.clip(logit, -20, 20)))
+        out[:, :, at, 0], out[:, :, at, 1] = concentration * mean, concentration * (1 - mean)
+    return out
+
+
+def _beta_draws(parameters: Floats, keys: Sequence[int], stream: tuple[int, int]) -> Floats:
+    """(k, N, S) draws of Beta distributions of parameters (k, N, S, 2), each galaxy from a stream of its own.
+
+    By logarithms of gamma variates, which do not vanish for small parameters: log G(α) = log G(α + 1) + log U / α
     (Marsaglia & Tsang 2000, ACM Trans. Math. Softw. 26, 363, section 6).
     """
-    logs = np.empty_like(alpha)
+    logs = np.empty_like(parameters)
     # A new generator for each galaxy would cost more than its numbers.
     bits = np.random.Philox(key=[0, 0])
     generator, state = np.random.Generator(bits), bits.state
+    counter = np.array([0, 0, stream[1], 0], np.uint64)
     for row, key in enumerate(keys):
-        state["state"] = {
-            "counter": np.array([0, 0, question + 1, 0], np.uint64),
-            "key": np.array([seed, key], np.uint64),
-        }
+        state["state"] = {"counter": counter, "key": np.array([stream[0], key], np.uint64)}
         bits.state = state
-        parameters = alpha[:, row]
-        logs[:, row] = np.log(generator.standard_gamma(parameters + 1))
-        logs[:, row] -= generator.standard_exponential(parameters.shape) / parameters
-    out: Floats = np.exp(logs - logs.max(-1, keepdims=True))
-    return out / out.sum(-1, keepdims=True)
+        of_galaxy = parameters[:, row]
+        logs[:, row] = np.log(generator.standard_gamma(of_galaxy + 1))
+        logs[:, row] -= generator.standard_exponential(of_galaxy.shape) / of_galaxy
+    out: Floats = 1 / (1 + np.exp(np.clip(logs[..., 1] - logs[..., 0], -700, 700)))
+    return out

@@ -8,27 +8,39 @@ from numpy.typing import NDArray
 from .._utils.gamma import digamma, log_gamma
 from ..votes.fractions import conditional_from_cumulative, reach_probability
 from ..votes.tree import DecisionTree
-from .posterior import RESOLUTION, QuestionPosterior, VotePosterior, features, log_fractions
+from .posterior import (
+    LOG_CONCENTRATION,
+    RESOLUTION,
+    WIDTH,
+    QuestionPosterior,
+    Split,
+    VotePosterior,
+    predictors,
+    splits_of,
+)
 
-__all__ = ["fit_posterior"]
+__all__ = ["LEAST_GALAXIES", "fit_posterior"]
 
 Floats = NDArray[np.float64]
 
 #: Fewer galaxies than this say too little of how the errors depend on the prediction.
 LEAST_GALAXIES = 50
-#: Where the logarithm of the concentration begins, and how far each number of the fit is expected from its beginning:
-#: level, slopes of the concentration; slope and terms of the mean.
-_BEGIN, _SCALES = 2.3, (3.0, 1.0, 1.0, 0.5, 0.5)
+#: Where the values of a split begin, and how far from there they are expected: a concentration of ten, whatever is
+#: predicted, and the predictions as they are.
+_BEGIN = np.array([2.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+_PRECISION = 1 / np.array([3.0, 1.0, 1.0, 1.0, 0.5, 0.5]) ** 2
 _STEPS, _ENOUGH = 200, 1e-6
+#: Digits that are kept; the values' own errors are in the second.
+_DIGITS = 6
 
 
 def fit_posterior(predicted: Floats, known: Floats, tree: DecisionTree, *, n_views: int) -> VotePosterior:
-    """Fit a Dirichlet distribution for each question.
+    """Fit a generalised Dirichlet distribution for each question.
 
-    The fractions of a label table are taken as those of `RESOLUTION` votes, for which the Dirichlet-multinomial
-    likelihood (Mosimann 1962, Biometrika 49, 65) is finite where nobody gave an answer. Its maximum, with a normal
-    prior around the predictions as they are, gives the values; their covariance is robust against a wrong shape of the
-    distribution (White 1982, Econometrica 50, 1).
+    The fractions of a label table are taken as those of `RESOLUTION` votes, for which the beta-binomial likelihood
+    (Skellam 1948, J. R. Stat. Soc. B 10, 257) is finite where nobody gave an answer. Its maximum, with a normal prior,
+    gives the values of each split; their covariance is robust against a wrong shape of the distribution (White 1982,
+    Econometrica 50, 1).
 
     Parameters
     ----------
@@ -42,88 +54,93 @@ def fit_posterior(predicted: Floats, known: Floats, tree: DecisionTree, *, n_vie
     predictions, true = conditional_from_cumulative(predicted, tree), conditional_from_cumulative(known, tree)
     questions = {}
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
-        rows = ~np.isnan(predictions[:, part] + true[:, part]).any(1)
+        rows = np.logical_not(np.any(np.isnan(predictions[:, part] + true[:, part]), 1))
         reach = reach_probability(predicted, tree, number)
         questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], reach[rows])
     return VotePosterior(n_views, questions)
 
 
 def _fit_question(predicted: Floats, true: Floats, reach: Floats) -> QuestionPosterior:
-    count, answers = true.shape
+    count = len(true)
     if count < LEAST_GALAXIES:
         return QuestionPosterior(count, reason=f"{count} galaxies reach it; {LEAST_GALAXIES} are needed")
-    if answers == 1:
-        return QuestionPosterior(count, reason="it has one answer only")
-    likelihood = _Likelihood(predicted, true, reach)
+    order = tuple(np.argsort(-true.mean(0), kind="stable").tolist())
+    splits = []
+    for (_, share, left), (_, true_share, true_left) in zip(
+        splits_of(order, predicted), splits_of(order, true), strict=True
+    ):
+        rows = true_left > 0
+        splits.append(_fit_split(share[rows], (reach * left)[rows], true_share[rows]))
+    return QuestionPosterior(count, order, tuple(splits))
+
+
+def _fit_split(share: Floats, reach: Floats, true: Floats) -> Split:
+    likelihood = _Likelihood(share, reach, true)
     values = likelihood.maximum()
     _, scores = likelihood(values)
     inverse = np.linalg.inv(likelihood.curvature(values))
-    covariance = inverse @ (scores.T @ scores) @ inverse
-    covariance = (covariance + covariance.T) / 2
-    return QuestionPosterior(count, tuple(values.tolist()), tuple(map(tuple, covariance.tolist())))
+    # With the prior's share: where no galaxy says anything, the covariance is the prior's.
+    covariance = inverse @ (scores.T @ scores + np.diag(_PRECISION)) @ inverse
+    lower = ((covariance + covariance.T) / 2)[np.tril_indices(WIDTH)]
+    return Split(_rounded(values), _rounded(lower))
+
+
+def _rounded(values: Floats) -> tuple[float, ...]:
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in values.tolist())
 
 
 class _Likelihood:
-    """Dirichlet-multinomial log likelihood of N galaxies (N, K) and its scores (N, P), with the prior's share."""
+    """Beta-binomial log likelihood of N galaxies' shares of an answer, and its scores (N, 6)."""
 
-    def __init__(self, predicted: Floats, true: Floats, reach: Floats) -> None:
-        self.features, self.logs = features(predicted, reach), log_fractions(predicted)
-        self.votes = RESOLUTION * true
-        scales = np.array([*_SCALES[:4], *[_SCALES[4]] * true.shape[1]])
-        self.precision = 1 / scales**2
-        self.begin = np.zeros(len(scales))
-        self.begin[0] = _BEGIN
+    def __init__(self, share: Floats, reach: Floats, true: Floats) -> None:
+        self.of_concentration, self.of_mean = predictors(share, reach)
+        self.yes, self.no = RESOLUTION * true, RESOLUTION * (1 - true)
 
     def __call__(self, values: Floats) -> tuple[Floats, Floats]:
-        concentration = np.exp(np.clip(self.features @ values[:3], -4, 9))
-        scaled = (1 + values[3]) * self.logs + values[4:]
-        mean = np.exp(scaled - scaled.max(1, keepdims=True))
-        mean /= mean.sum(1, keepdims=True)
-        alpha = concentration[:, None] * mean
+        count = len(self.of_concentration)
+        concentration = np.exp(np.clip(values[:count] @ self.of_concentration, *LOG_CONCENTRATION))
+        logit = self.of_mean[0] + values[count:] @ self.of_mean
+        mean = 1 / (1 + np.exp(-np.clip(logit, -20, 20)))
+        alpha, beta = concentration * mean, concentration * (1 - mean)
         log = log_gamma(concentration) - log_gamma(concentration + RESOLUTION)
-        log += (log_gamma(alpha + self.votes) - log_gamma(alpha)).sum(1)
-        by_alpha = concentration[:, None] * (digamma(alpha + self.votes) - digamma(alpha))
-        by_scaled = mean * (by_alpha - (mean * by_alpha).sum(1, keepdims=True))
+        log += log_gamma(alpha + self.yes) - log_gamma(alpha) + log_gamma(beta + self.no) - log_gamma(beta)
+        by_alpha = digamma(alpha + self.yes) - digamma(alpha)
+        by_beta = digamma(beta + self.no) - digamma(beta)
         by_log = concentration * (digamma(concentration) - digamma(concentration + RESOLUTION))
-        by_log += (mean * by_alpha).sum(1)
-        by_slope = (by_scaled * self.logs).sum(1, keepdims=True)
-        return log, np.hstack([by_log[:, None] * self.features, by_slope, by_scaled])
+        by_log += alpha * by_alpha + beta * by_beta
+        by_logit = concentration * mean * (1 - mean) * (by_alpha - by_beta)
+        return log, np.vstack([by_log * self.of_concentration, by_logit * self.of_mean]).T
 
-    def _posterior(self, values: Floats) -> tuple[float, Floats, Floats]:
+    def _with_prior(self, values: Floats) -> tuple[float, Floats, Floats]:
         log, scores = self(values)
-        off = values - self.begin
-        prior = -0.5 * float(self.precision @ off**2)
-        return float(log.sum()) + prior, scores.sum(0) - self.precision * off, scores
+        off = values - _BEGIN
+        return float(log.sum()) - 0.5 * float(_PRECISION @ off**2), scores.sum(0) - _PRECISION * off, scores
 
     def maximum(self) -> Floats:
-        """Return the values of the greatest likelihood, prior included, by scoring with the scores' outer products.
+        """Return the values of the greatest likelihood, prior included, by the scores' outer products.
 
         Berndt, Hall, Hall & Hausman 1974, Ann. Econ. Soc. Meas. 3, 653; steps are halved until they ascend.
         """
-        values = self.begin.copy()
-        level, gradient, scores = self._posterior(values)
+        values = _BEGIN.copy()
+        level, gradient, scores = self._with_prior(values)
         for _ in range(_STEPS):
-            step = np.linalg.solve(scores.T @ scores + np.diag(self.precision), gradient)
-            gain = float(gradient @ step)
+            step = np.linalg.solve(scores.T @ scores + np.diag(_PRECISION), gradient)
+            gain, factor = float(gradient @ step), 1.0
             if gain < _ENOUGH:
                 break
-            factor = 1.0
-            while factor > 1e-6:
-                trial = self._posterior(values + factor * step)
-                if trial[0] > level + 1e-4 * factor * gain:
-                    break
+            trial = self._with_prior(values + step)
+            while trial[0] < level + 1e-4 * factor * gain and factor > 1e-6:
                 factor /= 2
-            else:
+                trial = self._with_prior(values + factor * step)
+            if trial[0] <= level:
                 break
             values = values + factor * step
             level, gradient, scores = trial
         return values
 
     def curvature(self, values: Floats) -> Floats:
-        """Return the negative second derivative (P, P), prior included, by differences of the gradient."""
-        width, out = 1e-4, np.empty((len(values), len(values)))
-        for at in range(len(values)):
-            shift = np.zeros(len(values))
-            shift[at] = width
-            out[at] = (self._posterior(values - shift)[1] - self._posterior(values + shift)[1]) / (2 * width)
+        """Return the negative second derivative (6, 6), prior included, by differences of the gradient."""
+        width, out = 1e-4, np.empty((WIDTH, WIDTH))
+        for at, shift in enumerate(width * np.eye(WIDTH)):
+            out[at] = (self._with_prior(values - shift)[1] - self._with_prior(values + shift)[1]) / (2 * width)
         return (out + out.T) / 2

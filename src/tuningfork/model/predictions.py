@@ -149,7 +149,7 @@ class Predictions:
         return self.domain_score > 1
 
     def draws(self, k: int, seed: int = 0) -> NDArray[np.float64]:
-        """Draw the volunteers' fractions from their posterior: a Dirichlet draw per question, down the tree.
+        """Draw the volunteers' fractions from their posterior: one per question, down the tree.
 
         Count the draws that fulfil a condition, rather than the galaxies whose predicted fractions do: a threshold on
         predictions is biased. Each draw has also an error of its own that all galaxies share, so a count's scatter over

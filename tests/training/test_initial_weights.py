@@ -168,7 +168,7 @@ def test_weights_of_the_hub_become_the_body(network, monkeypatch, messages):
     assert all(torch.equal(value, expected[key]) for key, value in network.body.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["dai_tong", "galaxy_se_resnet"])
+@pytest.mark.parametrize("name", ["dai_tong", "galaxy_se_resnet", "sequential_cnn"])
 def test_a_network_without_published_weights_says_so(gz2, monkeypatch, name):
     monkeypatch.setattr(pretrained, "get_session", lambda: Hub())
     network = MorphologyNetwork(name, gz2)

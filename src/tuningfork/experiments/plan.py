@@ -33,6 +33,7 @@ _ORDER = (
     "classes-efficientnet-b2",
     "classes-inception-v3",
     "classes-se-resnet",
+    "votes-sequential-cnn",
     "votes-efficientnet-b1",
     "classes-efficientnet-b1",
     "votes-efficientnet-b3",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -10,9 +11,9 @@ from timm.layers import BatchNormAct2d, create_conv2d
 from timm.models import register_model
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.resnetv2 import ResNetV2
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["dai_tong", "galaxy_se_resnet", "register_network"]
+__all__ = ["dai_tong", "galaxy_se_resnet", "register_network", "sequential_cnn"]
 
 
 def register_network(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -75,3 +76,29 @@ def galaxy_se_resnet(**options: Any) -> ResNet:
         block_args={"attn_layer": "se"},
         **options,
     )
+
+
+class _SequentialCNN(nn.Module):
+    """Convolutions of 3×3 with ReLU, each followed by the maximum of 2×2, then the mean over all places."""
+
+    def __init__(self, num_classes: int = 0, channels: Sequence[int] = (32, 64, 128, 256)) -> None:
+        super().__init__()
+        self.num_features = channels[-1]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise((3, *channels)):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(channels[-1], num_classes) if num_classes else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+@register_network
+def sequential_cnn(**options: Any) -> _SequentialCNN:
+    """A plain sequential CNN without shortcuts or batch norm: four layers of 32 to 256 channels.
+
+    Kalvankar et al. 2020 tried such networks first and left them for residual ones, without layers or scores; these
+    layers are ours.
+    """
+    return _SequentialCNN(**options)

@@ -44,6 +44,7 @@ COMMANDS = (
     "study trust",
     "report",
     "map",
+    "gallery",
     "plot",
     "bench",
     "serve",

@@ -539,7 +539,7 @@ def test_a_montage_has_a_row_for_each_picture(run, galaxies, index_file, tmp_pat
 
 
 def test_pictures_that_have_moved_are_found_in_another_folder(tmp_path):
-    from tuningfork.similarity.neighbours_page import find_image
+    from tuningfork.images.find import find_image
 
     folder = tmp_path / "moved"
     folder.mkdir()

@@ -50,7 +50,7 @@ def app_of(limits=SMALL, **routes):
 
     for name, route in routes.items():
         app.post(f"/{name}")(route)
-    app.mount("/static", StaticFolder("tuningfork.web"))
+    app.mount("/static", StaticFolder("tuningfork.display"))
     return guarded(app, limits, ["galaxies.example"])
 
 

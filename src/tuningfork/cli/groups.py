@@ -47,6 +47,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "index": ("index",),
         "similar": ("similar",),
         "map": ("map",),
+        "gallery": ("gallery",),
         "plot": ("plot",),
     },
     "Serve": {

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..images.encode import data_url
+from .scripts import static_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -57,6 +58,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: "–" if value is None else value,
     )
+    environment.globals["stylesheet"] = _stylesheet
     environment.filters |= {
         "bounds": _bounds,
         "count": count,
@@ -71,6 +73,13 @@ def _environment() -> Environment:
         "short": _short,
     }
     return environment
+
+
+def _stylesheet(*names: str) -> Markup:
+    """Style sheets of ``display/static``, to stand within a page."""
+    from markupsafe import Markup
+
+    return Markup("\n".join(static_text(name) for name in names))
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-__all__ = ["EXTENSIONS", "count_left_out", "find_images", "is_image_name", "is_raster_name"]
+__all__ = ["EXTENSIONS", "count_left_out", "find_image", "find_images", "is_image_name", "is_raster_name"]
 
 #: Files of these kinds are taken from a folder; a file that is named directly is tried whatever its name.
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".fz", ".npy"})
 _FITS = (".fits", ".fit", ".fts")
+#: Extensions that an image named by its ID may have.
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits")
 #: Names of a folder that are sorted together.
 BLOCK = 100_000
 #: Kinds that are counted apart.
@@ -55,6 +57,16 @@ def is_raster_name(name: str) -> bool:
     """Whether a file's extension is that of an image that is not FITS: such a file is never a table."""
     extension = posixpath.splitext(name)[1].lower()
     return extension in EXTENSIONS and extension not in (*_FITS, ".fz")
+
+
+def find_image(name: str, path: str, images: Path | None) -> str:
+    """Where a galaxy's image is: in the folder `images`, named by its ID or as `path` ends, else `path` itself."""
+    if images is not None:
+        for candidate in (images / Path(path).name, *(images / f"{name}{suffix}" for suffix in _SUFFIXES)):
+            # The name comes from a table: it must not lead out of the folder.
+            if candidate.parent == images and candidate.is_file():
+                return str(candidate)
+    return path
 
 
 def is_image_name(name: str) -> bool:

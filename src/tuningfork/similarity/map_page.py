@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from .._utils.sampling import Shortlist
 from ..display.html import render
 from ..images.encode import jpeg, thumbnail
+from ..images.find import find_image
 from ..model.embeddings import COLUMN
 from ..tables.arrow import vectors
-from .neighbours_page import find_image
 from .projection import project
 
 if TYPE_CHECKING:

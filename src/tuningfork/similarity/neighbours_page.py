@@ -12,16 +12,16 @@ from PIL import Image, ImageDraw
 from .._utils.files import atomic_file, write_text
 from ..display.html import render
 from ..images.encode import jpeg, png, thumbnail
+from ..images.find import find_image
 from ..model.embeddings import Embedder
 from .query import Match
 
-__all__ = ["MAX_SHOWN", "find_image", "write_montage", "write_page"]
+__all__ = ["MAX_SHOWN", "write_montage", "write_page"]
 
 #: Queried images that a page or montage shows with their neighbours.
 MAX_SHOWN = 200
 #: Pixels of a thumbnail's side, of the line of text below it, and between two.
 _SIDE, _LINE, _GAP = 112, 14, 6
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits")
 
 
 def write_page(matches: Sequence[Match], embedder: Embedder, output: str | Path, images: Path | None = None) -> None:
@@ -68,16 +68,6 @@ def write_montage(matches: Sequence[Match], output: str | Path, images: Path | N
                 draw.text((x, y + _SIDE + 1 + line * _LINE), _fitting(text, draw), fill="black")
     with atomic_file(output) as partial:
         partial.write_bytes(png(np.asarray(sheet)))
-
-
-def find_image(name: str, path: str, images: Path | None) -> str:
-    """Where a galaxy's image is: in the folder `images`, named by its ID or as `path` ends, else `path` itself."""
-    if images is not None:
-        for candidate in (images / Path(path).name, *(images / f"{name}{suffix}" for suffix in _SUFFIXES)):
-            # The name comes from a table: it must not lead out of the folder.
-            if candidate.parent == images and candidate.is_file():
-                return str(candidate)
-    return path
 
 
 def _cards(match: Match, images: Path | None) -> list[tuple[str, str, bytes]]:

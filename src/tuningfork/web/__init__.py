@@ -4,7 +4,7 @@ An app of Starlette or FastAPI becomes a safe service in three steps::
 
     app = FastAPI(...)
     install_errors(app)                                     # every error is {"status": 404, "error": "why"}
-    app.mount("/static", StaticFolder("tuningfork.web", "tuningfork.web.label"))
+    app.mount("/static", StaticFolder("tuningfork.display", "tuningfork.web.label"))
     serve(guarded(app, RequestLimits()), "127.0.0.1", 8000, ready=print)
 
 The guards read a request's complete body before the app sees it, so a route may simply ``await request.json()``.

@@ -99,7 +99,7 @@ def label_app(
     app = FastAPI(title="tuningfork label", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     install_errors(app)
     app.add_exception_handler(LabellingError, _refused)
-    static = StaticFolder("tuningfork.web", "tuningfork.web.label")
+    static = StaticFolder("tuningfork.display", "tuningfork.web.label")
     app.mount("/static", static)
 
     @app.get("/")

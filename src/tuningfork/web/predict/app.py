@@ -51,7 +51,7 @@ def create_app(
     """
     limits = limits or Limits()
     service = Service(model, limits, source, index)
-    static = StaticFolder("tuningfork.web", "tuningfork.web.predict")
+    static = StaticFolder("tuningfork.display", "tuningfork.web.predict")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

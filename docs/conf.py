@@ -13,7 +13,7 @@ copyright = author
 version = release = tuningfork.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "api", "commands", "notebooks"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "api", "commands", "notebooks", "trees"]
 source_suffix = {".md": "markdown", ".ipynb": "notebook"}
 exclude_patterns = ["_build", "_ext"]
 myst_enable_extensions = ["colon_fence", "deflist"]

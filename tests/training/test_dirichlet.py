@@ -154,17 +154,24 @@ def test_a_training_learns_the_counts_of_a_batch():
 
 
 @pytest.mark.slow
-def test_a_training_on_counts_exports_a_model_like_any_other(galaxies: Path, tmp_path: Path):
-    with open(galaxies / "training_solutions_rev1.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    with open(tmp_path / "counted.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], TOTAL])
-        writer.writeheader()
-        writer.writerows({**row, TOTAL: 45} for row in rows)
-    report = fit(galaxies, tmp_path / "run", RECIPE, labels=tmp_path / "counted.csv")
+def test_a_training_on_a_catalogues_counts_exports_a_model_like_any_other(galaxies: Path, tmp_path: Path):
+    """Made-up votes of Galaxy Zoo CANDELS, as fractions and their number, for simulated images."""
+    tree = load_tree("gz_candels")
+    images = sorted((galaxies / "images_training_rev1").iterdir())
+    rng = np.random.default_rng(0)
+    with open(tmp_path / "candels.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ID", *tree.columns, tree.total_column])
+        for image in images:
+            shares = np.concatenate([rng.dirichlet(np.ones(part.stop - part.start)) for part in tree.slices])
+            writer.writerow([image.stem, *shares, 40])
+    recipe = RECIPE.changed(tree="gz_candels")
+    report = fit(galaxies, tmp_path / "run", recipe, labels=tmp_path / "candels.csv")
     assert math.isfinite(report.best["val_dirichlet"])
     model = load(report.bundle)
+    assert model.tree == tree
     assert (model.tree.values_kind, model.bundle.training["recipe"]["loss"]) == ("raw", "dirichlet")
-    predictions = model.predict([galaxies / "images_training_rev1" / f"{rows[0]['GalaxyID']}.jpg"])
+    predictions = model.predict(images[:1])
     assert predictions.votes.values_kind == "raw"
     assert predictions.cumulative[0, :3].sum() == pytest.approx(1)
+    assert predictions.fractions.shape == (1, 50)

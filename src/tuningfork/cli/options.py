@@ -21,7 +21,11 @@ class ValuesKind(StrEnum):
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 TreeOption = Annotated[
-    str, typer.Option("--tree", help="Decision tree: gz2, gz_decals, gz1, a TOML file, or a model's folder.")
+    str,
+    typer.Option(
+        "--tree",
+        help="Decision tree: gz2, gz_decals, gz_euclid, …, a TOML file, or a model's folder.",
+    ),
 ]
 ValuesKindOption = Annotated[
     ValuesKind | None,

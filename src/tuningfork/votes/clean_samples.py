@@ -119,8 +119,11 @@ def classify(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
     Returns
     -------
     (N,) int8
-        The class's position in `tree.classes`, or `Status.UNCLASSIFIED`, or `Status.UNDECIDED`.
+        The class's position in `tree.classes`, or `Status.UNCLASSIFIED`, or `Status.UNDECIDED`; of a tree without
+        classes no galaxy has one.
     """
+    if not tree.classes:
+        return np.full(np.shape(cumulative)[:-1], Status.UNCLASSIFIED, np.int8)
     fits = class_fits(cumulative, tree)
     certain = fits == 1
     open_ = (fits == -1).any(-1)

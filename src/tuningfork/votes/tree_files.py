@@ -30,7 +30,7 @@ def load_tree(name_or_path: str | Path = "gz2") -> DecisionTree:
     Parameters
     ----------
     name_or_path : str or path
-        The name of a tree of the package (``gz2``, ``gz_decals``, ``gz1``, …), a TOML file, or a bundle's folder.
+        The name of a tree of the package (``gz2``, ``gz_decals``, ``gz_euclid``, …), a TOML file, or a bundle's folder.
 
     Returns
     -------

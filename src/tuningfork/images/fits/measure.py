@@ -18,6 +18,10 @@ TOLERATED, TOLERATED_MEASURED = 1.5, 2.0
 PETROSIAN = 0.2
 #: Light of neighbours stands so many times the noise above what lies opposite of it.
 NEIGHBOUR = 3.0
+#: Pixels from the centre within which opposite pixels are not compared.
+CORE = 3.0
+#: Of the curve of growth, in pixels: its step, and the radius within which each pixel counts as `PARTS`² parts.
+RING, DIVIDED, PARTS = 0.5, 12.0, 7
 
 
 def cut(planes: NDArray[np.float32], centre: tuple[float, float], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -58,16 +62,17 @@ def scale_warning(side: float, radius: float, *, measured: bool) -> str:
 def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None = None) -> float:
     """Measure petroR90 of the galaxy in the middle, in pixels: the circle that holds 90 % of its petrosian light.
 
-    The petrosian light is what lies within twice the petrosian radius (Blanton et al. 2001). The sky is the median of
-    the outermost pixels; of two pixels that lie opposite of one another the fainter one counts for both where they
-    differ by more than noise does, which takes most neighbours away.
+    The petrosian radius is where the light in the annulus of 0.8 to 1.25 radii is 0.2 of the mean inside, the
+    petrosian light what lies within twice that radius (Blanton et al. 2001, AJ 121, 2358, section 3.1). The sky is the
+    median of the outermost pixels; of two pixels that lie opposite of one another the fainter one counts for both where
+    they differ by more than noise does, which takes most neighbours away.
 
     Parameters
     ----------
     light : (H, W) float32
         Flux, in any unit, with or without its sky; NaN is left out.
     centre : (column, row), optional
-        None: the middle of the image.
+        None: the brightest place near the middle of the image.
 
     Returns
     -------
@@ -75,41 +80,95 @@ def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None
         NaN if there is no galaxy that rises above the noise, or it does not end within the image.
     """
     height, width = light.shape
-    column, row = centre or ((width - 1) / 2, (height - 1) / 2)
-    y, x = np.arange(height)[:, None] - row, np.arange(width)[None] - column
-    distance = np.hypot(y, x)
-    reach = min(column + 0.5, row + 0.5, width - column - 0.5, height - row - 0.5)
+    middle = centre or ((width - 1) / 2, (height - 1) / 2)
     usable = np.isfinite(light)
+    distance, reach = _distance(light.shape, middle), _reach(light.shape, middle)
     edge = usable & (distance > 0.85 * reach)
     if reach < 4 or edge.sum() < 16:
         return math.nan
     sky = np.median(light[edge])
     noise = 1.4826 * float(np.median(np.abs(light[edge] - sky)))
     above = np.where(usable, light - sky, 0)
-    opposite = _turned(above, column, row)
-    above = np.where(above - opposite > NEIGHBOUR * noise * math.sqrt(2), opposite, above)
-    inside = distance <= reach
-    ring = distance[inside].astype(int)
-    counts = np.bincount(ring).astype(float)
-    sums = np.bincount(ring, above[inside])
-    outer = np.arange(1, len(counts) + 1)
-    total, area = np.cumsum(sums), np.cumsum(counts)
-    # Over a few rings, so that noise is not taken for the end of the galaxy.
-    width_of_rings = np.maximum(1, (0.15 * outer).astype(int))
-    last, first = np.minimum(outer + width_of_rings, len(counts)) - 1, np.maximum(outer - width_of_rings, 0)
-    before = np.where(first > 0, total[first - 1], 0), np.where(first > 0, area[first - 1], 0)
-    local = (total[last] - before[0]) / np.maximum(area[last] - before[1], 1)
-    mean = total / area
-    if total.max() <= 5 * noise * math.sqrt(area[min(len(area) - 1, 8)]):
+    if centre is None:
+        middle = _brightest(above, middle)
+        distance, reach = _distance(light.shape, middle), _reach(light.shape, middle)
+    opposite = _turned(above, *middle)
+    # In the core a fraction of a pixel makes opposite pixels differ, and there is no telling a neighbour apart.
+    neighbour = (above - opposite > NEIGHBOUR * noise * math.sqrt(2)) & (distance > CORE)
+    radii, total, area = _curve_of_growth(np.where(neighbour, opposite, above), middle, reach)
+    flux, size = (
+        np.asarray(np.interp(1.25 * radii, radii, values) - np.interp(0.8 * radii, radii, values))
+        for values in (total, area)
+    )
+    local = flux / np.maximum(size, 1e-9)
+    if total.max() <= 5 * noise * math.sqrt(np.interp(9, radii, area)):
         return math.nan
-    ends = np.flatnonzero((local < PETROSIAN * mean) & (outer >= 2))
+    # How far the local light is above its share of the mean; its first zero is the petrosian radius.
+    excess = local - PETROSIAN * total / np.maximum(area, 1e-9)
+    ends = np.flatnonzero((excess < 0) & (radii >= 1.5))
     if not len(ends):
         return math.nan
-    petrosian = outer[ends[0]]
-    full = np.interp(2 * petrosian, outer, total)
-    first_at = int(np.argmax(total >= 0.9 * full))
-    below = total[first_at - 1] if first_at else 0.0
-    return float(first_at + (0.9 * full - below) / max(total[first_at] - below, 1e-30))
+    at = int(ends[0])
+    before = max(at - 1, 0)
+    share = excess[before] / (excess[before] - excess[at]) if excess[before] > 0 else 0.0
+    petrosian = radii[before] + share * (radii[at] - radii[before])
+    full = float(np.interp(2 * petrosian, radii, total))
+    if full <= 0:
+        return math.nan
+    first = int(np.argmax(total >= 0.9 * full))
+    below = total[first - 1]
+    return float(radii[first - 1] + (0.9 * full - below) / max(total[first] - below, 1e-30) * RING)
+
+
+def _distance(shape: tuple[int, ...], centre: tuple[float, float]) -> NDArray[np.float64]:
+    """(H, W) distances of the pixels' middles from (column, row)."""
+    return np.hypot(np.arange(shape[0])[:, None] - centre[1], np.arange(shape[1])[None] - centre[0])
+
+
+def _reach(shape: tuple[int, ...], centre: tuple[float, float]) -> float:
+    """The largest circle about (column, row) within the image."""
+    (column, row), (height, width) = centre, shape
+    return min(column + 0.5, row + 0.5, width - column - 0.5, height - row - 0.5)
+
+
+def _brightest(above: NDArray[np.float32], middle: tuple[float, float]) -> tuple[float, float]:
+    """The centroid of the light about the brightest place near the middle, (column, row), to a fraction of a pixel."""
+    near = 2 + 0.01 * max(above.shape)
+    smooth = np.lib.stride_tricks.sliding_window_view(np.pad(above, 1), (3, 3)).mean((2, 3))
+    row, column = np.unravel_index(
+        np.argmax(np.where(_distance(above.shape, middle) <= near, smooth, -np.inf)), above.shape
+    )
+    if not 1 <= row < above.shape[0] - 1 or not 1 <= column < above.shape[1] - 1:
+        return middle
+    part = above[row - 1 : row + 2, column - 1 : column + 2]
+    weight = np.maximum(part - part.min(), 0)
+    if not weight.any():
+        return middle
+    steps = np.arange(-1, 2)
+    return float(column + (weight.sum(0) @ steps) / weight.sum()), float(row + (weight.sum(1) @ steps) / weight.sum())
+
+
+def _curve_of_growth(
+    above: NDArray[np.float32], centre: tuple[float, float], reach: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Radii in steps of `RING`, and the light and the area (in pixels) within each; pixels of the core are divided."""
+    distance = _distance(above.shape, centre)
+    core = distance <= DIVIDED
+    whole = ~core & (distance <= reach)
+    rows, columns = np.nonzero(core)
+    offsets = (np.arange(PARTS) + 0.5) / PARTS - 0.5
+    parts = np.hypot(
+        rows[:, None, None] + offsets[:, None] - centre[1], columns[:, None, None] + offsets - centre[0]
+    ).reshape(len(rows), -1)
+    inside = parts <= reach
+    values = np.broadcast_to(above[rows, columns][:, None] / PARTS**2, parts.shape)
+    ring = np.concatenate([parts[inside], distance[whole]]) // RING
+    flux = np.concatenate([values[inside], above[whole]])
+    size = np.concatenate([np.full(int(inside.sum()), 1 / PARTS**2), np.ones(int(whole.sum()))])
+    count = math.ceil(reach / RING)
+    ring = np.minimum(ring, count - 1).astype(int)
+    total, area = (np.append(0.0, np.cumsum(np.bincount(ring, values, count))) for values in (flux, size))
+    return np.arange(count + 1, dtype=np.float64) * RING, total, area
 
 
 def _turned(image: NDArray[np.float32], column: float, row: float) -> NDArray[np.float32]:

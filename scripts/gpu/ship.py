@@ -3,8 +3,8 @@
     python scripts/gpu/ship.py default --done done --pack .gpu/pack.npz --images images_training_rev1 \
         --labels training_solutions_rev1.csv --output src/tuningfork/models/default
 
-The shipped network learned from all labelled galaxies, so its errors on them promise nothing. Intervals, temperature
-and figures come from five networks of the same recipe, each of which predicted the fifth of the galaxies that it did
+The shipped network learned from all labelled galaxies, so its errors on them promise nothing. Intervals, class
+probabilities and figures come from five networks of the same recipe, each of which predicted the fifth of the galaxies that it did
 not see (cross-conformal prediction: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). What is said of the intervals'
 coverage is of galaxies of each fold with intervals fitted on the other four.
 """
@@ -36,15 +36,21 @@ from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, Outputs, write_bundle
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.card import model_card
+from tuningfork.model.class_calibration import (
+    class_index,
+    class_probabilities,
+    class_scores,
+    contradictory,
+    fit_classes,
+)
 from tuningfork.model.intervals import fit_intervals
 from tuningfork.model.out_of_domain import fit_novelty_detector
 from tuningfork.model.posterior_fit import fit_posterior
-from tuningfork.model.temperature import fit_temperature
 from tuningfork.model.training_ids import TrainingIDs
 from tuningfork.training.export_onnx import deviation, halved, to_onnx
 from tuningfork.training.image_cache import content_key
 from tuningfork.training.network import MorphologyNetwork
-from tuningfork.votes.clean_samples import Status, classes_from_votes, classify
+from tuningfork.votes.clean_samples import Status, classify, decision_weights
 from tuningfork.votes.label_table import LabelTable
 from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.vote_table import VoteTable
@@ -96,10 +102,15 @@ def main() -> None:
 
     predicted = out_of_fold(args.done, args.name, len(ids))[VIEWS[args.views]].mean(0)
     cumulative = predicted[:, : len(tree.columns)]
-    classes = classify(known, tree)
-    decided = classes >= 0
-    probability = classes_from_votes(cumulative, tree)
-    temperature = fit_temperature(probability[decided], classes[decided].astype(int), "votes")
+    scores, contradictions = class_scores(tree, votes=cumulative), contradictory(cumulative, tree)
+    true, weights = classify(known, tree), decision_weights(known, tree)
+    classes = fit_classes(scores, true, contradictions, weights)
+    # The figures are of class probabilities that were calibrated without the galaxy's fold, too.
+    probability, no_class = np.empty((len(ids), len(tree.classes))), np.empty(len(ids))
+    for k in np.unique(fold):
+        others = fold != k
+        fitted_classes = fit_classes(scores[others], true[others], contradictions[others], weights[others])
+        probability[~others], no_class[~others] = class_probabilities(fitted_classes, tree, votes=cumulative[~others])
     low, high = np.full((2, *cumulative.shape), np.nan)
     for k in np.unique(fold):
         others = fold != k
@@ -139,7 +150,7 @@ def main() -> None:
         parser.error(f"{unread[0].file}: {unread[0].reason}")
     calibration = Calibration(
         fit_intervals(cumulative, known, tree, n_views=args.views, level=LEVEL),
-        temperature,
+        classes,
         fit_novelty_detector(statistics, FALSE_ALARMS),
         fit_posterior(cumulative, known, tree, n_views=args.views),
     )
@@ -147,11 +158,12 @@ def main() -> None:
         "out-of-fold predictions",
         VoteTable(tree, tuple(ids.tolist()), cumulative),
         (),
-        probability.argmax(1),
-        temperature(probability),
+        class_index(probability, no_class),
+        probability,
         low,
         high,
         LEVEL,
+        no_class_probability=no_class,
     )
     labels = read_labels(args.labels, tree)
     test = evaluated(table, labels)

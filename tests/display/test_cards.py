@@ -96,7 +96,7 @@ def test_a_prediction_shows_picture_way_intervals_and_classes(model, rows):
         assert rule.name in reader.text
     way = rows[0].steps()
     answers = sum(len(model.tree.question(key).answers) for key, *_ in way)
-    assert len(reader.of("i")) == answers + len(model.tree.classes)
+    assert len(reader.of("i")) == answers + len(model.tree.classes) + 1  # and none
     assert len(reader.of("b")) == answers
     assert len([a for a in reader.of("tr") if a.get("class") == "tf-taken"]) == len(way) + 1
 
@@ -114,7 +114,7 @@ def test_what_is_out_of_domain_says_so_first(model):
     told = model.predict(noise)
     assert told.out_of_domain
     text = _harmless(told._repr_html_()).text
-    assert text.index("OUT OF DOMAIN") < text.index("smooth")
+    assert text.index("OUT OF DOMAIN") < text.index("Is the galaxy")
     assert "OUT OF DOMAIN" in _harmless(model.predict([noise])._repr_html_()).text
     assert "OUT OF DOMAIN" in repr(told)
 
@@ -158,7 +158,9 @@ def test_a_table_is_bounded(model, pictures):
 
 def test_votes_of_a_tree_without_classes(model, rows):
     bare = replace(model.tree, classes=())
-    told = replace(rows, votes=replace(rows.votes, tree=bare), class_probability=np.empty((len(rows), 0)))
+    none = np.full(len(rows), np.nan)
+    votes = replace(rows.votes, tree=bare)
+    told = replace(rows, votes=votes, class_probability=np.empty((len(rows), 0)), no_class_probability=none)
     reader = _harmless(told[0]._repr_html_())
     assert "Class" not in reader.text
     assert "class_name" not in told[0].to_dict()

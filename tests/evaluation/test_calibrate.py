@@ -19,11 +19,10 @@ from tuningfork.evaluation.calibrate import CalibrationError, CalibrationOptions
 from tuningfork.model.bundle import Bundle, BundleError, open_bundle, write_bundle
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.card import model_card
+from tuningfork.model.class_calibration import ClassCalibration, class_probabilities
 from tuningfork.model.model import Model
 from tuningfork.model.out_of_domain import fit_novelty_detector
-from tuningfork.model.temperature import Temperature
 from tuningfork.simulation import simulate
-from tuningfork.votes.clean_samples import classes_from_votes
 from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree_files import load_tree
 
@@ -74,8 +73,9 @@ def test_the_calibrated_model_comes_back_and_predicts_the_same_fractions(galaxie
     before = tuningfork.load(plain).predict(galaxies / "images_training_rev1")
     after = tuningfork.load(tmp_path / "model").predict(galaxies / "images_training_rev1")
     np.testing.assert_array_equal(after.cumulative, before.cumulative)
-    expected = again.calibration.classes(classes_from_votes(before.cumulative, again.tree))
+    expected, none = class_probabilities(again.calibration.classes, again.tree, votes=before.cumulative)
     np.testing.assert_array_equal(after.class_probability, expected)
+    np.testing.assert_array_equal(after.no_class_probability, none)
     assert np.isnan(before.low).all()
     assert (after.level == 0.9).all()
     told = ~np.isnan(after.low)
@@ -100,8 +100,8 @@ def test_the_table_holds_the_bounds_and_is_blank_without_calibration(galaxies, p
     for name in ("interval_level", "bar_yes_low", "bar_yes_high"):
         assert blank[name].null_count == 3
     other = [name for name in table.column_names if not name.endswith(("_low", "_high", "_level", "_probability"))]
-    # The classes of a calibrated model follow from its fractions.
-    other = [name for name in other if name not in ("class", "class_name", "clean")]
+    # The class probabilities are calibrated, and with them which is most probable.
+    other = [name for name in other if name not in ("class", "class_name", "nearest_class")]
     assert table.select(other) == blank.select(other)
 
 
@@ -126,12 +126,15 @@ def test_other_views_than_those_of_the_fit_promise_nothing(galaxies, calibrated)
     assert np.isnan(told.level).all()
 
 
-def test_a_temperature_of_the_bundle_is_applied(galaxies, plain, calibrated):
-    warm = replace(calibrated, calibration=Calibration(classes=Temperature(2.0, 100, 1.0, 0.9)))
+def test_the_class_calibration_of_the_bundle_is_applied(galaxies, plain, calibrated):
+    warm = replace(calibrated, calibration=Calibration(classes=ClassCalibration(0.5)))
     pictures = sorted((galaxies / "images_training_rev1").iterdir())[:4]
-    before = tuningfork.load(plain).predict(pictures).class_probability
-    after = Model(warm).predict(pictures).class_probability
-    np.testing.assert_allclose(after, np.sqrt(before) / np.sqrt(before).sum(1, keepdims=True))
+    before = tuningfork.load(plain).predict(pictures)
+    after = Model(warm).predict(pictures)
+    expected, none = class_probabilities(ClassCalibration(0.5), before.tree, votes=before.cumulative)
+    np.testing.assert_array_equal(after.class_probability, expected)
+    np.testing.assert_array_equal(after.no_class_probability, none)
+    assert (after.no_class_probability != before.no_class_probability).all()
 
 
 def test_intervals_of_another_tree_are_not_opened(calibrated, tmp_path):

@@ -19,12 +19,13 @@ import tuningfork
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, Outputs
 from tuningfork.model.calibration import Calibration
+from tuningfork.model.class_calibration import ClassCalibration
 from tuningfork.model.export import ExportError, export_onnx
 from tuningfork.model.graph import GraphBuilder
 from tuningfork.model.model import FEATURES, INPUT, OUTPUT, Model
 from tuningfork.model.options import InferenceOptions
-from tuningfork.model.temperature import Temperature
 from tuningfork.simulation import draw, render
+from tuningfork.votes.class_labels import class_tree
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "export.md"
 
@@ -74,7 +75,7 @@ def differences(bundle: Bundle, file: bytes, n_views: int, batches=(0, 1, 3, 8))
             assert values.shape == expected.shape, name
             if count:
                 largest = max(largest, float(np.abs(values - expected).max()))
-        for name in ("cumulative", "class_probability", "rotation_spread", "network_spread"):
+        for name in ("cumulative", "class_probability", "no_class_probability", "rotation_spread", "network_spread"):
             assert name in got or np.isnan(getattr(whole, name)).all(), name
     return largest
 
@@ -84,21 +85,25 @@ def test_a_shipped_model_is_equal():
     assert differences(bundle, export_onnx(bundle, n_views=2), 2) < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["both", "votes", "sigmoid", "classes", "calibrated network"])
+@pytest.mark.parametrize("kind", ["both", "votes", "sigmoid", "classes", "calibrated network", "calibrated votes"])
 @pytest.mark.parametrize("n_views", [1, 2, 4, 8])
 def test_all_outputs_and_ensembles_are_equal(gz2, kind, n_views):
     outputs = {"votes": Outputs("tree", False), "sigmoid": Outputs("sigmoid", True), "classes": Outputs("", True)}
-    calibration = Calibration(classes=Temperature(1.7, 60)) if kind == "calibrated network" else None
+    outputs["calibrated network"] = Outputs("", True)
+    calibrations = {
+        "calibrated network": ClassCalibration(0.6, (0.3,) * 3 + (-0.2,) * 4, source="network"),
+        "calibrated votes": ClassCalibration(1.3, (-0.2, 0.9, 1.5, 0.1, 2.0, -0.6, 0.5)),
+    }
+    calibration = Calibration(classes=calibrations[kind]) if kind in calibrations else None
     bundle = bundle_of(gz2, outputs.get(kind, Outputs()), sizes=(16, 24, 16), calibration=calibration)
     assert differences(bundle, export_onnx(bundle, n_views=n_views), n_views) < 1e-6
     assert differences(bundle, export_onnx(bundle, n_views=n_views, tail="float32"), n_views) < 1e-5
 
 
-@pytest.mark.parametrize("tree", ["gz_decals", "gz1"])
+@pytest.mark.parametrize("tree", ["gz_decals", "gz1", "own classes"])
 def test_other_trees_and_networks_without_features(tree):
-    bundle = bundle_of(
-        tuningfork.load_tree(tree), Outputs("tree", bool(tuningfork.load_tree(tree).classes)), features=False
-    )
+    tree = class_tree(["ring", "disc", "smooth"]) if tree == "own classes" else tuningfork.load_tree(tree)
+    bundle = bundle_of(tree, Outputs("tree", bool(tree.classes)), features=False)
     assert differences(bundle, export_onnx(bundle, n_views=2), 2) < 1e-6
 
 
@@ -153,4 +158,4 @@ def test_the_command_and_the_program_of_the_page(tmp_path, run, monkeypatch, cap
     expected = tuningfork.load("fast", device="cpu").predict("galaxy.jpg", n_views=4)
     shown = json.loads(votes.replace("'", '"'))
     np.testing.assert_allclose(list(shown.values()), expected.cumulative, atol=5.1e-4)
-    assert classes == f"{expected.class_name} {expected.class_probability.max().round(3)}"
+    assert classes == f"{expected.class_name} {max(expected.classes.values()):.3f}"

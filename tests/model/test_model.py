@@ -18,7 +18,7 @@ from tuningfork.model.options import InferenceOptions
 from tuningfork.model.predictions import Prediction, Predictions
 from tuningfork.simulation import draw, render
 from tuningfork.votes import fractions as votes
-from tuningfork.votes.clean_samples import class_fits
+from tuningfork.votes.clean_samples import NO_CLASS, class_fits
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,10 @@ def test_one_picture_gives_a_prediction_with_named_fractions(model, pictures):
     assert isinstance(prediction, Prediction)
     assert len(prediction.fractions) == 37
     assert prediction.fractions["bar_yes_fraction"] + prediction.fractions["bar_no_fraction"] == pytest.approx(1)
-    assert prediction.class_name in {rule.name for rule in model.tree.classes}
+    assert prediction.class_name in prediction.classes
+    assert list(prediction.classes) == [*(rule.name for rule in model.tree.classes), NO_CLASS]
+    assert sum(prediction.classes.values()) == pytest.approx(1)
+    assert prediction.classes[NO_CLASS] == prediction.no_class_probability
     assert prediction.class_probability.sum() == pytest.approx(1)
 
 
@@ -234,7 +237,8 @@ def test_a_bad_row_is_named_and_the_rest_goes_on(model, pictures, folder):
     assert "empty" in rows.errors[2]
     assert np.isnan(rows.cumulative[3]).all()
     assert rows.class_index.tolist()[2:4] == [-1, -1]
-    assert not rows.clean[2]
+    assert rows.class_names[2] == rows.nearest_classes[2] == rows.clean_classes[2] == rows.descriptions[2] == ""
+    assert np.isnan(rows.no_class_probability[2:4]).all()
     table = rows.to_table().to_pylist()
     assert table[3]["error"]
     assert table[3]["class"] is None
@@ -260,17 +264,19 @@ def test_the_table_says_what_each_column_is(model, pictures):
     schema = model.predict(pictures[:1] * 2).to_table().schema
     assert all(field.metadata[b"description"] for field in schema)
     names = schema.names
-    assert names[:2] == ["id", "path"]
-    assert names[2:113:3] == list(model.tree.fraction_names)
-    assert names[2:8] == [f"smooth_or_features_{key}" for key in (
+    assert names[:3] == ["id", "path", "description"]
+    assert names[3:114:3] == list(model.tree.fraction_names)
+    assert names[3:9] == [f"smooth_or_features_{key}" for key in (
         "smooth_fraction", "smooth_low", "smooth_high",
         "features_or_disk_fraction", "features_or_disk_low", "features_or_disk_high")]  # fmt: skip
-    assert names[113:] == [
+    assert names[114:] == [
         "interval_level",
         "class",
         "class_name",
-        "clean",
+        "nearest_class",
+        "clean_class",
         *(f"class_{c}_probability" for c in range(7)),
+        "no_class_probability",
         "rotation_spread",
         "network_spread",
         "domain_score",
@@ -298,8 +304,12 @@ def test_the_table_holds_what_arrow_makes_of_the_arrays(model, pictures, tmp_pat
         low_name = name.removesuffix("_fraction") + "_low"
         assert table[name].to_pylist() == pytest.approx(blank(fractions.astype(np.float32), told), nan_ok=True)
         assert table[low_name].to_pylist() == blank(low.astype(np.float32), ~np.isnan(low))
-    assert table["class"].to_pylist() == blank(rows.class_index, told)
-    assert table["clean"].to_pylist() == rows.clean.tolist()
+    assert table["class"].to_pylist() == blank(rows.class_index, told & (rows.class_index < 7))
+    assert table["class_name"].to_pylist() == list(rows.class_names)
+    assert table["description"].to_pylist() == list(rows.descriptions)
+    for column, texts in (("nearest_class", rows.nearest_classes), ("clean_class", rows.clean_classes)):
+        assert table[column].to_pylist() == [text or None for text in texts]
+    assert table["no_class_probability"].to_pylist() == blank(rows.no_class_probability.astype(np.float32), told)
     assert table["out_of_domain"].to_pylist() == blank(rows.out_of_domain, told)
     assert table["interval_level"].to_pylist() == blank(rows.level, told)
     kaggle = rows.to_kaggle()
@@ -327,8 +337,28 @@ def test_kaggles_layout_is_the_label_tables(model, pictures):
 
 def test_clean_means_that_the_votes_pass_the_thresholds_of_the_class(model):
     rows = model.predict([render(draw(5, index)) for index in range(20)])
-    fits = class_fits(rows.cumulative, model.tree)
-    assert rows.clean.tolist() == [bool(fits[i, c] == 1) for i, c in enumerate(rows.class_index)]
+    names = [rule.name for rule in model.tree.classes]
+    passed = [[names[c] for c in np.flatnonzero(fits == 1)] for fits in class_fits(rows.cumulative, model.tree)]
+    assert [name for (name, *_) in filter(None, passed)] == [name for name in rows.clean_classes if name]
+    assert [bool(each) for each in passed] == [bool(name) for name in rows.clean_classes]
+    assert any(passed)
+    assert [row.clean for row in map(rows.__getitem__, range(20))] == list(rows.clean_classes)
+
+
+def test_the_class_is_the_most_probable_of_all_and_none(model):
+    rows = model.predict([render(draw(5, index)) for index in range(20)])
+    for row in map(rows.__getitem__, range(20)):
+        assert row.class_name == max(row.classes, key=row.classes.__getitem__)
+        given = {name: share for name, share in row.classes.items() if name != NO_CLASS}
+        assert row.nearest_class == max(given, key=given.__getitem__)
+        assert row.class_name in (NO_CLASS, row.nearest_class)
+        shares = np.array(list(given.values()))
+        np.testing.assert_allclose(row.class_probability, shares / shares.sum())
+        assert row.headline().startswith(row.description + "; ")
+        ending = f"{row.nearest_class} ({row.classes[row.nearest_class]:.0%})"
+        middle = f"no clean class ({row.no_class_probability:.0%}); nearest: "
+        assert row.headline().endswith((middle if row.class_name == NO_CLASS else "clean class: ") + ending)
+    assert {row in (7,) for row in rows.class_index.tolist()} == {True, False}
 
 
 def test_the_majoritys_path_follows_the_tree(model, pictures):
@@ -345,8 +375,9 @@ def test_the_majoritys_path_follows_the_tree(model, pictures):
 
 def test_pandas_gets_the_same_table(model, pictures):
     frame = model.predict(pictures).to_pandas()
-    assert frame.shape == (6, 130)
-    assert frame["class"].between(0, 6).all()
+    assert frame.shape == (6, 133)
+    assert frame["class"].dropna().between(0, 6).all()
+    assert (frame["class"].isna() == (frame["class_name"] == NO_CLASS)).all()
 
 
 def test_a_network_of_another_tree_is_refused():

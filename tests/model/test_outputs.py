@@ -17,9 +17,11 @@ from tuningfork.cli import app
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model import bundle as bundle_module
 from tuningfork.model.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
+from tuningfork.model.class_calibration import class_probabilities
 from tuningfork.model.model import Model
 from tuningfork.simulation import simulate
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.clean_samples import NO_CLASS, class_fits
 from tuningfork.votes.fractions import softmax
 
 onnx = pytest.importorskip("onnx")
@@ -106,13 +108,19 @@ def test_a_model_gives_what_its_outputs_mean(gz2, pictures, kind):
     else:
         assert np.isnan(rows.cumulative).all()
         assert np.isnan(rows.fractions).all()
-        assert not rows.clean.any()
-    if outputs.classes:
+        assert not any(rows.clean_classes)
+        assert not any(rows.descriptions)
+    if outputs.votes:
+        # The classes follow from the votes, whether the network has class outputs or not.
+        expected, none = class_probabilities(None, gz2, votes=rows.cumulative)
+        np.testing.assert_array_equal(rows.class_probability, expected)
+        np.testing.assert_array_equal(rows.no_class_probability, none)
+        fits = class_fits(rows.cumulative, gz2) == 1
+        assert ((rows.class_index == 7) == ~fits.any(1)).all()
+    else:
         np.testing.assert_allclose(rows.class_probability, softmax(logits[:, answers:]), atol=1e-5)
         assert (rows.class_index == logits[:, answers:].argmax(1)).all()
-    else:
-        assert np.isnan(rows.class_probability).all()
-        assert (rows.class_index == -1).all()
+        assert np.isnan(rows.no_class_probability).all()
     assert not any(rows.errors)
 
 
@@ -121,7 +129,7 @@ def test_networks_and_views_are_averaged(gz2, pictures, kind):
     bundle, _ = made(gz2, KINDS[kind], networks=2)
     alone = [Model(replace(bundle, networks=(network,))).predict(pictures, n_views=8) for network in bundle.networks]
     both = Model(bundle).predict(pictures, n_views=8)
-    for name in ("cumulative", "class_probability"):
+    for name in ("cumulative",) if KINDS[kind].votes else ("class_probability",):
         np.testing.assert_allclose(getattr(both, name), np.mean([getattr(rows, name) for rows in alone], 0), atol=1e-12)
 
 
@@ -132,10 +140,12 @@ def test_a_table_has_blanks_where_the_model_tells_nothing(gz2, pictures, kind):
     blanks = {name: table[name].null_count for name in table.column_names}
     for name in gz2.fraction_names:
         assert blanks[name] == (0 if outputs.votes else 5)
-    for name in ("class", *(f"class_{c}_probability" for c in range(7))):
-        assert blanks[name] == (0 if outputs.classes else 5)
+    assert all(blanks[f"class_{c}_probability"] == 0 for c in range(7))
+    assert blanks["no_class_probability"] == (0 if outputs.votes else 5)
+    assert blanks["class"] == table["class_name"].to_pylist().count(NO_CLASS)
     assert set(table["error"].to_pylist()) == {""}
-    assert all(bool(name) is outputs.classes for name in table["class_name"].to_pylist())
+    assert all(table["class_name"].to_pylist())
+    assert all(bool(text) is bool(outputs.votes) for text in table["description"].to_pylist())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -143,7 +153,10 @@ def test_a_prediction_in_words_is_clean(gz2, pictures, kind):
     outputs = KINDS[kind]
     prediction = Model(made(gz2, outputs)[0]).predict(pictures[0])
     text = str(prediction)
-    assert bool(prediction.class_name) is outputs.classes
+    assert prediction.class_name
+    assert sum(prediction.classes.values()) == pytest.approx(1)
+    assert (NO_CLASS in prediction.classes) is bool(outputs.votes)
+    assert prediction.headline() in text
     assert bool(prediction.steps()) is bool(outputs.votes)
     assert "nan" not in text
     assert text == text.strip().rstrip(";")
@@ -237,7 +250,7 @@ def test_predict_writes_the_table(galaxies, tmp_path, gz2, kind):
             np.testing.assert_allclose(fractions[:, part].sum(1), 1, atol=1e-5)
     else:
         assert sum(table[name].null_count for name in gz2.fraction_names) == 37 * 30
-    assert table["class"].null_count == (0 if outputs.classes else 30)
+    assert table["class"].null_count == table["class_name"].to_pylist().count(NO_CLASS)
 
 
 @pytest.mark.parametrize("kind", ["votes", "classes"])
@@ -250,7 +263,8 @@ def test_predict_prints_to_the_terminal(galaxies, tmp_path, gz2, kind, options):
     assert picture.stem in done.stdout
     if options:
         told = json.loads(done.stdout)
-        assert (told["class"] is None) is (kind == "votes")
+        assert told["class_name"]
+        assert (told["no_class_probability"] is None) is (kind == "classes")
         assert (told["bar_yes_fraction"] is None) is (kind == "classes")
 
 
@@ -283,7 +297,8 @@ def test_evaluate_takes_what_predict_wrote(galaxies, tmp_path, gz2, kind):
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert ("rmse_known_columns" in report) is bool(KINDS[kind].votes)
-    assert ("classes" in report) is KINDS[kind].classes
+    assert "classes" in report
+    assert ("classes_and_none" in report) is bool(KINDS[kind].votes)
 
 
 FIGURES = {

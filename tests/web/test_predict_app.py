@@ -131,6 +131,10 @@ def test_the_service_says_what_the_library_says(service, model, pictures, files)
         mine = ours[number]
         assert row["name"] == f"g{number}.png"
         assert row["class_name"] == mine.class_name
+        assert row["description"] == mine.description
+        assert mine.headline() == f"{row['description']}; {row['class_summary']}"
+        assert (row["nearest_class"], row["clean_class"]) == (mine.nearest_class, mine.clean)
+        assert {each["name"]: each["probability"] for each in row["classes"]} == pytest.approx(mine.classes)
         shares = {a["name"]: a["fraction"] for q in row["questions"] for a in q["answers"]}
         for name, share in mine.fractions.items():
             assert np.isnan(share) if shares[name] is None else shares[name] == pytest.approx(share, abs=1e-6)
@@ -143,7 +147,6 @@ def test_the_service_says_what_the_library_says(service, model, pictures, files)
         ]
         assert way == [(key, text) for key, text, _ in mine.steps()]
         assert [q["step"] for q in row["questions"]][: len(way)] == list(range(1, len(way) + 1))
-        assert sum(each["probability"] for each in row["classes"]) == pytest.approx(1)
         assert row["domain_score"] == pytest.approx(mine.domain_score)
         assert row["image"] is None
 
@@ -516,7 +519,7 @@ def test_where_the_network_looked(service, model, files):
     unknown = service.post("/api/occlusion?about=colour", content=files[2])
     broken = service.post("/api/occlusion", content=b"nothing")
     two = service.post("/api/occlusion", files=form(("a", files[0]), ("b", files[1])))
-    assert whole["about"] == model.predict(files[2]).class_name
+    assert whole["about"] == model.predict(files[2]).nearest_class
     assert "bar" in bar["about"]
     assert np.shape(whole["fall"]) == (12, 12)
     assert (whole["left"], whole["width"]) == (0.25, 0.5)  # the central half, as the model's preprocessing says

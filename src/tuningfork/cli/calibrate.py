@@ -98,10 +98,7 @@ def _print_calibration(result: Calibrated, output: Path) -> None:
         title = f"on galaxies left out of the fit, a tenth at a time; promised: {calibration.intervals.level:.3g}"
         screen().print(coverage_table(figures["left_out"], title))
     if calibration and calibration.classes:
-        classes = calibration.classes
-        echo(f"class probabilities: temperature {classes.temperature:.3g}, from {classes.galaxies} galaxies")
-        if classes.reason:
-            echo(f"  {classes.reason}")
+        echo(f"class probabilities {calibration.classes.summary()}")
     if calibration and calibration.domain:
         domain = calibration.domain
         echo(

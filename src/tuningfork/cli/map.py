@@ -51,7 +51,7 @@ def map(
             from ..similarity import EmbeddingTables
 
             tables = EmbeddingTables(paths)
-            embedder, batches = tables.embedder, tables.batches(("id", "path", "class_name"))
+            embedder, batches = tables.embedder, tables.batches(("id", "path", "class_name", "description"))
         else:
             from ..model.model import load
             from ..model.options import InferenceOptions

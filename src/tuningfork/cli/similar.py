@@ -91,6 +91,6 @@ def similar(
 def _lines(match: Match) -> Iterator[str]:
     if match.error:
         return
-    yield f"{match.id}: {match.class_name}" if match.class_name else match.id
+    yield f"{match.id}: {match.headline}" if match.headline else match.id
     for rank, near in enumerate(match.neighbours, 1):
         yield f"  {rank:>3}  {near.distance:.4f}  {near.id}  {near.path}"

@@ -59,7 +59,7 @@ class Card:
     image : bytes
         A JPEG; empty if there is none.
     headline : str
-        The class with its probability, or "".
+        A description, and the class with its probability, or "".
     warnings : tuple of str
         What speaks against relying on the prediction.
     error : str

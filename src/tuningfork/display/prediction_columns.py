@@ -95,7 +95,9 @@ def _class_probability(table: pa.Table, tree: DecisionTree) -> Floats | None:
         return None
     given = np.column_stack([numbers(table, name) for name in names])
     has_none = "no_class_probability" in table.column_names
-    none = numbers(table, "no_class_probability") if has_none else np.zeros(len(given))
+    # Networks of classes alone know only galaxies that have one.
+    none = np.nan_to_num(numbers(table, "no_class_probability")) if has_none else np.zeros(len(given))
+    none[np.isnan(given).any(1)] = np.nan
     return np.column_stack([given * (1 - none)[:, None], none])
 
 

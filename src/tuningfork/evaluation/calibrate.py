@@ -18,18 +18,18 @@ from ..images.find import find_images
 from ..model.bundle import Bundle
 from ..model.calibration import Calibration
 from ..model.card import model_card
+from ..model.class_calibration import ClassCalibration, class_scores, contradictory, fit_classes
 from ..model.intervals import fit_intervals
 from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..model.out_of_domain import DomainError, fit_novelty_detector
 from ..model.posterior_fit import fit_posterior
 from ..model.predictions import Predictions, concatenated
-from ..model.temperature import fit_temperature
 from ..model.training_ids import TrainingIDs
 from ..pipeline.predict import predict_batches
 from ..tables import RowError
 from ..tables.identifiers import file_id
-from ..votes.clean_samples import classes_from_votes
+from ..votes.clean_samples import Status, decision_weights
 from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset
 from ..votes.values_kind import kind_conflict
@@ -260,13 +260,8 @@ def _fitted(
         fitted += len(intervals.questions) - len(missing)
         posterior = fit_posterior(predicted.fractions, truth.fractions, bundle.tree, n_views=bundle.n_views)
         missing += [f"no draws of {key}: {reason}" for key, reason in posterior.missing.items()]
-    if bundle.outputs.classes and bundle.tree.classes:
-        decided = truth.classes >= 0
-        # A class output is learned from clean galaxies alone and may contradict the fractions beside it.
-        source = "votes" if bundle.outputs.votes else "network"
-        if source == "votes":
-            probability = classes_from_votes(predicted.fractions, bundle.tree)
-        classes = fit_temperature(probability[decided], truth.classes[decided], source)
+    if bundle.tree.classes:
+        classes = _fitted_classes(bundle, predicted.fractions, probability, truth)
         if classes.log_loss_before is None:
             missing.append(f"class probabilities are not calibrated: {classes.reason}")
         else:
@@ -275,6 +270,19 @@ def _fitted(
         raise CalibrationError(f"nothing can be promised: {'; '.join(missing)}")
     kept = bundle.calibration or Calibration()
     return replace(kept, intervals=intervals, classes=classes, posterior=posterior), tuple(missing)
+
+
+def _fitted_classes(bundle: Bundle, cumulative: Floats, probability: Floats, truth: VoteTable) -> ClassCalibration:
+    """Calibrated class probabilities: from the predicted votes where there are any, else from the class outputs."""
+    tree, classes = bundle.tree, truth.classes
+    if not bundle.outputs.votes:
+        scores, contradictions = class_scores(tree, probability=probability), None
+    else:
+        scores, contradictions = class_scores(tree, votes=cumulative), contradictory(cumulative, tree)
+    if np.isinf(scores[:, -1]).all():  # there is no such galaxy as one without a class
+        classes = np.where(classes < 0, np.int8(Status.UNDECIDED), classes)
+    weights = decision_weights(truth.fractions, tree)
+    return fit_classes(scores, classes, contradictions, weights, source="votes" if bundle.outputs.votes else "network")
 
 
 def _left_out(bundle: Bundle, cumulative: Floats, truth: Floats, level: float) -> dict[str, Any]:

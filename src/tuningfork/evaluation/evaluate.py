@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, RowError
+from ..votes.clean_samples import NO_CLASS, Status, decision_weights
 from ..votes.fractions import sum_violations
 from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset
-from ..votes.tree import DecisionTree
 from ..votes.values_kind import kind_conflict
 from ..votes.vote_table import VoteTable
 from . import metrics
@@ -138,10 +138,9 @@ def evaluate(
             for at in np.asarray(positions)[~named]
         ]
         if named.any():
-            unknown = np.full((len(rows), len(labels.tree.classes)), np.nan)
-            probability = unknown if table.probability is None else table.probability[positions]
+            at = np.asarray(positions)[named]
             truth_of_named = truth.select(np.flatnonzero(named))
-            report["classes"] = _class_scores(classes[named], probability[named], truth_of_named, resamples, seed)
+            report |= _class_reports(table, at, truth_of_named, resamples, seed)
     if split is not None:
         train = [row for row, id_ in enumerate(labels.ids) if split.get(id_) == "train"]
         if train:
@@ -223,18 +222,69 @@ def _baseline_scores(predicted: VoteTable, truth: VoteTable, resamples: int, see
     }
 
 
-def _class_scores(
-    classes: NDArray[np.int64], probability: Floats, truth: VoteTable, resamples: int, seed: int
+def _class_reports(
+    table: PredictionTable, at: NDArray[np.intp], truth: VoteTable, resamples: int, seed: int
 ) -> dict[str, Any]:
-    tree: DecisionTree = truth.tree
-    decided = truth.classes >= 0
-    true, predicted = truth.classes[decided].astype(int), classes[decided]
-    count = len(tree.classes)
-    matrix = metrics.confusion_matrix(true, predicted, count)
+    """Scores of the class among galaxies that have one; and, if its probability is predicted, of none among them.
+
+    Parameters
+    ----------
+    at : (N,) int
+        Rows of the table that have a class, or none.
+    truth : VoteTable
+        Their votes.
+    """
+    tree, assigned, probability = truth.tree, table.classes, table.probability
+    assert assigned is not None
+    classes, names = assigned[at], [rule.name for rule in tree.classes]
+    keys = [rule.key for rule in tree.classes]
+    has_class = truth.classes >= 0
+    given_class = np.full((len(at), len(names)), np.nan) if probability is None else probability[at]
+    # Of a galaxy that has a class the question is which one.
+    nearest = classes if probability is None else given_class.argmax(1)
+    scores = _class_scores(
+        nearest[has_class], given_class[has_class], truth.classes[has_class], keys, None, resamples, seed
+    )
+    report: dict[str, Any] = {"classes": {**scores, "names": names}}
+    if table.no_class_probability is not None and not np.isnan(table.no_class_probability[at]).any():
+        none = table.no_class_probability[at, None]
+        joint = np.concatenate([given_class * (1 - none), none], 1)
+        known = truth.classes > Status.UNDECIDED
+        true = np.where(truth.classes < 0, len(names), truth.classes)
+        # Without weights, classes that are often undecided would be too rare.
+        weights = decision_weights(truth.fractions, tree)[known]
+        scores = _class_scores(classes[known], joint[known], true[known], [*keys, "none"], weights, resamples, seed)
+        for c, each in enumerate(scores["per_class"].values()):
+            each |= {
+                "true": float(weights[true[known] == c].sum()),
+                "named": float(weights[classes[known] == c].sum()),
+                "expected": float((weights * joint[known, c]).sum()),
+            }
+        undecided = int((~known).sum())
+        report["classes_and_none"] = {**scores, "names": [*names, NO_CLASS], "undecided": undecided}
+    return report
+
+
+def _class_scores(
+    predicted: NDArray[np.integer],
+    probability: Floats,
+    true: NDArray[np.integer],
+    keys: Sequence[str],
+    weights: Floats | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Scores of N galaxies: accuracy, macro averages, each class by its key, and the calibration error."""
+    true, predicted, count = true.astype(int), predicted.astype(int), len(keys)
+
+    def matrix_of(rows: NDArray[np.integer]) -> Any:
+        return metrics.confusion_matrix(true[rows], predicted[rows], count, None if weights is None else weights[rows])
+
+    matrix = matrix_of(np.arange(len(true)))
 
     def interval(score: Any) -> dict[str, float | None]:
         return metrics.bootstrap(
-            lambda r: score(metrics.confusion_matrix(true[r], predicted[r], count)),
+            lambda r: score(matrix_of(r)),
             len(true),
             resamples=resamples,
             seed=seed,
@@ -242,17 +292,16 @@ def _class_scores(
 
     each = metrics.per_class(matrix)
     return {
-        "galaxies": int(decided.sum()),
-        "names": [rule.name for rule in tree.classes],
+        "galaxies": len(true),
         "accuracy": interval(metrics.accuracy),
         **{f"macro_{name}": interval(lambda m, n=name: metrics.macro(m)[n]) for name in ("precision", "recall", "f1")},
         "per_class": {
-            rule.key: {
-                "galaxies": int(matrix[c].sum()),
+            key: {
+                "galaxies": int((true == c).sum()),
                 **{name: metrics.number_or_none(float(values[c])) for name, values in each.items()},
             }
-            for c, rule in enumerate(tree.classes)
+            for c, key in enumerate(keys)
         },
         "confusion_matrix": matrix.tolist(),
-        "reliability": class_reliability(probability[decided], true, seed=seed),
+        "reliability": class_reliability(probability, true, weights, seed=seed),
     }

@@ -88,22 +88,26 @@ def rmse_per_question(predicted: Floats, known: Floats, tree: DecisionTree) -> d
     }
 
 
-def confusion_matrix(true: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
-    """Counts (C, C): row the true class, column the predicted one. Both inputs (N,) in 0…C−1, else ValueError."""
+def confusion_matrix(
+    true: Ints, predicted: Ints, classes: int, weights: Floats | None = None
+) -> NDArray[np.int64] | Floats:
+    """Counts (C, C): row the true class, column the predicted one. Both inputs (N,) in 0…C−1, else ValueError.
+
+    With `weights` (N,) each galaxy counts for as many.
+    """
     if np.any((true < 0) | (true >= classes) | (predicted < 0) | (predicted >= classes)):
         raise ValueError(f"a class is not in 0…{classes - 1}; leave out galaxies without one")
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (true, predicted), 1)
-    return matrix
+    cells = np.bincount(true.astype(np.int64) * classes + predicted, weights, classes**2)
+    return cells.reshape(classes, classes)
 
 
-def accuracy(matrix: NDArray[np.int64]) -> float:
+def accuracy(matrix: NDArray[np.int64] | Floats) -> float:
     """Share of the diagonal of a confusion matrix; NaN if it is empty."""
     total = matrix.sum()
     return float(np.trace(matrix) / total) if total else float("nan")
 
 
-def per_class(matrix: NDArray[np.int64]) -> dict[str, Floats]:
+def per_class(matrix: NDArray[np.int64] | Floats) -> dict[str, Floats]:
     """Precision, recall, F1, each (C,).
 
     A class that is never predicted has precision 0 (as in scikit-learn's default); one that never
@@ -122,14 +126,16 @@ def per_class(matrix: NDArray[np.int64]) -> dict[str, Floats]:
     }
 
 
-def macro(matrix: NDArray[np.int64]) -> dict[str, float]:
+def macro(matrix: NDArray[np.int64] | Floats) -> dict[str, float]:
     """Unrounded means of `per_class` over the classes that occur."""
     if not matrix.any():
         return dict.fromkeys(("precision", "recall", "f1"), float("nan"))
     return {name: float(np.nanmean(values)) for name, values in per_class(matrix).items()}
 
 
-def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
+def calibration_error(
+    probability: Floats, right: NDArray[np.bool_], weights: Floats | None = None, bins: int = 10
+) -> float:
     """Expected calibration error: how far mean probability and share right are apart, averaged over galaxies.
 
     Guo et al. 2017 (arXiv:1706.04599), with bins of equally many galaxies. NaN without galaxies.
@@ -139,12 +145,15 @@ def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int =
     probability : (N,) in [0, 1]
         Of the predicted answer.
     right : (N,) bool
+    weights : (N,) float64, optional
+        For how many galaxies each counts.
     """
     if not len(probability):
         return float("nan")
+    weights = np.ones(len(probability)) if weights is None else weights
     order = np.argsort(probability, kind="stable")
-    gaps = np.array_split((probability - right)[order], min(bins, len(order)))
-    return float(sum(abs(gap.sum()) for gap in gaps) / len(order))
+    gaps = np.array_split((weights * (probability - right))[order], min(bins, len(order)))
+    return float(sum(abs(gap.sum()) for gap in gaps) / weights.sum())
 
 
 def auroc(inside: Floats, outside: Floats) -> float:

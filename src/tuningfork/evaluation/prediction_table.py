@@ -37,7 +37,8 @@ class PredictionTable:
     errors : tuple of RowError
         Rows that cannot be used, or have no prediction.
     classes : (N,) int64 or None
-        Most probable class, -1 where blank; None if the table has no such column, as below.
+        Most probable class, C if none of them is more probable, -1 where blank; None if the table has no such column,
+        as below.
     probability : (N, C) float64 or None
         Of the classes; NaN where blank.
     no_class_probability : (N,) float64 or None
@@ -100,6 +101,16 @@ def predictions_from_table(
     if tree.classes and "class" in names:
         cells = table["class"].to_pylist()
         classes = np.array([_class_number(cells[rows[i]], len(tree.classes), f"{path}, {i}") for i in fractions.ids])
+    probability = _numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], fractions.rows, path)
+    no_class = _numbers(table, ["no_class_probability"], fractions.rows, path)
+    if tree.classes and probability is not None and no_class is None and "clean" in names:
+        raise CatalogError(
+            f"{path}: written by an earlier version, whose classes did not come from the votes: column "
+            "no_class_probability is missing; predict again, or drop class, class_name, clean and class_*_probability"
+        )
+    if classes is not None and no_class is not None:
+        # "No clean class" has no number in the table.
+        classes = np.where((classes < 0) & ~np.isnan(no_class[:, 0]), len(tree.classes), classes)
     errors = list(fractions.errors)
     if "error" in names:
         reasons = table["error"].to_pylist()
@@ -115,13 +126,12 @@ def predictions_from_table(
     if len(levels) > 1:
         raise CatalogError(f"{path}: several interval_level; evaluate the predictions of one model at a time")
     has_intervals = levels and low is not None and high is not None
-    no_class = _numbers(table, ["no_class_probability"], fractions.rows, path)
     return PredictionTable(
         str(path),
         VoteTable(tree, fractions.ids, cumulative_from_conditional(fractions.values, tree)),
         tuple(errors),
         classes=classes,
-        probability=_numbers(table, [f"class_{c}_probability" for c in range(len(tree.classes))], fractions.rows, path),
+        probability=probability,
         low=low if has_intervals else None,
         high=high if has_intervals else None,
         level=levels.pop() if has_intervals else None,

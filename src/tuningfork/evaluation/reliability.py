@@ -63,7 +63,12 @@ def _covered(covered: Floats, width: Floats) -> dict[str, Any]:
 
 
 def class_reliability(
-    probability: Floats, classes: NDArray[np.integer], *, simulations: int = 1000, seed: int = 0
+    probability: Floats,
+    classes: NDArray[np.integer],
+    weights: Floats | None = None,
+    *,
+    simulations: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Any] | None:
     """The calibration error of the most probable class, beside that of a perfectly calibrated model.
 
@@ -76,6 +81,8 @@ def class_reliability(
         NaN where there is none; such galaxies are left out.
     classes : (N,) int
         The true ones.
+    weights : (N,) float64, optional
+        For how many galaxies each counts.
 
     Returns
     -------
@@ -84,15 +91,16 @@ def class_reliability(
     """
     known_rows = ~np.isnan(probability).any(1)
     probability, classes = probability[known_rows], classes[known_rows]
+    weights = np.ones(len(classes)) if weights is None else weights[known_rows]
     if not len(classes):
         return None
     sure, right = probability.max(1), probability.argmax(1) == classes
     rng = np.random.default_rng(seed)
-    perfect = [calibration_error(sure, rng.random(len(sure)) < sure) for _ in range(simulations)]
+    perfect = [calibration_error(sure, rng.random(len(sure)) < sure, weights) for _ in range(simulations)]
     return {
         "galaxies": len(sure),
-        "mean_probability": float(sure.mean()),
-        "share_right": float(right.mean()),
-        "calibration_error": calibration_error(sure, right),
+        "mean_probability": float(np.average(sure, weights=weights)),
+        "share_right": float(np.average(right, weights=weights)),
+        "calibration_error": calibration_error(sure, right, weights),
         "if_perfect": {"mean": float(np.mean(perfect)), "quantile_95": float(np.quantile(perfect, 0.95))},
     }

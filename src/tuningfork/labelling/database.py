@@ -157,10 +157,14 @@ def connect(
 def tree_digest(tree: DecisionTree) -> str:
     """SHA-256 of the complete tree, texts of the questions included: another wording is another question.
 
-    What a catalogue's fractions are is left out: the answers are counted here.
+    What a catalogue's fractions are is left out, since the answers are counted here; and the phrases of descriptions,
+    which no volunteer reads.
     """
-    plain = replace(tree, total_column="", values_kind=UNKNOWN, values_kind_source="")
-    return hashlib.sha256(json.dumps(plain.to_dict(), sort_keys=True).encode()).hexdigest()
+    content = replace(tree, total_column="", values_kind=UNKNOWN, values_kind_source="").to_dict()
+    for question in content["questions"]:
+        for answer in question["answers"]:
+            answer.pop("phrase", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _prepare(

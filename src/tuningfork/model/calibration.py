@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..votes.tree import DecisionTree
+from .class_calibration import ClassCalibration
 from .intervals import Intervals
 from .out_of_domain import NoveltyDetector
 from .posterior import VotePosterior
-from .temperature import Temperature
 
 __all__ = ["Calibration"]
 
@@ -22,8 +22,8 @@ class Calibration:
     ----------
     intervals : Intervals or None
         Of the vote fractions.
-    classes : Temperature or None
-        What makes the class probabilities calibrated.
+    classes : ClassCalibration or None
+        Of the class probabilities, "no clean class" among them.
     domain : NoveltyDetector or None
         Which images are out of domain.
     posterior : VotePosterior or None
@@ -31,7 +31,7 @@ class Calibration:
     """
 
     intervals: Intervals | None = None
-    classes: Temperature | None = None
+    classes: ClassCalibration | None = None
     domain: NoveltyDetector | None = None
     posterior: VotePosterior | None = None
 
@@ -39,10 +39,10 @@ class Calibration:
         """Raise ValueError if a part is of another tree."""
         if self.intervals:
             self.intervals.check(tree)
+        if self.classes:
+            self.classes.check(tree)
         if self.posterior:
             self.posterior.check(tree)
-        if self.classes and not tree.classes:
-            raise ValueError(f"classes: tree {tree.name} has none")
 
     def to_dict(self) -> dict[str, Any]:
         """The parts that there are, in plain types; `from_dict` reads them back."""
@@ -64,7 +64,7 @@ class Calibration:
         try:
             return cls(
                 Intervals.from_dict(data["intervals"]) if "intervals" in data else None,
-                Temperature.from_dict(data["classes"]) if "classes" in data else None,
+                ClassCalibration.from_dict(data["classes"]) if "classes" in data else None,
                 NoveltyDetector.from_dict(data["domain"]) if "domain" in data else None,
                 VotePosterior.from_dict(data["posterior"]) if "posterior" in data else None,
             )

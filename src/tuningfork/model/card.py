@@ -10,7 +10,6 @@ from .bundle import Bundle
 __all__ = ["interval_text", "model_card", "test_rmse"]
 
 #: What class probabilities are made of, in words.
-_EVIDENCE = {"network": "the network's class outputs", "votes": "the predicted fractions"}
 
 
 def model_card(bundle: Bundle) -> str:
@@ -161,12 +160,7 @@ def _calibration(bundle: Bundle) -> list[str]:
             if each.reason
         ]
     if calibration and calibration.classes:
-        classes = calibration.classes
-        result = classes.reason or f"log loss {classes.log_loss_before:.4f} before, {classes.log_loss_after:.4f} after"
-        lines.append(
-            f"class probabilities from {_EVIDENCE[classes.source]}: temperature {classes.temperature:.3g}, "
-            f"{classes.galaxies} galaxies ({result})"
-        )
+        lines.append(f"class probabilities {calibration.classes.summary()}")
     if calibration and calibration.domain:
         domain = calibration.domain
         lines.append(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from .._utils.errors import TuningforkError
-from ..votes.clean_samples import MARGIN_SCALE
 from .bundle import Bundle
+from .export_classes import class_outputs
 from .graph import GraphBuilder
 from .image_reader import LoadedImage
 from .model import FEATURES, INPUT, OUTPUT, Model
@@ -53,9 +53,9 @@ def export_onnx(bundle: Bundle, *, n_views: int | None = None, tail: str = "floa
     bytes
         Input: `images` (N, size, size, 3) uint8, red, green, blue, cropped and resized; `images_1`… for each further
         preprocessing of an ensemble. Outputs, those that the model has: `cumulative` (N, A), `class_probability`
-        (N, C), `rotation_spread` (N,) with several views, `network_spread` (N,) with several networks, all of the
-        tail's type, and `features` (N, D) float32; see `NetworkOutputs`. The metadata describe columns, classes,
-        preprocessing, licence and hash.
+        (N, C), `no_class_probability` (N,) of a model of votes, `rotation_spread` (N,) with several views,
+        `network_spread` (N,) with several networks, all of the tail's type, and `features` (N, D) float32; see
+        `NetworkOutputs` and `Predictions`. The metadata describe columns, classes, preprocessing, licence and hash.
 
     Raises
     ------
@@ -118,19 +118,12 @@ def _build(graph: GraphBuilder, model: Model, n_views: int, dtype: np.dtype[Any]
         for name, count, others in (("rotation_spread", n_views, 0), ("network_spread", len(votes), 1)):
             if count > 1:
                 graph.output(name, _spread(graph, _mean(graph, stacked, others)), dtype, [BATCH])
-    calibrated = model.calibration.classes
-    evidence = None
-    if answers and calibrated and calibrated.source == "votes":
-        margins = graph.add("Div", _margins(graph, cumulative, model, dtype), np.array(MARGIN_SCALE, dtype))
-        evidence = graph.add("Softmax", margins, axis=-1)
-    elif classes:
-        means = [graph.add("Unsqueeze", each, np.array([0])) for each in probabilities]
-        evidence = _mean(graph, graph.add("Concat", *means, axis=0), 0)
-    if evidence and calibrated and calibrated.temperature != 1:
-        logs = graph.add("Log", graph.add("Max", evidence, np.array(1e-12, dtype)))
-        evidence = graph.add("Softmax", graph.add("Div", logs, np.array(calibrated.temperature, dtype)), axis=-1)
-    if evidence:
-        graph.output("class_probability", evidence, dtype, [BATCH, len(tree.classes)])
+    if tree.classes:
+        evidence = {"votes": cumulative} if answers else {"probability": _networks_mean(graph, probabilities)}
+        given, none = class_outputs(graph, tree, model.calibration.classes, dtype, **evidence)
+        graph.output("class_probability", given, dtype, [BATCH, len(tree.classes)])
+        if none:
+            graph.output("no_class_probability", none, dtype, [BATCH])
     if features:
         joined = graph.add("Concat", *features, axis=1)
         graph.output(FEATURES, joined, np.float32, [BATCH, model.feature_width])
@@ -188,23 +181,9 @@ def _depth(above: NDArray[np.integer], answer: int) -> int:
     return depth
 
 
-def _margins(graph: GraphBuilder, cumulative: str, model: Model, dtype: np.dtype[Any]) -> str:
-    """(N, C); see `votes.clean_samples.class_margins`."""
-    columns = {column: number for number, column in enumerate(model.tree.columns)}
-
-    def differences(thresholds: tuple[tuple[str, float], ...]) -> str:
-        places = np.array([columns[column] for column, _ in thresholds])
-        least = np.array([least for _, least in thresholds], dtype)
-        return graph.add("Sub", graph.add("Gather", cumulative, places, axis=1), least)
-
-    margins = []
-    for rule in model.tree.classes:
-        margin = graph.add("ReduceMin", differences(rule.all_of), np.array([1]), keepdims=1)
-        if rule.any_of:
-            other = graph.add("ReduceMax", differences(rule.any_of), np.array([1]), keepdims=1)
-            margin = graph.add("Min", margin, other)
-        margins.append(margin)
-    return graph.add("Concat", *margins, axis=1)
+def _networks_mean(graph: GraphBuilder, values: list[str]) -> str:
+    each = [graph.add("Unsqueeze", value, np.array([0])) for value in values]
+    return _mean(graph, graph.add("Concat", *each, axis=0), 0)
 
 
 def _mean(graph: GraphBuilder, value: str, *axes: int) -> str:

@@ -19,11 +19,11 @@ from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
 from ..images.read import is_single_image
-from ..votes.clean_samples import classes_from_votes
 from ..votes.fractions import cumulative_from_logits, softmax
 from ..votes.vote_table import VoteTable
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
+from .class_calibration import class_probabilities
 from .embeddings import Embedder
 from .image_reader import ImageReader, LoadedImage, Source
 from .intervals import Intervals
@@ -92,7 +92,8 @@ class NetworkOutputs:
     cumulative : (N, A) float64 in [0, 1]
         Cumulative vote fractions; NaN if the model predicts only classes.
     class_probability : (N, C) float64 in [0, 1]
-        As the networks give it, not yet calibrated; NaN if the model predicts only votes.
+        The class outputs of the networks, which `Predictions` have only if there are no votes; NaN if the model
+        predicts only votes.
     rotation_spread, network_spread : (N,) float64 in [0, 0.5]
         Root mean square over the answers of the standard deviation of the cumulative fractions over the
         views (averaged over the networks), and over the networks (averaged over the views). NaN if there
@@ -394,15 +395,15 @@ class Model:
         good = [i for i, row in enumerate(images) if row.inputs is not None]
         with np.errstate(invalid="ignore"):  # a network's NaN or infinity becomes an error of its row, below
             outputs = self.run([row.inputs for row in images if row.inputs is not None], options)
-        intervals, classes = self.intervals(options.n_views), self.calibration.classes
+        intervals = self.intervals(options.n_views)
         unknown = np.full_like(outputs.cumulative, np.nan)
         low, high = intervals.bounds(outputs.cumulative, self.tree) if intervals else (unknown, unknown)
         level = np.full(len(good), intervals.level if intervals else np.nan)
-        probability = outputs.class_probability
-        if classes:
-            from_votes = classes.source == "votes"
-            probability = classes(classes_from_votes(outputs.cumulative, self.tree) if from_votes else probability)
-
+        votes = outputs.cumulative if self.bundle.outputs.votes else None
+        with np.errstate(invalid="ignore"):
+            probability, no_class = class_probabilities(
+                self.calibration.classes, self.tree, votes=votes, probability=outputs.class_probability
+            )
         errors, finite = [row.error for row in images], self._is_finite(outputs)
         for at in np.flatnonzero(~finite):
             errors[good[at]] = "the network gave no finite numbers (NaN or infinity) for this image"
@@ -417,6 +418,7 @@ class Model:
             VoteTable(self.tree, tuple(row.id for row in images), rows(outputs.cumulative)),
             tuple(row.path for row in images),
             rows(probability),
+            rows(no_class),
             tuple(errors),
             rows(low),
             rows(high),

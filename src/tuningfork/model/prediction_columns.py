@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ..tables import Column, arrow_schema, ucd
 from ..tables.arrow import number_array, number_arrays, text_array, vector_array
+from ..votes.clean_samples import NO_CLASS
 from ..votes.tree import DecisionTree
 from .embeddings import COLUMN, Embedder
 
@@ -26,15 +27,17 @@ def output_table(predictions: Any) -> pa.Table:
     for end, bounds in (("low", predictions.low), ("high", predictions.high)):
         names = [bound_name(name, end) for name in tree.fraction_names]
         columns.update(zip(names, number_arrays(bounds, np.float32), strict=True))
+    columns["description"] = text_array(predictions.descriptions)
     columns["interval_level"] = number_array(predictions.level, np.float64)
     if tree.classes:
-        predicted = predictions.class_index >= 0
-        names = [*(rule.name for rule in tree.classes), ""]  # the last one, at -1, is that of no prediction
-        columns["class"] = number_array(predictions.class_index, np.int8, predicted)
-        columns["class_name"] = text_array([names[c] for c in predictions.class_index.tolist()])
-        columns["clean"] = number_array(predictions.clean, np.bool_, np.ones(len(predictions), bool))
+        index = predictions.class_index
+        columns["class"] = number_array(index, np.int8, (index >= 0) & (index < len(tree.classes)))
+        columns["class_name"] = text_array(predictions.class_names)
+        columns["nearest_class"] = text_array(name or None for name in predictions.nearest_classes)
+        columns["clean_class"] = text_array(name or None for name in predictions.clean_classes)
         names = [f"class_{number}_probability" for number in range(len(tree.classes))]
-        columns.update(zip(names, number_arrays(predictions.class_probability, np.float32, predicted), strict=True))
+        columns.update(zip(names, number_arrays(predictions.class_probability, np.float32), strict=True))
+        columns["no_class_probability"] = number_array(predictions.no_class_probability, np.float32)
     for name in ("rotation_spread", "network_spread", "domain_score"):
         columns[name] = number_array(getattr(predictions, name), np.float32)
     columns["out_of_domain"] = number_array(predictions.out_of_domain, np.bool_, ~np.isnan(predictions.domain_score))
@@ -57,6 +60,12 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Sc
             "id", pa.string(), "Identifier of the galaxy: the image file's name without extension", ucd=ucd.IDENTIFIER
         ),
         Column("path", pa.string(), "Image file", ucd=ucd.FILE),
+        Column(
+            "description",
+            pa.string(),
+            "What the majority says, in words, by the predicted votes; empty without a prediction of them",
+            ucd=ucd.CLASS_NAME,
+        ),
     ]
     names = iter(tree.fraction_names)
     for question in tree.questions:
@@ -80,12 +89,28 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Sc
     if tree.classes:
         listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
         columns += [
-            Column("class", pa.int8(), f"Most probable class: {listed}", ucd=ucd.CLASS),
-            Column("class_name", pa.string(), "Most probable class in words", ucd=ucd.CLASS_NAME),
             Column(
-                "clean",
-                pa.bool_(),
-                "Whether the predicted votes pass the thresholds of that class's clean sample",
+                "class",
+                pa.int8(),
+                f"Most probable class: {listed}; null if none is more probable, or without a prediction",
+                ucd=ucd.CLASS,
+            ),
+            Column(
+                "class_name",
+                pa.string(),
+                f'Most probable class in words, "{NO_CLASS}" if none is more probable; empty without a prediction',
+                ucd=ucd.CLASS_NAME,
+            ),
+            Column(
+                "nearest_class",
+                pa.string(),
+                "Most probable class in words, also where none is more probable; null without a prediction",
+                ucd=ucd.CLASS_NAME,
+            ),
+            Column(
+                "clean_class",
+                pa.string(),
+                "Class whose clean-sample thresholds the predicted votes pass; null if they pass none",
                 ucd=ucd.SAMPLE,
             ),
         ]
@@ -93,12 +118,22 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Sc
             Column(
                 f"class_{number}_probability",
                 pa.float32(),
-                f"Probability of class {number}, {rule.name}, 0 to 1",
+                f"Probability of class {number}, {rule.name}, given that the galaxy has a class, 0 to 1",
                 "",
                 ucd.CLASS_PROBABILITY,
             )
             for number, rule in enumerate(tree.classes)
         ]
+        columns.append(
+            Column(
+                "no_class_probability",
+                pa.float32(),
+                "Probability that the volunteers' votes pass the thresholds of no clean sample, 0 to 1; null: the "
+                "model predicts no votes",
+                "",
+                ucd.CLASS_PROBABILITY,
+            )
+        )
     columns += [
         Column(
             "rotation_spread",

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from ..display.cards import MAX_ROWS, Bar, Card, card_html, table_html
 from ..tables import astropy_table
-from ..votes.clean_samples import class_fits
+from ..votes.clean_samples import NO_CLASS, classify
+from ..votes.description import descriptions
 from ..votes.traversal import majority_path
 from ..votes.tree import DecisionTree, Question
 from ..votes.vote_table import VoteTable
+from .class_calibration import class_index
 from .embeddings import Embedder
 from .posterior import VotePosterior
 from .prediction_columns import kaggle_table, output_table
@@ -40,7 +42,11 @@ class Predictions:
     paths, errors : (N,) texts
         `errors` is "" where there is a prediction, else why there is none.
     class_probability : (N, C) float64 in [0, 1]
-        Sums to 1 over the tree's classes; calibrated if the model is. NaN without a prediction.
+        Probability of each of the tree's classes given that the galaxy has one: sums to 1; calibrated if the model is.
+        NaN without a prediction.
+    no_class_probability : (N,) float64 in [0, 1]
+        Probability that the volunteers' votes pass the thresholds of no class. NaN without a prediction, and of a model
+        that predicts classes without votes, which knows only galaxies that have one.
     low, high : (N, A) float64 in [0, 1]
         Bounds of the intervals of `fractions`; NaN where the model has none.
     level : (N,) float64 in (0, 1)
@@ -73,6 +79,7 @@ class Predictions:
     votes: VoteTable
     paths: tuple[str, ...]
     class_probability: NDArray[np.float64]
+    no_class_probability: NDArray[np.float64]
     errors: tuple[str, ...]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -128,20 +135,35 @@ class Predictions:
 
     @cached_property
     def class_index(self) -> NDArray[np.int8]:
-        """(N,) the most probable class, -1 without a prediction."""
+        """(N,) the most probable of the classes and none: 0 to C − 1, C if it is none; −1 without a prediction."""
+        return class_index(self.class_probability, self.no_class_probability)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """(N,) names of `class_index`; "no clean class" if that is none, "" without a prediction."""
+        names = [*(rule.name for rule in self.tree.classes), NO_CLASS, ""]
+        return tuple(names[index] for index in self.class_index.tolist())
+
+    @property
+    def nearest_classes(self) -> tuple[str, ...]:
+        """(N,) names of the most probable class, none left aside; "" without a prediction."""
         if not self.tree.classes:
-            return np.full(len(self), -1, np.int8)
-        missing = np.any(np.isnan(self.class_probability), 1)
-        best = np.argmax(np.where(missing[:, None], 0, self.class_probability), 1).astype(np.int8)
-        return np.where(missing, np.int8(-1), best)
+            return ("",) * len(self)
+        known = self.class_index >= 0
+        best = np.argmax(np.where(known[:, None], self.class_probability, 0), 1)
+        names = [rule.name for rule in self.tree.classes]
+        return tuple(names[index] if has else "" for index, has in zip(best.tolist(), known.tolist(), strict=True))
 
     @cached_property
-    def clean(self) -> NDArray[np.bool_]:
-        """(N,) whether the predicted votes pass the clean-sample thresholds of the most probable class."""
-        if not self.tree.classes:
-            return np.zeros(len(self), bool)
-        fits = class_fits(self.cumulative, self.tree) == 1
-        return fits[np.arange(len(self)), self.class_index] & (self.class_index >= 0)
+    def clean_classes(self) -> tuple[str, ...]:
+        """(N,) names of the class whose clean-sample thresholds the predicted votes pass; "" if there is none."""
+        names = [*(rule.name for rule in self.tree.classes), ""]
+        return tuple(names[max(index, -1)] for index in classify(self.cumulative, self.tree).tolist())
+
+    @cached_property
+    def descriptions(self) -> tuple[str, ...]:
+        """(N,) what the majority says of each galaxy, in words; "" without predicted votes."""
+        return descriptions(self.tree, self.cumulative)
 
     @property
     def out_of_domain(self) -> NDArray[np.bool_]:
@@ -209,7 +231,7 @@ class Predictions:
 class Prediction:
     """The prediction of one image.
 
-    In a notebook it is shown as the image, the class, and the votes on the path of the majority as bars.
+    In a notebook it is shown as the image, a description, the class, and the votes on the path of the majority as bars.
 
     Parameters
     ----------
@@ -223,7 +245,7 @@ class Prediction:
     >>> prediction = tuningfork.load("fast").predict(render(draw(seed=0, index=1)))
     >>> prediction.steps()[0][0]
     'smooth_or_features'
-    >>> round(sum(prediction.class_probabilities.values()), 6)
+    >>> round(sum(prediction.classes.values()), 6)
     1.0
     """
 
@@ -266,7 +288,7 @@ class Prediction:
 
     @property
     def class_probability(self) -> NDArray[np.float64]:
-        """(C,) probability of each class; see `class_probabilities`."""
+        """(C,) probability of each class given that the galaxy has one; see `classes`."""
         return self.table.class_probability[0]
 
     @property
@@ -306,17 +328,61 @@ class Prediction:
         return {name: (low, high) for name, low, high in bounds if not math.isnan(low)}
 
     @property
-    def class_probabilities(self) -> dict[str, float]:
-        """Class in words → its probability; empty if there is no prediction of it."""
+    def no_class_probability(self) -> float:
+        """Probability that the galaxy fits no clean sample; NaN if the model does not predict it."""
+        return float(self.table.no_class_probability[0])
+
+    @property
+    def classes(self) -> dict[str, float]:
+        """Class in words → its probability, "no clean class" last; they sum to 1. Empty without a prediction of them.
+
+        A model that predicts classes without votes knows only galaxies that have one; its classes sum to 1 alone.
+        """
         if np.isnan(self.class_probability).any():
             return {}
-        return dict(zip((rule.name for rule in self.tree.classes), self.class_probability.tolist(), strict=True))
+        none = 0.0 if math.isnan(self.no_class_probability) else self.no_class_probability
+        shares = dict(zip(self._class_names, (self.class_probability * (1 - none)).tolist(), strict=True))
+        return shares if math.isnan(self.no_class_probability) else {**shares, NO_CLASS: none}
 
     @property
     def class_name(self) -> str:
-        """The most probable class in words; "" if the tree has no classes or there is no prediction of it."""
-        probabilities = self.class_probabilities
-        return max(probabilities, key=lambda name: probabilities[name], default="")
+        """The most probable of `classes`, perhaps "no clean class"; "" if the tree has none or without a prediction."""
+        return self.table.class_names[0]
+
+    @property
+    def nearest_class(self) -> str:
+        """The most probable class, "no clean class" left aside; "" if the tree has none or without a prediction."""
+        return self.table.nearest_classes[0]
+
+    @property
+    def clean(self) -> str:
+        """The class whose clean-sample thresholds the predicted votes pass; "" if there is none."""
+        return self.table.clean_classes[0]
+
+    @property
+    def description(self) -> str:
+        """What the majority says of the galaxy, such as "smooth, completely round, nothing odd"; "" without votes."""
+        return self.table.descriptions[0]
+
+    @property
+    def class_summary(self) -> str:
+        """The most probable of `classes` with its probability, or that there is none and the nearest; "" without."""
+        classes, name = self.classes, self.class_name
+        if not name:
+            return ""
+        if name == NO_CLASS:
+            return f"{name} ({classes[name]:.0%}); nearest: {self.nearest_class} ({classes[self.nearest_class]:.0%})"
+        # Where every galaxy has a class, none is clean before others.
+        return f"{'clean class: ' if classes.get(NO_CLASS) else ''}{name} ({classes[name]:.0%})"
+
+    def headline(self) -> str:
+        """Return the description, then the most probable class with its probability, or "no clean class"."""
+        description = self.description if self.description != self.class_name else ""
+        return "; ".join(filter(None, (description, self.class_summary)))
+
+    @property
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(rule.name for rule in self.tree.classes)
 
     def steps(self) -> list[tuple[str, str, float]]:
         """Return the path of the majority down the tree: question key, answer text, share of those who reach it."""
@@ -362,14 +428,11 @@ class Prediction:
             )
             for question, at in self._path()
         )
-        classes: tuple[Bar, ...] = ()
-        if self.class_name:
-            chances = zip(self.tree.classes, self.class_probability.tolist(), strict=True)
-            classes = tuple(Bar(rule.name, share, taken=rule.name == self.class_name) for rule, share in chances)
+        classes = tuple(Bar(name, share, taken=name == self.class_name) for name, share in self.classes.items())
         return Card(
             self.id,
             self.table.thumbnails[0] if self.table.thumbnails else b"",
-            f"{self.class_name} {self.class_probability.max():.0%}" if self.class_name else "",
+            self.headline(),
             self._flags(),
             questions=questions,
             classes=classes,
@@ -387,13 +450,12 @@ class Prediction:
     def __str__(self) -> str:
         if self.error:
             return f"{self.id}: {self.error}"
-        top = [f"{self.class_name} ({self.class_probability.max():.0%})"] if self.class_name else []
         answers = ", ".join(
             f"{question.key.replace('_', ' ')}: {self.tree.answers[at].text} {self.conditional[at]:.0%}"
             + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
             for question, at in self._path()
         )
-        return f"{self.id}: " + "; ".join([*self._flags(), *top, *([answers] if answers else [])])
+        return f"{self.id}: " + "; ".join(filter(None, (*self._flags(), self.headline(), answers)))
 
     __repr__ = __str__
 
@@ -402,7 +464,9 @@ def concatenated(tree: DecisionTree, parts: Sequence[Predictions]) -> Prediction
     """Return several Predictions of one tree as one."""
     if not parts:
         none, answers, classes = np.empty(0), np.empty((0, len(tree.columns))), np.empty((0, len(tree.classes)))
-        return Predictions(VoteTable(tree, (), answers), (), classes, (), answers, answers, none, none, none, none, ())
+        return Predictions(
+            VoteTable(tree, (), answers), (), classes, none, (), answers, answers, none, none, none, none, ()
+        )
 
     def joined(values: list[Any]) -> Any:
         if isinstance(values[0], VoteTable):

@@ -22,6 +22,7 @@ from ..images.encode import jpeg, thumbnail
 from ..images.find import find_image
 from ..model.embeddings import COLUMN
 from ..tables.arrow import vectors
+from ..votes.clean_samples import NO_CLASS
 from .projection import project
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Sample:
         Galaxies with an embedding, of which these were drawn.
     failed : int
         Galaxies without an embedding.
+    descriptions : (N,) str
+        What is said of each galaxy beside its kind, instead of it; () if nothing is.
     """
 
     ids: tuple[str, ...]
@@ -61,6 +64,7 @@ class Sample:
     embeddings: NDArray[np.float32]
     total: int
     failed: int
+    descriptions: tuple[str, ...] = ()
 
 
 def sample_galaxies(batches: Iterable[pa.RecordBatch], size: int = MAX_POINTS, seed: int = 0) -> Sample:
@@ -70,14 +74,14 @@ def sample_galaxies(batches: Iterable[pa.RecordBatch], size: int = MAX_POINTS, s
         values = vectors(batch.column(COLUMN))
         good = np.isfinite(values).all(1)
         failed += int((~good).sum())
-        texts = [_texts(batch, name)[good] for name in ("id", "path", "class_name")]
+        texts = [_texts(batch, name)[good] for name in ("id", "path", "class_name", "description")]
         shortlist.add(np.ones(good.sum()), values[good], *texts)
     _, columns = shortlist.finish()
     if not columns:
         return Sample((), (), (), np.empty((0, 0), np.float32), 0, failed)
     values, *texts = columns
-    ids, paths, kinds = (tuple(each.tolist()) for each in texts)
-    return Sample(ids, paths, kinds, values, shortlist.total, failed)
+    ids, paths, kinds, words = (tuple(each.tolist()) for each in texts)
+    return Sample(ids, paths, kinds, values, shortlist.total, failed, words)
 
 
 def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, crop: float = 0.5) -> Markup:
@@ -98,7 +102,8 @@ def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, cro
     places = project(sample.embeddings, seed)
     order = _to_and_fro(places).tolist()
     totals = Counter(sample.kinds)
-    kinds = sorted(totals.keys() - {""}) + [""] * ("" in totals)
+    kinds = sorted(totals.keys() - {"", NO_CLASS}) + [name for name in (NO_CLASS, "") if name in totals]
+    words = sample.descriptions or sample.kinds
     across = int(np.ceil(np.sqrt(len(order))))
     files = [find_image(sample.ids[row], sample.paths[row], images) for row in order]
     sheet, missing = _sheet(files, across, crop)
@@ -111,7 +116,7 @@ def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, cro
             for number, kind in enumerate(kinds)
         ],
         points=[
-            _point(places[row], divmod(number, across), sample.ids[row], sample.kinds[row])
+            _point(places[row], divmod(number, across), sample.ids[row], words[row] or sample.kinds[row])
             | {"kind": kinds.index(sample.kinds[row])}
             for number, row in enumerate(order)
         ],
@@ -120,11 +125,11 @@ def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, cro
     )
 
 
-def _point(place: NDArray[np.float32], cell: tuple[int, int], name: str, kind: str) -> dict[str, Any]:
+def _point(place: NDArray[np.float32], cell: tuple[int, int], name: str, words: str) -> dict[str, Any]:
     x, y = (2 + 96 * place).tolist()
     # Its image opens to the inside of the plane.
     sides = ("w" if x > 60 else "") + (" n" if y > 60 else "")
-    label = f"{name}, {kind}" if kind else name
+    label = f"{name}, {words}" if words else name
     return {"x": x, "y": y, "row": cell[0], "column": cell[1], "sides": sides, "label": label}
 
 

@@ -38,7 +38,7 @@ def write_page(matches: Sequence[Match], embedder: Embedder, output: str | Path,
         title="Similar galaxies",
         sections=[(f"image-{number}", each.id) for number, each in enumerate(shown)],
         matches=[
-            {"id": each.id, "class_name": each.class_name, "error": each.error, "cards": _cards(each, images)}
+            {"id": each.id, "headline": each.headline, "error": each.error, "cards": _cards(each, images)}
             for each in shown
         ],
         embedder=embedder,

@@ -16,11 +16,13 @@ __all__ = ["Match", "query"]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An image, its predicted class, and the galaxies that are most similar to it, the nearest first.
+    """An image, what is predicted of it, and the galaxies that are most similar to it, the nearest first.
 
     Parameters
     ----------
     id, path, class_name : str
+    headline : str
+        A description of the galaxy, and its class.
     error : str
         Why the image has no prediction and so no neighbours; "" if it has.
     neighbours : tuple of Neighbour
@@ -29,6 +31,7 @@ class Match:
     id: str
     path: str
     class_name: str
+    headline: str
     error: str
     neighbours: tuple[Neighbour, ...]
 
@@ -62,8 +65,8 @@ def query(index: Index, stream: Iterable[Predictions], k: int = 10, *, include_s
                 own = _location(predictions.paths[row])
                 neighbours = [each for each in neighbours if not own or _location(each.path) != own]
             error = predictions.errors[row]
-            class_name = "" if error else predictions[row].class_name
-            yield Match(predictions.ids[row], predictions.paths[row], class_name, error, tuple(neighbours[:k]))
+            texts = ("", "") if error else (predictions.class_names[row], predictions[row].headline())
+            yield Match(predictions.ids[row], predictions.paths[row], *texts, error, tuple(neighbours[:k]))
 
 
 def _location(path: str) -> str:

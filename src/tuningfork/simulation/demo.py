@@ -44,11 +44,6 @@ class DemoGalaxy:
         return jpeg(self.rgb, 90)
 
     @property
-    def probability(self) -> float:
-        """The probability of the predicted class; 0 without classes."""
-        return float(self.prediction.class_probability.max(initial=0))
-
-    @property
     def steps(self) -> list[tuple[str, str, float]]:
         """Question, answer and fraction along the path down the tree."""
         tree = self.prediction.tree

@@ -15,8 +15,8 @@ __all__ = ["number_array", "number_arrays", "text_array", "vector_array", "vecto
 _MOST = 2**31 - 1
 
 
-def text_array(values: Iterable[str | bytes], kind: pa.DataType | None = None) -> pa.Array:
-    """Texts, or bytes, as an Arrow array; without nulls.
+def text_array(values: Iterable[str | bytes | None], kind: pa.DataType | None = None) -> pa.Array:
+    """Texts, or bytes, as an Arrow array; None becomes null.
 
     Parameters
     ----------
@@ -28,12 +28,17 @@ def text_array(values: Iterable[str | bytes], kind: pa.DataType | None = None) -
     OverflowError
         If they are 2 GiB or more together, beyond what such an array holds.
     """
-    encoded = [value.encode() if isinstance(value, str) else value for value in values]
+    cells = list(values)
+    encoded = [value.encode() if isinstance(value, str) else value or b"" for value in cells]
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(value) for value in encoded], out=offsets[1:])
     if offsets[-1] > _MOST:
         raise OverflowError(f"texts of {offsets[-1]} bytes do not fit into one array; take fewer rows at a time")
-    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
+    known = None
+    if None in cells:
+        bits = np.packbits(np.array([cell is not None for cell in cells]), bitorder="little")
+        known = pa.py_buffer(bits)
+    buffers = [known, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(kind or pa.string(), len(encoded), buffers)
 
 

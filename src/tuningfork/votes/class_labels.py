@@ -17,7 +17,16 @@ from ..tables.identifiers import exact_id, file_id
 from .tree import Answer, ClassRule, DecisionTree, Question
 from .tree_files import load_tree
 
-__all__ = ["LABEL", "OWN", "class_tree", "read_tree", "tree_of_labels", "with_votes", "write_folder_labels"]
+__all__ = [
+    "LABEL",
+    "OWN",
+    "class_tree",
+    "is_class_tree",
+    "read_tree",
+    "tree_of_labels",
+    "with_votes",
+    "write_folder_labels",
+]
 
 #: The column that names a galaxy's class, and the key of the one question that it answers.
 LABEL = "label"
@@ -78,7 +87,7 @@ def tree_of_labels(
         If the labels are no classes: none, only one, or more than `MAX_CLASSES`.
     """
     tree = None if str(name) == OWN else load_tree(name)
-    if tree and _is_own(tree):
+    if tree and is_class_tree(tree):
         return tree
     names = table.column_names
     if LABEL not in names:
@@ -110,7 +119,11 @@ def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) ->
     is noted in `problems`, as a row that cannot be read is: its number, from 0, and the reason.
     """
     names = table.column_names
-    if not _is_own(tree) or LABEL not in names or any(column in names for column in tree.columns if column != LABEL):
+    if (
+        not is_class_tree(tree)
+        or LABEL not in names
+        or any(column in names for column in tree.columns if column != LABEL)
+    ):
         return table
     labels = [_text(cell) for cell in table[LABEL].to_pylist()]
     rows: dict[str, list[int]] = {}
@@ -156,7 +169,8 @@ def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os
     write_text(path, csv_text([("id", LABEL), *rows]))
 
 
-def _is_own(tree: DecisionTree) -> bool:
+def is_class_tree(tree: DecisionTree) -> bool:
+    """Return whether the tree is one question, whose answers are classes: then every galaxy has one."""
     return len(tree.questions) == 1 and tree.questions[0].key == LABEL
 
 

@@ -7,13 +7,15 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .fractions import softmax
+from .traversal import majority_answers
 from .tree import DecisionTree
 
-__all__ = ["Status", "class_fits", "class_margins", "classify", "classes_from_votes"]
+__all__ = ["NO_CLASS", "Status", "class_fits", "class_margins", "classify", "decision_weights", "justified"]
 
-#: Scale of the margins in `classes_from_votes`, a difference of fractions; calibration adjusts it.
-MARGIN_SCALE = 0.1
+#: In `decision_weights`, combinations of unknown columns beyond the most frequent ones are left aside.
+MAX_PATTERNS = 50
+#: What a galaxy of no clean sample is called.
+NO_CLASS = "no clean class"
 
 
 class Status(IntEnum):
@@ -97,10 +99,11 @@ def class_margins(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.float
     return np.stack(margins, -1) if margins else np.empty((*cumulative.shape[:-1], 0))
 
 
-def classes_from_votes(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.float64]:
-    """Return the probability of each class given that the galaxy has one, from its vote fractions alone.
+def justified(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.bool_]:
+    """Return whether each class can be named beside the votes without contradicting them.
 
-    A softmax of the margins of the clean-sample rules over `MARGIN_SCALE`; a temperature calibrates it.
+    It can if the votes pass the class's rule, or if all answers that the rule demands, and one of those of which it
+    demands any, are on the path of the most frequent answers.
 
     Parameters
     ----------
@@ -108,9 +111,18 @@ def classes_from_votes(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.
 
     Returns
     -------
-    (N, C) float64, sums 1
+    (N, C) bool
     """
-    return softmax(class_margins(cumulative, tree) / MARGIN_SCALE)
+    cumulative = np.asarray(cumulative, np.float64)
+    position = {column: i for i, column in enumerate(tree.columns)}
+    on_path = majority_answers(tree, cumulative)
+    out = class_fits(cumulative, tree) == 1
+    for c, rule in enumerate(tree.classes):
+        agree = on_path[:, [position[column] for column, _ in rule.all_of]].all(-1)
+        if rule.any_of:
+            agree &= on_path[:, [position[column] for column, _ in rule.any_of]].any(-1)
+        out[:, c] |= agree
+    return out
 
 
 def classify(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
@@ -129,3 +141,33 @@ def classify(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
     open_ = (fits == -1).any(-1)
     without = np.where(open_, np.int8(Status.UNDECIDED), np.int8(Status.UNCLASSIFIED))
     return np.where(certain.any(-1), certain.argmax(-1).astype(np.int8), without)
+
+
+def decision_weights(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.float64]:
+    """Return for how many galaxies each decided one counts, so that classes whose votes are often unknown are not rare.
+
+    If the votes of some questions are blank for most galaxies, a smooth galaxy is decided whether they are or not, but
+    a spiral only where they are known. Each decided galaxy counts for 1 over the probability that it would be decided
+    (Horvitz & Thompson 1952, J. Am. Stat. Assoc. 47, 663), with the columns hidden that are unknown in any galaxy of
+    the table. It is assumed that which are unknown has nothing to do with the galaxy.
+
+    Parameters
+    ----------
+    cumulative : (N, A), NaN where unknown
+
+    Returns
+    -------
+    (N,) float64
+        At least 1; 0 where `classify` leaves the class undecided.
+    """
+    cumulative = np.asarray(cumulative, np.float64)
+    unknown = np.isnan(cumulative)
+    patterns, counts = np.unique(unknown, axis=0, return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:MAX_PATTERNS]
+    decided = np.zeros(len(cumulative))
+    for at in most:
+        hidden = np.where(patterns[at], np.nan, cumulative)
+        decided += counts[at] * (classify(hidden, tree) != Status.UNDECIDED)
+    known = classify(cumulative, tree) != Status.UNDECIDED
+    # Its own pattern may be a rare one that is left out.
+    return np.where(known, counts[most].sum() / np.maximum(decided, 1), 0.0)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .tree import DecisionTree, Question
 
-__all__ = ["OutlineRow", "majority_path", "next_question", "outline", "path", "topological_order"]
+__all__ = [
+    "OutlineRow",
+    "majority_answers",
+    "majority_path",
+    "next_question",
+    "outline",
+    "path",
+    "question_sources",
+    "topological_order",
+]
 
 
 def path(tree: DecisionTree, answers: Mapping[str, str]) -> Iterator[Question]:
@@ -68,6 +78,63 @@ def majority_path(tree: DecisionTree, fractions: NDArray[np.float64]) -> list[tu
     }
     answers = {key: tree.answers[position].key for key, position in best.items()}
     return [(question, best[question.key]) for question in path(tree, answers)]
+
+
+def majority_answers(tree: DecisionTree, fractions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return whether each answer is on the path of the most frequent answers, of many galaxies at once.
+
+    Parameters
+    ----------
+    fractions : (N, A) in [0, 1]
+        Cumulative or conditional: within a question they are proportional.
+
+    Returns
+    -------
+    (N, A) bool
+        The answers of `majority_path`; none of a galaxy with a NaN.
+
+    Examples
+    --------
+    >>> from tuningfork.votes.tree_files import load_tree
+    >>> tree = load_tree("gz2")
+    >>> smooth = np.array([[float(a.key in ("smooth", "in_between", "no")) for a in tree.answers]])
+    >>> [tree.answers[at].text for at in np.flatnonzero(majority_answers(tree, smooth)[0])]
+    ['smooth', 'no', 'in between']
+    """
+    known = np.logical_not(np.isnan(fractions).any(-1))
+    chosen = np.zeros(fractions.shape, bool)
+    rows = np.arange(len(fractions))
+    for part in tree.slices:
+        chosen[rows, part.start + np.argmax(np.where(known[:, None], fractions[:, part], 0), -1)] = known
+    for number, sources in question_sources(tree):
+        chosen[:, tree.slices[number]] &= chosen[:, sources].any(-1, keepdims=True)
+    return chosen
+
+
+@lru_cache(maxsize=8)
+def question_sources(tree: DecisionTree) -> tuple[tuple[int, list[int]], ...]:
+    """Return the questions that not everybody reaches, by their positions, each with the answers that lead to it.
+
+    A question comes after those whose answers lead to it. One that no answer leads to is reached by its parent.
+    """
+    question_of = [number for number, part in enumerate(tree.slices) for _ in range(part.start, part.stop)]
+    sources: list[list[int]] = []
+    for question, parent in zip(tree.questions, tree.parents, strict=True):
+        leading = [position for position, answer in enumerate(tree.answers) if answer.next == question.key]
+        sources.append(leading or ([] if parent is None else [parent]))
+    sources[0] = []  # the first question is the beginning
+    done: list[int] = []
+
+    def visit(number: int, above: frozenset[int]) -> None:
+        for before in (question_of[position] for position in sources[number]):
+            if before not in (*done, *above):
+                visit(before, above | {number})
+        if number not in done:
+            done.append(number)
+
+    for number in range(len(tree.questions)):
+        visit(number, frozenset({number}))
+    return tuple((number, sources[number]) for number in done if sources[number])
 
 
 def topological_order(tree: DecisionTree) -> list[int]:

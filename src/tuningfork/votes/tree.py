@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +13,8 @@ from .values_kind import KINDS, UNKNOWN
 
 __all__ = ["Answer", "ClassRule", "DecisionTree", "Question", "SchemaError"]
 
+#: In an answer's phrase, the place of the phrase of another question's answer.
+PLACE = re.compile(r"\{(\w+)\}")
 #: What the columns of a campaign's label table hold.
 VALUES = ("cumulative", "conditional", "counts")
 MAX_ANSWERS = 1_000
@@ -23,12 +26,17 @@ class SchemaError(TuningforkError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: `column` is its name in the campaign's label table, `next` the question it leads to."""
+    """One answer: `column` is its name in the campaign's label table, `next` the question it leads to.
+
+    `phrase` is what it adds to a description of the galaxy, see `description`; None: what its text suggests.
+    Two trees that differ in nothing else are the same tree.
+    """
 
     key: str
     text: str
     column: str
     next: str | None = None
+    phrase: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,7 @@ class DecisionTree:
                             "text": answer.text,
                             "column": answer.column,
                             **({"next": answer.next} if answer.next else {}),
+                            **({} if answer.phrase is None else {"phrase": answer.phrase}),
                         }
                         for answer in question.answers
                     ],
@@ -244,13 +253,21 @@ def _text(entry: Mapping[str, Any], key: str) -> str:
     return value
 
 
+def _phrase(entry: Mapping[str, Any]) -> str | None:
+    value = entry.get("phrase")
+    if value is not None and not isinstance(value, str):
+        raise SchemaError(f"tree: 'phrase' must be a text, not {value!r}")
+    return value
+
+
 def _question(entry: Mapping[str, Any]) -> Question:
     return Question(
         key=_text(entry, "key"),
         text=_text(entry, "text"),
         parent=entry.get("parent"),
         answers=tuple(
-            Answer(_text(a, "key"), _text(a, "text"), _text(a, "column"), a.get("next")) for a in entry["answers"]
+            Answer(_text(a, "key"), _text(a, "text"), _text(a, "column"), a.get("next"), _phrase(a))
+            for a in entry["answers"]
         ),
     )
 
@@ -298,6 +315,7 @@ def _check(tree: DecisionTree) -> None:
         if not rule.all_of and not rule.any_of:
             raise SchemaError(f"class {rule.key!r} has no threshold, so every galaxy would fit it")
     _check_flow(tree)
+    _check_phrases(tree)
 
 
 def _check_flow(tree: DecisionTree) -> None:
@@ -317,3 +335,26 @@ def _check_flow(tree: DecisionTree) -> None:
 
     for question in tree.questions:
         visit(question.key)
+
+
+def _check_phrases(tree: DecisionTree) -> None:
+    """Each place of a phrase is another question's, and none leads back to itself."""
+    keys = {question.key for question in tree.questions}
+    places: dict[str, set[str]] = {key: set() for key in keys}
+    for question in tree.questions:
+        for answer in question.answers:
+            if answer.phrase is None:
+                continue
+            names = set(PLACE.findall(answer.phrase))
+            where = f"{question.key}/{answer.key}: phrase {answer.phrase!r}"
+            if names - keys:
+                raise SchemaError(f"{where}: there is no question {min(names - keys)!r}")
+            if set("{}") & set(PLACE.sub("", answer.phrase)):
+                raise SchemaError(f"{where}: a place is written {{question}}, with the key of a question")
+            places[question.key] |= names
+    reached = {key: set(names) for key, names in places.items()}
+    for _ in keys:
+        reached = {key: names.union(*(places[name] for name in names)) for key, names in reached.items()}
+    circular = sorted(key for key, names in reached.items() if key in names)
+    if circular:
+        raise SchemaError(f"question {circular[0]!r}: its phrases lead back to themselves")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...images.encode import data_url, png
+from ...model.class_calibration import class_probabilities
 from ...model.model import Model
 from ...model.occlusion import occlusion_map, overlay
 from ...model.options import InferenceOptions
@@ -67,9 +68,18 @@ def _score(model: Model, image: _Image, about: str) -> tuple[_Score, str]:
     complete = predict([image])
     if about and about not in tree.fraction_names:
         raise ValueError(f"{about!r} is no fraction of {tree.title}; such as {tree.fraction_names[0]}")
-    if not about and not np.isnan(complete.class_probability).any():
-        best = int(np.argmax(complete.class_probability[0]))
-        return lambda images: predict(images).class_probability[:, best], tree.classes[best].name
+    if not about and tree.classes:
+
+        def classes(images: Iterable[_Image]) -> NDArray[np.float64]:
+            outputs = predict(images)
+            votes = outputs.cumulative if model.bundle.outputs.votes else None
+            given, none = class_probabilities(
+                model.calibration.classes, tree, votes=votes, probability=outputs.class_probability
+            )
+            return given * (1 - np.nan_to_num(none))[:, None]
+
+        best = int(np.argmax(classes([image])[0]))
+        return lambda images: classes(images)[:, best], tree.classes[best].name
     if np.isnan(complete.cumulative).any():
         raise ValueError("this model predicts only classes; leave out `about`")
     at = tree.fraction_names.index(about) if about else int(np.argmax(complete.cumulative[0][tree.slices[0]]))

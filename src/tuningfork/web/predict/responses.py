@@ -57,8 +57,18 @@ class Galaxy(BaseModel):
     name: str = Field(description="The name of the file as a safe label")
     error: str = Field(description="Empty, or why this row has no prediction")
     summary: str = Field(default="", description="The prediction as one line of text")
-    class_name: str = ""
-    classes: list[ClassProbability] = Field(default=[], description="The most probable first")
+    description: str = Field(
+        default="",
+        description="What the majority says, in words, by the predicted votes",
+        examples=["barred spiral, two medium arms, obvious bulge, nothing odd"],
+    )
+    class_summary: str = Field(default="", description="The class with its probability, or the nearest, in words")
+    class_name: str = Field(default="", description='The most probable of `classes`, perhaps "no clean class"')
+    nearest_class: str = Field(default="", description='The most probable class, "no clean class" left aside')
+    clean_class: str = Field(default="", description="Class whose thresholds the predicted votes pass; empty: none")
+    classes: list[ClassProbability] = Field(
+        default=[], description='The most probable first, "no clean class" among them; they sum to 1'
+    )
     questions: list[Question] = Field(
         default=[], description="The most probable path first, then the rest in the tree's order"
     )
@@ -150,15 +160,14 @@ def galaxy_of(prediction: Prediction, level: float) -> Galaxy:
     galaxy = Galaxy(name=prediction.path, error=prediction.error, warning=prediction.warning)
     if prediction.error:
         return galaxy
-    tree = prediction.tree
     galaxy.summary = str(prediction)
-    galaxy.class_name = prediction.class_name
-    if prediction.class_name:
-        probabilities = zip(tree.classes, prediction.class_probability.tolist(), strict=True)
-        galaxy.classes = sorted(
-            (ClassProbability(name=rule.name, probability=value) for rule, value in probabilities),
-            key=lambda each: -each.probability,
-        )
+    galaxy.description, galaxy.class_summary = prediction.description, prediction.class_summary
+    galaxy.class_name, galaxy.nearest_class = prediction.class_name, prediction.nearest_class
+    galaxy.clean_class = prediction.clean
+    galaxy.classes = sorted(
+        (ClassProbability(name=name, probability=value) for name, value in prediction.classes.items()),
+        key=lambda each: -each.probability,
+    )
     galaxy.questions = _questions(prediction)
     galaxy.interval_level = _number(level)
     galaxy.domain_score = _number(prediction.domain_score)

@@ -85,7 +85,7 @@ function verdict(galaxy) {
   if (first) {
     const rows = [first, ...others].map((each, place) => ({ text: each.name, share: each.probability, chosen: place === 0 }));
     parts.push(
-      element("div", { class: "sure" }, element("h3", {}, first.name), element("span", {}, `${percent(first.probability)} probable`)),
+      element("div", { class: "sure" }, element("h3", {}, galaxy.description || first.name), element("span", {}, galaxy.class_summary)),
       element("details", {}, element("summary", {}, `All ${rows.length} classes`), bars(rows)),
     );
   }

@@ -1,5 +1,5 @@
 // The list of galaxies: a listbox, one stop for Tab, arrow keys select.
-import { element, percent } from "./dom.js";
+import { element } from "./dom.js";
 
 export class List {
   constructor(place, chosen) {
@@ -34,14 +34,13 @@ export class List {
     const image = galaxy?.image
       ? element("img", { src: galaxy.image, alt: "", loading: "lazy" })
       : element("span", { class: failed ? "blank bad" : "blank", "aria-hidden": "true" }, failed ? "!" : "…");
-    const best = galaxy?.classes[0];
     const words = !galaxy
       ? [element("b", {}, item.name), element("small", {}, "waiting")]
       : failed
         ? [element("b", {}, item.name), element("small", { class: "failed" }, failed)]
         : [
-            element("b", {}, best?.name ?? galaxy.name),
-            element("small", { class: galaxy.out_of_domain ? "warned" : null }, galaxy.out_of_domain ? "out of domain" : best && `${percent(best.probability)} probable`),
+            element("b", {}, galaxy.description || galaxy.class_name || galaxy.name),
+            element("small", { class: galaxy.out_of_domain ? "warned" : null }, galaxy.out_of_domain ? "out of domain" : galaxy.class_summary),
             element("small", {}, galaxy.name),
           ];
     this.rows[at].replaceChildren(image, element("span", {}, ...words));

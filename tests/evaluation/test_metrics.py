@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as reference
 
+from tuningfork._utils.binomial import binomial_interval
 from tuningfork.evaluation.metrics import (
     Interval,
     accuracy,
     auroc,
-    binomial_interval,
     bootstrap,
     calibration_error,
     confusion_matrix,

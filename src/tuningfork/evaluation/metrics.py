@@ -134,7 +134,7 @@ def macro(matrix: NDArray[np.int64] | Floats) -> dict[str, float]:
 
 
 def calibration_error(
-    probability: Floats, right: NDArray[np.bool_], weights: Floats | None = None, bins: int = 10
+    probability: Floats, right: NDArray[np.bool_], bins: int = 10, weights: Floats | None = None
 ) -> float:
     """Expected calibration error: how far mean probability and share right are apart, averaged over galaxies.
 

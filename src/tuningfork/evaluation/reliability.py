@@ -96,11 +96,11 @@ def class_reliability(
         return None
     sure, right = probability.max(1), probability.argmax(1) == classes
     rng = np.random.default_rng(seed)
-    perfect = [calibration_error(sure, rng.random(len(sure)) < sure, weights) for _ in range(simulations)]
+    perfect = [calibration_error(sure, rng.random(len(sure)) < sure, weights=weights) for _ in range(simulations)]
     return {
         "galaxies": len(sure),
         "mean_probability": float(np.average(sure, weights=weights)),
         "share_right": float(np.average(right, weights=weights)),
-        "calibration_error": calibration_error(sure, right, weights),
+        "calibration_error": calibration_error(sure, right, weights=weights),
         "if_perfect": {"mean": float(np.mean(perfect)), "quantile_95": float(np.quantile(perfect, 0.95))},
     }

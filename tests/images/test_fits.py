@@ -220,6 +220,18 @@ def test_lupton_is_that_of_astropy() -> None:
     assert np.allclose(theirs[:, below], ours[:, below] * ratio, atol=0.01)
 
 
+def test_legacy_is_the_viewers_own_formula_where_a_band_is_negative_too() -> None:
+    """Its mean is of the bands cut at 0 (`sdss_rgb` of github.com/legacysurvey/imagine), each with scale and lift."""
+    image = RNG.normal(0.02, 0.08, (3, 60, 60)).astype(np.float32)  # g, r, z; many pixels below the sky
+    scaled = image * np.array([6.0, 3.4, 2.2])[:, None, None] + 0.03
+    mean = np.clip(scaled, 0, None).sum(0) / 3
+    mean[mean == 0] = 1e-6
+    expected = np.clip(scaled * np.arcsinh(20 * mean) / (math.sqrt(20) * mean), 0, 1)[::-1]
+    ours = stretched(image, "legacy").transpose(2, 0, 1) / 255
+    assert ((scaled < 0).any(0) & (scaled > 0.2).any(0)).mean() > 0.1
+    np.testing.assert_allclose(ours, expected, atol=0.6 / 255)
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_keep_order_and_rise(name: str) -> None:
     chosen = preset(name)

@@ -58,6 +58,7 @@ class Preset:
     lift: float
     saturation: float
     dim: bool
+    positive: bool = False
     pixel_scale: float | None = None
     jpeg: int | None = None
 
@@ -90,6 +91,7 @@ def lupton(
     softening: float = 8.0,
     saturation: float = 1.0,
     dim: bool = True,
+    positive: bool = False,
 ) -> NDArray[np.float32]:
     """The asinh stretch of Lupton et al. 2004, equations 1 and 2, of bands that are scaled already.
 
@@ -99,6 +101,12 @@ def lupton(
         Bands in any order; no NaN.
     slope, softening : float
         f(I) = asinh(slope × softening × I) / softening of the mean I of the bands.
+    saturation : float
+        How much the bands' differences from their mean are exaggerated.
+    dim : bool
+        Whether a pixel with a band beyond 1 is dimmed in all bands; else that band is cut.
+    positive : bool
+        Whether a negative band counts as 0 in the mean.
 
     Returns
     -------
@@ -107,6 +115,8 @@ def lupton(
     mean = planes.mean(0)
     if saturation != 1:
         planes = mean + np.float32(saturation) * (planes - mean)
+    if positive:
+        mean = np.maximum(planes, 0).mean(0)
     mean = np.maximum(mean, np.float32(1e-6))
     gain = np.arcsinh(np.float32(slope * softening) * mean) / (np.float32(softening) * mean)
     bright = np.maximum(planes, 0) * gain
@@ -150,7 +160,14 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
         values = values * np.float32((chosen.pixel_scale / pixel_scale) ** 2)
     values = values * np.array(chosen.scales, np.float32)[:, None, None] + np.float32(chosen.lift)
     values[~good] = 0
-    light = lupton(values, slope=chosen.slope, softening=chosen.softening, saturation=chosen.saturation, dim=chosen.dim)
+    light = lupton(
+        values,
+        slope=chosen.slope,
+        softening=chosen.softening,
+        saturation=chosen.saturation,
+        dim=chosen.dim,
+        positive=chosen.positive,
+    )
     bytes_ = (light * 255 + 0.5).astype(np.uint8)[::-1]
     rgb = np.ascontiguousarray(np.moveaxis(np.broadcast_to(bytes_, (3, *bytes_.shape[1:])), 0, 2))
     return rgb if chosen.jpeg is None else _through_jpeg(rgb, chosen.jpeg)

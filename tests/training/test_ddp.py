@@ -27,7 +27,8 @@ from tuningfork.tables import RowError
 from tuningfork.training import train as fit
 from tuningfork.training.dataset import EpochSampler, GalaxyDataset, ImageFiles, Targets, loader
 from tuningfork.training.join import TrainError
-from tuningfork.training.lightning_module import candidate_loss, rmse_loss, vote_loss
+from tuningfork.training.lightning_module import MorphologyModule, candidate_loss, rmse_loss, vote_loss
+from tuningfork.training.network import MorphologyNetwork, synchronize_batch_norms
 from tuningfork.training.recipe import Recipe
 from tuningfork.training.train import TrainReport
 
@@ -106,6 +107,38 @@ def test_shares_of_a_batch_give_the_loss_and_the_slope_of_the_whole(loss, first)
         value.backward()
         slopes.append(part.grad / 2)
     torch.testing.assert_close(torch.cat(slopes), whole.grad)
+
+
+# ------------------------------------------------------------------ batch norm
+
+
+def test_batch_norms_are_of_all_processes_and_stay_the_same_layers(gz2):
+    """PyTorch's own conversion drops the activations that timm's layers hold."""
+    torch.manual_seed(0)
+    network = MorphologyNetwork("test_efficientnet", gz2).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before, names = network(images), list(network.state_dict())
+    assert synchronize_batch_norms(network, 1, "cuda")  # one process has the whole batch
+    assert not synchronize_batch_norms(network, 2, "cpu")
+    assert not any(isinstance(each, torch.nn.SyncBatchNorm) for each in network.modules())
+    assert synchronize_batch_norms(network, 2, "cuda")
+    norms = [each for each in network.modules() if isinstance(each, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(each, torch.nn.SyncBatchNorm) for each in norms)
+    assert list(network.state_dict()) == names
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), before)
+    assert synchronize_batch_norms(MorphologyNetwork("convnext_atto", gz2), 2, "cpu")  # it has none
+
+
+def test_frozen_norms_stay_frozen_when_they_are_synchronised(gz2):
+    module = MorphologyModule(Recipe(network="test_efficientnet", frozen_norms=True), gz2)
+    synchronize_batch_norms(module.network, 2, "cuda")
+    module.train()
+    norms = [each for each in module.network.modules() if isinstance(each, torch.nn.SyncBatchNorm)]
+    assert norms
+    assert not any(each.training for each in norms)
 
 
 # ------------------------------------------------------------------ what cannot be shared

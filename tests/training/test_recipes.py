@@ -113,7 +113,7 @@ def test_the_papers_settings():
         assert (recipe.schedule, recipe.plateau_factor, recipe.plateau_patience) == ("plateau", 0.2, 4)
         assert (recipe.hidden, recipe.dropout) == ((0, 0) if compared else (64, 0.5))
         assert recipe.augmentation == Augmentation(
-            rotation=(0, 90), flip=True, shift=0.1, zoom=(1, 1), brightness=(0.9, 1.2)
+            rotation=(-90, 90), flip=True, shift=0.1, zoom=(1, 1), brightness=(0.9, 1.2)
         )
         assert (recipe.ema_decay, recipe.views) == (0, 1)
         assert recipe.init == ("" if recipe.network in UNPUBLISHED else "imagenet")

@@ -127,7 +127,7 @@ class MorphologyModule(lightning.LightningModule):
         super().train(mode)
         if self.recipe.frozen_norms or not self.recipe.body_rate:
             for module in self.network.body.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):  # synchronised ones, too
                     module.eval()
         return self
 

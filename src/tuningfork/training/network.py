@@ -8,12 +8,13 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from ..votes.tree import DecisionTree
 from . import architectures as architectures  # registers the networks that timm lacks
 
-__all__ = ["MorphologyNetwork", "cumulative_from_logits"]
+__all__ = ["MorphologyNetwork", "cumulative_from_logits", "synchronize_batch_norms"]
 
 
 def cumulative_from_logits(logits: Tensor, tree: DecisionTree) -> Tensor:
@@ -91,3 +92,24 @@ class MorphologyNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
+
+
+def synchronize_batch_norms(network: nn.Module, processes: int, device: str) -> bool:
+    """Let the batch norms of a network see the batch of all processes; return whether they do.
+
+    By timm's conversion, as PyTorch's own would drop the activations that timm's layers hold. Names of weights stay.
+
+    Parameters
+    ----------
+    network : Module
+        Changed in place.
+    processes : int
+    device : str
+        Its kind; PyTorch synchronises on "cuda" alone.
+    """
+    norms = [each for each in network.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    if processes < 2 or not norms or device != "cuda":
+        return processes < 2 or not norms
+    for name, child in list(network.named_children()):
+        setattr(network, name, convert_sync_batchnorm(child))
+    return True

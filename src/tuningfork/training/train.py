@@ -38,6 +38,7 @@ from .initial.weights import load_initial_weights
 from .join import TrainError, TrainingSet, read_training_set, write_split
 from .lightning_module import MorphologyModule
 from .malloc import keep_freed_memory
+from .network import synchronize_batch_norms
 from .options import Hardware, TrainingOptions
 from .recipe import Recipe
 from .run_files import Curves, peak_memory_mb, write_predictions, write_result, write_truth
@@ -163,6 +164,10 @@ def train(
             about["initial_weights"] = load_initial_weights(module.network, recipe, options.init, batches, tree)
             if main_process:
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
+        if not synchronize_batch_norms(module.network, world, trainer.strategy.root_device.type):
+            logger.warning(
+                "note: on CPUs batch norm takes the mean and variance of each process's own share of the batch, not of all"
+            )
         training_batches: Any = batches
         if auxiliary:
             size = max(round(recipe.auxiliary_ratio * recipe.batch / world), 1) * world
@@ -185,6 +190,8 @@ def train(
         raise TrainError("no epoch gave a finite validation error; lower learning_rate")
     device = str(trainer.strategy.root_device)
     state = torch.load(best_checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    # Anew, since synchronised batch norms belong to the processes.
+    module = MorphologyModule(recipe, tree, auxiliary.targets if auxiliary else ())
     module.load_state_dict(state["state_dict"])
     best_epoch = int(state["epoch"]) + 1
     curves = Curves(run / "curves.csv")

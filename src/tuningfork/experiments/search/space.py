@@ -110,11 +110,11 @@ def own_values(space: Sequence[Dimension]) -> dict[str, float]:
 def apply_values(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
     """The recipe with a trial's values.
 
-    `zoom` 0.25 is between 0.8 and 1.25 times, `brightness` 0.25 between 0.75 and 1.25 times; `rotation` goes from 0 to
-    that many degrees.
+    `zoom` 0.25 is between 0.8 and 1.25 times, `brightness` 0.25 between 0.75 and 1.25 times; `rotation` is so many
+    degrees wide, half to either side.
     """
     augmentation = recipe.augmentation.changed(
-        rotation=(0.0, float(values["rotation"])),
+        rotation=(-values["rotation"] / 2, values["rotation"] / 2),
         shift=values["shift"],
         zoom=(_rounded(1 / (1 + values["zoom"])), _rounded(1 + values["zoom"])),
         brightness=(_rounded(1 - values["brightness"]), _rounded(1 + values["brightness"])),

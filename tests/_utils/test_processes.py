@@ -48,6 +48,14 @@ class Squares:
                 os.system("echo more noise")
             if task == "sleep":
                 time.sleep(60)
+            if task == "report and sleep":
+                say("awake")
+                time.sleep(60)
+            if task == "reports":
+                for _ in range(4):
+                    time.sleep(0.2)
+                    say("awake")
+                return "done"
             if task == "allocate":
                 return len(bytearray(2**30))
             if task == "pid":
@@ -234,6 +242,16 @@ def test_a_task_that_takes_too_long_is_killed_and_the_next_one_gets_a_new_proces
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
         assert worker.run(3, timeout=20) == 9
+
+
+def test_a_task_that_reports_nothing_for_too_long_is_killed():
+    with closing(Worker(Squares())) as worker:
+        worker.run(3)
+        with pytest.raises(WorkerTimeout, match=r"0\.5 s") as timeout:
+            worker.run("report and sleep", idle=0.5)
+        assert timeout.value.last_message == "awake"
+        # Reports begin the time anew.
+        assert worker.run("reports", idle=0.5) == "done"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory")

@@ -100,8 +100,10 @@ class Deadly:
     def __init__(self, model, row, at_first=0):
         self.model, self.row, self.at_first, self.crashes = model, row, at_first, 0
 
-    def run(self, chunk, on_message):
+    def run(self, chunk, on_message, idle):
         from tuningfork._utils.processes import WorkerCrash
+
+        assert idle == local.IDLE_SECONDS
 
         def fail(said):
             self.crashes += 1
@@ -130,6 +132,29 @@ def test_the_row_that_kills_is_found_and_reported(model, pictures):
     assert [bool(error) for error in table["error"].to_pylist()] == [False] * 4 + [True, False]
     assert "signal 9; out of memory?" in table["error"][4].as_py()
     assert sum(counted) == 6
+
+
+class Hanging(Deadly):
+    """A stand-in for a worker that never ends with one row."""
+
+    def run(self, chunk, on_message, idle):
+        from tuningfork._utils.processes import WorkerCrash, WorkerTimeout
+
+        try:
+            return super().run(chunk, on_message, idle)
+        except WorkerCrash as crash:
+            raise WorkerTimeout("took longer than 300 s", crash.last_message) from None
+
+
+def test_a_row_that_never_ends_is_reported_and_the_others_are_predicted(model, pictures):
+    items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
+    worker = Hanging(model, row=2)
+    (part,) = local._drive(worker, [Chunk(0, items)], lambda rows: None)
+    table = pq.read_table(pyarrow.BufferReader(part.data))
+    assert [bool(error) for error in table["error"].to_pylist()] == [False, False, True, False, False, False]
+    assert "ended with a timeout: it took longer than 300 s" in table["error"][2].as_py()
+    # Row by row at once: each further attempt would take as long.
+    assert worker.crashes == 2
 
 
 def test_a_process_that_dies_by_chance_costs_no_row(model, pictures):

@@ -11,6 +11,7 @@ import pytest
 
 from tuningfork.images.image import ImageError
 from tuningfork.surveys.mosaic import MosaicError, MosaicSource
+from tuningfork.surveys.registry import SurveyError, SurveyOptions, open_source
 from tuningfork.surveys.tiles import read_tiles
 
 fits = pytest.importorskip("astropy.io.fits")
@@ -218,3 +219,26 @@ def test_weight_maps_beside_tiles_are_left_out(tmp_path: Path) -> None:
     source = MosaicSource(folder)
     assert sorted(Path(path).stem for path, _ in source.skipped) == ["coadd-invvar", "coadd-maskbits"]
     assert source.cutout(150, 30, 20, 40).provenance.layer == "coadd-image.fits"
+
+
+def test_a_mask_of_tiles_leaves_out_its_bad_pixels(tmp_path: Path) -> None:
+    wcs = camera()
+    image = seen(wcs, PLACES)[0]
+    mask = np.zeros((SIDE, SIDE), np.int16)
+    mask[:, : SIDE // 2 - 10] = 1
+    mask[SIDE // 2 :] |= 2  # detected
+    header = wcs.to_header()
+    header.update({"MP_BAD": 0, "HIERARCH MP_DETECTED": 1})
+    units = [fits.PrimaryHDU(), fits.ImageHDU(image, wcs.to_header(), "IMAGE"), fits.ImageHDU(mask, header, "MASK")]
+    fits.HDUList(units).writeto(tmp_path / "tile.fits")
+
+    def cut(**options: object) -> str:
+        source = open_source(str(tmp_path / "tile.fits"), SurveyOptions(**options))
+        return source.cutout(150.0, 30.0, 60.0, 64).warning
+
+    assert "no data" not in cut()
+    assert "no data" in cut(mask="MASK", mask_bits=("BAD",))
+    with pytest.raises(ImageError, match="--mask-bits chooses"):
+        cut(mask="MASK")
+    with pytest.raises(SurveyError, match="FITS tiles on disk alone"):
+        open_source("legacy", SurveyOptions(mask="MASK"))

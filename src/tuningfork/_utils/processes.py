@@ -59,7 +59,17 @@ class WorkerCrash(TuningforkError):
 
 
 class WorkerTimeout(TuningforkError):
-    """A task took longer than it may; its worker's process was killed."""
+    """A task took longer than it may, or reported nothing for too long; its worker's process was killed.
+
+    Parameters
+    ----------
+    last_message : object
+        What the task reported last; None if nothing.
+    """
+
+    def __init__(self, message: str, last_message: Any = None) -> None:
+        super().__init__(message)
+        self.last_message = last_message
 
 
 class Job(Protocol):
@@ -107,7 +117,12 @@ class Worker:
         self._closed = False
 
     def run(
-        self, task: Any, on_message: Callable[[Any], None] = lambda _: None, *, timeout: float | None = None
+        self,
+        task: Any,
+        on_message: Callable[[Any], None] = lambda _: None,
+        *,
+        timeout: float | None = None,
+        idle: float | None = None,
     ) -> Any:
         """Run a task and return its answer; what it reports meanwhile goes to `on_message`.
 
@@ -115,19 +130,23 @@ class Worker:
         ----------
         timeout : float or None
             Seconds after which the process is killed.
+        idle : float or None
+            Seconds without a report or an answer after which it is killed; `timeout` goes first.
 
         Raises
         ------
         WorkerCrash
             If the process ended; the next task gets a new one.
         WorkerTimeout
-            If the process was killed for the time it took.
+            If the process was killed for the time it took, or for its silence.
         WorkerError
             If the task raised something.
         OSError
             If no process can be started.
         """
-        last_message, expired, timer = None, threading.Event(), None
+        last_message, expired = None, threading.Event()
+        timer: threading.Timer | None = None
+        limit = timeout if timeout is not None else idle
         # Not within `try`: that no process can be started says nothing of the task.
         process, is_new = self._process, False
         if process is None:
@@ -137,6 +156,15 @@ class Worker:
             expired.set()
             process.kill()
 
+        def wind() -> None:
+            nonlocal timer
+            if timer is not None:
+                timer.cancel()
+            if limit is not None:
+                timer = threading.Timer(limit, expire)
+                timer.daemon = True
+                timer.start()
+
         try:
             if is_new:
                 assert process.stdin
@@ -145,10 +173,7 @@ class Worker:
                 assert process.stdout
                 # Its start, on a busy machine some seconds, is not the task's time.
                 _receive(process.stdout)
-            if timeout is not None:
-                timer = threading.Timer(timeout, expire)
-                timer.daemon = True
-                timer.start()
+            wind()
             assert process.stdin
             assert process.stdout
             _send(process.stdin, pickle.dumps(task))
@@ -159,11 +184,13 @@ class Worker:
                 if kind == "error":
                     raise WorkerError(value)
                 last_message = value
+                if timeout is None:
+                    wind()
                 on_message(value)
         except (EOFError, OSError):  # OSError: the pipe is broken, or closed by another thread
             exit_code = self._end(grace=5)
             if expired.is_set():
-                raise WorkerTimeout(f"took longer than {timeout:g} s") from None
+                raise WorkerTimeout(f"took longer than {limit:g} s", last_message) from None
             raise WorkerCrash(exit_code, last_message) from None
         finally:
             if timer is not None:

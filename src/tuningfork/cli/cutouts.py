@@ -26,7 +26,10 @@ __all__ = [
     "CacheSizeOption",
     "DecColumnOption",
     "IdColumnOption",
+    "HduOption",
     "LayerOption",
+    "MaskBitsOption",
+    "MaskOption",
     "MirrorOption",
     "PixelsOption",
     "RaColumnOption",
@@ -75,6 +78,19 @@ StretchOption = Annotated[
 ]
 
 
+_FITS = "FITS images"
+HduOption = Annotated[
+    str | None, typer.Option(help="The image, by number or name [default: of the sky].", rich_help_panel=_FITS)
+]
+MaskOption = Annotated[
+    str | None, typer.Option(help="Image of bad pixels, by number or name: not 0.", rich_help_panel=_FITS)
+]
+MaskBitsOption = Annotated[
+    str | None,
+    typer.Option(help="Bits of the mask that are bad: BAD,SAT or 0x21 [default: all].", rich_help_panel=_FITS),
+]
+
+
 class Format(StrEnum):
     """Formats of image files."""
 
@@ -96,6 +112,9 @@ class Request:
     rate: float
     cache: Path | None
     cache_size: float
+    hdu: str | None = None
+    mask: str | None = None
+    mask_bits: str | None = None
 
     def check(self) -> None:
         """Wrong usage (exit code 2) without a size of the images."""
@@ -105,6 +124,19 @@ class Request:
                 "(arcsec): the model knows galaxies in frames of 8.48 of them",
                 param_hint="--size",
             )
+        if self.mask_bits is not None and self.mask is None:
+            raise typer.BadParameter("name the --mask that they are of", param_hint="--mask-bits")
+        try:
+            _ = self.bits
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--mask-bits") from None
+
+    @property
+    def bits(self) -> tuple[int | str, ...] | None:
+        """The bits of the mask; ValueError if they are none."""
+        from ..images.fits.framing import parse_mask_bits
+
+        return None if self.mask_bits is None else parse_mask_bits(self.mask_bits)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -112,7 +144,10 @@ class Request:
         from .._utils.urls import public_url
 
         options = {"source": self.source, "layer": self.layer, "mirror": self.mirror, "stretch": self.stretch}
-        return {name: value and public_url(value) for name, value in options.items()}
+        tiles = {"hdu": self.hdu, "mask": self.mask, "mask_bits": self.mask_bits}
+        # Folders of cutouts that were begun before there were these know nothing of them.
+        chosen = {name: value for name, value in tiles.items() if value is not None}
+        return {name: value and public_url(value) for name, value in options.items()} | chosen
 
 
 def cut_out(
@@ -127,7 +162,7 @@ def cut_out(
 ) -> CutoutSummary:
     """Download the cutouts of a catalogue's rows, with a progress bar and warnings."""
     from .._utils.files import default_cache
-    from ..images.fits.framing import Framing
+    from ..images.fits.framing import Framing, unit
     from ..surveys import CutoutFormat, SurveyOptions, Targets, download_cutouts, open_source
     from ..surveys.cache import Cache
     from ..surveys.client import Client
@@ -135,7 +170,14 @@ def cut_out(
     targets = Targets(catalogue, Framing(size=request.size), replace(columns, radius=request.radius_column))
     cache = Cache(request.cache or default_cache() / "sky", int(request.cache_size * GIBIBYTE))
     with Client(rate=request.rate, cache=cache if request.cache_size else None) as client:
-        options = SurveyOptions(layer=request.layer, base=request.mirror, stretch=request.stretch)
+        options = SurveyOptions(
+            layer=request.layer,
+            base=request.mirror,
+            stretch=request.stretch,
+            hdu=None if request.hdu is None else unit(request.hdu),
+            mask=None if request.mask is None else unit(request.mask),
+            mask_bits=request.bits,
+        )
         source = open_source(request.source, options, client=client)
         for path, reason in getattr(source, "skipped", ()):
             say(f"warning: {path} is left out: {reason}")
@@ -176,6 +218,9 @@ def cutouts(
     id_column: IdColumnOption = None,
     ra_column: RaColumnOption = None,
     dec_column: DecColumnOption = None,
+    hdu: HduOption = None,
+    mask: MaskOption = None,
+    mask_bits: MaskBitsOption = None,
 ) -> None:
     """Download a cutout for each position of a catalogue.
 
@@ -193,7 +238,10 @@ def cutouts(
         tuningfork cutouts galaxies.csv --source tiles/ --size 60 -o cutouts
     """
     must_exist([catalogue])
-    request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
+    request = Request(
+        *(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size),
+        *(hdu, mask, mask_bits),
+    )
     request.check()
     with (
         trouble("give the same command with --resume to continue"),

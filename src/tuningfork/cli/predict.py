@@ -16,7 +16,10 @@ from .cutouts import (
     SOURCE_HELP,
     CacheOption,
     CacheSizeOption,
+    HduOption,
     LayerOption,
+    MaskBitsOption,
+    MaskOption,
     MirrorOption,
     PixelsOption,
     RadiusColumnOption,
@@ -98,6 +101,9 @@ def predict(
         typer.Option("--embeddings", help="Also what the networks see, as a column of vectors; not in CSV."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Predict only the rows of a finished run again that failed.")
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
@@ -125,21 +131,13 @@ def predict(
         Path | None,
         typer.Option(help="Folder that keeps the images [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
     ] = None,
-    hdu: Annotated[
-        str | None,
-        typer.Option(help="The image, by number or name [default: of the sky].", rich_help_panel=_FITS),
-    ] = None,
+    hdu: HduOption = None,
     bands: Annotated[
         str | None,
         typer.Option(help="Images or planes that are blue, green, red: G,R,I or 0,1,2.", rich_help_panel=_FITS),
     ] = None,
-    mask: Annotated[
-        str | None, typer.Option(help="Image of bad pixels, by number or name: not 0.", rich_help_panel=_FITS)
-    ] = None,
-    mask_bits: Annotated[
-        str | None,
-        typer.Option(help="Bits of the mask that are bad: BAD,SAT or 0x21 [default: all].", rich_help_panel=_FITS),
-    ] = None,
+    mask: MaskOption = None,
+    mask_bits: MaskBitsOption = None,
     measure: Annotated[
         bool,
         typer.Option("--measure", help="Measure the galaxy; show 8.48 petroR90, as trained on.", rich_help_panel=_FITS),
@@ -187,6 +185,8 @@ def predict(
 
         tuningfork predict cutouts/ -o votes.parquet --resume
 
+        tuningfork predict cutouts/ -o votes.parquet --retry-failed
+
         tuningfork predict cutouts/ -o votes.parquet --embeddings
 
         tuningfork predict catalogue.parquet -o votes/ --path-column file_loc
@@ -208,7 +208,12 @@ def predict(
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist([path for path in paths if path != "-"])
-    for is_set, option in ((resume, "--resume"), (shard, "--shard"), (layout is Layout.kaggle, "--format")):
+    for is_set, option in (
+        (resume, "--resume"),
+        (retry_failed, "--retry-failed"),
+        (shard, "--shard"),
+        (layout is Layout.kaggle, "--format"),
+    ):
         if output is None and is_set:
             raise typer.BadParameter("needs an --output", param_hint=option)
     if embeddings:
@@ -218,12 +223,16 @@ def predict(
         if source is None and value is not None:
             raise typer.BadParameter("is for positions: give their --source", param_hint=option)
     if source is not None:
-        request = Request(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size)
+        request = Request(
+            *(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size),
+            *(hdu, mask, mask_bits),
+        )
         request.check()
         folder = _cutouts_beside(output, cutouts, paths, part)
     # Images by position are framed before they are predicted.
     framing = _framing(
-        *(hdu, bands, mask, mask_bits, keep_orientation, measure),
+        *((None, bands, None, None) if source is not None else (hdu, bands, mask, mask_bits)),
+        *(keep_orientation, measure),
         *(("auto", None) if source is not None else (stretch, size)),
     )
     is_file = output is not None and bool(output.suffix or str(output) == "-")
@@ -233,7 +242,7 @@ def predict(
     with (
         trouble(again),
         standard_input(paths) as paths,
-        writing(guarded, [*paths, model], overwrite or (resume and _is_begun(output))) as file,
+        writing(guarded, [*paths, model], overwrite or retry_failed or (resume and _is_begun(output))) as file,
     ):
         output = file or output
         if output is not None and not is_file:
@@ -268,7 +277,7 @@ def predict(
                 paths,
                 output,
                 InferenceOptions(views, batch or None, embeddings),
-                ExecutionOptions(engine.value, workers, threads or None, address, part, resume),
+                ExecutionOptions(engine.value, workers, threads or None, address, part, resume, retry_failed),
                 layout=layout.value,
                 columns=columns,
                 progress=progress,
@@ -278,7 +287,8 @@ def predict(
             left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
             print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
         else:
-            again = f" ({summary.resumed} of them from the interrupted run)" if summary.resumed else ""
+            before = "as they were" if retry_failed else "from the interrupted run"
+            again = f" ({summary.resumed} of them {before})" if summary.resumed else ""
             flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
             rest = "" if summary.complete else "; other shards have not ended yet"
             galaxies = counted(summary.rows, "galaxy", "galaxies")

@@ -36,6 +36,7 @@ __all__ = [
     "predict_items",
     "read_item",
     "table_schema",
+    "write_part",
 ]
 
 #: Images that a network takes at a time, where no batch size was chosen.
@@ -205,8 +206,6 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     Errors and flags are in the file's metadata, too, since Kaggle's layout has no columns for them: `errors`, a JSON
     of row → path, ID, reason, and `out_of_domain` and `warnings`, counts.
     """
-    import pyarrow.parquet as pq
-
     schema = table_schema(predictions.tree, layout)
     table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
     for place, name, values in (
@@ -228,13 +227,21 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     flagged = str(predictions.out_of_domain.sum())
     warned = str(sum(map(bool, predictions.warnings)))
     metadata = {**(schema.metadata or {}), "errors": json.dumps(errors), "out_of_domain": flagged, "warnings": warned}
+    data = write_part(table.replace_schema_metadata(metadata))
+    return ChunkResult(chunk.number, data, len(table), len(errors))
+
+
+def write_part(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file with checksums."""
+    import pyarrow.parquet as pq
+
     buffer = io.BytesIO()
     # No two embeddings share a number that a dictionary could save.
     repeating = [name for name in table.column_names if name != COLUMN]
     options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": repeating}
-    with pq.ParquetWriter(buffer, table.schema.with_metadata(metadata), **options) as writer:
-        writer.write_table(table.replace_schema_metadata(metadata))
-    return ChunkResult(chunk.number, buffer.getvalue(), len(table), len(errors))
+    with pq.ParquetWriter(buffer, table.schema, **options) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
 
 
 def table_schema(tree: DecisionTree, layout: TableLayout) -> pa.Schema:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._utils.processes import Worker, WorkerCrash, WorkerError, available_cores, run_tasks
+from .._utils.processes import Worker, WorkerCrash, WorkerError, WorkerTimeout, available_cores, run_tasks
 from ..images.fits.framing import Framing
 from ..inputs import ItemReader
 from ..model.bundle import Bundle
@@ -19,6 +19,8 @@ __all__ = ["ChunkJob", "predict_chunks", "worker_count"]
 
 #: Rows that take about as long to predict as a process takes to start.
 ROWS_PER_WORKER = 200
+#: Seconds without a block of rows, or a row, after which a worker is killed: a decoder hangs.
+IDLE_SECONDS = 300.0
 #: Processes that one chunk may cost before the run is given up.
 MAX_CRASHES = 20
 
@@ -102,7 +104,7 @@ def _drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -
     """Have one worker predict a group's chunks, whatever becomes of its process.
 
     A chunk whose worker crashed is tried again; if that one crashes too, row by row, so that the row at fault is found
-    and reported.
+    and reported. So is one that reports nothing for `IDLE_SECONDS`, but row by row at once.
     """
     for chunk in group:
         crashes, reported = 0, 0
@@ -115,10 +117,10 @@ def _drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -
 
         while True:
             try:
-                yield worker.run(chunk, on_message)
+                yield worker.run(chunk, on_message, idle=IDLE_SECONDS)
                 on_rows(len(chunk.items) - reported)
                 break
-            except WorkerCrash as crash:
+            except (WorkerCrash, WorkerTimeout) as crash:
                 crashes += 1
                 on_rows(-reported)
                 reported = 0
@@ -130,11 +132,13 @@ def _drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -
                 if chunk.row_by_row and crash.last_message:
                     reason = f"the process that read it ended with {_cause(crash)}"
                     chunk = replace(chunk, known_failures={**chunk.known_failures, crash.last_message[1]: reason})
-                elif crashes > 1:
+                elif crashes > 1 or isinstance(crash, WorkerTimeout):
                     chunk = replace(chunk, row_by_row=True)
 
 
-def _cause(crash: WorkerCrash) -> str:
+def _cause(crash: WorkerCrash | WorkerTimeout) -> str:
+    if isinstance(crash, WorkerTimeout):
+        return f"a timeout: it {crash}"
     if crash.exit_code is not None and crash.exit_code < 0:
         note = "; out of memory?" if crash.exit_code == -9 else ""
         return f"signal {-crash.exit_code}{note}"

@@ -22,7 +22,7 @@ from ..inputs import Digest, InputItem, read_listing, write_listing
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["MANIFEST", "ManifestError", "PredictionRun", "open_run", "part_rows", "read_run"]
+__all__ = ["MANIFEST", "ManifestError", "PredictionRun", "check_identity", "open_run", "part_rows", "read_run"]
 
 MANIFEST = "_manifest.json"
 #: What begins with an underscore is passed over by those who read a folder as one data set, and what does not
@@ -207,13 +207,7 @@ def _resumed(
             run.version,
             __version__,
         )
-    for key in {**identity, **run.identity}:
-        before, wanted = run.identity.get(key), identity.get(key)
-        if before != wanted:
-            raise ManifestError(
-                f"{folder} is of a run with another {key} ({before!r}, not {wanted!r}); "
-                "delete that folder to begin anew"
-            )
+    check_identity(run, identity)
     if shards is not None:
         if run.shards not in (None, shards):
             raise ManifestError(
@@ -232,6 +226,17 @@ def _resumed(
             "delete that folder to begin anew"
         )
     return run
+
+
+def check_identity(run: PredictionRun, identity: Mapping[str, Any]) -> None:
+    """Raise ManifestError if a run is of another model, other views or another layout."""
+    for key in {**identity, **run.identity}:
+        before, wanted = run.identity.get(key), identity.get(key)
+        if before != wanted:
+            raise ManifestError(
+                f"{run.folder} is of a run with another {key} ({before!r}, not {wanted!r}); "
+                "delete that folder to begin anew"
+            )
 
 
 def read_run(folder: Path) -> PredictionRun:

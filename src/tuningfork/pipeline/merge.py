@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ from ..tables import MAX_REPORTED, RowError, read_table, table_writer
 from ..tables.columns import ABOUT_TABLE
 from .manifest import ManifestError, PredictionRun, read_run
 
-__all__ = ["RunOutcome", "merge", "run_outcome", "table_of"]
+__all__ = ["RunOutcome", "about_run", "merge", "read_part", "run_outcome", "table_of"]
 
 #: Rows that are written together: small row groups make slow readers.
 WRITTEN_AT_ONCE = 50_000
@@ -68,7 +69,7 @@ def merge(
     with table_writer(output, schema) as write:
         tables: list[pa.Table] = []
         for number in range(run.parts):
-            tables.append(_read(run, number).cast(schema))
+            tables.append(read_part(run, number).cast(schema))
             if sum(map(len, tables)) >= WRITTEN_AT_ONCE or number == run.parts - 1:
                 write(pa.concat_tables(tables).combine_chunks())
                 tables.clear()
@@ -89,7 +90,7 @@ def table_of(path: str | os.PathLike[str]) -> pa.Table:
         return read_table(path)
     run = read_run(Path(path))
     schema = _schema(run)
-    return pa.concat_tables(_read(run, number).cast(schema) for number in range(run.parts))
+    return pa.concat_tables(read_part(run, number).cast(schema) for number in range(run.parts))
 
 
 def _schema(run: PredictionRun) -> pa.Schema:
@@ -97,16 +98,18 @@ def _schema(run: PredictionRun) -> pa.Schema:
 
     schema = pq.read_schema(run.part(0)) if run.is_complete(0) else pa.schema([])
     # A part's metadata on its own rows do not apply to the table.
-    return schema.with_metadata(_about(run))
+    return schema.with_metadata(about_run(run.identity))
 
 
-def _about(run: PredictionRun) -> dict[str, str]:
-    model = {key: str(run.identity[key]) for key in ABOUT_TABLE if run.identity.get(key) not in (None, "")}
+def about_run(identity: Mapping[str, Any]) -> dict[str, str]:
+    """What the table of a run of this identity says of itself."""
+    model = {key: str(identity[key]) for key in ABOUT_TABLE if identity.get(key) not in (None, "")}
     about = "Morphology of galaxies, predicted from their images by a trained model"
     return {"description": about, "creator": f"tuningfork {__version__}", **model}
 
 
-def _read(run: PredictionRun, number: int) -> pa.Table:
+def read_part(run: PredictionRun, number: int) -> pa.Table:
+    """A part of a run, checked; ManifestError if it is missing or damaged."""
     import pyarrow.parquet as pq
 
     try:

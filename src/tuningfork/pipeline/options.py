@@ -34,13 +34,16 @@ class ExecutionOptions:
         a file system, write one folder.
     resume : bool
         Continue an interrupted run.
+    retry_failed : bool
+        Predict only the rows of a finished run again that failed.
     chunk_rows : int, optional
         Rows of a chunk: what a crash can cost each worker; None: 512, more in runs of 100 thousand rows and above.
 
     Raises
     ------
     PredictError
-        If there is no such engine, or the shard's number is not in 1…n.
+        If there is no such engine, the shard's number is not in 1…n, or failed rows are to be retried by shards or in a
+        run that is resumed.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class ExecutionOptions:
     address: str | None = None
     shard: tuple[int, int] | None = None
     resume: bool = False
+    retry_failed: bool = False
     chunk_rows: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,3 +65,5 @@ class ExecutionOptions:
             raise PredictError(f"engine {self.engine!r} is none of {', '.join(ENGINES)}")
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise PredictError(f"shard {self.shard[0]}/{self.shard[1]}: the first number counts from 1 to the second")
+        if self.retry_failed and (self.shard is not None or self.resume):
+            raise PredictError("rows are retried in a finished run: neither resumed nor by shards")

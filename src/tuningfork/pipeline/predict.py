@@ -22,11 +22,12 @@ from ..model.options import InferenceOptions
 from ..model.predictions import Predictions
 from ..tables import check_format, format_of
 from . import local
-from .chunks import BATCH, Chunk, ChunkResult, TableLayout, predict_items
+from .chunks import BATCH, Chunk, ChunkResult, TableLayout, predict_items, table_schema
 from .manifest import MANIFEST, PredictionRun, open_run
 from .merge import merge, run_outcome
 from .options import ExecutionOptions, PredictError
 from .repeated_ids import count_repeated_ids, distinct_ids
+from .retry import retry_failed
 from .summary import RowProgress, RunSummary, left_out_text
 
 __all__ = [
@@ -79,7 +80,8 @@ def predict_files(
     inference : InferenceOptions
         Views, batch size, and whether embeddings are a column, too; CSV does not hold them.
     execution : ExecutionOptions
-        Engine, processes, threads, shard, and whether an interrupted run is continued.
+        Engine, processes, threads, shard, and whether an interrupted run is continued, or the failed rows of a
+        finished one are predicted again.
     layout : "words" or "kaggle"
         Named fractions and class, or GalaxyID and the cumulative columns in the campaign's order.
     columns : Columns
@@ -139,6 +141,35 @@ def predict_files(
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
     beside, listing = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "listing.lock"))
+    carried = () if kaggle else tuple(column for _, column in columns.carried)
+
+    def table_layout(has_positions: bool) -> TableLayout:
+        return TableLayout(kaggle, has_positions and not kaggle, embedder, carried)
+
+    def predicted(groups: Iterator[list[Chunk]], has_positions: bool, done: int, total: int) -> Iterator[ChunkResult]:
+        table, count = table_layout(has_positions), RowProgress(progress, done, total)
+        batch = inference.batch_size or _batch(model, views, execution.threads or 1, total - done)
+        chosen = replace(inference, batch_size=batch)
+        if execution.engine == "ray":
+            from .ray import engine as ray
+
+            return ray.predict_chunks(model, groups, table, chosen, execution, on_rows=count)
+        workers = execution.workers or local.worker_count(total - done)
+        local_ = replace(execution, workers=workers)
+        readers = REMOTE_THREADS if any(map(_is_remote, inputs)) else available_cores() if workers == 1 else 1
+        return local.predict_chunks(model, groups, table, chosen, local_, readers=readers, on_rows=count)
+
+    if execution.retry_failed:
+
+        def again(chunks: list[Chunk], has_positions: bool) -> Iterator[ChunkResult]:
+            rows = sum(len(chunk.items) for chunk in chunks)
+            return predicted(iter([[chunk] for chunk in chunks]), has_positions, 0, rows)
+
+        with lock(beside, busy):
+            summary = retry_failed(
+                output, identity, items(), lambda positions: table_schema(model.tree, table_layout(positions)), again
+            )
+        return replace(summary, left_out=dict(left_out))
     with ExitStack() as locks:
         locks.enter_context(lock(beside, busy, shared=shard is not None))
         shards = shard[1] if shard else None
@@ -159,21 +190,8 @@ def predict_files(
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_complete(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
-        carried = tuple(column for _, column in columns.carried)
-        table = TableLayout(kaggle, run.has_positions and not kaggle, embedder, () if kaggle else carried)
-        count = RowProgress(progress, total - todo, total)
         groups = _groups(run.chunks_of(missing))
-        if inference.batch_size is None:
-            inference = replace(inference, batch_size=_batch(model, views, execution.threads or 1, todo))
-        if execution.engine == "ray":
-            from .ray import engine as ray
-
-            parts = ray.predict_chunks(model, groups, table, inference, execution, on_rows=count)
-        else:
-            workers = execution.workers or local.worker_count(todo)
-            execution = replace(execution, workers=workers)
-            readers = REMOTE_THREADS if any(map(_is_remote, inputs)) else available_cores() if workers == 1 else 1
-            parts = local.predict_chunks(model, groups, table, inference, execution, readers=readers, on_rows=count)
+        parts = predicted(groups, run.has_positions, total - todo, total)
         _write_parts(run, parts)
         outcome = run_outcome(run, mine)
         complete = shard is None or all(run.is_complete(n) for n in range(run.parts))

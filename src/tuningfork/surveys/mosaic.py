@@ -86,7 +86,7 @@ class MosaicSource:
         bands: Sequence[Unit] = (),
         hdu: Unit | None = None,
         mask: Unit | None = None,
-        mask_bits: int | None = None,
+        mask_bits: int | tuple[int | str, ...] | None = None,
     ) -> None:
         named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         files = list(find_files(named, [str(band) for band in bands]))
@@ -148,11 +148,20 @@ class MosaicSource:
         if not used:
             raise ImageError("no data: the tiles are blank there, or end beside the frame")
         planes = np.concatenate(layers)
-        warning = "; ".join(blank_pixels(planes))
+        warning = "; ".join(self._blank_pixels(planes))
         rgb = render_bands(planes, self._framing.stretch, size / side, is_display=is_display)
         if side != pixels:
             rgb = np.asarray(Image.fromarray(rgb).resize((pixels, pixels), Image.Resampling.LANCZOS))
         return Cutout(rgb, _provenance(used, size / pixels), warning)
+
+    def _blank_pixels(self, planes: NDArray[np.float32]) -> tuple[str, ...]:
+        try:
+            return blank_pixels(planes)
+        except ImageError as error:
+            if self._framing.mask is None:
+                raise
+            mask = self._framing.mask
+            raise ImageError(f"{error}; is it the mask {mask}? --mask-bits chooses those that are bad") from None
 
     def _near(self, name: str, ra: float, dec: float, size: float) -> list[Tile]:
         """The tiles whose circle meets that of the frame."""

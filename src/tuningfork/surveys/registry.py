@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from .._utils.errors import TuningforkError
 from .._utils.urls import is_url, public_url
 
 if TYPE_CHECKING:
+    from ..images.fits.framing import Unit
     from .client import Client
     from .cutout import SkySource
 
@@ -48,12 +49,16 @@ class SurveyOptions:
         The service's address, where it is not the usual one: a mirror.
     stretch : str
         How FITS images become colours, see `framing.Framing`; services have colours of their own.
+    hdu, mask, mask_bits : of FITS tiles, see `framing.Framing`
     """
 
     identifier: str = ""
     layer: str | None = None
     base: str | None = None
     stretch: str = "auto"
+    hdu: Unit | None = None
+    mask: Unit | None = None
+    mask_bits: tuple[int | str, ...] | None = None
 
     @property
     def bands(self) -> list[str]:
@@ -144,11 +149,12 @@ def open_source(spec: str, options: SurveyOptions = SurveyOptions(), *, client: 
     name, _, rest = spec.partition(":")
     try:
         if survey := _survey(name):
-            chosen = SurveyOptions(rest, options.layer, options.base, options.stretch)
-            return survey(client or Client(), chosen)
+            _no_mask(spec, options)
+            return survey(client or Client(), replace(options, identifier=rest))
         from .template import is_template, template
 
         if is_template(spec):
+            _no_mask(spec, options)
             return template(client or Client(), spec, options.layer or "")
         if is_url(spec):
             raise SurveyError(
@@ -159,9 +165,21 @@ def open_source(spec: str, options: SurveyOptions = SurveyOptions(), *, client: 
             from .mosaic import MosaicSource
 
             bands = [int(band) if band.isdigit() else band for band in options.bands]
-            return MosaicSource(spec, bands=bands, stretch=options.stretch)
+            return MosaicSource(
+                spec,
+                bands=bands,
+                stretch=options.stretch,
+                hdu=options.hdu,
+                mask=options.mask,
+                mask_bits=options.mask_bits,
+            )
     except SurveyError:
         raise
     except (FileNotFoundError, ValueError) as error:
         raise SurveyError(str(error)) from None
     raise SurveyError(f"{spec}: no such source; {', '.join(survey_names())}, {OTHERS}")
+
+
+def _no_mask(spec: str, options: SurveyOptions) -> None:
+    if any(option is not None for option in (options.hdu, options.mask, options.mask_bits)):
+        raise SurveyError(f"{public_url(spec)}: an image or a mask is chosen in FITS tiles on disk alone")

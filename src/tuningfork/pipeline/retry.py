@@ -1,0 +1,192 @@
+"""Retry: predict the failed rows of a finished prediction again, and put the results in their places."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .._utils.files import atomic_file
+from ..inputs import InputItem
+from ..tables import RowError, read_table, table_writer
+from ..tables.columns import about_table
+from .chunks import Chunk, ChunkResult, write_part
+from .manifest import ManifestError, PredictionRun, check_identity, read_run
+from .merge import about_run, read_part, run_outcome
+from .summary import RunSummary
+
+__all__ = ["retry_failed"]
+
+#: Rows of a chunk where the table has no parts.
+CHUNK_ROWS = 512
+#: Failed rows by their numbers from 0: ID and path, "" where the table has no paths.
+_Failed = dict[int, tuple[str, str]]
+_Predict = Callable[[list[Chunk], bool], Iterator[ChunkResult]]
+
+
+def retry_failed(
+    output: Path,
+    identity: Mapping[str, Any],
+    items: Iterable[InputItem],
+    schema: Callable[[bool], pa.Schema],
+    predict: _Predict,
+) -> RunSummary:
+    """Predict the failed rows of a finished prediction again; all others stay as they are.
+
+    Rows are found in the input by ID and path, else by an ID of its own. One that is no longer there stays failed.
+
+    Parameters
+    ----------
+    output : Path
+        A table, or a folder of parts; a table is held in memory.
+    identity : mapping
+        What decides the rows beside the input; must be that of the prediction.
+    items : iterable of InputItem
+        The input as it is now.
+    schema : function
+        The table's columns, with positions or without.
+    predict : function
+        Predicts chunks, with positions or without.
+
+    Raises
+    ------
+    ManifestError
+        If there is no finished prediction, or it is of another model or of other columns.
+    """
+    if not output.exists():
+        raise ManifestError(f"{output}: no such prediction, so that no row of it failed; leave out --retry-failed")
+    retry = _retry_parts if output.is_dir() else _retry_table
+    return retry(output, identity, items, schema, predict)
+
+
+def _retry_table(
+    output: Path,
+    identity: Mapping[str, Any],
+    items: Iterable[InputItem],
+    schema: Callable[[bool], pa.Schema],
+    predict: _Predict,
+) -> RunSummary:
+    table = read_table(output)
+    for key in ("model_sha256", "views"):
+        before, wanted = about_table(table.schema).get(key), str(identity[key])
+        if before not in (None, wanted):
+            raise ManifestError(f"{output} is of another {key} ({before}, not {wanted}); predict it anew")
+    has_positions = "ra" in table.column_names
+    expected = schema(has_positions)
+    if table.column_names != expected.names:
+        raise ManifestError(f"{output} has other columns than this command writes; predict it anew")
+    table = table.cast(expected).replace_schema_metadata(about_run(identity))
+    failed = _failed_rows(table)
+    found = _matched(failed, items)
+    rows = sorted(found)
+    blocks = [rows[first : first + CHUNK_ROWS] for first in range(0, len(rows), CHUNK_ROWS)]
+    chunks = [Chunk(number, [found[row] for row in block]) for number, block in enumerate(blocks)]
+    # Chunks come in any order.
+    parts = {result.number: _table_of(result) for result in predict(chunks, has_positions)}
+    for number, block in enumerate(blocks):
+        table = _replaced(table, block, parts[number])
+    if rows:
+        with table_writer(output, table.schema) as write:
+            write(table)
+    names = table.column_names
+    left = _failed_rows(table)
+    reasons = table["error"].to_pylist() if "error" in names else ["no fractions"] * len(table)
+    errors = tuple(RowError(path, row + 1, id_, "", str(reasons[row])) for row, (id_, path) in left.items())
+    flagged = _count(table, "out_of_domain") if "out_of_domain" in names else None
+    warned = _count(table, "warning") if "warning" in names else 0
+    return RunSummary(output, len(table), len(left), len(table) - len(rows), errors, flagged, warnings=warned)
+
+
+def _retry_parts(
+    folder: Path,
+    identity: Mapping[str, Any],
+    items: Iterable[InputItem],
+    schema: Callable[[bool], pa.Schema],
+    predict: _Predict,
+) -> RunSummary:
+    run = read_run(folder)
+    check_identity(run, identity)
+    if any(not run.is_complete(number) for number in range(run.parts)):
+        raise ManifestError(f"{folder} lacks parts; go on with --resume first")
+    found = _matched(dict(_failed_of_parts(run)), items)
+    numbered = {n: list(rows) for n, rows in groupby(sorted(found), lambda row: row // run.part_rows)}
+    chunks = [Chunk(number, [found[row] for row in rows]) for number, rows in numbered.items()]
+    for result in predict(chunks, run.has_positions):
+        rows = [row % run.part_rows for row in numbered[result.number]]
+        _rewrite_part(run, result, rows)
+    if chunks:
+        run.finish()
+    outcome = run_outcome(run, range(run.parts))
+    others = run.rows - len(found)
+    return RunSummary(
+        folder, run.rows, outcome.failed, others, outcome.errors, outcome.out_of_domain, warnings=outcome.warnings
+    )
+
+
+def _failed_of_parts(run: PredictionRun) -> Iterator[tuple[int, tuple[str, str]]]:
+    for number in range(run.parts):
+        errors = json.loads(pq.read_metadata(run.part(number)).metadata[b"errors"])
+        for row, (path, id_, _) in errors.items():
+            yield number * run.part_rows + int(row), (id_, path)
+
+
+def _rewrite_part(run: PredictionRun, result: ChunkResult, rows: list[int]) -> None:
+    """Replace rows of a part; what its metadata count is what they were and what the new ones are."""
+    old, new = pq.read_metadata(run.part(result.number)).metadata, _table_of(result)
+    fresh = new.schema.metadata
+    errors = {row: error for row, error in json.loads(old[b"errors"]).items() if int(row) not in rows}
+    errors |= {str(rows[int(row)]): error for row, error in json.loads(fresh[b"errors"]).items()}
+    table = _replaced(read_part(run, result.number), rows, new)
+    counts = {name: str(int(old[name]) + int(fresh[name])) for name in (b"out_of_domain", b"warnings")}
+    metadata = {**table.schema.metadata, b"errors": json.dumps(errors), **counts}
+    with atomic_file(run.part(result.number)) as part:
+        part.write_bytes(write_part(table.replace_schema_metadata(metadata)))
+
+
+def _table_of(result: ChunkResult) -> pa.Table:
+    return pq.read_table(io.BytesIO(result.data))
+
+
+def _failed_rows(table: pa.Table) -> _Failed:
+    ids = table[0].to_pylist()
+    if "error" in table.column_names:
+        errors, paths = table["error"].to_pylist(), table["path"].to_pylist()
+        return {row: (ids[row], paths[row]) for row, error in enumerate(errors) if error}
+    # Kaggle's layout: no fraction is known.
+    unknown = table[1].is_null(nan_is_null=True).to_pylist()
+    return {row: (ids[row], "") for row, is_unknown in enumerate(unknown) if is_unknown}
+
+
+def _count(table: pa.Table, name: str) -> int:
+    return sum(map(bool, table[name].to_pylist()))
+
+
+def _matched(failed: _Failed, items: Iterable[InputItem]) -> dict[int, InputItem]:
+    """The items of failed rows."""
+    by_path: dict[tuple[str, str], list[int]] = {}
+    by_id: dict[str, list[int]] = {}
+    for row, (id_, path) in failed.items():
+        by_path.setdefault((id_, path), []).append(row)
+        by_id.setdefault(id_, []).append(row)
+    found: dict[int, InputItem] = {}
+    maybe: dict[int, InputItem] = {}
+    for item in items:
+        if rows := by_path.get((item.id, item.path)):
+            found[rows.pop(0)] = item
+        elif len(same := by_id.get(item.id, [])) == 1:
+            maybe.setdefault(same[0], item)
+    return {**maybe, **found}
+
+
+def _replaced(table: pa.Table, rows: list[int], new: pa.Table) -> pa.Table:
+    order = np.arange(len(table))
+    order[rows] = len(table) + np.arange(len(rows))
+    both = pa.concat_tables([table, new.cast(table.schema)])
+    return both.take(pa.array(order)).replace_schema_metadata(table.schema.metadata)

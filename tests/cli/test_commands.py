@@ -153,8 +153,10 @@ def test_a_bar_is_there_while_there_is_work_and_only_on_a_terminal(capsys, monke
 def test_predict_one_picture_says_it_in_words(run, pictures):
     picture = min(pictures.iterdir())
     said = run("predict", picture, "--views", 1).stdout
-    assert said.startswith(f"{picture.stem}: ")
-    assert "smooth or features" in said
+    assert said.startswith(picture.stem)
+    assert "├─ smooth or features\n" in said
+    assert "█" in said
+    assert "└─ class\n" in said
 
 
 def test_predict_json_is_a_line_a_picture(run, pictures):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
-__all__ = ["escape_controls", "one_line", "text"]
+__all__ = ["escape_controls", "nearest", "one_line", "text"]
 
 #: Control characters of ASCII and Latin-1, line and paragraph separators, and the marks that turn the reading
 #: direction (as in "Trojan Source", Boucher & Anderson 2023): all that moves a terminal's cursor or forges a line.
@@ -19,6 +21,19 @@ def text(name: str) -> str:
 def one_line(message: object, limit: int = 200) -> str:
     """An error or a message on one line of at most `limit` characters, as a table's cell needs it."""
     return " ".join(str(message).split())[:limit] or type(message).__name__
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint at the known word that `word` is like, for the end of an error; "" if it is like none.
+
+    Examples
+    --------
+    >>> f"no model 'defualt'{nearest('defualt', ['default', 'fast'])}"
+    "no model 'defualt'; did you mean 'default'?"
+    """
+    spelled = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), spelled, 1, 0.6)
+    return f"; did you mean {spelled[near[0]]!r}?" if near else ""
 
 
 def escape_controls(message: str, keep: str = "") -> str:

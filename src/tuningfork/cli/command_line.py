@@ -23,7 +23,7 @@ from .console import Verbosity, echo, verbosity
 from .errors import Terminated
 from .groups import GROUPS, group_of, modules_of
 
-__all__ = ["App", "Command", "app", "fill_help", "load_commands", "main"]
+__all__ = ["App", "Command", "app", "fill_help", "given", "load_commands", "main"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -127,7 +127,8 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         common["help_all"] = _HELP_ALL_OPTION
 
     @functools.wraps(function)
-    def command(*, verbose: bool, quiet: bool, help_all: bool = False, **values: Any) -> Any:
+    def command(*, context: typer.Context, verbose: bool, quiet: bool, help_all: bool = False, **values: Any) -> Any:
+        _contexts[:] = [context]
         if verbose and quiet:
             raise typer.BadParameter("not together with --verbose", param_hint="--quiet")
         with _messages(Verbosity.verbose if verbose else Verbosity.quiet if quiet else Verbosity.normal):
@@ -138,9 +139,26 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, annotation in common.items()
     ]
     keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    more.insert(0, inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
     command.__signature__ = signature.replace(parameters=[*keyword_only, *more])  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in [*own, *more]}
     return command
+
+
+#: The context of the command that runs, if one does.
+_contexts: list[typer.Context] = []
+
+
+def given(*names: str) -> list[str]:
+    """Of these parameters of the running command those whose options were given, as they are spelled."""
+    return [
+        max(parameter.opts, key=len)
+        for context in _contexts
+        for parameter in context.command.params
+        if parameter.name in names
+        and (source := context.get_parameter_source(parameter.name)) is not None
+        and source.name != "DEFAULT"
+    ]
 
 
 def _metadata(parameter: inspect.Parameter) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from .._utils.text import escape_controls
 
-__all__ = ["Verbosity", "counted", "done", "echo", "has_colours", "print_json", "say", "verbosity"]
+__all__ = ["Verbosity", "counted", "detail", "done", "echo", "has_colours", "print_json", "say", "verbosity"]
 
 
 class Verbosity(enum.IntEnum):
@@ -39,7 +39,7 @@ def has_colours(stream: IO[str]) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
-def echo(message: object, *, err: bool = False, lines: bool = False) -> None:
+def echo(message: object, *, err: bool = False, lines: bool = False, colours: bool = False) -> None:
     """Print a line, with control characters escaped: names of files and answers of services are strangers' texts.
 
     Parameters
@@ -48,14 +48,26 @@ def echo(message: object, *, err: bool = False, lines: bool = False) -> None:
         To stderr instead of stdout.
     lines : bool
         Whether the message has line breaks and tabs of its own.
+    colours : bool
+        Whether it has ANSI colours of its own; strangers' texts in it are escaped already.
     """
     stream = sys.stderr if err else sys.stdout
-    print(escape_controls(str(message), "\n\t" if lines else "").rstrip("\n"), file=stream, flush=True)
+    print(
+        escape_controls(str(message), ("\n\t" if lines else "") + ("\x1b" if colours else "")).rstrip("\n"),
+        file=stream,
+        flush=True,
+    )
 
 
 def say(line: str) -> None:
     """Print a line about the progress of the work to stderr, unless --quiet."""
     if verbosity() > Verbosity.quiet:
+        echo(line, err=True)
+
+
+def detail(line: str) -> None:
+    """Print a line about how the work is done to stderr, with --verbose only."""
+    if verbosity() is Verbosity.verbose:
         echo(line, err=True)
 
 

@@ -8,7 +8,30 @@ from typing import Annotated
 
 import typer
 
-__all__ = []
+from . import completion
+
+__all__ = [
+    "CacheOption",
+    "ColumnOption",
+    "GroupsOption",
+    "ImagesOption",
+    "IncludeTrainingOption",
+    "JsonOption",
+    "LabelsArgument",
+    "LabelsOption",
+    "ModelArgument",
+    "ModelOfTableOption",
+    "ModelOption",
+    "NoCacheOption",
+    "OverwriteOption",
+    "ThreadsOption",
+    "TreeOption",
+    "ValuesKind",
+    "ValuesKindOption",
+    "ViewsOption",
+    "WorkersOption",
+    "check_views",
+]
 
 
 class ValuesKind(StrEnum):
@@ -19,19 +42,27 @@ class ValuesKind(StrEnum):
     DEBIASED = "debiased"
 
 
+_MODEL = "A shipped model's name, or a bundle's folder."
+ModelOption = Annotated[str, typer.Option("--model", help=_MODEL, autocompletion=completion.models)]
+ModelArgument = Annotated[str, typer.Argument(help=_MODEL, autocompletion=completion.models)]
+ViewsOption = Annotated[
+    int | None,
+    typer.Option("--views", help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's]."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 TreeOption = Annotated[
     str,
     typer.Option(
         "--tree",
         help="Decision tree: gz2, gz_decals, gz_euclid, …, a TOML file, or a model's folder.",
+        autocompletion=completion.trees,
     ),
 ]
 ValuesKindOption = Annotated[
     ValuesKind | None,
     typer.Option(help="What the labels' fractions are.  [default: what the table says of itself, else its tree]"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for another program.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for another program.")]
 ImagesOption = Annotated[list[Path], typer.Option("--images", help="Folder of images named by ID; may be repeated.")]
 LabelsOption = Annotated[Path, typer.Option("--labels", help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")]
 CacheOption = Annotated[Path | None, typer.Option(help="Folder of the image cache, shared by all trainings.")]
@@ -60,3 +91,9 @@ GroupsOption = Annotated[
         help="Classes that count as one, such as 0,1,2,3,4+5; with --column what its numbers 0, 1, … stand for.",
     ),
 ]
+
+
+def check_views(views: int | None) -> None:
+    """Wrong usage (exit code 2) of a number of views that there is not."""
+    if views not in (None, 1, 2, 4, 8):
+        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")

@@ -3,44 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command_line import app
-from .console import counted, echo, print_json
-from .cutouts import (
-    SOURCE_HELP,
-    CacheOption,
-    CacheSizeOption,
+from .command_line import app, given
+from .console import counted, detail, done, print_json
+from .errors import must_exist, report_rows, trouble
+from .files import standard_input, writing
+from .fits_options import (
+    BandsOption,
     HduOption,
-    LayerOption,
+    KeepOrientationOption,
     MaskBitsOption,
     MaskOption,
+    MeasureOption,
+    StretchOption,
+    framing_of,
+)
+from .options import ModelOption, OverwriteOption, ThreadsOption, ViewsOption, check_views
+from .predict_terminal import predict_to_terminal, say_left_out
+from .progress import duration, progress_bar
+from .sky_options import (
+    SKY,
+    CacheOption,
+    CacheSizeOption,
+    LayerOption,
     MirrorOption,
     PixelsOption,
     RadiusColumnOption,
     RateOption,
     Request,
     SizeOption,
-    StretchOption,
-    cut_out,
+    SourceOption,
 )
-from .errors import must_exist, report_rows, row_error, trouble
-from .files import standard_input, writing
-from .options import JsonOption, OverwriteOption, ThreadsOption
-from .progress import progress_bar
+from .table_options import (
+    BytesColumnOption,
+    DecColumnOption,
+    IdColumnOption,
+    KeepColumnsOption,
+    PathColumnOption,
+    RaColumnOption,
+    columns_to_keep,
+    say_columns,
+)
 
 if TYPE_CHECKING:
-    from ..model.options import InferenceOptions
+    from ..inputs import Columns
+    from ..model.model import Model
+    from ..pipeline.summary import RunSummary
 
 __all__ = ["predict"]
 
-_SCALE, _SKY, _TABLES = "At survey scale", "Images by position", "Catalogues"
-_FITS = "FITS images"
+_SCALE = "At survey scale"
 
 
 class Layout(StrEnum):
@@ -88,14 +107,12 @@ def predict(
             help="Table to write: .csv, .parquet, .fits, .vot or .ecsv. Without extension: a folder of Parquet parts.",
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
+    model: ModelOption = "default",
     layout: Annotated[
         Layout,
         typer.Option("--format", help="words: named fractions and class; kaggle: GalaxyID and 37 cumulative columns."),
     ] = Layout.words,
-    views: Annotated[
-        int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
-    ] = None,
+    views: ViewsOption = None,
     embeddings: Annotated[
         bool,
         typer.Option("--embeddings", help="Also what the networks see, as a column of vectors; not in CSV."),
@@ -105,46 +122,39 @@ def predict(
         bool, typer.Option("--retry-failed", help="Predict only the rows of a finished run again that failed.")
     ] = False,
     overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-    id_column: Annotated[str | None, typer.Option(help="The galaxies' names.", rich_help_panel=_TABLES)] = None,
-    path_column: Annotated[str | None, typer.Option(help="Their images' files.", rich_help_panel=_TABLES)] = None,
-    bytes_column: Annotated[
-        str | None, typer.Option(help="Their images themselves, as bytes.", rich_help_panel=_TABLES)
-    ] = None,
-    ra_column: Annotated[
-        str | None, typer.Option(help="Right ascension, degrees; written beside the votes.", rich_help_panel=_TABLES)
-    ] = None,
-    dec_column: Annotated[str | None, typer.Option(help="Declination, degrees.", rich_help_panel=_TABLES)] = None,
-    source: Annotated[
-        str | None, typer.Option(help=f"PATHS is a catalogue of positions. {SOURCE_HELP}", rich_help_panel=_SKY)
-    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON Lines, one object per galaxy; with --output, one summary."),
+    ] = False,
+    json_array: Annotated[
+        bool, typer.Option("--json-array", help="Print one JSON document, an array of all galaxies.")
+    ] = False,
+    id_column: IdColumnOption = None,
+    path_column: PathColumnOption = None,
+    bytes_column: BytesColumnOption = None,
+    ra_column: RaColumnOption = None,
+    dec_column: DecColumnOption = None,
+    keep_columns: KeepColumnsOption = "all",
+    source: SourceOption = None,
     size: SizeOption = None,
     radius_column: RadiusColumnOption = None,
     pixels: PixelsOption = 424,
     layer: LayerOption = None,
     mirror: MirrorOption = None,
-    stretch: StretchOption = "auto",
     rate: RateOption = 4.0,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 1.0,
     cutouts: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps the images [default: OUTPUT-cutouts].", rich_help_panel=_SKY),
+        typer.Option(help="Folder that keeps the images [default: OUTPUT-cutouts].", rich_help_panel=SKY),
     ] = None,
+    stretch: StretchOption = "auto",
     hdu: HduOption = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(help="Images or planes that are blue, green, red: G,R,I or 0,1,2.", rich_help_panel=_FITS),
-    ] = None,
+    bands: BandsOption = None,
     mask: MaskOption = None,
     mask_bits: MaskBitsOption = None,
-    measure: Annotated[
-        bool,
-        typer.Option("--measure", help="Measure the galaxy; show 8.48 petroR90, as trained on.", rich_help_panel=_FITS),
-    ] = False,
-    keep_orientation: Annotated[
-        bool, typer.Option("--keep-orientation", help="Do not turn north up by the WCS.", rich_help_panel=_FITS)
-    ] = False,
+    measure: MeasureOption = False,
+    keep_orientation: KeepOrientationOption = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
     ] = 0,
@@ -155,7 +165,7 @@ def predict(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs tuningfork[openvino]).",
+            help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs OpenVINO).",
             rich_help_panel=_SCALE,
         ),
     ] = Precision.f32,
@@ -205,23 +215,10 @@ def predict(
 
         tuningfork predict galaxy.jpg --json | jq .class_name
     """
-    if views not in (None, 1, 2, 4, 8):
-        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    check_views(views)
     must_exist([path for path in paths if path != "-"])
-    for is_set, option in (
-        (resume, "--resume"),
-        (retry_failed, "--retry-failed"),
-        (shard, "--shard"),
-        (layout is Layout.kaggle, "--format"),
-    ):
-        if output is None and is_set:
-            raise typer.BadParameter("needs an --output", param_hint=option)
-    if embeddings:
-        _check_embeddings(output, layout, as_json)
-    part = _shard(shard)
-    for value, option in ((cutouts, "--cutouts"), (layer, "--layer"), (mirror, "--mirror")):
-        if source is None and value is not None:
-            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
+    _check_usage(output, layout, source, embeddings, as_json, json_array)
+    part, keep = _shard(shard), columns_to_keep(keep_columns)
     if source is not None:
         request = Request(
             *(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size),
@@ -230,15 +227,22 @@ def predict(
         request.check()
         folder = _cutouts_beside(output, cutouts, paths, part)
     # Images by position are framed before they are predicted.
-    framing = _framing(
-        *((None, bands, None, None) if source is not None else (hdu, bands, mask, mask_bits)),
-        *(keep_orientation, measure),
-        *(("auto", None) if source is not None else (stretch, size)),
+    sky = source is not None
+    framing = framing_of(
+        hdu=None if sky else hdu,
+        bands=bands,
+        mask=None if sky else mask,
+        mask_bits=None if sky else mask_bits,
+        orient=not keep_orientation,
+        measure=measure,
+        stretch="auto" if sky else stretch,
+        size=None if sky else size,
     )
     is_file = output is not None and bool(output.suffix or str(output) == "-")
     again = "give the same command with --resume to go on" if output else ""
     # A folder of parts is guarded by its run, which shards share.
     guarded = output if is_file else None
+    began = time.monotonic()
     with (
         trouble(again),
         standard_input(paths) as paths,
@@ -249,87 +253,137 @@ def predict(
             from .._utils.files import check_output
 
             check_output(output, [*paths, model], overwrite=True, is_folder=True)
-        from ..inputs import Columns
+        from ..inputs import Columns, is_catalogue
         from ..model.model import load
         from ..model.options import InferenceOptions
         from ..pipeline.options import ExecutionOptions
-        from ..pipeline.predict import predict_files
-        from ..surveys import CARRIED, TABLE, is_cutouts
+        from .mistakes import check_inputs, say_what_does_not_apply
 
+        check_inputs(paths, source)
         columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
         opened = load(model, threads=threads, precision=precision.value, device=device.value, framing=framing)
+        detail(f"model {opened.bundle.name}: {opened.runtime}, {counted(views or opened.n_views, 'view', 'views')}")
         if source is not None:
-            from ..pipeline.predict import is_begun
-
-            # A continued run has listed the images; one that is downloaded only now would be another input.
-            if not (resume and output is not None and is_begun(output) and (folder / TABLE).exists()):
-                # What is there stays: a second prediction downloads nothing again.
-                cut_out(paths[0], folder, request, columns, resume=True)
-            paths = [str(folder / TABLE)]
-        if source is not None or (columns == Columns() and all(map(is_cutouts, paths))):
-            columns = Columns(error="error", carried=CARRIED)
+            # What is there stays: a second prediction downloads nothing again.
+            paths = [_downloaded(paths[0], folder, request, columns, keep, resume and _is_begun(output))]
+            columns = Columns()
+        catalogues = [path for path in paths if is_catalogue(path)]
+        say_what_does_not_apply(
+            paths,
+            catalogues,
+            fits=[] if sky else given("hdu", "bands", "mask", "measure", "keep_orientation", "stretch"),
+            tables=given("id_column", "path_column", "bytes_column", "ra_column", "dec_column", "keep_columns"),
+        )
+        if catalogues:
+            kept = [] if layout is Layout.kaggle else keep
+            columns = _with_catalogues_columns(catalogues, columns, kept, opened, str(output or "votes.parquet"))
+        inference = InferenceOptions(views, batch or None, embeddings)
         if output is None:
-            _predict_to_terminal(opened, paths, columns, InferenceOptions(views, batch or None, embeddings), as_json)
+            predict_to_terminal(opened, paths, columns, inference, as_json, json_array, began)
             return
+        from ..pipeline.predict import predict_files
+
         with progress_bar("predicting") as progress:
             summary = predict_files(
                 opened,
                 paths,
                 output,
-                InferenceOptions(views, batch or None, embeddings),
+                inference,
                 ExecutionOptions(engine.value, workers, threads or None, address, part, resume, retry_failed),
                 layout=layout.value,
                 columns=columns,
                 progress=progress,
             )
-        if as_json:
-            counts = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
-            left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
-            print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
-        else:
-            before = "as they were" if retry_failed else "from the interrupted run"
-            again = f" ({summary.resumed} of them {before})" if summary.resumed else ""
-            flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
-            rest = "" if summary.complete else "; other shards have not ended yet"
-            galaxies = counted(summary.rows, "galaxy", "galaxies")
-            warned = f", {summary.warnings} with a warning (column `warning`)" if summary.warnings else ""
-            echo(f"{output}: {galaxies}{again}, {summary.failed} failed{flagged}{warned}{rest}")
-        _report_left_out(summary.left_out)
+        _print_summary(summary, output, time.monotonic() - began, as_json, retry_failed)
         report_rows(summary.errors, summary.failed)
+
+
+def _check_usage(
+    output: Path | None, layout: Layout, source: str | None, embeddings: bool, as_json: bool, json_array: bool
+) -> None:
+    """Wrong usage (exit code 2) of options that do not go together."""
+    if output is None:
+        for option in given("resume", "retry_failed", "shard", "layout", "workers", "engine", "address", "overwrite"):
+            raise typer.BadParameter("needs an --output", param_hint=option)
+    if output is not None and json_array:
+        raise typer.BadParameter(
+            "is for galaxies on the terminal; with --output, use --json", param_hint="--json-array"
+        )
+    if as_json and json_array:
+        raise typer.BadParameter("not together with --json", param_hint="--json-array")
+    if embeddings:
+        _check_embeddings(output, layout, as_json or json_array)
+    if source is None:
+        for option in given("cutouts", "layer", "mirror", "rate", "cache", "cache_size", "pixels"):
+            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
+
+
+def _downloaded(
+    catalogue: str, folder: Path, request: Request, columns: Columns, keep: list[str] | None, is_resumed: bool
+) -> str:
+    """The table of the catalogue's cutouts, in `folder`."""
+    from ..surveys import TABLE
+    from .cutouts import cut_out
+
+    # A continued run has listed the images; one that is downloaded only now would be another input.
+    if not (is_resumed and (folder / TABLE).exists()):
+        cut_out(catalogue, folder, request, columns, keep=keep, resume=True)
+    return str(folder / TABLE)
+
+
+def _with_catalogues_columns(
+    catalogues: Sequence[str], columns: Columns, keep: list[str] | None, model: Model, output: str
+) -> Columns:
+    """The roles of the catalogues' columns, and which of them the output takes over."""
+    from .._utils.errors import InputError
+    from ..inputs import Columns, carried_columns, with_carried
+    from ..model.prediction_columns import output_schema
+    from ..surveys import CARRIED, cutouts_schema, is_cutouts
+    from .mistakes import explain
+
+    own: list[str] = []
+    if columns == Columns() and all(map(is_cutouts, catalogues)):
+        columns = Columns(error="error", carried=CARRIED)
+        own = cutouts_schema().names
+    taken = {
+        *output_schema(model.tree).names,
+        "ra",
+        "dec",
+        "embedding",
+        *(column.name for _, column in columns.carried),
+    }
+    try:
+        carried = carried_columns(catalogues, columns, taken, keep=keep, own=own)
+    except InputError as error:
+        raise explain(catalogues[0], error, output) from None
+    say_columns(carried.renamed, carried.left_out)
+    return with_carried(columns, carried)
+
+
+def _print_summary(summary: RunSummary, output: Path, seconds: float, as_json: bool, is_retried: bool) -> None:
+    if as_json:
+        counts = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
+        left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
+        print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
+    else:
+        before = "as they were" if is_retried else "from the interrupted run"
+        again = f" ({summary.resumed} of them {before})" if summary.resumed else ""
+        flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
+        rest = "" if summary.complete else "; other shards have not ended yet"
+        galaxies = counted(summary.rows, "galaxy", "galaxies")
+        warned = f", {summary.warnings} with a warning (column `warning`)" if summary.warnings else ""
+        rate = (summary.rows - summary.resumed) / seconds
+        time_ = f" in {duration(seconds)} ({rate:,.0f}/s)"
+        done(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{rest}")
+        if by_class := ", ".join(f"{count:,} {name}" for name, count in summary.classes.items()):
+            done(f"classes: {by_class}")
+    say_left_out(summary.left_out)
 
 
 def _is_begun(output: Path | None) -> bool:
     from ..pipeline.predict import is_begun
 
     return output is not None and is_begun(output)
-
-
-def _framing(
-    hdu: str | None,
-    bands: str | None,
-    mask: str | None,
-    mask_bits: str | None,
-    keep_orientation: bool,
-    measure: bool,
-    stretch: str,
-    size: float | None,
-) -> Any:
-    """What the options say of FITS images; wrong usage (exit code 2) if they cannot be meant."""
-    from ..images.fits.framing import Framing, parse_mask_bits, unit
-
-    try:
-        return Framing(
-            hdu=None if hdu is None else unit(hdu),
-            bands=tuple(unit(band) for band in bands.split(",")) if bands else (),
-            stretch=stretch,
-            size=size,
-            measure=measure,
-            orient=not keep_orientation,
-            mask=None if mask is None else unit(mask),
-            mask_bits=None if mask_bits is None else parse_mask_bits(mask_bits),
-        )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> None:
@@ -369,35 +423,3 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise typer.BadParameter("I/N with 1 ≤ I ≤ N, for example 3/8", param_hint="--shard")
     return int(match[1]), int(match[2])
-
-
-def _predict_to_terminal(
-    model: Any,
-    paths: Sequence[str],
-    columns: Any,
-    inference: InferenceOptions,
-    as_json: bool,
-) -> None:
-    from collections import Counter
-
-    from ..pipeline.predict import predict_inputs
-
-    errors = []
-    left_out: Counter[str] = Counter()
-    for part in predict_inputs(model, paths, inference, columns, left_out):
-        for row, values in enumerate(part.to_table().to_pylist()):
-            if values["error"]:
-                errors.append(row_error(values["path"], values["error"]))
-            if as_json:
-                print_json(values, indent=None)
-            elif not values["error"]:
-                echo(part[row], lines=True)
-    _report_left_out(left_out)
-    report_rows(errors)
-
-
-def _report_left_out(left_out: Mapping[str, int]) -> None:
-    from ..pipeline.predict import left_out_text
-
-    if left_out:
-        echo(f"left out: {left_out_text(left_out)}", err=True)

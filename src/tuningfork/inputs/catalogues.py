@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from .._utils.urls import is_url, join_url, name_of, public_url
 from ..tables import format_of, formats, has_format
 from ..tables.angles import AngleError, Position, hours_warning, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
+from ..tables.columns import Column
 from ..tables.identifiers import IdentifierError, exact_id, file_id, integer_limit
 from .byte_source import ReadAhead, SourceUnavailable
+from .cell_types import converted
 from .files import file_item
 from .item import InputItem, native_path
 from .objects import object_item, opened
@@ -92,11 +94,11 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     table, stamp = open_rows(location)
     chosen = image_columns(columns, table.schema, where)
     make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
-    carried = [name for name, _ in columns.carried]
+    taken_over = [name for name, _ in columns.carried]
     image = _listed_column(table.schema, chosen)
     ra, dec = (chosen.positions.ra, chosen.positions.dec) if chosen.positions else (None, None)
     names = [chosen.id, ra, dec, chosen.radius, columns.error, image]
-    wanted = [*(name for name in names if name is not None), *carried]
+    wanted = [*(name for name in names if name is not None), *taken_over]
     limit = id_limit(chosen.id, table.schema)
     number, positions, greatest = 0, 0, 0.0
     for number, (values, problem) in enumerate(table.rows(wanted), 1):
@@ -120,8 +122,9 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
         if position.ra == position.ra:
             positions, greatest = positions + 1, max(greatest, position.ra)
         beside: dict[str, Any] = {"right_ascension": position.ra, "declination": position.dec}
-        beside["carried"] = _carried(cells_left)
-        problem = str(reason or "") or position.error
+        carried, unlike = _carried(cells_left, columns.carried)
+        beside["carried"] = carried
+        problem = str(reason or "") or position.error or unlike
         if chosen.radius is not None:
             try:
                 beside["radius"] = parse_size(radius, chosen.radius_unit)
@@ -146,9 +149,16 @@ def _position(chosen: ImageColumns, ra: object, dec: object) -> Position:
 _Make = Callable[[int, str, str, object], InputItem]
 
 
-def _carried(values: Iterator[object]) -> str:
-    content = list(values)
-    return json.dumps(content, default=str) if content else ""
+def _carried(values: Iterator[object], columns: Sequence[tuple[str, Column]]) -> tuple[str, str]:
+    """The cells of the columns that are taken over, as JSON, and what is wrong with one of them; "" if nothing."""
+    content, problem = [], ""
+    for value, (name, column) in zip(values, columns, strict=True):
+        try:
+            content.append(converted(value, column.type))
+        except ValueError:
+            content.append(None)
+            problem = problem or f"column {name!r}: {text(str(value))!r} is no number"
+    return (json.dumps(content, default=str) if content else ""), problem
 
 
 def _listed_column(schema: pa.Schema, chosen: ImageColumns) -> str | None:

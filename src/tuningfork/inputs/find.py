@@ -21,7 +21,7 @@ from .item import InputItem
 from .objects import remote_items
 from .stores import check_url
 
-__all__ = ["Columns", "find_items"]
+__all__ = ["Columns", "find_items", "is_catalogue"]
 
 
 def find_items(
@@ -59,18 +59,24 @@ def find_items(
         yield from _named(name, columns, counter)
 
 
+def is_catalogue(name: str) -> bool:
+    """Whether a file's or an address' name is that of a catalogue; a FITS file is opened to see what it holds."""
+    file = name_of(name)
+    # The formats of tables are not imported for these.
+    if is_raster_name(file) or name.endswith("/") or Path(file).suffix.lower() in ARCHIVES:
+        return False
+    if not table_kind(file):
+        return False
+    return not is_image_name(file) or (not is_url(name) and Path(name).is_file() and holds_table(name))
+
+
 def _named(name: str, columns: Columns, left_out: Counter[str]) -> Iterator[InputItem]:
     """An input by its name, here or in a store."""
     is_remote, file = is_url(name), name_of(name)
     check_packed(name)
     if Path(file).suffix.lower() in ARCHIVES and not name.endswith("/"):
         yield from archive_items(name, left_out)
-    elif (
-        not is_raster_name(file)  # the formats of tables are not imported for these
-        and table_kind(file)
-        and not name.endswith("/")
-        and (not is_image_name(file) or (not is_remote and holds_table(name)))
-    ):
+    elif is_catalogue(name):
         yield from table_items(name, columns)
     elif is_remote:
         yield from remote_items(name, _is_other, left_out)

@@ -17,6 +17,7 @@ from typing import Any
 
 from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file, write_text
+from .._utils.text import nearest
 from ..images.preprocess import Preprocess
 from ..votes.tree import DecisionTree, SchemaError
 from ..votes.tree_files import builtin_trees, load_tree
@@ -247,7 +248,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
         if not os.path.isfile(folder / "bundle.json"):  # Path.is_file raises on a name that is too long
             raise BundleError(
                 f"{text}: neither a model that comes with tuningfork ({', '.join(builtin_models()) or 'none'}) "
-                f"nor a folder with a bundle.json"
+                f"nor a folder with a bundle.json{nearest(text, builtin_models())}"
             )
     description = folder / "bundle.json"
     content = _json(description)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -164,6 +165,10 @@ class Predictions:
     def descriptions(self) -> tuple[str, ...]:
         """(N,) what the majority says of each galaxy, in words; "" without predicted votes."""
         return descriptions(self.tree, self.cumulative)
+
+    def class_counts(self) -> dict[str, int]:
+        """Return how many galaxies each class is the most probable of, by name, the most frequent first."""
+        return dict(Counter(filter(None, self.class_names)).most_common())
 
     @property
     def out_of_domain(self) -> NDArray[np.bool_]:

@@ -204,7 +204,7 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     """Write a chunk's predictions as a Parquet file.
 
     Errors and flags are in the file's metadata, too, since Kaggle's layout has no columns for them: `errors`, a JSON
-    of row → path, ID, reason, and `out_of_domain` and `warnings`, counts.
+    of row → path, ID, reason, and `out_of_domain`, `warnings` and `classes` (a JSON), counts.
     """
     schema = table_schema(predictions.tree, layout)
     table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
@@ -226,7 +226,9 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     }
     flagged = str(predictions.out_of_domain.sum())
     warned = str(sum(map(bool, predictions.warnings)))
+    counts = json.dumps(predictions.class_counts())
     metadata = {**(schema.metadata or {}), "errors": json.dumps(errors), "out_of_domain": flagged, "warnings": warned}
+    metadata["classes"] = counts
     data = write_part(table.replace_schema_metadata(metadata))
     return ChunkResult(chunk.number, data, len(table), len(errors))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,16 @@ WRITTEN_AT_ONCE = 50_000
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of a run's rows: how many failed, the first of these by name, how many were flagged or warned of."""
+    """What became of a run's rows: how many failed, the first of these by name, how many were flagged or warned of.
+
+    `classes` counts the most probable classes by name.
+    """
 
     failed: int
     errors: tuple[RowError, ...]
     out_of_domain: int
     warnings: int
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
@@ -39,15 +44,18 @@ def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
 
     failed = flagged = warned = 0
     errors: list[RowError] = []
+    classes: Counter[str] = Counter()
     for number in numbers:
         metadata = pq.read_metadata(run.part(number)).metadata
         reasons = json.loads(metadata[b"errors"])
         failed += len(reasons)
         flagged += int(metadata[b"out_of_domain"])
         warned += int(metadata[b"warnings"])
+        # Parts of earlier versions do not have them.
+        classes.update(json.loads(metadata.get(b"classes", b"{}")))
         for row, (path, id_, reason) in list(reasons.items())[: MAX_REPORTED - len(errors)]:
             errors.append(RowError(path, number * run.part_rows + int(row) + 1, id_, "", reason))
-    return RunOutcome(failed, tuple(errors), flagged, warned)
+    return RunOutcome(failed, tuple(errors), flagged, warned, dict(classes.most_common()))
 
 
 def merge(

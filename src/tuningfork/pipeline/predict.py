@@ -27,7 +27,6 @@ from .manifest import MANIFEST, PredictionRun, open_run
 from .merge import merge, run_outcome
 from .options import ExecutionOptions, PredictError
 from .repeated_ids import count_repeated_ids, distinct_ids
-from .retry import retry_failed
 from .summary import RowProgress, RunSummary, left_out_text
 
 __all__ = [
@@ -160,6 +159,7 @@ def predict_files(
         return local.predict_chunks(model, groups, table, chosen, local_, readers=readers, on_rows=count)
 
     if execution.retry_failed:
+        from .retry import retry_failed
 
         def again(chunks: list[Chunk], has_positions: bool) -> Iterator[ChunkResult]:
             rows = sum(len(chunk.items) for chunk in chunks)
@@ -207,7 +207,16 @@ def predict_files(
     flagged = outcome.out_of_domain if model.calibration.domain else None
     resumed = total - todo
     return RunSummary(
-        output, total, outcome.failed, resumed, outcome.errors, flagged, complete, run.left_out, outcome.warnings
+        output,
+        total,
+        outcome.failed,
+        resumed,
+        outcome.errors,
+        flagged,
+        complete,
+        run.left_out,
+        outcome.warnings,
+        outcome.classes,
     )
 
 
@@ -265,7 +274,8 @@ def _check_vectors(output: Path, kaggle: bool) -> None:
 
 def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, int]) -> PredictError:
     others = f"; left out: {left_out_text(left_out)}" if left_out else ""
-    return PredictError(f"no image in {', '.join(map(str, paths))}; is it the right folder?{others}")
+    where = ", ".join(map(str, paths))
+    return PredictError(f"no image in {where} (JPEG, PNG, WebP, TIFF, FITS or .npy); is it the right folder?{others}")
 
 
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:

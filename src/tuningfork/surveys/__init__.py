@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cutout_table import CARRIED, TABLE, is_cutouts
+    from .cutout_table import CARRIED, TABLE, add_columns, cutouts_schema, is_cutouts
     from .download import CutoutError, CutoutFormat, CutoutSummary, download_cutouts
     from .registry import SurveyOptions, open_source, register_survey
     from .targets import Target, Targets
@@ -20,6 +20,8 @@ __all__ = [
     "SurveyOptions",
     "Target",
     "Targets",
+    "add_columns",
+    "cutouts_schema",
     "download_cutouts",
     "is_cutouts",
     "open_source",
@@ -27,7 +29,7 @@ __all__ = [
 ]
 #: Imported when they are used: the command line only needs the names of the surveys.
 _MODULES = {
-    "cutout_table": ("CARRIED", "TABLE", "is_cutouts"),
+    "cutout_table": ("CARRIED", "TABLE", "add_columns", "cutouts_schema", "is_cutouts"),
     "download": ("CutoutError", "CutoutFormat", "CutoutSummary", "download_cutouts"),
     "registry": ("SurveyOptions", "open_source", "register_survey"),
     "targets": ("Target", "Targets"),

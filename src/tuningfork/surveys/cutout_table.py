@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ..inputs.catalogues import open_rows
+from ..inputs.cell_types import converted
 from ..tables import Column, arrow_schema, table_writer, ucd
 from .journal import Entry
 
-__all__ = ["CARRIED", "TABLE", "cutouts_schema", "is_cutouts", "write_table"]
+if TYPE_CHECKING:
+    from ..inputs.table_rows import Row
+
+__all__ = ["CARRIED", "TABLE", "add_columns", "cutouts_schema", "is_cutouts", "write_table"]
 
 TABLE = "cutouts.parquet"
 #: Metadata that mark such a table, whatever its name is.
@@ -70,6 +76,46 @@ def write_table(entries: Iterable[Entry], file: Path) -> None:
     with table_writer(file, schema) as write:
         while block := list(islice(rows, ROWS)):
             write(pa.table([_array(block, field) for field in schema], schema=schema))
+
+
+def add_columns(file: Path, catalogue: str, columns: Sequence[tuple[str, Column]]) -> None:
+    """Add columns of the catalogue to its table of cutouts, whose rows are in its order.
+
+    Parameters
+    ----------
+    file : Path
+        The table, which is replaced.
+    catalogue : str
+        The table of positions that the cutouts are of.
+    columns : sequence of (name in the catalogue, `Column` of the table)
+    """
+    import pyarrow.parquet as pq
+
+    if not columns:
+        return
+    schema = cutouts_schema()
+    for each in arrow_schema([column for _, column in columns]):
+        schema = schema.append(each)
+    rows = open_rows(catalogue)[0].rows([name for name, _ in columns])
+    with pq.ParquetFile(file) as table, table_writer(file, schema) as write:
+        for batch in table.iter_batches(ROWS, columns=cutouts_schema().names):
+            cells = [_cells(next(rows, ((), "")), columns) for _ in range(batch.num_rows)]
+            added = [pa.array([row[n] for row in cells], column.type) for n, (_, column) in enumerate(columns)]
+            write(pa.table([*batch.columns, *added], schema=schema))
+
+
+def _cells(row: Row, columns: Sequence[tuple[str, Column]]) -> list[object]:
+    """The cells of a row as the columns' types; None for one that cannot be read, which has an error of its own."""
+    values, problem = row
+    if problem or len(values) != len(columns):
+        return [None] * len(columns)
+    found: list[object] = []
+    for value, (_, column) in zip(values, columns, strict=True):
+        try:
+            found.append(converted(value, column.type))
+        except ValueError:
+            found.append(None)
+    return found
 
 
 def _array(block: list[Entry], field: pa.Field) -> pa.Array:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._utils.errors import TuningforkError
+from .._utils.text import nearest
 from .._utils.urls import is_url, public_url
 
 if TYPE_CHECKING:
@@ -177,7 +178,8 @@ def open_source(spec: str, options: SurveyOptions = SurveyOptions(), *, client: 
         raise
     except (FileNotFoundError, ValueError) as error:
         raise SurveyError(str(error)) from None
-    raise SurveyError(f"{spec}: no such source; {', '.join(survey_names())}, {OTHERS}")
+    near = nearest(name, [each.partition(":")[0] for each in survey_names()])
+    raise SurveyError(f"{spec}: no such source{near}; {', '.join(survey_names())}, {OTHERS}")
 
 
 def _no_mask(spec: str, options: SurveyOptions) -> None:

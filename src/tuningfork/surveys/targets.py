@@ -88,6 +88,18 @@ class Targets:
                 greatest = max(greatest, target.ra)
         return hours_warning(good, greatest)
 
+    def roles(self) -> list[str]:
+        """Names of the catalogue's columns of identifier and position.
+
+        Raises
+        ------
+        InputError
+            As in iterating.
+        """
+        schema = open_rows(self.catalogue)[0].schema
+        chosen = sky_columns(self.columns, schema, text(public_url(self.catalogue)))
+        return [name for name in (chosen.id, chosen.positions.ra, chosen.positions.dec) if name is not None]
+
     def __iter__(self) -> Iterator[Target]:
         table, _ = open_rows(self.catalogue)
         where = text(public_url(self.catalogue))

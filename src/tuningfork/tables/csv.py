@@ -28,6 +28,7 @@ __all__ = [
     "MAX_LINE",
     "csv_error",
     "csv_text",
+    "number_types",
     "read_dicts",
     "read_csv",
     "strict_rows",
@@ -337,6 +338,26 @@ def _integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         return column
     return numbers if numbers.cast(pa.string()).equals(column) else column
+
+
+def number_types(table: pa.Table) -> dict[str, pa.DataType]:
+    """The columns of text that are numbers throughout: name → int64 or float64, where no digit is lost."""
+    types: dict[str, pa.DataType] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_string(column.type) or column.null_count == len(column):
+            continue
+        if pa.types.is_integer(_integers(column).type):
+            types[name] = pa.int64()
+            continue
+        # Leading zeros and many digits are those of identifiers.
+        if pc.any(pc.match_substring_regex(column, r"^[+-]?(0[0-9]|[0-9]{16})")).as_py():
+            continue
+        try:
+            column.cast(pa.float64())
+        except pa.ArrowInvalid:
+            continue
+        types[name] = pa.float64()
+    return types
 
 
 def _read_ragged(path: str | os.PathLike[str], names: list[str], problems: dict[int, str]) -> pa.Table | None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
 
 from .._utils.errors import TuningforkError
+from .._utils.text import nearest
 from ..images.preprocess import Preprocess
 from .validation import StrictModel, explanation
 
@@ -267,7 +268,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     except OSError as error:
         raise RecipeError(
             f"{error.filename or text}: neither a recipe that comes with tuningfork ({', '.join(builtin_recipes())}) "
-            f"nor a readable TOML file ({error.strerror})"
+            f"nor a readable TOML file ({error.strerror}){nearest(text, builtin_recipes())}"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{text}: not valid TOML: {error}") from None

@@ -166,7 +166,8 @@ def train(
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
         if not synchronize_batch_norms(module.network, world, trainer.strategy.root_device.type):
             logger.warning(
-                "note: on CPUs batch norm takes the mean and variance of each process's own share of the batch, not of all"
+                "note: on CPUs batch norm takes the mean and variance of each process's own share of the batch, not of "
+                "all"
             )
         training_batches: Any = batches
         if auxiliary:

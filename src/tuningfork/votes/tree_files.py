@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from .._utils.text import nearest
 from .tree import DecisionTree, SchemaError
 
 __all__ = ["builtin_trees", "load_tree"]
@@ -62,7 +63,7 @@ def load_tree(name_or_path: str | Path = "gz2") -> DecisionTree:
         except OSError as error:
             raise SchemaError(
                 f"{text}: neither a tree that comes with tuningfork ({', '.join(builtin_trees())}) "
-                f"nor a readable TOML file, nor a model's folder ({error.strerror})"
+                f"nor a readable TOML file, nor a model's folder ({error.strerror}){nearest(text, builtin_trees())}"
             ) from None
         if path.name == _BUNDLE:
             return _tree_of_bundle(raw, path)

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..._utils.text import nearest
 from .stretch import AUTO, preset_names
 
 __all__ = ["FRAME_RADII", "Framing", "Unit", "parse_mask_bits", "unit"]
@@ -86,7 +87,8 @@ class Framing:
 
     def __post_init__(self) -> None:
         if self.stretch != AUTO and self.stretch not in preset_names():
-            raise ValueError(f"stretch {self.stretch!r} is none of {', '.join((AUTO, *preset_names()))}")
+            names = (AUTO, *preset_names())
+            raise ValueError(f"stretch {self.stretch!r} is none of {', '.join(names)}{nearest(self.stretch, names)}")
         if len(self.bands) not in (0, 1, 3):
             raise ValueError(f"{len(self.bands)} bands; one or three are needed, by increasing wavelength")
         for name, value in (("size", self.size), ("radii", self.radii)):

@@ -1,0 +1,105 @@
+"""Predictions printed: one galaxy as a tree, many as a table, or JSON for another program."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .console import echo, print_json, say
+from .errors import report_rows, row_error
+from .terminal import Counts, GalaxyTable, Style, galaxy_tree, terminal_width
+
+if TYPE_CHECKING:
+    from ..inputs import Columns
+    from ..model.model import Model
+    from ..model.options import InferenceOptions
+    from ..model.predictions import Predictions
+    from ..tables import RowError
+
+__all__ = ["predict_to_terminal", "say_left_out"]
+
+
+def predict_to_terminal(
+    model: Model,
+    paths: Sequence[str],
+    columns: Columns,
+    inference: InferenceOptions,
+    as_json: bool,
+    json_array: bool,
+    began: float,
+) -> None:
+    """Predict and print; the rows that failed are reported at the end, with exit code 3.
+
+    Parameters
+    ----------
+    began : float
+        When the command began, by `time.monotonic`.
+    """
+    from ..pipeline.predict import predict_inputs
+
+    errors: list[RowError] = []
+    left_out: Counter[str] = Counter()
+    counts = Counts()
+
+    def counted() -> Iterator[Predictions]:
+        for part in predict_inputs(model, paths, inference, columns, left_out):
+            counts.add(part)
+            errors.extend(row_error(part.paths[row], reason) for row, reason in enumerate(part.errors) if reason)
+            yield part
+
+    if as_json or json_array:
+        _print_json(counted(), json_array)
+    else:
+        _print_galaxies(counted(), Style.of(sys.stdout))
+        if counts.galaxies > 1:
+            say(counts.text(time.monotonic() - began))
+    say_left_out(left_out)
+    report_rows(errors)
+
+
+def _print_json(parts: Iterator[Predictions], json_array: bool) -> None:
+    before = "[\n" if json_array else ""
+    for part in parts:
+        for values in part.to_table().to_pylist():
+            if json_array:
+                # Printed as they come: an array of a million galaxies is never held whole.
+                sys.stdout.write(before)
+                before = ","
+            print_json(values, indent=None)
+    if json_array:
+        sys.stdout.write("]\n" if before == "," else "[]\n")
+        sys.stdout.flush()
+
+
+def _print_galaxies(parts: Iterator[Predictions], style: Style) -> None:
+    width = terminal_width()
+    table = GalaxyTable(width, style)
+    first = next(parts, None)
+    if first is None:
+        return
+    second = next(parts, None)
+    if second is None and len(first) == 1:
+        if not first.errors[0]:
+            for line in galaxy_tree(first[0], width, style):
+                echo(line, lines=True, colours=True)
+        return
+    for part in (first, *([] if second is None else [second])):
+        _print_rows(table, part)
+    for part in parts:
+        _print_rows(table, part)
+
+
+def _print_rows(table: GalaxyTable, part: Predictions) -> None:
+    for line in table.lines(part):
+        echo(line, colours=True)
+
+
+def say_left_out(left_out: Mapping[str, int]) -> None:
+    """Print what the inputs hold beside images."""
+    from ..pipeline.summary import left_out_text
+
+    if left_out:
+        say(f"left out: {left_out_text(left_out)}")

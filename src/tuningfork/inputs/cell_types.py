@@ -1,0 +1,33 @@
+"""Cells of a catalogue as the types of the output's columns."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+
+from .._utils.text import text
+
+__all__ = ["converted"]
+
+
+def converted(value: object, kind: pa.DataType) -> object:
+    """A cell as the column's type: the text of a CSV as a number, a blank as None.
+
+    Raises
+    ------
+    ValueError
+        If the text is no number.
+    """
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        # A blank text is text; bytes that are no UTF-8 are written out.
+        return text(value) if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        return int(value) if pa.types.is_integer(kind) else float(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value

@@ -19,6 +19,7 @@ from tuningfork.evaluation.metrics import (
     bootstrap,
     calibration_error,
     confusion_matrix,
+    jackknife_groups,
     macro,
     per_class,
     rmse,
@@ -63,7 +64,8 @@ def test_classification_figures_are_scikit_learns(case: tuple[int, list[tuple[in
     every = np.arange(classes)
     assert np.array_equal(matrix, reference.confusion_matrix(true, predicted, labels=every))
     assert accuracy(matrix) == pytest.approx(reference.accuracy_score(true, predicted))
-    occurring = np.unique(true)
+    # A class that is predicted and never occurs counts, too.
+    occurring = np.union1d(true, predicted)
     expected = reference.precision_recall_fscore_support(true, predicted, labels=every, zero_division=0)
     means = reference.precision_recall_fscore_support(
         true, predicted, labels=occurring, average="macro", zero_division=0
@@ -97,6 +99,29 @@ def test_without_galaxies_there_is_no_score() -> None:
     assert matrix.tolist() == [[0] * 3] * 3
     assert math.isnan(accuracy(matrix))
     assert all(math.isnan(value) for value in macro(matrix).values())
+
+
+def test_a_class_that_is_predicted_but_absent_lowers_the_means() -> None:
+    matrix = np.array([[5, 0, 5], [0, 10, 0], [0, 0, 0]])
+    each = per_class(matrix)
+    assert [each[name][2] for name in ("precision", "recall", "f1")] == [0, 0, 0]
+    assert macro(matrix)["f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    neither = np.pad(matrix, (0, 1))
+    assert macro(neither) == macro(matrix)
+    assert math.isnan(per_class(neither)["f1"][3])
+
+
+def test_weights_count_galaxies_several_times() -> None:
+    rng = np.random.default_rng(5)
+    true, predicted, times = rng.integers(0, 4, 50), rng.integers(0, 4, 50), rng.integers(1, 4, 50)
+    again = np.repeat(np.arange(50), times)
+    matrix = confusion_matrix(true, predicted, 4, times.astype(float))
+    np.testing.assert_array_equal(matrix, confusion_matrix(true[again], predicted[again], 4))
+    assert accuracy(matrix) == pytest.approx(accuracy(confusion_matrix(true[again], predicted[again], 4)))
+    probability = rng.random(50)
+    right = true == predicted
+    weighted = calibration_error(probability, right, bins=1, weights=times.astype(float))
+    assert weighted == pytest.approx(calibration_error(probability[again], right[again], bins=1))
 
 
 def test_a_class_never_predicted_counts_as_nought() -> None:
@@ -215,9 +240,33 @@ def test_every_row_is_scored_once_and_then_drawn_with_replacement() -> None:
     drawings: list[np.ndarray] = []
     bootstrap(lambda rows: float(len(drawings.append(rows) or drawings)), 20, resamples=5)
     assert np.array_equal(drawings[0], np.arange(20))
-    assert len(drawings) == 6
-    assert all(len(rows) == 20 and 0 <= rows.min() <= rows.max() < 20 for rows in drawings)
-    assert any(len(np.unique(rows)) < 20 for rows in drawings[1:])
+    assert len(drawings) == 26
+    assert all(len(rows) == 20 and 0 <= rows.min() <= rows.max() < 20 for rows in drawings[:6])
+    assert any(len(np.unique(rows)) < 20 for rows in drawings[1:6])
+    # The jackknife leaves each out once.
+    assert all(len(rows) == len(np.unique(rows)) == 19 for rows in drawings[6:])
+    assert len({(set(range(20)) - set(rows.tolist())).pop() for rows in drawings[6:]}) == 20
+
+
+def test_many_galaxies_are_left_out_in_groups() -> None:
+    groups = jackknife_groups(1001)
+    assert len(groups) == 200
+    assert sorted(np.concatenate(groups).tolist()) == list(range(1001))
+    assert jackknife_groups(0) == []
+
+
+def test_the_interval_of_a_skewed_score_is_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(11).lognormal(0, 1, 40)
+    ours = bootstrap(mean_of(values), 40, resamples=20000)
+    result = stats.bootstrap((values,), np.mean, n_resamples=20000, method="BCa", rng=np.random.default_rng(12))
+    low, high = result.confidence_interval
+    width = high - low
+    assert ours.low == pytest.approx(low, abs=0.03 * width)
+    assert ours.high == pytest.approx(high, abs=0.03 * width)
+    plain = Interval.of(ours.value, [values[rows].mean() for rows in RNG.integers(0, 40, (20000, 40))])
+    assert ours.low > plain.low + 0.03 * width  # a long tail to the right
+    assert ours.high > plain.high + 0.05 * width
 
 
 @pytest.mark.parametrize("count", [0, 5])

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from tuningfork.votes.clean_samples import Status, class_fits, class_margins, classify, decision_weights, justified
+from tuningfork.votes.clean_samples import (
+    SLACK,
+    Status,
+    class_fits,
+    class_margins,
+    classify,
+    decision_weights,
+    justified,
+)
 from tuningfork.votes.fractions import conditional_from_logits, cumulative_from_conditional
 from tuningfork.votes.traversal import majority_path
 from tuningfork.votes.tree import ClassRule, DecisionTree
@@ -20,8 +28,17 @@ def galaxies(tree: DecisionTree, count: int, seed: int) -> np.ndarray:
 def test_margins_agree_with_the_rules(gz2: DecisionTree) -> None:
     cumulative = galaxies(gz2, 5000, 3)
     margins = class_margins(cumulative, gz2)
-    assert ((margins >= 0) == (class_fits(cumulative, gz2) == 1)).all()
+    assert ((margins >= -SLACK) == (class_fits(cumulative, gz2) == 1)).all()
     assert (np.abs(margins) <= 1).all()
+
+
+def test_a_threshold_holds_in_single_precision(gz2: DecisionTree) -> None:
+    for rule in gz2.classes:
+        for column, least in rule.all_of:
+            votes = np.ones((2, 37))
+            votes[:, gz2.columns.index(column)] = [np.float32(least), least - 2e-6]
+            one = replace(gz2, classes=(rule,))
+            assert class_fits(votes.astype(np.float32), one)[:, 0].tolist() == [1, 0], rule.key
 
 
 def test_a_class_is_justified_by_the_rule_or_by_the_majority(gz2: DecisionTree) -> None:

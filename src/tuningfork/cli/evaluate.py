@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from .command_line import app
-from .console import echo, print_json
+from .console import counted, echo, print_json
 from .errors import SHOWN_ERRORS, SOME_ROWS_FAILED, must_exist, report_rows, rest, trouble
 from .files import writing
 from .options import (
@@ -186,7 +186,13 @@ def _print_scores(report: dict[str, Any]) -> None:
     if "classes" not in report:
         echo("no class to score: predictions in Kaggle's layout, or of votes only, have none")
         return
-    _print_classes(report["classes"])
+    scores = report["classes"]
+    _print_classes(scores, f"{counted(scores['galaxies'], 'galaxy', 'galaxies')} whose votes pass the rule of a class")
+    if "classes_and_none" in report:
+        scores = report["classes_and_none"]
+        left_out = f", {scores['undecided']} undecided ones left out and made up for" if scores["undecided"] else ""
+        galaxies = counted(scores["galaxies"], "galaxy", "galaxies")
+        _print_classes(scores, f"{galaxies} of any class and none{left_out}")
 
 
 def _print_votes(report: dict[str, Any]) -> None:
@@ -220,11 +226,11 @@ def coverage_table(per_question: dict[str, Any], title: str) -> Table:
     return table
 
 
-def _print_classes(scores: dict[str, Any]) -> None:
+def _print_classes(scores: dict[str, Any], heading: str) -> None:
     from ..model.card import interval_text as shown
 
     console = screen()
-    echo(f"{scores['galaxies']} galaxies whose class the votes decide")
+    echo(heading)
     for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1"):
         echo(f"  {name.replace('_', ' ')}: {shown(scores[name])}")
     if reliability := scores["reliability"]:
@@ -235,12 +241,14 @@ def _print_classes(scores: dict[str, Any]) -> None:
             "19 times of 20)"
         )
     names = scores["names"]
-    table = Table("class", "galaxies", "precision", "recall", "F1")
+    has_none = len(names) > 0 and "expected" in next(iter(scores["per_class"].values()))
+    counts = ("true", "named", "expected") if has_none else ("galaxies",)
+    table = Table("class", *counts, "precision", "recall", "F1")
     for number, values in enumerate(scores["per_class"].values()):
         each = ["-" if values[k] is None else f"{values[k]:.3f}" for k in ("precision", "recall", "f1")]
-        table.add_row(f"{number} {names[number]}", str(values["galaxies"]), *each)
+        table.add_row(f"{number} {names[number]}", *(f"{values[k]:.0f}" for k in counts), *each)
     console.print(table)
     table = Table("true \\ predicted", *map(str, range(len(names))), title="confusion matrix")
     for number, row in enumerate(scores["confusion_matrix"]):
-        table.add_row(f"{number} {names[number]}", *map(str, row))
+        table.add_row(f"{number} {names[number]}", *(f"{count:.0f}" for count in row))
     console.print(table)

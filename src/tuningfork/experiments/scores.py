@@ -53,6 +53,13 @@ def resampled_sums(columns: Floats, resamples: int = RESAMPLES, seed: int = 0) -
     return sums
 
 
+def left_out_sums(columns: Floats) -> Floats:
+    """Column sums without each of `metrics.jackknife_groups`: (N, K) → (G, K)."""
+    total = columns.sum(0)
+    groups = metrics.jackknife_groups(len(columns)) if len(columns) > 1 else []
+    return np.stack([total - columns[group].sum(0) for group in groups]) if groups else columns[:0]
+
+
 def vote_scores(
     predicted: Floats, known: Floats, tree: DecisionTree, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[dict[str, Any], Draws]:
@@ -132,28 +139,37 @@ def class_scores(
     """
     n_classes = len(tree.classes)
     matrix = metrics.confusion_matrix(classes, probability.argmax(1) if len(classes) else classes, n_classes)
-    matrices = np.zeros((0, n_classes, n_classes), np.int64)
+    matrices = left_out = np.zeros((0, n_classes, n_classes), np.int64)
     if len(classes):
         pairs = np.eye(n_classes * n_classes)[classes * n_classes + probability.argmax(1)]
         sums = resampled_sums(pairs, resamples, seed).round().astype(np.int64)
         matrices = sums.reshape(-1, n_classes, n_classes)
+        left_out = left_out_sums(pairs).round().astype(np.int64).reshape(-1, n_classes, n_classes)
     each, macro = metrics.per_class(matrix), metrics.macro(matrix)
-    each_draws = [metrics.per_class(m) for m in matrices]
+    each_draws, each_left = ([metrics.per_class(m) for m in several] for several in (matrices, left_out))
     values = {"accuracy": metrics.accuracy(matrix), **{f"macro_{name}": value for name, value in macro.items()}}
-    draws = {
-        "accuracy": np.array([metrics.accuracy(m) for m in matrices]),
-        # As `metrics.macro`: a resample holds galaxies, so that some class occurs.
-        **{f"macro_{name}": np.array([np.nanmean(d[name]) for d in each_draws]) for name in each},
-    }
+    draws, left = (
+        {
+            "accuracy": np.array([metrics.accuracy(m) for m in several]),
+            # As `metrics.macro`: a resample holds galaxies, so that some class occurs.
+            **{f"macro_{name}": np.array([np.nanmean(d[name]) for d in of_classes]) for name in each},
+        }
+        for several, of_classes in ((matrices, each_draws), (left_out, each_left))
+    )
     scores = {
         "galaxies": len(classes),
-        **{name: Interval.of(value, draws[name]).to_dict() for name, value in values.items()},
+        **{name: Interval.of(value, draws[name], left_out=left[name]).to_dict() for name, value in values.items()},
         "per_class": {
             rule.key: {
                 "name": rule.name,
                 "galaxies": int(matrix[c].sum()),
                 **{
-                    name: Interval.of(float(each[name][c]), [d[name][c] for d in each_draws]).to_dict() for name in each
+                    name: Interval.of(
+                        float(each[name][c]),
+                        [d[name][c] for d in each_draws],
+                        left_out=[d[name][c] for d in each_left],
+                    ).to_dict()
+                    for name in each
                 },
                 "recall_wilson": wilson(int(matrix[c, c]), int(matrix[c].sum())),
             }
@@ -314,8 +330,10 @@ def _rmse_intervals(
     columns = errors.shape[1]
     if not len(errors):
         return [Interval.of(math.nan, ()).to_dict()] * columns, np.empty((0, columns))
-    sums = resampled_sums(np.concatenate([errors, counts], 1), resamples, seed)
+    both = np.concatenate([errors, counts], 1)
+    sums, rest = resampled_sums(both, resamples, seed), left_out_sums(both)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.sqrt(errors.sum(0) / counts.sum(0))
-        draws = np.sqrt(sums[:, :columns] / sums[:, columns:])
-    return [Interval.of(float(value[c]), draws[:, c]).to_dict() for c in range(columns)], draws
+        draws, left = (np.sqrt(each[:, :columns] / each[:, columns:]) for each in (sums, rest))
+    intervals = [Interval.of(float(value[c]), draws[:, c], left_out=left[:, c]) for c in range(columns)]
+    return [interval.to_dict() for interval in intervals], draws

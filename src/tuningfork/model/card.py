@@ -111,6 +111,18 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
                 f"recall {_number(each['recall'])}, F1 {_number(each['f1'])}"
                 for name, each in classes["per_class"].items()
             ]
+        if every := test.get("classes_and_none"):
+            left_out = f" ({every['undecided']} undecided ones left out and made up for)" if every["undecided"] else ""
+            lines.append(
+                f"class, or none, of {every['galaxies']} galaxies{left_out}: accuracy {interval_text(every['accuracy'])}, "
+                f"macro F1 {interval_text(every['macro_f1'])}"
+            )
+            lines += [
+                f"{name.replace('_', ' ')}: {each['true']:.0f} true, {each['named']:.0f} named, {each['expected']:.0f} "
+                f"expected from the probabilities; precision {_number(each['precision'])}, recall "
+                f"{_number(each['recall'])}"
+                for name, each in every["per_class"].items()
+            ]
         lines += _reliability(test)
     for name, scores in figures.get("validation", {}).items():
         text = [f"RMSE {scores['val_rmse']:.4f}"] if "val_rmse" in scores else []
@@ -181,9 +193,12 @@ def _reliability(test: Mapping[str, Any]) -> list[str]:
     if intervals := test.get("intervals"):
         lines.append(f"fractions within their interval, {intervals['level']:.3g} promised (95 % Wilson intervals):")
         lines += _covered(intervals["per_question"])
-    if reliability := test.get("classes", {}).get("reliability"):
+    for part, of in (("classes", "given that there is one"), ("classes_and_none", "or of none")):
+        reliability = test.get(part, {}).get("reliability")
+        if not reliability:
+            continue
         lines.append(
-            f"calibration error of the class: {reliability['calibration_error']:.4f}; a perfectly calibrated model "
+            f"calibration error of the class {of}: {reliability['calibration_error']:.4f}; a perfectly calibrated model "
             f"would show {reliability['if_perfect']['mean']:.4f} with {reliability['galaxies']} galaxies"
         )
     return lines

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..votes.class_labels import is_class_tree
+from ..votes.clean_samples import SLACK
 from ..votes.traversal import question_sources
 from ..votes.tree import DecisionTree
 from .class_calibration import BELOW_NONE, LEAST_PROBABILITY, MARGIN_SCALE, ClassCalibration
@@ -53,7 +54,7 @@ def class_outputs(
     if by_rules:
         justified = graph.add(
             "Or",
-            graph.add("GreaterOrEqual", margins, np.array(0, dtype)),
+            graph.add("GreaterOrEqual", margins, np.array(-SLACK, dtype)),
             graph.add("GreaterOrEqual", _agreement(graph, votes, tree, dtype), np.array(0.5, dtype)),
         )
         held = graph.add("Min", logits, np.array(-BELOW_NONE, dtype))

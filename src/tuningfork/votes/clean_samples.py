@@ -12,6 +12,8 @@ from .tree import DecisionTree
 
 __all__ = ["NO_CLASS", "Status", "class_fits", "class_margins", "classify", "decision_weights", "justified"]
 
+#: By how much a fraction may miss its threshold: tables in single precision hold 0.715 as 0.71499997.
+SLACK = 1e-6
 #: In `decision_weights`, combinations of unknown columns beyond the most frequent ones are left aside.
 MAX_PATTERNS = 50
 #: What a galaxy of no clean sample is called.
@@ -49,7 +51,7 @@ def class_fits(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
 
     def tests(thresholds: tuple[tuple[str, float], ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         values = cumulative[..., [position[column] for column, _ in thresholds]]
-        return values >= np.array([least for _, least in thresholds]), np.isnan(values)
+        return values >= np.array([least for _, least in thresholds]) - SLACK, np.isnan(values)
 
     for c, rule in enumerate(tree.classes):
         passed, unknown = tests(rule.all_of)
@@ -74,8 +76,8 @@ def class_margins(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.float
     Returns
     -------
     (N, C) float64 in [-1, 1]
-        The least difference of a fraction and its threshold; at least 0 where the galaxy fits the rule. NaN if a
-        column of the rule is unknown.
+        The least difference of a fraction and its threshold; at least −`SLACK` where the galaxy fits the rule. NaN if
+        a column of the rule is unknown.
 
     Examples
     --------

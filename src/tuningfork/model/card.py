@@ -114,8 +114,8 @@ def _scores(figures: Mapping[str, Any]) -> list[str]:
         if every := test.get("classes_and_none"):
             left_out = f" ({every['undecided']} undecided ones left out and made up for)" if every["undecided"] else ""
             lines.append(
-                f"class, or none, of {every['galaxies']} galaxies{left_out}: accuracy {interval_text(every['accuracy'])}, "
-                f"macro F1 {interval_text(every['macro_f1'])}"
+                f"class, or none, of {every['galaxies']} galaxies{left_out}: "
+                f"accuracy {interval_text(every['accuracy'])}, macro F1 {interval_text(every['macro_f1'])}"
             )
             lines += [
                 f"{name.replace('_', ' ')}: {each['true']:.0f} true, {each['named']:.0f} named, {each['expected']:.0f} "
@@ -198,8 +198,8 @@ def _reliability(test: Mapping[str, Any]) -> list[str]:
         if not reliability:
             continue
         lines.append(
-            f"calibration error of the class {of}: {reliability['calibration_error']:.4f}; a perfectly calibrated model "
-            f"would show {reliability['if_perfect']['mean']:.4f} with {reliability['galaxies']} galaxies"
+            f"calibration error of the class {of}: {reliability['calibration_error']:.4f}; a perfectly calibrated "
+            f"model would show {reliability['if_perfect']['mean']:.4f} with {reliability['galaxies']} galaxies"
         )
     return lines
 

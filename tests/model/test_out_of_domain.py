@@ -165,6 +165,24 @@ def test_too_few_galaxies_are_refused():
         fit_novelty_detector(rows)
 
 
+def test_the_threshold_is_of_galaxies_that_the_model_was_not_trained_on():
+    rng = np.random.default_rng(3)
+    rows = heavy_tailed(rng, 1200)
+    training = np.arange(1200) < 900
+    rows[training] *= 0.2  # as if the training's images were all alike
+    fitted = fit_novelty_detector(rows, training=training)
+    assert (fitted.fitted, fitted.held_out) == (900, 300)
+    new = heavy_tailed(rng, 3000)
+    assert (fitted.scores(new) > 1).mean() < 0.02
+    # By chance halves of all, most new galaxies would have been flagged.
+    assert (fit_novelty_detector(rows).scores(new) > 1).mean() > (fitted.scores(new) > 1).mean()
+    # Few of the training: the others alone, as without it.
+    few = np.arange(1200) < 20
+    assert fit_novelty_detector(rows, training=few).held_out == 590
+    with pytest.raises(DomainError, match="50 galaxies that the model was not trained on"):
+        fit_novelty_detector(rows, training=np.arange(1200) < 1150)
+
+
 def test_a_domain_comes_back_from_json_as_it_was():
     fitted = fit_novelty_detector(heavy_tailed(np.random.default_rng(6), 300))
     assert NoveltyDetector.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted

@@ -199,7 +199,11 @@ def calibrate(
     )
     errors += [error for error in unread if error.file not in set(predictions.paths)]
     try:
-        calibration = replace(calibration, domain=fit_novelty_detector(statistics, options.false_alarms))
+        # Of images that can be read; a false alarm is promised of galaxies that are new to the model.
+        unreadable = {error.file for error in unread}
+        trained = _trained_on(bundle, [file_id(p.name) for p in domain_images if str(p) not in unreadable], options)
+        domain = fit_novelty_detector(statistics, options.false_alarms, training=trained)
+        calibration = replace(calibration, domain=domain)
     except DomainError as error:
         missing += (f"no new domain: {error}",)
     figures = {
@@ -219,6 +223,13 @@ def calibrate(
     if "CARD.md" in bundle.documents:
         changed = replace(changed, documents={**bundle.documents, "CARD.md": model_card(changed)})
     return Calibrated(changed, missing, tuple(errors))
+
+
+def _trained_on(bundle: Bundle, ids: Sequence[str], options: CalibrationOptions) -> NDArray[np.bool_]:
+    """(N,) whether the model was trained on each galaxy, as far as the bundle says."""
+    if bundle.training_ids is None or options.include_training:
+        return np.zeros(len(ids), bool)
+    return np.array([bool(subset) for subset in bundle.training_ids.subsets(ids, ("train",))], bool)
 
 
 def _refuse_training_labels(bundle: Bundle, digest: str, split: Mapping[str, str] | None, labels: str) -> None:

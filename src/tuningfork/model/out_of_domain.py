@@ -115,7 +115,9 @@ def galaxies_needed(rate: float) -> int:
     return 2 * max(conformal.galaxies_needed(1 - rate), PER_STATISTIC * len(STATISTICS))
 
 
-def fit_novelty_detector(measured: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0) -> NoveltyDetector:
+def fit_novelty_detector(
+    measured: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0, *, training: NDArray[np.bool_] | None = None
+) -> NoveltyDetector:
     """Fit a novelty detector on the image statistics (N, D) of in-domain galaxies, as `appearance` measures them.
 
     Mean and covariance come from one half of the galaxies, chosen by chance; the threshold is the
@@ -123,6 +125,17 @@ def fit_novelty_detector(measured: Floats | Sequence[Floats], rate: float = 0.01
     a probability of at most `rate`, whatever the distances' distribution (Vovk, Gammerman & Shafer 2005; for
     outliers: Bates et al. 2023, Ann. Statist. 51, 149). That is on average over such fits; the rate of
     a single fit scatters by about √(rate / n).
+
+    Parameters
+    ----------
+    measured : (N, D)
+    rate : float in (0, 1)
+        Of false alarms.
+    seed : int
+        Of the halves.
+    training : (N,) bool, optional
+        Galaxies that the model was trained on. They may give mean and covariance, but never the threshold: if there are
+        enough of them and of others, mean and covariance are theirs and the threshold is that of all others.
 
     Raises
     ------
@@ -134,15 +147,21 @@ def fit_novelty_detector(measured: Floats | Sequence[Floats], rate: float = 0.01
     if not 0 < rate < 1:
         raise ValueError(f"rate of false alarms {rate} is not between 0 and 1")
     rows = np.asarray(measured, np.float64)
-    needed = galaxies_needed(rate)
-    if len(rows) < needed:
+    seen = np.zeros(len(rows), bool) if training is None else training
+    new, needed = rows[~seen], galaxies_needed(rate)
+    by_training = int(seen.sum()) >= needed // 2 and len(new) >= needed // 2
+    if not by_training and len(new) < needed:
+        kind = "galaxies that the model was not trained on" if seen.any() else "galaxies"
         raise DomainError(
-            f"{len(rows)} galaxies; to promise at most {100 * rate:.3g} % of false alarms, {needed} are needed"
+            f"{len(new)} {kind}; to promise at most {100 * rate:.3g} % of false alarms, {needed} are needed"
         )
     if not np.isfinite(rows).all():
         raise ValueError("a statistic is not a finite number")
-    shuffled = np.random.default_rng(seed).permutation(len(rows))
-    fit, held_out = rows[shuffled[: len(rows) // 2]], rows[shuffled[len(rows) // 2 :]]
+    if by_training:
+        fit, held_out = rows[seen], new
+    else:
+        shuffled = np.random.default_rng(seed).permutation(len(new))
+        fit, held_out = new[shuffled[: len(new) // 2]], new[shuffled[len(new) // 2 :]]
     mean, covariance = fit.mean(0), np.cov(fit.T) + RESOLUTION**2 * np.eye(rows.shape[1])
     covariance = (covariance + covariance.T) / 2
     distances = _distances(held_out, mean, np.linalg.inv(np.linalg.cholesky(covariance)))

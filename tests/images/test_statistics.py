@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork.images.preprocess import Preprocess
-from tuningfork.images.statistics import STATISTICS, appearance
+from tuningfork.images.statistics import STATISTICS, appearance, appearances
 from tuningfork.simulation import draw, render
 
 
@@ -85,3 +85,14 @@ def test_a_galaxy_has_the_numbers_of_the_definition(size):
 
 def test_it_has_a_number_for_each_name():
     assert appearance(np.zeros((8, 8, 3), np.uint8)).shape == (len(STATISTICS),)
+
+
+@pytest.mark.parametrize("side", [8, 33, 112])
+def test_several_images_give_the_very_bits_of_each(side):
+    rng = np.random.default_rng(side)
+    noise = rng.integers(0, 256, (12, side, side, 3), np.uint8)
+    images = np.concatenate([noise, noise // 9, np.zeros_like(noise[:1]), np.full_like(noise[:1], 255)])
+    one_by_one = np.array([appearance(image) for image in images])
+    for count in (2, 7, len(images)):
+        parts = [appearances(images[first : first + count]) for first in range(0, len(images), count)]
+        np.testing.assert_array_equal(np.concatenate(parts), one_by_one)

@@ -226,17 +226,18 @@ def _slow_and_deadly():
         import os
         import signal
 
+        from tuningfork.pipeline import chunks
         from tuningfork.pipeline.ray import stages
 
-        read_item = stages.read_item
+        read_item = chunks.read_item
 
-        def deadly(reading, item, fetch):
+        def deadly(reading, item, fetch, **options):
             time.sleep(0.02)
             if item.location.endswith("kills.jpg") and not item.error:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return read_item(reading, item, fetch)
+            return read_item(reading, item, fetch, **options)
 
-        stages.read_item = deadly
+        chunks.read_item = stages.read_item = deadly
 
     return patch
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
 from ..images.read import Source, read_image
-from ..images.statistics import appearance
+from ..images.statistics import appearances
 from ..tables.identifiers import file_id
 from .out_of_domain import NoveltyDetector
 
@@ -61,7 +62,13 @@ class ImageReader:
         return tuple(preprocess.resized(rgb) for preprocess in self.preprocesses)
 
     def read(
-        self, source: Source, number: int = 0, *, name: tuple[str, str] | None = None, radius: float = math.nan
+        self,
+        source: Source,
+        number: int = 0,
+        *,
+        name: tuple[str, str] | None = None,
+        radius: float = math.nan,
+        scored: bool = True,
     ) -> LoadedImage:
         """Read and resize one image; a failure becomes the row's error. Safe to call from many threads.
 
@@ -74,6 +81,8 @@ class ImageReader:
             Identifier and path of the row; None: by the file's name, or the number.
         radius : float
             petroR90, arcsec, by which FITS images are framed; NaN: not known.
+        scored : bool
+            Whether to compute the out-of-domain score; `scored` does so for several images in less time.
         """
         if name is None:
             if isinstance(source, str | os.PathLike):
@@ -85,6 +94,17 @@ class ImageReader:
             inputs = self.inputs(image.rgb)
         except ImageError as error:
             return LoadedImage(*name, None, str(error))
+        loaded = LoadedImage(*name, inputs, "", warning=image.warning)
+        return self.scored([loaded])[0] if scored else loaded
+
+    def scored(self, images: Sequence[LoadedImage]) -> list[LoadedImage]:
+        """Return images that were read, with their out-of-domain scores: to the last bit as `read` computes them."""
+        if self.domain is None or not any(image.inputs for image in images):
+            return list(images)
         # The first network's input stands for all: ensembles differ in their networks, hardly in their crops.
-        score = float(self.domain.scores(appearance(inputs[0])[None])[0]) if self.domain else math.nan
-        return LoadedImage(*name, inputs, "", score, image.warning)
+        measured = iter(appearances(np.stack([image.inputs[0] for image in images if image.inputs])))
+        # A row at a time: for several, the last bits of a product of matrices depend on how many there are.
+        return [
+            replace(image, domain_score=float(self.domain.scores(next(measured)[None])[0])) if image.inputs else image
+            for image in images
+        ]

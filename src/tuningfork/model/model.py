@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,8 @@ INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 #: Images at a time in `Model.predict`, if not chosen.
 BATCH_SIZE = 32
+#: Rows that a CPU's caches hold: so many views go through a network in one call, more of them one after the other.
+STACKED = 8
 #: Images of which `Model.predict` keeps a thumbnail, a few kilobytes each.
 MAX_THUMBNAILS = 1000
 
@@ -235,45 +237,58 @@ class Model:
         ValueError
             If embeddings are requested of networks that have none.
         """
-        features = options.embeddings
-        if features:
+        if options.embeddings:
             self.embedder(options.n_views)
         count, outputs = len(inputs), self.bundle.outputs
         answers, classes = outputs.widths(self.tree)
         n_views = options.n_views or self.n_views
-        cumulative = np.full((count, len(self.tree.columns)), 0.0 if answers else np.nan)
-        probability = np.full((count, len(self.tree.classes)), 0.0 if classes else np.nan)
-        by_view = np.zeros((n_views, *cumulative.shape))
-        by_network = np.zeros((len(self.networks), *cumulative.shape))
-        features_of_networks = []
-        stacks = {p: np.stack([row[i] for row in inputs]) for i, p in enumerate(self.preprocesses) if count}
-        names = [OUTPUT, FEATURES] if features else [OUTPUT]
-        for k, (network, runtime) in enumerate(zip(self.bundle.networks, self.networks, strict=True)):
-            mean = np.zeros((count, _feature_width(runtime) if features else 0), np.float32)
-            outputs_of_views = (
-                _run(runtime, names, network.preprocess, views_of(stacks[network.preprocess], n_views), options)
-                if count
-                else ()
-            )
-            for v, (logits, *extra) in enumerate(outputs_of_views):
-                if answers:
-                    fractions = cumulative_from_logits(logits[:, :answers], self.tree, outputs.votes)
-                    cumulative += fractions
-                    by_view[v] += fractions
-                    by_network[k] += fractions
-                if classes:
-                    probability += softmax(logits[:, answers:].astype(np.float64))
-                if extra:
-                    mean += extra[0] / n_views
-            features_of_networks.append(mean)
         passes = n_views * len(self.networks)
+        logits, features = self._logits(inputs, n_views, options)
+        cumulative = spread = probability = None
+        if answers:
+            # One tail for all views and networks; added up in their order, since the last bits depend on it.
+            fractions = cumulative_from_logits(logits[..., :answers], self.tree, outputs.votes)
+            cumulative = sum(fractions.reshape(passes, count, answers)) / passes
+            by_view, by_network = sum(fractions) / len(self.networks), sum(fractions.swapaxes(0, 1)) / n_views
+            spread = _spread(by_view), _spread(by_network)
+        if classes:
+            chances = softmax(logits[..., answers:].astype(np.float64))
+            probability = sum(chances.reshape(passes, count, classes)) / passes
+        none = np.full(count, np.nan)
         return NetworkOutputs(
-            cumulative / passes,
-            probability / passes,
-            _spread(by_view / len(self.networks)) if answers else np.full(count, np.nan),
-            _spread(by_network / n_views) if answers else np.full(count, np.nan),
-            np.concatenate(features_of_networks, 1) if features else None,
+            np.full((count, len(self.tree.columns)), np.nan) if cumulative is None else cumulative,
+            np.full((count, len(self.tree.classes)), np.nan) if probability is None else probability,
+            *(spread or (none, none)),
+            np.concatenate(features, 1) if options.embeddings else None,
         )
+
+    def _logits(
+        self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], n_views: int, options: InferenceOptions
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """All networks' logits (K, V, N, A + C), and the features of each network (N, D), means over the views."""
+        count, size = len(inputs), options.batch_size or len(inputs)
+        names = [OUTPUT, FEATURES] if options.embeddings else [OUTPUT]
+        logits = np.empty((len(self.networks), n_views, count, sum(self.bundle.outputs.widths(self.tree))), np.float32)
+        features = [
+            np.zeros((count, _feature_width(each) if options.embeddings else 0), np.float32) for each in self.networks
+        ]
+        for number, preprocess in enumerate(self.preprocesses if count else ()):
+            sharing = [k for k, each in enumerate(self.bundle.networks) if each.preprocess == preprocess]
+            views = views_of(np.stack([row[number] for row in inputs]), n_views)
+            together = n_views * min(size, count) <= STACKED or all(self.networks[k].stacks_views for k in sharing)
+            for shown in [range(n_views)] if together else [range(v, v + 1) for v in range(n_views)]:
+                for first in range(0, count, size):
+                    batch = [views[v][first : first + size] for v in shown]
+                    # Scaled once for all networks that see it alike.
+                    images = preprocess.scaled(batch[0] if len(batch) == 1 else np.concatenate(batch))
+                    for k in sharing:
+                        found, *extra = self.networks[k].run(names, images)
+                        rows = slice(first, first + len(batch[0]))
+                        logits[k, shown.start : shown.stop, rows] = found.reshape(len(batch), len(batch[0]), -1)
+                        for each in extra:
+                            for one in each.reshape(len(batch), len(batch[0]), -1):
+                                features[k][rows] += one / n_views
+        return logits, features
 
     def predict(
         self,
@@ -459,33 +474,6 @@ def _opened(network: Network, bundle: Bundle, running: Mapping[str, Any]) -> Run
 
 def _feature_width(network: Runtime) -> int:
     return network.outputs.get(FEATURES, (0,))[-1] or 0
-
-
-def _run(
-    runtime: Runtime,
-    names: list[str],
-    preprocess: Preprocess,
-    views: Sequence[NDArray[np.uint8]],
-    options: InferenceOptions,
-) -> Iterator[list[NDArray[np.float32]]]:
-    """For each of V views (N, size, size, 3) the outputs `names`, each (N, ...), of a batch of images at a time."""
-    batch_size = options.batch_size or len(views[0])
-    if runtime.stacks_views:
-        outputs = _in_batches(runtime, names, preprocess, np.concatenate(views), batch_size * len(views))
-        yield from (list(parts) for parts in zip(*(np.split(each, len(views)) for each in outputs), strict=True))
-        return
-    for view in views:
-        yield _in_batches(runtime, names, preprocess, view, batch_size)
-
-
-def _in_batches(
-    runtime: Runtime, names: list[str], preprocess: Preprocess, images: NDArray[np.uint8], batch_size: int
-) -> list[NDArray[np.float32]]:
-    outputs = [
-        runtime.run(names, preprocess.scaled(images[first : first + batch_size]))
-        for first in range(0, len(images), batch_size)
-    ]
-    return outputs[0] if len(outputs) == 1 else [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
 def _spread(fractions: NDArray[np.float64]) -> NDArray[np.float64]:

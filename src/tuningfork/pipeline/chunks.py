@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 from .._utils.text import one_line
 from ..images.image import ImageError
 from ..inputs import InputItem, ItemReader
-from ..model.embeddings import COLUMN, Embedder
+from ..model.embeddings import Embedder
 from ..model.image_reader import ImageReader, LoadedImage
 from ..model.model import Model
 from ..model.options import InferenceOptions
@@ -35,6 +36,7 @@ __all__ = [
     "predict_chunk",
     "predict_items",
     "read_item",
+    "read_items",
     "table_schema",
     "write_part",
 ]
@@ -57,12 +59,14 @@ class TableLayout:
     positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
     embedder : whose embeddings are the last column; None: there is none
     carried : columns of the catalogue behind these; see `inputs.Columns`
+    temporary : whether parts are joined and removed at the end: quick to write and to read, rather than small
     """
 
     kaggle: bool = False
     positions: bool = False
     embedder: Embedder | None = None
     carried: tuple[Column, ...] = ()
+    temporary: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,16 @@ class ChunkResult:
     failed: int
 
 
-def read_item(reading: ImageReader, item: InputItem, fetch: Callable[[], bytes]) -> LoadedImage:
+def read_items(reading: ImageReader, items: Iterable[tuple[InputItem, Callable[[], bytes]]]) -> list[LoadedImage]:
+    """Fetch, decode and resize some images, each with what gives its bytes; a failure becomes its row's error."""
+    return reading.scored([read_item(reading, *each, scored=False) for each in items])
+
+
+def read_item(reading: ImageReader, item: InputItem, fetch: Callable[[], bytes], *, scored: bool = True) -> LoadedImage:
     """Fetch, decode and resize one image; any failure becomes the row's error."""
     name = (item.id, item.path)
     try:
-        return reading.read(fetch(), name=name, radius=item.radius)
+        return reading.read(fetch(), name=name, radius=item.radius, scored=scored)
     except ImageError as error:
         return LoadedImage(*name, None, str(error))
     except Exception as error:  # one image of a hundred million must not end the run
@@ -116,17 +125,14 @@ def predict_items(
     At most ``READ_AHEAD + 1`` times `BLOCK` resized images are held, or as many batches, however many items there are.
     """
     size = _block_size(inference)
-    # A thread reads a few images at a time.
-    step = max(1, min(8, size // threads))
+    # A thread reads a few images at a time, and shares NumPy's calls among them.
+    step = max(1, min(16, size // threads))
 
     def prepared(row: int) -> tuple[InputItem, Callable[[], bytes]]:
         item = items[row]
         if known_failures and row in known_failures:
             item = replace(item, error=known_failures[row])
         return item, reader.prepare(item)
-
-    def read_group(group: Sequence[tuple[InputItem, Callable[[], bytes]]]) -> list[LoadedImage]:
-        return [read_item(model.image_reader, item, fetch) for item, fetch in group]
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
         ahead: deque[list[Future[list[LoadedImage]]]] = deque()
@@ -136,7 +142,7 @@ def predict_items(
             for start in islice(starts, READ_AHEAD - len(ahead)):
                 rows = range(start, min(start + size, len(items)))
                 groups = [[prepared(row) for row in rows[first : first + step]] for first in range(0, len(rows), step)]
-                ahead.append([pool.submit(read_group, each) for each in groups])
+                ahead.append([pool.submit(read_items, model.image_reader, each) for each in groups])
 
         try:
             fill()
@@ -229,19 +235,21 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     counts = json.dumps(predictions.class_counts())
     metadata = {**(schema.metadata or {}), "errors": json.dumps(errors), "out_of_domain": flagged, "warnings": warned}
     metadata["classes"] = counts
-    data = write_part(table.replace_schema_metadata(metadata))
+    data = write_part(table.replace_schema_metadata(metadata), temporary=layout.temporary)
     return ChunkResult(chunk.number, data, len(table), len(errors))
 
 
-def write_part(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file with checksums."""
+def write_part(table: pa.Table, *, temporary: bool = False) -> bytes:
+    """A table as the bytes of a Parquet file with checksums; a temporary one is quick to write rather than small."""
     import pyarrow.parquet as pq
 
+    from ..tables.parquet import repeating_columns
+
     buffer = io.BytesIO()
-    # No two embeddings share a number that a dictionary could save.
-    repeating = [name for name in table.column_names if name != COLUMN]
-    options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": repeating}
-    with pq.ParquetWriter(buffer, table.schema, **options) as writer:
+    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": repeating_columns(table.schema)}
+    if temporary:
+        options = {"compression": "lz4", "use_dictionary": False, "write_statistics": False}
+    with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True, **options) as writer:
         writer.write_table(table)
     return buffer.getvalue()
 

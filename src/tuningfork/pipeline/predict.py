@@ -143,7 +143,7 @@ def predict_files(
     carried = () if kaggle else tuple(column for _, column in columns.carried)
 
     def table_layout(has_positions: bool) -> TableLayout:
-        return TableLayout(kaggle, has_positions and not kaggle, embedder, carried)
+        return TableLayout(kaggle, has_positions and not kaggle, embedder, carried, temporary=one_table)
 
     def predicted(groups: Iterator[list[Chunk]], has_positions: bool, done: int, total: int) -> Iterator[ChunkResult]:
         table, count = table_layout(has_positions), RowProgress(progress, done, total)

@@ -89,13 +89,10 @@ def cumulative_from_conditional(fractions: ArrayLike, tree: DecisionTree) -> Flo
         0 below an answer that nobody gave, NaN where unknown.
     """
     fractions = _votes(fractions, tree)
-    out = np.empty_like(fractions)
-    for part, parent in zip(tree.slices, tree.parents, strict=True):
-        if parent is None:
-            out[..., part] = fractions[..., part]
-        else:
-            reach = out[..., parent, None]
-            out[..., part] = np.where(reach == 0, 0.0, reach * fractions[..., part])
+    out = fractions.copy()
+    for places, parents in tree.levels:
+        reach = out[..., parents]
+        out[..., places] = np.where(reach == 0, 0.0, reach * fractions[..., places])
     return out
 
 
@@ -117,11 +114,10 @@ def conditional_from_logits(logits: ArrayLike, tree: DecisionTree) -> Floats:
         Conditional fractions, each question's sum 1.
     """
     logits = _votes(logits, tree)
-    out = np.empty_like(logits)
-    for part in tree.slices:
-        exponential = np.exp(logits[..., part] - logits[..., part].max(-1, keepdims=True))
-        out[..., part] = exponential / exponential.sum(-1, keepdims=True)
-    return out
+    starts, questions = [part.start for part in tree.slices], tree.question_numbers
+    exponential = np.exp(logits - np.maximum.reduceat(logits, starts, -1)[..., questions])
+    totals = np.stack([exponential[..., part].sum(-1) for part in tree.slices], -1)
+    return exponential / totals[..., questions]
 
 
 def cumulative_from_logits(logits: ArrayLike, tree: DecisionTree, kind: str = "tree") -> Floats:

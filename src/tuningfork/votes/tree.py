@@ -142,6 +142,24 @@ class DecisionTree:
             None if question.parent is None else self.columns.index(question.parent) for question in self.questions
         )
 
+    @cached_property
+    def question_numbers(self) -> tuple[int, ...]:
+        """For each answer, the number of its question."""
+        return tuple(number for number, question in enumerate(self.questions) for _ in question.answers)
+
+    @cached_property
+    def levels(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+        """Answers below others, level by level: their positions on the answer axis, and their parents' positions."""
+        depths: list[int] = []
+        for part, parent in zip(self.slices, self.parents, strict=True):
+            depths += [0 if parent is None else depths[parent] + 1] * (part.stop - part.start)
+        levels = []
+        for depth in range(1, max(depths) + 1):
+            places = tuple(place for place, each in enumerate(depths) if each == depth)
+            above = (self.parents[self.question_numbers[place]] for place in places)
+            levels.append((places, tuple(parent for parent in above if parent is not None)))
+        return tuple(levels)
+
     def question(self, key: str) -> Question:
         """Return a question by its key.
 

@@ -25,7 +25,7 @@ from ...inputs.stores import REMOTE_THREADS
 from ...model.image_reader import ImageReader, LoadedImage
 from ...model.model import Model
 from ...model.options import InferenceOptions
-from ..chunks import predict_batches_of, read_item
+from ..chunks import predict_batches_of, read_item, read_items
 from .queue import WorkItem
 from .resources import ACTOR_CPUS, READ_CPUS, ActorPool
 from .tracker import MAX_CRASHES, AttemptTracker
@@ -245,7 +245,7 @@ def _read_together(reading: ImageReader, items: Sequence[InputItem]) -> list[Loa
     prepared = [(item, _reader().prepare(item)) for item in items]
     groups = [prepared[first : first + ITEMS_AT_ONCE] for first in range(0, len(prepared), ITEMS_AT_ONCE)]
     with ThreadPoolExecutor(REMOTE_THREADS if is_url(items[0].location) else READER_THREADS) as pool:
-        groups_read = pool.map(lambda group: [read_item(reading, *each) for each in group], groups)
+        groups_read = pool.map(lambda group: read_items(reading, group), groups)
         return [image for group in groups_read for image in group]
 
 

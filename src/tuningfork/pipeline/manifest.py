@@ -90,7 +90,7 @@ class PredictionRun:
 
         try:
             about = pq.read_metadata(self.part(number))
-        except (OSError, pa.ArrowException):
+        except (OSError, ValueError, pa.ArrowException):  # ValueError: bytes of a name that are no text
             return False
         return about.num_rows == self.rows_of(number) and b"errors" in (about.metadata or {})
 

@@ -124,7 +124,7 @@ def read_part(run: PredictionRun, number: int) -> pa.Table:
         table = pq.ParquetFile(run.part(number), page_checksum_verification=True).read()
     except FileNotFoundError:
         raise ManifestError(f"{run.part(number)} is missing; go on with --resume") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ManifestError(
             f"{run.part(number)} is damaged ({one_line(error)}); delete it and go on with --resume"
         ) from None

@@ -14,8 +14,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from tuningfork.display.gallery import GalleryError, GalleryOptions, write_gallery
-from tuningfork.display.prediction_columns import NO_CLASS, ColumnError
+from tuningfork.display.prediction_columns import ColumnError
 from tuningfork.display.scripts import joined
+from tuningfork.votes.clean_samples import NO_CLASS
 from tuningfork.votes.fractions import conditional_from_logits
 from tuningfork.votes.tree_files import load_tree
 

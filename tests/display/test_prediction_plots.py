@@ -13,9 +13,10 @@ pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from tuningfork.display.cards import Bar, Card
 from tuningfork.display.plot_style import PlotError, save_plot
-from tuningfork.display.prediction_columns import NO_CLASS, ColumnError, ShownColumns, tree_of_columns
+from tuningfork.display.prediction_columns import ColumnError, ShownColumns, tree_of_columns
 from tuningfork.display.prediction_plots import PANELS, plot_card, plot_predictions
 from tuningfork.images.encode import jpeg
+from tuningfork.votes.clean_samples import NO_CLASS
 from tuningfork.votes.fractions import conditional_from_logits, cumulative_from_conditional
 from tuningfork.votes.tree_files import load_tree
 from tuningfork.votes.vote_table import VoteTable

@@ -25,9 +25,11 @@ from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file
 from .._utils.sampling import Shortlist
 from ..images.encode import jpeg
+from ..votes.clean_samples import NO_CLASS
+from ..votes.description import descriptions
 from ..votes.tree import DecisionTree
 from .html import MAX_TEXT, render
-from .prediction_columns import NO_CLASS, ShownColumns, numbers, texts
+from .prediction_columns import ShownColumns, numbers, texts
 from .scripts import joined
 
 __all__ = ["MAX_GALAXIES", "GalleryError", "GalleryOptions", "GalleryReport", "write_gallery"]
@@ -220,6 +222,8 @@ def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[
     marks = [text.strip().lower() in ("true", "1") for text in texts(table, "out_of_domain")]
     flags = np.array(marks, np.uint8) + 2 * np.array([bool(text) for text in words["warning"]], np.uint8)
     flags += 4 * np.array([bool(text) for text in words["error"]], np.uint8)
+    if "description" not in table.column_names:  # a table of an earlier version
+        words["description"] = list(descriptions(tree, shown.fractions))
     best = np.full(count, np.nan)
     if shown.class_probability is not None:
         known = shown.class_index >= 0

@@ -10,15 +10,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from ..votes.clean_samples import NO_CLASS
 from ..votes.fractions import cumulative_from_conditional, reach_probability
 from ..votes.tree import DecisionTree
 from ..votes.tree_files import builtin_trees, load_tree
 
-__all__ = ["NO_CLASS", "ColumnError", "ShownColumns", "numbers", "texts", "tree_of_columns"]
+__all__ = ["ColumnError", "ShownColumns", "numbers", "texts", "tree_of_columns"]
 
 Floats = NDArray[np.float64]
-#: What a galaxy is called that fits no clean sample.
-NO_CLASS = "no clean class"
 
 
 class ColumnError(TuningforkError, ValueError):

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .._utils.binomial import binomial_interval
+from ..votes.clean_samples import NO_CLASS
 from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
 from .cards import Bar, Card
 from .plot_style import COLOURS, WIDTH, Plot, PlotError, plot_style, short_text
-from .prediction_columns import NO_CLASS, ColumnError, ShownColumns, numbers, texts
+from .prediction_columns import ColumnError, ShownColumns, numbers, texts
 
 __all__ = ["PANELS", "plot_card", "plot_predictions"]
 

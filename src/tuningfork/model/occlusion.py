@@ -21,7 +21,9 @@ CELLS, COVER = 12, 2
 #: Colour of what spoke for the answer, and of what spoke against it (Okabe & Ito 2008), red, green, blue.
 FOR, AGAINST = (230, 159, 0), (86, 180, 233)
 #: How much of the image the strongest place hides.
-OPACITY = 0.75
+OPACITY = 0.5
+#: Where contours are drawn, as shares of the greatest change.
+LEVELS = (0.35, 0.7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,8 @@ def occlusion_map(
 def overlay(occlusion: Occlusion, height: int, width: int) -> NDArray[np.uint8]:
     """A layer to lay over the image: (height, width, 4) uint8, red, green, blue, opacity.
 
-    Opacity grows with the fall of the score; outside of the window it is 0.
+    Opacity grows with the fall of the score; outside of the window it is 0. Contours at `LEVELS` of the greatest
+    change, in the colours of for and against between dark lines, show on a bright galaxy as on the dark sky.
     """
     from PIL import Image
 
@@ -106,7 +109,35 @@ def overlay(occlusion: Occlusion, height: int, width: int) -> NDArray[np.uint8]:
     inside = layer[top : top + side, left : left + side]
     inside[..., :3] = np.where(strength[..., None] > 0, FOR, AGAINST)
     inside[..., 3] = np.rint(255 * OPACITY * np.abs(strength))
+    width_of_line = max(1, round(side / 250))
+    for level in LEVELS:
+        for colour, above in ((FOR, strength > level), (AGAINST, strength < -level)):
+            line = _grown(_edge(above), width_of_line)
+            inside[_grown(line, width_of_line)] = (0, 0, 0, 200)
+            inside[line] = (*colour, 255)
     return layer
+
+
+def _edge(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) the pixels of a region beside one that is not of it."""
+    inner = region.copy()
+    inner[1:] &= region[:-1]
+    inner[:-1] &= region[1:]
+    inner[:, 1:] &= region[:, :-1]
+    inner[:, :-1] &= region[:, 1:]
+    return region & ~inner
+
+
+def _grown(region: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """(H, W) a region and what is within so many pixels of it, along rows and columns."""
+    for _ in range(pixels):
+        grown = region.copy()
+        grown[1:] |= region[:-1]
+        grown[:-1] |= region[1:]
+        grown[:, 1:] |= region[:, :-1]
+        grown[:, :-1] |= region[:, 1:]
+        region = grown
+    return region
 
 
 def _sky(image: RGB) -> NDArray[np.uint8]:

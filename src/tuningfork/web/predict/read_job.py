@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...images.encode import data_url, jpeg, shrink
+from ...images.fits.framing import Framing
 from ...images.image import ImageError, RGBImage
 from ...images.read import read_image
 from ...model.image_reader import ImageReader, LoadedImage
@@ -23,11 +24,15 @@ PREVIEW_SIDE = 424
 
 @dataclass(frozen=True)
 class RowTask:
-    """Read a file for the network; the answer is (LoadedImage, the preview as a data URL or None)."""
+    """Read a file for the network; the answer is (LoadedImage, the preview as a data URL or None).
+
+    `framing` says how a FITS image is shown; None: as the model's reader does.
+    """
 
     content: bytes
     name: str
     preview: bool
+    framing: Framing | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class ImageTask:
 
     content: bytes
     side: int
+    framing: Framing | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class ReadJob:
 
     def _row(self, task: RowTask) -> tuple[LoadedImage, str | None]:
         try:
-            image = self._read(task.content)
+            image = self._read(task.content, task.framing)
         except ImageError as error:
             return failed_row(task.name, str(error)), None
         row = replace(self.reader.read(image.rgb, name=row_name(task.name)), warning=image.warning)
@@ -59,12 +65,12 @@ class ReadJob:
 
     def _image(self, task: ImageTask) -> NDArray[np.uint8] | str:
         try:
-            return shrink(self._read(task.content).rgb, task.side)
+            return shrink(self._read(task.content, task.framing).rgb, task.side)
         except ImageError as error:
             return str(error)
 
-    def _read(self, content: bytes) -> RGBImage:
-        image = read_image(content, self.reader.framing)
+    def _read(self, content: bytes, framing: Framing | None) -> RGBImage:
+        image = read_image(content, framing or self.reader.framing)
         height, width = image.rgb.shape[:2]
         if height * width > self.max_pixels:
             raise ImageError(f"{width}×{height} px; at most {self.max_pixels} pixels are accepted here")

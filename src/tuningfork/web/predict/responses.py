@@ -89,6 +89,7 @@ class Results(BaseModel):
 
     model: str
     result: str = Field(description="Name of the stored rows: download them at /api/results/{result}.csv or .vot")
+    first: int = Field(description="Number of the first of these rows among those stored, for ?rows= of a download")
     failed: int
     rows: list[Galaxy]
 
@@ -131,6 +132,7 @@ class About(BaseModel):
     runs_on: str = Field(examples=["ONNX Runtime 1.32.0, float32, CPU"])
     sky: str = Field(description="Source of images by position; empty: none")
     similar: bool = Field(description="Whether there is an index of galaxies")
+    stretches: list[str] = Field(description="Stretches of FITS images")
     images: int = Field(description="Maximum number of images or positions in one request")
     image_bytes: int
     body_bytes: int

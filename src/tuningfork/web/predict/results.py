@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,23 +29,45 @@ class ResultStore:
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
         self._tables: OrderedDict[str, list[pa.Table]] = OrderedDict()
+        #: Rows of each name that were dropped: the rows that are left keep their numbers.
+        self._dropped: dict[str, int] = {}
 
-    def add(self, table: pa.Table, name: str = "") -> str:
-        """Append a table to those of that name; returns the name, a new one if it is unknown."""
+    def add(self, table: pa.Table, name: str = "") -> tuple[str, int]:
+        """Append a table to those of that name; a new one if it is unknown.
+
+        Returns
+        -------
+        name : str
+        first : int
+            Number of the table's first row among all that were added under the name, from 0.
+        """
         if name not in self._tables:
             name = secrets.token_urlsafe(12)
-            self._tables[name] = []
+            self._tables[name], self._dropped[name] = [], 0
+        first = self._dropped[name] + sum(each.num_rows for each in self._tables[name])
         self._tables[name].append(table)
         self._tables.move_to_end(name)
         while len(self._tables) > 1 and self._count() > self.max_rows:
-            self._tables.popitem(last=False)
+            self._dropped.pop(self._tables.popitem(last=False)[0])
         while self._count() > self.max_rows and len(self._tables[name]) > 1:
-            self._tables[name].pop(0)
-        return name
+            self._dropped[name] += self._tables[name].pop(0).num_rows
+        return name, first
 
-    def table(self, name: str) -> pa.Table:
-        """All rows of that name. Raises KeyError if there are none, or they were dropped."""
-        return pa.concat_tables(self._tables[name])
+    def table(self, name: str, rows: Sequence[int] = ()) -> pa.Table:
+        """The rows of that name with these numbers, in this order; all of them if there are no numbers.
+
+        Raises
+        ------
+        KeyError
+            If there are none, or one of them was dropped.
+        """
+        table = pa.concat_tables(self._tables[name])
+        if not rows:
+            return table
+        places = [row - self._dropped[name] for row in rows]
+        if not all(0 <= place < table.num_rows for place in places):
+            raise KeyError(name)
+        return table.take(pa.array(places, pa.int64()))
 
     def _count(self) -> int:
         return sum(table.num_rows for tables in self._tables.values() for table in tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
@@ -10,13 +11,15 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from ... import __version__
+from ...images.fits.framing import Framing, unit
+from ...images.fits.stretch import AUTO, preset_names
 from ...model.bundle import builtin_models, open_bundle
 from ...model.card import test_rmse
 from ...tables import CatalogError
 from .examples import EXAMPLES, example_jpeg
 from .limits import Limits
 from .positions import Position, parse_positions, position_lines
-from .responses import About, ModelCard, Neighbours, OcclusionMap, Problem, Results
+from .responses import About, Galaxy, ModelCard, Neighbours, OcclusionMap, Problem, Results
 from .results import MEDIA_TYPES, format_of, write_result
 from .service import Service
 from .uploads import Upload, label, uploads
@@ -37,6 +40,31 @@ _ABSENT: dict[int | str, dict[str, Any]] = {501: {"model": Problem, "description
 
 ImagesQuery = Annotated[bool, Query(description="Return each image as a data URL")]
 ResultQuery = Annotated[str, Query(description="Append the rows to those stored under this name", max_length=64)]
+
+
+class FramingIn(BaseModel):
+    """How FITS images are shown; other images have no such options."""
+
+    stretch: str = Field(default="", description="Stretch of FITS images, one of `stretches`; empty: the model's")
+    size: float | None = Field(default=None, description="Side of the piece of a FITS image that is shown, arcsec")
+    bands: str = Field(
+        default="", description="Three images of a FITS file as blue, green, red, or one, separated by commas"
+    )
+
+    def of(self, framing: Framing) -> Framing | None:
+        """The model's framing with these options; None without any. Raises HTTPException if one is wrong."""
+        changes: dict[str, Any] = {"stretch": self.stretch} if self.stretch else {}
+        if self.size is not None:
+            changes["size"] = self.size
+        if self.bands:
+            changes["bands"] = tuple(unit(band) for band in self.bands.split(","))
+        try:
+            return replace(framing, **changes) if changes else None
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+
+
+FramingQuery = Annotated[FramingIn, Query()]
 
 
 class PositionIn(BaseModel):
@@ -101,6 +129,7 @@ def api(service: Service, source_name: str) -> APIRouter:
             runs_on=model.runtime,
             sky=source_name if service.source is not None else "",
             similar=service.index is not None,
+            stretches=[AUTO, *preset_names()],
             images=limits.images,
             image_bytes=limits.image_bytes,
             body_bytes=limits.body_bytes,
@@ -109,6 +138,10 @@ def api(service: Service, source_name: str) -> APIRouter:
     @router.get("/models", summary="The model of this service, and those that come with tuningfork", tags=["service"])
     async def models() -> list[ModelCard]:
         return cards
+
+    @router.get("/example", summary="A simulated galaxy with its image and prediction", tags=["galaxies"])
+    async def predicted_example() -> Galaxy:
+        return await service.example()
 
     @router.get(
         "/examples/{number}.jpg",
@@ -127,9 +160,11 @@ def api(service: Service, source_name: str) -> APIRouter:
         responses=_PROBLEMS,
         openapi_extra=_body("JPEG, PNG, WebP, TIFF, FITS or .npy: files of a form, or one as the body", many=True),
     )
-    async def predict(request: Request, images: ImagesQuery = False, result: ResultQuery = "") -> Results:
+    async def predict(
+        request: Request, framing: FramingQuery, images: ImagesQuery = False, result: ResultQuery = ""
+    ) -> Results:
         async with uploads(request, limits) as files:
-            return await service.predict(files, images, result)
+            return await service.predict(files, images, result, framing.of(model.image_reader.framing))
 
     @router.post(
         "/predict/positions",
@@ -155,12 +190,20 @@ def api(service: Service, source_name: str) -> APIRouter:
             404: {"model": Problem, "description": "No such rows, or no longer stored"},
         },
     )
-    async def download(name: str, extension: str) -> Response:
+    async def download(
+        name: str,
+        extension: str,
+        rows: Annotated[str, Query(description="Numbers of rows, separated by commas; empty: all of them")] = "",
+    ) -> Response:
         kind = format_of(extension)
         if kind is None:
             raise HTTPException(404, f"there is no table format .{extension}; use .csv or .vot")
         try:
-            table = service.results.table(name)
+            numbers = [int(number) for number in rows.split(",")] if rows else []
+        except ValueError:
+            raise HTTPException(422, f"rows = {rows[:60]!r}; numbers separated by commas are expected") from None
+        try:
+            table = service.results.table(name, numbers)
         except KeyError:
             raise HTTPException(404, "these rows are no longer stored; predict them again") from None
         try:
@@ -179,10 +222,11 @@ def api(service: Service, source_name: str) -> APIRouter:
     )
     async def occlusion(
         request: Request,
+        framing: FramingQuery,
         about: Annotated[str, Query(description="A fraction such as bar_yes_fraction; empty: the class")] = "",
     ) -> OcclusionMap:
         async with uploads(request, limits) as files:
-            return await _single(files, service.explain, about)
+            return await _single(files, service.explain, about, framing.of(model.image_reader.framing))
 
     @router.post(
         "/similar",
@@ -191,20 +235,20 @@ def api(service: Service, source_name: str) -> APIRouter:
         responses={**_PROBLEMS, **_UNREADABLE, **_ABSENT},
         openapi_extra=_body("One image", many=False),
     )
-    async def similar(request: Request, k: Annotated[int, Query(ge=1, le=50)] = 6) -> Neighbours:
+    async def similar(request: Request, framing: FramingQuery, k: Annotated[int, Query(ge=1, le=50)] = 6) -> Neighbours:
         if service.index is None:
             raise HTTPException(501, "this service has no index of galaxies; start it with --index")
         async with uploads(request, limits) as files:
-            return await _single(files, service.similar, k)
+            return await _single(files, service.similar, k, framing.of(model.image_reader.framing))
 
     return router
 
 
-async def _single(files: list[Upload], method: Any, argument: Any) -> Any:
+async def _single(files: list[Upload], method: Any, *arguments: Any) -> Any:
     if len(files) != 1:
         raise HTTPException(400, f"{len(files)} images; exactly one is expected")
     try:
-        return await method(files[0], argument)
+        return await method(files[0], *arguments)
     except ValueError as error:  # ImageError is one
         raise HTTPException(422, str(error)) from None
 

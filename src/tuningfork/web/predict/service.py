@@ -11,8 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
+from starlette.concurrency import run_in_threadpool
 
 from ...images.encode import data_url, jpeg, png, shrink
+from ...images.fits.framing import Framing
 from ...images.image import ImageError
 from ...images.read import read_image
 from ...model.image_reader import LoadedImage
@@ -24,11 +26,12 @@ from ..decoder import PROCESSES, DecodeError, ImageDecoder
 from ..downloads import Downloads
 from . import occlusion
 from .batcher import DynamicBatcher
+from .examples import EXAMPLE, example_jpeg
 from .limits import Limits
 from .metrics import Metrics
 from .positions import Position
 from .read_job import ImageTask, ReadJob, RowTask, failed_row, row_name
-from .responses import Neighbour, Neighbours, OcclusionMap, Results, galaxy_of
+from .responses import Galaxy, Neighbour, Neighbours, OcclusionMap, Results, galaxy_of
 from .results import ResultStore
 from .uploads import Upload
 
@@ -94,6 +97,8 @@ class Service:
         self._explainers = ThreadPoolExecutor(1, "explaining")
         # No more files are held in memory than are about to be decoded.
         self._open = asyncio.Semaphore(2 * PROCESSES)
+        self._example: Galaxy | None = None
+        self._example_lock = asyncio.Lock()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Service:
@@ -106,9 +111,11 @@ class Service:
         for pool in (self._fetchers, self._explainers):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, uploads: Sequence[Upload], images: bool, result: str) -> Results:
-        """Predict uploaded images; one that cannot be read is a row with its error."""
-        rows = await asyncio.gather(*(self._read(upload, images) for upload in uploads))
+    async def predict(
+        self, uploads: Sequence[Upload], images: bool, result: str, framing: Framing | None = None
+    ) -> Results:
+        """Predict uploaded images, FITS as `framing` says; one that cannot be read is a row with its error."""
+        rows = await asyncio.gather(*(self._read(upload, images, framing) for upload in uploads))
         return await self._results(rows, result)
 
     async def predict_positions(self, positions: Sequence[Position], size: float, images: bool, result: str) -> Results:
@@ -117,14 +124,25 @@ class Service:
         rows = await asyncio.gather(*(self._in(self._fetchers, fetch, position) for position in positions))
         return await self._results(rows, result)
 
-    async def explain(self, upload: Upload, about: str) -> OcclusionMap:
+    async def example(self) -> Galaxy:
+        """A simulated galaxy with its image and prediction, the same each time; it is not stored."""
+        async with self._example_lock:
+            if self._example is None:
+                upload = Upload("simulated.jpg", await run_in_threadpool(example_jpeg, EXAMPLE), "")
+                row = await self._read(upload, True)
+                predictions = await self.batcher.predict([row.read])
+                self._example = galaxy_of(predictions[0], float(predictions.level[0]))
+                self._example.image = row.image
+            return self._example
+
+    async def explain(self, upload: Upload, about: str, framing: Framing | None = None) -> OcclusionMap:
         """Occlusion map for a class (""), or for the answer whose fraction `about` names."""
-        image = await self._image(upload, occlusion.MAX_SIDE)
+        image = await self._image(upload, occlusion.MAX_SIDE, framing)
         return await self._in(self._explainers, occlusion.explain, self.model, image, about)
 
-    async def similar(self, upload: Upload, k: int) -> Neighbours:
+    async def similar(self, upload: Upload, k: int, framing: Framing | None = None) -> Neighbours:
         """The `k` nearest galaxies of the index."""
-        row = await self._read(upload, False)
+        row = await self._read(upload, False, framing)
         if row.read.inputs is None:
             raise ImageError(row.read.error)
         return await self._in(self._explainers, self._similar, row.read.inputs, k)
@@ -132,20 +150,21 @@ class Service:
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
 
-    async def _read(self, upload: Upload, preview: bool) -> _Row:
+    async def _read(self, upload: Upload, preview: bool, framing: Framing | None = None) -> _Row:
         if upload.error:
             return _Row(failed_row(upload.name, upload.error))
         async with self._open:
             try:
-                return _Row(*await self._decoder.run(RowTask(await upload.content(), upload.name, preview)))
+                task = RowTask(await upload.content(), upload.name, preview, framing)
+                return _Row(*await self._decoder.run(task))
             except DecodeError as error:
                 return _Row(failed_row(upload.name, str(error)))
 
-    async def _image(self, upload: Upload, side: int) -> Any:
+    async def _image(self, upload: Upload, side: int, framing: Framing | None) -> Any:
         if upload.error:
             raise ImageError(upload.error)
         async with self._open:
-            image = await self._decoder.run(ImageTask(await upload.content(), side))
+            image = await self._decoder.run(ImageTask(await upload.content(), side, framing))
         if isinstance(image, str):
             raise ImageError(image)
         return image
@@ -179,8 +198,8 @@ class Service:
         if self.source is not None:
             table = table.add_column(2, _POSITION.field("ra"), pa.array([row.ra for row in rows], pa.float64()))
             table = table.add_column(3, _POSITION.field("dec"), pa.array([row.dec for row in rows], pa.float64()))
-        name = self.results.add(table, result)
-        return Results(model=self.model.bundle.name, result=name, failed=failed, rows=galaxies)
+        name, first = self.results.add(table, result)
+        return Results(model=self.model.bundle.name, result=name, first=first, failed=failed, rows=galaxies)
 
     def _similar(self, inputs: Any, k: int) -> Neighbours:
         assert self.index is not None

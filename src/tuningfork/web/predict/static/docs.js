@@ -2,6 +2,7 @@
 import { request } from "./api.js";
 import { byId, element } from "./dom.js";
 
+for (const place of document.querySelectorAll(".origin")) place.textContent = location.origin;
 const api = await request("/openapi.json");
 
 function kind(schema = {}) {

@@ -24,7 +24,7 @@ export function show(place, item, about) {
   async function explain(name) {
     status.textContent = "Computing: the image is covered 121 times …";
     try {
-      const map = await send(`/api/occlusion?about=${encodeURIComponent(name)}`, [fileOf(item)]);
+      const map = await send(`/api/occlusion?about=${encodeURIComponent(name)}&${item.options ?? ""}`, [fileOf(item)]);
       showLayer(frame, map);
       look.setAttribute("aria-pressed", "true");
       status.replaceChildren(...legend(map));
@@ -82,11 +82,14 @@ function verdict(galaxy) {
     );
   }
   if (galaxy.warning) parts.push(element("p", { class: "note warn" }, galaxy.warning));
+  const name = galaxy.description || first?.name;
+  if (name) parts.push(element("h3", {}, name));
   if (first) {
     const rows = [first, ...others].map((each, place) => ({ text: each.name, share: each.probability, chosen: place === 0 }));
+    const clean = galaxy.clean_class && element("span", { class: "clean" }, `clean sample: ${galaxy.clean_class}`);
     parts.push(
-      element("div", { class: "sure" }, element("h3", {}, galaxy.description || first.name), element("span", {}, galaxy.class_summary)),
-      element("details", {}, element("summary", {}, `All ${rows.length} classes`), bars(rows)),
+      element("p", { class: "headline" }, galaxy.class_summary, " ", clean),
+      element("details", {}, element("summary", {}, `Probabilities of all ${rows.length} classes`), bars(rows)),
     );
   }
   return parts;
@@ -133,7 +136,7 @@ function inWords({ x, y }) {
 async function neighbours(place, status, item) {
   status.textContent = "Searching …";
   try {
-    const result = await send("/api/similar", [fileOf(item)]);
+    const result = await send(`/api/similar?${item.options ?? ""}`, [fileOf(item)]);
     status.textContent = `${result.neighbours.length} similar galaxies.`;
     place.replaceChildren(
       element(

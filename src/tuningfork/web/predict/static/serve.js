@@ -1,8 +1,8 @@
 // The page: sends images and positions in small parts, and shows the predictions.
 import { request, send } from "./api.js";
-import { byId, element } from "./dom.js";
+import { Browser } from "./browse.js";
+import { byId, element, percent } from "./dom.js";
 import { show } from "./galaxy.js";
-import { List } from "./list.js";
 
 /** Maximum number of galaxies on the page; for more there is the command line. */
 const MAX_GALAXIES = 1000;
@@ -14,9 +14,54 @@ const about = await request("/api/about").catch((error) => {
   trouble(error.message);
   throw error;
 });
-const list = new List(byId("list"), (item) => show(byId("detail"), item, about));
+const items = []; // {name, file or line, options, galaxy, row}: `row` is the number of its stored row
 let result = "";
 let running = null;
+
+const flagOf = ({ galaxy }) => (galaxy?.error ? "error" : galaxy?.out_of_domain ? "out of domain" : galaxy?.warning ? "warning" : "");
+const answersOf = ({ galaxy }) => (galaxy?.questions ?? []).flatMap((question) => question.answers.map((answer) => ({ ...answer, question: question.key.replaceAll("_", " ") })));
+const source = {
+  classes: [],
+  flags: ["out of domain", "warning", "error"],
+  fields: [],
+  get count() {
+    return items.length;
+  },
+  name: (at) => items[at].name,
+  text: (at) => [items[at].name, items[at].galaxy?.description, items[at].galaxy?.class_name].filter(Boolean).join(" "),
+  className: (at) => items[at].galaxy?.class_name ?? "",
+  clean: (at) => Boolean(items[at].galaxy?.clean_class),
+  flag: (at) => flagOf(items[at]),
+  value(at, key) {
+    const { galaxy } = items[at];
+    if (!galaxy || galaxy.error) return NaN;
+    if (key === "probability") return galaxy.classes[0]?.probability ?? NaN;
+    if (key === "domain_score") return galaxy.domain_score ?? NaN;
+    return answersOf(items[at]).find((answer) => answer.name === key)?.fraction ?? NaN;
+  },
+  tile(at) {
+    const { name, galaxy } = items[at];
+    const flag = flagOf(items[at]);
+    const image = galaxy?.image
+      ? element("img", { class: "picture", src: galaxy.image, alt: "", loading: "lazy" })
+      : element("span", { class: galaxy?.error ? "picture none bad" : "picture none" }, galaxy?.error ? "!" : "…");
+    if (!galaxy) return { image, title: name, notes: [{ text: "waiting" }] };
+    if (galaxy.error) return { image, title: name, notes: [{ text: galaxy.error, kind: "failed" }] };
+    const best = galaxy.classes[0];
+    const verdict = best ? `${best.name} ${percent(best.probability)}` : "";
+    return {
+      image,
+      title: galaxy.description || galaxy.class_name || galaxy.name,
+      notes: [flag ? { text: flag, kind: "warned" } : { text: verdict }, { text: galaxy.name }],
+    };
+  },
+};
+const list = new Browser(byId("list"), source, {
+  open: (at) => show(byId("detail"), items[at], about),
+  save,
+  formats: ["CSV", "VOTable", "Parquet"],
+  view: "list",
+});
 
 // ---------------------------------------------------------------- input
 
@@ -63,12 +108,12 @@ byId("sky").addEventListener("submit", (event) => {
   event.preventDefault();
   const lines = byId("positions").value.split("\n").map((line) => line.trim());
   const heading = (line, place) => place === 0 && /\b(ra|dec)/i.test(line) && !/\d/.test(line);
-  const items = lines
+  const added = lines
     .filter((line) => line && !line.startsWith("#"))
     .filter((line, place) => !heading(line, place))
     .map((line) => ({ name: line, line }));
   const size = Number(byId("size").value);
-  work(items, PART.positions, (part, signal) =>
+  work(added, PART.positions, (part, signal) =>
     request(`/api/predict/positions?images=true&result=${result}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -78,67 +123,78 @@ byId("sky").addEventListener("submit", (event) => {
   );
 });
 
+/** What the page says of FITS images, for files that are some by their names. */
+function optionsOf(file) {
+  if (!/\.(fits|fit|fts|fz)(\.gz)?$/i.test(file.name)) return "";
+  const values = { stretch: byId("stretch").value, size: byId("frame").value, bands: byId("bands").value.trim() };
+  return new URLSearchParams(Object.entries(values).filter(([key, value]) => value && !(key === "stretch" && value === "auto"))).toString();
+}
+
 function take(files) {
-  const items = files.map((file) => ({ name: file.name, file }));
-  for (const item of items) {
+  const added = files.map((file) => ({ name: file.name, file, options: optionsOf(file) }));
+  for (const item of added) {
     if (item.file.size > about.body_bytes) item.galaxy = failed(item, "the file is larger than this service accepts");
   }
-  return work(items, PART.images, (part, signal) =>
-    send(`/api/predict?images=true&result=${result}`, part.map((item) => item.file), signal),
+  return work(added, PART.images, (part, signal) =>
+    send(`/api/predict?images=true&result=${result}&${part[0].options}`, part.map((item) => item.file), signal),
   );
 }
 
 // ---------------------------------------------------------------- requests
 
-async function work(items, size, predict) {
-  if (!items.length) return;
+async function work(added, size, predict) {
+  if (!added.length) return;
   trouble("");
-  if (list.items.length + items.length > MAX_GALAXIES) {
-    trouble(`This page shows ${MAX_GALAXIES} galaxies at most; for more: tuningfork predict FOLDER -o votes.csv`);
-    items = items.slice(0, Math.max(0, MAX_GALAXIES - list.items.length));
+  if (items.length + added.length > MAX_GALAXIES) {
+    trouble(`This page shows ${MAX_GALAXIES} galaxies at most; for more: tuningfork predict FOLDER -o votes.csv, then tuningfork gallery votes.csv -o gallery/`);
+    added = added.slice(0, Math.max(0, MAX_GALAXIES - items.length));
   }
-  for (const item of items) list.add(item);
+  items.push(...added);
   layout();
+  if (list.current < 0) list.choose(0);
   // Requests of one action wait for those before.
   const before = running;
   running = (async () => {
     await before;
-    await inParts(items.filter((item) => !item.galaxy), size, predict);
+    await inParts(added.filter((item) => !item.galaxy), size, predict);
   })();
   await running;
 }
 
-async function inParts(items, size, predict) {
+async function inParts(added, size, predict) {
   const stopping = new AbortController();
   const stop = () => stopping.abort();
   byId("stop").addEventListener("click", stop);
   progress();
-  for (const part of parts(items, size)) {
+  for (const part of parts(added, size)) {
     let rows;
     try {
       const response = await predict(part, stopping.signal);
       result = response.result;
       rows = response.rows;
+      rows.forEach((_, place) => {
+        if (part[place]) part[place].row = response.first + place;
+      });
     } catch (error) {
       const reason = error.name === "AbortError" ? "stopped" : error.message;
       rows = part.map((item) => failed(item, reason));
     }
     part.forEach((item, place) => {
       item.galaxy = rows[place] ?? failed(item, "it is no position");
-      list.update(item);
+      if (items[list.current] === item) show(byId("detail"), item, about);
     });
     progress();
   }
   byId("stop").removeEventListener("click", stop);
 }
 
-/** Neither too many images nor too many bytes at once. */
-function* parts(items, size) {
+/** Neither too many images nor too many bytes at once, and all with the same options. */
+function* parts(added, size) {
   let part = [];
   let bytes = 0;
-  for (const item of items) {
+  for (const item of added) {
     const length = item.file?.size ?? 0;
-    if (part.length === size || (part.length && bytes + length > about.body_bytes / 2)) {
+    if (part.length === size || (part.length && (bytes + length > about.body_bytes / 2 || item.options !== part[0].options))) {
       yield part;
       [part, bytes] = [[], 0];
     }
@@ -155,15 +211,19 @@ function failed(item, error) {
 // ---------------------------------------------------------------- display
 
 function layout() {
-  byId("results").hidden = list.items.length === 0;
-  document.querySelector(".ask").classList.toggle("busy", list.items.length > 0);
-  document.querySelector(".split").classList.toggle("single", list.items.length === 1);
+  const any = items.length > 0;
+  byId("results").hidden = false;
+  byId("example-note").hidden = any;
+  document.querySelector(".bar-of-tools").hidden = !any;
+  document.querySelector(".ask").classList.toggle("busy", any);
+  document.querySelector(".split").classList.toggle("single", items.length < 2);
+  progress();
 }
 
 function progress() {
-  const all = list.items.length;
-  const done = list.items.filter((item) => item.galaxy).length;
-  const failures = list.items.filter((item) => item.galaxy?.error).length;
+  const all = items.length;
+  const done = items.filter((item) => item.galaxy).length;
+  const failures = items.filter((item) => item.galaxy?.error).length;
   const bar = byId("progress");
   bar.max = all;
   bar.value = done;
@@ -171,21 +231,50 @@ function progress() {
   byId("progress-text").textContent =
     (done === all ? `${all} ${all === 1 ? "galaxy" : "galaxies"}` : `${done} of ${all}`) +
     (failures ? `, ${failures} without prediction` : "");
-  for (const [id, extension] of [["csv", "csv"], ["votable", "vot"]]) {
-    byId(id).hidden = !result;
-    byId(id).href = `/api/results/${result}.${extension}`;
-  }
+  describe();
+  list.changed();
+}
+
+/** What there is to filter and sort by is known with the first prediction. */
+function describe() {
+  const first = source.fields.length ? null : items.find((item) => item.galaxy?.questions?.length);
+  if (!first) return;
+  source.fields.push(
+    ...(source.classes.length ? [{ key: "probability", label: "class probability" }] : []),
+    ...(first.galaxy.domain_score == null ? [] : [{ key: "domain_score", label: "domain score" }]),
+    ...answersOf(first).map(({ name, question, text }) => ({ key: name, label: `${question}: ${text}` })),
+  );
+  list.describe();
+}
+
+/** The chosen rows as a table of the service. */
+function save(rows, format) {
+  const stored = rows.map((at) => items[at].row).filter((row) => row !== undefined);
+  const others = rows.length - stored.length;
+  trouble(others ? `${others} of ${rows.length} galaxies never reached the service, and are not in the file.` : "");
+  if (!stored.length) return;
+  const extension = { CSV: "csv", VOTable: "vot", Parquet: "parquet" }[format];
+  element("a", { href: `/api/results/${result}.${extension}?rows=${stored.join(",")}`, download: `tuningfork.${extension}` }).click();
 }
 
 byId("clear").addEventListener("click", () => {
   byId("stop").click();
+  items.length = 0;
   list.clear();
-  byId("detail").replaceChildren();
   result = "";
   trouble("");
   layout();
+  example();
   byId("files").focus();
 });
+
+/** A galaxy to look at before there are any of one's own. */
+async function example() {
+  const galaxy = await request("/api/example").catch(() => null);
+  if (!galaxy || items.length) return;
+  show(byId("detail"), { name: galaxy.name, galaxy }, about);
+  layout();
+}
 
 function trouble(text) {
   byId("trouble").replaceChildren(...(text ? [element("p", { class: "note bad" }, text)] : []));
@@ -200,5 +289,9 @@ byId("model").replaceChildren(
   element("ul", {}, ...served.limits.map((limit) => element("li", {}, limit))),
   element("p", { class: "soft" }, `Licence: ${served.licence}. ${served.attribution.join("; ")}.`),
 );
+source.classes.push(...served.classes, ...(served.classes.length ? ["no clean class"] : []));
+list.describe();
+byId("stretch").replaceChildren(...about.stretches.map((name) => element("option", { value: name }, name)));
+example();
 // Files that were chosen before this script was ready.
 chosen();

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -41,6 +42,16 @@ def run() -> Callable[..., Result]:
         return result
 
     return invoke
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, started once for a module; between modules there is none, since its event loop hinders others."""
+    pytest.importorskip("playwright.sync_api")
+    from pages import chromium
+
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -601,7 +601,7 @@ def test_results_that_nobody_stores_and_formats_that_nobody_knows(service):
 def test_the_oldest_rows_go_first(model, pictures):
     table = model.predict(pictures[:2]).to_table()
     kept = ResultStore(5)
-    names = [kept.add(table) for _ in range(3)]
+    names = [kept.add(table)[0] for _ in range(3)]
     assert len(set(names)) == 3
     with pytest.raises(KeyError):
         kept.table(names[0])
@@ -609,9 +609,40 @@ def test_the_oldest_rows_go_first(model, pictures):
     with pytest.raises(KeyError):
         kept.table(names[2])
     assert kept.table(names[1]).num_rows == 4
-    for _ in range(5):
-        kept.add(table, names[1])
+    firsts = [kept.add(table, names[1])[1] for _ in range(5)]
+    assert firsts == [4, 6, 8, 10, 12]
     assert kept.table(names[1]).num_rows == 4
+    # Rows keep their numbers; of those that were dropped none is given for another.
+    assert kept.table(names[1], [13, 10])["id"].to_pylist() == [table["id"][1].as_py(), table["id"][0].as_py()]
+    with pytest.raises(KeyError):
+        kept.table(names[1], [9, 10])
+
+
+def test_some_of_the_rows_are_a_table(service, files):
+    told = service.post("/api/predict", files=form(*((f"{name}.png", files[0]) for name in "abc"))).json()
+    assert told["first"] == 0
+    again = service.post(f"/api/predict?result={told['result']}", files=form(("d.png", files[1]))).json()
+    assert (again["result"], again["first"]) == (told["result"], 3)
+    text = service.get(f"/api/results/{told['result']}.csv?rows=3,1").text
+    assert [line.split(",")[0].strip('"') for line in text.splitlines()] == ["id", "d", "b"]
+    assert service.get(f"/api/results/{told['result']}.csv?rows=9").status_code == 404
+    assert service.get(f"/api/results/{told['result']}.csv?rows=x").status_code == 422
+
+
+def test_an_example_has_its_image_and_is_not_stored(service):
+    one, two = service.get("/api/example").json(), service.get("/api/example").json()
+    assert one == two
+    assert one["image"].startswith("data:image/jpeg;base64,")
+    assert "spiral" in one["description"]
+
+
+def test_options_of_fits_images_are_checked(service, files):
+    for query, reason in (("stretch=nope", "none of auto"), ("size=-1", "above 0"), ("bands=a,b", "one or three")):
+        answer = service.post(f"/api/predict?{query}", files=form(("a.png", files[0])))
+        assert answer.status_code == 422
+        assert reason in answer.json()["error"]
+    (row,) = service.post("/api/predict?size=20", files=form(("a.png", files[0]))).json()["rows"]
+    assert "only FITS files have" in row["error"]
 
 
 def test_figures_are_what_prometheus_reads(model, files):
@@ -635,7 +666,7 @@ def test_figures_are_what_prometheus_reads(model, files):
 
 
 def test_pages_and_descriptions_name_no_other_host(service):
-    names = ("serve.js", "serve.css", "base.css", "docs.js", "tree.js")
+    names = ("serve.js", "serve.css", "base.css", "browse.js", "browse.css", "bars.css", "docs.js", "tree.js")
     for path in ("/", "/docs", *(f"/static/{name}" for name in names)):
         page = service.get(path)
         assert page.status_code == 200

@@ -1,6 +1,7 @@
 """The page in a real browser, Debian's Chromium: what people do with it, and what it must never do."""
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
 
+from pages import PHONE, fits, needs_chromium, unreadable, window
 from served import served
 
 import tuningfork
@@ -20,19 +22,10 @@ from tuningfork.simulation import draw, render
 from tuningfork.surveys.cutout import Cutout, Provenance
 from tuningfork.web.predict.app import create_app
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+expect = playwright.expect
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there: apt install chromium")
+pytestmark = needs_chromium
 slow = pytest.mark.slow
 
 
@@ -65,48 +58,24 @@ def address():
         yield told
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def open_page(browser, address):
     """Open the page; what it asks for, and what it complains of, is checked when the test ends."""
-    contexts, requests, complaints = [], [], []
-
-    def opened(**options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
-    assert complaints == []
+    with ExitStack() as stack:
+        yield lambda path="", **options: stack.enter_context(window(browser, address + path, **options))
 
 
 def choose(page, *files):
     page.set_input_files("#files", [str(file) for file in files])
-    page.get_by_text(re.compile(f"^{len(files)} galax")).wait_for()
+    page.locator("#progress-text").get_by_text(re.compile(f"^{len(files)} galax")).wait_for()
 
 
 def test_a_picture_shows_its_tree(open_page, pictures):
     page = open_page()
     choose(page, pictures / "galaxy 1.jpg")
-    assert page.get_by_role("heading", level=3).inner_text()
-    steps = page.locator(".way > li")
+    assert "spiral" in page.get_by_role("heading", level=3).inner_text()
+    assert page.locator("#example-note").is_hidden()
+    steps = page.locator("ol.way > li")
     assert steps.count() >= 2
     bars = steps.first.get_by_role("meter")
     assert bars.count() == 3
@@ -124,8 +93,12 @@ def test_files_may_be_dropped(open_page, pictures):
         list(content),
     )
     page.dispatch_event("body", "drop", {"dataTransfer": dropped})
-    page.get_by_text("1 galaxy", exact=True).wait_for()
+    page.locator("#progress-text").get_by_text("1 galaxy", exact=True).wait_for()
     assert "dropped.jpg" in page.locator("#detail").inner_text()
+
+
+_NAME = """e => e === document.body ? "" : e.getAttribute("aria-label") || e.labels?.[0]?.innerText || e.innerText ||
+e.id"""
 
 
 @slow
@@ -136,7 +109,7 @@ def test_with_the_keyboard_alone(open_page):
         for _ in range(25):
             page.keyboard.press("Tab")
             focused = page.evaluate_handle("document.activeElement")
-            if name in (focused.evaluate("e => e.getAttribute('aria-label') || e.innerText || e.id") or ""):
+            if name in (focused.evaluate(_NAME) or ""):
                 # A ring shows where one is.
                 ringed = focused.evaluate(
                     "e => getComputedStyle(e.matches('input[type=file]') ? e.nextElementSibling : e)"
@@ -146,23 +119,28 @@ def test_with_the_keyboard_alone(open_page):
         raise AssertionError(f"Tab never comes to {name}")
 
     tab_to("Skip to the results")
-    tab_to("files")
+    tab_to("Choose images")
     tab_to("Try simulated galaxies")
     page.keyboard.press("Enter")
-    page.get_by_text("8 galaxies", exact=True).wait_for()
-    tab_to("CSV")
-    with page.expect_download() as download:
-        page.keyboard.press("Enter")
-    lines = Path(download.value.path()).read_text("utf-8").splitlines()
-    assert len(lines) == 9
+    page.locator("#progress-text").get_by_text("8 galaxies", exact=True).wait_for()
+    tab_to("Search")
+    tab_to("Filter and sort")
     tab_to("simulated 1.jpg")
     first = page.locator("#detail figcaption").inner_text()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     assert page.locator("#detail figcaption").inner_text() != first
+    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
+    page.keyboard.press("Space")
     assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+    page.keyboard.press("Space")
     page.keyboard.press("End")
     assert "simulated 8.jpg" in page.locator("#detail figcaption").inner_text()
+    tab_to("Save all 8")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    lines = Path(download.value.path()).read_text("utf-8").splitlines()
+    assert len(lines) == 9
     tab_to("Where it looked")
     page.keyboard.press("Enter")
     page.locator(".heat").wait_for()
@@ -175,26 +153,113 @@ def test_with_the_keyboard_alone(open_page):
 
 
 @slow
-@pytest.mark.parametrize("width", [320, 390])
+@pytest.mark.parametrize("width", [320, 360])
 def test_a_phone_needs_no_scrolling_sideways(open_page, pictures, width):
-    page = open_page(viewport={"width": width, "height": 844}, has_touch=True, is_mobile=True)
-
-    def fits():
-        return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-
-    assert fits()
+    page = open_page(**{**PHONE, "viewport": {"width": width, "height": 740}})
+    assert fits(page)
     choose(page, *sorted(pictures.iterdir()))
-    for row in page.get_by_role("option").all():
-        row.tap()
-        assert fits()
-    page.get_by_role("option").nth(2).tap()
+    for number in range(page.locator(".tile").count()):
+        page.locator(".tile").nth(number).tap()
+        assert fits(page)
+    page.locator(".tile").nth(2).tap()
+    # A bar is as wide as the card, below its answer.
+    bar, card = page.locator("ol.way .bar").first.bounding_box(), page.locator("#detail").bounding_box()
+    assert bar["width"] > 0.7 * card["width"]
     for fold in page.locator("summary").all():
         fold.tap()
-    assert fits()
-    for each in page.locator("button:visible, a.button:visible, summary:visible").all():
+    assert fits(page)
+    for each in page.locator("button:visible, a.button:visible, summary:visible, .mark:visible").all():
         box = each.bounding_box()
         assert box["height"] >= 24, each.inner_text()
         assert box["width"] >= 24, each.inner_text()
+
+
+@slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read(open_page, pictures, scheme):
+    page = open_page(color_scheme=scheme, reduced_motion="reduce")
+    choose(page, *sorted(pictures.iterdir()))
+    page.locator(".tile").nth(3).click()
+    for fold in page.locator("summary").all():
+        fold.click()
+    assert unreadable(page) == []
+
+
+@slow
+def test_an_example_comes_first_and_goes(open_page, pictures):
+    page = open_page()
+    page.locator("ol.way").wait_for()
+    assert "simulated" in page.locator("#detail figcaption").inner_text()
+    assert page.locator("#example-note").is_visible()
+    assert page.locator(".bar-of-tools").is_hidden()
+    choose(page, pictures / "galaxy 2.jpg")
+    assert page.locator("#example-note").is_hidden()
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#example-note").wait_for()
+
+
+@slow
+def test_the_list_filters_sorts_and_saves_a_selection(open_page, pictures, tmp_path):
+    page = open_page()
+    choose(page, *(pictures / f"galaxy {n}.jpg" for n in range(4)), pictures / "broken.jpg")
+    count = page.locator(".browse-count")
+
+    def names():
+        return [text.split("\n")[-1] for text in page.locator(".tile .words").all_inner_texts()]
+
+    assert len(names()) == 5
+    page.get_by_label("Search").fill("galaxy 2")
+    expect(count).to_have_text("1 of 5 galaxies")
+    assert names() == ["galaxy 2.jpg"]
+    page.get_by_label("Search").fill("")
+    page.get_by_text("Filter and sort").click()
+    page.get_by_label("Flag").select_option("error")
+    expect(count).to_have_text("1 of 5 galaxies")
+    page.get_by_role("button", name="Reset").click()
+    smooth = "smooth_or_features_smooth_fraction"
+    page.get_by_label("Sort by").select_option(smooth)
+    page.get_by_role("button", name="Largest first").click()
+    model = tuningfork.load("fast", threads=1)
+    known = {f"galaxy {n}.jpg": model.predict(pictures / f"galaxy {n}.jpg").fractions[smooth] for n in range(4)}
+    assert names()[:4] == sorted(known, key=lambda name: -known[name])
+    page.get_by_label("Value").select_option(smooth)
+    page.get_by_label("from", exact=True).fill("0.5")
+    expect(count).to_have_text(f"{sum(value >= 0.5 for value in known.values())} of 5 galaxies")
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_label("Sort by").select_option("name")
+    page.get_by_role("button", name="As a list").click()  # it was one: now a grid
+    boxes = [page.locator(".tile").nth(n).bounding_box() for n in range(2)]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    chosen = names()[1:3]
+    for name in chosen:
+        page.locator(".tile", has_text=name).locator(".mark").click()
+    for format_, extension in (("CSV", "csv"), ("VOTable", "vot"), ("Parquet", "parquet")):
+        page.get_by_label("File format").select_option(format_)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save 2 selected").click()
+        download.value.save_as(tmp_path / f"a.{extension}")
+        table = tuningfork.read_table(tmp_path / f"a.{extension}")
+        assert sorted(table["path"].to_pylist()) == sorted(chosen)
+
+
+@slow
+def test_a_fits_image_is_shown_as_asked(open_page, tmp_path):
+    fits_io = pytest.importorskip("astropy.io.fits")
+    cube = np.moveaxis(render(draw(23, 1)).astype("f4"), 2, 0)
+    header = fits_io.Header()
+    for name, value in (("CTYPE1", "RA---TAN"), ("CTYPE2", "DEC--TAN"), ("CRPIX1", 212), ("CRPIX2", 212),
+                        ("CRVAL1", 10), ("CRVAL2", 5), ("CDELT1", -1e-4), ("CDELT2", 1e-4)):  # fmt: skip
+        header[name] = value
+    fits_io.writeto(tmp_path / "a.fits", cube[1], header)
+    page = open_page()
+    page.get_by_text("Options for FITS images").click()
+    page.get_by_label("Stretch").select_option("euclid")
+    page.get_by_label("Size, arcsec", exact=True).first.fill("50")
+    with page.expect_request(lambda request: "/api/predict" in request.url) as sent:
+        choose(page, tmp_path / "a.fits")
+    assert {"stretch=euclid", "size=50"} <= set(sent.value.url.split("&"))
+    image = page.locator("#detail .frame img").first
+    assert image.evaluate("e => e.naturalWidth") < 160  # of 424 pixels
 
 
 @slow
@@ -202,7 +267,7 @@ def test_bad_files_are_told_by_name_and_do_no_harm(open_page, pictures):
     page = open_page()
     choose(page, pictures / "galaxy 0.jpg", pictures / "broken.jpg", pictures / HOSTILE)
     page.get_by_text("3 galaxies, 2 without prediction").wait_for()
-    rows = page.get_by_role("option")
+    rows = page.locator(".tile")
     rows.nth(1).click()
     assert "damaged" in page.locator("#detail").inner_text()
     rows.nth(2).click()
@@ -218,13 +283,14 @@ def test_positions_become_galaxies_and_a_table(open_page, tmp_path):
     page.get_by_label("Positions, one per line").fill("name ra dec\nnorth 10 20\nsouth 10 -20\nnonsense")
     page.get_by_role("button", name="Predict").click()
     page.get_by_text("3 galaxies, 2 without prediction").wait_for()
-    names = [row.inner_text() for row in page.get_by_role("option").all()]
+    names = page.locator(".tile").all_inner_texts()
     assert ["north" in names[0], "nothing there" in names[1], "RA and Dec" in names[2]] == [True] * 3
     assert "RA 10.00000°, Dec 20.00000°" in page.locator("#detail figcaption").inner_text()
     page.get_by_role("button", name="Where it looked").click()
     page.locator(".heat").wait_for()
+    page.get_by_label("File format").select_option("VOTable")
     with page.expect_download() as download:
-        page.get_by_role("link", name="VOTable").click()
+        page.get_by_role("button", name="Save all 3").click()
     download.value.save_as(tmp_path / "votes.vot")
     table = pytest.importorskip("astropy.table").Table.read(tmp_path / "votes.vot")
     assert list(table["id"]) == ["north", "south", "nonsense"]
@@ -257,10 +323,10 @@ def nodes_of(page):
 @slow
 @pytest.mark.parametrize("path", ["", "docs"])
 def test_what_a_screen_reader_finds(open_page, address, pictures, path):
-    page = open_page()
+    page = open_page(path)
     if path:
-        page.goto(address + path)
         page.locator(".route").first.wait_for()
+        assert f"galaxy.jpg {address}api/predict" in page.locator("pre").inner_text()
     else:
         choose(page, pictures / "galaxy 0.jpg", pictures / "galaxy 1.jpg", pictures / "broken.jpg")
         page.get_by_role("button", name="Where it looked").click()
@@ -268,7 +334,20 @@ def test_what_a_screen_reader_finds(open_page, address, pictures, path):
     nodes = nodes_of(page)
     roles = [role for role, _, _ in nodes]
     assert "main" in roles
-    named = {"button", "link", "textbox", "spinbutton", "option", "listbox", "meter", "image", "img", "progressbar"}
+    named = {
+        "button",
+        "link",
+        "textbox",
+        "searchbox",
+        "combobox",
+        "spinbutton",
+        "option",
+        "listbox",
+        "meter",
+        "image",
+        "img",
+        "progressbar",
+    }
     assert [node for node in nodes if node[0] in named and not node[1]] == []
     levels = [level for role, _, level in nodes if role == "heading"]
     assert levels[0] == 1
@@ -283,7 +362,7 @@ def test_what_a_screen_reader_finds(open_page, address, pictures, path):
 def test_those_who_want_no_motion_get_none(open_page, pictures):
     page = open_page(reduced_motion="reduce", color_scheme="dark")
     choose(page, pictures / "galaxy 0.jpg", pictures / "galaxy 1.jpg")
-    for selector in (".fill", ".row", ".drop"):
+    for selector in (".fill", ".tile", ".drop"):
         style = page.locator(selector).first.evaluate("e => getComputedStyle(e).transitionDuration")
         assert style in ("0s", "")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(12, 16, 24)"

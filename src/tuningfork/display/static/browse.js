@@ -6,7 +6,7 @@
 import { element } from "./dom.js";
 
 const GAP = 6;
-const TILES = { grid: { least: 104, height: (width) => width + 46 }, list: { least: Infinity, height: () => 66 } };
+const TILES = { grid: { least: 92, height: (width) => width + 46 }, list: { least: Infinity, height: () => 78 } };
 let lists = 0;
 
 export class Browser {
@@ -64,7 +64,7 @@ export class Browser {
     this.classChoice = choice("Class", [["", "any"]], (value) => this.#set("className", value));
     const clean = choice("Clean sample", [["", "any"], ["yes", "passes"], ["no", "does not pass"]], (value) => this.#set("clean", value));
     const flag = choice("Flag", [["", "any"], ["none", "no flag"], ["any", "any flag"], ...source.flags.map((name) => [name, name])], (value) => this.#set("flag", value));
-    this.fieldChoice = choice("Number", [["", "none"]], (value) => this.#set("field", value));
+    this.fieldChoice = choice("Value", [["", "any"]], (value) => this.#set("field", value));
     const bound = (end, label) => field(label, element("input", { type: "number", step: "any", inputmode: "decimal", oninput: (event) => this.#set(end, event.target.value === "" ? NaN : Number(event.target.value)) }));
     this.sortChoice = choice("Sort by", [["", "order of the table"]], (value) => this.#sort(value, this.sorting.down));
     const down = element("button", { type: "button", "aria-pressed": "false", onclick: () => {
@@ -87,7 +87,7 @@ export class Browser {
       element("details", { class: "browse-filters" }, element("summary", {}, "Filter and sort"),
         element("div", { class: "browse-choices" }, this.classChoice.label, clean.label, flag.label, this.fieldChoice.label,
           element("span", { class: "browse-range" }, bound("low", "from"), bound("high", "to")),
-          this.sortChoice.label, down, shape, reset)));
+          this.sortChoice.label, element("span", { class: "browse-buttons" }, down, shape, reset))));
     this.status = element("p", { class: "browse-count soft", role: "status" });
     this.plane = element("div", { class: "browse-plane", role: "presentation" });
     this.window = element("div", { class: "browse-window", role: "listbox", "aria-multiselectable": "true", "aria-label": "Galaxies; arrow keys move, Space selects" }, this.plane);
@@ -95,6 +95,7 @@ export class Browser {
     this.window.addEventListener("keydown", (event) => this.#key(event));
     this.window.addEventListener("click", (event) => this.#click(event));
     const format = choice("as", formats.map((name) => [name, name]), () => {});
+    format.select.setAttribute("aria-label", "File format");
     this.saver = element("button", { type: "button", onclick: () => this.save(this.chosen(), format.select.value) });
     this.all = element("button", { type: "button", onclick: () => this.#selectAll() }, "Select all");
     place.replaceChildren(this.tools, this.status, this.window,
@@ -106,7 +107,7 @@ export class Browser {
   describe() {
     const { classes, fields } = this.source;
     fill(this.classChoice.select, [["", "any"], ...classes.map((name) => [name, name])]);
-    fill(this.fieldChoice.select, [["", "none"], ...fields.map(({ key, label }) => [key, label])]);
+    fill(this.fieldChoice.select, [["", "any"], ...fields.map(({ key, label }) => [key, label])]);
     fill(this.sortChoice.select, [["", "order of the table"], ["name", "name"], ...fields.map(({ key, label }) => [key, label])]);
   }
 
@@ -285,6 +286,8 @@ export class Browser {
 }
 
 function field(text, input) {
+  // The text of a label holds that of the options in it.
+  if (!input.hasAttribute("aria-label")) input.setAttribute("aria-label", text);
   return element("label", {}, element("span", {}, text), input);
 }
 

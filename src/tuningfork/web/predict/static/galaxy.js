@@ -86,7 +86,8 @@ function verdict(galaxy) {
   if (name) parts.push(element("h3", {}, name));
   if (first) {
     const rows = [first, ...others].map((each, place) => ({ text: each.name, share: each.probability, chosen: place === 0 }));
-    const clean = galaxy.clean_class && element("span", { class: "clean" }, `clean sample: ${galaxy.clean_class}`);
+    const also = galaxy.clean_class === galaxy.class_name ? "" : ` of ${galaxy.clean_class}`;
+    const clean = galaxy.clean_class && element("span", { class: "clean" }, `votes pass the thresholds${also}`);
     parts.push(
       element("p", { class: "headline" }, galaxy.class_summary, " ", clean),
       element("details", {}, element("summary", {}, `Probabilities of all ${rows.length} classes`), bars(rows)),

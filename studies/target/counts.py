@@ -2,10 +2,11 @@
 
     python studies/target/counts.py RUN LABELS IMAGES --tree gz2_catalogue_weighted [--values-kind raw]
 
-RUN is the folder of a training with ``--loss dirichlet``; the galaxies are those of its test part. Each answer's votes are
-compared with the beta-binomial distribution that the Dirichlet-multinomial has for it: share within the central 90 %, and
-the probability integral transform (uniform if the distribution is right; its standard deviation is then 0.289). Beside
-them the binomial distribution with the same expected fractions, which has no scatter but the volunteers' number.
+RUN is the folder of a training with ``--loss dirichlet``; the galaxies are those of its test part. Each answer's votes
+are compared with the beta-binomial distribution that the Dirichlet-multinomial has for it: share within the central
+90 %, and the probability integral transform (uniform if the distribution is right; its standard deviation is then
+0.289). Beside them the binomial distribution with the same expected fractions, which has no scatter but that of few
+volunteers.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from .command_line import app
 from .console import print_json
-from .errors import must_exist, trouble
+from .errors import libraries, must_exist, trouble
 from .options import JsonOption
 from .predict import Precision
 from .screen import screen
@@ -35,6 +36,11 @@ def bench(
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the networks.")] = Precision.f32,
     price: Annotated[float | None, typer.Option(min=0, help="Of an hour of this machine, in your money.")] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Measure training instead: steps, images, and how long the device waits.")
+    ] = False,
+    recipe: Annotated[str, typer.Option(help="With --train: a recipe's name, or a TOML file.")] = "efficientnet_b0",
+    steps: Annotated[int, typer.Option(min=2, help="With --train: of each measurement.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how fast this machine predicts, how fast it could, and how long a survey would take.
@@ -49,10 +55,15 @@ def bench(
         tuningfork bench --images cutouts/ --model default --price 0.40
 
         tuningfork bench --rows 20000 --repeats 5 --json > bench.json
+
+        tuningfork bench --train --recipe efficientnet_lite/2 --images cutouts/
     """
     if views not in (None, 1, 2, 4, 8):
         raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
     must_exist([images] if images else [])
+    if train:
+        _train(recipe, images, steps, as_json)
+        return
     with trouble():
         from ..evaluation.speed import measure_speed
         from ..model.options import InferenceOptions
@@ -63,6 +74,28 @@ def bench(
             print_json({**report.to_dict(), "forecasts": report.forecasts(price)})
         else:
             _show(report, price)
+
+
+def _train(recipe: str, images: Path | None, steps: int, as_json: bool) -> None:
+    with trouble(), tempfile.TemporaryDirectory() as folder:
+        with libraries("training", "train"):
+            from ..training.recipe import load_recipe
+            from ..training.speed import measure_training
+        from ..simulation import simulate
+
+        if images is None:
+            images = simulate(Path(folder) / "galaxies", 64) / "images_training_rev1"
+        speed = measure_training(load_recipe(recipe), images, steps=steps)
+        if as_json:
+            print_json(speed.to_dict())
+            return
+        _line(f"{speed.network} at {speed.size} px, batch {speed.batch}, on {speed.device}; {steps} steps each")
+        table = Table("images prepared", "input alone", "training", "waits for input", "of the bound")
+        for way, figures in speed.paths.items():
+            cells = [f"{figures['input']:,.0f}/s", f"{figures['training']:,.0f}/s"]
+            table.add_row(f"on the {way}", *cells, f"{figures['waiting']:.1%}", f"{figures['of_bound']:.2f}")
+        table.add_row("bound: steps on one batch", "", f"{speed.synthetic:,.0f}/s", "", "")
+        screen().print(table)
 
 
 def _show(report: SpeedReport, price: float | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,14 @@ from .options import (
 from .progress import progress_bar
 
 __all__ = ["train"]
+
+
+class AugmentOn(StrEnum):
+    """Where images are augmented."""
+
+    AUTO = "auto"
+    HOST = "host"
+    DEVICE = "device"
 
 
 @app.command()
@@ -91,6 +100,9 @@ def train(
     nodes: Annotated[int, typer.Option(min=1, help="Machines; start the command on each with torchrun.")] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, auto (as in Lightning).")] = "auto",
     strategy: Annotated[str, typer.Option(help="ddp, auto (as in Lightning).")] = "auto",
+    augment_on: Annotated[
+        AugmentOn, typer.Option(help="Where images are augmented; auto: on the device unless it is a CPU.")
+    ] = AugmentOn.AUTO,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")] = False,
     as_json: JsonOption = False,
@@ -166,7 +178,7 @@ def train(
                 tensorboard=tensorboard,
                 values_kind=values_kind.value if values_kind else "",
             ),
-            hardware=Hardware(workers, threads, devices, nodes, accelerator, strategy),
+            hardware=Hardware(workers, threads, devices, nodes, accelerator, strategy, augment_on.value),
             progress=progress,
         )
         if not report.main_process:  # one of several processes reports

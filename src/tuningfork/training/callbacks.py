@@ -19,7 +19,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from .._utils.files import atomic_file
-from .dataset import TimedLoader
 from .join import TrainError
 from .lightning_module import warmed_average
 from .recipe import Recipe
@@ -131,5 +130,5 @@ def _waited(trainer: lightning.Trainer) -> float:
     seconds = 0.0
     for loaders in (trainer.train_dataloader, trainer.val_dataloaders):
         for each in loaders.values() if isinstance(loaders, dict) else [loaders]:
-            seconds += each.waited if isinstance(each, TimedLoader) else 0.0
+            seconds += getattr(each, "waited", 0.0)
     return seconds

@@ -24,6 +24,7 @@ __all__ = [
     "EpochSampler",
     "GalaxyDataset",
     "ImageFiles",
+    "RandomView",
     "Targets",
     "TimedLoader",
     "augmented",
@@ -83,13 +84,49 @@ class Targets:
         return tuple(map(torch.from_numpy, known if self.counts is None else (*known, self.counts[row])))
 
 
+@dataclass(frozen=True)
+class RandomView:
+    """Random numbers of one augmented view: a square of `pixels`, sampled from an image, and its light.
+
+    Parameters
+    ----------
+    matrix, offset : (2, 2) and (2,) float64
+        The point (x, y) of the view, in pixels from its corner, lies at ``matrix @ (x, y) + offset`` of the image.
+    light : float
+        Factor of the brightness.
+    """
+
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    light: float
+    pixels: int
+
+    @classmethod
+    def of(
+        cls, shape: tuple[int, ...], preprocess: Preprocess, augmentation: Augmentation, rng: np.random.Generator
+    ) -> RandomView:
+        """Draw a view of an image of this shape: turned, flipped, shifted, zoomed and lit."""
+        left, top, side = preprocess.window(*shape[:2])
+        angle = np.deg2rad(rng.uniform(*augmentation.rotation))
+        zoom = np.exp(rng.uniform(*np.log(augmentation.zoom)))
+        shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * side
+        flip = rng.choice((-1, 1), 2) if augmentation.flip else np.ones(2)
+        light = rng.uniform(*augmentation.brightness)
+        pixels = max(round(side), 1)
+        # About the centre: turn, flip and scale, then shift.
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = turn * flip * (side / pixels / zoom)
+        centre = np.array([left + side / 2, top + side / 2]) + shift
+        return cls(matrix, centre - matrix @ np.full(2, pixels / 2), float(light), pixels)
+
+
 def augmented(
     image: NDArray[np.uint8], preprocess: Preprocess, augmentation: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Data augmentation: a randomly turned, flipped, shifted, zoomed and lit view.
 
     The crop's corners are filled from the frame around it, which a prediction leaves out, and beyond the frame from
-    its mirror image, so that no black corner tells the angle.
+    its mirror image, so that no black corner tells the angle. `device_images.DeviceViews` does the same for a batch.
 
     Parameters
     ----------
@@ -99,20 +136,11 @@ def augmented(
     -------
     (size, size, 3) uint8
     """
-    left, top, side = preprocess.window(*image.shape[:2])
-    angle = np.deg2rad(rng.uniform(*augmentation.rotation))
-    zoom = np.exp(rng.uniform(*np.log(augmentation.zoom)))
-    shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * side
-    flip = rng.choice((-1, 1), 2) if augmentation.flip else np.ones(2)
-    light = rng.uniform(*augmentation.brightness)
-    pixels = max(round(side), 1)
-    # Pillow wants the map from output to source: about the centre, turn, flip and scale, then shift.
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = turn * flip * (side / pixels / zoom)
-    centre = np.array([left + side / 2, top + side / 2]) + shift
-    offset = centre - matrix @ np.full(2, pixels / 2)
+    drawn = RandomView.of(image.shape, preprocess, augmentation, rng)
+    matrix, offset, light, pixels = drawn.matrix, drawn.offset, drawn.light, drawn.pixels
     image, added = _mirrored(image, np.array([[0, 0], [0, pixels], [pixels, 0], [pixels, pixels]]) @ matrix.T + offset)
-    offset += added
+    offset = offset + added
+    # Pillow wants the map from output to source.
     view = Image.fromarray(image).transform(
         (pixels, pixels),
         Image.Transform.AFFINE,

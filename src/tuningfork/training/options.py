@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["Hardware", "TrainingOptions"]
 
@@ -58,6 +59,9 @@ class Hardware:
         Processes that prepare images (data loading); 0: this one.
     threads : int
         Threads of PyTorch; 0: as many as cores.
+    augment : "auto", "host" or "device"
+        Where images are augmented: by the processes, or on the device from frames in its memory; auto: on the device
+        unless it is a CPU.
     devices, nodes, accelerator, strategy
         As Lightning's Trainer takes them. The recipe's batch is that of all processes together.
 
@@ -73,3 +77,4 @@ class Hardware:
     nodes: int = 1
     accelerator: str = "auto"
     strategy: str = "auto"
+    augment: Literal["auto", "host", "device"] = "auto"

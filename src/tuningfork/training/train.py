@@ -30,8 +30,9 @@ from ..votes.tree import DecisionTree
 from ..votes.values_kind import COUNTABLE
 from .auxiliary.config import load_sources
 from .auxiliary.dataset import read_auxiliary
+from .batches import on_host, prepared_on_device, subset_batches
 from .callbacks import AtomicCheckpoints, interrupt_between_batches, training_callbacks
-from .dataset import CachedImages, GalaxyDataset, ImageFiles, Targets, loader
+from .dataset import loader
 from .export_bundle import export_bundle
 from .initial.pretrained import with_scaling
 from .initial.weights import load_initial_weights
@@ -154,14 +155,16 @@ def train(
         trainer = _trainer(recipe, run, hardware, callbacks, tensorboard)
         world, rank = trainer.world_size, rank_zero_only.rank
         _check_process_count(recipe, counts["galaxies"], world)
-        shared = {"workers": hardware.workers, "rank": rank, "world": world}
+        device = trainer.strategy.root_device
+        there = device if prepared_on_device(data, recipe, hardware, device) else None
         batches, validation = (
-            loader(_dataset(data, tree, subset, recipe), batch=recipe.batch, shuffle=subset == "train",
-                   seed=recipe.seed, **shared)
+            subset_batches(data, tree, subset, recipe, hardware, there, (rank, world))
             for subset in ("train", "validation")
-        )  # fmt: skip
+        )
         if checkpoint is None:
-            about["initial_weights"] = load_initial_weights(module.network, recipe, options.init, batches, tree)
+            about["initial_weights"] = load_initial_weights(
+                module.network, recipe, options.init, on_host(batches), tree
+            )
             if main_process:
                 write_text(run / "run.json", json.dumps(about, indent=1) + "\n")
         if not synchronize_batch_norms(module.network, world, trainer.strategy.root_device.type):
@@ -173,7 +176,7 @@ def train(
         if auxiliary:
             size = max(round(recipe.auxiliary_ratio * recipe.batch / world), 1) * world
             more = loader(auxiliary.dataset(), batch=size, shuffle=True, seed=recipe.seed + 1, steps=len(batches),
-                          **shared)  # fmt: skip
+                          workers=hardware.workers, rank=rank, world=world)  # fmt: skip
             training_batches = {"labelled": batches, "auxiliary": more}
 
         # The training itself.
@@ -189,7 +192,6 @@ def train(
     # The best epoch's weights, their figures and the bundle.
     if not best_checkpoint.best_model_path or not Path(best_checkpoint.best_model_path).exists():
         raise TrainError("no epoch gave a finite validation error; lower learning_rate")
-    device = str(trainer.strategy.root_device)
     state = torch.load(best_checkpoint.best_model_path, map_location="cpu", weights_only=True)
     # Anew, since synchronised batch norms belong to the processes.
     module = MorphologyModule(recipe, tree, auxiliary.targets if auxiliary else ())
@@ -200,7 +202,8 @@ def train(
     report = TrainReport(run / "bundle", best_epoch, scores, {}, data.errors, time.monotonic() - started, main_process)
     if not main_process:
         return replace(report, errors=())
-    bundle, deviations = export_bundle(module, options.name, next(iter(validation))[0].numpy(), counts, scores, about)
+    probes = next(on_host(validation))[0].numpy()
+    bundle, deviations = export_bundle(module, options.name, probes, counts, scores, about)
     logger.info(
         "ONNX against PyTorch, largest difference of a fraction: %.2g with 32-bit weights, %.2g with 16-bit weights",
         deviations["float32"], deviations["float16"],
@@ -231,7 +234,8 @@ def train(
         "galaxies_per_second": len(curves.rows) * counts["galaxies"]["train"] / max(curves.seconds, 1e-9),
         "data_wait": curves.data_wait,
         "peak_memory_mb": peak_memory_mb(),
-        "device": device,
+        "device": str(device),
+        "augmented_on": str(there or "cpu"),
         "processes": trainer.world_size,
         "cores": available_cores(),
         "versions": bundle.versions,
@@ -325,18 +329,3 @@ def _check_process_count(recipe: Recipe, galaxies: dict[str, int], processes: in
     for subset in ("train", "validation"):
         if galaxies[subset] < processes:
             raise TrainError(f"the {subset} part has fewer galaxies than there are processes; use fewer")
-
-
-def _dataset(data: TrainingSet, tree: DecisionTree, subset: str, recipe: Recipe) -> GalaxyDataset:
-    rows, training = data.rows(subset), subset == "train"
-    # Only views of the training come from the cache; validation reads what a prediction would.
-    cached = data.cache is not None and training
-    learned = recipe.loss == "dirichlet" and recipe.task != "classes" and data.votes.counts is not None
-    counts = data.votes.counts[rows] if learned else None
-    return GalaxyDataset(
-        CachedImages(data.cache.file, data.cache_rows[rows]) if cached else ImageFiles([data.paths[i] for i in rows]),
-        (Targets.of if training else Targets.of_decided)(data.cumulative[rows], tree, counts),
-        recipe.preprocess,
-        recipe.augmentation if training else None,
-        recipe.seed,
-    )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -28,11 +29,16 @@ FILES = {
     "report": "report folder -o {out}",
     "similar": "similar picture.png --index {in} -o {out}",
     "label": "label folder --export {out}",
+    "export": "export {in} -o {out}",
+    "gallery": "gallery {in} -o {out}",
+    "plot": "plot {in} -o {out}",
+    "purity's figure": "purity {in} labels.csv --plot {out}",
 }
 FOLDERS = {
     "calibrate": "calibrate fast --images {in} --labels labels.csv -o {out}",
     "trust": "study trust table.csv labels.csv --images {in} -o {out}",
     "hats": "merge {in} --hats -o {out}",
+    "gallery folder": "gallery table.csv --images {in} -o {out}",
 }
 #: Those that go on with a folder of theirs.
 RESUMABLE = {
@@ -41,8 +47,15 @@ RESUMABLE = {
     "search": "study search --images {in} --labels labels.csv -o {out}",
     "folds": "study folds plan.toml --images {in} --labels labels.csv -o {out}",
     "paper": "study paper --data {in} -o {out}",
+    "label-efficiency": "study label-efficiency --images {in} --labels labels.csv --init table.csv -o {out}",
+    "simulate": "simulate {out} --n 1",
 }
-EXTENSION = {"map": ".html", "demo": ".html", "report": ".html", "similar": ".html"}
+#: Options that name what a command writes, beside arguments of the name `output`; caches are shared by all.
+OUTPUTS = ("--output", "--export", "--plot")
+EXTENSION = {
+    **dict.fromkeys(("map", "demo", "report", "similar", "gallery"), ".html"),
+    **{"export": ".onnx", "plot": ".png", "purity's figure": ".svg"},
+}
 
 
 @pytest.fixture
@@ -69,7 +82,7 @@ def contents():
 
 
 def test_an_output_that_exists_is_refused_without_overwrite(place):
-    for extension in (".csv", ".html"):
+    for extension in (".csv", *EXTENSION.values()):
         Path(f"old{extension}").write_text("precious")
     before = contents()
     wrong = []
@@ -93,10 +106,16 @@ def test_an_output_that_is_an_input_is_refused_even_with_overwrite(place):
     wrong = []
     for name, words in FILES.items():
         if "{in}" in words and name != "similar":
-            result = run(f"{words} --overwrite", "table.csv", "./table.csv")
+            # The extension that the output must have.
+            table = f"table{EXTENSION.get(name, '.csv')}"
+            if not Path(table).exists():
+                shutil.copy("table.csv", table)
+            result = run(f"{words} --overwrite", table, f"./{table}")
             if result.exit_code != 1 or "is an input" not in result.output:
                 wrong.append((name, result.exit_code, result.output))
     for name, words in (FOLDERS | RESUMABLE).items():
+        if "{in}" not in words:
+            continue
         result = run(words + (" --overwrite" if name in FOLDERS else ""), "folder", place / "folder")
         if result.exit_code != 1 or "is an input" not in result.output:
             wrong.append((name, result.exit_code, result.output))
@@ -108,6 +127,63 @@ def test_an_output_that_is_an_input_is_refused_even_with_overwrite(place):
     if result.exit_code != 1 or "is an image of a folder" not in result.output:
         wrong.append(("predict image", result.exit_code, result.output))
     Path("folder/a.fits").unlink()
+    assert not wrong
+    for extension in set(EXTENSION.values()):
+        Path(f"table{extension}").unlink(missing_ok=True)
+    assert contents() == before
+
+
+def commands(command, path=()):
+    """All commands with their words."""
+    for name, part in getattr(command, "commands", {}).items():
+        yield from commands(part, (*path, name))
+    if not getattr(command, "commands", None):
+        yield " ".join(path), command
+
+
+def test_every_command_that_writes_is_in_the_tables():
+    missing = []
+    for name, command in commands(typer.main.get_command(app)):
+        named = [option for each in command.params for option in each.opts if option in OUTPUTS]
+        named += ["{out}" for each in command.params if each.name == "output" and "output" in each.opts]
+        for option in named:
+            short = {"--output": "-o", "{out}": "{out}"}.get(option, option)
+            tested = (FILES | FOLDERS | RESUMABLE).values()
+            if not any(words.startswith(f"{name} ") and short in words.split() for words in tested):
+                missing.append((name, option))
+    assert not missing
+
+
+def test_a_folder_for_an_output_file_and_a_file_for_a_folder_are_refused(place):
+    Path("taken.csv").mkdir()
+    for extension in EXTENSION.values():
+        Path(f"taken{extension}").mkdir(exist_ok=True)
+    Path("taken").write_text("precious")
+    before = contents()
+    wrong = []
+    for name, words in (FILES | FOLDERS | RESUMABLE).items():
+        is_file = name in FILES
+        # The database of a labelling is opened first.
+        if name == "label":
+            continue
+        again = "" if name in RESUMABLE else " --overwrite"
+        source = "table.csv" if is_file else "folder"
+        result = run(words + again, source, f"taken{EXTENSION.get(name, '.csv')}" if is_file else "taken")
+        if result.exit_code != 1 or ("is a folder" if is_file else "is a file") not in result.output:
+            wrong.append((name, result.exit_code, result.output))
+    assert not wrong
+    assert contents() == before
+
+
+def test_a_folder_of_others_is_not_gone_on_with(place):
+    Path("filled").mkdir()
+    Path("filled/x").write_text("precious")
+    before = contents()
+    wrong = []
+    for name, words in RESUMABLE.items():
+        result = run(words, "folder", "filled")
+        if result.exit_code != 1 or "filled" not in result.output or "other files" not in result.output:
+            wrong.append((name, result.exit_code, result.output))
     assert not wrong
     assert contents() == before
 

@@ -166,7 +166,7 @@ def cutouts(
     keep = columns_to_keep(keep_columns)
     with (
         trouble("give the same command with --resume to continue"),
-        writing(output, [catalogue, source], resumable=True),
+        writing(output, [catalogue, source], resumable=True, own=("_journal.sqlite", "cutouts.parquet")),
     ):
         from ..inputs import Columns
 

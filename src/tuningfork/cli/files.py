@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def writing(
     *,
     folder: bool = False,
     resumable: bool = False,
+    own: Sequence[str] = (),
     suffix: str = ".csv",
 ) -> Iterator[Any]:
     """The output guard of all commands: what would harm a file is refused before anything is read.
@@ -45,6 +46,9 @@ def writing(
         Whether the output is a folder of this command's own, which is new or empty.
     resumable : bool
         Whether it is a folder in which the command goes on by itself, and refuses another's.
+    own : sequence of str
+        Of a resumable folder, patterns of files that only this command writes: one of them is in a folder that is not
+        empty, else it is refused. None: the command itself looks.
     suffix : str
         The extension by which standard output is written.
 
@@ -86,7 +90,17 @@ def writing(
         yield output
         return
     with reserved_output(output, files, overwrite=overwrite or resumable, is_folder=folder or resumable):
+        if own and output.is_dir():
+            _check_own(output, own)
         yield output
+
+
+def _check_own(folder: Path, own: Sequence[str]) -> None:
+    from .._utils.files import OutputError
+
+    others = any(not entry.name.startswith(".") for entry in folder.iterdir())
+    if others and not any(any(folder.glob(pattern)) for pattern in own):
+        raise OutputError(f"{folder}: holds other files than this command's; name a new or empty folder")
 
 
 def _is_image_of(file: Path, folder: Path) -> bool:

@@ -36,7 +36,7 @@ def simulate(
 
         tuningfork train --images galaxies/images_training_rev1 --labels galaxies/training_solutions_rev1.csv -o run
     """
-    with trouble("repeat the command to continue"), writing(output, resumable=True):
+    with trouble("repeat the command to continue"), writing(output, resumable=True, own=("simulation.json",)):
         from ..simulation import simulate as make
 
         with progress_bar("simulating") as progress:

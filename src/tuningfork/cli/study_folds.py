@@ -41,7 +41,10 @@ def folds(
         tuningfork study folds plan.toml --images images --labels votes.csv -o folds --row tree --row views
     """
     must_exist([plan, *images, labels])
-    with trouble("run the same command again to continue"), writing(output, [plan, *images, labels], resumable=True):
+    with (
+        trouble("run the same command again to continue"),
+        writing(output, [plan, *images, labels], resumable=True, own=("table.json", "*/fold-*")),
+    ):
         with libraries("a study", "study"):
             from ..experiments.fold_plan import load_fold_plan
             from ..experiments.folds import fold_table, markdown, run_folds, write_fold_table

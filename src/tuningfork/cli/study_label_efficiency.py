@@ -55,7 +55,7 @@ def label_efficiency(
     must_exist([*images, labels, init, *([split] if split else [])])
     with (
         trouble("run the same command again: computed features are kept"),
-        writing(output, [*images, labels, init, recipe, split], resumable=True),
+        writing(output, [*images, labels, init, recipe, split], resumable=True, own=("features.npz", "curves.*")),
     ):
         with libraries("a study", "study"):
             import torch

@@ -73,7 +73,10 @@ def paper(
         tuningfork study paper --data kaggle/ -o study --only 'votes-efficientnet-b0' --seeds 3 --budget 120
     """
     must_exist([data])
-    with trouble("run the same command again to continue"), writing(output, [data], resumable=True):
+    with (
+        trouble("run the same command again to continue"),
+        writing(output, [data], resumable=True, own=("study.json", "runs", "cache")),
+    ):
         with libraries("a study", "study"):
             from ..experiments.paper import find_data, paper_study, submit
             from ..experiments.plan import StudyOptions

@@ -66,7 +66,7 @@ def search(
     must_exist([*images, labels, *([init] if init else [])])
     with (
         trouble("run the same command again to continue"),
-        writing(output, [*images, labels, init, recipe], resumable=True),
+        writing(output, [*images, labels, init, recipe], resumable=True, own=("search.sqlite3",)),
         progress_bar("reading images") as progress,
     ):
         with libraries("a search", "study"):

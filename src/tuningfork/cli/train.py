@@ -137,7 +137,11 @@ def train(
     must_exist([*images, *([labels] if labels else []), *([sources] if sources else [])])
     again = "repeat the command with --resume to continue"
     inputs = [*images, labels, sources, Path(init) if init else None]
-    with trouble(again), writing(output, inputs, resumable=True), progress_bar("reading images") as progress:
+    with (
+        trouble(again),
+        writing(output, inputs, resumable=True, own=("run.json", "split.csv", "labels.csv")),
+        progress_bar("reading images") as progress,
+    ):
         with libraries("training", "train"):
             from ..training.initial.weights import adapted, is_model, names_recipe_init
             from ..training.options import Hardware, TrainingOptions

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--views", type=int, default=1)
+    parser.add_argument("--table", type=Path, help="write the out-of-fold predictions, for `select` and `purity`")
     parser.add_argument("--licence", type=Path, required=True, help="licence of the initial weights")
     args = parser.parse_args()
     about, tree = {**ABOUT, **ABOUT["models"][args.name]}, load_tree("gz2")
@@ -165,6 +168,8 @@ def main() -> None:
         LEVEL,
         no_class_probability=no_class,
     )
+    if args.table:
+        write_out_of_fold(table, args.table)
     labels = read_labels(args.labels, tree)
     test = evaluated(table, labels)
     test["baselines"] = {
@@ -187,6 +192,21 @@ def main() -> None:
     shipped = replace(shipped, documents={**licence, "CARD.md": model_card(shipped)})
     write_bundle(shipped, args.output)
     print(model_card(shipped))
+
+
+def write_out_of_fold(table: PredictionTable, path: Path) -> None:
+    """Write the predictions of all labelled galaxies, each by the network that did not see it, in `predict`'s columns."""
+    assert table.probability is not None
+    assert table.no_class_probability is not None
+    tree = table.votes.tree
+    columns = {
+        "id": list(table.ids),
+        **dict(zip(tree.fraction_names, table.votes.conditional.T, strict=True)),
+        "class": pa.array(table.classes, pa.int8(), mask=(table.classes < 0) | (table.classes == len(tree.classes))),
+        **{f"class_{c}_probability": table.probability[:, c] for c in range(len(tree.classes))},
+        "no_class_probability": table.no_class_probability,
+    }
+    pq.write_table(pa.table(columns), path)
 
 
 def out_of_fold(done: Path, family: str, count: int) -> Floats:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tuningfork._utils.progress import ProgressLog
 from tuningfork.cli import app
-from tuningfork.cli.progress import ProgressLog, progress_bar
+from tuningfork.cli.progress import progress_bar
 from tuningfork.simulation import simulate
 from tuningfork.votes.tree_files import load_tree
 

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from tuningfork._utils.progress import ProgressLog, duration
 from tuningfork._utils.text import nearest
-from tuningfork.cli.progress import ProgressLog, duration
 from tuningfork.cli.terminal import Counts, GalaxyTable, Style, cut, galaxy_tree, pad, text_width
 from tuningfork.model.model import load
 from tuningfork.simulation import draw, render

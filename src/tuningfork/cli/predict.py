@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.progress import duration
 from .command_line import app, given
 from .console import counted, detail, done, print_json
 from .errors import must_exist, report_rows, trouble
@@ -27,7 +28,7 @@ from .fits_options import (
 )
 from .options import ModelOption, OverwriteOption, ThreadsOption, ViewsOption, check_views
 from .predict_terminal import predict_to_terminal, say_left_out
-from .progress import duration, progress_bar
+from .progress import progress_bar
 from .sky_options import (
     SKY,
     CacheOption,

@@ -1,112 +1,21 @@
-"""Progress of long work on stderr: a bar with the rate and the time left on a terminal, a line a minute in a log."""
+"""Progress of commands, unless --quiet."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .console import Verbosity, echo, verbosity
+from .._utils import progress
+from .console import Verbosity, verbosity
 
-__all__ = ["ProgressLog", "duration", "progress_bar"]
-
-#: Seconds between two lines of a log.
-INTERVAL = 60.0
-
-
-def duration(seconds: float) -> str:
-    """A time in words, such as ``2 h 05 min``, ``1 min 43 s`` or ``12 s``."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    if whole >= 60:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
-
-
-class ProgressLog:
-    """Progress as lines, one a minute at most: for stderr that is a file.
-
-    Parameters
-    ----------
-    what, unit : str
-        What is done, and to what: ``predicting``, ``galaxies``.
-    clock : function
-        Gives seconds.
-    """
-
-    def __init__(self, what: str, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._what, self._unit, self._clock = what, unit, clock
-        self._start: tuple[float, int] | None = None
-        self._last = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Print a line if a minute has passed since the last one."""
-        now = self._clock()
-        if self._start is None or done < self._start[1]:
-            self._start, self._last = (now, done), now
-        began, first = self._start
-        if now - self._last < INTERVAL or done >= total:
-            return
-        self._last = now
-        rate = (done - first) / (now - began)
-        left = f", {duration((total - done) / rate)} left" if rate else ""
-        share = f"{100 * done / total:.0f} %"
-        echo(f"{self._what}: {done:,} of {total:,} {self._unit} ({share}), {rate:,.3g} {self._unit}/s{left}", err=True)
+__all__ = ["progress_bar"]
 
 
 @contextmanager
 def progress_bar(what: str, unit: str = "galaxies") -> Iterator[Callable[[int, int], None] | None]:
-    """Progress on stderr, from the first call to that which says all is done; None with --quiet.
-
-    A call after all was done begins another pass, with a bar of its own. Where stderr is no terminal, it is a line a
-    minute.
-
-    Parameters
-    ----------
-    what, unit : str
-        What is done, and to what: ``predicting``, ``galaxies``.
-    """
+    """Progress on stderr, see `_utils.progress.progress_bar`; None with --quiet."""
     if verbosity() is Verbosity.quiet:
         yield None
         return
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield ProgressLog(what, unit)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        """Galaxies per second over the last half minute."""
-
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.3g} {unit}/s" if speed < 1000 else f"{speed:,.0f} {unit}/s")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-        Rate(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-    )
-    bar = Progress(*columns, console=Console(stderr=True), expand=True)
-    task = bar.add_task(what, total=1)
-
-    def show(done: int, total: int) -> None:
-        if done < total and not bar.live.is_started:
-            bar.reset(task, total=total, completed=done)
-            bar.start()
-        bar.update(task, completed=done, total=total)
-        if done >= total:
-            # At rest, so that what comes next may print lines of its own and start processes.
-            bar.stop()
-
-    try:
+    with progress.progress_bar(what, unit) as show:
         yield show
-    finally:
-        bar.stop()

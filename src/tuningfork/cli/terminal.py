@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from .._utils.progress import duration
 from .._utils.text import escape_controls
 from .console import counted, has_colours
-from .progress import duration
 
 if TYPE_CHECKING:
     from ..display.cards import Bar

@@ -7,7 +7,7 @@ from typing import Any
 
 from .bundle import Bundle
 
-__all__ = ["interval_text", "model_card", "test_rmse"]
+__all__ = ["accuracy_text", "interval_text", "model_card", "test_rmse"]
 
 #: What class probabilities are made of, in words.
 
@@ -217,6 +217,15 @@ def test_rmse(bundle: Bundle) -> str:
     """RMSE of 37 columns on the complete rows of the untouched test part, with its interval; a dash if not measured."""
     test = bundle.figures.get("test")
     return interval_text(test["rmse_complete_rows"]) if test else "–"
+
+
+def accuracy_text(bundle: Bundle) -> list[str]:
+    """The test scores in a few words: RMSE of the votes, accuracy of the class; those that were measured."""
+    test = bundle.figures.get("test", {})
+    rmse = test.get("rmse_complete_rows", {}).get("value")
+    accuracy = test.get("classes", {}).get("accuracy", {}).get("value")
+    texts = [f"RMSE {rmse:.4f}"] if rmse is not None else []
+    return texts + ([f"class accuracy {accuracy:.3f}"] if accuracy is not None else [])
 
 
 def interval_text(interval: Mapping[str, float | None], name: str = "value") -> str:

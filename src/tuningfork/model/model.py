@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.progress import progress_of
 from ..display.cards import THUMBNAIL_SIDE
 from ..images.encode import jpeg, shrink
-from ..images.find import find_images
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..images.read import is_single_image
 from ..votes.fractions import cumulative_from_logits, softmax
 from ..votes.vote_table import VoteTable
 from .bundle import Bundle, BundleError, Network, open_bundle
 from .calibration import Calibration
+from .card import accuracy_text, model_card
 from .class_calibration import class_probabilities
 from .embeddings import Embedder
 from .image_reader import ImageReader, LoadedImage, Source
@@ -31,6 +30,7 @@ from .options import InferenceOptions
 from .posterior import VotePosterior
 from .predictions import Prediction, Predictions, concatenated
 from .runtime import NetworkError, Runtime, open_network
+from .sources import Images, images_of
 from .views import views_of
 
 __all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "LoadedImage", "load"]
@@ -140,6 +140,20 @@ class Model:
         #: How the networks were opened, for whoever opens them again elsewhere.
         self.running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
         self.networks = [_opened(network, bundle, self.running) for network in bundle.networks]
+
+    def __repr__(self) -> str:
+        bundle = self.bundle
+        answers = f"{len(self.tree.columns)} vote fractions of {self.tree.title}" if bundle.outputs.votes else ""
+        classes = f"{len(self.tree.classes)} classes" if self.tree.classes else ""
+        views = "1 view" if self.n_views == 1 else f"{self.n_views} views"
+        networks = ", ".join(dict.fromkeys(network.architecture for network in bundle.networks if network.architecture))
+        facts = [networks, " and ".join(filter(None, (answers, classes))), views, *accuracy_text(bundle), self.runtime]
+        return f"<Model {bundle.name!r}: {'; '.join(filter(None, facts))}>"
+
+    @property
+    def card(self) -> str:
+        """Its card in Markdown: what it was trained on, how it scores, what it fails at, licence and credit."""
+        return model_card(self.bundle)
 
     @property
     def runtime(self) -> str:
@@ -292,20 +306,25 @@ class Model:
 
     def predict(
         self,
-        source: Source | Iterable[Source],
+        source: Any,
         *,
         n_views: int | None = None,
         embeddings: bool = False,
         options: InferenceOptions | None = None,
         framing: Framing | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        stretch: str | None = None,
+        size: float | None = None,
+        progress: bool | Callable[[int, int], None] | None = None,
     ) -> Prediction | Predictions:
         """Predict vote fractions and class of one image, or of each of several.
 
         Parameters
         ----------
-        source : path, bytes, binary file object, array, Pillow image, or several of them
-            A file, the content of one, or an (H, W, 3) or (H, W) array; a folder stands for all images in it.
+        source : image, or several images
+            One image: a path, bytes, a binary file object, a Pillow image, or an array or tensor (H, W, 3), (3, H, W)
+            or (H, W). Several: a folder, a pattern such as ``"cutouts/*.jpg"``, an archive, a catalogue, a batch
+            (N, H, W, 3) or (N, 3, H, W), a data frame with a column of paths, or a list of any of these. Brightness
+            is bytes, 16-bit integers, or floats in [0, 1].
         n_views : 1, 2, 4, 8 or None
             Rotated and reflected views to average (test-time augmentation); None: as many as the model asks for.
         embeddings : bool
@@ -314,22 +333,29 @@ class Model:
             The same and the batch size as one object, instead of `n_views` and `embeddings`.
         framing : Framing, optional
             How FITS images are cropped and scaled; None: as the model was loaded with.
-        progress : callable (images done, images in all), optional
+        stretch : str, optional
+            Instead of the framing's: ``auto``, or the preset of a survey, such as ``sdss``.
+        size : float, optional
+            Instead of the framing's: arcseconds a side of the square that is shown of FITS images.
+        progress : bool or callable (images done, images in all), optional
+            True: a bar on a terminal, a line a minute in a log.
 
         Returns
         -------
         Prediction or Predictions
-            Predictions of a folder or of several sources; then an image that cannot be read becomes that row's
-            `error`.
+            Predictions of several images; then an image that cannot be read becomes that row's `error`.
 
         Raises
         ------
         ValueError
-            If an option is out of its range, or embeddings are requested of a model that has none.
+            If an option is out of its range, the shape of an array can be read in two ways or in none, or embeddings
+            are requested of a model that has none.
         ImageError
             If a single image cannot be read.
         FileNotFoundError
-            If a path does not exist.
+            If a path does not exist, or nothing matches a pattern.
+        TypeError
+            If `source` is something else; the message names what is taken.
 
         Examples
         --------
@@ -343,46 +369,70 @@ class Model:
         if options is not None and (n_views is not None or embeddings):
             raise ValueError("give n_views and embeddings within options, not beside it")
         options = options or InferenceOptions(n_views, embeddings=embeddings)
-        reader = self.image_reader if framing is None else replace(self.image_reader, framing=framing)
-        if is_single_image(source):
-            rows = self._predict([source], options, reader)
-        elif isinstance(source, str | os.PathLike):
-            path = Path(source)
-            if path.is_dir():
-                return self._predict(list(find_images([path])), options, reader, progress)
-            if not path.exists():
-                raise FileNotFoundError(f"{path}: no such file or folder")
-            rows = self._predict([path], options, reader)
-        elif isinstance(source, Iterable):
-            return self._predict(list(cast("Iterable[Source]", source)), options, reader, progress)
-        else:
-            raise TypeError(
-                "an image is a path, bytes, a binary file object, an array or a Pillow image, or several of these; "
-                f"not {type(source).__name__}"
-            )
-        if rows.errors[0]:
-            raise ImageError(rows.errors[0])
-        return rows[0]
+        given = (("stretch", stretch), ("size", size))
+        changes: dict[str, Any] = {name: value for name, value in given if value is not None}
+        reader = replace(self.image_reader, framing=replace(framing or self.framing, **changes))
+        images = images_of(source)
+        with progress_of(progress) as report:
+            predictions = self._predict(images, options, reader, report)
+        if not images.is_single:
+            return predictions
+        if predictions.errors[0]:
+            raise ImageError(predictions.errors[0])
+        return predictions[0]
+
+    def embed(self, source: Any, *, n_views: int | None = None) -> NDArray[np.float32]:
+        """Return the networks' features, their last layer before the outputs, of one image or of several.
+
+        Parameters
+        ----------
+        source : image, or several images
+            As `predict` takes them.
+        n_views : 1, 2, 4, 8 or None
+            Views to average; None: as many as the model asks for.
+
+        Returns
+        -------
+        (D,) or (N, D) float32
+            Of one image, or of each of several; NaN for an image that cannot be read.
+
+        Raises
+        ------
+        ValueError
+            If a network has no features; otherwise as `predict`.
+
+        Examples
+        --------
+        >>> import tuningfork
+        >>> from tuningfork.simulation import draw, render
+        >>> model = tuningfork.load("fast")
+        >>> model.embed(render(draw(seed=0, index=0))).shape == (model.feature_width,)
+        True
+        """
+        predicted = self.predict(source, n_views=n_views, embeddings=True)
+        vectors = predicted.embedding if isinstance(predicted, Prediction) else predicted.embeddings
+        assert vectors is not None
+        return vectors
 
     def _predict(
         self,
-        sources: list[Source],
+        images: Images,
         options: InferenceOptions,
         reader: ImageReader,
         progress: Callable[[int, int], None] | None = None,
     ) -> Predictions:
-        parts = []
+        parts, total = [], len(images.rows)
         batch_size = options.batch_size or BATCH_SIZE
         # Even no images are one batch, which says how wide embeddings are.
-        for first in range(0, max(1, len(sources)), batch_size):
-            batch = [reader.read(source, n) for n, source in enumerate(sources[first : first + batch_size], first)]
+        for first in range(0, max(1, total), batch_size):
+            batch = images.read(first, first + batch_size, reader)
             thumbnails = tuple(
                 jpeg(shrink(row.inputs[0], THUMBNAIL_SIDE), 85) if row.inputs and n < MAX_THUMBNAILS else b""
                 for n, row in enumerate(batch, first)
             )
             parts.append(replace(self.predict_loaded(batch, options), thumbnails=thumbnails))
             if progress:
-                progress(min(first + batch_size, len(sources)), len(sources))
+                progress(min(first + batch_size, total), total)
         return concatenated(self.tree, parts)
 
     def read(self, source: Source, number: int = 0) -> LoadedImage:

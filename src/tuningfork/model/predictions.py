@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .._utils.named_values import NamedValues
+from .._utils.text import nearest
 from ..display.cards import MAX_ROWS, Bar, Card, card_html, table_html
 from ..tables import astropy_table
 from ..votes.clean_samples import NO_CLASS, classify
@@ -25,8 +29,16 @@ from .class_calibration import class_index
 from .embeddings import Embedder
 from .posterior import VotePosterior
 from .prediction_columns import kaggle_table, output_table
+from .prediction_files import write_gallery_of
+from .prediction_files import written as _written
 
 __all__ = ["Prediction", "Predictions", "concatenated"]
+
+
+#: Which galaxies: a slice, a mask, or numbers or IDs.
+Rows = slice | Sequence[int] | Sequence[str] | Sequence[bool] | NDArray[Any]
+#: IDs that are compared with one that is not there.
+MAX_NEAREST = 10_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,22 +109,65 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.votes)
 
-    def __getitem__(self, row: int) -> Prediction:
-        row = operator.index(row)
-        return Prediction(self.select(slice(row, row + 1 or None)))
+    @overload
+    def __getitem__(self, rows: int | str) -> Prediction: ...  # type: ignore[overload-overlap]
 
-    def select(self, rows: slice) -> Predictions:
-        """Return a slice of the rows.
+    @overload
+    def __getitem__(self, rows: Rows) -> Predictions: ...
+
+    def __getitem__(self, rows: int | str | Rows) -> Prediction | Predictions:
+        """One galaxy by its number or ID; several by a slice, a mask, or a list of numbers or IDs."""
+        if isinstance(rows, str):
+            return Prediction(self.select([self._row_of(rows)]))
+        if isinstance(rows, int | np.integer):
+            row = operator.index(rows)
+            if not -len(self) <= row < len(self):
+                raise IndexError(f"galaxy {row} of {len(self)}")
+            return Prediction(self.select([row % len(self)]))
+        return self.select(rows)
+
+    def _row_of(self, id_: str) -> int:
+        found = [row for row, each in enumerate(self.ids) if each == id_]
+        if not found:
+            raise KeyError(f"no galaxy {id_!r}{nearest(id_, self.ids[:MAX_NEAREST])}")
+        if len(found) > 1:
+            raise KeyError(
+                f"{len(found)} galaxies have the ID {id_!r}: choose one by its number, {found[0]} or another"
+            )
+        return found[0]
+
+    def select(self, rows: Rows) -> Predictions:
+        """Return some of the galaxies, in this order.
 
         Parameters
         ----------
-        rows : slice
+        rows : slice, mask (N,) of bool, or sequence of numbers or of IDs
+            An Arrow or pandas column of bool is a mask, too.
+
+        Raises
+        ------
+        KeyError
+            If there is no galaxy of an ID, or several are.
+        IndexError
+            If a number, or the length of a mask, does not fit.
         """
+        if isinstance(rows, slice):
+            at = np.arange(len(self))[rows]
+        else:
+            chosen = np.asarray(rows)
+            if chosen.dtype.kind in "UO" and chosen.size:
+                chosen = np.array([self._row_of(str(id_)) for id_ in chosen])
+            if chosen.dtype.kind not in "biu" and chosen.size:
+                raise TypeError(f"rows are a slice, a mask, numbers or IDs; not {chosen.dtype}")
+            at = np.arange(len(self))[chosen if chosen.size else chosen.astype(int)]
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        parts: dict[str, Any] = {
-            name: value[rows] for name, value in values.items() if isinstance(value, tuple | np.ndarray)
-        }
-        return replace(self, votes=self.votes.select(rows), **parts)
+        parts: dict[str, Any] = {}
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                parts[name] = value[at]
+            elif isinstance(value, tuple) and value:
+                parts[name] = tuple(value[row] for row in at.tolist())
+        return replace(self, votes=self.votes.select(at), **parts)
 
     @property
     def tree(self) -> DecisionTree:
@@ -212,6 +267,85 @@ class Predictions:
     def to_kaggle(self) -> pa.Table:
         """Return GalaxyID and the cumulative fractions in the order of the campaign's table."""
         return kaggle_table(self)
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write `to_table` as a file: CSV, Parquet, FITS, VOTable or ECSV, by its extension.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether to replace a file that is there.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OutputError
+            If the file exists and `overwrite` is False.
+        CatalogError
+            If the extension is of no format, or its library is missing.
+        """
+        return _written(self.to_table(), path, overwrite)
+
+    def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write `to_table` as CSV, with a description of its columns beside it; see `write`.
+
+        Parameters
+        ----------
+        path : path-like
+            A file .csv.
+        overwrite : bool
+            Whether to replace a file that is there.
+
+        Raises
+        ------
+        ValueError
+            If the extension is another.
+        """
+        if Path(path).suffix.lower() != ".csv":
+            raise ValueError(f"{path}: to_csv writes .csv; write() takes the format from the extension")
+        return self.write(path, overwrite=overwrite)
+
+    def gallery(
+        self, path: str | os.PathLike[str] = "gallery.html", *, title: str = "Predictions", overwrite: bool = False
+    ) -> Path:
+        """Write a page to browse the galaxies: thumbnails, search, filters, sorting, a selection to save.
+
+        Parameters
+        ----------
+        path : path-like
+            A file .html, which holds all thumbnails; or a folder.
+        title : str
+        overwrite : bool
+            Whether to replace what is there.
+
+        Returns
+        -------
+        Path
+        """
+        return write_gallery_of(self, Path(path), title, overwrite)
+
+    def plot(self, labels: VoteTable | None = None, *, panels: Sequence[str] = ()) -> Any:
+        """Plot the vote fractions, the class counts with intervals and, with labels, the reliability.
+
+        Parameters
+        ----------
+        labels : VoteTable, optional
+            Votes of volunteers, matched by ID; see `read_labels`.
+        panels : sequence of str
+            ``fractions``, ``classes``, ``reliability``; empty: all that apply.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Shown by a notebook; needs matplotlib, the extra ``report``.
+        """
+        from ..display.prediction_plots import plot_predictions
+
+        return plot_predictions(self.to_table(), self.tree, labels=labels, panels=panels)
 
     def to_pandas(self) -> Any:
         """Return `to_table` as a pandas data frame; needs pandas."""
@@ -321,16 +455,22 @@ class Prediction:
         """Whether the image is flagged as out of distribution; False if the model is not calibrated for it."""
         return self.domain_score > 1
 
-    @property
-    def fractions(self) -> dict[str, float]:
-        """Column name → share of those who reach the question, such as ``{"bar_yes_fraction": 0.8, …}``."""
-        return dict(zip(self.tree.fraction_names, self.conditional.tolist(), strict=True))
+    def __getitem__(self, name: str) -> Any:
+        """A value by its column in `to_table` or by its class, such as ``bar_yes_fraction`` or ``barred spiral``."""
+        if name in self.classes:
+            return self.classes[name]
+        return NamedValues(self.to_dict(), "column or class")[name]
 
     @property
-    def intervals(self) -> dict[str, tuple[float, float]]:
+    def fractions(self) -> NamedValues[float]:
+        """Column name → share of those who reach the question, such as ``{"bar_yes_fraction": 0.8, …}``."""
+        return NamedValues(zip(self.tree.fraction_names, self.conditional.tolist(), strict=True), "fraction")
+
+    @property
+    def intervals(self) -> NamedValues[tuple[float, float]]:
         """Column name → bounds of that fraction's interval; without those that the model does not give."""
         bounds = zip(self.tree.fraction_names, self.low.tolist(), self.high.tolist(), strict=True)
-        return {name: (low, high) for name, low, high in bounds if not math.isnan(low)}
+        return NamedValues(((name, (low, high)) for name, low, high in bounds if not math.isnan(low)), "interval")
 
     @property
     def no_class_probability(self) -> float:
@@ -338,16 +478,16 @@ class Prediction:
         return float(self.table.no_class_probability[0])
 
     @property
-    def classes(self) -> dict[str, float]:
+    def classes(self) -> NamedValues[float]:
         """Class in words → its probability, "no clean class" last; they sum to 1. Empty without a prediction of them.
 
         A model that predicts classes without votes knows only galaxies that have one; its classes sum to 1 alone.
         """
         if np.isnan(self.class_probability).any():
-            return {}
+            return NamedValues((), "class")
         none = 0.0 if math.isnan(self.no_class_probability) else self.no_class_probability
         shares = dict(zip(self._class_names, (self.class_probability * (1 - none)).tolist(), strict=True))
-        return shares if math.isnan(self.no_class_probability) else {**shares, NO_CLASS: none}
+        return NamedValues(shares if math.isnan(self.no_class_probability) else {**shares, NO_CLASS: none}, "class")
 
     @property
     def class_name(self) -> str:
@@ -415,6 +555,18 @@ class Prediction:
         """Return column → value of its row in `to_table`, None where that is blank; JSON can hold it."""
         (row,) = self.to_table().to_pylist()
         return row
+
+    def plot(self) -> Any:
+        """Plot the image and the bars of the questions on the majority's path, with intervals.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Shown by a notebook; needs matplotlib, the extra ``report``.
+        """
+        from ..display.prediction_plots import plot_card
+
+        return plot_card(self.card())
 
     def card(self) -> Card:
         """Return what a notebook shows of it."""

@@ -1,15 +1,11 @@
 """The repository's benchmarks run, small; nothing absolute is asserted."""
 
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-import tuningfork
-from tuningfork.simulation import draw, render
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -26,34 +22,6 @@ def test_every_benchmark_says_how_it_is_run():
         if "__main__" in text and f"python benchmarks/{path.name}" not in text:
             silent.append(path.name)
     assert not silent
-
-
-@pytest.fixture
-def runtimes(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("runtimes")
-
-
-@pytest.mark.slow
-def test_every_runtime_is_measured_against_float32(runtimes):
-    model = tuningfork.load("fast", threads=1, device="cpu")
-    reads = [model.read(render(draw(7, index))) for index in range(12)] + [model.read(b"no image")]
-    first, *others = runtimes.measure_runtimes(model, reads, rounds=1)
-    assert first.runtime == model.runtime
-    assert (first.speed, first.rms, first.largest, first.agreement) == (1, 0, 0, 1)
-    assert len({row.runtime for row in others}) == len(others)
-    for row in others:
-        assert row.milliseconds > 0
-        assert row.spread >= 0
-        assert row.speed > 0
-        assert 0 <= row.rms <= row.largest <= 1
-        assert 0 <= row.agreement <= 1
-        if "float32" in row.runtime:
-            assert row.largest < 1e-5
-        if "int8" in row.runtime or "bfloat16" in row.runtime:
-            assert row.rms > 1e-4
-    with pytest.raises(ValueError, match="no image"):
-        runtimes.measure_runtimes(model, [model.read(b"no image")])
 
 
 @pytest.mark.slow

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
+#: Images by which runtimes are compared.
+_COMPARED = 100
+
 
 @app.command()
 def bench(
@@ -35,6 +39,9 @@ def bench(
         int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the networks.")] = Precision.f32,
+    runtimes: Annotated[
+        bool, typer.Option("--runtimes", help="Instead: every runtime's speed, and what it changes in the predictions.")
+    ] = False,
     price: Annotated[float | None, typer.Option(min=0, help="Of an hour of this machine, in your money.")] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Measure training instead: steps, images, and how long the device waits.")
@@ -54,6 +61,8 @@ def bench(
 
         tuningfork bench --images cutouts/ --model default --price 0.40
 
+        tuningfork bench --runtimes
+
         tuningfork bench --rows 20000 --repeats 5 --json > bench.json
 
         tuningfork bench --train --recipe efficientnet_lite/2 --images cutouts/
@@ -68,6 +77,9 @@ def bench(
         from ..evaluation.speed import measure_speed
         from ..model.options import InferenceOptions
 
+        if runtimes:
+            _runtimes(model, images, views, as_json)
+            return
         options = {"rows": rows, "repeats": repeats, "seconds": seconds, "precision": precision.value}
         report = measure_speed(model, images, InferenceOptions(views), **options)  # type: ignore[arg-type]
         if as_json:
@@ -96,6 +108,48 @@ def _train(recipe: str, images: Path | None, steps: int, as_json: bool) -> None:
             table.add_row(f"on the {way}", *cells, f"{figures['waiting']:.1%}", f"{figures['of_bound']:.2f}")
         table.add_row("bound: steps on one batch", "", f"{speed.synthetic:,.0f}/s", "", "")
         screen().print(table)
+
+
+def _runtimes(name: str, folder: Path | None, views: int | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from ..evaluation.speed import sample_images, simulated_images
+    from ..evaluation.speed_report import machine
+    from ..evaluation.speed_runtimes import measure_decoding, measure_runtimes
+    from ..model.model import load
+    from ..model.options import InferenceOptions
+    from ..model.precision import choose_precision
+
+    model = load(name, threads=1, device="cpu")
+    with tempfile.TemporaryDirectory(prefix="tuningfork-bench-") as place:
+        paths = sample_images(folder)[:_COMPARED] if folder else simulated_images(Path(place) / "images", _COMPARED)
+        reads = [model.read(path) for path in paths]
+        rows, decoding = measure_runtimes(model, reads), measure_decoding(model, paths)
+    _, choice = choose_precision(model, reads, InferenceOptions(views))
+    if as_json:
+        parts = {"runtimes": [asdict(row) for row in rows], "decoding": asdict(decoding) if decoding else None}
+        print_json(_finite({"machine": machine(), "images": len(paths), **parts, "precision_auto": asdict(choice)}))
+        return
+    table = Table("runtime", "ms", "speed", "deviation, rms", "largest", "same class")
+    for row in rows:
+        deviations = (f"{row.rms:.1e}", f"{row.largest:.1e}", "–" if isnan(row.agreement) else f"{row.agreement:.0%}")
+        table.add_row(row.runtime, f"{row.milliseconds:.2f}", f"{row.speed:.2f}", *deviations)
+    screen().print(table)
+    if decoding:
+        _line(
+            f"JPEG decoding and resize: {decoding.milliseconds:.2f} ms an image; at libjpeg's smaller size "
+            f"{decoding.scaled_milliseconds:.2f} ms, fractions off by up to {decoding.largest:.3f}, and so not used"
+        )
+    _line(f"--precision auto takes {choice.precision}: {choice.reason}")
+
+
+def _finite(value: Any) -> Any:
+    """NaN, which JSON does not have, as null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _show(report: SpeedReport, price: float | None) -> None:

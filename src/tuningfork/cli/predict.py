@@ -56,6 +56,7 @@ from .table_options import (
 if TYPE_CHECKING:
     from ..inputs import Columns
     from ..model.model import Model
+    from ..model.options import InferenceOptions
     from ..pipeline.summary import RunSummary
 
 __all__ = ["predict"]
@@ -75,6 +76,7 @@ class Precision(StrEnum):
 
     f32 = "f32"
     bf16 = "bf16"
+    auto = "auto"
 
 
 class Device(StrEnum):
@@ -166,7 +168,8 @@ def predict(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs OpenVINO).",
+            help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs OpenVINO); "
+            "auto: bf16 if the first images show that its deviations are small beside the intervals.",
             rich_help_panel=_SCALE,
         ),
     ] = Precision.f32,
@@ -262,7 +265,8 @@ def predict(
 
         check_inputs(paths, source)
         columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
-        opened = load(model, threads=threads, precision=precision.value, device=device.value, framing=framing)
+        arithmetic = "f32" if precision is Precision.auto else precision.value
+        opened = load(model, threads=threads, precision=arithmetic, device=device.value, framing=framing)
         detail(f"model {opened.bundle.name}: {opened.runtime}, {counted(views or opened.n_views, 'view', 'views')}")
         if source is not None:
             # What is there stays: a second prediction downloads nothing again.
@@ -279,6 +283,8 @@ def predict(
             kept = [] if layout is Layout.kaggle else keep
             columns = _with_catalogues_columns(catalogues, columns, kept, opened, str(output or "votes.parquet"))
         inference = InferenceOptions(views, batch or None, embeddings)
+        if precision is Precision.auto:
+            opened = _in_chosen_precision(opened, paths, columns, inference)
         if output is None:
             predict_to_terminal(opened, paths, columns, inference, as_json, json_array, began)
             return
@@ -297,6 +303,16 @@ def predict(
             )
         _print_summary(summary, output, time.monotonic() - began, as_json, retry_failed)
         report_rows(summary.errors, summary.failed)
+
+
+def _in_chosen_precision(opened: Model, paths: list[str], columns: Columns, inference: InferenceOptions) -> Model:
+    from ..model.precision import N_COMPARED, choose_precision
+    from ..pipeline.first_images import first_images
+
+    images = first_images(opened, paths, columns, count=N_COMPARED)
+    chosen, choice = choose_precision(opened, images, inference)
+    detail(f"precision {choice.precision}: {choice.reason}")
+    return chosen
 
 
 def _check_usage(

@@ -24,10 +24,14 @@ from .._utils.processes import Worker, available_cores
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.read import read_image
+from ..inputs import InputItem
 from ..model.batch_size import tuned
 from ..model.bundle import Bundle, open_bundle
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
+from ..model.precision import N_COMPARED, PrecisionChoice, choose_precision
+from ..pipeline.chunks import read_items
+from ..pipeline.first_images import first_images
 from ..pipeline.predict import predict_files
 from ..simulation import draw, render
 from .speed_report import EndToEnd, SpeedReport, machine
@@ -79,8 +83,8 @@ def measure_speed(
         Of each measurement.
     seconds : float
         What decoding alone and the networks alone are each measured for in each repeat.
-    precision : "f32" or "bf16"
-        Arithmetic of the networks.
+    precision : "f32", "bf16" or "auto"
+        Arithmetic of the networks; "auto": as `choose_precision` judges it by the first images.
 
     Raises
     ------
@@ -92,7 +96,11 @@ def measure_speed(
         If a measuring process fails.
     """
     bundle, cores = open_bundle(model), available_cores()
-    opened = Model(bundle, threads=1, precision=precision)
+    opened = Model(bundle, threads=1, precision="f32" if precision == "auto" else precision)
+    if precision == "auto":
+        opened, choice = _chosen(opened, images, inference)
+        precision = choice.precision
+        logger.info("precision %s: %s", precision, choice.reason)
     batch = inference.batch_size or tuned(opened, n_views=inference.n_views, threads=1).batch
     inference = replace(inference, n_views=inference.n_views or bundle.n_views, batch_size=batch)
     decode, network, runs = [], [], []
@@ -125,6 +133,14 @@ def measure_speed(
     return SpeedReport(settings, machine(), decode, network, runs)
 
 
+def _chosen(
+    model: Model, images: str | os.PathLike[str] | None, inference: InferenceOptions
+) -> tuple[Model, PrecisionChoice]:
+    if images:
+        return choose_precision(model, first_images(model, [images], count=N_COMPARED), inference)
+    return choose_precision(model, [model.read(render(draw(0, index))) for index in range(N_COMPARED)], inference)
+
+
 @dataclass(frozen=True)
 class _RateJob:
     """Decode or predict for some seconds; see `processes.Job`."""
@@ -139,11 +155,13 @@ class _RateJob:
         model = Model(self.bundle, threads=1, precision=self.precision)
         files = cycle([path.read_bytes() for path in self.paths])
         batch = self.inference.batch_size or 1
+        # As predictions read them: several at a time.
+        item = InputItem("", "", "file", "")
         first = model.read(next(files)).inputs
         assert first is not None  # only images that can be read were chosen
         inputs = [first] * batch
         work: dict[str, Callable[[], object]] = {
-            "decode": lambda: [model.read(next(files)) for _ in range(DECODED)],
+            "decode": lambda: read_items(model.image_reader, [(item, lambda: next(files))] * DECODED),
             "network": lambda: model.run(inputs, self.inference),
         }
 

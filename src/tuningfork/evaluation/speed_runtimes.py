@@ -1,48 +1,27 @@
-"""What faster runtimes gain, and what they change in the predictions.
-
-python benchmarks/runtimes.py [FOLDER] [--model fast]
-"""
+"""Speed of each runtime on this machine, and what it changes in the predictions."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuningfork.evaluation.speed import sample_images, simulated_images
-from tuningfork.evaluation.speed_report import machine
-from tuningfork.model.bundle import Network
-from tuningfork.model.model import INPUT, LoadedImage, Model, load
-from tuningfork.model.options import InferenceOptions
-from tuningfork.model.runtime import RuntimeUnavailable
+from ..images.read import read_image
+from ..model.bundle import Network
+from ..model.model import INPUT, LoadedImage, Model
+from ..model.options import InferenceOptions
+from ..model.runtime import RuntimeUnavailable
 
-_FILES = ("original.onnx", "prepared.onnx", "quantized.onnx")
-
-
-def main() -> None:
-    """Measure a folder's images, or simulated ones, on every runtime of this machine."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path, nargs="?", help="folder; none: simulated galaxies")
-    parser.add_argument("--model", default="fast")
-    parser.add_argument("--count", type=int, default=100, help="of simulated images")
-    args = parser.parse_args()
-    model = load(args.model, threads=1, device="cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        paths = sample_images(args.images) if args.images else simulated_images(Path(folder) / "images", args.count)
-        rows = measure_runtimes(model, [model.read(path) for path in paths])
-    runtimes = [{key: None if value != value else value for key, value in asdict(row).items()} for row in rows]
-    print(json.dumps({"machine": machine(), "images": len(paths), "runtimes": runtimes}, indent=1))
+__all__ = ["DecodingSpeed", "RuntimeSpeed", "measure_decoding", "measure_runtimes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +49,59 @@ class RuntimeSpeed:
     rms: float
     largest: float
     agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingSpeed:
+    """What decoding JPEG files at a smaller size saves, and changes.
+
+    Parameters
+    ----------
+    images : int
+        JPEG files that were decoded.
+    milliseconds, scaled_milliseconds : float
+        The least time for an image's decoding and resize: at full size, and at the smallest of libjpeg's scales that
+        still has as many pixels as the network's input.
+    rms, largest : float
+        Of the deviations of all cumulative fractions.
+    """
+
+    images: int
+    milliseconds: float
+    scaled_milliseconds: float
+    rms: float
+    largest: float
+
+
+def measure_decoding(model: Model, files: Sequence[Path], *, rounds: int = 3) -> DecodingSpeed | None:
+    """Compare JPEG files decoded at full size and at a smaller one; None if there are none.
+
+    Predictions never use the smaller size: it changes fractions by several hundredths, since libjpeg's scaling is
+    another filter than the resize that the networks were trained with.
+    """
+    import simplejpeg
+
+    data = [content for content in (path.read_bytes() for path in files) if content.startswith(b"\xff\xd8\xff")]
+    if not data:
+        return None
+    side = max(int(np.ceil(each.size / each.crop)) for each in model.preprocesses)
+    ways = {
+        "full": lambda content: read_image(content).rgb,
+        "scaled": lambda content: simplejpeg.decode_jpeg(content, min_height=side, min_width=side),
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    votes = {}
+    for _ in range(rounds):
+        for way, decode in ways.items():
+            started = time.perf_counter()
+            inputs = [model.inputs(decode(content)) for content in data]
+            times[way].append(1e3 * (time.perf_counter() - started) / len(data))
+            if way not in votes:
+                votes[way] = model.run(inputs, InferenceOptions(1, 8)).cumulative
+    off = votes["scaled"] - votes["full"]
+    least = {way: min(many) for way, many in times.items()}
+    rms, largest = float(np.sqrt(np.mean(off**2))), float(np.abs(off).max())
+    return DecodingSpeed(len(data), least["full"], least["scaled"], rms, largest)
 
 
 def measure_runtimes(
@@ -134,6 +166,7 @@ def _offered(model: Model, threads: int) -> Iterator[Model]:
         {"engine": "openvino"},
         {"engine": "openvino", "precision": "bf16"},
         {"device": "cuda"},
+        {"device": "cuda", "precision": "bf16"},
     ):
         try:
             yield Model(model.bundle, threads=threads, **options)
@@ -195,7 +228,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-if __name__ == "__main__":
-    main()

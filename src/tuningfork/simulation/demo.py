@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from .._utils.files import write_text
 from ..display.cards import Bar
 from ..display.html import render
+from ..display.scripts import static_text
 from ..images.encode import jpeg
 from ..model.model import Model, load
 from ..model.predictions import Prediction
@@ -19,6 +21,17 @@ from . import draw
 from . import render as render_galaxy
 
 __all__ = ["DemoGalaxy", "demo_page", "write_demo"]
+
+
+#: Commands to try next, and what they do.
+NEXT_STEPS = (
+    ("tuningfork predict images/ -o votes.csv", "Predict a folder of your own images: a table with a row for each."),
+    ("tuningfork serve", "The same in a browser: drop images on a page, see where the network looked."),
+    ("tuningfork gallery votes.csv -o gallery/", "Browse a whole table: search, filter, sort, save a selection."),
+    ("tuningfork plot votes.csv -o votes.png", "Plot the fractions and how many galaxies of each class there are."),
+    ("tuningfork label images/", "Label galaxies yourself, alone or with others, the most useful ones first."),
+    ("tuningfork models", "What the models were trained on, how accurate they are, and what they are not for."),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,26 +57,40 @@ class DemoGalaxy:
         return jpeg(self.rgb, 90)
 
     @property
-    def steps(self) -> list[tuple[str, str, float]]:
-        """Question, answer and fraction along the path down the tree."""
-        tree = self.prediction.tree
-        return [(tree.question(key).text, answer, fraction) for key, answer, fraction in self.prediction.steps()]
+    def flags(self) -> tuple[str, ...]:
+        """What speaks against relying on the prediction."""
+        return self.prediction.card().warnings
 
     @property
-    def votes(self) -> list[tuple[str, list[Bar]]]:
-        """All questions with the fractions of their answers, among those who reach the question."""
-        tree = self.prediction.tree
-        fractions = self.prediction.conditional
-        return [
+    def path(self) -> list[tuple[str, list[Bar]]]:
+        """The questions on the path of the majority, each with the answer that it takes."""
+        card = self.prediction.card()
+        return [(text, [bar for bar in bars if bar.taken]) for _, text, bars in card.questions]
+
+    @property
+    def sections(self) -> list[tuple[str, list[Bar]]]:
+        """All questions with all answers, then the classes."""
+        prediction, tree = self.prediction, self.prediction.tree
+        shares, low, high = prediction.conditional, prediction.low, prediction.high
+        taken = {(text, bar.text) for _, text, bars in prediction.card().questions for bar in bars if bar.taken}
+        questions = [
             (
                 question.text,
                 [
-                    Bar(answer.text, float(value))
-                    for answer, value in zip(question.answers, fractions[part], strict=True)
+                    Bar(
+                        answer.text,
+                        float(shares[at]),
+                        float(low[at]),
+                        float(high[at]),
+                        (question.text, answer.text) in taken,
+                    )
+                    for at, answer in enumerate(question.answers, part.start)
                 ],
             )
             for question, part in zip(tree.questions, tree.slices, strict=True)
         ]
+        classes = [Bar(name, share, taken=name == prediction.class_name) for name, share in prediction.classes.items()]
+        return questions + [("Class", classes)] * bool(classes)
 
 
 def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "default") -> list[str]:
@@ -81,5 +108,15 @@ def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "defaul
 
 def demo_page(model: Model, galaxies: Sequence[DemoGalaxy]) -> str:
     """Render the page, images inside."""
-    title = f"tuningfork: {len(galaxies)} galaxies"
-    return str(render("demo.html", title=title, sections=[], bundle=model.bundle, galaxies=galaxies))
+    levels = [float(level) for galaxy in galaxies for level in galaxy.prediction.table.level if math.isfinite(level)]
+    return str(
+        render(
+            "demo.html",
+            title=f"tuningfork: {len(galaxies)} galaxies",
+            bundle=model.bundle,
+            galaxies=galaxies,
+            level=f"{levels[0]:.0%}" if levels else "a promised share",
+            fork=static_text("fork.svg").encode(),
+            steps=NEXT_STEPS,
+        )
+    )

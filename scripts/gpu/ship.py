@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 import tuningfork.training._torchvision  # noqa: F401  (before timm)
 from tuningfork import __version__, load_tree, read_image, read_labels
 from tuningfork.evaluation.baselines import baseline_votes
+from tuningfork.evaluation.calibrate import fit_calibration, fit_class_calibration, held_out_bounds
 from tuningfork.evaluation.evaluate import evaluate
 from tuningfork.evaluation.ood_evaluation import measured
 from tuningfork.evaluation.prediction_table import PredictionTable
@@ -36,23 +37,14 @@ from tuningfork.evaluation.reliability import coverage
 from tuningfork.evaluation.true_classes import TrueClasses
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, Outputs, write_bundle
-from tuningfork.model.calibration import Calibration
 from tuningfork.model.card import model_card
-from tuningfork.model.class_calibration import (
-    class_index,
-    class_probabilities,
-    class_scores,
-    contradictory,
-    fit_classes,
-)
-from tuningfork.model.intervals import fit_intervals
+from tuningfork.model.class_calibration import class_index, class_probabilities
 from tuningfork.model.out_of_domain import fit_novelty_detector
-from tuningfork.model.posterior_fit import fit_posterior
 from tuningfork.model.training_ids import TrainingIDs
 from tuningfork.training.export_onnx import deviation, halved, to_onnx
 from tuningfork.training.image_cache import content_key
 from tuningfork.training.network import MorphologyNetwork
-from tuningfork.votes.clean_samples import Status, classify, decision_weights
+from tuningfork.votes.clean_samples import Status, classify
 from tuningfork.votes.label_table import LabelTable
 from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.vote_table import VoteTable
@@ -105,20 +97,8 @@ def main() -> None:
 
     predicted = out_of_fold(args.done, args.name, len(ids))[VIEWS[args.views]].mean(0)
     cumulative = predicted[:, : len(tree.columns)]
-    scores, contradictions = class_scores(tree, votes=cumulative), contradictory(cumulative, tree)
-    true, weights = classify(known, tree), decision_weights(known, tree)
-    classes = fit_classes(scores, true, contradictions, weights)
-    # The figures are of class probabilities that were calibrated without the galaxy's fold, too.
-    probability, no_class = np.empty((len(ids), len(tree.classes))), np.empty(len(ids))
-    for k in np.unique(fold):
-        others = fold != k
-        fitted_classes = fit_classes(scores[others], true[others], contradictions[others], weights[others])
-        probability[~others], no_class[~others] = class_probabilities(fitted_classes, tree, votes=cumulative[~others])
-    low, high = np.full((2, *cumulative.shape), np.nan)
-    for k in np.unique(fold):
-        others = fold != k
-        fitted = fit_intervals(cumulative[others], known[others], tree, n_views=args.views, level=LEVEL)
-        low[~others], high[~others] = fitted.bounds(cumulative[~others], tree)
+    votes, truth = (VoteTable(tree, tuple(ids.tolist()), fractions) for fractions in (cumulative, known))
+    low, high = held_out_bounds(votes, truth, args.views, LEVEL, fold)
     bundle = Bundle(
         name=args.name,
         title=about["title"],
@@ -151,15 +131,19 @@ def main() -> None:
     statistics, unread = measured(bundle, paths)
     if unread:
         parser.error(f"{unread[0].file}: {unread[0].reason}")
-    calibration = Calibration(
-        fit_intervals(cumulative, known, tree, n_views=args.views, level=LEVEL),
-        classes,
-        fit_novelty_detector(statistics, FALSE_ALARMS),
-        fit_posterior(cumulative, known, tree, n_views=args.views),
-    )
+    calibration, _ = fit_calibration(bundle, votes, predicted[:, len(tree.columns) :], truth, LEVEL)
+    calibration = replace(calibration, domain=fit_novelty_detector(statistics, FALSE_ALARMS))
+    # The figures are of class probabilities that were calibrated without the galaxy's fold, too.
+    probability, no_class = np.empty((len(ids), len(tree.classes))), np.empty(len(ids))
+    for k in np.unique(fold):
+        held, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        fitted = fit_class_calibration(
+            bundle, cumulative[rest], predicted[rest, len(tree.columns) :], truth.select(rest)
+        )
+        probability[held], no_class[held] = class_probabilities(fitted, tree, votes=cumulative[held])
     table = PredictionTable(
         "out-of-fold predictions",
-        VoteTable(tree, tuple(ids.tolist()), cumulative),
+        votes,
         (),
         class_index(probability, no_class),
         probability,
@@ -174,7 +158,7 @@ def main() -> None:
     test = evaluated(table, labels)
     test["baselines"] = {
         name: {key: evaluated(PredictionTable(name, each, ()), labels)[key] for key in ERRORS}
-        for name, each in baselines(VoteTable(tree, tuple(ids.tolist()), known), fold, args.images).items()
+        for name, each in baselines(truth, fold, args.images).items()
     }
     figures: dict[str, Any] = {
         "deviation": deviations,

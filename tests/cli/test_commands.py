@@ -47,6 +47,7 @@ COMMANDS = (
     "map",
     "gallery",
     "plot",
+    "population",
     "bench",
     "serve",
     "models",

@@ -22,6 +22,7 @@ FILES = {
     "rank": "rank {in} -o {out}",
     "select": "select {in} labels.csv -o {out}",
     "purity": "purity {in} labels.csv -o {out}",
+    "population": "population {in} --rule smooth>=0.8 -o {out}",
     "match": "match {in} labels.csv --radius 1arcsec -o {out}",
     "index": "index {in} -o {out}",
     "map": "map {in} -o {out}",

@@ -166,7 +166,7 @@ def test_the_figures_say_what_it_was_fitted_on(galaxies, plain, calibrated):
     assert figures["part"] == "all"
     assert len(figures["labels_sha256"]) == 64
     assert figures["left_out"]["odd"]["galaxies"] == COUNT
-    assert 0.75 < figures["left_out"]["odd"]["coverage"] <= 1
+    assert 0.75 < figures["left_out"]["odd"]["joint"] <= 1
     card = model_card(calibrated)
     assert "## Calibration" in card
     assert figures["labels_sha256"] in card

@@ -8,6 +8,7 @@ import pytest
 from tuningfork._utils.binomial import binomial_interval
 from tuningfork.evaluation.reliability import class_reliability, coverage
 from tuningfork.votes import fractions as votes
+from tuningfork.votes.traversal import majority_path
 from tuningfork.votes.tree import DecisionTree
 
 
@@ -30,9 +31,21 @@ def test_coverage_is_what_counting_by_hand_gives(gz2: DecisionTree) -> None:
         each = report[question.key]
         assert each["galaxies"] == len(rows)
         assert each["coverage"] == pytest.approx(np.mean([np.mean(hits[row]) for row in rows]))
-        expected = binomial_interval(sum(np.mean(hits[row]) for row in rows), len(rows))
+        assert each["joint"] == pytest.approx(np.mean([all(hits[row]) for row in rows]))
+        expected = binomial_interval(sum(all(hits[row]) for row in rows), len(rows))
         assert (each["low"], each["high"]) == pytest.approx(expected)
         assert each["mean_width"] == pytest.approx(np.mean((high - low)[rows][:, part]))
+        assert each["median_width"] == pytest.approx(np.median((high - low)[rows][:, part]))
+        # The answer on the path of the majority, of galaxies whose path leads through the question.
+        paths = {row: {q.key: at for q, at in majority_path(gz2, predicted[row])} for row in rows}
+        shown = {row: paths[row][question.key] for row in rows if question.key in paths[row]}
+        assert each["shown"]["galaxies"] == len(shown)
+        if shown:
+            held = [hits[row][at - part.start] for row, at in shown.items()]
+            assert each["shown"]["coverage"] == pytest.approx(np.mean(held))
+            assert each["shown"]["mean_width"] == pytest.approx(
+                np.mean([high[r, a] - low[r, a] for r, a in shown.items()])
+            )
         if parent is None:
             assert each["small_reach"] is None
             assert each["large_reach"] is None
@@ -41,7 +54,7 @@ def test_coverage_is_what_counting_by_hand_gives(gz2: DecisionTree) -> None:
         half = -(-len(rows) // 2)
         for name, rest in (("small_reach", ranked[:half]), ("large_reach", ranked[half:])):
             assert each[name]["galaxies"] == len(rest)
-            assert each[name]["coverage"] == pytest.approx(np.mean([np.mean(hits[row]) for row in rest]))
+            assert each[name]["joint"] == pytest.approx(np.mean([all(hits[row]) for row in rest]))
 
 
 def test_questions_without_intervals_or_answers_are_null(gz2: DecisionTree) -> None:

@@ -6,24 +6,19 @@ import json
 
 import numpy as np
 import pytest
+from dirichlet import dirichlet_galaxies
 
 from tuningfork import load_tree
 from tuningfork._utils.gamma import digamma, log_gamma
 from tuningfork.model.posterior import WIDTH, Split, VotePosterior
 from tuningfork.model.posterior_fit import LEAST_GALAXIES, fit_posterior
-from tuningfork.votes.fractions import conditional_from_cumulative, cumulative_from_conditional, sum_violations
+from tuningfork.votes.fractions import conditional_from_cumulative, sum_violations
 
 TREE = load_tree("gz2")
 
 
-def galaxies(count: int, concentration: float = 12.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true cumulative fractions; the latter are Dirichlet distributed around the former."""
-    rng = np.random.default_rng(seed)
-    predicted, true = np.empty((2, count, len(TREE.columns)))
-    for part in TREE.slices:
-        predicted[:, part] = rng.dirichlet(np.ones(part.stop - part.start), count)
-        true[:, part] = [rng.dirichlet(concentration * row + 1e-9) for row in predicted[:, part]]
-    return cumulative_from_conditional(predicted, TREE), cumulative_from_conditional(true, TREE)
+def galaxies(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return dirichlet_galaxies(TREE, count, seed)
 
 
 @pytest.fixture(scope="module")

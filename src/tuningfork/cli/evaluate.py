@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from .command_line import app
 from .console import counted, echo, print_json
@@ -179,7 +179,7 @@ def _print_scores(report: dict[str, Any]) -> None:
     else:
         echo("no votes to score: these predictions tell classes only")
     if "intervals" in report:
-        title = f"volunteers' fractions within their interval; promised: {report['intervals']['level']:.3g}"
+        title = f"volunteers' fractions within their intervals; promised: {report['intervals']['level']:.3g}"
         screen().print(coverage_table(report["intervals"]["per_question"], title))
     else:
         echo("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
@@ -212,17 +212,21 @@ def _print_votes(report: dict[str, Any]) -> None:
 
 
 def coverage_table(per_question: dict[str, Any], title: str) -> Table:
-    """How often intervals hold, as `reliability.coverage` tells it."""
+    """How often intervals hold, as `reliability.coverage` tells it: all answers to a question, and the shown one."""
 
-    def shown(value: float | None) -> str:
-        return "–" if value is None else f"{value:.3f}"
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
 
-    columns = ("question", "galaxies", "coverage", "95 % interval", "mean width", "few asked", "many asked")
-    table = Table(*columns, title=title)
+    def share(each: dict[str, Any], name: str) -> str:
+        return "–" if each[name] is None else f"{each[name]:.3f} ({each['low']:.3f}…{each['high']:.3f})"
+
+    columns = ("galaxies", "all answers", "width", "few asked", "many asked", "shown answer", "width")
+    table = Table(Column("question", no_wrap=True), *columns, title=title)
     for name, each in per_question.items():
-        within = "–" if each["low"] is None else f"{each['low']:.3f}…{each['high']:.3f}"
-        halves = (shown(each[half] and each[half]["coverage"]) for half in ("small_reach", "large_reach"))
-        table.add_row(name, str(each["galaxies"]), shown(each["coverage"]), within, shown(each["mean_width"]), *halves)
+        halves = (number(each[half] and each[half]["joint"]) for half in ("small_reach", "large_reach"))
+        of_all = (share(each, "joint"), number(each["mean_width"]), *halves)
+        of_shown = (share(each["shown"], "coverage"), number(each["shown"]["mean_width"]))
+        table.add_row(name, str(each["galaxies"]), *of_all, *of_shown)
     return table
 
 

@@ -49,6 +49,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "map": ("map",),
         "gallery": ("gallery",),
         "plot": ("plot",),
+        "population": ("population",),
     },
     "Serve": {
         "serve": ("serve",),

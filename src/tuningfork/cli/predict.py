@@ -120,6 +120,9 @@ def predict(
         bool,
         typer.Option("--embeddings", help="Also what the networks see, as a column of vectors; not in CSV."),
     ] = False,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Draws of the fractions from their posterior, as columns; Parquet only.")
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Predict only the rows of a finished run again that failed.")
@@ -203,6 +206,8 @@ def predict(
 
         tuningfork predict cutouts/ -o votes.parquet --embeddings
 
+        tuningfork predict cutouts/ -o votes.parquet --draws 100
+
         tuningfork predict catalogue.parquet -o votes/ --path-column file_loc
 
         tuningfork predict s3://survey/cutouts/ -o votes/
@@ -222,6 +227,8 @@ def predict(
     check_views(views)
     must_exist([path for path in paths if path != "-"])
     _check_usage(output, layout, source, embeddings, as_json, json_array)
+    if draws:
+        _check_draws(output, layout)
     part, keep = _shard(shard), columns_to_keep(keep_columns)
     if source is not None:
         request = Request(
@@ -282,7 +289,7 @@ def predict(
         if catalogues:
             kept = [] if layout is Layout.kaggle else keep
             columns = _with_catalogues_columns(catalogues, columns, kept, opened, str(output or "votes.parquet"))
-        inference = InferenceOptions(views, batch or None, embeddings)
+        inference = InferenceOptions(views, batch or None, embeddings, draws)
         if precision is Precision.auto:
             opened = _in_chosen_precision(opened, paths, columns, inference)
         if output is None:
@@ -414,6 +421,17 @@ def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> Non
     if output and output.suffix and not (known and known.vectors):
         raise typer.BadParameter(
             f"{output.suffix} holds no vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
+        )
+
+
+def _check_draws(output: Path | None, layout: Layout) -> None:
+    if layout is Layout.kaggle:
+        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--draws")
+    if output is None:
+        raise typer.BadParameter("needs an --output", param_hint="--draws")
+    if output.suffix.lower() not in ("", ".parquet", ".pq"):
+        raise typer.BadParameter(
+            f"{output.suffix} cannot hold them; write .parquet, or a folder of parts", param_hint="--draws"
         )
 
 

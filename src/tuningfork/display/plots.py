@@ -239,7 +239,7 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
         covered.plot([each["coverage"] for _, each in known], [y for y, _ in known], "o", color=COLOURS[0], ms=5)
         if report["level"] is not None:
             covered.axvline(report["level"], color="#000000", ls="--", lw=1)
-        covered.set(title="Intervals that hold (dashed: promised)", xlabel="share of fractions, 95 % interval")
+        covered.set(title="Intervals that hold (dashed: promised)", xlabel="share of questions, 95 % interval")
         known = [(y, each) for y, each in zip(places, groups, strict=True) if each["accuracy"] is not None]
         classed.plot([e["accuracy"] for _, e in known], [y for y, _ in known], "o", color=COLOURS[0], ms=5)
         classed.plot([e["probability"] for _, e in known], [y for y, _ in known], "|", ms=11, mew=2, color=COLOURS[3])

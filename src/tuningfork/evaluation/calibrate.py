@@ -38,7 +38,15 @@ from .ood_evaluation import measured
 from .reliability import coverage
 from .training_overlap import leave_out_training
 
-__all__ = ["Calibrated", "CalibrationError", "CalibrationOptions", "calibrate"]
+__all__ = [
+    "Calibrated",
+    "CalibrationError",
+    "CalibrationOptions",
+    "calibrate",
+    "fit_calibration",
+    "fit_class_calibration",
+    "held_out_bounds",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +201,7 @@ def calibrate(
     ]
     predicted = predictions.votes.select(good)
     truth = labels.votes.select([rows[i] for i in good])
-    calibration, missing = _fitted(bundle, predicted, predictions.class_probability[good], truth, options.level)
+    calibration, missing = fit_calibration(bundle, predicted, predictions.class_probability[good], truth, options.level)
     statistics, unread = measured(
         bundle, domain_images, progress and (lambda done, _: progress(len(paths) + done, total))
     )
@@ -210,7 +218,7 @@ def calibrate(
         "galaxies": len(good),
         "part": subset if split is not None else "all",
         "labels_sha256": digest,
-        "left_out": _left_out(bundle, predicted.fractions, truth.fractions, options.level),
+        "left_out": _left_out(bundle, predicted, truth, options.level),
     }
     ids = (bundle.training_ids or TrainingIDs(digest, {})).with_subset("calibration", truth.ids)
     changed = replace(
@@ -257,10 +265,31 @@ def _matched(
     return rows, [by_id[labels.ids[row]] for row in rows], errors
 
 
-def _fitted(
+def fit_calibration(
     bundle: Bundle, predicted: VoteTable, probability: Floats, truth: VoteTable, level: float
 ) -> tuple[Calibration, tuple[str, ...]]:
-    """The calibration, and what there were too few galaxies for."""
+    """Fit all parts of a calibration that come from labelled galaxies.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What it predicts, and its novelty detector, which stays.
+    predicted, truth : VoteTable
+        The model's and the volunteers' fractions of N galaxies that the training did not see.
+    probability : (N, C)
+        The networks' class outputs.
+    level : float in (0, 1)
+        Of the intervals.
+
+    Returns
+    -------
+    Calibration, and what there were too few galaxies for, in words
+
+    Raises
+    ------
+    CalibrationError
+        If they are too few for anything.
+    """
     intervals = classes = posterior = None
     missing, fitted = [], 0
     if bundle.outputs.votes:
@@ -272,7 +301,7 @@ def _fitted(
         posterior = fit_posterior(predicted.fractions, truth.fractions, bundle.tree, n_views=bundle.n_views)
         missing += [f"no draws of {key}: {reason}" for key, reason in posterior.missing.items()]
     if bundle.tree.classes:
-        classes = _fitted_classes(bundle, predicted.fractions, probability, truth)
+        classes = fit_class_calibration(bundle, predicted.fractions, probability, truth)
         if classes.log_loss_before is None:
             missing.append(f"class probabilities are not calibrated: {classes.reason}")
         else:
@@ -283,7 +312,9 @@ def _fitted(
     return replace(kept, intervals=intervals, classes=classes, posterior=posterior), tuple(missing)
 
 
-def _fitted_classes(bundle: Bundle, cumulative: Floats, probability: Floats, truth: VoteTable) -> ClassCalibration:
+def fit_class_calibration(
+    bundle: Bundle, cumulative: Floats, probability: Floats, truth: VoteTable
+) -> ClassCalibration:
     """Calibrated class probabilities: from the predicted votes where there are any, else from the class outputs."""
     tree, classes = bundle.tree, truth.classes
     if not bundle.outputs.votes:
@@ -296,14 +327,24 @@ def _fitted_classes(bundle: Bundle, cumulative: Floats, probability: Floats, tru
     return fit_classes(scores, classes, contradictions, weights, source="votes" if bundle.outputs.votes else "network")
 
 
-def _left_out(bundle: Bundle, cumulative: Floats, truth: Floats, level: float) -> dict[str, Any]:
-    """`reliability.coverage` by cross-validation: of each galaxy by intervals that were fitted without its fold."""
+def held_out_bounds(
+    predicted: VoteTable, truth: VoteTable, n_views: int, level: float, fold: NDArray[np.integer]
+) -> tuple[Floats, Floats]:
+    """Return bounds (N, A) of each galaxy's fractions by intervals that were fitted without its fold (N,)."""
+    low, high = np.full((2, *predicted.fractions.shape), np.nan)
+    for number in np.unique(fold):
+        held, rest = fold == number, fold != number
+        fitted = fit_intervals(
+            predicted.fractions[rest], truth.fractions[rest], predicted.tree, n_views=n_views, level=level
+        )
+        low[held], high[held] = fitted.bounds(predicted.fractions[held], predicted.tree)
+    return low, high
+
+
+def _left_out(bundle: Bundle, predicted: VoteTable, truth: VoteTable, level: float) -> dict[str, Any]:
+    """`reliability.coverage` by cross-validation."""
     if not bundle.outputs.votes:
         return {}
-    low, high = np.full((2, *cumulative.shape), np.nan)
-    shuffled = np.random.default_rng(0).permutation(len(cumulative))
-    for fold in np.array_split(shuffled, FOLDS):
-        rest = np.setdiff1d(shuffled, fold)
-        fitted = fit_intervals(cumulative[rest], truth[rest], bundle.tree, n_views=bundle.n_views, level=level)
-        low[fold], high[fold] = fitted.bounds(cumulative[fold], bundle.tree)
-    return coverage(low, high, cumulative, truth, bundle.tree)
+    fold = np.random.default_rng(0).permutation(len(predicted)) % FOLDS
+    low, high = held_out_bounds(predicted, truth, bundle.n_views, level, fold)
+    return coverage(low, high, predicted.fractions, truth.fractions, bundle.tree)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .._utils.binomial import binomial_interval
 from ..votes.fractions import conditional_from_cumulative, reach_probability
+from ..votes.traversal import majority_answers
 from ..votes.tree import DecisionTree
 from .metrics import calibration_error
 
@@ -20,7 +21,7 @@ Floats = NDArray[np.float64]
 def coverage(
     low: Floats, high: Floats, predicted: Floats, known: Floats, tree: DecisionTree
 ) -> dict[str, dict[str, Any]]:
-    """How often the volunteers' conditional fraction lies within its interval, for each question.
+    """How often the volunteers' conditional fractions lie within their intervals, for each question.
 
     Parameters
     ----------
@@ -30,36 +31,51 @@ def coverage(
     Returns
     -------
     dict
-        By the question's key: `galaxies` that reach it and have intervals, `coverage` of its fractions with
-        its 95 % interval `low`…`high` (`binomial_interval` of the galaxies, since the answers of one are
-        not independent), `mean_width`, and the same for the halves of `small_reach` and `large_reach`: by
-        the predicted share of volunteers who reach it; null for a question that all reach.
+        By the question's key: `galaxies` that reach it and have intervals; `joint`, the share of them whose intervals
+        hold the fractions of all answers, with its 95 % interval (Wilson) `low`…`high`; `coverage`, the mean share of
+        answers that are held; `mean_width` and `median_width` over the answers; the same, each as a dict, of the
+        halves of `small_reach` and `large_reach`, by the predicted share of volunteers who reach it, null for a
+        question that all reach; and `shown`, of the answer on the path of the majority and the galaxies whose path
+        leads through the question: `galaxies`, `coverage`, `low`, `high`, `mean_width`, `median_width`.
     """
     true = conditional_from_cumulative(known, tree)
+    within, width = (true >= low) & (true <= high), high - low
+    shown = majority_answers(tree, predicted)
     out = {}
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
-        rows = ~np.isnan(true[:, part] + low[:, part]).any(1)
-        within = (true[rows, part] >= low[rows, part]) & (true[rows, part] <= high[rows, part])
-        covered, width = within.mean(1), (high - low)[rows, part].mean(1)
+        rows = np.flatnonzero(~np.isnan(true[:, part] + low[:, part]).any(1))
         reaching = reach_probability(predicted, tree, number)[rows]
         halves: dict[str, Any] = {"small_reach": None, "large_reach": None}
         if question.parent is not None and len(reaching):
             small = reaching <= np.median(reaching)
             halves = {
-                "small_reach": _covered(covered[small], width[small]),
-                "large_reach": _covered(covered[~small], width[~small]),
+                "small_reach": _covered(within[rows[small], part], width[rows[small], part]),
+                "large_reach": _covered(within[rows[~small], part], width[rows[~small], part]),
             }
-        out[question.key] = {**_covered(covered, width), **halves}
+        at, answer = np.nonzero(shown[rows, part])
+        at, answer = rows[at], part.start + answer
+        of_shown = _covered(within[at, answer][:, None], width[at, answer][:, None])
+        del of_shown["joint"]
+        out[question.key] = {**_covered(within[rows, part], width[rows, part]), **halves, "shown": of_shown}
     return out
 
 
-def _covered(covered: Floats, width: Floats) -> dict[str, Any]:
-    count = len(covered)
+def _covered(within: NDArray[np.bool_], width: Floats) -> dict[str, Any]:
+    """Shares of galaxies (N,) all of whose answers (N, K) are held, with Wilson's interval; and widths."""
+    count = len(within)
     if not count:
-        return {"galaxies": 0, "coverage": None, "low": None, "high": None, "mean_width": None}
-    low, high = binomial_interval(float(covered.sum()), count)
-    value = float(covered.mean())
-    return {"galaxies": count, "coverage": value, "low": low, "high": high, "mean_width": float(width.mean())}
+        return dict.fromkeys(("joint", "coverage", "low", "high", "mean_width", "median_width"), None) | {"galaxies": 0}
+    all_held = within.all(1)
+    low, high = binomial_interval(float(all_held.sum()), count)
+    return {
+        "galaxies": count,
+        "joint": float(all_held.mean()),
+        "low": low,
+        "high": high,
+        "coverage": float(within.mean()),
+        "mean_width": float(width.mean()),
+        "median_width": float(np.median(width)),
+    }
 
 
 def class_reliability(

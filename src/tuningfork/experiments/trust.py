@@ -60,18 +60,21 @@ def group_reliability(
     Returns
     -------
     list of dict
-        ``galaxies``; ``coverage`` with ``low`` and ``high`` (95 % Wilson interval of the galaxies, since the answers
-        of one are not independent), None without any; ``judged``, the galaxies of which it is known whether the
+        ``galaxies``; ``coverage``, the share of questions whose intervals hold all answers, with ``low`` and ``high``
+        (95 % Wilson interval of the galaxies, since the questions of one are not independent), None without any;
+        ``judged``, the galaxies of which it is known whether the
         predicted class is right, those of no class included, the ``accuracy`` and the mean ``probability`` of the
         predicted class, None without any.
     """
     true = votes.conditional_from_cumulative(known, tree)
-    known_cells = ~np.isnan(true + low)
-    within = np.where(known_cells, (true >= low) & (true <= high), False)
+    # A question counts where its answers are known and have intervals; it is held if all are.
+    starts = [part.start for part in tree.slices]
+    known_questions = np.logical_and.reduceat(~np.isnan(true + low), starts, axis=1)
+    within = np.logical_and.reduceat((true >= low) & (true <= high), starts, axis=1) & known_questions
     entries = []
     for group in groups:
-        rows = group & known_cells.any(1)
-        covered = within[rows].sum(1) / np.maximum(known_cells[rows].sum(1), 1)
+        rows = group & known_questions.any(1)
+        covered = within[rows].sum(1) / np.maximum(known_questions[rows].sum(1), 1)
         entry: dict[str, Any] = {"galaxies": int(group.sum()), "coverage": None, "low": None, "high": None}
         if len(covered):
             lowest, highest = binomial_interval(float(covered.sum()), len(covered))

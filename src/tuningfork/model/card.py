@@ -163,14 +163,23 @@ def _calibration(bundle: Bundle) -> list[str]:
     if calibration and calibration.intervals:
         intervals = calibration.intervals
         lines.append(
-            f"intervals that promise to hold the volunteers' fraction for {intervals.level:.3g} of galaxies like those "
-            f"that they were fitted on, for {intervals.n_views} view(s)"
+            f"intervals that promise to hold the volunteers' fractions of all answers to a question for "
+            f"{intervals.level:.3g} of galaxies like those that they were fitted on, for {intervals.n_views} view(s)"
         )
         lines += [
             f"no interval for {key.replace('_', ' ')}: {each.reason}"
             for key, each in intervals.questions.items()
             if each.reason
         ]
+    if calibration and calibration.posterior:
+        fitted = [each.galaxies for each in calibration.posterior.questions.values() if not each.reason]
+        lines.append(
+            f"posterior of the fractions, for draws and for counts of populations: of {len(fitted)} questions, each "
+            f"fitted on {min(fitted)} to {max(fitted)} galaxies"
+            if fitted
+            else ""
+        )
+        lines += [f"no draws of {key.replace('_', ' ')}: {why}" for key, why in calibration.posterior.missing.items()]
     if calibration and calibration.classes:
         lines.append(f"class probabilities {calibration.classes.summary()}")
     if calibration and calibration.domain:
@@ -191,7 +200,10 @@ def _calibration(bundle: Bundle) -> list[str]:
 def _reliability(test: Mapping[str, Any]) -> list[str]:
     lines = []
     if intervals := test.get("intervals"):
-        lines.append(f"fractions within their interval, {intervals['level']:.3g} promised (95 % Wilson intervals):")
+        lines.append(
+            f"fractions of all answers to a question within their intervals, {intervals['level']:.3g} promised, and of "
+            "the shown answer, the one on the path of the majority (95 % Wilson intervals):"
+        )
         lines += _covered(intervals["per_question"])
     for part, of in (("classes", "given that there is one"), ("classes_and_none", "or of none")):
         reliability = test.get(part, {}).get("reliability")
@@ -206,11 +218,20 @@ def _reliability(test: Mapping[str, Any]) -> list[str]:
 
 def _covered(per_question: Mapping[str, Any]) -> list[str]:
     return [
-        f"{name.replace('_', ' ')}: {each['galaxies']} galaxies, {interval_text(each, 'coverage')} within their "
-        f"interval, mean width {each['mean_width']:.3f}"
+        f"{name.replace('_', ' ')}: {each['galaxies']} galaxies, {interval_text(each, 'joint')} within their "
+        f"intervals, mean width {each['mean_width']:.3f}, median {each['median_width']:.3f}" + _shown(each["shown"])
         for name, each in per_question.items()
         if each["galaxies"]
     ]
+
+
+def _shown(answer: Mapping[str, Any]) -> str:
+    if not answer["galaxies"]:
+        return ""
+    return (
+        f"; shown answer of {answer['galaxies']}: {interval_text(answer, 'coverage')}, "
+        f"mean width {answer['mean_width']:.3f}"
+    )
 
 
 def test_rmse(bundle: Bundle) -> str:

@@ -23,6 +23,8 @@ class InferenceOptions:
         rounding.
     embeddings : bool
         Whether to return the networks' features too.
+    draws : int
+        Draws of the fractions that a table gets as columns; `Predictions.draws` draws without it.
 
     Raises
     ------
@@ -38,9 +40,12 @@ class InferenceOptions:
     n_views: int | None = None
     batch_size: int | None = None
     embeddings: bool = False
+    draws: int = 0
 
     def __post_init__(self) -> None:
         if self.n_views is not None:
             check_n_views(self.n_views)
         if self.batch_size is not None and (type(self.batch_size) is not int or self.batch_size < 1):
             raise ValueError(f"batch_size = {self.batch_size!r}; it must be an integer of at least 1")
+        if type(self.draws) is not int or self.draws < 0:
+            raise ValueError(f"draws = {self.draws!r}; it must be an integer of at least 0")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..votes.fractions import cumulative_from_conditional, reach_probability
+from ..votes.traversal import with_parents
 from ..votes.tree import DecisionTree
 from .views import check_n_views
 
@@ -209,7 +210,7 @@ class VotePosterior:
             raise ValueError(f"{k} draws with seed {seed}: at least 1 draw, and a seed of at least 0, are needed")
         fractions = fractions.astype(np.float32).astype(np.float64)
         conditional = np.full((k, *fractions.shape), np.nan)
-        wanted = None if questions is None else _with_parents(tree, questions)
+        wanted = None if questions is None else with_parents(tree, questions)
         cumulative = cumulative_from_conditional(fractions, tree)
         rows = np.flatnonzero(np.logical_not(np.any(np.isnan(fractions[:, tree.slices[0]]), 1)))
         keys = [
@@ -272,16 +273,6 @@ class VotePosterior:
         plain = {**data, "questions": questions}
         plain["n_views"] = plain.pop("views", None)
         return cls(**plain)
-
-
-def _with_parents(tree: DecisionTree, questions: Collection[str]) -> set[str]:
-    """The questions and all that lead to them."""
-    owner = [question.key for question in tree.questions for _ in question.answers]
-    wanted = set(questions)
-    for question, parent in zip(reversed(tree.questions), reversed(tree.parents), strict=True):
-        if question.key in wanted and parent is not None:
-            wanted.add(owner[parent])
-    return wanted
 
 
 def _beta_parameters(

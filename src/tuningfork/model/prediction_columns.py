@@ -84,7 +84,7 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Sc
                     for end, word, limit in (("low", "lower", ucd.LOWER), ("high", "upper", ucd.UPPER))
                 ),
             ]
-    text = "Share of galaxies whose volunteers' fraction lies within its interval, as promised; null: not calibrated"
+    text = "Promised share of galaxies with all fractions of a question within their intervals; null: not calibrated"
     columns.append(Column("interval_level", pa.float64(), text, "", ucd.LEVEL))
     if tree.classes:
         listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))

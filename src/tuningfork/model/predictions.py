@@ -63,7 +63,8 @@ class Predictions:
     low, high : (N, A) float64 in [0, 1]
         Bounds of the intervals of `fractions`; NaN where the model has none.
     level : (N,) float64 in (0, 1)
-        The share of galaxies whose fraction the intervals hold (split conformal prediction); NaN if not calibrated.
+        Share of galaxies of which a question's intervals hold all fractions (conformal prediction); NaN if they do not
+        exist.
     rotation_spread, network_spread : (N,) float64
         How much the rotated and reflected views, and the networks of the ensemble, differ; see `NetworkOutputs`.
     domain_score : (N,) float64, 0 and above

@@ -17,6 +17,7 @@ import pyarrow as pa
 from .._utils.text import one_line
 from ..images.image import ImageError
 from ..inputs import InputItem, ItemReader
+from ..model.draw_columns import draw_columns, draw_schema
 from ..model.embeddings import Embedder
 from ..model.image_reader import ImageReader, LoadedImage
 from ..model.model import Model
@@ -60,6 +61,7 @@ class TableLayout:
     embedder : whose embeddings are the last column; None: there is none
     carried : columns of the catalogue behind these; see `inputs.Columns`
     temporary : whether parts are joined and removed at the end: quick to write and to read, rather than small
+    draws : how many draws of each fraction are in the last columns; not in Kaggle's layout
     """
 
     kaggle: bool = False
@@ -67,6 +69,7 @@ class TableLayout:
     embedder: Embedder | None = None
     carried: tuple[Column, ...] = ()
     temporary: bool = False
+    draws: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,10 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     for number, carry in enumerate(layout.carried):
         column = pa.array([values[number] for values in carried], carry.type)
         table = table.add_column(schema.get_field_index(carry.name), schema.field(carry.name), column)
+    if layout.draws:
+        fields = draw_schema(predictions.tree, layout.draws)
+        for each, column in zip(fields, draw_columns(predictions, layout.draws), strict=True):
+            table = table.append_column(each, column)
     errors = {
         str(row): [predictions.paths[row], predictions.ids[row], reason]
         for row, reason in enumerate(predictions.errors)
@@ -272,4 +279,6 @@ def table_schema(tree: DecisionTree, layout: TableLayout) -> pa.Schema:
         schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
     for place, column in enumerate(arrow_schema(layout.carried), 4 if layout.positions else 2):
         schema = schema.insert(place, column)
+    for each in draw_schema(tree, layout.draws) if layout.draws else ():
+        schema = schema.append(each)
     return schema

@@ -17,6 +17,7 @@ from ..inputs import Columns, InputItem, ItemReader, find_items
 from ..inputs.files import file_item
 from ..inputs.stores import REMOTE_THREADS
 from ..model.batch_size import tuned
+from ..model.draw_columns import MAX_DRAWS
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
 from ..model.predictions import Predictions
@@ -77,7 +78,8 @@ def predict_files(
     output : path
         A table (the extension decides the format) or a folder.
     inference : InferenceOptions
-        Views, batch size, and whether embeddings are a column, too; CSV does not hold them.
+        Views, batch size, and whether embeddings, and draws of the fractions, are columns, too; CSV does not hold
+        them, and draws are written to Parquet only.
     execution : ExecutionOptions
         Engine, processes, threads, shard, and whether an interrupted run is continued, or the failed rows of a
         finished one are predicted again.
@@ -112,6 +114,8 @@ def predict_files(
         raise PredictError("shards write one folder of parts: name an output without extension")
     if inference.embeddings:
         _check_vectors(output, kaggle)
+    if inference.draws:
+        _check_draws(output, kaggle, model, inference)
     embedder = model.embedder(views) if inference.embeddings else None
     inputs = list(paths)
     if one_table:
@@ -129,6 +133,7 @@ def predict_files(
         "views": views or model.n_views,
         "precision": model.running["precision"],
         "layout": "words and embeddings" if inference.embeddings else layout,
+        **({"draws": inference.draws} if inference.draws else {}),
         **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
         **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
@@ -143,7 +148,9 @@ def predict_files(
     carried = () if kaggle else tuple(column for _, column in columns.carried)
 
     def table_layout(has_positions: bool) -> TableLayout:
-        return TableLayout(kaggle, has_positions and not kaggle, embedder, carried, temporary=one_table)
+        return TableLayout(
+            kaggle, has_positions and not kaggle, embedder, carried, temporary=one_table, draws=inference.draws
+        )
 
     def predicted(groups: Iterator[list[Chunk]], has_positions: bool, done: int, total: int) -> Iterator[ChunkResult]:
         table, count = table_layout(has_positions), RowProgress(progress, done, total)
@@ -269,6 +276,20 @@ def _check_vectors(output: Path, kaggle: bool) -> None:
     if output.suffix and not format_of(output).vectors:
         raise PredictError(
             f"{output}: embeddings are vectors, no column of CSV; name it {output.stem}.parquet, or a folder"
+        )
+
+
+def _check_draws(output: Path, kaggle: bool, model: Model, inference: InferenceOptions) -> None:
+    if kaggle:
+        raise PredictError("Kaggle's layout has no place for draws; leave one of them out")
+    if output.suffix and format_of(output).name != "parquet":
+        raise PredictError(f"{output}: draws are written to Parquet only; name it {output.stem}.parquet, or a folder")
+    if inference.draws > MAX_DRAWS:
+        raise PredictError(f"{inference.draws} draws; {MAX_DRAWS} are the most, and `tuningfork population` needs none")
+    if model.posterior(inference.n_views) is None:
+        raise PredictError(
+            f"model {model.bundle.name} has no posterior of {inference.n_views or model.n_views} view(s) to draw from: "
+            "calibrate it (`tuningfork calibrate`), or predict with its own number of views"
         )
 
 

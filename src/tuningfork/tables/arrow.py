@@ -68,13 +68,13 @@ def number_array(values: NDArray[Any], dtype: type[np.generic], valid: NDArray[n
     return number_arrays(values[:, None], dtype, valid)[0]
 
 
-def vector_array(values: NDArray[np.float32]) -> pa.Array:
-    """Vectors (N, D) as an Arrow array of N lists of D float32; one with a NaN is null."""
+def vector_array(values: NDArray[np.float32] | NDArray[np.float16]) -> pa.Array:
+    """Vectors (N, D) as an Arrow array of N lists of D numbers; one with a NaN is null."""
     count, width = values.shape
-    numbers = pa.py_buffer(np.ascontiguousarray(values, np.float32))
-    flat = pa.Array.from_buffers(pa.float32(), count * width, [None, numbers])
+    kind = pa.from_numpy_dtype(values.dtype)
+    flat = pa.Array.from_buffers(kind, count * width, [None, pa.py_buffer(np.ascontiguousarray(values))])
     known = pa.py_buffer(np.packbits(~np.isnan(values).any(1), bitorder="little"))
-    return pa.Array.from_buffers(pa.list_(pa.float32(), width), count, [known], children=[flat])
+    return pa.Array.from_buffers(pa.list_(kind, width), count, [known], children=[flat])
 
 
 def vectors(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:

@@ -132,7 +132,7 @@ def _plain(type_: pa.DataType, name: str, kind: str, vectors: bool) -> pa.DataTy
     if (is_.is_temporal(type_) and not is_.is_duration(type_)) or is_.is_decimal(type_):
         return pa.string()
     if vectors and is_.is_fixed_size_list(type_) and is_.is_floating(type_.value_type):
-        return pa.list_(type_.value_type, type_.list_size)
+        return pa.list_(_plain(type_.value_type, name, kind, vectors), type_.list_size)
     raise CatalogError(f"column {name!r} is of type {type_}, which {kind} cannot hold; leave it out, or write .parquet")
 
 

@@ -5,10 +5,13 @@ __all__ = [
     "CLASS",
     "CLASS_NAME",
     "CLASS_PROBABILITY",
+    "COUNT",
     "DECLINATION",
     "FILE",
     "FRACTION",
+    "GREATEST",
     "IDENTIFIER",
+    "LEAST",
     "LEVEL",
     "LOWER",
     "NOTE",
@@ -52,5 +55,8 @@ LOWER, UPPER = f"{FRACTION};stat.min", f"{FRACTION};stat.max"
 SPREAD = "stat.stdev;src.morph;meta.modelled"
 LEVEL = "stat.confidenceLevel"
 VALUE = "stat.value;meta.modelled"
+#: A number of galaxies; the bounds of an interval or of a bin.
+COUNT = "meta.number;src"
+LEAST, GREATEST = "stat.min", "stat.max"
 
 CLASS, CLASS_NAME, CLASS_PROBABILITY = "meta.code.class", "src.morph.type", "stat.probability;src.morph.type"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +20,7 @@ __all__ = [
     "path",
     "question_sources",
     "topological_order",
+    "with_parents",
 ]
 
 
@@ -152,6 +153,23 @@ def topological_order(tree: DecisionTree) -> list[int]:
     for number in range(len(tree.questions)):
         visit(number)
     return done[::-1]
+
+
+def with_parents(tree: DecisionTree, questions: Collection[str]) -> set[str]:
+    """Return the keys of these questions and of all whose answers are their parents, up to the root.
+
+    Examples
+    --------
+    >>> from tuningfork.votes.tree_files import load_tree
+    >>> sorted(with_parents(load_tree("gz2"), ["bar"]))
+    ['bar', 'edge_on', 'smooth_or_features']
+    """
+    owner = [question.key for question in tree.questions for _ in question.answers]
+    out = set(questions)
+    for question, parent in zip(reversed(tree.questions), reversed(tree.parents), strict=True):
+        if question.key in out and parent is not None:
+            out.add(owner[parent])
+    return out
 
 
 @dataclass(frozen=True, slots=True)

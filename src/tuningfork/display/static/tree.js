@@ -68,7 +68,7 @@ export function tree(galaxy, explain) {
     element("h4", {}, "Most probable path down the decision tree"),
     element("ol", { class: "way" }, ...path.map((each) => element("li", {}, ...questionRow(each, explain)))),
     level != null &&
-      element("p", { class: "soft" }, `Whiskers: prediction intervals with a coverage of ${percent(level)}.`),
+      element("p", { class: "soft" }, `Whiskers: intervals that hold all answers to a question for ${percent(level)} of galaxies.`),
     rest.length > 0 &&
       element(
         "details",

@@ -72,7 +72,9 @@ class Galaxy(BaseModel):
     questions: list[Question] = Field(
         default=[], description="The most probable path first, then the rest in the tree's order"
     )
-    interval_level: float | None = Field(default=None, description="Nominal coverage of the prediction intervals")
+    interval_level: float | None = Field(
+        default=None, description="Share of galaxies of which a question's prediction intervals hold all answers"
+    )
     domain_score: float | None = Field(
         default=None, description="Novelty of the image for the model; above 1 it is out of domain"
     )

@@ -55,6 +55,7 @@ mean_of = ["first", "other"]
 name = "turned"
 mean_of = ["first"]
 views = 8
+than = "other"
 """
 FIRST = 'network = "mobilenetv3_small_050"\nsize = 32\nepochs = 1\nbatch = 16\nviews = 1\n'
 OTHER = 'base = "first.toml"\nseed = 5\ntest = 0.4\nlearning_rate = 1e-4\n'
@@ -166,6 +167,20 @@ def test_the_table_is_what_the_runs_predict(place, trained):
     assert table["first"]["gain"][0] == 0
     gains = [1 - rmse(*values["other", fold]) / rmse(*values["first", fold]) for fold in (0, 2)]
     assert table["other"]["gain"][0] == pytest.approx(np.mean(gains))
+    # Over all galaxies of both folds at once, each network on the same ones.
+    true, ours, theirs = (
+        np.concatenate([values[row, fold][part] for fold in (0, 2)])
+        for row, part in (("first", 0), ("other", 1), ("first", 1))
+    )
+    paired = table["other"]["paired"]
+    assert paired["value"] == pytest.approx(1 - rmse(true, ours) / rmse(true, theirs))
+    assert paired["low"] < paired["value"] < paired["high"]
+    # A difference that all galaxies share is narrow, however much the galaxies themselves differ.
+    drawn = [np.random.default_rng(k).integers(0, len(true), len(true)) for k in range(200)]
+    spread = np.std([1 - rmse(true[d], ours[d]) / rmse(true[d], theirs[d]) for d in drawn])
+    assert paired["high"] - paired["low"] == pytest.approx(2 * 1.96 * spread, rel=0.3)
+    assert table["first"]["paired"] == {"value": 0, "low": 0, "high": 0}
+    assert [row["than"] for row in table.values()] == ["first", "first", "first", "other"]
     assert table["turned"]["rmse_known"] != table["first"]["rmse_known"]
     assert table["turned"]["trainings"] == 2
 

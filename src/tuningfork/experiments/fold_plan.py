@@ -39,6 +39,8 @@ class FoldRow(StrictModel):
         Views that predict, instead of the recipe's; 0: the recipe's.
     seeds : tuple of int
         Of repeats on every fold.
+    than : str
+        The row that this one is compared with, such as the one that it changes in one thing; "": the first row.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -50,6 +52,7 @@ class FoldRow(StrictModel):
     mean_of: Annotated[tuple[str, ...], _Tuple] = ()
     views: int = 0
     seeds: Annotated[tuple[int, ...], _Tuple, Field(min_length=1)] = (0,)
+    than: str = ""
 
     @model_validator(mode="after")
     def _trained_or_averaged(self) -> FoldRow:
@@ -87,7 +90,7 @@ class FoldPlan(StrictModel):
         for row in self.row:
             if row.name in names:
                 raise ValueError(f"two rows are named {row.name!r}")
-            for other in (*row.mean_of, *([row.teacher] if row.teacher else [])):
+            for other in filter(None, (*row.mean_of, row.teacher, row.than)):
                 if other not in names:
                     raise ValueError(f"{row.name}: builds on {other!r}, which does not come before it")
             names.append(row.name)

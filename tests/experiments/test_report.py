@@ -467,7 +467,7 @@ def test_wrong_usage_and_failures_have_their_exit_codes(run, put, tmp_path, monk
     output.write_text("before")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "exists" in run("report", folder, "-o", output, code=1).stderr
-    assert "tuningfork[report]" in run("report", folder, "-o", output, "--overwrite", code=1).stderr
+    assert "[report]" in run("report", folder, "-o", output, "--overwrite", code=1).stderr
     assert output.read_text() == "before"
 
 

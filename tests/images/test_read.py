@@ -721,7 +721,7 @@ def test_an_extension_that_claims_endless_columns_is_refused(card: str) -> None:
 
 def test_without_astropy_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "astropy.io", None)
-    with pytest.raises(ImageError, match=r"pip install 'tuningfork\[sky\]'"):
+    with pytest.raises(ImageError, match=r"pip install '\.\[sky\]'"):
         read_image(VALID["fits"])
 
 

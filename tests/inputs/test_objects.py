@@ -267,10 +267,10 @@ def test_a_listing_that_never_ends_is_ended(monkeypatch, limit, value, folders, 
 
 def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(InputError, match=r"pip install 'tuningfork\[remote\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[remote\]'"):
         list(find_items(["s3://bucket/"]))
     (tmp_path / "t.csv").write_text("path\nb.jpg\ns3://bucket/a.jpg\n")
-    with pytest.raises(InputError, match=r"t\.csv, row 2: s3:// needs .*tuningfork\[remote\]"):
+    with pytest.raises(InputError, match=r"t\.csv, row 2: s3:// needs .*\.\[remote\]"):
         list(find_items([tmp_path / "t.csv"]))
 
 

@@ -97,6 +97,6 @@ def test_a_run_without_positions_says_what_to_do(votes, tmp_path, run):
 
 def test_missing_libraries_are_named(votes, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "hats_import", None)
-    with pytest.raises(HatsError, match=r"tuningfork\[hats\]"):
+    with pytest.raises(HatsError, match=r"\.\[hats\]"):
         partition(read_run(votes), tmp_path / "sky")
     assert list(tmp_path.iterdir()) == []

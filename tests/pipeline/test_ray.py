@@ -69,7 +69,7 @@ def test_a_cluster_without_room_is_told(cpus):
 
 def test_without_ray_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(engine.MissingRay, match=r"pip install 'tuningfork\[ray\]'"):
+    with pytest.raises(engine.MissingRay, match=r"pip install '\.\[ray\]'"):
         engine.check()
 
 

@@ -76,7 +76,7 @@ def test_too_few_galaxies_make_no_map():
 
 def test_without_umap_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(MapError, match=r"pip install 'tuningfork\[similar\]'"):
+    with pytest.raises(MapError, match=r"pip install '\.\[similar\]'"):
         project(np.random.default_rng(0).normal(size=(MIN_GALAXIES, 5)))
 
 

@@ -159,7 +159,7 @@ def test_a_query_without_embeddings_names_the_remedy(made):
 
 def test_without_faiss_the_remedy_is_named(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(SimilarityError, match=r"pip install 'tuningfork\[similar\]'"):
+    with pytest.raises(SimilarityError, match=r"pip install '\.\[similar\]'"):
         Index.open(made[0])
 
 

@@ -145,7 +145,7 @@ def test_without_a_hub_it_says_which_tool_brings_one(run: Any, tmp_path: Path, m
 def test_without_pyvo_the_extra_is_named(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "t.vot")
     monkeypatch.setitem(sys.modules, "pyvo.samp", None)
-    assert "pip install 'tuningfork[sky]'" in run("send", path, code=1).stderr
+    assert "pip install '.[sky]' in the clone" in run("send", path, code=1).stderr
 
 
 def test_a_damaged_file_is_named(tool: Any, run: Any, tmp_path: Path) -> None:

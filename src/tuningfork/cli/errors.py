@@ -81,7 +81,7 @@ def libraries(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise failed(f"{what} needs more libraries ({error.name}): pip install 'tuningfork[{extra}]'") from None
+        raise failed(f"{what} needs more libraries ({error.name}): pip install '.[{extra}]' in the clone") from None
 
 
 def must_exist(paths: Sequence[str | Path]) -> None:

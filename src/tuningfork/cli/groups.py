@@ -19,6 +19,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "match": ("match",),
         "send": ("send",),
         "simulate": ("simulate",),
+        "cache": ("cache",),
     },
     "Label and train": {
         "rank": ("rank",),

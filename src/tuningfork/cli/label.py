@@ -85,7 +85,7 @@ def label(
     """Label galaxies in a browser, alone or with others: answers down the decision tree, stored at once.
 
     The most informative galaxies come first (active learning). Ctrl-C ends the server, and the same command
-    continues. Needs `tuningfork[serve]`.
+    continues. Needs `pip install '.[serve]'`.
 
     Examples:
 

@@ -52,7 +52,7 @@ def purity(
 
     A sample holds all galaxies whose probability of the class is at least the threshold; `clean`, those of them whose
     predicted votes pass the class's rule, too. A galaxy whose votes fit none of the classes contaminates any sample.
-    Intervals are 95 % Wilson intervals. --plot needs `tuningfork[report]`.
+    Intervals are 95 % Wilson intervals. --plot needs `pip install '.[report]'`.
 
     Examples:
 

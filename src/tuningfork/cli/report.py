@@ -27,7 +27,7 @@ def report(
 ) -> None:
     """Show a training or a study on one page, beside the paper's numbers.
 
-    With `pip install 'tuningfork[similar]'` it has a map of the galaxies whose points show their images.
+    With `pip install '.[similar]'` it has a map of the galaxies whose points show their images.
     The page is self-contained: no network, no scripts. Every number on it is also in metrics.json. Incomplete runs
     are named there and left out, with exit code 3.
 

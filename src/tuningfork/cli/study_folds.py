@@ -29,7 +29,7 @@ def folds(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare recipes by cross-validation: train each row of a plan on the same folds; needs `tuningfork[study]`.
+    """Compare recipes by cross-validation: train each row of a plan on the same folds; needs `pip install '.[study]'`.
 
     The folder gets a run for each row, fold and seed, and table.json, table.csv, table.md. The same command continues
     an interrupted study; what is trained is not trained again.

@@ -40,7 +40,7 @@ def label_efficiency(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure error against the number of labels, for random and ranked orders; needs `tuningfork[study]`.
+    """Measure error against the number of labels, for random and ranked orders; needs `pip install '.[study]'`.
 
     Labels are hidden, revealed in batches by each order, and a softmax in each question is fitted on the features of
     a frozen network. The folder gets curves.csv, curves.json and curves.svg; errors are of the validation part.

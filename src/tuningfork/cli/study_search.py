@@ -47,7 +47,7 @@ def search(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Search a recipe's settings (hyperparameters) with many short trainings; needs `tuningfork[study]`.
+    """Search a recipe's settings (hyperparameters) with many short trainings; needs `pip install '.[study]'`.
 
     Trials are compared on the validation part. The folder gets search.sqlite3 (optuna's), trials.csv, best.toml,
     README.md, history.png, slices.png, importance.png, and small files of each trial. The same command continues an

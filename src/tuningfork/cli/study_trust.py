@@ -41,7 +41,7 @@ def trust(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how reliable intervals and probabilities are, by size and brightness; needs `tuningfork[study]`.
+    """Measure how reliable intervals and probabilities are, by size and brightness; needs `pip install '.[study]'`.
 
     A galaxy whose votes fit none of the classes counts as wrong if a class is predicted; those whose class the votes
     leave open are left out.

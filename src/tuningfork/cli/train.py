@@ -107,7 +107,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network on images and votes; blank columns are ignored. Needs `tuningfork[train]`.
+    """Train a network on images and votes; blank columns are ignored. Needs `pip install '.[train]'`.
 
     With --init and a model's name, that model is adapted to another tree, or to your own classes, from a few hundred
     labels: a table of ID and label, or a folder for each class. `run/bundle` is a model like any other.

@@ -63,7 +63,7 @@ def load(
     threads : int
         Threads of the network on a CPU; 0: as many as cores.
     precision : "f32" or "bf16"
-        bfloat16 is faster on CPUs that know it, and deviates; it needs the extra ``tuningfork[openvino]``.
+        bfloat16 is faster on CPUs that know it, and deviates; it needs the extra ``openvino``.
     device : "auto", "cpu" or "cuda"
         "auto": an NVIDIA GPU if the installed ONNX Runtime can use it, else the CPU.
     framing : Framing

@@ -353,7 +353,7 @@ class Predictions:
         return self.to_table().to_pandas()
 
     def to_astropy(self) -> Any:
-        """Return `to_table` as an astropy QTable with units and descriptions; needs ``tuningfork[sky]``."""
+        """Return `to_table` as an astropy QTable with units and descriptions; needs ``pip install '.[sky]'``."""
         return astropy_table(self.to_table())
 
     def __str__(self) -> str:
@@ -549,7 +549,7 @@ class Prediction:
         return self.table.to_pandas()
 
     def to_astropy(self) -> Any:
-        """Return `to_table` as an astropy QTable; needs ``tuningfork[sky]``."""
+        """Return `to_table` as an astropy QTable; needs ``pip install '.[sky]'``."""
         return self.table.to_astropy()
 
     def to_dict(self) -> dict[str, Any]:

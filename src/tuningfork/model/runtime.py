@@ -165,7 +165,7 @@ class _OpenVINO:
             import openvino
         except ImportError:
             raise RuntimeUnavailable(
-                f"{PRECISIONS[precision]} needs OpenVINO: pip install 'tuningfork[openvino]'"
+                f"{PRECISIONS[precision]} needs OpenVINO: pip install '.[openvino]' in the clone"
             ) from None
         core = _openvino_core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

@@ -84,7 +84,7 @@ def _check_libraries() -> None:
         import dask.distributed  # noqa: F401
         import hats_import  # noqa: F401
     except ImportError as error:
-        raise HatsError(f"HATS needs more libraries ({error.name}): pip install 'tuningfork[hats]'") from None
+        raise HatsError(f"HATS needs more libraries ({error.name}): pip install '.[hats]' in the clone") from None
 
 
 def _without_position(parts: list[Path], rest: Path) -> int:

@@ -122,7 +122,7 @@ def _faiss_index(contents: IndexContents) -> Any:
     try:
         import faiss
     except ImportError:
-        raise SimilarityError("similar galaxies need FAISS: pip install 'tuningfork[similar]'") from None
+        raise SimilarityError("similar galaxies need FAISS: pip install '.[similar]' in the clone") from None
     vectors = contents.vectors
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     for first in range(0, len(vectors), 2**16):

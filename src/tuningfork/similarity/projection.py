@@ -53,7 +53,7 @@ def project(embeddings: ArrayLike, seed: int = 0) -> NDArray[np.float32]:
         try:
             from umap import UMAP
         except ImportError as error:
-            raise MapError(f"a map needs umap-learn ({error}): pip install 'tuningfork[similar]'") from None
+            raise MapError(f"a map needs umap-learn ({error}): pip install '.[similar]' in the clone") from None
         # Between vectors of length 1 Euclid's distance has the order of the cosine.
         vectors = fit_axes(values, _COMPONENTS).vectors(values)
         umap = UMAP(n_neighbors=_NEIGHBOURS, min_dist=_MIN_DISTANCE, random_state=seed, n_jobs=1)

@@ -243,7 +243,7 @@ def _session() -> Any:
     try:
         import requests
     except ImportError:
-        raise ValueError("survey services need requests: pip install 'tuningfork[sky]'") from None
+        raise ValueError("survey services need requests: pip install '.[sky]' in the clone") from None
     from http.cookiejar import DefaultCookiePolicy
 
     session = requests.Session()

@@ -106,7 +106,7 @@ class SiaService:
         try:
             import pyvo  # noqa: F401
         except ImportError:
-            raise ValueError("SIA needs pyvo: pip install 'tuningfork[sky]'") from None
+            raise ValueError("SIA needs pyvo: pip install '.[sky]' in the clone") from None
         if len(bands) not in (0, 1, 3):
             raise ValueError(f"{len(bands)} bands; name one, or three by increasing wavelength: g,r,z")
         self._client, self._base, self._version, self._bands = client, base, version, bands

@@ -147,7 +147,7 @@ def needs_astropy(path: str | os.PathLike[str]) -> None:
     try:
         import astropy.table  # noqa: F401
     except ImportError:
-        raise CatalogError(f"{path}: this format needs astropy: pip install 'tuningfork[sky]'") from None
+        raise CatalogError(f"{path}: this format needs astropy: pip install '.[sky]' in the clone") from None
 
 
 def unreadable(path: str | os.PathLike[str], kind: str, error: Exception) -> CatalogError:

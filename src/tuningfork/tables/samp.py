@@ -78,7 +78,7 @@ def _connected() -> Iterator[Any]:
     try:
         from pyvo.samp import SAMPHubError, SAMPIntegratedClient, conf
     except ImportError:
-        raise SampError("sending needs pyvo: pip install 'tuningfork[sky]'") from None
+        raise SampError("sending needs pyvo: pip install '.[sky]' in the clone") from None
     client = SAMPIntegratedClient("tuningfork", "Morphology of galaxies", addr="127.0.0.1")
     # Else it asks a foreign server whether there is an internet.
     with conf.set_temp("use_internet", False):

@@ -37,7 +37,7 @@ def look_inside(numbers: Mapping[str, Any], study: Study) -> tuple[dict[str, Any
     try:
         from .. import grad_cam
     except ImportError as error:
-        absent = f"PyTorch and timm are needed to look inside ({error}): pip install 'tuningfork[train]'."
+        absent = f"PyTorch and timm are needed to look inside ({error}): pip install '.[train]' in the clone."
         return shown | {"absent": absent}, {"absent": absent}
     runs = [run for run in study.runs if (run.folder / "best.ckpt").exists()]
     images = _example_images(numbers, study)

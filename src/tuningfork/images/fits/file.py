@@ -80,7 +80,7 @@ def open_fits(source: Source) -> Iterator[FitsFile]:
     try:
         from astropy.io import fits
     except ImportError:
-        raise ImageError("FITS needs astropy: pip install 'tuningfork[sky]'") from None
+        raise ImageError("FITS needs astropy: pip install '.[sky]' in the clone") from None
     with ExitStack() as stack:
         stream = stack.enter_context(_stream(source))
         with damage_as_error() as complaints:

@@ -70,7 +70,7 @@ def store_of(url: str) -> Store:
             try:
                 _open_stores[key] = key[1]()
             except ImportError:
-                raise SourceUnavailable(f"{scheme}:// needs fsspec: pip install 'tuningfork[remote]'") from None
+                raise SourceUnavailable(f"{scheme}:// needs fsspec: pip install '.[remote]' in the clone") from None
             except ImageError:
                 raise
             except Exception as error:  # whatever a configuration can be wrong in

@@ -55,7 +55,7 @@ def check() -> None:
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise MissingRay(f"--engine ray needs Ray ({error}): pip install 'tuningfork[ray]'") from None
+        raise MissingRay(f"--engine ray needs Ray ({error}): pip install '.[ray]' in the clone") from None
 
 
 def predict_chunks(
@@ -339,5 +339,5 @@ def _check_nodes() -> None:
         if installed != __version__:
             there = f"has tuningfork {installed}, not {__version__} as here" if installed else "lacks tuningfork"
             raise WorkerError(
-                f"node {node['NodeManagerAddress']} {there}: pip install 'tuningfork[ray]=={__version__}'"
+                f"node {node['NodeManagerAddress']} {there}; install it there: pip install '.[ray]' in the clone"
             )

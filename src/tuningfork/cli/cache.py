@@ -1,0 +1,73 @@
+"""`tuningfork cache`: what is kept on this machine, where, how much, and how to clear it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .command_line import app
+from .console import done, print_json
+from .errors import trouble
+from .options import JsonOption
+
+__all__ = ["cache"]
+
+
+@app.command()
+def cache(
+    clear: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="What to clear with --clear: names of the list; none: all of it."),
+    ] = None,
+    is_clearing: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is kept on this machine to save time, and clear it.
+
+    All of it is made anew when it is needed. Only files that tuningfork wrote are counted and deleted.
+
+    Examples:
+
+        tuningfork cache
+
+        tuningfork cache --clear
+
+        tuningfork cache --clear sky
+    """
+    with trouble():
+        from .._utils.caches import KINDS, cleared, kept
+        from .._utils.files import default_cache
+        from .._utils.text import nearest
+
+        names = clear or []
+        for name in names:
+            if name not in KINDS:
+                raise typer.BadParameter(f"{name!r} is none of {', '.join(KINDS)}{nearest(name, KINDS)}")
+        if names and not is_clearing:
+            raise typer.BadParameter("to clear it, give --clear", param_hint="NAME")
+        if is_clearing:
+            freed = cleared(names or list(KINDS))
+            if as_json:
+                print_json({"folder": str(default_cache()), "cleared": freed})
+            else:
+                files, size = (
+                    sum(each["files"] for each in freed.values()),
+                    sum(each["bytes"] for each in freed.values()),
+                )
+                done(f"{default_cache()}: {files:,} files deleted, {size / 1e6:,.1f} MB freed")
+            return
+        found = kept()
+        if as_json:
+            print_json({"folder": str(default_cache()), "kept": found})
+            return
+        from rich.table import Table
+
+        from .screen import screen
+
+        table = Table("name", "what it is", "files", "MB", title=str(default_cache()), title_justify="left")
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for name, each in found.items():
+            table.add_row(name, KINDS[name].title, f"{each['files']:,}", f"{each['bytes'] / 1e6:,.1f}")
+        screen().print(table)

@@ -232,6 +232,13 @@ def test_modules_of_the_current_folder_are_never_imported(tmp_path, monkeypatch)
     assert not (tmp_path / "ran").exists()
 
 
+def test_children_are_started_in_one_way_that_imports_nothing_from_the_current_folder():
+    source = Path(tuningfork.__file__).parent
+    users = {str(file.relative_to(source)) for file in source.rglob("*.py") if "sys.executable" in file.read_text()}
+    assert users == {"_utils/processes.py"}
+    assert "-P" in python_command()
+
+
 def test_a_task_that_takes_too_long_is_killed_and_the_next_one_gets_a_new_process():
     with closing(Worker(Squares())) as worker:
         pid = worker.run("pid")

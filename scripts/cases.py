@@ -269,9 +269,8 @@ def cases() -> int:
             os.chdir(ROOT)
         wrong += not good
         now = "; ".join(dict.fromkeys(case.messages[:3])).replace(place, "") or "read"
-        print(
-            f"| {number} {cell(title)} | {cell(expected)} | {cell(before)} | {cell(now)[:300]} | {'yes' if good else 'NO'} |"
-        )
+        cells = (f"{number} {cell(title)}", cell(expected), cell(before), cell(now)[:300], "yes" if good else "NO")
+        print("| " + " | ".join(cells) + " |")
     return wrong
 
 
@@ -299,9 +298,7 @@ def main() -> None:
     if SHARED.is_dir():
         print("\n## Cases\n\nSmall inputs of the shape that public reports describe; before: version 0.1.0.\n")
         wrong += cases()
-    print(
-        "\n## Twins\n\nFurther inputs of the same kinds, of `tests/helpers/twins.py`; `tests/test_twins.py` tries them.\n"
-    )
+    print("\n## Twins\n\nFurther inputs of the same kinds, from `tests/helpers/twins.py`, which a test tries.\n")
     wrong += twins()
     print(f"\n{wrong} inputs are not as expected.")
     sys.exit(bool(wrong))

@@ -253,6 +253,15 @@ class Predictions:
         ------
         ValueError
             If the model was not calibrated, or not with so many views.
+
+        Examples
+        --------
+        >>> import tuningfork
+        >>> from tuningfork.simulation import draw, render
+        >>> predictions = tuningfork.load("fast").predict([render(draw(seed=0, index=i)) for i in range(3)])
+        >>> smooth = predictions.draws(100)[:, :, 0] >= 0.5
+        >>> smooth.sum(1).shape
+        (100,)
         """
         if self.posterior is None:
             raise ValueError(

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 import tuningfork
+from tuningfork.model import runtime
 from tuningfork.model.bundle import BundleError
 from tuningfork.model.model import Model
 from tuningfork.model.options import InferenceOptions
@@ -117,6 +118,8 @@ def gpu(monkeypatch):
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(runtime, "_driver_is_loaded", lambda: True)
+    monkeypatch.setattr(runtime, "_torch_with_cuda", lambda: False)
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     return Session, asked
 
@@ -156,7 +159,7 @@ def test_without_a_gpu_the_error_says_what_to_install(model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [{"precision": "int8"}, {"device": "tpu"}, {"engine": "torch"}, {"threads": -1}], ids=str
+    "options", [{"precision": "int8"}, {"device": "tpu"}, {"engine": "tensorrt"}, {"threads": -1}], ids=str
 )
 def test_an_unknown_option_is_named(model, options):
     (name, value), *_ = options.items()
@@ -167,8 +170,11 @@ def test_an_unknown_option_is_named(model, options):
 
 def test_bfloat16_is_refused_where_it_would_be_something_else(model, monkeypatch):
     onnx = model.bundle.networks[0].onnx
-    with pytest.raises(RuntimeUnavailable, match="OpenVINO"):
+    monkeypatch.setattr(runtime, "_torch_with_cuda", lambda: False)
+    with pytest.raises(RuntimeUnavailable, match="PyTorch with CUDA"):
         open_network(onnx, precision="bf16", device="cuda")
+    with pytest.raises(RuntimeUnavailable, match="CPU only"):
+        open_network(onnx, engine="openvino", device="cuda")
     with pytest.raises(RuntimeUnavailable, match="float32"):
         open_network(onnx, precision="bf16", engine="onnxruntime")
     openvino = pytest.importorskip("openvino")

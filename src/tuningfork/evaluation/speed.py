@@ -30,6 +30,7 @@ from ..model.bundle import Bundle, open_bundle
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
 from ..model.precision import N_COMPARED, PrecisionChoice, choose_precision
+from ..model.runtime import CPU_BATCH
 from ..pipeline.chunks import read_items
 from ..pipeline.first_images import first_images
 from ..pipeline.predict import predict_files
@@ -101,7 +102,9 @@ def measure_speed(
         opened, choice = _chosen(opened, images, inference)
         precision = choice.precision
         logger.info("precision %s: %s", precision, choice.reason)
-    batch = inference.batch_size or tuned(opened, n_views=inference.n_views, threads=1).batch
+    batch = inference.batch_size or opened.batch_size
+    if inference.batch_size is None and batch == CPU_BATCH:
+        batch = tuned(opened, n_views=inference.n_views, threads=1).batch
     inference = replace(inference, n_views=inference.n_views or bundle.n_views, batch_size=batch)
     decode, network, runs = [], [], []
     with tempfile.TemporaryDirectory(prefix="tuningfork-bench-") as temporary:

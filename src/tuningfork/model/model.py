@@ -65,7 +65,8 @@ def load(
     precision : "f32" or "bf16"
         bfloat16 is faster on CPUs that know it, and deviates; it needs the extra ``openvino``.
     device : "auto", "cpu" or "cuda"
-        "auto": an NVIDIA GPU if the installed ONNX Runtime can use it, else the CPU.
+        "auto": an NVIDIA GPU if there is one and PyTorch or ONNX Runtime can use it, else the CPU. A GPU that is named
+        is used, or it is an error.
     framing : Framing
         How FITS images are cropped and scaled; by default the first image, north up, all that it shows.
 
@@ -159,6 +160,11 @@ class Model:
     def runtime(self) -> str:
         """What its networks run on, such as ``ONNX Runtime 1.32.0, float32, CPU``."""
         return self.networks[0].name
+
+    @property
+    def batch_size(self) -> int:
+        """Images that its networks take at a time, if not chosen."""
+        return self.networks[0].batch
 
     @cached_property
     def image_reader(self) -> ImageReader:
@@ -293,10 +299,15 @@ class Model:
             for shown in [range(n_views)] if together else [range(v, v + 1) for v in range(n_views)]:
                 for first in range(0, count, size):
                     batch = [views[v][first : first + size] for v in shown]
-                    # Scaled once for all networks that see it alike.
-                    images = preprocess.scaled(batch[0] if len(batch) == 1 else np.concatenate(batch))
+                    images = batch[0] if len(batch) == 1 else np.concatenate(batch)
+                    scaled: NDArray[np.float32] | None = None
                     for k in sharing:
-                        found, *extra = self.networks[k].run(names, images)
+                        if run_bytes := getattr(self.networks[k], "run_bytes", None):
+                            found, *extra = run_bytes(names, images, preprocess)
+                        else:
+                            # Once for all networks that see it alike.
+                            scaled = preprocess.scaled(images) if scaled is None else scaled
+                            found, *extra = self.networks[k].run(names, scaled)
                         rows = slice(first, first + len(batch[0]))
                         logits[k, shown.start : shown.stop, rows] = found.reshape(len(batch), len(batch[0]), -1)
                         for each in extra:

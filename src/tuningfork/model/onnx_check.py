@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from .._utils.errors import TuningforkError
 
-__all__ = ["NetworkError", "check_onnx"]
+__all__ = ["NetworkError", "RuntimeUnavailable", "check_onnx"]
 
 #: Operators that run a graph of their own, perhaps for ever; an exported image network has none.
 CONTROL_FLOW = frozenset({"Loop", "Scan", "If", "SequenceMap"})
@@ -41,6 +41,10 @@ _MESSAGES = {
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _OPERATOR, _DOMAIN = 4, 7
+
+
+class RuntimeUnavailable(TuningforkError, ValueError):
+    """The precision, device or engine is not available here; the message says what is missing."""
 
 
 class NetworkError(TuningforkError, ValueError):

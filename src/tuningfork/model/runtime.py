@@ -1,34 +1,38 @@
-"""Inference engines: ONNX Runtime on a CPU or an NVIDIA GPU, or OpenVINO, which has 16-bit arithmetic."""
+"""Inference engines: ONNX Runtime; OpenVINO for 16-bit arithmetic on CPUs; PyTorch on NVIDIA GPUs."""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from .._utils.errors import TuningforkError
-from .onnx_check import NetworkError, check_onnx
+from .onnx_check import NetworkError, RuntimeUnavailable, check_onnx
 
 __all__ = ["DEVICES", "ENGINES", "PRECISIONS", "NetworkError", "Runtime", "RuntimeUnavailable", "open_network"]
 
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
 DEVICES = ("auto", "cpu", "cuda")
-ENGINES = ("auto", "onnxruntime", "openvino")
+ENGINES = ("auto", "onnxruntime", "openvino", "torch")
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 #: TensorFloat-32 would round to 10 bits; a search for the best algorithm would begin anew at the last, smaller batch.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
+#: Images at a time, if not chosen.
+CPU_BATCH, GPU_BATCH = 8, 256
+
+logger = logging.getLogger(__name__)
+
 Shape = tuple[int | None, ...]
 Floats = NDArray[np.float32]
-
-
-class RuntimeUnavailable(TuningforkError, ValueError):
-    """The precision, device or engine is not available here; the message says what is missing."""
 
 
 class Runtime(Protocol):
@@ -43,12 +47,18 @@ class Runtime(Protocol):
         None where a side may have any length.
     stacks_views : bool
         Whether all views of a batch belong in one call; on a CPU each by itself is as fast, in less memory.
+    batch : int
+        Images at a time, if not chosen.
+
+    One that scales images itself has a method ``run_bytes(names, images, preprocess)``, with images (N, size, size, 3)
+    uint8.
     """
 
     name: str
     inputs: tuple[str, ...]
     outputs: Mapping[str, Shape]
     stacks_views: bool
+    batch: int
 
     def run(self, names: Sequence[str], images: Floats) -> list[Floats]:
         """Return the outputs `names`, each (N, ...), of images (N, 3, size, size) float32, scaled.
@@ -72,12 +82,14 @@ def open_network(
     threads : int
         On a CPU; 0: as many as cores.
     precision : "f32" or "bf16"
-        bfloat16 is faster and deviates: it keeps 8 bits of each number. It needs OpenVINO, and a CPU that
-        knows it; elsewhere it would be emulated or ignored, and is refused.
+        bfloat16 is faster and deviates: it keeps 8 bits of each number. On a CPU it needs OpenVINO, and a processor
+        that knows it; elsewhere it would be emulated or ignored, and is refused.
     device : "auto", "cpu" or "cuda"
-        "auto": an NVIDIA GPU if the installed ONNX Runtime can use it and `precision` is "f32", else the CPU.
-    engine : "auto", "onnxruntime" or "openvino"
-        "auto": OpenVINO for bfloat16, else ONNX Runtime; of float32 they are equally fast.
+        "auto": an NVIDIA GPU if there is one and PyTorch or ONNX Runtime can use it, else the CPU, with a warning if a
+        GPU is there. A GPU that is named is used, or it is an error.
+    engine : "auto", "onnxruntime", "openvino" or "torch"
+        "auto": on a GPU PyTorch if it is installed with CUDA and knows the network's operators, else ONNX Runtime; on
+        a CPU OpenVINO for bfloat16, else ONNX Runtime; of float32 they are equally fast.
 
     Raises
     ------
@@ -96,16 +108,85 @@ def open_network(
     if threads < 0:
         raise ValueError(f"threads = {threads}; at least 0 is needed")
     check_onnx(onnx)
-    if engine == "openvino" or (engine == "auto" and precision != "f32"):
+    if engine == "torch":
+        return _torch(onnx, "cpu" if device == "cpu" else "cuda", precision)
+    if engine == "openvino":
         if device == "cuda":
-            raise RuntimeUnavailable(f"{PRECISIONS[precision]} runs through OpenVINO, on the CPU only; leave out cuda")
+            raise RuntimeUnavailable("OpenVINO runs on the CPU only; leave out cuda")
         return _OpenVINO(onnx, threads, precision)
+    if engine == "auto" and device != "cpu" and (found := _on_gpu(onnx, threads, precision, device)):
+        return found
     if precision != "f32":
-        raise RuntimeUnavailable(f"ONNX Runtime runs these networks in float32, not in {PRECISIONS[precision]}")
-    return _ONNXRuntime(onnx, threads, device)
+        if engine == "onnxruntime":
+            raise RuntimeUnavailable(f"ONNX Runtime runs these networks in float32, not in {PRECISIONS[precision]}")
+        return _OpenVINO(onnx, threads, precision)
+    return _ONNXRuntime(onnx, threads, "cpu" if engine == "auto" else device)
+
+
+def _on_gpu(onnx: bytes, threads: int, precision: str, device: str) -> Runtime | None:
+    """The network on an NVIDIA GPU, through whatever is installed; None: there is none, and none was asked for.
+
+    Raises
+    ------
+    RuntimeUnavailable, NetworkError
+        If `device` is "cuda" and nothing can run it there.
+    """
+    if device == "auto" and not _driver_is_loaded():
+        return None
+    with_cuda = _torch_with_cuda()
+    offered = precision == "f32" and _CUDA in onnxruntime.get_available_providers()
+    problems = []
+    for is_there, open_ in (
+        (with_cuda, lambda: _torch(onnx, "cuda", precision)),
+        (offered, lambda: _ONNXRuntime(onnx, threads, "cuda")),
+    ):
+        if is_there:
+            try:
+                return open_()
+            except (RuntimeUnavailable, NetworkError) as error:
+                problems.append(error)
+    if device == "auto":
+        if problems:
+            logger.warning("predicting on the CPU: %s", "; ".join(map(str, problems)))
+        return None
+    if problems:
+        raise problems[0] if len(problems) == 1 else RuntimeUnavailable("; ".join(map(str, problems)))
+    raise RuntimeUnavailable(
+        "nothing that is installed runs on an NVIDIA GPU: PyTorch with CUDA (https://pytorch.org) and pip install "
+        "'.[gpu]' in the clone, or pip uninstall onnxruntime, pip install onnxruntime-gpu"
+    )
+
+
+def _driver_is_loaded() -> bool:
+    """Whether there may be a GPU, judged without a library."""
+    # Linux; Windows' subsystem for it; Windows.
+    return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")))
+
+
+@cache
+def _torch_with_cuda() -> bool:
+    """Whether PyTorch is installed with CUDA, without importing it: that takes seconds."""
+    try:
+        found = importlib.util.find_spec("torch")
+    except (ImportError, ValueError):
+        return False
+    folders = map(Path, found.submodule_search_locations or ()) if found else ()
+    return any(any((folder / "lib").glob("*torch_cuda*")) for folder in folders)
+
+
+def _torch(onnx: bytes, device: str, precision: str) -> Runtime:
+    try:
+        from .torch_runtime import TorchRuntime
+    except ImportError as error:
+        raise RuntimeUnavailable(f"needs more libraries ({error.name}): pip install '.[gpu]' in the clone") from None
+    return TorchRuntime(onnx, device, precision)
 
 
 class _ONNXRuntime:
+    @property
+    def batch(self) -> int:
+        return GPU_BATCH if self.stacks_views else CPU_BATCH
+
     def __init__(self, onnx: bytes, threads: int, device: str) -> None:
         providers: list[Any] = [_CPU]
         offered = _CUDA in onnxruntime.get_available_providers()
@@ -159,6 +240,7 @@ def _openvino_core() -> Any:
 
 class _OpenVINO:
     stacks_views = False
+    batch = CPU_BATCH
 
     def __init__(self, onnx: bytes, threads: int, precision: str) -> None:
         try:

@@ -24,6 +24,7 @@ from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..model.prediction_columns import kaggle_schema, output_schema
 from ..model.predictions import Predictions, concatenated
+from ..model.runtime import CPU_BATCH as BATCH
 from ..tables import Column, arrow_schema, ucd
 from ..tables.arrow import number_arrays
 from ..votes.tree import DecisionTree
@@ -42,8 +43,6 @@ __all__ = [
     "write_part",
 ]
 
-#: Images that a network takes at a time, where no batch size was chosen.
-BATCH = 8
 #: Rows whose fractions are computed together, whatever the batch size: small arrays cost NumPy as much as large ones.
 BLOCK = 64
 #: Blocks that are read ahead.

@@ -301,8 +301,9 @@ def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, in
 
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
     """The batch size that is fast on this machine, measured for runs that are worth the seconds that it takes."""
-    if rows < WORTH_TUNING:
-        return BATCH
+    if rows < WORTH_TUNING or model.batch_size != BATCH:
+        # What a GPU takes at a time is large, and says nothing in a process of its own beside this one.
+        return model.batch_size
     try:
         return tuned(model, n_views=views, threads=threads).batch
     except (WorkerCrash, WorkerError):

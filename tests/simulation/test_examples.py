@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tuningfork.simulation import answer_probabilities, simulate
-from tuningfork.simulation.examples import answer_examples, class_examples
+from tuningfork.simulation.examples import answer_example, answer_examples, class_examples
 from tuningfork.votes.clean_samples import classify
 from tuningfork.votes.fractions import cumulative_from_conditional
 
@@ -23,6 +23,7 @@ def test_most_volunteers_would_give_the_answer(gz2):
     for question, part in zip(gz2.questions, gz2.slices, strict=True):
         for answer, column in zip(question.answers, range(part.start, part.stop), strict=True):
             (galaxy,) = answer_examples(answer.column)
+            assert galaxy == answer_example(answer.column)
             shares = answer_probabilities(galaxy)[part]
             if shares.argmax() != column - part.start and answer.column not in FAINT:
                 unclear.append((answer.column, shares.round(2).tolist()))

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 import re
@@ -35,9 +36,10 @@ from tuningfork.simulation import draw, render
 from tuningfork.tables import CatalogError, table_writer
 from tuningfork.votes.class_labels import class_tree
 from tuningfork.votes.tree import DecisionTree
-from tuningfork.votes.tree_files import load_tree
+from tuningfork.votes.tree_files import builtin_trees, load_tree
 from tuningfork.web.decoder import DecodeError, ImageDecoder
 from tuningfork.web.label.app import DECODE_ATTEMPTS, label_app
+from tuningfork.web.label.guide import guide
 from tuningfork.web.label.invite import is_loopback, new_token, public_host
 
 OWN = class_tree(["spiral", "elliptical"])
@@ -281,6 +283,40 @@ def test_the_page_needs_nothing_from_elsewhere(client):
 
 
 # ------------------------------------------------------------------ who may join
+
+
+def test_every_answer_is_explained_and_has_an_example(client):
+    about = client.get("/api/campaign").json()["guide"]
+    assert [each["text"] for each in about] == [question.text for question in load_tree("gz2").questions]
+    answers = [answer for question in about for answer in question["answers"]]
+    assert all(answer["help"] and answer["example"] for answer in answers)
+    assert len({answer["example"] for answer in answers}) == len(load_tree("gz2").columns)
+    picture = client.get(answers[0]["example"])
+    assert Image.open(io.BytesIO(picture.content)).size == (144, 144)
+    assert client.get("/api/examples/Class9.9.jpg").status_code == 404
+
+
+def test_other_trees_have_the_examples_that_fit(gz2):
+    for name in builtin_trees():
+        for key, question in guide(load_tree(name)).items():
+            asked = load_tree(name).question(key)
+            assert set(question.answers) <= {answer.key for answer in asked.answers}
+            shown = [answer.column for answer in question.answers.values()]
+            assert len(shown) == len(set(shown))  # no picture stands for two answers
+    assert set(guide(load_tree("gz2"))) == {question.key for question in gz2.questions}
+    assert guide(OWN) == {}
+
+
+def test_results_count_the_answers_of_one_person(client):
+    place = client.post("/api/people", json={"name": "Ada"}).json()
+    for number in range(3):
+        place = answer(client, place, 1 if number == 2 else 0, key=str(number))
+    told = client.get("/api/agreement").json()
+    assert told["galaxies"] == 1
+    counts = {each["text"]: [answer["count"] for answer in each["answers"]] for each in told["answers"]}
+    assert counts["How rounded is it?"] == [1, 0, 0]
+    assert counts["Is there anything odd?"] == [0, 1]
+    assert sum(map(sum, counts.values())) == 3
 
 
 def test_who_comes_from_outside_needs_the_token(campaign, folder):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,43 +16,36 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=20_000)
 
+from pages import PHONE, fits, needs_chromium, unreadable, window
+from served import served as serving
+
+from tuningfork.labelling.campaign import Campaign
+from tuningfork.labelling.image_folder import update_from_folder
+from tuningfork.labelling.order import OrderSource, put_in_order
 from tuningfork.simulation import draw, render
+from tuningfork.votes.class_labels import class_tree
+from tuningfork.votes.tree_files import load_tree
+from tuningfork.web.label.app import label_app
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not os.path.exists(CHROMIUM), reason="Chromium is not installed"),
-    pytest.mark.skipif(os.name != "posix", reason="signals"),
-]
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = [pytest.mark.slow, needs_chromium, pytest.mark.skipif(os.name != "posix", reason="signals")]
 
 
 @contextmanager
-def served(folder, *words, port=0):
-    command = [
-        sys.executable,
-        "-m",
-        "tuningfork",
-        "label",
-        str(folder),
-        "--port",
-        str(port),
-        "--json",
-        "--model",
-        "none",
-    ]
-    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+def served(folder, *classes):
+    """A campaign of a folder, in this process."""
+    tree = class_tree(classes) if classes else load_tree("gz2")
+    with Campaign(folder.parent / "labels.sqlite", tree) as campaign:
+        update_from_folder(campaign, folder)
+        put_in_order(campaign, folder, OrderSource())
+        with serving(label_app(campaign, folder)) as address:
+            yield address
+
+
+@contextmanager
+def command(folder, port=0):
+    """The same by the command, in a process that can be killed."""
+    words = [sys.executable, "-m", "tuningfork", "label", str(folder), "--port", str(port), "--json", "--model", "none"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             yield process, json.loads(process.stdout.readline())["address"]
         finally:
@@ -67,24 +59,6 @@ def folder(tmp_path):
     for number in range(4):
         Image.fromarray(render(draw(3, number))).resize((128, 128)).save(folder / f"g{number}.png")
     return folder
-
-
-@contextmanager
-def window(browser, address, **options):
-    """A page in a window of its own, which fails the test for any error or request to elsewhere."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-    page = context.new_page()
-    wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "request", lambda request: None if request.url.startswith((address, "data:")) else wrong.append(request.url)
-    )
-    page.goto(address)
-    try:
-        yield page
-        assert wrong == []
-    finally:
-        context.close()
 
 
 def asked(page):
@@ -110,7 +84,7 @@ def join(page, name="Ada"):
 
 
 def test_a_galaxy_by_keyboard_alone_and_back(folder, browser):
-    with served(folder) as (_, address), window(browser, address) as page:
+    with served(folder) as address, window(browser, address) as page:
         join(page)
         first = page.inner_text("#galaxy")
         assert asked(page) == FIRST
@@ -146,7 +120,7 @@ def test_a_galaxy_by_keyboard_alone_and_back(folder, browser):
 
 
 def test_by_tab_as_a_screen_reader_goes(folder, browser):
-    with served(folder) as (_, address), window(browser, address) as page:
+    with served(folder) as address, window(browser, address) as page:
         join(page)
         page.focus("#answers button")
         press(page, "Enter", ROUNDED)
@@ -165,7 +139,7 @@ def test_by_tab_as_a_screen_reader_goes(folder, browser):
 
 
 def test_two_windows_of_one_person(folder, browser):
-    with served(folder) as (_, address), window(browser, address) as page:
+    with served(folder) as address, window(browser, address) as page:
         join(page)
         other = page.context.new_page()
         other.goto(address)
@@ -180,7 +154,7 @@ def test_two_windows_of_one_person(folder, browser):
 
 
 def test_a_held_key_answers_once(folder, browser):
-    with served(folder) as (_, address), window(browser, address) as page:
+    with served(folder) as address, window(browser, address) as page:
         join(page)
         page.keyboard.down("1")
         for _ in range(5):
@@ -191,8 +165,7 @@ def test_a_held_key_answers_once(folder, browser):
 
 
 def test_a_phone_by_touch(folder, browser):
-    phone = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
-    with served(folder) as (_, address), window(browser, address, **phone) as page:
+    with served(folder) as address, window(browser, address, **PHONE) as page:
         page.tap("#name")
         page.fill("#name", "Ada")
         page.tap("#join button")
@@ -208,22 +181,22 @@ def test_a_phone_by_touch(folder, browser):
         expect(page.locator("#done")).to_be_visible()
         assert page.inner_text("#why") == "Every galaxy has been labelled by 1 person. Thank you!"
         page.tap("#open-results")
-        page.wait_for_selector("#questions tr")
+        page.wait_for_selector("#counts h3")
         assert page.evaluate(
             "document.querySelector('#results').scrollWidth <= document.querySelector('#results').clientWidth"
         )
 
 
 def test_an_answer_outlives_the_server(folder, browser):
-    with served(folder) as (process, address):
+    with command(folder) as (process, address):
         port = address.rsplit(":")[-1].strip("/")
-        with window(browser, address) as page:
+        with gone(browser, address) as page:
             join(page)
             process.send_signal(signal.SIGKILL)
             process.wait()
             page.keyboard.press("1")
             expect(page.locator("#note")).to_contain_text("is kept here and sent again")
-            with served(folder, port=port):
+            with command(folder, port=port):
                 expect(page.locator("#question")).to_have_text(ROUNDED)
                 expect(page.locator("#note")).to_be_hidden()
                 assert page.locator("#previous li").count() == 1
@@ -231,8 +204,7 @@ def test_an_answer_outlives_the_server(folder, browser):
 
 def test_many_classes_and_a_hostile_name_are_only_text(folder, browser):
     classes = [f"class {number}" for number in range(11)] + ["<img src=x onerror=alert(1)>"]
-    words = [word for name in classes for word in ("--class", name)]
-    with served(folder, *words) as (_, address), window(browser, address) as page:
+    with served(folder, *classes) as address, window(browser, address) as page:
         join(page, "<b>Eve</b>")
         assert page.locator("#answers button").count() == 12
         assert page.locator("#answers img").count() == 0
@@ -240,5 +212,48 @@ def test_many_classes_and_a_hostile_name_are_only_text(folder, browser):
         page.keyboard.press("b")  # the eleventh
         expect(page.locator("#galaxy")).not_to_have_text(galaxy)
         page.click("#open-results")
-        page.wait_for_selector("#questions tr")
+        page.wait_for_selector("#counts h3")
+        assert page.locator("#guide").is_hidden()
+        assert page.locator("#counts img").count() == 0
         assert "<b>Eve</b> 1" in page.inner_text("#people")
+
+
+@contextmanager
+def gone(browser, address):
+    """A window whose server may go away, which the browser notes as errors of its own."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_examples_help_and_results_of_one_person(folder, browser, scheme):
+    with served(folder) as address, window(browser, address, color_scheme=scheme, **PHONE) as page:
+        join(page)
+        pictures = page.locator("#answers img")
+        expect(pictures).to_have_count(3)
+        for number in range(3):  # a galaxy, not a black square
+            expect(pictures.nth(number)).to_have_js_property("naturalWidth", 144)
+        assert len({picture.get_attribute("src") for picture in pictures.all()}) == 3
+        assert unreadable(page) == []
+        page.locator("#open-help").click()
+        page.get_by_text("How tightly wound do the spiral arms appear?").click()
+        expect(page.locator("#guide details[open] img").first).to_have_js_property("naturalWidth", 144)
+        assert "Open arms" in page.locator("#guide details[open]").inner_text()
+        assert fits(page)
+        assert unreadable(page) == []
+        page.keyboard.press("Escape")
+        press(page, "1", ROUNDED)
+        press(page, "1", ODD)
+        press(page, "2", FIRST)
+        page.locator("#open-results").click()
+        expect(page.locator("#so-far")).to_have_text("1 galaxy has been labelled, by 1 person.")
+        assert page.locator("#agreement").is_hidden()
+        shown = page.locator("#counts").inner_text()
+        assert "How rounded is it?" in shown
+        assert "100 %" in shown
+        assert "spiral" not in shown  # nobody was asked
+        assert fits(page)
+        assert unreadable(page) == []

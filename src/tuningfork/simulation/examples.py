@@ -13,15 +13,57 @@ from ..votes.fractions import cumulative_from_conditional
 from .galaxy import Galaxy, draw
 from .volunteers import answer_probabilities, gz2
 
-__all__ = ["answer_examples", "class_examples"]
+__all__ = ["answer_example", "answer_examples", "class_examples"]
 
 #: Galaxies drawn to choose from; rare answers (arcs, dust lanes) need thousands.
 POPULATION = 4000
 #: Resolution elements in petroR90 at which details begin to show; larger galaxies come first.
 RESOLVED = 8.0
+#: Of each answer the first of `answer_examples`, by its number in population `_SEED`: what a page shows must not wait
+#: until thousands of galaxies are drawn.
+_SEED = 2
+_FIRST = {
+    "Class1.1": 1854,
+    "Class1.2": 942,
+    "Class1.3": 2695,
+    "Class2.1": 1937,
+    "Class2.2": 942,
+    "Class3.1": 511,
+    "Class3.2": 942,
+    "Class4.1": 942,
+    "Class4.2": 511,
+    "Class5.1": 3968,
+    "Class5.2": 663,
+    "Class5.3": 3878,
+    "Class5.4": 1470,
+    "Class6.1": 2290,
+    "Class6.2": 1854,
+    "Class7.1": 1854,
+    "Class7.2": 3432,
+    "Class7.3": 2468,
+    "Class8.1": 1365,
+    "Class8.2": 3251,
+    "Class8.3": 819,
+    "Class8.4": 3000,
+    "Class8.5": 1278,
+    "Class8.6": 2290,
+    "Class8.7": 425,
+    "Class9.1": 1937,
+    "Class9.2": 859,
+    "Class9.3": 3915,
+    "Class10.1": 942,
+    "Class10.2": 663,
+    "Class10.3": 2512,
+    "Class11.1": 2893,
+    "Class11.2": 3648,
+    "Class11.3": 2894,
+    "Class11.4": 942,
+    "Class11.5": 932,
+    "Class11.6": 573,
+}
 
 
-def answer_examples(column: str, count: int = 1, seed: int = 2) -> tuple[Galaxy, ...]:
+def answer_examples(column: str, count: int = 1, seed: int = _SEED) -> tuple[Galaxy, ...]:
     """Return the simulated galaxies that most volunteers would give an answer of Galaxy Zoo 2's tree.
 
     Parameters
@@ -48,7 +90,18 @@ def answer_examples(column: str, count: int = 1, seed: int = 2) -> tuple[Galaxy,
     return _clearest(_fractions(seed)[0][:, columns.index(column)], count, seed)
 
 
-def class_examples(number: int, count: int = 1, seed: int = 2) -> tuple[Galaxy, ...]:
+def answer_example(column: str) -> Galaxy:
+    """Return the first of `answer_examples` at once.
+
+    Examples
+    --------
+    >>> answer_example("Class3.1").bar > 0.5
+    True
+    """
+    return _undisturbed(draw(_SEED, _FIRST[column]))
+
+
+def class_examples(number: int, count: int = 1, seed: int = _SEED) -> tuple[Galaxy, ...]:
     """Return the simulated galaxies whose votes pass a class's thresholds by most.
 
     Parameters

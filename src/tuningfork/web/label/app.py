@@ -24,12 +24,14 @@ from ...labelling.fine_tune import FineTuning
 from ...labelling.image_folder import excluded_galaxies
 from ...labelling.records import LabellerState
 from ...labelling.tally import tally, votes_table
+from ...votes.tree import Question
 from ..decoder import DecodeError, ImageDecoder
 from ..downloads import Downloads
 from ..errors import error_body, install_errors
 from ..guards.guard import guarded
 from ..limits import RequestLimits
 from ..static import StaticFolder
+from .guide import AnswerGuide, QuestionGuide, example_jpeg, guide
 from .image_job import EncodedImage, JpegJob
 from .invite import InviteToken
 
@@ -114,7 +116,19 @@ def label_app(
             "reference": campaign.tree.reference,
             "trains": training is not None,
             "progress": campaign.progress(),
+            "guide": [
+                {"text": question.text, "help": about.text, "answers": _answers(question, about)}
+                for question in campaign.tree.questions
+                if (about := guide(campaign.tree).get(question.key))
+            ],
         }
+
+    @app.get("/api/examples/{column}.jpg")
+    def example(column: str) -> Response:
+        if column not in {each.column for about in guide(campaign.tree).values() for each in about.answers.values()}:
+            raise HTTPException(404, f"there is no example of {column!r}")
+        # The same for everybody, and for ever.
+        return Response(example_jpeg(column), media_type="image/jpeg", headers={"cache-control": "max-age=86400"})
 
     # ------------------------------------------------------------ labellers
 
@@ -168,8 +182,21 @@ def label_app(
             row.update({name: None if math.isnan(row[name]) else row[name] for name in ("raw", "alpha")})
         # A tie of own classes is no label either.
         errors = [*excluded_galaxies(campaign, folder), *votes_table(counted, campaign.tree)[1]]
+        totals = counted.counts.sum(0)
+        answers = [
+            {
+                "text": question.text,
+                "answers": [
+                    {"text": answer.text, "count": int(totals[at])}
+                    for at, answer in enumerate(question.answers, columns.start)
+                ],
+            }
+            for question, columns in zip(campaign.tree.questions, campaign.tree.slices, strict=True)
+        ]
         return {
             "questions": rows,
+            "answers": answers,
+            "galaxies": len(counted.ids),
             "progress": campaign.progress(),
             "left_out": [{"id": each.id, "reason": each.reason} for each in errors],
         }
@@ -281,7 +308,18 @@ def _state(state: LabellerState, campaign: Campaign) -> dict[str, Any]:
         and {
             "key": question.key,
             "text": question.text,
-            "answers": [{"key": each.key, "text": each.text} for each in question.answers],
+            "help": about.text if (about := guide(campaign.tree).get(question.key)) else "",
+            "answers": _answers(question, guide(campaign.tree).get(question.key)),
         },
         "progress": campaign.progress(),
     }
+
+
+def _answers(question: Question, about: QuestionGuide | None) -> list[dict[str, str]]:
+    """The answers of a question with their explanations and the addresses of examples; "" where there is none."""
+    out = []
+    for each in question.answers:
+        known = about.answers.get(each.key, AnswerGuide()) if about else AnswerGuide()
+        example = f"/api/examples/{known.column}.jpg" if known.column else ""
+        out.append({"key": each.key, "text": each.text, "help": known.text, "example": example})
+    return out

@@ -1,6 +1,8 @@
 // The labelling page: gets the state of this labeller, shows one question, sends one answer at a time.
 
-const byId = (id) => document.getElementById(id);
+import { byId, element as create, percent as percentOf } from "./dom.js";
+import { bars } from "./tree.js";
+
 const KEYS = "123456789abcdefghijklmnopqrstuvwxyz";
 const LOOKS = [["plain"], ["closer", "near"], ["inverted", "inverted"], ["closer, inverted", "near", "inverted"]];
 const RETRY_SECONDS = 3;
@@ -115,6 +117,8 @@ function show(next) {
     return entry;
   }));
   byId("question").textContent = question.text;
+  byId("question-help").textContent = question.help;
+  byId("answers").classList.toggle("pictured", question.answers.some((answer) => answer.example));
   byId("answers").classList.toggle("several", question.answers.length > 3);
   byId("answers").classList.toggle("many", question.answers.length > 8);
   byId("answers").replaceChildren(...question.answers.map((answer, number) => {
@@ -123,7 +127,9 @@ function show(next) {
       button.append(element("kbd", KEYS[number]));
       button.setAttribute("aria-keyshortcuts", KEYS[number]);
     }
-    button.append(` ${answer.text}`);
+    if (answer.help) button.title = answer.help;
+    if (answer.example) button.prepend(create("img", { src: answer.example, alt: "", width: 144, height: 144 }));
+    button.append(create("span", {}, ` ${answer.text}`));
     button.addEventListener("click", () => answerWith(answer.key));
     return button;
   }));
@@ -215,11 +221,23 @@ byId("image").addEventListener("error", async () => {
 function openHelp() { byId("help").showModal() }
 byId("open-help").addEventListener("click", openHelp);
 
-const percent = (value) => (value === null ? "–" : `${Math.round(100 * value)} %`);
-
-async function showAgreement() {
+async function showResults() {
   const result = await request("GET", "/api/agreement");
-  byId("questions").replaceChildren(...result.questions.map((each) => {
+  const people = Object.keys(result.progress.people).length;
+  const galaxies = `${result.galaxies} ${result.galaxies === 1 ? "galaxy has" : "galaxies have"}`;
+  byId("so-far").textContent = result.galaxies ? `${galaxies} been labelled, by ${people} ${people === 1 ? "person" : "people"}.` : "No galaxy has been finished yet.";
+  byId("counts").replaceChildren(...result.answers.filter((question) => question.answers.some((answer) => answer.count)).flatMap((question) => {
+    const all = question.answers.reduce((sum, answer) => sum + answer.count, 0);
+    const most = Math.max(...question.answers.map((answer) => answer.count));
+    return [
+      create("h3", {}, question.text, " ", create("small", {}, all === 1 ? "1 answer" : `${all} answers`)),
+      bars(question.answers.map(({ text, count }) => ({ text, share: count / all, chosen: count === most }))),
+    ];
+  }));
+  // With one labeller there is nobody to agree with.
+  byId("agreement").hidden = !result.questions.some((each) => each.galaxies > 0);
+  const percent = (value) => (value === null ? "–" : percentOf(value));
+  byId("questions").replaceChildren(...result.questions.filter((each) => each.galaxies > 0).map((each) => {
     const row = document.createElement("tr");
     row.append(
       element("td", each.text), element("td", each.galaxies), element("td", percent(each.raw)),
@@ -227,8 +245,8 @@ async function showAgreement() {
     );
     return row;
   }));
-  const people = Object.entries(result.progress.people).map(([name, count]) => `${name} ${count}`);
-  byId("people").textContent = people.length ? `Galaxies by person: ${people.join(", ")}.` : "";
+  const each = Object.entries(result.progress.people).map(([name, count]) => `${name} ${count}`);
+  byId("people").textContent = each.length ? `Galaxies by person: ${each.join(", ")}.` : "";
   byId("left-out").hidden = !result.left_out.length;
   byId("left-out").querySelector("summary").textContent = `${result.left_out.length} left out`;
   byId("left-out").querySelector("ul").replaceChildren(
@@ -270,7 +288,7 @@ async function watchTraining() {
 byId("open-results").addEventListener("click", async () => {
   byId("results").showModal();
   try {
-    await showAgreement();
+    await showResults();
   } catch (error) {
     note(error.message);
   }
@@ -285,6 +303,13 @@ const about = await request("GET", "/api/campaign");
 byId("tree").textContent = `${about.folder}, ${about.tree}`;
 byId("reference").textContent = about.reference;
 byId("training").hidden = !about.trains;
+byId("guide").hidden = !about.guide.length;
+// Images load when the help is opened for the first time.
+byId("guide-list").append(...about.guide.map((question) =>
+  create("details", {}, create("summary", {}, question.text), create("p", { class: "soft" }, question.help),
+    create("ul", { class: "examples" }, ...question.answers.map((answer) =>
+      create("li", {}, answer.example && create("img", { src: answer.example, alt: "", loading: "lazy", width: 144, height: 144 }),
+        create("b", {}, answer.text), create("small", {}, answer.help)))))));
 document.title = `Label ${about.folder}`;
 try {
   if (remembered.name) await start(remembered.name);

@@ -68,7 +68,7 @@ def _has_short_zeros(data: bytes, end: int) -> bool:
             return True
         length = max(2, int.from_bytes(data[marker.end() : marker.end() + 2]))
         if marker.group()[1] == _HUFFMAN_TABLE:
-            table, last = marker.end() + 2, marker.end() + length
+            table, last = marker.end() + 2, min(marker.end() + length, len(data))
             while table + 17 < last:
                 if data[table] >> 4 and data[table + 17] & 0x0F:
                     return False

@@ -59,6 +59,14 @@ def main() -> None:
     print("all labelled galaxies, each by the network that did not see it:")
     for name, said in told.items():
         print(f"  {name}: {judged(said, known, truth, columns, rules)}")
+    print("RMSE less than, %, paired on all labelled galaxies:")
+    for family in args.families:
+        for name, than in (
+            (f"{family}, 8 view(s)", f"{family}, 1 view(s)"),
+            (f"{family}, 1 view(s)", "fast, 1 view(s)"),
+        ):
+            if name != than and name in told and than in told:
+                print(f"  {name} than {than}: {compared(told[name], told[than], known)}")
     if args.baseline and args.split:
         with args.split.open(newline="") as rows:
             part = {row["id"] for row in csv.DictReader(rows) if row["part"] == args.part}

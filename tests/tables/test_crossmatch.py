@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tuningfork._utils.errors import InputError
 from tuningfork.inputs import Columns
-from tuningfork.tables import Column, about, arrow_schema, read_table, table_writer, ucd
+from tuningfork.tables import Column, about, arrow_schema, read_table, table_writer, ucd, write_table
 from tuningfork.tables.angles import ENOUGH
 from tuningfork.tables.crossmatch import Catalogue, Matched, MatchError, match, radius_of
 
@@ -367,3 +367,28 @@ def test_the_same_pairs_as_stilts(tmp_path: Path) -> None:
     expected = set(zip(seen["id_1"].to_pylist(), seen["id_2"].to_pylist(), strict=True))
     found = match(Catalogue(read_table(paths[0]), "A"), Catalogue(read_table(paths[1]), "B"), 1, join="inner")
     assert set(partners(found)) == expected
+
+
+# ------------------------------------------------------------------ by identifier
+
+
+def test_match_by_identifier(run, tmp_path):
+    write_table(tmp_path / "a.csv", pa.table({"id": ["1", "2", "3", "", "4"], "x": [1, 2, 3, 4, 5]}))
+    write_table(
+        tmp_path / "b.parquet",
+        pa.table({"objid": pa.array([2, 1, 9, 4, 4]), "x": [20, 10, 90, 40, 41], "z": [0.2] * 5}),
+    )
+    words = ["match", tmp_path / "a.csv", tmp_path / "b.parquet", "--on", "id", "-o"]
+    result = run(*words, tmp_path / "left.parquet", code=3)
+    table = read_table(tmp_path / "left.parquet")
+    assert table.column_names == ["id", "x", "objid", "x_2", "z"]
+    assert table["x_2"].to_pylist() == [10, 20, None, None, None]
+    assert "row 4: no ID" in result.stderr
+    assert "(4): 2 rows of" in result.stderr
+    run(*words, tmp_path / "inner.parquet", "--join", "inner", "--keep-columns", "z", code=3)
+    assert read_table(tmp_path / "inner.parquet").column_names == ["id", "x", "z"]
+    run(*words, tmp_path / "all.parquet", "--join", "all", "--keep-columns", "none", code=3)
+    assert read_table(tmp_path / "all.parquet").num_rows == 8
+    assert "did you mean 'z'" in run(*words, tmp_path / "n.parquet", "--keep-columns", "zz", code=1).stderr
+    run(*words, tmp_path / "n.parquet", "--radius", "1arcsec", code=2)
+    run("match", tmp_path / "a.csv", tmp_path / "b.parquet", "-o", tmp_path / "n.parquet", code=2)

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import counted, done, echo, print_json
 from .errors import must_exist, report_rows, row_error, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
 from .progress import progress_bar
+from .table_options import chosen_columns, columns_to_keep
 
 __all__ = ["merge"]
 
@@ -24,6 +25,14 @@ def merge(
         Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv; with --hats, a folder.")
     ],
     hats: Annotated[bool, typer.Option("--hats", help="Partition by place in the sky: a HATS catalogue.")] = False,
+    keep_columns: Annotated[
+        str,
+        typer.Option(
+            "--keep-columns",
+            metavar="NAMES",
+            help="Of the columns that the prediction took over from its catalogue: all, none, or names.",
+        ),
+    ] = "all",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,6 +45,9 @@ def merge(
         tuningfork merge votes/ -o sky --hats
     """
     must_exist([folder])
+    keep = columns_to_keep(keep_columns)
+    if hats and keep is not None:
+        raise typer.BadParameter("not together with --hats", param_hint="--keep-columns")
     if hats:
         with trouble(), writing(output, [folder], overwrite, folder=True) as output:
             _partition(folder, output, as_json)
@@ -51,13 +63,15 @@ def merge(
                 f"{folder} lacks {counted(missing, 'part', 'parts')} of {run.parts}; let its shards end, or go on "
                 "with predict --resume"
             )
-        with progress_bar("joining") as progress:
-            parts.merge(run, output, progress=progress)
+        carried = [str(name) for name in run.identity.get("carried", ())]
+        without = set(carried) - set(chosen_columns(keep, carried, str(folder)))
+        with progress_bar("joining", "parts") as progress:
+            parts.merge(run, output, without=sorted(without), progress=progress)
         outcome = parts.run_outcome(run, range(run.parts))
         if as_json:
             print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
         else:
-            echo(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
+            done(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
         report_rows(outcome.errors, outcome.failed)
 
 

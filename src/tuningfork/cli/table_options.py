@@ -17,7 +17,9 @@ __all__ = [
     "KeepColumnsOption",
     "PathColumnOption",
     "RaColumnOption",
+    "chosen_columns",
     "columns_to_keep",
+    "listed",
     "say_columns",
 ]
 
@@ -52,6 +54,25 @@ def columns_to_keep(value: str) -> list[str] | None:
     if not all(names):
         raise typer.BadParameter("all, none, or names with commas between", param_hint="--keep-columns")
     return names
+
+
+def chosen_columns(keep: Sequence[str] | None, names: Sequence[str], where: str) -> list[str]:
+    """Of a table's columns those that are kept.
+
+    Raises
+    ------
+    InputError
+        If one that is named is not there.
+    """
+    from .._utils.errors import InputError
+    from .._utils.text import nearest
+
+    if keep is None:
+        return list(names)
+    for name in keep:
+        if name not in names:
+            raise InputError(f"{where}: no column {name!r}{nearest(name, names)}; it has {listed(list(names))}")
+    return [name for name in names if name in keep]
 
 
 def say_columns(renamed: dict[str, str], left_out: Sequence[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,16 @@ def merge(
     run: PredictionRun,
     output: str | os.PathLike[str],
     *,
+    without: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write all parts of a run, in order, as one table; at most `WRITTEN_AT_ONCE` rows and
     a part are in memory.
+
+    Parameters
+    ----------
+    without : sequence of str
+        Columns that are left out.
 
     Raises
     ------
@@ -74,10 +80,11 @@ def merge(
     """
     output = Path(output)
     schema = _schema(run)
+    schema = pa.schema([each for each in schema if each.name not in without], schema.metadata)
     with table_writer(output, schema) as write:
         tables: list[pa.Table] = []
         for number in range(run.parts):
-            tables.append(read_part(run, number).cast(schema))
+            tables.append(read_part(run, number).select(schema.names).cast(schema))
             if sum(map(len, tables)) >= WRITTEN_AT_ONCE or number == run.parts - 1:
                 write(pa.concat_tables(tables).combine_chunks())
                 tables.clear()

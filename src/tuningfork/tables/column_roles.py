@@ -12,7 +12,7 @@ from .._utils.errors import InputError
 from .angles import PositionColumns, size_unit
 from .columns import Column, about, name_and_unit
 
-__all__ = ["Columns", "ImageColumns", "SkyColumns", "image_columns", "sky_columns"]
+__all__ = ["Columns", "ImageColumns", "SkyColumns", "id_column", "image_columns", "sky_columns"]
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,22 @@ class ImageColumns:
     positions: PositionColumns | None
     radius: str | None
     radius_unit: str = ""
+
+
+def id_column(columns: Columns, schema: pa.Schema, where: str) -> str:
+    """Find the column of identifiers of the table `where`.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or several could be meant.
+    """
+    name = _find("id", columns.id, schema, where)
+    if name is None:
+        raise InputError(
+            f"{where}: no column of identifiers ({', '.join(USUAL['id'])}); name it with --id-column. {_offer(schema)}"
+        )
+    return name
 
 
 def sky_columns(columns: Columns, schema: pa.Schema, where: str) -> SkyColumns:

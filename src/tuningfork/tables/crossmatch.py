@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from .._utils.errors import TuningforkError
 from . import ucd
 from .angles import hours_warning, parse_angle
-from .column_roles import Columns, sky_columns
+from .column_roles import Columns, id_column, sky_columns
 from .columns import Column, arrow_schema
 from .formats import MAX_REPORTED, RowError
+from .identifiers import exact_ids
 
-__all__ = ["JOINS", "Catalogue", "MatchError", "Matched", "match", "radius_of"]
+__all__ = ["JOINS", "Catalogue", "MatchError", "Matched", "match", "match_ids", "radius_of"]
 
 #: Which rows stand in the joined table: those of the first catalogue, those of both, those of either.
 JOINS = ("left", "inner", "all")
@@ -121,19 +122,74 @@ def match(
     mine, others = (_positions(catalogue, errors, warnings) for catalogue in (first, second))
     failed = sum(int(np.isnan(places[:, 0]).sum()) for places in (mine, others))
     partner, separation = _nearest(mine, others, radius, symmetric)
-    left = np.arange(len(first.table))
+    table, renamed = _joined(first.table, second.table, *_rows(partner, len(second.table), join), separation)
+    pairs, shared = _counts(partner)
+    return Matched(table, pairs, shared, renamed, failed, tuple(errors), tuple(warnings))
+
+
+def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> Matched:
+    """To each galaxy of the first catalogue the one of the second that has its identifier, to the letter.
+
+    A row without an identifier, or whose identifier several rows of the second catalogue have, has no partner; it
+    stays where `join` keeps such rows, and is reported.
+
+    Parameters
+    ----------
+    join : "left", "inner" or "all"
+        As in `match`.
+
+    Raises
+    ------
+    MatchError, InputError, IdentifierError
+        If a catalogue has no identifiers, or they have lost their digits.
+    """
+    if join not in JOINS:
+        raise MatchError(f"join {join!r} is none of {', '.join(JOINS)}")
+    mine, others = (_ids(catalogue) for catalogue in (first, second))
+    places: dict[str, list[int]] = {}
+    for row, id_ in enumerate(others):
+        if id_:
+            places.setdefault(id_, []).append(row)
+    partner = np.full(len(mine), -1)
+    errors: list[RowError] = []
+    failed = 0
+    for row, id_ in enumerate(mine):
+        found = places.get(id_, [])
+        if len(found) == 1:
+            partner[row] = found[0]
+            continue
+        if id_ and not found:
+            continue
+        failed += 1
+        if len(errors) < MAX_REPORTED:
+            reason = f"{len(found)} rows of {second.name} have this ID" if found else "no ID"
+            errors.append(RowError(first.name, row + 1, id_, "", f"{reason}; the row has no partner"))
+    table, renamed = _joined(first.table, second.table, *_rows(partner, len(second.table), join), None)
+    pairs, shared = _counts(partner)
+    return Matched(table, pairs, shared, renamed, failed, tuple(errors), ())
+
+
+def _ids(catalogue: Catalogue) -> list[str]:
+    name = id_column(catalogue.columns, catalogue.table.schema, catalogue.name)
+    return exact_ids(catalogue.table[name], name, catalogue.name)
+
+
+def _rows(partner: Indices, others: int, join: str) -> tuple[Indices, Indices]:
+    """The rows of the first and of the second catalogue that stand in each row of the table; -1: none."""
+    left = np.arange(len(partner))
     if join == "inner":
         left = left[partner >= 0]
-    right, apart = partner[left], separation[left]
+    right = partner[left]
     if join == "all":
-        alone = np.setdiff1d(np.arange(len(second.table)), partner)
+        alone = np.setdiff1d(np.arange(others), partner)
         left, right = np.append(left, np.full(len(alone), -1)), np.append(right, alone)
-        apart = np.append(apart, np.full(len(alone), np.nan))
-    table, renamed = _joined(first.table, second.table, left, right, apart)
+    return left, right
+
+
+def _counts(partner: Indices) -> tuple[int, int]:
+    """Pairs, and rows of the second catalogue in several of them."""
     partners = np.unique(partner[partner >= 0], return_counts=True)[1]
-    return Matched(
-        table, int(partners.sum()), int((partners > 1).sum()), renamed, failed, tuple(errors), tuple(warnings)
-    )
+    return int(partners.sum()), int((partners > 1).sum())
 
 
 # ---------------------------------------------------------------- positions
@@ -185,21 +241,26 @@ def _coordinates(places: Floats) -> Any:
 
 
 def _joined(
-    first: pa.Table, second: pa.Table, left: Indices, right: Indices, separation: Floats
+    first: pa.Table, second: pa.Table, left: Indices, right: Indices, separation: Floats | None
 ) -> tuple[pa.Table, dict[str, str]]:
+    """`separation` is that of the first catalogue's rows; None: they are not matched by position."""
     separation_column = Column(
         "separation", pa.float64(), "Angular distance of the two; null: no partner", "arcsec", ucd.SEPARATION
     )
     fields = [*first.schema]
     taken = {known.name.casefold() for known in fields}
     renamed: dict[str, str] = {}
-    for added in [*second.schema, *arrow_schema([separation_column])]:
+    for added in [*second.schema, *(arrow_schema([separation_column]) if separation is not None else ())]:
         name = _free(added.name, taken)
         if name != added.name and len(fields) < len(first.schema) + len(second.schema):
             renamed[added.name] = name
         fields.append(_of_second(added).with_name(name))
         taken.add(name.casefold())
-    arrays = [*_taken(first, left), *_taken(second, right), pa.array(separation, from_pandas=True)]
+    arrays = [*_taken(first, left), *_taken(second, right)]
+    if separation is not None:
+        apart = np.full(len(left), np.nan)
+        apart[left >= 0] = separation[left[left >= 0]]
+        arrays.append(pa.array(apart, from_pandas=True))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, first.schema.metadata)), renamed
 
 

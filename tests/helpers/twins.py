@@ -432,6 +432,12 @@ TABLES = [
     ),
     Twin(
         "units",
+        "petro_rad is a radius, no radian",
+        "read g",
+        csv("id,path,petro_rad\ng,a.png,7\n", radius="petro_rad"),
+    ),
+    Twin(
+        "units",
         "ECSV in radians named .csv",
         "ECSV",
         csv(

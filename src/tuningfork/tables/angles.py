@@ -33,11 +33,12 @@ __all__ = [
 #: Positions after which right ascensions that are all below 24 look like hours.
 ENOUGH = 20
 _RADIAN = math.degrees(1)
+_RADIANS = ("rad", "radian", "radians")
 #: Units by their names in headers and behind numbers, as degrees; any other is astropy's to know.
 _UNITS = {
     **dict.fromkeys(("deg", "degs", "degree", "degrees", "d", "°", "d:m:s", "dd:mm:ss", "dms", "d m s"), 1.0),
     **dict.fromkeys(("hourangle", "hour", "hours", "hr", "hrs", "h", "h:m:s", "hh:mm:ss", "hms", "h m s"), 15.0),
-    **dict.fromkeys(("rad", "radian", "radians"), _RADIAN),
+    **dict.fromkeys(_RADIANS, _RADIAN),
     **dict.fromkeys(("arcmin", "arcmins", "arcminute", "arcminutes", "'", "′"), 1 / 60),
     **dict.fromkeys(("arcsec", "arcsecs", "arcsecond", "arcseconds", "asec", '"', "″", "''"), 1 / 3600),
     "mas": 1 / 3.6e6,
@@ -356,7 +357,11 @@ def _checked_unit(unit: str, column: str, where: str) -> str:
 
 def size_unit(column: str, schema: pa.Schema, where: str) -> str:
     """The unit of a column of angular sizes, "" for arcseconds. Raises InputError if it is none of an angle."""
-    return _checked_unit(_unit(schema.field(column)), column, where)
+    unit = _unit(schema.field(column))
+    # `petro_rad` is a radius.
+    if unit.lower() in _RADIANS and column.lower().endswith(f"_{unit.lower()}"):
+        unit = about(schema.field(column)).get("unit", "")
+    return _checked_unit(unit, column, where)
 
 
 def hours_warning(count: int, greatest: float, column: str = "") -> str:

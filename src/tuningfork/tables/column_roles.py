@@ -219,7 +219,9 @@ def _usual(role: str, schema: pa.Schema) -> list[str]:
     if role != "id" and (named := [n for n in schema.names if name_and_unit(n)[0].lower() in USUAL[role]]):
         return named
     for ucd in _UCDS[role]:
-        if named := [field.name for field in schema if about(field).get("ucd", "").strip().lower() == ucd]:
+        named = [field.name for field in schema if about(field).get("ucd", "").strip().lower() == ucd]
+        # Of several, as joined tables have them, nobody asked for one.
+        if len(named) == 1:
             return named
     return []
 

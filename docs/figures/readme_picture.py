@@ -29,8 +29,7 @@ def main() -> None:
         picture = render(draw(args.seed, index))
         prediction = model.predict(picture)
         sheet.paste(Image.fromarray(picture).crop((62, 62, 362, 362)), (left, top))
-        probability = prediction.class_probability.max()
-        pen.text((left, top + SIDE + 6), f"{prediction.class_name}  {probability:.0%}", "white", head)
+        pen.text((left, top + SIDE + 6), prediction.class_summary.partition(";")[0], "white", head)
         for line, (key, answer, share) in enumerate(prediction.steps()[:5]):
             y = top + SIDE + 36 + 21 * line
             pen.rectangle((left, y + 3, left + 60, y + 15), fill=(52, 58, 70))

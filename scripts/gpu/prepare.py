@@ -252,7 +252,7 @@ def _part(
 
 
 def _told(model: str, paths: Sequence[Path], frame: float) -> Floats:
-    """(N, A + C) fractions and class probabilities, not calibrated; pictures show `frame` of the frame's side."""
+    """(N, A + C) fractions and probabilities of the classes given that there is one, not calibrated; pictures show `frame` of the frame's side."""
     bundle = replace(open_bundle(model), calibration=None)
     networks = tuple(
         replace(network, preprocess=replace(network.preprocess, crop=min(1.0, network.preprocess.crop / frame)))

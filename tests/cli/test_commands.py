@@ -497,7 +497,8 @@ def test_a_blank_class_is_left_out_and_reported(run, pictures, labels, tmp_path)
     run("predict", pictures, "-o", tmp_path / "votes.csv", "--views", 1)
 
     def blank(rows):
-        rows[4][rows[0].index("class")] = ""
+        for name in ("class", "no_class_probability"):
+            rows[4][rows[0].index(name)] = ""
 
     some = _edited(tmp_path / "votes.csv", tmp_path / "some.csv", blank)
     result = run("evaluate", some, labels, "--json", code=3)

@@ -76,8 +76,10 @@ def predictions(schema: pa.Schema) -> pa.Table:
         "warning": pa.array(["", "a part without data", "", ""]),
         "error": pa.array(["", "", "", REASON]),
         "class": pa.array([0, 6, 3, None], pa.int8()),
+        "description": pa.array(["smooth, completely round, nothing odd", "star or artifact", "edge-on disk, “ö”", ""]),
         "class_name": pa.array(["completely round", "irregular", "lenticular", ""]),
-        "clean": pa.array([True, False, True, False]),
+        "nearest_class": pa.array(["completely round", "irregular", "lenticular", None]),
+        "clean_class": pa.array(["completely round", None, "lenticular", None]),
         "out_of_domain": pa.array([False, True, False, None]),
     }
     return pa.table([columns[field.name] for field in schema], schema=schema)
@@ -233,7 +235,8 @@ def test_csv_is_plain_for_pandas_and_for_csv(tmp_path: Path) -> None:
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == IDS
-    assert [row["clean"] for row in rows] == ["true", "false", "true", "false"]
+    assert [row["clean_class"] for row in rows] == ["completely round", "", "lenticular", ""]
+    assert [row["out_of_domain"] for row in rows] == ["false", "true", "false", ""]
     assert rows[3]["class"] == ""
 
 
@@ -251,7 +254,7 @@ def test_fits_headers_carry_name_unit_and_comment(tmp_path: Path) -> None:
         assert data["class"].tolist() == [0, 6, 3, header[f"TNULL{column}"]]
         assert np.array_equal(data["petro_r90"][:3], table["petro_r90"].to_numpy()[:3])
         assert np.isnan(data["petro_r90"][3])
-        assert data["clean"].tolist() == [True, False, True, False]
+        assert data["clean_class"].tolist() == ["completely round", "", "lenticular", ""]
         hdus.verify("exception")
     with fits.open(path, logical_as_bytes=True) as hdus:
         assert hdus[1].data["out_of_domain"].tobytes() == b"FTF\0"
@@ -275,7 +278,7 @@ def test_votable_fields_carry_description_and_unit(tmp_path: Path) -> None:
     assert same(seen.array["id"], IDS)
     assert same(seen.array["error"], ["", "", "", REASON])
     assert seen.array["class"].mask.tolist() == [False, False, False, True]
-    assert seen.array["clean"].tolist() == [True, False, True, False]
+    assert same(seen.array["clean_class"], ["completely round", None, "lenticular", None])
 
 
 def test_ecsv_header_carries_description_and_unit(tmp_path: Path) -> None:

@@ -1,0 +1,169 @@
+"""Where should the class of a galaxy come from? Ways to name one of seven classes, or none, on galaxies left out.
+
+    python studies/classes/compare.py LABELS [studies/folds/default.parquet ...]
+
+LABELS is the challenge's label table. Each of the 4,050 galaxies is predicted by a network that did not see it, and
+everything that is fitted here is fitted on the other four folds. Galaxies whose class is undecided, since the votes of
+most questions are blank, are made up for by weights (`votes.clean_samples.decision_weights`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuningfork import load_tree, read_labels, read_table
+from tuningfork.evaluation import metrics
+from tuningfork.model.class_calibration import ClassCalibration, class_scores, contradictory, fit_classes
+from tuningfork.model.posterior_fit import fit_posterior
+from tuningfork.votes.clean_samples import Status, class_fits, classify, decision_weights, justified
+from tuningfork.votes.fractions import conditional_from_cumulative
+from tuningfork.votes.vote_table import VoteTable
+
+Floats = NDArray[np.float64]
+HERE = Path(__file__).parent
+DRAWS = 200
+TREE = load_tree("gz2")
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """Predictions (N, A), the network's class outputs (N, C), volunteers' fractions (N, A), folds (N,)."""
+
+    predicted: VoteTable
+    network: Floats
+    known: Floats
+    fold: NDArray[np.int64]
+
+    @property
+    def classes(self) -> NDArray[np.int8]:
+        return classify(self.known, TREE)
+
+
+#: Training rows → probability (N, C + 1) of all galaxies, calibrated on the training rows alone.
+Method = Callable[[Galaxies, NDArray[np.bool_]], Floats]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("folds", type=Path, nargs="*", default=[HERE.parent / "folds" / "default.parquet"])
+    args = parser.parse_args()
+    labels = read_labels(args.labels, TREE).votes
+    for path in args.folds:
+        report(path.stem, read(path, labels))
+
+
+def read(path: Path, labels: VoteTable) -> Galaxies:
+    table = read_table(path)
+    ids = tuple(map(str, table["id"].to_pylist()))
+
+    def columns(names: list[str]) -> Floats:
+        return np.column_stack([table[name].to_numpy().astype(float) for name in names])
+
+    network = columns([f"class_{c}_probability" for c in range(len(TREE.classes))])
+    known = labels.select([labels.row_of[id_] for id_ in ids]).fractions
+    predicted = VoteTable(TREE, ids, columns(list(TREE.columns)))
+    return Galaxies(predicted, network / network.sum(1, keepdims=True), known, table["fold"].to_numpy())
+
+
+def class_output(data: Galaxies, training: NDArray[np.bool_]) -> Floats:
+    """The network's class output, of galaxies that have a class: no probability of none."""
+    return np.column_stack([data.network, np.zeros(len(data.network))])
+
+
+def margins_of_decided(data: Galaxies, training: NDArray[np.bool_]) -> Floats:
+    """The rules' margins with one temperature, fitted on galaxies that have a class: no probability of none."""
+    scores = class_scores(TREE, votes=data.predicted.fractions)
+    scores[:, -1] = -np.inf
+    classes = np.where(data.classes < 0, np.int8(Status.UNDECIDED), data.classes)
+    fitted = fit_classes(scores[training], classes[training])
+    return ClassCalibration(fitted.slope)(scores)
+
+
+def margins(data: Galaxies, training: NDArray[np.bool_]) -> Floats:
+    """What the models do: a multinomial model of the margins, and none."""
+    return calibrated(class_scores(TREE, votes=data.predicted.fractions), data, training)
+
+
+def draws(data: Galaxies, training: NDArray[np.bool_]) -> Floats:
+    """How often draws of the posterior pass each rule, and none; calibrated in the same way."""
+    predicted = data.predicted
+    posterior = fit_posterior(predicted.fractions[training], data.known[training], TREE, n_views=1)
+    shares = conditional_from_cumulative(predicted.fractions, TREE)
+    passed = np.zeros((len(shares), len(TREE.classes)))
+    for seed in range(DRAWS // 20):
+        passed += (class_fits(posterior.draws(shares, predicted.ids, TREE, 20, seed), TREE) == 1).sum(0)
+    none = np.maximum(DRAWS - passed.sum(1, keepdims=True), 0)
+    scores = np.log((passed + 0.5) / (none + 0.5))
+    return calibrated(np.column_stack([scores, np.zeros(len(scores))]), data, training)
+
+
+def calibrated(scores: Floats, data: Galaxies, training: NDArray[np.bool_]) -> Floats:
+    contradictions = contradictory(data.predicted.fractions, TREE)
+    assert contradictions is not None
+    weights = decision_weights(data.known, TREE)
+    fitted = fit_classes(scores[training], data.classes[training], contradictions[training], weights[training])
+    return fitted(scores, contradictions)
+
+
+METHODS: dict[str, Method] = {
+    "class output of the network": class_output,
+    "margins, one temperature": margins_of_decided,
+    "margins, with none": margins,
+    f"{DRAWS} draws, with none": draws,
+}
+
+
+def report(name: str, data: Galaxies) -> None:
+    names = [*(rule.name for rule in TREE.classes), "none"]
+    true, weights = (
+        np.where(data.classes < 0, len(TREE.classes), data.classes).astype(int),
+        decision_weights(data.known, TREE),
+    )
+    known, decided = data.classes > Status.UNDECIDED, data.classes >= 0
+    print(f"\n{name}: {len(true)} galaxies, {int(decided.sum())} of a class, {int((~known).sum())} undecided\n")
+    print("| way | ms a galaxy | log loss | calibration error | accuracy | macro F1 | accuracy of seven | macro F1 of")
+    print("| | | | | | | | seven | contradictions |\n|---|---|---|---|---|---|---|---|---|")
+    counts, losses = {}, {}
+    for way, method in METHODS.items():
+        probability = np.empty((len(true), len(names)))
+        begin = perf_counter()
+        for k in np.unique(data.fold):
+            probability[data.fold == k] = method(data, data.fold != k)[data.fold == k]
+        seconds = (perf_counter() - begin) / len(np.unique(data.fold))
+        p, y, w = probability[known], true[known], weights[known]
+        losses[way] = -np.log(np.maximum(p[np.arange(len(y)), y], 1e-4))
+        matrix = metrics.confusion_matrix(y, p.argmax(1), len(names), w)
+        seven = metrics.confusion_matrix(true[decided], probability[decided, :-1].argmax(1), len(names) - 1)
+        error = metrics.calibration_error(p.max(1), p.argmax(1) == y, weights=w)
+        named = probability.argmax(1)
+        rows = np.flatnonzero(named < len(TREE.classes))
+        against = int((~justified(data.predicted.fractions, TREE))[rows, named[rows]].sum())
+        figures = (np.average(losses[way], weights=w), error, metrics.accuracy(matrix), metrics.macro(matrix)["f1"])
+        of_seven = (metrics.accuracy(seven), metrics.macro(seven)["f1"])
+        cells = " | ".join(f"{value:.4f}" for value in (*figures, *of_seven))
+        print(f"| {way} | {1e3 * seconds / len(true):.3f} | {cells} | {against} |")
+        counts[way] = [(w * (p.argmax(1) == c)).sum() for c in range(len(names))], (w[:, None] * p).sum(0)
+    print("\n| class | true | " + " | ".join(f"named, expected by {way}" for way in METHODS) + " |")
+    print("|---|---|" + "---|" * len(METHODS))
+    for c, class_ in enumerate(names):
+        cells = " | ".join(f"{named[c]:.0f}, {expected[c]:.0f}" for named, expected in counts.values())
+        print(f"| {class_} | {weights[known][true[known] == c].sum():.0f} | {cells} |")
+    shipped, other = losses["margins, with none"], losses[f"{DRAWS} draws, with none"]
+    interval = metrics.bootstrap(
+        lambda r: float(np.average((other - shipped)[r], weights=weights[known][r])), int(known.sum())
+    )
+    print(
+        f"\nlog loss of the draws above that of the margins: {interval.value:.4f} ({interval.low:.4f}…{interval.high:.4f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

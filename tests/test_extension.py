@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tuningfork
 from tuningfork.simulation import simulate
+from tuningfork.votes.description import descriptions
 
 PACKAGE = Path(__file__).parent / "extension"
 TREE = PACKAGE / "tuningfork_example" / "bars.toml"
@@ -45,6 +47,7 @@ def test_the_format_is_unknown_without_the_package(images, tmp_path):
 def test_a_decision_tree_is_one_file(tmp_path):
     tree = tuningfork.load_tree(TREE)
     assert tree.columns == ("bar_yes", "bar_no")
+    assert descriptions(tree, np.array([[0.75, 0.25], [0.25, 0.75]])) == ("barred", "no bar")
     (tmp_path / "labels.csv").write_text("id,bar_yes,bar_no\na,0.25,0.75\n", "utf-8")
     assert "1" in _tuningfork("lint", tmp_path / "labels.csv", "--tree", TREE)
 

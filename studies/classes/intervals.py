@@ -2,8 +2,9 @@
 
     python studies/classes/intervals.py LABELS [studies/folds/default.parquet]
 
-The population is the confusion matrix of the seven classes, by the rules' margins, of a model's out-of-fold predictions;
-samples of it are drawn, and of each sample intervals by four ways. BCa: Efron 1987, J. Am. Stat. Assoc. 82, 171.
+The population is the confusion matrix of the seven classes, by the rules' margins, of a model's out-of-fold
+predictions; samples of it are drawn, and of each sample intervals by four ways. BCa: Efron 1987, J. Am. Stat. Assoc. 82,
+171.
 """
 
 from __future__ import annotations
@@ -37,9 +38,8 @@ def main() -> None:
     nearest = class_margins(predicted, TREE).argmax(1)
     matrix = confusion_matrix(classes[decided], nearest[decided], len(TREE.classes))
     rng = np.random.default_rng(0)
-    print(
-        "| galaxies | score | percentiles | stratified, percentiles | BCa | BCa, stratified |\n|---|---|---|---|---|---|"
-    )
+    print("| galaxies | score | percentiles | stratified, percentiles | BCa | BCa, stratified |")
+    print("|---|---|---|---|---|---|")
     for count in (150, 395, int(matrix.sum())):
         for name, score in (("accuracy", accuracy), ("macro F1", macro_f1)):
             cells = " | ".join(f"{share:.3f}" for share in coverage(score, matrix / matrix.sum(), count, rng))

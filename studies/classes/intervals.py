@@ -3,8 +3,8 @@
     python studies/classes/intervals.py LABELS [studies/folds/default.parquet]
 
 The population is the confusion matrix of the seven classes, by the rules' margins, of a model's out-of-fold
-predictions; samples of it are drawn, and of each sample intervals by four ways. BCa: Efron 1987, J. Am. Stat. Assoc. 82,
-171.
+predictions; samples of it are drawn, and of each sample intervals by four ways. BCa is Efron's
+(1987, J. Am. Stat. Assoc. 82, 171).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tuningfork.evaluation.metrics import Interval, confusion_matrix
 from tuningfork.votes.clean_samples import class_margins, classify
 
 Floats = NDArray[np.float64]
-SAMPLES, RESAMPLES = 600, 800
+SAMPLES, RESAMPLES = 3000, 800
 TREE = load_tree("gz2")
 DEFAULT = Path(__file__).parents[1] / "folds" / "default.parquet"
 

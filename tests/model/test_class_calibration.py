@@ -71,16 +71,17 @@ def test_no_parameters_nearby_have_a_higher_penalised_likelihood() -> None:
     votes, true = galaxies(6000, 1)
     best = fitted(votes, true)
 
-    def objective(slope: float, offsets: np.ndarray) -> float:
-        other = ClassCalibration(float(slope), tuple(offsets.tolist()))
-        return len(votes) * log_loss(eight(other, votes), true) + ((slope - 1) ** 2 + (offsets**2).sum()) / 2
+    def objective(parameters: np.ndarray) -> float:
+        slope, above, *offsets = parameters.tolist()
+        other = ClassCalibration(slope, tuple(offsets), slope_above=above)
+        off = parameters - [1, 1, *[0] * 7]
+        return len(votes) * log_loss(eight(other, votes), true) + (off**2).sum() / 2
 
-    offsets = np.array(best.offsets)
-    least = objective(best.slope, offsets)
+    parameters = np.array([best.slope, best.slope_above, *best.offsets])
+    least = objective(parameters)
     for step in (-0.03, 0.03):
-        assert objective(best.slope + step, offsets) > least
-        for c in range(7):
-            assert objective(best.slope, offsets + step * (np.arange(7) == c)) > least
+        for at in range(9):
+            assert objective(parameters + step * (np.arange(9) == at)) > least
 
 
 def test_galaxies_with_unknown_votes_make_no_class_too_rare() -> None:
@@ -165,7 +166,8 @@ def test_the_order_of_the_galaxies_is_of_no_importance() -> None:
     predicted, true = galaxies(400, 6)
     order = np.random.default_rng(0).permutation(400)
     one, other = fitted(predicted, true), fitted(predicted[order], true[order])
-    np.testing.assert_allclose([one.slope, *one.offsets], [other.slope, *other.offsets], rtol=1e-6)
+    parameters = ([each.slope, each.slope_above, *each.offsets] for each in (one, other))
+    np.testing.assert_allclose(*parameters, rtol=1e-6)
     assert one.log_loss_after == pytest.approx(other.log_loss_after)
 
 
@@ -187,6 +189,18 @@ def test_a_calibration_that_does_not_help_is_not_used() -> None:
     assert all("no better" in fit.reason and not fit.offsets for fit in kept)
 
 
+def test_scores_above_and_below_nought_have_slopes_of_their_own() -> None:
+    rng = np.random.default_rng(3)
+    scores = np.concatenate([rng.normal(0, 2, (4000, 3)), np.zeros((4000, 1))], 1)
+    right = softmax(np.where(scores > 0, 0.4, 1.5) * scores + [0.5, 0, -0.5, 0])
+    classes = (right.cumsum(1) < rng.random((4000, 1))).sum(1)
+    calibration = fit_classes(scores, np.where(classes == 3, Status.UNCLASSIFIED, classes))
+    assert (calibration.slope, calibration.slope_above) == pytest.approx((1.5, 0.4), abs=0.15)
+    np.testing.assert_allclose(calibration(scores), right, atol=0.05)
+    same = ClassCalibration(0.7, (0.1,) * 3)
+    np.testing.assert_allclose(same(scores), ClassCalibration(0.7, (0.1,) * 3, slope_above=0.7)(scores))
+
+
 def test_too_few_galaxies_change_nothing_and_say_so() -> None:
     predicted, true = galaxies(49, 9)
     calibration = fitted(predicted, true)
@@ -206,7 +220,8 @@ def test_a_temperature_of_an_earlier_version_is_a_slope() -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"slope": 0.0}, {"slope": 101.0}, {"slope": math.nan}, {"slope": "1"}, {"slope": 1}, {"galaxies": -1},
+    {"slope": 0.0}, {"slope": 101.0}, {"slope": math.nan}, {"slope": "1"}, {"slope": 1},
+    {"slope_above": 0.0}, {"slope_above": 1}, {"galaxies": -1},
     {"galaxies": 1.0}, {"undecided": None}, {"offsets": [math.nan]}, {"offsets": ["1"]}, {"offsets": 1.0},
     {"log_loss_after": math.inf}, {"log_loss_before": -1.0}, {"reason": None}, {"other": 1}, {"source": "stars"},
     {"temperature": 0.0}, {"temperature": 11.0}, {"temperature": "1"},

@@ -2,9 +2,9 @@
 
 A galaxy belongs to a clean sample if the volunteers' votes pass all thresholds of a rule; most galaxies pass none. The
 predicted votes are not the volunteers', so which rule is passed is uncertain. The least margin of each rule is turned
-into a probability by multinomial logistic regression: class c has the logit ``slope * margin_c / 0.1 + offset_c``, no
-class has 0 (Platt scaling and its vector form: Guo et al. 2017, arXiv:1706.04599). A class that contradicts the votes
-is never more probable than none.
+into a probability by multinomial logistic regression: class c has the logit ``slope * margin_c / 0.1 + offset_c``, with
+another slope where the margin is positive, and no class has 0 (Platt scaling and its vector form: Guo et al. 2017,
+arXiv:1706.04599). A class that contradicts the votes is never more probable than none.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ LEAST_PROBABILITY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class ClassCalibration:
-    """Probabilities of C classes and of none from their scores: a slope for all, and an offset for each class.
+    """Probabilities of C classes and of none from their scores: slopes for all, and an offset for each class.
 
     Parameters
     ----------
     slope : float in [0.01, 100]
-        Below 1 the probabilities become more cautious; 1 / temperature.
+        Of scores below 0; below 1 the probabilities become more cautious, as with a temperature of 1 / slope.
     offsets : (C,) tuple of float, or ()
         Added to the scaled scores of the classes; (): zeros.
     galaxies : int
@@ -64,6 +64,9 @@ class ClassCalibration:
         Why the probabilities stay as they are; "" if they do not.
     source : "network" or "votes"
         What the scores are made of; see `class_scores`.
+    slope_above : float in [0.01, 100] or None
+        Of scores above 0; None: the same. A galaxy whose predicted votes pass a rule by much is not as certain as one
+        that misses it by as much.
     """
 
     slope: float = 1.0
@@ -74,10 +77,12 @@ class ClassCalibration:
     log_loss_after: float | None = None
     reason: str = ""
     source: str = "votes"
+    slope_above: float | None = None
 
     def __post_init__(self) -> None:
-        if type(self.slope) is not float or not 0.01 <= self.slope <= 100:
-            raise ValueError(f"classes: slope {self.slope!r} is not in 0.01…100")
+        for slope in (self.slope, self.slope if self.slope_above is None else self.slope_above):
+            if type(slope) is not float or not 0.01 <= slope <= 100:
+                raise ValueError(f"classes: slope {slope!r} is not in 0.01…100")
         if not all(type(offset) is float and abs(offset) <= 100 for offset in self.offsets):
             raise ValueError(f"classes: offsets {self.offsets!r} are not numbers in −100…100")
         for number in (self.galaxies, self.undecided):
@@ -117,6 +122,8 @@ class ClassCalibration:
     def logits(self, scores: Floats, contradictions: Bools | None = None) -> Floats:
         """Return the logarithms of what a call returns, but for a constant of each row; see there."""
         logits = scores * self.slope
+        if self.slope_above is not None:
+            logits += np.maximum(scores, 0) * (self.slope_above - self.slope)
         if self.offsets:
             logits[:, :-1] += np.array(self.offsets)
         if contradictions is not None:
@@ -128,7 +135,8 @@ class ClassCalibration:
         """Return what they are made of, and how well they were calibrated, in words."""
         result = self.reason or f"log loss {self.log_loss_before:.4f} before, {self.log_loss_after:.4f} after"
         left_out = f", {self.undecided} undecided ones left out" if self.undecided else ""
-        return f"from {SOURCES[self.source]}: slope {self.slope:.3g}, {self.galaxies} galaxies{left_out} ({result})"
+        slopes = f"slope {self.slope:.3g}" + ("" if self.slope_above is None else f" and {self.slope_above:.3g}")
+        return f"from {SOURCES[self.source]}: {slopes}, {self.galaxies} galaxies{left_out} ({result})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types; `from_dict` reads them back."""
@@ -288,7 +296,8 @@ def fit_classes(
         reason = f"on galaxies left out, a calibration is no better (log loss {after:.4f}) than none ({before:.4f})"
         return ClassCalibration(log_loss_before=before, log_loss_after=after, reason=reason, **about)
     fitted = _fitted(data)
-    return ClassCalibration(fitted.slope, fitted.offsets, log_loss_before=before, log_loss_after=after, **about)
+    losses = {"log_loss_before": before, "log_loss_after": after, "slope_above": fitted.slope_above}
+    return ClassCalibration(fitted.slope, fitted.offsets, **losses, **about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,30 +320,34 @@ def _fitted(data: _Data) -> ClassCalibration:
     true = np.zeros((count, classes))
     has_class = data.classes < classes
     true[has_class, data.classes[has_class]] = 1.0
-    parameters = np.zeros(classes + 1)
-    parameters[0] = 1.0
+    # What the parameters multiply, (2 + C, N, C): the scores below and above 0, and one class each.
+    factors = np.stack([np.minimum(scores, 0), np.maximum(scores, 0), *np.zeros((classes, count, classes))])
+    factors[2 + np.arange(classes), :, np.arange(classes)] = 1
+    start = np.concatenate([np.ones(2), np.zeros(classes)])
+    has_positive = bool((scores > 0).any())
 
     def calibration(p: Floats) -> ClassCalibration:
-        return ClassCalibration(float(np.clip(p[0], 0.01, 100)), tuple(np.clip(p[1:], -100, 100).tolist()))
+        slopes = np.clip(p[:2], 0.01, 100).tolist()
+        offsets = tuple(np.clip(p[2:], -100, 100).tolist())
+        return ClassCalibration(slopes[0], offsets, slope_above=slopes[1] if has_positive else None)
 
     def penalised(p: Floats) -> float:
-        return _loss(calibration(p), data) + float((p[0] - 1) ** 2 + (p[1:] ** 2).sum()) / (2 * PRIOR**2)
+        return _loss(calibration(p), data) + float(((p - start) ** 2).sum()) / (2 * PRIOR**2)
 
-    best = penalised(parameters)
+    parameters, best = start, penalised(start)
     for _ in range(50):
-        probability = calibration(parameters)(data.scores, data.contradictions)[:, :-1]
+        current = calibration(parameters)
+        logits = current.logits(data.scores)
+        probability = current(data.scores, data.contradictions)[:, :-1]
         # A class that is held below none does not depend on the parameters.
-        free = ~data.contradictions | (scores * parameters[0] + parameters[1:] < -BELOW_NONE)
+        free = ~data.contradictions | (logits[:, :-1] < -BELOW_NONE)
         slack = np.where(free, weights * (probability - true), 0.0)
-        gradient = np.concatenate([[(slack * scores).sum()], slack.sum(0)])
-        gradient += np.concatenate([[parameters[0] - 1], parameters[1:]]) / PRIOR**2
         p = np.where(free, probability, 0.0)
-        mean = (p * scores).sum(1, keepdims=True)
-        hessian = np.empty((classes + 1, classes + 1))
-        hessian[1:, 1:] = np.diag((weights * p).sum(0)) - p.T @ (weights * p)
-        hessian[0, 1:] = hessian[1:, 0] = (weights * p * (scores - mean)).sum(0)
-        hessian[0, 0] = (weights * p * scores**2).sum() - (weights * mean**2).sum()
-        step = np.linalg.solve(hessian + np.eye(classes + 1) / PRIOR**2, gradient)
+        mean = (p * factors).sum(2)
+        gradient = (slack * factors).sum((1, 2)) + (parameters - start) / PRIOR**2
+        weighted = (factors * (weights * p)).reshape(len(start), -1)
+        hessian = weighted @ factors.reshape(len(start), -1).T - (mean * data.weights) @ mean.T
+        step = np.linalg.solve(hessian + np.eye(len(start)) / PRIOR**2, gradient)
         size = 1.0
         while size > 1e-4 and not (value := penalised(parameters - size * step)) < best:
             size /= 2

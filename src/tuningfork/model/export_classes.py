@@ -47,6 +47,10 @@ def class_outputs(
             probability = graph.add("Gather", votes, np.array(places), axis=1)
         scores = graph.add("Log", graph.add("Max", probability, np.array(LEAST_PROBABILITY, dtype)))
     logits = graph.add("Mul", scores, np.array(calibration.slope, dtype))
+    if calibration.slope_above is not None:
+        above = graph.add("Max", scores, np.array(0, dtype))
+        more = graph.add("Mul", above, np.array(calibration.slope_above - calibration.slope, dtype))
+        logits = graph.add("Add", logits, more)
     if calibration.offsets:
         logits = graph.add("Add", logits, np.array(calibration.offsets, dtype))
     first = graph.part(logits, 1, 0, 1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -53,9 +54,10 @@ def main() -> None:
             output.unlink()
             steps = {f"{name}_s": seconds for name, seconds in done.result.items()}
             points.append({"rows": rows, "seconds": done.seconds, "peak_mb": done.peak_mb, "bytes": size, **steps})
-            print(json.dumps(points[-1]), flush=True)
+            print(f"{rows:,} rows: {done.seconds:.0f} s", file=sys.stderr, flush=True)
     if args.plot:
         draw_growth(points, args.plot)
+    print(json.dumps(points, indent=1))
 
 
 def tiny_bundle() -> Bundle:

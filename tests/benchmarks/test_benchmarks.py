@@ -25,6 +25,15 @@ def test_every_benchmark_says_how_it_is_run():
 
 
 @pytest.mark.slow
+def test_growth_is_measured_and_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    points = _run("growth", "--rows", 4, 8, "--workers", 1, "--plot", tmp_path / "growth.png")
+    assert [point["rows"] for point in points] == [4, 8]
+    assert all(point["all_s"] > point["listing_s"] > 0 for point in points)
+    assert (tmp_path / "growth.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
 def test_memory_is_measured_and_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     points = _run("memory", "--rows", 4, 8, "--plot", tmp_path / "memory.svg")

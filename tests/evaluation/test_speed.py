@@ -26,8 +26,12 @@ RATES = st.floats(1e-2, 1e6)
 
 @pytest.fixture
 def report():
-    runs = [EndToEnd(100, 0, 250, 300, 1, 100), EndToEnd(100, 0, 140, 160, 2, None), EndToEnd(100, 0, 260, 310, 1, 120)]
-    return SpeedReport({}, {"cores": 2}, [1000, 500, 1100], [500, 250, 510], runs)
+    runs = [
+        EndToEnd(100, 0, 250, 300, 1, 100, 500.0),
+        EndToEnd(100, 0, 140, 160, 2, None, 500.0),
+        EndToEnd(100, 0, 260, 310, 1, 120, 500.0),
+    ]
+    return SpeedReport({"bytes_per_image": 12_000}, {"cores": 2}, [1000, 500, 1100], [500, 250, 510], runs)
 
 
 @given(RATES, RATES)
@@ -61,6 +65,12 @@ def test_forecasts_grow_with_galaxies(rate, start_up, cores, price):
         assert row["cost"] == pytest.approx(row["hours"] * price)
         assert row["hours"] * 3600 == pytest.approx(start_up + row["galaxies"] / rate)
     assert forecast(10, rate, start_up, cores)["cost"] is None
+
+
+def test_a_survey_of_any_size_is_forecast_in_gigabytes(report):
+    (row,) = report.forecasts(2.0, 1_000_000)
+    assert (row["images_gb"], row["table_gb"]) == (12, 0.5)
+    assert row["cost"] == pytest.approx(2 * row["hours"])
 
 
 def test_the_machine_is_described():

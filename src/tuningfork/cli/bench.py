@@ -43,6 +43,9 @@ def bench(
         bool, typer.Option("--runtimes", help="Instead: every runtime's speed, and what it changes in the predictions.")
     ] = False,
     price: Annotated[float | None, typer.Option(min=0, help="Of an hour of this machine, in your money.")] = None,
+    galaxies: Annotated[
+        int | None, typer.Option(min=1, help="Of the survey to forecast [default: a million, a hundred millions].")
+    ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Measure training instead: steps, images, and how long the device waits.")
     ] = False,
@@ -59,7 +62,7 @@ def bench(
 
         tuningfork bench
 
-        tuningfork bench --images cutouts/ --model default --price 0.40
+        tuningfork bench --images cutouts/ --model default --galaxies 8000000 --price 0.40
 
         tuningfork bench --runtimes
 
@@ -83,9 +86,9 @@ def bench(
         options = {"rows": rows, "repeats": repeats, "seconds": seconds, "precision": precision.value}
         report = measure_speed(model, images, InferenceOptions(views), **options)  # type: ignore[arg-type]
         if as_json:
-            print_json({**report.to_dict(), "forecasts": report.forecasts(price)})
+            print_json({**report.to_dict(), "forecasts": report.forecasts(price, galaxies)})
         else:
-            _show(report, price)
+            _show(report, price, galaxies)
 
 
 def _train(recipe: str, images: Path | None, steps: int, as_json: bool) -> None:
@@ -152,7 +155,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and isnan(value) else value
 
 
-def _show(report: SpeedReport, price: float | None) -> None:
+def _show(report: SpeedReport, price: float | None, galaxies: int | None) -> None:
     figures, settings, machine = report.figures, report.settings, report.machine
     memory = "" if machine["memory_gb"] is None else f", {machine['memory_gb']} GB"
     _line(f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}")
@@ -170,9 +173,11 @@ def _show(report: SpeedReport, price: float | None) -> None:
     table.add_row("(c) files to Parquet", *(_spread(figures.get(name), form) for name, form in columns))
     screen().print(table)
     _line(f"(c) / bound: {_spread(figures['of_bound'], '.2f')}")
-    table = Table("galaxies", "hours", "core hours", *(["price"] if price is not None else []))
-    for row in report.forecasts(price):
-        cells = [f"{row['galaxies']:,}", f"{row['hours']:,.1f}", f"{row['core_hours']:,.1f}"]
+    names = ("galaxies", "hours", "core hours", "images, GB", "table, GB")
+    table = Table(*names, *(["price"] if price is not None else []))
+    for row in report.forecasts(price, galaxies):
+        sizes = (f"{row['images_gb']:,.1f}", f"{row['table_gb']:,.2f}")
+        cells = [f"{row['galaxies']:,}", f"{row['hours']:,.1f}", f"{row['core_hours']:,.1f}", *sizes]
         table.add_row(*cells, *([] if row["cost"] is None else [f"{row['cost']:,.2f}"]))
     screen().print(table)
     if not machine["bytecode"]:

@@ -35,6 +35,7 @@ from ..pipeline.chunks import read_items
 from ..pipeline.first_images import first_images
 from ..pipeline.predict import predict_files
 from ..simulation import draw, render
+from ..tables import table_writer
 from .speed_report import EndToEnd, SpeedReport, machine
 
 __all__ = [
@@ -121,7 +122,8 @@ def measure_speed(
                 network.append(_rate(workers, "network", seconds))
                 logger.info("repeat %d of %d: files to a table", number + 1, repeats)
                 task = (model, str(files), str(folder / "votes.parquet"), inference, precision)
-                runs.append(_end_to_end(task))
+                run = _end_to_end(task)
+                runs.append(replace(run, bytes_per_row=_bytes_per_row(folder / "votes.parquet", len(paths))))
                 (folder / "votes.parquet").unlink()
         finally:
             for worker in workers:
@@ -132,6 +134,7 @@ def measure_speed(
         "distinct": len(paths),
     }
     settings |= {"rows": rows, "n_views": inference.n_views, "batch_size": batch, "runtime": opened.runtime}
+    settings["bytes_per_image"] = statistics.mean(path.stat().st_size for path in paths)
     settings |= {"repeats": repeats, "seconds": seconds}
     return SpeedReport(settings, machine(), decode, network, runs)
 
@@ -218,6 +221,22 @@ def _end_to_end(task: Any) -> EndToEnd:
     # Where the first report is of all rows there is no steady part, and the complete run stands for it.
     steady = (rows - done) / (ended - at) if done < rows and ended > at else rate
     return EndToEnd(rows, failed, rate, steady, max(ended - started - rows / steady, 0.0), peak)
+
+
+def _bytes_per_row(table: Path, distinct: int) -> float:
+    """What a row takes, judged by the first rows: later ones repeat them and compress better."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(table).slice(0, distinct)
+    # The difference of two sizes, without the description of the columns.
+    sizes = []
+    for few in (rows, rows.slice(0, len(rows) // 2)):
+        with table_writer(table.with_name("few.parquet"), rows.schema) as write:
+            write(few)
+        sizes.append((len(few), table.with_name("few.parquet").stat().st_size))
+        table.with_name("few.parquet").unlink()
+    (many, large), (less, small) = sizes
+    return (large - small) / (many - less)
 
 
 def peak_memory(ended: threading.Event) -> float | None:

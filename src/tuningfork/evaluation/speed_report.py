@@ -50,6 +50,8 @@ class EndToEnd:
     peak_mb : float or None
         Largest memory of all its processes together in MB (10⁶ bytes), shared pages counted once; None where the
         system does not tell, or psutil is not installed.
+    bytes_per_row : float
+        Of the table, without what it takes to describe its columns.
     """
 
     rows: int
@@ -58,6 +60,7 @@ class EndToEnd:
     steady: float
     start_up: float
     peak_mb: float | None
+    bytes_per_row: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,19 @@ class SpeedReport:
         runs = self.end_to_end
         values: dict[str, list[float]] = {"decode": [*self.decode], "network": [*self.network], "bound": bounds}
         values["of_bound"] = [run.steady / bound for run, bound in zip(runs, bounds, strict=True)]
-        for name in ("steady", "rate", "start_up", "peak_mb"):
+        for name in ("steady", "rate", "start_up", "peak_mb", "bytes_per_row"):
             values[name] = [value for run in runs if (value := getattr(run, name)) is not None]
         return {name: Spread.of(many) for name, many in values.items() if many}
 
-    def forecasts(self, price: float | None = None) -> list[dict[str, float | None]]:
-        """`forecast` of each of `SURVEYS` at the median steady rate."""
+    def forecasts(self, price: float | None = None, galaxies: int | None = None) -> list[dict[str, float | None]]:
+        """`forecast` of `galaxies`, or of each of `SURVEYS`, at the median steady rate; GB are 10⁹ bytes."""
         figures, cores = self.figures, self.machine["cores"]
-        return [forecast(n, figures["steady"].median, figures["start_up"].median, cores, price) for n in SURVEYS]
+        rows = []
+        for n in SURVEYS if galaxies is None else (galaxies,):
+            row = forecast(n, figures["steady"].median, figures["start_up"].median, cores, price)
+            table = figures["bytes_per_row"].median * n / 1e9
+            rows.append({**row, "images_gb": self.settings["bytes_per_image"] * n / 1e9, "table_gb": table})
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON takes it."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tuningfork.labelling.database import tree_digest
 from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree import DecisionTree, SchemaError
 from tuningfork.votes.tree_files import builtin_trees, load_tree
@@ -160,3 +161,19 @@ def test_the_real_catalogue_is_read(shared):
     with open(shared / "data/gz2_hart16/catalog.csv", encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file))
     assert labels.votes.fractions[0, 0] == float(row["t01_smooth_or_features_a01_smooth_debiased"])
+
+
+def test_classes_say_what_their_names_do_not(gz2: DecisionTree) -> None:
+    """Another wording is not another tree: models and databases of before stay of this one."""
+    meanings = {rule.key: rule.meaning for rule in gz2.classes}
+    assert "not Hubble type S0" in meanings["lenticular"]
+    assert "merging" in meanings["irregular"]
+    assert "dust lane" in meanings["irregular"]
+    assert meanings["barred_spiral"] == "barred spiral"
+    silent = replace(gz2, classes=tuple(replace(rule, description="") for rule in gz2.classes))
+    assert silent == gz2
+    assert tree_digest(silent) == tree_digest(gz2)
+    assert DecisionTree.from_dict(gz2.to_dict()).classes[3].meaning == meanings["lenticular"]
+    assert all("description" not in rule for rule in silent.to_dict()["classes"])
+    with pytest.raises(SchemaError, match="'description' must be a text"):
+        DecisionTree.from_dict({**gz2.to_dict(), "classes": [{"key": "a", "name": "a", "description": 1}]})

@@ -157,13 +157,15 @@ def connect(
 def tree_digest(tree: DecisionTree) -> str:
     """SHA-256 of the complete tree, texts of the questions included: another wording is another question.
 
-    What a catalogue's fractions are is left out, since the answers are counted here; and the phrases of descriptions,
-    which no volunteer reads.
+    What a catalogue's fractions are is left out, since the answers are counted here; and the phrases of descriptions
+    and the meaning of classes, which no volunteer reads.
     """
     content = replace(tree, total_column="", values_kind=UNKNOWN, values_kind_source="").to_dict()
     for question in content["questions"]:
         for answer in question["answers"]:
             answer.pop("phrase", None)
+    for rule in content["classes"]:
+        rule.pop("description", None)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

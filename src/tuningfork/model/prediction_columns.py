@@ -87,7 +87,7 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Sc
     text = "Promised share of galaxies with all fractions of a question within their intervals; null: not calibrated"
     columns.append(Column("interval_level", pa.float64(), text, "", ucd.LEVEL))
     if tree.classes:
-        listed = ", ".join(f"{number} {rule.name}" for number, rule in enumerate(tree.classes))
+        listed = ", ".join(f"{number} {rule.meaning}" for number, rule in enumerate(tree.classes))
         columns += [
             Column(
                 "class",

@@ -21,7 +21,7 @@ def class_counts(votes: VoteTable) -> dict[str, int]:
 
 def class_table(votes: VoteTable) -> pa.Table:
     """Return a table of ID, `class` (null if there is none) and `status`."""
-    listed = ", ".join(f"{c} {rule.name}" for c, rule in enumerate(votes.tree.classes))
+    listed = ", ".join(f"{c} {rule.meaning}" for c, rule in enumerate(votes.tree.classes))
     text = "classified; unclassified: fits no rule; undecided: a rule over unknown columns may fit"
     schema = arrow_schema(
         [

@@ -51,12 +51,21 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ClassRule:
-    """A clean-sample rule on cumulative columns: every threshold of `all_of`, and one of `any_of` if there is one."""
+    """A clean-sample rule on cumulative columns: every threshold of `all_of`, and one of `any_of` if there is one.
+
+    `description` says what the name means where it is not what an astronomer expects; "": the name says it.
+    """
 
     key: str
     name: str
     all_of: tuple[tuple[str, float], ...]
     any_of: tuple[tuple[str, float], ...] = ()
+    description: str = field(default="", compare=False)
+
+    @property
+    def meaning(self) -> str:
+        """The name, and what it means."""
+        return f"{self.name} ({self.description})" if self.description else self.name
 
 
 @dataclass(frozen=True)
@@ -226,6 +235,7 @@ class DecisionTree:
                     "name": rule.name,
                     "all_of": dict(rule.all_of),
                     "any_of": dict(rule.any_of),
+                    **({"description": rule.description} if rule.description else {}),
                 }
                 for rule in self.classes
             ],
@@ -294,7 +304,10 @@ def _rule(entry: Mapping[str, Any]) -> ClassRule:
     def thresholds(part: str) -> tuple[tuple[str, float], ...]:
         return tuple((str(column), float(least)) for column, least in entry.get(part, {}).items())
 
-    return ClassRule(_text(entry, "key"), _text(entry, "name"), thresholds("all_of"), thresholds("any_of"))
+    description = entry.get("description", "")
+    if not isinstance(description, str):
+        raise SchemaError(f"tree: 'description' must be a text, not {description!r}")
+    return ClassRule(_text(entry, "key"), _text(entry, "name"), thresholds("all_of"), thresholds("any_of"), description)
 
 
 def _check(tree: DecisionTree) -> None:

@@ -266,6 +266,7 @@ def main() -> None:
             seconds, files, folder_names = calm[name]
             place = Path(scratch) / "trial"
             after = chance.uniform(0.05, 1) * seconds
+            print(f"{number + 1} of {len(signals)}: {name}", file=sys.stderr, flush=True)
             trial(COMMANDS[name], inputs, place, signal_, after, (files, folder_names), outcomes[name], chance)
             shutil.rmtree(place)
     print(f"seed {options.seed}")

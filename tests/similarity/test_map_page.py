@@ -1,4 +1,4 @@
-"""The map: galaxies that are alike lie together, points show their pictures, and the page runs nothing."""
+"""The map: galaxies that are alike lie together, points show their pictures; the page runs only its own script."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from html.parser import HTMLParser
 import numpy as np
 import pyarrow as pa
 import pytest
+from pages import fits, needs_chromium, unreadable, window
 
-from tuningfork.display.html import render
 from tuningfork.model.bundle import write_bundle
 from tuningfork.model.embeddings import Embedder
 from tuningfork.model.model import load
 from tuningfork.similarity import map_page as drawing
-from tuningfork.similarity.map_page import Sample, galaxy_map, sample_galaxies
+from tuningfork.similarity.map_page import Sample, galaxy_map, map_page, sample_galaxies
 from tuningfork.similarity.projection import MIN_GALAXIES, MapError, project
 from tuningfork.simulation import simulate
+from tuningfork.tables import read_table
 from tuningfork.tables.arrow import text_array, vector_array
+
+try:
+    from playwright.sync_api import expect
+except ImportError:  # the fixture `browser` skips its tests
+    expect = None
 
 EMBEDDER = Embedder("small", "ab" * 32, 4, 6)
 HOSTILE = "<script>alert('1')</script>"
@@ -191,22 +197,22 @@ def test_names_are_text_and_lost_pictures_are_told(flat):
     assert "20 images are not where they were" in html
 
 
+@pytest.fixture(scope="module")
+def page_file(galaxies, tmp_path_factory):
+    """The page of a map whose points lie where their first two numbers say."""
+    file = tmp_path_factory.mktemp("page") / "map.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "project", lambda embeddings, seed: embeddings[:, :2])
+        drawn = galaxy_map(sample_of(galaxies))
+    file.write_text(map_page(drawn, "votes.parquet", "fast"), "utf-8")
+    return file
+
+
 @pytest.mark.slow
-def test_points_answer_to_pointer_keys_and_boxes_in_a_browser(galaxies, flat, tmp_path):
-    api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium here")
-    page = tmp_path / "map.html"
-    drawn = galaxy_map(sample_of(galaxies))
-    page.write_text(render("map.html", title="Map", sections=[], heading="Map", map=drawn), "utf-8")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        screen = browser.new_page(viewport={"width": 390, "height": 800})
-        said = []
-        screen.on("console", lambda message: said.append(message.text))
-        screen.on("pageerror", lambda error: said.append(str(error)))
-        screen.goto(page.as_uri())
+@needs_chromium
+def test_points_answer_to_pointer_keys_and_boxes_in_a_browser(page_file, browser):
+    with window(browser, page_file.as_uri(), viewport={"width": 390, "height": 800}) as screen:
+        assert screen.title() == "Galaxy map: votes.parquet"
         points, cards = screen.locator(".map .p input"), screen.locator(".map .p b")
 
         def shown():
@@ -226,9 +232,57 @@ def test_points_answer_to_pointer_keys_and_boxes_in_a_browser(galaxies, flat, tm
         width = screen.locator(".plane").bounding_box()["width"]
         screen.get_by_label("4×").check()
         assert screen.locator(".plane").bounding_box()["width"] == pytest.approx(4 * width, rel=0.01)
-        assert screen.evaluate("document.documentElement.scrollWidth") <= 390
-        assert said == []
-        browser.close()
+        assert fits(screen)
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_wheel_zooms_and_a_lasso_selects_what_is_saved(page_file, browser, galaxies, scheme, tmp_path):
+    with window(browser, page_file.as_uri(), color_scheme=scheme) as screen:
+        plane, box = screen.locator(".plane"), screen.locator(".box")
+        box.scroll_into_view_if_needed()
+        assert unreadable(screen) == []
+        before, place = plane.bounding_box(), box.bounding_box()
+        dot = screen.locator(".map .p input").first.bounding_box()
+        assert dot["width"] == pytest.approx(dot["height"], abs=0.5)
+        x, y = place["x"] + 0.7 * place["width"], place["y"] + 0.3 * place["height"]
+        screen.mouse.move(x, y)
+        screen.mouse.wheel(0, -600)
+        expect(plane).not_to_have_js_property("clientWidth", round(before["width"]))
+        after = plane.bounding_box()
+        assert after["width"] > 1.5 * before["width"]
+        # What was below the pointer is still there.
+        assert (x - after["x"]) / after["width"] == pytest.approx((x - before["x"]) / before["width"], abs=0.01)
+        screen.mouse.wheel(0, 5000)
+        expect(plane).to_have_js_property("clientWidth", round(before["width"]))
+        screen.get_by_role("button", name="Lasso").click()
+        corners = [(0.02, 0.02), (0.5, 0.02), (0.5, 0.97), (0.02, 0.97)]
+        spots = [(place["x"] + u * place["width"], place["y"] + v * place["height"]) for u, v in corners]
+        screen.mouse.move(*spots[0])
+        screen.mouse.down()
+        for spot in spots[1:]:
+            screen.mouse.move(*spot)
+        screen.mouse.up()
+        sample = sample_of(galaxies)
+        left = {name for name, at in zip(sample.ids, sample.embeddings, strict=True) if 2 + 96 * at[0] < 50}
+        expect(screen.get_by_role("status")).to_have_text(f"{len(left)} selected")
+        first = screen.locator(".map .p:not(.selected) input").first
+        first.focus()
+        screen.keyboard.press("s")
+        expect(screen.get_by_role("status")).to_have_text(f"{len(left) + 1} selected")
+        screen.keyboard.press("s")
+        with screen.expect_download() as download:
+            screen.get_by_role("button", name=f"Save {len(left)}").click()
+        download.value.save_as(tmp_path / "a.csv")
+        table = read_table(tmp_path / "a.csv")
+        assert set(table["id"].to_pylist()) == left
+        assert set(table["class_name"].to_pylist()) <= {"spiral", "round & smooth", "no class"}
+        screen.get_by_label("File format").select_option("VOTable")
+        with screen.expect_download() as download:
+            screen.get_by_role("button", name=f"Save {len(left)}").click()
+        download.value.save_as(tmp_path / "a.vot")
+        assert read_table(tmp_path / "a.vot").num_rows == len(left)
 
 
 @pytest.mark.slow

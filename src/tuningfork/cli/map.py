@@ -33,7 +33,8 @@ def map(
 ) -> None:
     """Draw a map on which similar galaxies lie together; each point shows its image.
 
-    The page needs nothing else: no network, no scripts. `tuningfork report` draws the same map of a run's galaxies.
+    The wheel zooms, a lasso selects galaxies, and the selection is saved as a table. The page needs no network, and
+    shows the map without JavaScript too. `tuningfork report` draws the same map of a run's galaxies.
 
     Examples:
 
@@ -44,8 +45,7 @@ def map(
     must_exist([*paths, *([images] if images else [])])
     with trouble(), writing(output, [*paths, images, model], overwrite, suffix=".html") as output:
         from .._utils.files import write_text
-        from ..display.html import render
-        from ..similarity.map_page import galaxy_map, sample_galaxies
+        from ..similarity.map_page import galaxy_map, map_page, sample_galaxies
 
         if are_tables(paths):
             from ..similarity import EmbeddingTables
@@ -64,13 +64,10 @@ def map(
         sample = sample_galaxies(batches, points, seed)
         say(f"drawing {len(sample.ids)} galaxies")
         drawn = galaxy_map(sample, images=images, seed=seed)
-        page = render(
-            "map.html",
-            title="A map of galaxies",
-            sections=[],
-            heading=f"By the embeddings of the model {embedder.model}",
-            map=drawn,
+        names = ", ".join(dict.fromkeys(Path(path).name or path for path in paths[:3])) + (
+            ", …" if len(paths) > 3 else ""
         )
+        page = map_page(drawn, names, embedder.model)
         write_text(output, page)
         size = output.stat().st_size / 1e6
         echo(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")

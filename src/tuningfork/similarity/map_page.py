@@ -1,4 +1,4 @@
-"""A map of galaxies by their embeddings, as HTML without scripts: each point shows its galaxy's image.
+"""A map of galaxies by their embeddings, as HTML that needs no script: each point shows its galaxy's image.
 
 Points are the radio buttons of one group: the arrow keys go from one to the next, a tap or click keeps one open, the
 pointer shows those that it passes. All thumbnails are one sheet, inside the page.
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .._utils.sampling import Shortlist
 from ..display.html import render
+from ..display.scripts import Script, joined
 from ..images.encode import jpeg, thumbnail
 from ..images.find import find_image
 from ..model.embeddings import COLUMN
@@ -28,7 +29,7 @@ from .projection import project
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["MAX_POINTS", "Sample", "galaxy_map", "sample_galaxies"]
+__all__ = ["MAX_POINTS", "Sample", "galaxy_map", "map_page", "map_script", "sample_galaxies"]
 
 #: Galaxies that a map shows at most: their thumbnails are two to three megabytes.
 MAX_POINTS = 2000
@@ -125,12 +126,32 @@ def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, cro
     )
 
 
+def map_script() -> Script:
+    """The script of pages with a map: zoom by wheel, dragging, a lasso, a selection that is saved."""
+    return joined("dom.js", "save.js", "map.js")
+
+
+def map_page(drawn: Markup, source: str, model: str) -> str:
+    """A page of its own for what `galaxy_map` drew.
+
+    Parameters
+    ----------
+    source, model : str
+        What the galaxies are of, and the model whose embeddings were compared, for people.
+    """
+    about = f"A map of {source}, by the embeddings of the model {model}."
+    title = f"Galaxy map: {source}"
+    return str(render("map.html", title=title, sections=[], about=about, map=drawn, script=map_script()))
+
+
 def _point(place: NDArray[np.float32], cell: tuple[int, int], name: str, words: str) -> dict[str, Any]:
     x, y = (2 + 96 * place).tolist()
     # Its image opens to the inside of the plane.
     sides = ("w" if x > 60 else "") + (" n" if y > 60 else "")
     label = f"{name}, {words}" if words else name
-    return {"x": x, "y": y, "row": cell[0], "column": cell[1], "sides": sides, "label": label}
+    return {
+        "x": x, "y": y, "row": cell[0], "column": cell[1], "sides": sides, "id": name, "words": words, "label": label
+    }  # fmt: skip
 
 
 def _to_and_fro(places: NDArray[np.float32]) -> NDArray[np.int64]:

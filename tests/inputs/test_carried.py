@@ -97,3 +97,34 @@ def test_predict_keeps_the_catalogues_columns(run, place, keep):
         assert table["n"].to_pylist() == [3, 4]
         assert table["z"].to_pylist() == [0.1, None]
         assert table["class_catalogue"].to_pylist() == ["x", "y"]
+
+
+def test_select_and_rank_keep_the_catalogues_columns(run, tmp_path):
+    from tuningfork.simulation import simulate
+
+    galaxies = simulate(tmp_path / "sim", 12, seed=6, workers=1)
+    images = sorted((galaxies / "images_training_rev1").iterdir())
+    rows = [f"{image.stem},{image},{n / 10}" for n, image in enumerate(images)]
+    (tmp_path / "cat.csv").write_text("\n".join(["GalaxyID,path,z", *rows]) + "\n")
+    votes, parts = tmp_path / "votes.parquet", tmp_path / "parts"
+    words = ["predict", tmp_path / "cat.csv", "--model", "fast", "--views", 1, "-o"]
+    run(*words, votes)
+    run("rank", votes, "-n", 4, "-o", tmp_path / "order.csv")
+    order = read_table(tmp_path / "order.csv")
+    known = {image.stem: n / 10 for n, image in enumerate(images)}
+    assert order["z"].to_pylist() == [known[str(id_)] for id_ in order["id"].to_pylist()]
+    run("rank", votes, "-n", 4, "-o", tmp_path / "bare.csv", "--keep-columns", "none")
+    assert "z" not in read_table(tmp_path / "bare.csv").column_names
+    run(*words, parts)
+    run("merge", parts, "-o", tmp_path / "all.parquet")
+    run("merge", parts, "-o", tmp_path / "few.parquet", "--keep-columns", "none")
+    assert "z" in read_table(tmp_path / "all.parquet").column_names
+    assert "z" not in read_table(tmp_path / "few.parquet").column_names
+    labels = galaxies / "training_solutions_rev1.csv"
+    selected = tmp_path / "accepted.parquet"
+    run(
+        "select", votes, labels, "--include-training", "--precision", 0.5, "-o", selected, "--keep-columns", "z,warning"
+    )
+    table = read_table(selected)
+    assert table.column_names[-2:] == ["z", "warning"]
+    assert table["z"].to_pylist() == pytest.approx([known[id_] for id_ in table["id"].to_pylist()])

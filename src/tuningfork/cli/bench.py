@@ -13,7 +13,7 @@ from rich.table import Table
 from .command_line import app
 from .console import print_json
 from .errors import libraries, must_exist, trouble
-from .options import JsonOption
+from .options import JsonOption, ModelOption, ViewsOption, check_views
 from .predict import Precision
 from .screen import screen
 
@@ -28,16 +28,14 @@ _COMPARED = 100
 
 @app.command()
 def bench(
-    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "fast",
+    model: ModelOption = "fast",
     images: Annotated[
         Path | None, typer.Option(help="Folder whose images are used, at most 512.  [default: simulated galaxies]")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Files that are predicted end to end.")] = 4096,
     repeats: Annotated[int, typer.Option(min=1, help="Of each measurement, in turn.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.05, help="For decoding and for networks, in each repeat.")] = 3.0,
-    views: Annotated[
-        int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
-    ] = None,
+    views: ViewsOption = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the networks.")] = Precision.f32,
     runtimes: Annotated[
         bool, typer.Option("--runtimes", help="Instead: every runtime's speed, and what it changes in the predictions.")
@@ -70,8 +68,7 @@ def bench(
 
         tuningfork bench --train --recipe efficientnet_lite/2 --images cutouts/
     """
-    if views not in (None, 1, 2, 4, 8):
-        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    check_views(views)
     must_exist([images] if images else [])
     if train:
         _train(recipe, images, steps, as_json)

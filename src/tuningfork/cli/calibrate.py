@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import counted, done, echo, print_json
 from .errors import SOME_ROWS_FAILED, must_exist, report_rows, trouble
 from .evaluate import coverage_table
 from .files import writing
-from .options import JsonOption, OverwriteOption
+from .options import JsonOption, ModelArgument, OverwriteOption
 from .progress import progress_bar
 from .screen import screen
 
@@ -24,7 +24,7 @@ __all__ = ["calibrate"]
 
 @app.command()
 def calibrate(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
+    model: ModelArgument,
     images: Annotated[list[Path], typer.Option(help="Images, or folders of them, named by their galaxy's ID.")],
     labels: Annotated[Path, typer.Option(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the calibrated model.")],
@@ -93,7 +93,7 @@ def calibrate(
 def _print_calibration(result: Calibrated, output: Path) -> None:
     figures, calibration = result.bundle.figures["calibration"], result.bundle.calibration
     used = counted(figures["galaxies"], "galaxy", "galaxies")
-    echo(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
+    done(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
     if calibration and calibration.intervals:
         title = f"on galaxies left out of the fit, a tenth at a time; promised: {calibration.intervals.level:.3g}"
         screen().print(coverage_table(figures["left_out"], title))

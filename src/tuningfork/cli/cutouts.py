@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, print_json, say
+from .console import counted, done, print_json, say
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .fits_options import HduOption, MaskBitsOption, MaskOption, StretchOption
@@ -180,5 +180,5 @@ def cutouts(
         else:
             again = f" ({summary.resumed} of them from before)" if summary.resumed else ""
             galaxies = counted(summary.rows, "galaxy", "galaxies")
-            echo(f"{summary.table}: {galaxies}{again}, {summary.failed} without an image")
+            done(f"{summary.table}: {galaxies}{again}, {summary.failed} without an image")
         report_rows(summary.errors, summary.failed)

@@ -11,7 +11,7 @@ from .command_line import app
 from .console import echo
 from .errors import trouble
 from .files import writing
-from .options import OverwriteOption
+from .options import ModelOption, OverwriteOption
 
 __all__ = ["demo"]
 
@@ -21,7 +21,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("tuningfork-demo.html"),
     n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many galaxies.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 23,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
+    model: ModelOption = "default",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Simulate a handful of galaxies, predict them, and write a page with images and votes.

@@ -12,7 +12,7 @@ from .command_line import app
 from .console import counted, echo, print_json
 from .errors import libraries, trouble
 from .files import writing
-from .options import JsonOption, OverwriteOption
+from .options import JsonOption, ModelArgument, OverwriteOption, ViewsOption, check_views
 
 __all__ = ["export"]
 
@@ -26,11 +26,9 @@ class Tail(StrEnum):
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
+    model: ModelArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file.")],
-    views: Annotated[
-        int | None, typer.Option(help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's].")
-    ] = None,
+    views: ViewsOption = None,
     tail: Annotated[
         Tail, typer.Option(help="Arithmetic behind the networks; float32 for browsers' GPUs.")
     ] = Tail.float64,
@@ -48,8 +46,7 @@ def export(
 
         tuningfork export default -o model.onnx --views 4
     """
-    if views not in (None, 1, 2, 4, 8):
-        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    check_views(views)
     with trouble():
         with libraries("export", "export"):
             from ..model.export import export_onnx

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, say
+from .console import counted, done, say
 from .errors import SOME_ROWS_FAILED, must_exist, trouble
 from .files import writing
 from .options import OverwriteOption
@@ -84,7 +84,7 @@ def gallery(
             progress,
         )
         of = f" of {report.total:,}, drawn at random" if report.galaxies < report.total else ""
-        echo(f"{output}: {report.galaxies:,} galaxies{of}, {report.bytes / 1e6:.1f} MB")
+        done(f"{output}: {report.galaxies:,} galaxies{of}, {report.bytes / 1e6:.1f} MB")
         if report.without_prediction:
             say(f"{counted(report.without_prediction, 'galaxy has', 'galaxies have')} no prediction; the page says why")
         if report.without_image:

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import counted, done, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
-from .options import JsonOption, OverwriteOption, ThreadsOption
+from .options import JsonOption, ModelOfImagesOption, OverwriteOption, ThreadsOption, check_views
 from .progress import progress_bar
 
 __all__ = ["are_tables", "index"]
@@ -24,7 +24,7 @@ def index(
         typer.Argument(help="Parquet that `predict --embeddings` wrote, or folders of it; or images."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Index to write.")],
-    model: Annotated[str, typer.Option(help="For images: a shipped model's name, or a bundle's folder.")] = "default",
+    model: ModelOfImagesOption = "default",
     views: Annotated[int | None, typer.Option(help="For images: views to average, 1, 2, 4 or 8.")] = None,
     add: Annotated[bool, typer.Option("--add", help="Keep the galaxies that the index has, and add these.")] = False,
     threads: ThreadsOption = 0,
@@ -41,8 +41,7 @@ def index(
 
         tuningfork index more.parquet -o galaxies.index --add
     """
-    if views not in (None, 1, 2, 4, 8):
-        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    check_views(views)
     must_exist([*paths, *([output] if add else [])])
     again = "" if are_tables(paths) else "predict --embeddings writes a table, and can be resumed: index that"
     with trouble(again), writing(output, [*paths, model], overwrite or add, suffix=".parquet") as output:
@@ -68,7 +67,7 @@ def index(
         else:
             more = f" ({report.added} of them new)" if add else ""
             galaxies = counted(report.rows, "galaxy", "galaxies")
-            echo(f"{output}: {galaxies}{more}, {report.failed} left out, {size / 1e6:.1f} MB")
+            done(f"{output}: {galaxies}{more}, {report.failed} left out, {size / 1e6:.1f} MB")
         report_rows(report.errors, report.failed)
 
 

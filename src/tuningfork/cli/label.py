@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import counted, done, echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
@@ -244,7 +244,7 @@ def _export(
                 "answers": ("answer", "answers"),
                 "zooniverse": ("subject", "subjects"),
             }
-            echo(f"{output}: {counted(rows, *nouns[kind])}")
+            done(f"{output}: {counted(rows, *nouns[kind])}")
             if kind == "kaggle":
                 echo(f"to train with them: {shlex.join(command)}")
             elif kind == "zooniverse":

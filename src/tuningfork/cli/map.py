@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import echo, say
+from .console import done, say
 from .errors import must_exist, trouble
 from .files import writing
 from .index import are_tables
-from .options import OverwriteOption
+from .options import ModelOfImagesOption, OverwriteOption
 
 __all__ = ["map"]
 
@@ -27,7 +27,7 @@ def map(
         int, typer.Option(min=20, max=5000, help="Galaxies on the map; of more, so many are drawn at random.")
     ] = 2000,
     images: Annotated[Path | None, typer.Option("--images", help="Folder where the table's images are now.")] = None,
-    model: Annotated[str, typer.Option(help="For images: a shipped model's name, or a bundle's folder.")] = "default",
+    model: ModelOfImagesOption = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the map and of the random draw.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -70,4 +70,4 @@ def map(
         page = map_page(drawn, names, embedder.model)
         write_text(output, page)
         size = output.stat().st_size / 1e6
-        echo(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")
+        done(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")

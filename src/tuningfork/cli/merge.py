@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import counted, done, echo, print_json
+from .console import counted, done, print_json
 from .errors import must_exist, report_rows, row_error, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
 from .progress import progress_bar
-from .table_options import chosen_columns, columns_to_keep
+from .table_options import KeepOfPredictionsOption, chosen_columns, columns_to_keep
 
 __all__ = ["merge"]
 
@@ -25,14 +25,7 @@ def merge(
         Path, typer.Option("-o", "--output", help="Table: .parquet, .csv, .fits, .vot or .ecsv; with --hats, a folder.")
     ],
     hats: Annotated[bool, typer.Option("--hats", help="Partition by place in the sky: a HATS catalogue.")] = False,
-    keep_columns: Annotated[
-        str,
-        typer.Option(
-            "--keep-columns",
-            metavar="NAMES",
-            help="Of the columns that the prediction took over from its catalogue: all, none, or names.",
-        ),
-    ] = "all",
+    keep_columns: KeepOfPredictionsOption = "all",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,6 +77,6 @@ def _partition(folder: Path, output: Path, as_json: bool) -> None:
         print_json({"output": str(output), "rows": catalogue.rows, "partitions": catalogue.partitions})
     else:
         galaxies = counted(catalogue.rows, "galaxy", "galaxies")
-        echo(f"{output}: {galaxies} in {counted(catalogue.partitions, 'partition', 'partitions')}")
+        done(f"{output}: {galaxies} in {counted(catalogue.partitions, 'partition', 'partitions')}")
     if catalogue.rest:
         report_rows([row_error(str(catalogue.rest), f"{catalogue.without_position} rows have no position")])

@@ -20,6 +20,7 @@ __all__ = [
     "LabelsArgument",
     "LabelsOption",
     "ModelArgument",
+    "ModelOfImagesOption",
     "ModelOfTableOption",
     "ModelOption",
     "NoCacheOption",
@@ -45,6 +46,9 @@ class ValuesKind(StrEnum):
 _MODEL = "A shipped model's name, or a bundle's folder."
 ModelOption = Annotated[str, typer.Option("--model", help=_MODEL, autocompletion=completion.models)]
 ModelArgument = Annotated[str, typer.Argument(help=_MODEL, autocompletion=completion.models)]
+ModelOfImagesOption = Annotated[
+    str, typer.Option("--model", help=f"For images: {_MODEL[0].lower()}{_MODEL[1:]}", autocompletion=completion.models)
+]
 ViewsOption = Annotated[
     int | None,
     typer.Option("--views", help="Rotated and reflected views to average: 1, 2, 4 or 8 [default: the model's]."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, say
+from .console import counted, done, say
 from .errors import libraries, must_exist, trouble
 from .files import writing
 from .options import OverwriteOption
@@ -81,7 +81,7 @@ def plot(
         votes = _votes(labels, known_tree) if labels else None
         figure = plot_predictions(read, known_tree, labels=votes, pairs=pairs, panels=panel or (), seed=seed)
         save_plot(figure, output)
-        echo(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
+        done(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
 
 
 def _votes(path: Path, tree: DecisionTree) -> VoteTable:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import counted, done, echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
-from .options import JsonOption, OverwriteOption, ThreadsOption, TreeOption
+from .kept_columns import with_kept_columns
+from .options import JsonOption, ModelOfImagesOption, OverwriteOption, ThreadsOption, TreeOption, check_views
 from .progress import progress_bar
+from .table_options import KeepOfPredictionsOption, columns_to_keep
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +32,7 @@ def rank(
         Path, typer.Option("-o", "--output", help="Table to write: .csv, .parquet, .fits, .vot or .ecsv.")
     ],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of galaxies to choose.")] = 500,
-    model: Annotated[str, typer.Option(help="For images: a shipped model's name, or a bundle's folder.")] = "default",
+    model: ModelOfImagesOption = "default",
     labels: Annotated[Path | None, typer.Option("--labels", help="Table of galaxies that have labels already.")] = None,
     include: Annotated[
         bool, typer.Option("--out-of-domain", help="Include galaxies that the predictions mark as out of domain.")
@@ -49,6 +51,7 @@ def rank(
     threads: ThreadsOption = 0,
     tree: TreeOption = "gz2",
     seed: Annotated[int, typer.Option(min=0, help="Of the random draw; the same seed gives the same order.")] = 0,
+    keep_columns: KeepOfPredictionsOption = "all",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,8 +71,8 @@ def rank(
 
         tuningfork rank cutouts/ -o order.csv --model run/bundle
     """
-    if views not in (None, 1, 2, 4, 8):
-        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    check_views(views)
+    keep = columns_to_keep(keep_columns)
     must_exist([*paths, *([labels] if labels else [])])
     with trouble(), writing(output, [*paths, labels, model, tree], overwrite) as output:
         from ..labelling.rank import RankOptions, labelled_ids, predicted_blocks, table_blocks
@@ -98,12 +101,13 @@ def rank(
             seed=seed,
         )
         ranked = rank_blocks(_with_progress(blocks), known_tree, options, source=source)
-        with table_writer(output, ranked.table.schema) as write:
-            write(ranked.table)
+        chosen = with_kept_columns(ranked.table, paths[0], keep, known_tree) if source else ranked.table
+        with table_writer(output, chosen.schema) as write:
+            write(chosen)
         if as_json:
             print_json({"output": str(output), "chosen": ranked.table.num_rows, **ranked.to_dict()})
         else:
-            echo(f"{output}: {counted(ranked.table.num_rows, 'galaxy', 'galaxies')} to label, of {ranked.rows}")
+            done(f"{output}: {counted(ranked.table.num_rows, 'galaxy', 'galaxies')} to label, of {ranked.rows}")
             _print_summary(ranked, options)
         report_rows(ranked.errors, ranked.failed)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import echo, print_json, say
+from .console import done, print_json, say
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
@@ -56,7 +56,7 @@ def report(
             print_json(written.numbers)
         else:
             size = output.stat().st_size / 1e6
-            echo(f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}")
+            done(f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}")
         for name, reason in written.broken:
             say(f"failed: {name}: {reason}")
         if written.broken:

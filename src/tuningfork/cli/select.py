@@ -11,6 +11,7 @@ from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
+from .kept_columns import with_kept_columns
 from .options import (
     ColumnOption,
     GroupsOption,
@@ -20,6 +21,7 @@ from .options import (
     OverwriteOption,
     TreeOption,
 )
+from .table_options import KeepOfPredictionsOption, columns_to_keep
 
 __all__ = ["select"]
 
@@ -44,6 +46,7 @@ def select(
     seed: Annotated[int, typer.Option(min=0, help="Of the random halves.")] = 0,
     model: ModelOfTableOption = None,
     include_training: IncludeTrainingOption = False,
+    keep_columns: KeepOfPredictionsOption = "all",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,6 +68,7 @@ def select(
     for name, value in (("--precision", precision), ("--confidence", confidence)):
         if not 0 < value < 1:
             raise typer.BadParameter("between 0 and 1", param_hint=name)
+    keep = columns_to_keep(keep_columns)
     must_exist([predictions, labels, *([split] if split else [])])
     with trouble(), writing(output, [predictions, labels, split, tree], overwrite) as output:
         from ..evaluation.prediction_table import read_predictions
@@ -92,8 +96,9 @@ def select(
             exclude=training_to_exclude(table.ids, table.about, model, include=include_training),
         )
         if output:
-            with table_writer(output, selection.table.schema) as write:
-                write(selection.table)
+            accepted = with_kept_columns(selection.table, predictions, keep, known_tree)
+            with table_writer(output, accepted.schema) as write:
+                write(accepted)
         if as_json:
             print_json(selection.to_dict())
         else:

@@ -10,7 +10,7 @@ import typer
 from .command_line import app
 from .console import echo
 from .errors import libraries, must_exist, trouble
-from .options import ThreadsOption
+from .options import ModelOption, ThreadsOption
 
 __all__ = ["serve"]
 
@@ -19,7 +19,7 @@ _LIMITS = "Limits"
 
 @app.command()
 def serve(
-    model: Annotated[str, typer.Option(help="A shipped model's name, or a bundle's folder.")] = "default",
+    model: ModelOption = "default",
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0: reachable from other machines.")] = (
         "127.0.0.1"
     ),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import counted, done, print_json
 from .errors import trouble
 from .files import writing
 from .options import JsonOption
@@ -44,5 +44,5 @@ def simulate(
         if as_json:
             print_json({"folder": str(output), "galaxies": n, "seed": seed})
         else:
-            echo(f"{output}: {counted(n, 'galaxy', 'galaxies')}; images in images_training_rev1, "
+            done(f"{output}: {counted(n, 'galaxy', 'galaxies')}; images in images_training_rev1, "
                   "votes in training_solutions_rev1.csv, shapes in truth.csv")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .console import echo, print_json
+from .console import done, echo, print_json
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
 from .options import JsonOption, ThreadsOption, WorkersOption
@@ -103,7 +103,7 @@ def paper(
             if numbers:
                 _print_networks(numbers["networks"])
                 echo(f"{output / 'report.html'}: the report on one page; numbers in metrics.json")
-            echo(f"{output}: {len(study['trainings'])} trainings, {len(study['failures'])} failed, "
+            done(f"{output}: {len(study['trainings'])} trainings, {len(study['failures'])} failed, "
                   f"{len(study['left_out'])} left out for want of time")  # fmt: skip
         for folder, reason in study["failures"].items():
             echo(f"failed: {folder}: {reason}", err=True)

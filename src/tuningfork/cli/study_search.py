@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from .console import echo, print_json
+from .console import done, echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import cache_folder, writing
 from .options import CacheOption, ImagesOption, JsonOption, LabelsOption, NoCacheOption, ThreadsOption, WorkersOption
@@ -127,4 +127,4 @@ def _show(output: Path, report: SearchReport) -> None:
     if report.best:
         echo(f"{output / 'best.toml'}: trial {report.best.number} *, {report.monitor} {report.best.value:.4f}")
     else:
-        echo(f"{output}: no trial is complete yet")
+        done(f"{output}: no trial is complete yet")

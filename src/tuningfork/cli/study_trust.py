@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .console import echo, print_json
+from .console import done, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import (
@@ -73,7 +73,7 @@ def trust(
             print_json(report)
         else:
             _show(report)
-            echo(f"{output}: trust.svg, trust.csv, trust.json")
+            done(f"{output}: trust.svg, trust.csv, trust.json")
         report_rows(errors)
 
 

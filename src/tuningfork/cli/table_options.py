@@ -15,6 +15,7 @@ __all__ = [
     "DecColumnOption",
     "IdColumnOption",
     "KeepColumnsOption",
+    "KeepOfPredictionsOption",
     "PathColumnOption",
     "RaColumnOption",
     "chosen_columns",
@@ -38,6 +39,14 @@ KeepColumnsOption = Annotated[
         metavar="NAMES",
         help="Columns of the catalogue that the output has too: all, none, or names with commas between.",
         rich_help_panel=TABLES,
+    ),
+]
+KeepOfPredictionsOption = Annotated[
+    str,
+    typer.Option(
+        "--keep-columns",
+        metavar="NAMES",
+        help="Columns of the predictions that the output has too: all (that came from a catalogue), none, or names.",
     ),
 ]
 #: Names of columns that are printed.

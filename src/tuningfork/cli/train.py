@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .command_line import app
 from .console import echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
@@ -49,7 +50,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A shipped recipe's name, or a TOML file.  [default: efficientnet_b0; from a model, finetune]"
+            help="A shipped recipe's name, or a TOML file.  [default: efficientnet_b0; from a model, finetune]",
+            autocompletion=completion.recipes,
         ),
     ] = None,
     init: Annotated[
@@ -80,7 +82,9 @@ def train(
         int | None, typer.Option(min=2, help="Cross-validation: split all but the test part into so many.")
     ] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="The fold that validates, counted from 0.")] = None,
-    tree: Annotated[str | None, typer.Option(help="Decision tree, instead of the recipe's.")] = None,
+    tree: Annotated[
+        str | None, typer.Option(help="Decision tree, instead of the recipe's.", autocompletion=completion.trees)
+    ] = None,
     loss: Annotated[
         str | None, typer.Option(help="Of the votes, instead of the recipe's: squared, rmse, dirichlet.")
     ] = None,

@@ -79,7 +79,7 @@ def class_output(data: Galaxies, training: NDArray[np.bool_]) -> Floats:
 
 
 def margins_of_decided(data: Galaxies, training: NDArray[np.bool_]) -> Floats:
-    """The rules' margins with one temperature, fitted on galaxies that have a class: no probability of none."""
+    """The rules' margins times a slope that is fitted on galaxies that have a class: no probability of none."""
     scores = class_scores(TREE, votes=data.predicted.fractions)
     scores[:, -1] = -np.inf
     classes = np.where(data.classes < 0, np.int8(Status.UNDECIDED), data.classes)
@@ -115,7 +115,7 @@ def calibrated(scores: Floats, data: Galaxies, training: NDArray[np.bool_]) -> F
 
 METHODS: dict[str, Method] = {
     "class output of the network": class_output,
-    "margins, one temperature": margins_of_decided,
+    "margins, without none": margins_of_decided,
     "margins, with none": margins,
     f"{DRAWS} draws, with none": draws,
 }

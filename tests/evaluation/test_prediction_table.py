@@ -1,0 +1,44 @@
+"""Tables of predictions read back: the class, none, and what an earlier version meant by it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import tuningfork
+from tuningfork.evaluation.prediction_table import predictions_from_table
+from tuningfork.simulation import draw, render
+from tuningfork.tables import CatalogError
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return tuningfork.load("fast").predict([*(render(draw(5, index)) for index in range(8)), b"no image"])
+
+
+def test_the_class_and_none_come_back(rows):
+    table = predictions_from_table(rows.to_table(), rows.tree, "votes.parquet")
+    assert table.classes.tolist() == rows.class_index.tolist()
+    assert 7 in table.classes.tolist()
+    assert table.classes[-1] == -1
+    np.testing.assert_allclose(table.no_class_probability, rows.no_class_probability, atol=1e-7)
+    np.testing.assert_allclose(table.probability, rows.class_probability, atol=1e-7)
+
+
+def test_a_table_of_an_earlier_version_is_refused_with_the_remedy(rows):
+    new = rows.to_table()
+    old = new.drop_columns(["no_class_probability", "clean_class", "nearest_class", "description"])
+    old = old.append_column("clean", pa.array([True] * len(rows)))
+    with pytest.raises(CatalogError, match=r"votes\.csv: written by an earlier version.*predict again, or drop class"):
+        predictions_from_table(old, rows.tree, "votes.csv")
+    dropped = [name for name in old.column_names if name.startswith("class") or name == "clean"]
+    votes = predictions_from_table(old.drop_columns(dropped), rows.tree, "votes.csv")
+    assert votes.classes is None
+    np.testing.assert_allclose(votes.votes.fractions[:-1], rows.cumulative[:-1], atol=1e-6)
+
+
+def test_a_column_of_classes_alone_is_taken_as_it_is(rows):
+    table = rows.to_table().select(["id", *rows.tree.fraction_names])
+    table = table.append_column("class", pa.array([0, 1, 2, 3, 4, 5, 6, None, None], pa.int8()))
+    assert predictions_from_table(table, rows.tree, "own.csv").classes.tolist() == [0, 1, 2, 3, 4, 5, 6, -1, -1]

@@ -27,8 +27,8 @@ __all__ = ["PopulationTable", "posterior_of"]
 
 logger = logging.getLogger(__name__)
 
-#: Rows that are held together: 200 draws of a few answers of them are some tens of megabytes.
-BLOCK = 2048
+#: Rows that are held together: 200 draws of 37 answers of them are 15 megabytes.
+BLOCK = 256
 #: Files of a folder that a prediction run writes beside its parts.
 _PARTS = "*.parquet"
 

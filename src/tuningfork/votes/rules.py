@@ -66,12 +66,15 @@ class Rule:
         Places on the answer axis of the fractions that it depends on.
     meanings : mapping of text
         Name in the rule → what it stands for, in words.
+    is_conditional : bool
+        Whether it names a conditional fraction.
     """
 
     text: str
     tree: DecisionTree
     answers: frozenset[int]
     meanings: Mapping[str, str]
+    is_conditional: bool
     _judge: Callable[[Floats, Floats], Truth]
 
     def fits(self, cumulative: ArrayLike) -> Truth:
@@ -88,7 +91,7 @@ class Rule:
             1 it does, 0 it does not, -1 it depends on what is unknown.
         """
         values = np.asarray(cumulative, np.float64)
-        return self._judge(values, conditional_from_cumulative(values, self.tree))
+        return self._judge(values, conditional_from_cumulative(values, self.tree) if self.is_conditional else values)
 
     @cached_property
     def questions(self) -> frozenset[str]:
@@ -134,7 +137,7 @@ def parse_rule(text: str, tree: DecisionTree) -> Rule:
         raise RuleError(text[:40] + "…", 0, f"it has {len(text)} characters; {MAX_LENGTH} are the most")
     parser = _Parser(text, tree)
     judge = parser.parse()
-    return Rule(text, tree, frozenset(parser.answers), parser.meanings, judge)
+    return Rule(text, tree, frozenset(parser.answers), parser.meanings, parser.is_conditional, judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ class _Parser:
         self.owner = [question for question in tree.questions for _ in question.answers]
         self.answers: set[int] = set()
         self.meanings: dict[str, str] = {}
+        self.is_conditional = False
 
     def parse(self) -> _Judge:
         if self.now.kind == "end":
@@ -263,6 +267,7 @@ class _Parser:
             name = token.text.strip('"`')
             answer, is_conditional = self._answer(name, token)
             self.answers.add(answer)
+            self.is_conditional |= is_conditional
             of_whom = "of those asked" if is_conditional else "of all volunteers"
             question = self.owner[answer].key.replace("_", " ")
             self.meanings[name] = f'share {of_whom} who answer "{self.tree.answers[answer].text}" ({question})'

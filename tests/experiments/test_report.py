@@ -352,16 +352,20 @@ def test_the_page_is_whole_and_its_numbers_are_in_the_json(study, tmp_path):
     assert "(2 seeds)" in told
 
 
-def test_a_single_run_without_votes_says_what_is_absent(put, tmp_path):
+def test_sections_that_do_not_apply_are_not_there_and_it_says_why(put, tmp_path):
     folder = put(tmp_path / "alone", task="classes")
     report = write_report(folder, tmp_path / "alone.html", resamples=20)
-    told = " ".join(_Page(report.page.read_text("utf-8")).words)
+    raw = report.page.read_text("utf-8")
+    told = " ".join(_Page(raw).words)
+    anchors = re.findall(r'<section id="([^"]*)"', raw)
+    assert {"data", "networks-classes", "per-class", "purity", "confusion", "runs"} <= set(anchors)
+    assert {"networks-votes", "fractions", "questions", "tree", "ensembles", "network"}.isdisjoint(anchors)
+    assert re.findall(r'<a href="#([^"]*)"', raw) == anchors
     for sentence in (
-        "No complete run predicts vote fractions.",
-        "No complete run predicts votes.",
+        "Networks: votes: no complete run predicts vote fractions.",
+        "Inside a network: no run has its best.ckpt any more.",
+        "Ensemble size against score: fewer than two runs of the same galaxies.",
         "there is no study.json",
-        "No run has its best.ckpt any more.",
-        "fewer than two runs",
     ):
         assert sentence in told
     assert report.numbers["votes"] is None
@@ -381,10 +385,10 @@ def test_pictures_that_are_gone_do_not_stop_a_report(put, tmp_path, galaxies):
 
 
 def test_everything_is_escaped_but_markup():
-    values = {"title": HOSTILE, "sections": [], "heading": "a\udc80"}
+    values = {"title": HOSTILE, "sections": [], "about": "a\udc80"}
     page = render("map.html", **values, map=render("map.html", **values, map="<b>"))
     assert HOSTILE not in page
-    assert page.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;") == 4
+    assert page.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;") == 2
     assert "a\\udc80" in page
     assert "&lt;b&gt;" in page
     assert page.count("<section") == 2  # markup of ours is not escaped again

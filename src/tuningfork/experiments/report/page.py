@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...display.html import render
+from ...similarity.map_page import map_script
 from ...votes.tree import DecisionTree
 from ..runs import Study
 from .figures import figures, image_reader
@@ -72,25 +73,70 @@ def report_page(numbers: Numbers, study: Study, network: Mapping[str, Any], gala
     """
     ensembles = sum(bool(run["members"]) for run in numbers["runs"])
     names = {rule.key: rule.name for rule in study.tree.classes}
-    return render(
-        "report.html",
-        title=f"Galaxy morphologies: {study.folder.resolve().name}",
-        sections=SECTIONS,
-        numbers=numbers,
-        tree=study.tree,
-        n_networks=len(numbers["runs"]) - ensembles,
-        n_ensembles=ensembles,
-        tables={kind: _networks(numbers, kind) for kind in _TABLES},
-        examples=[(names[key], entries) for key, entries in numbers["galaxies"]["examples"].items()],
-        image=image_reader(study),
-        network=network,
-        map=galaxy_map,
-        left_out=_left_out(numbers),
-        study_options=json.dumps(numbers["study"].get("options")),
+    values: dict[str, Any] = {
+        "numbers": numbers,
+        "tree": study.tree,
+        "n_networks": len(numbers["runs"]) - ensembles,
+        "n_ensembles": ensembles,
+        "tables": {kind: _networks(numbers, kind) for kind in _TABLES},
+        "examples": [(names[key], entries) for key, entries in numbers["galaxies"]["examples"].items()],
+        "image": image_reader(study),
+        "network": network,
+        "map": galaxy_map,
+        "left_out": _left_out(numbers),
+        "study_options": json.dumps(numbers["study"].get("options")),
         **_data(numbers, study.tree),
         **_class_counts(numbers),
         **figures(numbers, study),
+    }
+    absent = {name: reason for name, reason in _absent(values).items() if reason}
+    return str(
+        render(
+            "report.html",
+            title=f"Galaxy morphologies: {study.folder.resolve().name}",
+            sections=[(name, heading) for name, heading in SECTIONS if name not in absent],
+            not_shown=[(heading, absent[name]) for name, heading in SECTIONS if name in absent],
+            script=map_script() if galaxy_map else None,
+            **values,
+        )
     )
+
+
+def _absent(values: Mapping[str, Any]) -> dict[str, str]:
+    """Section → why it does not apply to this study; "" where it does."""
+    numbers = values["numbers"]
+    votes, classes, tree = numbers["votes"], numbers["classes"], values["tree"]
+    no_votes = "" if votes else "no complete run predicts votes"
+    no_classes = "" if classes else "no complete run predicts classes"
+    network = values["network"]
+    has_examples = any(entries for _, entries in values["examples"])
+    has_ensembles = any(plot is not None for *_, plot in values["ensemble_curves"])
+    remarkable = any(scores and scores["remarkable"] for scores in (votes, classes))
+    return {
+        "networks-votes": "" if values["tables"]["votes"]["rows"] else "no complete run predicts vote fractions",
+        "networks-classes": ""
+        if values["tables"]["classes"]["rows"]
+        else no_classes or "no complete run predicts classes",
+        "errata": "" if numbers["paper"]["same_classes"] else "its classes are not the paper's",
+        "galaxies": "" if has_examples else f"no judged galaxy has a class of {tree.title}",
+        "curves": "" if values["curves"] else "no run has curves",
+        "fractions": no_votes,
+        "questions": no_votes or ("" if values["question_errors"] else "no votes are known"),
+        "confusion": "" if values["confusions"] else no_classes,
+        "per-class": no_classes,
+        "purity": no_classes or ("" if classes.get("purity") else "no samples were measured"),
+        "ensembles": "" if has_ensembles else "fewer than two runs of the same galaxies",
+        "network": "" if network.get("maps") or network.get("cam") else _sentence(network.get("absent")),
+        "map": "" if values["map"] else _sentence(numbers["map"].get("absent")),
+        "remarkable": "" if remarkable else "there are no complete runs",
+        "tree": no_votes,
+    }
+
+
+def _sentence(text: Any) -> str:
+    """A reason in the middle of a sentence."""
+    reason = str(text or "nothing was drawn").rstrip(".")
+    return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
 
 
 def _networks(numbers: Numbers, kind: str) -> dict[str, Any]:

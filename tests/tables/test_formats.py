@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib
 import io
 import math
 import os
@@ -47,8 +46,6 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 TREE = load_tree("gz2")
-#: The module; the package has a function of this name.
-table_formats = importlib.import_module("tuningfork.tables.formats")
 ENDINGS = [".csv", ".parquet", ".fits", ".vot", ".ecsv"]
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 IDS = ["100008", "ζ Reticuli", 'with "quotes", commas', "two\nlines"]
@@ -514,7 +511,8 @@ def test_other_packages_add_formats(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     example = Format("lines", (".lines",), read, write, vectors=False)
     point = SimpleNamespace(load=lambda: example)
-    monkeypatch.setattr(table_formats, "entry_points", lambda group: [point] if group == "tuningfork.formats" else [])
+    found = {"tuningfork.formats": [point]}
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found.get(group, []))
     formats.cache_clear()
     try:
         write_table(tmp_path / "t.lines", pa.table({"line": ["a", "b"]}))

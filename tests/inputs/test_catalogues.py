@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,8 @@ from hypothesis import strategies as st
 from tuningfork.images.image import ImageError
 from tuningfork.inputs import Columns, InputError, ItemReader, find_items, parquet_images, read_listing, write_listing
 from tuningfork.inputs import table_rows as rows
+from tuningfork.inputs.parquet_images import RowReader
+from tuningfork.inputs.spool import splits_row_group, spooled
 
 LONG = 587731186743542074  # 18 digits: no float holds it
 
@@ -304,6 +307,21 @@ def test_bytes_come_back_whatever_the_row_groups_and_the_order(tmp_path, cells, 
         patch.setattr(parquet_images, "BATCH_BYTES", held)
         for rows_ in (range(len(cells)), order, some):
             assert opened([found[row] for row in rows_]) == [cells[row] for row in rows_]
+
+
+def test_rows_of_a_large_row_group_are_spooled(tmp_path):
+    cells = [b"a" * n for n in range(1, 30)] + [None]
+    pq.write_table(pa.table({"bytes": cells}), tmp_path / "t.parquet", row_group_size=20)
+    found = list(find_items([tmp_path / "t.parquet"]))
+    # A part of a row group; all of one; rows of two that are no larger.
+    assert [splits_row_group(part) for part in (found[:8], found[8:16], found[:20], found[10:30])] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    items = spooled([replace(found[0], error="known"), *found[8:16], found[29]], RowReader(), tmp_path / "spool")
+    assert opened(items) == ["known", *cells[8:16], "no image in column 'bytes'"]
+    assert [item.id for item in items] == [item.id for item in (found[0], *found[8:16], found[29])]
+    (tmp_path / "spool").write_bytes(b"cut")
+    assert opened(items[3:4]) == ["changed since it was listed; predict it again"]
 
 
 def test_blank_cells_of_bytes_are_named(tmp_path):

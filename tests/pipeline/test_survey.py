@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pandas
 import polars
+import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,7 @@ import tuningfork
 from tuningfork._utils.files import lock
 from tuningfork.inputs import InputItem, ItemReader
 from tuningfork.model.options import InferenceOptions
-from tuningfork.pipeline import local
+from tuningfork.pipeline import local, predict
 from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
 from tuningfork.pipeline.manifest import MANIFEST, ManifestError, part_rows, read_run
 from tuningfork.pipeline.merge import merge
@@ -57,6 +58,34 @@ def _entries(folder):
 
 
 # ---------------------------------------------------------------- processes
+
+
+def test_one_row_group_is_decoded_once_for_all_workers(model, pictures, tmp_path, monkeypatch):
+    """Workers that find no Parquet file read its images all the same: from what this process has decoded."""
+    cells = [path.read_bytes() for path in sorted(pictures.iterdir())]
+    table = tmp_path / "images.parquet"
+    pq.write_table(pa.table({"id": [str(n) for n in range(60)], "bytes": cells}), table, row_group_size=60)
+    alone = predict_files(model, [table], tmp_path / "alone.parquet", execution=ExecutionOptions(workers=1))
+    monkeypatch.setattr(predict, "GROUP", 2)
+    seen = []
+    run_tasks = local.run_tasks
+
+    def spying(groups, workers, run):
+        def watched():
+            for group in groups:
+                seen.extend(item.kind for chunk in group for item in chunk.items)
+                yield group
+
+        return run_tasks(watched(), workers, run)
+
+    monkeypatch.setattr(local, "run_tasks", spying)
+    folder = tmp_path / "shared"
+    together = predict_files(model, [table], folder, execution=ExecutionOptions(workers=2, chunk_rows=16))
+    assert (together.rows, together.failed) == (alone.rows, alone.failed) == (60, 3)
+    assert set(seen) == {"spool"}
+    assert not list(folder.glob(".spool*"))
+    merged = pq.read_table(merge(read_run(folder), tmp_path / "shared.parquet"))
+    assert merged.equals(pq.read_table(tmp_path / "alone.parquet"))
 
 
 def test_the_table_is_the_same_with_however_many_processes(model, pictures, whole, tmp_path):

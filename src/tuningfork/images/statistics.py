@@ -123,7 +123,7 @@ def _laplacian(sums: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _counts(
-    values: NDArray[np.integer], width: int, weights: NDArray[np.integer] | None = None
+    values: NDArray[np.integer], width: int, weights: NDArray[np.integer | np.floating] | None = None
 ) -> NDArray[np.integer | np.floating]:
     """How often each whole number below `width` occurs in each row: (R, E) → (R, width)."""
     # A call each: one for all would need larger numbers, which take longer to add than a call.

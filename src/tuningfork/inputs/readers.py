@@ -10,6 +10,7 @@ from .archives import TarReader, ZipReader
 from .files import FileReader
 from .item import InputItem
 from .objects import ObjectReader
+from .spool import SpoolReader
 
 __all__ = ["READERS", "Reader", "ItemReader"]
 
@@ -42,6 +43,7 @@ READERS: dict[str, Callable[[], Reader]] = {
     "tar": TarReader,
     "zip": ZipReader,
     "object": ObjectReader,
+    "spool": SpoolReader,
 }
 
 

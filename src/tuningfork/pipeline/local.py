@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from .._utils.processes import Worker, WorkerCrash, WorkerError, WorkerTimeout, available_cores, run_tasks
 from ..images.fits.framing import Framing
 from ..inputs import ItemReader
+from ..inputs.spool import splits_row_group, spooled
 from ..model.bundle import Bundle
 from ..model.model import Model
 from ..model.options import InferenceOptions
@@ -70,6 +72,7 @@ def predict_chunks(
     *,
     readers: int,
     on_rows: Callable[[int], None],
+    spool: Path | None = None,
 ) -> Iterator[ChunkResult]:
     """Predict the chunks of `groups` as they come; one worker predicts a group's chunks, one after the other.
 
@@ -79,6 +82,7 @@ def predict_chunks(
         model of this process has its own already
     readers : threads that read ahead, in each worker
     on_rows : called in this thread with the number of rows that were predicted since
+    spool : folder for images of row groups that several workers share, so that each is decoded once; None: none is
 
     Raises
     ------
@@ -93,11 +97,40 @@ def predict_chunks(
         return
     running = {**model.running, "threads": execution.threads or 1}
     job = ChunkJob(model.bundle, layout, inference, readers, running, model.framing)
-    for answer in run_tasks(groups, [Worker(job) for _ in range(execution.workers)], _drive):
+    if spool:
+        groups = _decoded_once(groups, spool)
+
+    def drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -> Iterator[ChunkResult]:
+        try:
+            yield from _drive(worker, group, on_rows)
+        finally:
+            if spool:
+                for chunk in group:
+                    _spool_file(spool, chunk).unlink(missing_ok=True)
+
+    for answer in run_tasks(groups, [Worker(job) for _ in range(execution.workers)], drive):
         if isinstance(answer, ChunkResult):
             yield answer
         else:
             on_rows(answer)
+
+
+def _decoded_once(groups: Iterator[list[Chunk]], spool: Path) -> Iterator[list[Chunk]]:
+    """The groups; of a row group that is larger than a group, this process decodes the images into spool files."""
+    from ..inputs.parquet_images import RowReader
+
+    reader = RowReader()
+    for group in groups:
+        if not splits_row_group([item for chunk in group for item in chunk.items]):
+            yield group
+            continue
+        for chunk in group:
+            yield [replace(chunk, items=spooled(chunk.items, reader, _spool_file(spool, chunk)))]
+
+
+def _spool_file(spool: Path, chunk: Chunk) -> Path:
+    # As unfinished files are named, so that those of a killed run are removed with it.
+    return spool / f".spool-{chunk.number:08d}.part"
 
 
 def _drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -> Iterator[ChunkResult]:

@@ -163,7 +163,8 @@ def predict_files(
         workers = execution.workers or local.worker_count(total - done)
         local_ = replace(execution, workers=workers)
         readers = REMOTE_THREADS if any(map(_is_remote, inputs)) else available_cores() if workers == 1 else 1
-        return local.predict_chunks(model, groups, table, chosen, local_, readers=readers, on_rows=count)
+        spool = None if execution.retry_failed else folder
+        return local.predict_chunks(model, groups, table, chosen, local_, readers=readers, on_rows=count, spool=spool)
 
     if execution.retry_failed:
         from .retry import retry_failed

@@ -12,7 +12,6 @@ import pyarrow as pa
 from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
-from ..tables.csv import csv_text
 from ..tables.identifiers import exact_id, file_id
 from .tree import Answer, ClassRule, DecisionTree, Question
 from .tree_files import load_tree
@@ -166,6 +165,8 @@ def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os
     if not rows:
         where = ", ".join(map(str, images))
         raise CatalogError(f"{where}: no sub-folders of images, each named by its class; or give a table of labels")
+    from ..tables.csv import csv_text  # slow to import, and prediction imports this module
+
     write_text(path, csv_text([("id", LABEL), *rows]))
 
 

@@ -58,6 +58,10 @@ def models(
         table = Table(
             "model", "what it is", "RMSE", "MB", "networks", "views", *(["galaxies/s here"] if speed else []), "licence"
         )
+        # On a narrow terminal the name stays whole, and the rest is folded.
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:]:
+            column.overflow = "fold"
         for each, bundle in bundles.items():
             size = sum(len(network.onnx) for network in bundle.networks) / 1e6
             table.add_row(

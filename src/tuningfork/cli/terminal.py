@@ -84,10 +84,9 @@ class Style:
 def galaxy_tree(prediction: Prediction, width: int, style: Style) -> list[str]:
     """The lines of one galaxy: its headline, the questions of the majority's path with bars, the classes."""
     card = prediction.card()
-    title, headline = _clean(card.title), _clean(prediction.headline())
-    lines = [f"{style.bold(title)}: {headline}"]
-    if text_width(lines[0]) > width:
-        lines = [style.bold(cut(title, width, style)), *_wrapped(headline, width)]
+    title = _clean(card.title)
+    about = [_clean(text) for text in (prediction.description, prediction.class_summary) if text]
+    lines = [style.bold(cut(title, width, style)), *(line for text in about for line in _wrapped(text, width))]
     lines += [style.set(line, "33") for warning in card.warnings for line in _wrapped(_clean(warning), width)]
     sections = [(_clean(name).replace("_", " "), bars) for name, _, bars in card.questions]
     if card.classes:

@@ -1,6 +1,7 @@
 """Draws docs/galaxies.png: simulated galaxies with what the default model says of them."""
 
 import argparse
+import textwrap
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,7 +10,7 @@ import tuningfork
 from tuningfork.simulation import draw, render
 
 INDICES = range(8)
-SIDE, TEXT, GAP, COLUMNS = 300, 150, 12, 4
+SIDE, TEXT, GAP, COLUMNS = 300, 194, 12, 4
 
 
 def main() -> None:
@@ -22,16 +23,19 @@ def main() -> None:
     rows = -(-len(args.indices) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + TEXT + GAP) + GAP), (16, 18, 24))
     pen = ImageDraw.Draw(sheet)
-    head, body = ImageFont.load_default(22), ImageFont.load_default(15)
+    head, body = ImageFont.load_default(17), ImageFont.load_default(15)
     for place, index in enumerate(args.indices):
         left = GAP + place % COLUMNS * (SIDE + GAP)
         top = GAP + place // COLUMNS * (SIDE + TEXT + GAP)
         picture = render(draw(args.seed, index))
         prediction = model.predict(picture)
         sheet.paste(Image.fromarray(picture).crop((62, 62, 362, 362)), (left, top))
-        pen.text((left, top + SIDE + 6), prediction.class_summary.partition(";")[0], "white", head)
+        words = textwrap.wrap(prediction.description, 36)[:2]
+        for line, text in enumerate([*words, *[""] * (2 - len(words))]):
+            pen.text((left, top + SIDE + 6 + 22 * line), text, "white", head)
+        pen.text((left, top + SIDE + 52), prediction.class_summary.partition(";")[0], (176, 182, 194), body)
         for line, (key, answer, share) in enumerate(prediction.steps()[:5]):
-            y = top + SIDE + 36 + 21 * line
+            y = top + SIDE + 80 + 21 * line
             pen.rectangle((left, y + 3, left + 60, y + 15), fill=(52, 58, 70))
             pen.rectangle((left, y + 3, left + round(60 * share), y + 15), fill=(86, 180, 233))
             # The first question's answer says itself what was asked.

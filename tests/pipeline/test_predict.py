@@ -388,3 +388,22 @@ def test_rows_of_one_id_are_told_apart_by_their_path_and_counted(run, tmp_path):
     result = run("predict", tmp_path / "in", "-o", tmp_path / "votes.csv", "--model", "fast")
     assert "2 rows share their ID with another row" in result.output
     assert len(set(pyarrow.csv.read_csv(tmp_path / "votes.csv")["path"].to_pylist())) == 3
+
+
+def test_a_run_that_was_killed_while_it_was_removed_is_continued(model, pictures, tmp_path):
+    one_view, alone = InferenceOptions(n_views=1), ExecutionOptions(workers=1)
+    output, folder = tmp_path / "out.csv", tmp_path / "out.csv.parts"
+    images = sorted(pictures.iterdir())[:3]
+    predict_files(model, images, output, one_view, alone)
+    whole = output.read_bytes()
+    for left in (manifest.MANIFEST, manifest.LISTING):
+        predict_files(model, images, tmp_path / "parts", one_view, alone)
+        (tmp_path / "parts").rename(folder)
+        # Parts go first, then the listing, at last the manifest.
+        for file in folder.iterdir():
+            if file.name not in (left, manifest.MANIFEST):
+                file.unlink()
+        output.write_text("of the run before")
+        predict_files(model, images, output, one_view, ExecutionOptions(workers=1, resume=True))
+        assert output.read_bytes() == whole
+        assert not folder.exists()

@@ -217,10 +217,14 @@ def _resumed(
             run = replace(run, shards=shards)
             _write(run)
         return run
-    digest = Digest()
-    for _ in digest.count(items()):
+    # A run that was killed while it was removed has lost its parts, then its listing.
+    is_listed = (folder / LISTING).exists()
+    digest = Digest() if is_listed else write_listing(items(), folder / LISTING)
+    for _ in digest.count(items()) if is_listed else ():
         pass
     if (digest.rows, digest.hexdigest()) != (run.rows, run.digest):
+        if not is_listed:
+            (folder / LISTING).unlink()
         raise ManifestError(
             f"{folder} is of a run with other images ({run.rows}, now {digest.rows}; or one has changed since); "
             "delete that folder to begin anew"

@@ -1,48 +1,67 @@
-"""Draws docs/galaxies.png: simulated galaxies with what the default model says of them."""
+"""Draws docs/images/galaxies.webp: simulated galaxies and what the default model predicts, as the cards of the demo.
+
+python docs/figures/readme_picture.py
+"""
+
+from __future__ import annotations
 
 import argparse
-import textwrap
+import io
+import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+from playwright.sync_api import sync_playwright
 
 import tuningfork
 from tuningfork.simulation import draw, render
+from tuningfork.simulation.demo import DemoGalaxy, demo_page
 
-INDICES = range(8)
-SIDE, TEXT, GAP, COLUMNS = 300, 194, 12, 4
+#: Numbers of the population `--seed`: an unbarred and a barred spiral, a disk seen edge-on, a smooth galaxy.
+INDICES = (0, 54, 6, 9)
+WIDTH, QUESTIONS = 1180, 3
+#: Cards in one row, without what belongs to a page.
+_STYLE = """
+.hero, .steps, .skip, details, .drawn { display: none !important }
+.page { padding: 14px; max-width: none }
+.galaxies { display: grid; grid-template-columns: repeat(4, 1fr); gap: 14px; columns: auto }
+.galaxy { margin: 0; height: 100% } .galaxy .sky { aspect-ratio: 1.1 }
+"""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/galaxies.png"))
+    """Predict, render the cards in Chromium, write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/images/galaxies.webp"))
     parser.add_argument("--seed", type=int, default=23)
     parser.add_argument("--indices", type=int, nargs="+", default=INDICES)
     args = parser.parse_args()
     model = tuningfork.load()
-    rows = -(-len(args.indices) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + TEXT + GAP) + GAP), (16, 18, 24))
-    pen = ImageDraw.Draw(sheet)
-    head, body = ImageFont.load_default(17), ImageFont.load_default(15)
-    for place, index in enumerate(args.indices):
-        left = GAP + place % COLUMNS * (SIDE + GAP)
-        top = GAP + place // COLUMNS * (SIDE + TEXT + GAP)
-        picture = render(draw(args.seed, index))
-        prediction = model.predict(picture)
-        sheet.paste(Image.fromarray(picture).crop((62, 62, 362, 362)), (left, top))
-        words = textwrap.wrap(prediction.description, 36)[:2]
-        for line, text in enumerate([*words, *[""] * (2 - len(words))]):
-            pen.text((left, top + SIDE + 6 + 22 * line), text, "white", head)
-        pen.text((left, top + SIDE + 52), prediction.class_summary.partition(";")[0], (176, 182, 194), body)
-        for line, (key, answer, share) in enumerate(prediction.steps()[:5]):
-            y = top + SIDE + 80 + 21 * line
-            pen.rectangle((left, y + 3, left + 60, y + 15), fill=(52, 58, 70))
-            pen.rectangle((left, y + 3, left + round(60 * share), y + 15), fill=(86, 180, 233))
-            # The first question's answer says itself what was asked.
-            text = f"{key.replace('_', ' ')}: {answer}" if line else answer
-            pen.text((left + 68, y), f"{text} {share:.0%}", (210, 214, 222), body)
+    galaxies = []
+    for index in args.indices:
+        galaxy = draw(args.seed, index)
+        rgb = render(galaxy)
+        prediction = model.predict_loaded([model.image_reader.read(rgb, name=(f"galaxy {index}", ""))])[0]
+        galaxies.append(DemoGalaxy(prediction, rgb, galaxy.kind))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
+        page_file = Path(folder) / "demo.html"
+        page_file.write_text(demo_page(model, galaxies), "utf-8")
+        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(
+            viewport={"width": WIDTH, "height": 900}, color_scheme="dark", reduced_motion="reduce", device_scale_factor=1.5
+        )
+        page.goto(page_file.as_uri())
+        page.add_style_tag(content=_STYLE)
+        page.evaluate(
+            "count => document.querySelectorAll('.galaxy').forEach(card => [...card.querySelectorAll(':scope > h3')]"
+            ".slice(count).forEach(title => { title.nextElementSibling.remove(); title.remove() }))",
+            QUESTIONS,
+        )
+        screenshot = page.locator(".page").screenshot()
+        browser.close()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(args.out, optimize=True)
+    Image.open(io.BytesIO(screenshot)).convert("RGB").save(args.out, quality=78, method=6)
+    print(f"{args.out}: {args.out.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ def test_shares_are_scikit_learns_and_lie_in_their_intervals(seed, threshold) ->
     selected = probability >= threshold
     if selected.any():
         assert point["purity"] == pytest.approx(precision_score(of_class, selected))
-        assert (point["purity_low"], point["purity_high"]) == binomial_interval(point["right"], point["selected"])
+        bounds = binomial_interval(point["right"], point["selected"])
+        assert (point["purity_low"], point["purity_high"]) == pytest.approx(bounds)
     else:
         assert point["purity"] is None is point["purity_low"]
     if of_class.any():
@@ -44,6 +45,22 @@ def test_shares_are_scikit_learns_and_lie_in_their_intervals(seed, threshold) ->
     for name in ("purity", "completeness", "yield"):
         if point[name] is not None:
             assert 0 <= point[f"{name}_low"] <= point[name] <= point[f"{name}_high"] <= 1
+
+
+def test_weights_count_as_repeated_galaxies_do_in_shares_but_not_in_intervals() -> None:
+    rng = np.random.default_rng(1)
+    probability, of_class = rng.random(50), rng.random(50) < 0.4
+    weights = rng.integers(1, 6, 50)
+    (ours,) = sample_curve(probability, of_class, [0.5], weights=weights.astype(float))
+    (repeated,) = sample_curve(np.repeat(probability, weights), np.repeat(of_class, weights), [0.5])
+    (plain,) = sample_curve(probability, of_class, [0.5])
+    for name in ("purity", "completeness", "yield"):
+        assert ours[name] == pytest.approx(repeated[name])
+        width = ours[f"{name}_high"] - ours[f"{name}_low"]
+        assert width > repeated[f"{name}_high"] - repeated[f"{name}_low"]  # nothing was seen more often
+    assert {ours[key] == plain[key] for key in ("judged", "galaxies", "selected", "right")} == {True}
+    (even,) = sample_curve(probability, of_class, [0.5], weights=np.full(50, 3.0))
+    assert even["purity_low"] == pytest.approx(plain["purity_low"])
 
 
 @pytest.fixture

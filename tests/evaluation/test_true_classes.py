@@ -7,7 +7,13 @@ import pytest
 
 from tuningfork.evaluation.prediction_table import PredictionTable
 from tuningfork.evaluation.select import select_table
-from tuningfork.evaluation.true_classes import TrueClasses, group_probabilities, known_classes, true_classes
+from tuningfork.evaluation.true_classes import (
+    TrueClasses,
+    group_probabilities,
+    known_classes,
+    known_weights,
+    true_classes,
+)
 from tuningfork.tables import CatalogError
 from tuningfork.votes.clean_samples import classify
 from tuningfork.votes.tree import DecisionTree
@@ -64,6 +70,24 @@ def test_groups_of_a_table_of_votes_count_as_one_class(tmp_path, gz2: DecisionTr
     assert truth.names == ("barred spiral or unbarred spiral", "irregular")
     # A round galaxy is of neither group, so that accepting it as either is wrong.
     assert truth.fits.tolist() == [[-1, 0], [0, 0]]
+
+
+def test_known_galaxies_count_for_those_whose_votes_are_blank(gz2: DecisionTree) -> None:
+    """A class that blank cells often leave open is not rarer for it: the weights add up to the whole table."""
+    rng = np.random.default_rng(0)
+    full = np.stack([cumulative(gz2, **(SPIRAL if rng.random() < 0.3 else ROUND)) for _ in range(3000)])
+    blank = full.copy()
+    hidden = rng.random(3000) < 0.75
+    columns = [gz2.columns.index(c) for c in ("Class3.1", "Class3.2", "Class4.1", "Class4.2")]
+    blank[np.ix_(hidden, columns)] = np.nan
+    groups = ((0,), (4,), (4, 5))
+    fits, weights = known_classes(blank, gz2), known_weights(blank, gz2, groups)
+    assert (weights[:, 0] == 1).all()  # bars are not asked of it
+    np.testing.assert_array_equal(weights[:, 1] > 0, fits[:, 4] >= 0)
+    barred = classify(full, gz2) == 4
+    assert weights[barred, 1].sum() == pytest.approx(barred.sum(), rel=0.1)
+    assert (fits[:, 4] == 1).sum() < 0.3 * barred.sum()
+    assert (known_weights(full, gz2, groups) == 1).all()
 
 
 def test_probabilities_are_of_all_galaxies(gz2: DecisionTree) -> None:

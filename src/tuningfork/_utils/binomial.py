@@ -7,7 +7,7 @@ import math
 __all__ = ["binomial_interval"]
 
 
-def binomial_interval(hits: float, count: int) -> tuple[float, float]:
+def binomial_interval(hits: float, count: float) -> tuple[float, float]:
     """95 % interval of the share that `hits` of `count` estimates (Wilson 1927, J. Am. Stat. Assoc. 22, 209)."""
     z = 1.959963984540054
     share = hits / count

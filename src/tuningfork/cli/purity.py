@@ -112,7 +112,7 @@ def purity(
 def _show(report: dict[str, Any]) -> None:
     echo(
         f"{counted(report['galaxies'], 'galaxy', 'galaxies')} (part: {report['part']}), {report['no_class']} of no "
-        f"class; of {report['undecided']} it is not known whether they are of some of the classes: left out for these"
+        f"class; of {report['undecided']} it is not known whether they are of some classes: others count for them"
     )
     if not report["no_class"]:
         echo("warning: no labelled galaxy is without a class; among galaxies that have none purity is lower", err=True)

@@ -61,7 +61,7 @@ class Purity:
 
 
 _MEANING = {
-    "purity": "Share of the sample that is of the class",
+    "purity": "Share of the sample that is of the class, blank votes made up for",
     "completeness": "Share of the class that is in the sample",
     "yield": "Share of all judged galaxies that is in the sample",
 }
@@ -101,7 +101,8 @@ def purity(
     the most probable; `clean` demands that the predicted votes pass the class's rule as well (`clean_class`).
     Probabilities are of all galaxies: the table's class probability times the probability that there is a class, where
     the table has it. A galaxy of no class is a contaminant of any sample. A galaxy of which it is not known whether it
-    is of a class is left out for that class, and counted.
+    is of a class is left out for that class, and counted; where labels have blank votes, those of known class count in
+    the shares for those like them whose class is open (`known_weights`).
 
     Parameters
     ----------
@@ -146,17 +147,22 @@ def purity(
         known = fits[:, number] >= 0
         of_class = fits[known, number] == 1
         about = {"name": name, "judged": len(of_class), "galaxies": int(of_class.sum()), "unknown": int((~known).sum())}
+        weights = None if truth.weights is None else truth.weights[true_rows][known, number]
         selections = {"probability": np.ones(len(of_class), bool)}
         if has_votes:
             selections["clean"] = np.isin(voted[known], group)
         for selection, allowed in selections.items():
-            curve = sample_curve(probability[known, number], of_class, thresholds, allowed)
+            curve = sample_curve(probability[known, number], of_class, thresholds, allowed, weights)
             report[selection][key] = {**about, "curve": curve}
     return Purity(report, (*truth.errors, *table.errors))
 
 
 def sample_curve(
-    probability: Floats, of_class: Bools, thresholds: Sequence[float], allowed: Bools | None = None
+    probability: Floats,
+    of_class: Bools,
+    thresholds: Sequence[float],
+    allowed: Bools | None = None,
+    weights: Floats | None = None,
 ) -> list[dict[str, Any]]:
     """Return counts, shares and intervals of the samples of one class at each threshold.
 
@@ -169,6 +175,9 @@ def sample_curve(
     thresholds : sequence of float
     allowed : (N,) bool, optional
         Galaxies that a sample may hold.
+    weights : (N,) float64, optional
+        For how many galaxies each counts in the shares; their intervals are of the effective number of galaxies
+        (Kish 1965, Survey Sampling, section 11.7).
 
     Returns
     -------
@@ -183,20 +192,30 @@ def sample_curve(
     [(3, 0.67, 1.0)]
     """
     allowed = np.ones(len(probability), bool) if allowed is None else allowed
+    weights = np.ones(len(probability)) if weights is None else weights
+    every = np.ones(len(probability), bool)
     curve = []
     for threshold in thresholds:
         selected = allowed & (probability >= threshold)
-        count, right = int(selected.sum()), int((selected & of_class).sum())
-        galaxies, judged = int(of_class.sum()), len(of_class)
         point: dict[str, Any] = {
-            "threshold": threshold, "judged": judged, "galaxies": galaxies, "selected": count, "right": right,
+            "threshold": threshold, "judged": len(of_class), "galaxies": int(of_class.sum()),
+            "selected": int(selected.sum()), "right": int((selected & of_class).sum()),
         }  # fmt: skip
-        for name, hits, total in (
-            ("purity", right, count),
-            ("completeness", right, galaxies),
-            ("yield", count, judged),
+        for name, hits, among in (
+            ("purity", of_class, selected),
+            ("completeness", selected, of_class),
+            ("yield", selected, every),
         ):
-            low, high = binomial_interval(hits, total) if total else (None, None)
-            point |= {name: hits / total if total else None, f"{name}_low": low, f"{name}_high": high}
+            point |= dict(zip((name, f"{name}_low", f"{name}_high"), _share(weights, hits, among), strict=True))
         curve.append(point)
     return curve
+
+
+def _share(weights: Floats, hits: Bools, among: Bools) -> tuple[float | None, float | None, float | None]:
+    """The weighted share of `hits` in `among`, and its 95 % Wilson interval."""
+    total = float(weights[among].sum())
+    if not total:
+        return None, None, None
+    value = float(weights[among & hits].sum()) / total
+    effective = total**2 / float((weights[among] ** 2).sum())
+    return value, *binomial_interval(value * effective, effective)

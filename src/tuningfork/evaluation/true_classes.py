@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, RowError, read_table
 from ..tables.identifiers import exact_ids
-from ..votes.clean_samples import Status, class_fits, classify
+from ..votes.clean_samples import MAX_PATTERNS, Status, class_fits, classify
 from ..votes.label_table import read_labels
 from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
@@ -27,6 +27,7 @@ __all__ = [
     "TrueClasses",
     "group_probabilities",
     "known_classes",
+    "known_weights",
     "labelled_rows",
     "parse_groups",
     "predicted_classes",
@@ -56,6 +57,8 @@ class TrueClasses:
         The tree's classes that each of the G labels stands for.
     errors : tuple of RowError
         Rows that cannot be used.
+    weights : (N, G) float64 or None
+        For how many galaxies each counts that is known to be of a group or not, see `known_weights`; None: for itself.
     """
 
     path: str
@@ -64,6 +67,7 @@ class TrueClasses:
     fits: NDArray[np.int8]
     groups: Groups
     errors: tuple[RowError, ...] = ()
+    weights: Floats | None = None
 
     @classmethod
     def of_votes(
@@ -77,11 +81,9 @@ class TrueClasses:
             Classes that count as one; None: each for itself.
         """
         groups = groups or tuple((c,) for c in range(len(votes.tree.classes)))
-        fits = known_classes(votes.fractions, votes.tree)
-        # A galaxy of any class of a group is of the group.
-        parts = [fits[:, list(group)] for group in groups]
-        joined = np.stack([np.where((p == 1).any(1), 1, p.min(1)) for p in parts], 1)
-        return cls(path, votes.tree, votes.ids, joined.astype(np.int8), groups, errors)
+        fits = _of_groups(votes.fractions, votes.tree, groups)
+        weights = known_weights(votes.fractions, votes.tree, groups)
+        return cls(path, votes.tree, votes.ids, fits, groups, errors, weights)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,6 +155,40 @@ def known_classes(cumulative: Floats, tree: DecisionTree) -> NDArray[np.int8]:
     # A galaxy that is decided is of its class alone; of an undecided one the rules that cannot fit are known.
     decided = (np.arange(fits.shape[1]) == classes[:, None]).astype(np.int8)
     return np.where((classes == Status.UNDECIDED)[:, None], np.where(fits == -1, np.int8(-1), np.int8(0)), decided)
+
+
+def _of_groups(cumulative: Floats, tree: DecisionTree, groups: Groups) -> NDArray[np.int8]:
+    """(N, G) as `known_classes`: a galaxy of any class of a group is of the group."""
+    fits = known_classes(cumulative, tree)
+    parts = [fits[:, list(group)] for group in groups]
+    return np.stack([np.where((p == 1).any(1), 1, p.min(1)) for p in parts], 1).astype(np.int8)
+
+
+def known_weights(cumulative: Floats, tree: DecisionTree, groups: Groups) -> Floats:
+    """Return for how many galaxies each counts in each group, so that classes whose votes are often blank are not rare.
+
+    As `decision_weights`, but for each group by itself: 1 over the share of the table's rows whose blank cells would
+    leave it known whether the galaxy is of the group (Horvitz & Thompson 1952, J. Am. Stat. Assoc. 47, 663). It is
+    assumed that which cells are blank has nothing to do with the galaxy.
+
+    Parameters
+    ----------
+    cumulative : (N, A), NaN where unknown
+
+    Returns
+    -------
+    (N, G) float64
+        At least 1; 0 where it is not known whether the galaxy is of the group.
+    """
+    unknown = np.isnan(cumulative)
+    patterns, counts = np.unique(unknown, axis=0, return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:MAX_PATTERNS]
+    known = np.zeros((len(cumulative), len(groups)))
+    for at in most:
+        hidden = np.where(patterns[at] | unknown, np.nan, cumulative)
+        known += counts[at] * (_of_groups(hidden, tree, groups) >= 0)
+    total = counts[most].sum() if len(counts) else 0
+    return np.where(_of_groups(cumulative, tree, groups) >= 0, np.maximum(total, 1) / np.maximum(known, 1), 0.0)
 
 
 def _from_column(labels: str | os.PathLike[str], tree: DecisionTree, column: str, groups: Groups) -> TrueClasses:

@@ -5,7 +5,8 @@
 Each trial runs one command in a folder of its own, sends SIGKILL (one in three to a worker, if there are some) or
 SIGTERM after a random time, waits until no process of it is left, looks for what lies about, and gives the command
 again: with --resume where there is one. The output must be the undisturbed run's to the last byte, and the folder must
-hold the same files; a command that was interrupted behind its end may refuse to begin anew. A tiny network is trained first.
+hold the same files; a command that was interrupted behind its end may refuse to begin anew. A tiny network is trained
+first.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class Deadly:
 def test_the_row_that_kills_is_found_and_reported(model, pictures):
     items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
     counted = []
-    (part,) = local._drive(Deadly(model, row=4), [Chunk(0, items)], counted.append)
+    (part,) = local.drive_chunks(Deadly(model, row=4), [Chunk(0, items)], counted.append)
     table = pq.read_table(pyarrow.BufferReader(part.data))
     assert [bool(error) for error in table["error"].to_pylist()] == [False] * 4 + [True, False]
     assert "signal 9; out of memory?" in table["error"][4].as_py()
@@ -178,7 +178,7 @@ class Hanging(Deadly):
 def test_a_row_that_never_ends_is_reported_and_the_others_are_predicted(model, pictures):
     items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
     worker = Hanging(model, row=2)
-    (part,) = local._drive(worker, [Chunk(0, items)], lambda rows: None)
+    (part,) = local.drive_chunks(worker, [Chunk(0, items)], lambda rows: None)
     table = pq.read_table(pyarrow.BufferReader(part.data))
     assert [bool(error) for error in table["error"].to_pylist()] == [False, False, True, False, False, False]
     assert "ended with a timeout: it took longer than 300 s" in table["error"][2].as_py()
@@ -188,7 +188,7 @@ def test_a_row_that_never_ends_is_reported_and_the_others_are_predicted(model, p
 
 def test_a_process_that_dies_by_chance_costs_no_row(model, pictures):
     items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
-    (part,) = local._drive(Deadly(model, None, at_first=1), [Chunk(0, items)], lambda rows: None)
+    (part,) = local.drive_chunks(Deadly(model, None, at_first=1), [Chunk(0, items)], lambda rows: None)
     assert (part.rows, part.failed) == (6, 0)
 
 
@@ -197,7 +197,7 @@ def test_a_part_over_which_everything_dies_is_given_up(model, pictures):
 
     items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:12]]
     with pytest.raises(WorkerError, match="fewer --workers"):
-        list(local._drive(Deadly(model, None, at_first=10**6), [Chunk(0, items)], lambda rows: None))
+        list(local.drive_chunks(Deadly(model, None, at_first=10**6), [Chunk(0, items)], lambda rows: None))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")

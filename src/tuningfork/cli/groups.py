@@ -9,6 +9,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "Predict": {
         "predict": ("predict",),
         "demo": ("demo",),
+        "measure": ("measure",),
         "models": ("models",),
         "export": ("export",),
         "bench": ("bench",),

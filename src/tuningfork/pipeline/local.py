@@ -17,7 +17,7 @@ from ..model.options import InferenceOptions
 from .chunks import Chunk, ChunkResult, TableLayout, predict_chunk
 from .options import ExecutionOptions
 
-__all__ = ["ChunkJob", "predict_chunks", "worker_count"]
+__all__ = ["ChunkJob", "drive_chunks", "predict_chunks", "worker_count"]
 
 #: Rows that take about as long to predict as a process takes to start.
 ROWS_PER_WORKER = 200
@@ -102,7 +102,7 @@ def predict_chunks(
 
     def drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -> Iterator[ChunkResult]:
         try:
-            yield from _drive(worker, group, on_rows)
+            yield from drive_chunks(worker, group, on_rows)
         finally:
             if spool:
                 for chunk in group:
@@ -133,7 +133,7 @@ def _spool_file(spool: Path, chunk: Chunk) -> Path:
     return spool / f".spool-{chunk.number:08d}.part"
 
 
-def _drive(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -> Iterator[ChunkResult]:
+def drive_chunks(worker: Worker, group: list[Chunk], on_rows: Callable[[int], None]) -> Iterator[ChunkResult]:
     """Have one worker predict a group's chunks, whatever becomes of its process.
 
     A chunk whose worker crashed is tried again; if that one crashes too, row by row, so that the row at fault is found

@@ -41,6 +41,7 @@ __all__ = [
     "predict_batches",
     "predict_files",
     "predict_inputs",
+    "run_folder",
 ]
 
 LAYOUTS = ("words", "kaggle")
@@ -123,7 +124,7 @@ def predict_files(
     else:
         check_writable(output / ".probe" if output.is_dir() else output)
     check_output(output, inputs, overwrite=True, is_folder=not one_table)
-    folder = _run_folder(output)
+    folder = run_folder(output)
     left_out: Counter[str] = Counter()
     identity = {
         "model": model.bundle.name,
@@ -230,10 +231,10 @@ def predict_files(
 
 def is_begun(output: str | os.PathLike[str]) -> bool:
     """Whether there is a run of this output to go on with."""
-    return (_run_folder(Path(output)) / MANIFEST).exists()
+    return (run_folder(Path(output)) / MANIFEST).exists()
 
 
-def _run_folder(output: Path) -> Path:
+def run_folder(output: Path) -> Path:
     return output.with_name(output.name + ".parts") if output.suffix else output
 
 

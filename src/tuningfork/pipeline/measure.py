@@ -1,0 +1,257 @@
+"""Measurement of structural parameters: as a prediction run is, in parts, resumable, by several processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .. import __version__
+from .._utils.files import atomic_file, check_output, check_writable, lock
+from .._utils.processes import Worker, available_cores, run_tasks
+from .._utils.text import one_line
+from ..images.fits.framing import Framing
+from ..images.flux import read_flux
+from ..images.image import ImageError
+from ..images.structure import QUANTITIES, StructureError, measure_structure
+from ..inputs import Columns, InputItem, ItemReader, find_items
+from ..tables import Column, arrow_schema, check_format, table_writer, ucd
+from ..tables.arrow import number_array, text_array
+from .chunks import Chunk, ChunkResult, write_part
+from .local import drive_chunks
+from .manifest import PredictionRun, open_run
+from .merge import read_part, run_outcome
+from .options import ExecutionOptions, PredictError
+from .predict import run_folder
+from .repeated_ids import count_repeated_ids
+from .summary import RowProgress, RunSummary
+
+__all__ = ["measure_files", "structure_schema"]
+
+#: Rows of a part: each takes about a second.
+PART_ROWS = 64
+#: statmorph's flags, as its documents number them.
+_FLAG = "0 good, 1 suspect, 2 bad, 3 and 4 failed; null: not measured"
+
+
+@lru_cache(maxsize=1)
+def structure_schema() -> pa.Schema:
+    """The columns of the table, with units, descriptions and UCDs."""
+    columns = [
+        Column(
+            "id", pa.string(), "Identifier of the galaxy: the image file's name without extension", ucd=ucd.IDENTIFIER
+        ),
+        Column("path", pa.string(), "Image file", ucd=ucd.FILE),
+        *(
+            Column(each.name, pa.float32(), f"{each.description}; null: not measured", each.unit, each.ucd)
+            for each in QUANTITIES
+        ),
+        Column("flag", pa.int8(), f"Quality of the measurements: {_FLAG}", ucd=ucd.QUALITY),
+        Column("flag_sersic", pa.int8(), f"Quality of the Sérsic fit: {_FLAG}", ucd=ucd.QUALITY),
+        Column(
+            "pixel_scale", pa.float32(), "Angle of a pixel, null: not known", "arcsec/pixel", "instr.scale;instr.pixel"
+        ),
+        Column(
+            "is_display",
+            pa.bool_(),
+            "Whether the image is display brightness, as JPEG files are, not flux: concentration and profiles are then "
+            "comparable within one survey's images only",
+            ucd=ucd.QUALITY,
+        ),
+        Column("warning", pa.string(), "Empty, or what to know of the image", ucd=ucd.NOTE),
+        Column("error", pa.string(), "Empty, or why this row was not measured", ucd=ucd.NOTE),
+    ]
+    return arrow_schema(columns)
+
+
+@dataclass(frozen=True)
+class MeasureJob:
+    """What a worker needs to measure chunks; see `processes.Job`."""
+
+    framing: Framing
+
+    def open(self) -> Callable[[Chunk, Callable[[Any], None]], ChunkResult]:
+        """Called in the worker."""
+        reader = ItemReader()
+
+        def answer(chunk: Chunk, send_message: Callable[[Any], None]) -> ChunkResult:
+            return _measured(
+                chunk,
+                reader,
+                self.framing,
+                on_rows=lambda rows: send_message(("rows", rows)),
+                on_row=lambda row: send_message(("row", row)) if chunk.row_by_row else None,
+            )
+
+        return answer
+
+
+def measure_files(
+    paths: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    framing: Framing = Framing(),
+    execution: ExecutionOptions = ExecutionOptions(),
+    columns: Columns = Columns(),
+    progress: Callable[[int, int], None] | None = None,
+) -> RunSummary:
+    """Measure the structure of the galaxy in the middle of every image; one row per image.
+
+    Parameters
+    ----------
+    paths : sequence of paths or URLs
+        As `predict_files` takes them.
+    output : path
+        A table; the extension decides the format. Its parts are in ``OUTPUT.parts`` until all are there.
+    framing : Framing
+        Which image, bands and mask of a FITS file.
+    execution : ExecutionOptions
+        Number of processes, and whether an interrupted run is continued.
+    columns : Columns
+        Of catalogues.
+    progress : function of (rows done, rows in all), optional
+
+    Raises
+    ------
+    StructureError
+        If statmorph is not installed.
+    PredictError, ManifestError, InputError
+        If there is no image, another run is in the way, or the input changed since.
+    """
+    _check_statmorph()
+    output, inputs = Path(output), list(paths)
+    if not output.suffix:
+        raise PredictError(f"{output}: name a table: .csv, .parquet, .fits, .vot or .ecsv")
+    check_format(output)
+    check_writable(output)
+    check_output(output, inputs, overwrite=True)
+    folder, left_out = run_folder(output), Counter[str]()
+    identity = {"structure": version_of_statmorph(), "framing": framing.to_dict()}
+
+    def items() -> Iterable[InputItem]:
+        left_out.clear()
+        return count_repeated_ids(find_items(inputs, columns, left_out))
+
+    busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
+    beside = folder.with_name(f".{folder.name}.lock")
+    with ExitStack() as stack:
+        stack.enter_context(lock(beside, busy))
+        run = open_run(folder, identity, items, resume=execution.resume, chunk_rows=PART_ROWS, left_out=left_out)
+        if not run.rows:
+            raise PredictError(f"no image in {', '.join(map(str, inputs))}; is it the right folder?")
+        missing = [number for number in range(run.parts) if not run.is_complete(number)]
+        todo = sum(map(run.rows_of, missing))
+        count = RowProgress(progress, run.rows - todo, run.rows)
+        chunks = (Chunk(number, chunk_items) for number, chunk_items in run.chunks_of(missing))
+        workers = min(execution.workers or available_cores(), max(len(missing), 1))
+        for part in _parts(chunks, framing, workers, count):
+            with atomic_file(run.part(part.number)) as file:
+                file.write_bytes(part.data)
+        outcome = run_outcome(run, range(run.parts))
+        _merge(run, output)
+        run.remove()
+    beside.unlink(missing_ok=True)
+    return RunSummary(
+        output, run.rows, outcome.failed, run.rows - todo, outcome.errors, None, True, run.left_out, outcome.warnings
+    )
+
+
+def _parts(
+    chunks: Iterator[Chunk], framing: Framing, workers: int, on_rows: Callable[[int], None]
+) -> Iterator[ChunkResult]:
+    if workers == 1:
+        with ItemReader() as reader:
+            for chunk in chunks:
+                yield _measured(chunk, reader, framing, on_rows=on_rows, on_row=lambda _: None)
+        return
+    groups = ([chunk] for chunk in chunks)
+    for answer in run_tasks(groups, [Worker(MeasureJob(framing)) for _ in range(workers)], drive_chunks):
+        if isinstance(answer, ChunkResult):
+            yield answer
+        else:
+            on_rows(answer)
+
+
+def _measured(
+    chunk: Chunk,
+    reader: ItemReader,
+    framing: Framing,
+    *,
+    on_rows: Callable[[int], None],
+    on_row: Callable[[int], None],
+) -> ChunkResult:
+    """Measure one chunk; a row that cannot be measured says why."""
+    rows: list[dict[str, Any]] = []
+    for number, item in enumerate(chunk.items):
+        on_row(number)
+        if number in chunk.known_failures:
+            item = replace(item, error=chunk.known_failures[number])
+        row: dict[str, Any] = {"id": item.id, "path": item.path, "warning": "", "error": ""}
+        try:
+            image = read_flux(reader.prepare(item)(), framing)
+            row |= {"pixel_scale": image.pixel_scale, "is_display": image.is_display}
+            row["warning"] = "; ".join(image.warnings)
+            values, row["flag"], row["flag_sersic"] = measure_structure(image)
+            row |= values
+        except ImageError as error:
+            row["error"] = str(error)
+        except StructureError:
+            raise
+        except Exception as error:  # one image of many must not end the run
+            row["error"] = f"unexpected {type(error).__name__}: {one_line(error)}"
+        rows.append(row)
+        on_rows(1)
+    errors = {str(n): [row["path"], row["id"], row["error"]] for n, row in enumerate(rows) if row["error"]}
+    metadata = {
+        "errors": json.dumps(errors),
+        "out_of_domain": "0",
+        "warnings": str(sum(bool(row["warning"]) for row in rows)),
+    }
+    return ChunkResult(chunk.number, write_part(_table(rows).replace_schema_metadata(metadata)), len(rows), len(errors))
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    schema = structure_schema()
+    arrays = []
+    for field in schema:
+        values = [row.get(field.name) for row in rows]
+        if pa.types.is_string(field.type):
+            arrays.append(text_array([value or "" for value in values]))
+        elif pa.types.is_floating(field.type):
+            arrays.append(number_array(np.array([math.nan if v is None else v for v in values]), np.float32))
+        else:
+            arrays.append(pa.array(values, field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _merge(run: PredictionRun, output: Path) -> None:
+    about = {
+        "description": "Structure of galaxies, measured in their images by statmorph",
+        "creator": f"tuningfork {__version__}, statmorph {version_of_statmorph()}",
+    }
+    schema = structure_schema().with_metadata(about)
+    with table_writer(output, schema) as write:
+        for number in range(run.parts):
+            write(read_part(run, number).cast(schema))
+
+
+def _check_statmorph() -> None:
+    if not version_of_statmorph():
+        raise StructureError("statmorph is missing; pip install 'tuningfork[structure]'")
+
+
+@lru_cache(maxsize=1)
+def version_of_statmorph() -> str:
+    """The installed version; "" without one."""
+    from importlib import metadata, util
+
+    return metadata.version("statmorph") if util.find_spec("statmorph") else ""

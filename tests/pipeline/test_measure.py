@@ -97,6 +97,6 @@ def test_wrong_inputs_are_errors(folder: Path, tmp_path: Path, monkeypatch) -> N
     with pytest.raises(PredictError, match="no image in"):
         measure.measure_files([tmp_path / "empty"], tmp_path / "s.csv", execution=ONE)
     monkeypatch.setattr(measure, "version_of_statmorph", lambda: "")
-    with pytest.raises(StructureError, match=r"pip install 'tuningfork\[structure\]'"):
+    with pytest.raises(StructureError, match=r"pip install '\.\[structure\]'"):
         measure.measure_files([folder], tmp_path / "s.csv", execution=ONE)
     assert structure.MOST_PIXELS > 100

@@ -37,7 +37,7 @@ def measure(
     """Measure the structure of the galaxy in the middle of each image: concentration, asymmetry, Gini, M20, Sérsic.
 
     The quantities are statmorph's (Rodriguez-Gomez et al. 2019), of the fluxes of FITS bands, or of the display
-    brightness of other files. About a second an image and core. Needs `tuningfork[structure]`.
+    brightness of other files. About a second an image and core. Needs `pip install '.[structure]'`.
 
     Examples:
 

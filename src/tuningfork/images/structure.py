@@ -109,7 +109,7 @@ def measure_structure(image: FluxImage) -> tuple[dict[str, float], int, int]:
         from scipy import ndimage
         from statmorph import source_morphology
     except ModuleNotFoundError as error:
-        raise StructureError(f"{error.name} is missing; pip install 'tuningfork[structure]'") from None
+        raise StructureError(f"{error.name} is missing; pip install '.[structure]' in the clone") from None
     light, factor = _binned(image.light)
     blank = ~np.isfinite(light)
     sky, noise = _sky(light)

@@ -246,7 +246,7 @@ def _merge(run: PredictionRun, output: Path) -> None:
 
 def _check_statmorph() -> None:
     if not version_of_statmorph():
-        raise StructureError("statmorph is missing; pip install 'tuningfork[structure]'")
+        raise StructureError("statmorph is missing; pip install '.[structure]' in the clone")
 
 
 @lru_cache(maxsize=1)

@@ -235,6 +235,7 @@ def is_begun(output: str | os.PathLike[str]) -> bool:
 
 
 def run_folder(output: Path) -> Path:
+    """Where the parts of a run are: beside a table, or the output itself."""
     return output.with_name(output.name + ".parts") if output.suffix else output
 
 

@@ -42,6 +42,16 @@ RULES = (
     "odd_yes >= 0.42 and odd_feature_merger_fraction >= 0.5",
 )
 SUBSETS, SUBSET = 200, 400
+#: Answers whose errors are compared, and the share of the volunteers who must be asked.
+CORRELATED = (
+    ("smooth_or_features_features_or_disk", "bar_yes"),
+    ("smooth_or_features_features_or_disk", "spiral_yes"),
+    ("bar_yes", "spiral_yes"),
+    ("odd_yes", "odd_feature_merger"),
+    ("smooth_or_features_smooth", "odd_yes"),
+    ("smooth_or_features_smooth", "edge_on_yes"),
+)
+ASKED = 0.2
 
 
 def main() -> None:
@@ -59,6 +69,7 @@ def main() -> None:
     print_intervals(predicted, known, fold)
     draws = held_out_draws(predicted, known, fold, args.draws)
     print_posterior(draws, known)
+    print_correlations(draws, known)
     print_counts(draws, predicted, known, fold)
 
 
@@ -121,16 +132,45 @@ def print_posterior(draws: NDArray[np.float32], known: VoteTable) -> None:
     for question, part in zip(tree.questions, tree.slices, strict=True):
         rows = np.flatnonzero(~np.isnan(known.conditional[:, part]).any(1))
         true = known.conditional[rows, part]
-        drawn = draws[:, rows, part].astype(np.float64)
-        drawn /= np.maximum(drawn.sum(-1, keepdims=True), 1e-12)
-        below, upto = (drawn < true - TIE).mean(0), (drawn <= true + TIE).mean(0)
-        rank = below + (upto - below) * rng.random(below.shape)
+        drawn = _conditional(draws[:, rows, part])
+        rank = _ranks(drawn, true, rng)
         deciles = np.histogram(rank, 10, (0, 1))[0] / rank.size
         inside = " | ".join(f"{(np.abs(rank - 0.5) < level / 2).mean():.3f}" for level in LEVELS)
         name = question.key.replace("_", " ")
         print(
             f"| {name} | {len(rows)} | {inside} | {deciles.min():.3f}…{deciles.max():.3f} | {_crps(drawn, true):.4f} |"
         )
+    print()
+
+
+def _conditional(drawn: NDArray[np.float32]) -> Floats:
+    return drawn.astype(np.float64) / np.maximum(drawn.sum(-1, keepdims=True, dtype=np.float64), 1e-12)
+
+
+def _ranks(drawn: Floats, true: Floats, rng: np.random.Generator) -> Floats:
+    """Share of the draws below the truth (probability integral transform); ties are drawn by lot."""
+    below, upto = (drawn < true - TIE).mean(0), (drawn <= true + TIE).mean(0)
+    return below + (upto - below) * rng.random(below.shape)
+
+
+def print_correlations(draws: NDArray[np.float32], known: VoteTable) -> None:
+    """How errors of different questions go together: rank correlation of the ranks, where a fifth is asked or more."""
+    tree, rng = known.tree, np.random.default_rng(2)
+    names = tree.fraction_names
+    print("| errors of | and of | galaxies | rank correlation |")
+    print("|---|---|---|---|")
+    for pair in CORRELATED:
+        ranks, rows = [], np.ones(len(known), bool)
+        for place in (names.index(f"{name}_fraction") for name in pair):
+            number = next(n for n, part in enumerate(tree.slices) if part.start <= place < part.stop)
+            part = tree.slices[number]
+            drawn = _conditional(draws[:, :, part])[..., place - part.start]
+            ranks.append(_ranks(drawn, known.conditional[:, place], rng))
+            rows &= ~np.isnan(known.conditional[:, part]).any(1)
+            rows &= reach_probability(known.fractions, tree, number) >= ASKED
+        first, second = (rank[rows].argsort().argsort() for rank in ranks)
+        words = (name.replace("_", " ") for name in pair)
+        print(f"| {' | '.join(words)} | {rows.sum()} | {np.corrcoef(first, second)[0, 1]:.2f} |")
     print()
 
 

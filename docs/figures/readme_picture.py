@@ -48,7 +48,10 @@ def main() -> None:
         page_file.write_text(demo_page(model, galaxies), "utf-8")
         browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page(
-            viewport={"width": WIDTH, "height": 900}, color_scheme="dark", reduced_motion="reduce", device_scale_factor=1.5
+            viewport={"width": WIDTH, "height": 900},
+            color_scheme="dark",
+            reduced_motion="reduce",
+            device_scale_factor=1.5,
         )
         page.goto(page_file.as_uri())
         page.add_style_tag(content=_STYLE)

@@ -23,7 +23,9 @@ def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, sync_playwright() as started:
         try:
             browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark", reduced_motion="reduce")
+            page = browser.new_page(
+                viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark", reduced_motion="reduce"
+            )
             page.goto(process.stdout.readline().split()[0])
             page.get_by_role("button", name="Try simulated galaxies").click()
             page.locator("#progress-text").get_by_text("8 galaxies", exact=True).wait_for()

@@ -176,6 +176,12 @@ IMAGES = [
     ),
     Twin(
         "value ranges",
+        "FITS of floats in 0…1",
+        "display brightness",
+        lambda _: picture(fits_bytes((GREY / GREY.max()).astype(np.float32))),
+    ),
+    Twin(
+        "value ranges",
         "FITS in mag/arcsec2",
         "logarithm",
         lambda _: picture(fits_bytes((25 - 2.5 * np.log10(FLUX.clip(1))).astype(np.float32), BUNIT="mag/arcsec2")),

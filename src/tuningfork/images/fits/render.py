@@ -144,10 +144,8 @@ def _frame(
     frame = cut(planes, (centre[0] - columns.start, centre[1] - rows.start), shape)
     # Resampling would blur exact zeros.
     warnings = constant_parts(frame, is_flux=not image.is_display)
-    if len(frame) == 3 and not image.is_display and _are_bytes(frame):
-        warnings += (
-            "integers in 0…255 are taken as fluxes of blue, green, red; display brightness is saved as 8 bits (BITPIX)",
-        )
+    if not image.is_display and (values := _display_values(frame)):
+        warnings += (f"{values} are taken as fluxes; display brightness is saved as 8 bits (BITPIX)",)
     if local is None or straight:
         return (frame if local is None else north_up(frame, local)), warnings
     ra, dec = sky_at(wcs, *centre)
@@ -155,9 +153,17 @@ def _frame(
     return np.stack([resample(plane, section, grid, shape) for plane in planes]), warnings
 
 
-def _are_bytes(planes: NDArray[np.float32]) -> bool:
+def _display_values(planes: NDArray[np.float32]) -> str:
+    """What the numbers are if they look like display brightness, else "": the sky of fluxes is in part below 0."""
     known = planes[np.isfinite(planes)]
-    return known.size > 0 and known.min() >= 0 and 100 < known.max() <= 255 and not np.mod(known, 1).any()
+    if not known.size or known.min() < 0:
+        return ""
+    highest = known.max()
+    if 0.5 <= highest <= 1:
+        return "floats in 0…1"
+    if len(planes) == 3 and 100 < highest <= 255 and not np.mod(known, 1).any():
+        return "integers in 0…255 of blue, green, red"
+    return ""
 
 
 def _aligned(band: Band, first: Band, wcs: Any, section: Any, rows: slice, columns: slice) -> NDArray[np.float32]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -68,6 +66,9 @@ def writing(
     if str(output) == "-":
         if folder or resumable:
             raise typer.BadParameter("a folder cannot be written to standard output", param_hint="--output")
+        import shutil
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="tuningfork-") as place:
             file = Path(place) / f"output{suffix}"
             try:
@@ -115,6 +116,9 @@ def standard_input(paths: list[str]) -> Iterator[list[str]]:
     if "-" not in paths:
         yield paths
         return
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="tuningfork-") as place:
         file = Path(place) / "stdin"
         with open(file, "wb") as content:

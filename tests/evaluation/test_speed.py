@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tuningfork.evaluation.speed import (
     BenchmarkError,
+    gpu_utilisation,
     linked_images,
     peak_memory,
     sample_images,
@@ -78,6 +80,19 @@ def test_the_machine_is_described():
     assert described["cores"] >= 1
     assert described["processor"]
     assert {"python", "numpy", "onnxruntime"} <= set(described["versions"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script stands for nvidia-smi")
+def test_the_gpus_utilisation_is_the_mean_of_what_nvidia_smi_tells(tmp_path, monkeypatch):
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\necho 40\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ended = threading.Event()
+    threading.Timer(0.8, ended.set).start()
+    assert gpu_utilisation(ended) == 40
+    command.write_text("#!/bin/sh\nexit 9\n")
+    assert gpu_utilisation(threading.Event()) is None
 
 
 def test_peak_memory_counts_what_is_held_meanwhile():

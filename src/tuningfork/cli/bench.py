@@ -170,6 +170,8 @@ def _show(report: SpeedReport, price: float | None, galaxies: int | None) -> Non
     table.add_row("(c) files to Parquet", *(_spread(figures.get(name), form) for name, form in columns))
     screen().print(table)
     _line(f"(c) / bound: {_spread(figures['of_bound'], '.2f')}")
+    if "gpu_percent" in figures:
+        _line(f"GPU in use: {_spread(figures['gpu_percent'])} %")
     names = ("galaxies", "hours", "core hours", "images, GB", "table, GB")
     table = Table(*names, *(["price"] if price is not None else []))
     for row in report.forecasts(price, galaxies):

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -41,6 +42,7 @@ from .speed_report import EndToEnd, SpeedReport, machine
 __all__ = [
     "BenchmarkError",
     "galaxies_per_second",
+    "gpu_utilisation",
     "linked_images",
     "measure_speed",
     "peak_memory",
@@ -191,21 +193,22 @@ def _rate(workers: Sequence[Worker], kind: str, seconds: float) -> float:
 class _PredictJob:
     """Predict a folder as ``tuningfork predict`` does; see `processes.Job`."""
 
-    def open(self) -> Callable[[Any, Callable[[Any], None]], tuple[int, int, float | None]]:
+    def open(self) -> Callable[[Any, Callable[[Any], None]], tuple[int, int, float | None, float | None]]:
         """Called in the worker."""
 
-        def answer(task: Any, send_message: Callable[[Any], None]) -> tuple[int, int, float | None]:
+        def answer(task: Any, send_message: Callable[[Any], None]) -> tuple[int, int, float | None, float | None]:
             name, folder, output, inference, precision = task
             ended = threading.Event()
-            with ThreadPoolExecutor(1) as thread:
-                peak = thread.submit(peak_memory, ended)
+            with ThreadPoolExecutor(2) as threads:
+                peak = threads.submit(peak_memory, ended)
                 try:
                     model = load(name, precision=precision)
+                    busy = threads.submit(gpu_utilisation, ended) if "CUDA" in model.runtime else None
                     options = InferenceOptions(inference.n_views)
                     run = predict_files(model, [folder], output, options, progress=lambda done, _: send_message(done))
                 finally:
                     ended.set()
-            return run.rows, run.failed, peak.result()
+            return run.rows, run.failed, peak.result(), busy.result() if busy else None
 
         return answer
 
@@ -214,13 +217,27 @@ def _end_to_end(task: Any) -> EndToEnd:
     reports: list[tuple[int, float]] = []
     started = time.perf_counter()
     with closing(Worker(_PredictJob())) as worker:
-        rows, failed, peak = worker.run(task, lambda done: reports.append((done, time.perf_counter())))
+        rows, failed, peak, busy = worker.run(task, lambda done: reports.append((done, time.perf_counter())))
         ended = time.perf_counter()
     done, at = next(((done, at) for done, at in reports if done), (rows, ended))
     rate = rows / (ended - started)
     # Where the first report is of all rows there is no steady part, and the complete run stands for it.
     steady = (rows - done) / (ended - at) if done < rows and ended > at else rate
-    return EndToEnd(rows, failed, rate, steady, max(ended - started - rows / steady, 0.0), peak)
+    start_up = max(ended - started - rows / steady, 0.0)
+    return EndToEnd(rows, failed, rate, steady, start_up, peak, gpu_percent=busy)
+
+
+def gpu_utilisation(ended: threading.Event) -> float | None:
+    """Mean utilisation of the first GPU until `ended` is set, in percent, as ``nvidia-smi`` tells, or None."""
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    samples = []
+    while not ended.wait(0.5):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            samples.append(float(done.stdout.splitlines()[0]))
+        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+            break
+    return statistics.mean(samples) if samples else None
 
 
 def _bytes_per_row(table: Path, distinct: int) -> float:

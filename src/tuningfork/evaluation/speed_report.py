@@ -52,6 +52,8 @@ class EndToEnd:
         system does not tell, or psutil is not installed.
     bytes_per_row : float
         Of the table, without what it takes to describe its columns.
+    gpu_percent : float or None
+        Mean utilisation of the GPU meanwhile; None where none predicts.
     """
 
     rows: int
@@ -61,6 +63,7 @@ class EndToEnd:
     start_up: float
     peak_mb: float | None
     bytes_per_row: float = 0.0
+    gpu_percent: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class SpeedReport:
         runs = self.end_to_end
         values: dict[str, list[float]] = {"decode": [*self.decode], "network": [*self.network], "bound": bounds}
         values["of_bound"] = [run.steady / bound for run, bound in zip(runs, bounds, strict=True)]
-        for name in ("steady", "rate", "start_up", "peak_mb", "bytes_per_row"):
+        for name in ("steady", "rate", "start_up", "peak_mb", "bytes_per_row", "gpu_percent"):
             values[name] = [value for run in runs if (value := getattr(run, name)) is not None]
         return {name: Spread.of(many) for name, many in values.items() if many}
 

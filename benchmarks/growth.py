@@ -119,7 +119,7 @@ def draw_growth(points: Sequence[dict[str, Any]], path: Path) -> None:
     times.legend()
     memory.plot(rows, [point["peak_mb"] or 0 for point in points], "o-")
     memory.set(xscale="log", xlabel="rows", ylabel="peak memory of all processes, MB")
-    memory.set_ylim(bottom=0)
+    memory.set_ylim(0, 1.1 * max(point["peak_mb"] or 1 for point in points))
     for axes in (times, memory):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)

@@ -195,7 +195,9 @@ def jackknife_groups(count: int) -> list[NDArray[np.int64]]:
 def _bca_tails(value: float, drawn: Floats, left_out: Floats, tails: Floats) -> Floats:
     """The quantiles of `drawn` that are the bounds: corrected for the median's bias, and for skewness."""
     normal = NormalDist()
-    below = ((drawn < value).sum() + (drawn == value).sum() / 2) / len(drawn)
+    # Resamples of the same galaxies in another order differ in the last bits.
+    equal = np.isclose(drawn, value, rtol=1e-9, atol=0)
+    below = ((~equal & (drawn < value)).sum() + equal.sum() / 2) / len(drawn)
     # Not beyond what so many resamples can tell.
     bias = normal.inv_cdf(float(np.clip(below, 0.5 / len(drawn), 1 - 0.5 / len(drawn))))
     left_out = left_out[np.isfinite(left_out)]

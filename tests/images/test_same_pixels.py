@@ -139,7 +139,7 @@ def test_nothing_else_decodes_images() -> None:
                 name = f"{ast.unparse(node.func.value)}.{node.func.attr}"
                 if name == "Image.open" or node.func.attr in ("imread", "decode_jpeg", "getdata"):
                     decoders.append(f"{path.relative_to(root)}: {name}")
-    # Images of our own in memory: what the simulation passes through JPEG, thumbnails of predictions. And a measurement.
+    # Images of our own in memory: what the simulation passes through JPEG, thumbnails. And a measurement.
     assert set(decoders) <= {
         "simulation/render.py: Image.open",
         "model/prediction_files.py: Image.open",

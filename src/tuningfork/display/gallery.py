@@ -10,7 +10,7 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -21,15 +21,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file
-from .._utils.sampling import Shortlist
 from ..images.encode import jpeg
 from ..votes.clean_samples import NO_CLASS
-from ..votes.description import descriptions
 from ..votes.tree import DecisionTree
-from .html import MAX_TEXT, render
-from .prediction_columns import ShownColumns, numbers, texts
+from .gallery_rows import GalleryError, GalleryRows
+from .html import render
 from .scripts import joined
 
 __all__ = ["MAX_GALAXIES", "GalleryError", "GalleryOptions", "GalleryReport", "write_gallery"]
@@ -42,14 +39,8 @@ Thumbnails = Callable[[str, str], "Bytes | None"]
 MAX_GALAXIES = 100_000
 #: Thumbnails along a side of a sheet: a sorted view shows parts of many sheets, so they are small.
 _ACROSS = 8
-#: Steps of a fraction from 0 to 1 in a byte, and the byte of what is not known.
-_STEPS, _UNKNOWN = 200, 255
 _QUALITY = 78
 _SHEETS = "sheets"
-
-
-class GalleryError(TuningforkError, ValueError):
-    """No gallery can be written; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +132,7 @@ def write_gallery(
     ColumnError
         If a table has no predictions of the tree, or no such column of numbers.
     """
-    rows = _Rows.read(tables, tree, options)
+    rows = GalleryRows.read(tables, tree, options.columns, options.most, options.seed)
     if not rows.ids:
         raise GalleryError("the table has no rows; nothing to show")
     target = Path(output)
@@ -173,107 +164,8 @@ def write_gallery(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The N galaxies of a page, and how many the table has."""
-
-    tree: DecisionTree
-    total: int
-    level: float | None
-    ids: list[str]
-    paths: list[str]
-    descriptions: list[str]
-    messages: list[str]
-    predicted: NDArray[np.bool_]
-    codes: dict[str, Bytes]
-    extra: dict[str, NDArray[np.float32]]
-
-    @classmethod
-    def read(cls, tables: Iterable[pa.Table], tree: DecisionTree, options: GalleryOptions) -> _Rows:
-        shortlist, level = Shortlist(options.most, options.seed), None
-        names: list[str] = []
-        for table in tables:
-            if not table.num_rows:
-                continue
-            columns = _columns(table, tree, options.columns)
-            names = list(columns)
-            shortlist.add(np.ones(table.num_rows), *columns.values())
-            if level is None and "interval_level" in table.column_names:
-                known = numbers(table, "interval_level")
-                level = float(known[np.isfinite(known)][0]) if np.isfinite(known).any() else None
-        _, held = shortlist.finish()
-        values: dict[str, Any] = dict(zip(names, held, strict=True)) if held else {}
-        if not values:
-            return cls(tree, 0, None, [], [], [], [], np.empty(0, bool), {}, {})
-        listed = {name: values.pop(name).tolist() for name in ("id", "path", "description", "message")}
-        extra = {name: values.pop(f"+{name}") for name in options.columns}
-        predicted = values.pop("predicted")
-        return cls(
-            tree, shortlist.total, level, listed["id"], listed["path"], listed["description"], listed["message"],
-            predicted, values, extra,
-        )  # fmt: skip
-
-
-def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Columns of a block, packed."""
-    shown = ShownColumns.of(table, tree)
-    count, classes = table.num_rows, len(tree.classes)
-    words = {name: texts(table, name) for name in ("id", "path", "description", "class_name", "warning", "error")}
-    marks = [text.strip().lower() in ("true", "1") for text in texts(table, "out_of_domain")]
-    flags = np.array(marks, np.uint8) + 2 * np.array([bool(text) for text in words["warning"]], np.uint8)
-    flags += 4 * np.array([bool(text) for text in words["error"]], np.uint8)
-    if "description" not in table.column_names:  # a table of an earlier version
-        words["description"] = list(descriptions(tree, shown.fractions))
-    best = np.full(count, np.nan)
-    if shown.class_probability is not None:
-        known = shown.class_index >= 0
-        best[known] = shown.class_probability[np.flatnonzero(known), shown.class_index[known]]
-    bounds = {
-        end: [f"{name.removesuffix('_fraction')}_{end}" for name in tree.fraction_names] for end in ("low", "high")
-    }
-    out: dict[str, NDArray[Any]] = {
-        "id": np.array(words["id"], object),
-        "path": np.array(words["path"], object),
-        "description": np.array(words["description"], object),
-        "message": np.array([_message(w, e) for w, e in zip(words["warning"], words["error"], strict=True)], object),
-        "predicted": shown.predicted,
-        "class": np.where(shown.class_index < 0, _UNKNOWN, shown.class_index).astype(np.uint8),
-        "clean": np.where(shown.clean_index < 0, _UNKNOWN, shown.clean_index).astype(np.uint8),
-        "probability": _packed(best) if classes else np.full(count, _UNKNOWN, np.uint8),
-        "flags": flags,
-        "fractions": _packed(shown.fractions),
-    }
-    for end, names in bounds.items():
-        given = set(names) <= set(table.column_names)
-        values = (
-            np.column_stack([numbers(table, name) for name in names])
-            if given
-            else np.full(shown.fractions.shape, np.nan)
-        )
-        out[end] = _packed(values)
-    out.update({f"+{name}": numbers(table, _known(name, table)).astype(np.float32) for name in extra})
-    return out
-
-
-def _known(name: str, table: pa.Table) -> str:
-    if name not in table.column_names:
-        raise GalleryError(f"no column {name!r}; the table has {', '.join(table.column_names)[:300]}")
-    return name
-
-
-def _message(warning: str, error: str) -> str:
-    text = f"No prediction: {error}" if error else warning
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
-
-
-def _packed(values: NDArray[np.float64]) -> Bytes:
-    """Numbers in [0, 1] as bytes; NaN as `_UNKNOWN`."""
-    steps = np.rint(np.clip(values, 0, 1) * _STEPS)
-    return np.where(np.isnan(values), _UNKNOWN, steps).astype(np.uint8)
-
-
 def _sheets(
-    rows: _Rows,
+    rows: GalleryRows,
     has_image: Bytes,
     thumbnails: Thumbnails,
     options: GalleryOptions,
@@ -305,7 +197,7 @@ def _sheets(
             yield jpeg(sheet, _QUALITY)
 
 
-def _frame(rows: _Rows, options: GalleryOptions) -> tuple[str, str]:
+def _frame(rows: GalleryRows, options: GalleryOptions) -> tuple[str, str]:
     """What comes before the sheets and the data of a page, and what after."""
     from markupsafe import Markup
 
@@ -324,7 +216,7 @@ def _frame(rows: _Rows, options: GalleryOptions) -> tuple[str, str]:
     return head, tail
 
 
-def _data(rows: _Rows, has_image: Bytes, side: int, folder: str) -> str:
+def _data(rows: GalleryRows, has_image: Bytes, side: int, folder: str) -> str:
     """The rows as JSON that may stand in a script element."""
     tree = rows.tree
     known, codes = np.unique(np.array(rows.descriptions, object), return_inverse=True)

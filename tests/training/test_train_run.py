@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -262,6 +263,9 @@ def test_reading_tells_how_far_it_is(galaxies, tmp_path, gz2, packing):
 ])  # fmt: skip
 def test_a_terminal_sees_how_far_the_reading_is(galaxies, tmp_path, monkeypatch, command, place):
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    terminal = SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("tuningfork._utils.progress.sys", terminal)
 
     def reading(*_, progress, **__):
         progress(30, 60)

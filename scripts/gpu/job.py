@@ -2,7 +2,7 @@
 
     python3 job.py --work /tmp/job --seconds 700    # what is finished lies in /tmp/job/done
     python3 job.py --work /tmp/job --seconds 200    # again: goes on with what is missing
-    python3 job.py --work tiny --plan tiny.toml --device cpu --first 40    # a rehearsal
+    python3 job.py --work tiny --plan next.toml --device cpu --first 40 --rehearse    # every step, in small
 
 All pictures lie as bytes in the GPU's memory and are turned, shifted, zoomed, lit and shrunk there, as predictions
 shrink them. A step (draw, augment, forward, loss, backward, AdamW, moving average) is one CUDA graph; where it cannot
@@ -580,8 +580,24 @@ class Step:
         return f"{self.family}{f'-{self.variant}' if self.variant else ''}-{'all' if self.fold < 0 else self.fold}"
 
 
-def read_plan(path: Path) -> tuple[dict[str, Family], list[Step], dict[str, Any]]:
+#: Of a rehearsal: the side of its images, its galaxies of each source in a batch, and its pictures in a training.
+REHEARSED, REHEARSED_BATCH, REHEARSED_PICTURES = 32, 4, 24
+
+
+def rehearsed(values: dict[str, Any]) -> dict[str, Any]:
+    """A family's values, or a step's changes of them, in small."""
+    small = {"size": REHEARSED, "pictures": REHEARSED_PICTURES}
+    small |= {key: min(int(values.get(key, 0)), REHEARSED_BATCH) for key in ("labelled", "hart", "weak")}
+    return {key: small.get(key, value) for key, value in values.items()}
+
+
+def read_plan(path: Path, rehearse: bool = False) -> tuple[dict[str, Family], list[Step], dict[str, Any]]:
     plan = tomllib.loads(path.read_text("utf-8"))
+    if rehearse:
+        plan["family"] = {name: rehearsed(values) for name, values in plan["family"].items()}
+        plan |= {"longest": 4000, "least_scale": 1.0, "most_scale": 1.0}
+        for entry in plan["step"]:
+            entry["changes"] = rehearsed(entry.get("changes", {}))
     families = {
         name: Family(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
         for name, values in plan.pop("family").items()
@@ -672,7 +688,7 @@ class Job:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.work, self.done = args, args.work, args.work / "done"
         self.done.mkdir(parents=True, exist_ok=True)
-        self.families, self.steps, self.options = read_plan(args.plan)
+        self.families, self.steps, self.options = read_plan(args.plan, args.rehearse)
         self.until = self.work / "until"
         if args.seconds:
             self.until.write_text(f"{time.time() + args.seconds:.0f}\n")
@@ -881,29 +897,47 @@ class Job:
 
     def measure(self) -> None:
         """Synthetic steps of the other networks, and how fast each predicts, if there is time."""
-        if self.device.type != "cuda":
-            return
+        cuda = self.device.type == "cuda"
         for training in list(self.trainings.values()):
             name = f"{training.family.network}-{training.family.size}"
             if self.left() < 25 or name in self.note.get("predicting", {}):
                 continue
-            count = 4096
-            rows = np.arange(count) % len(self.galaxies.pack["ids"])
-            small = scaled(training.views.exact(self.galaxies.pictures[torch.from_numpy(rows).to(self.device)]))
-            small = small.contiguous(memory_format=self.layout)
-            with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
-                for _ in ("warm-up", "timed"):
-                    torch.cuda.synchronize()
-                    started = time.time()
-                    for _ in range(3):
-                        for part in small.split(1024):
-                            training.average(part)
-                    torch.cuda.synchronize()
-            rate = 3 * count / (time.time() - started)
-            say(f"predicting, network only, bf16, batch 1024, {name}: {rate:.0f} galaxies/s")
+            count = 4096 if cuda else 16
+            rows = torch.from_numpy(np.arange(count) % len(self.galaxies.pack["ids"])).to(self.device)
+            small = scaled(training.views.exact(self.galaxies.pictures[rows])).contiguous(memory_format=self.layout)
+
+            def fixed(part: Tensor, training: Training = training, small: Tensor = small) -> Tensor:
+                """The network alone, on inputs that are there: the bound."""
+                return training.average(small[: len(part)])[0]
+
+            def whole_way(part: Tensor, training: Training = training) -> Tensor:
+                """From bytes in the memory to fractions."""
+                pixels = scaled(training.views.exact(self.galaxies.pictures.index_select(0, part)))
+                logits = training.average(pixels.contiguous(memory_format=self.layout))[0].float()
+                return training.tree.cumulative(training.tree.shares(logits[:, : training.tree.answers]))
+
+            rates = []
+            for predicted in (fixed, whole_way):
+                with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=cuda):
+                    for _ in ("warm-up", "timed"):
+                        if cuda:
+                            torch.cuda.synchronize()
+                        started = time.time()
+                        for _ in range(3):
+                            for part in rows.split(1024):
+                                predicted(part)
+                        if cuda:
+                            torch.cuda.synchronize()
+                rates.append(3 * count / (time.time() - started))
+            rate = rates[0]
+            say(
+                f"predicting, batch 1024, {name}: network alone {rate:.0f} galaxies/s, from bytes to fractions "
+                f"{rates[1]:.0f}, {rates[1] / rate:.0%} of it"
+            )
             self.remember(predicting={**self.note.get("predicting", {}), name: rate})
+            self.remember(predicting_whole={**self.note.get("predicting_whole", {}), name: rates[1]})
             if name not in self.note.get("synthetic", {}):
-                told = {self.note["layout"]: training.speed(synthetic=True)}
+                told = {self.note.get("layout", "channels last"): training.speed(synthetic=True)}
                 say(f"synthetic step, {name}, batch {training.family.batch}, galaxies/s: {told}")
                 self.remember(synthetic={**self.note.get("synthetic", {}), name: told})
 
@@ -946,6 +980,7 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--first", type=int, help="only so many galaxies of each source")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--rehearse", action="store_true", help="every step of the plan on tiny images, for a moment")
     args = parser.parse_args()
     global EAGER
     EAGER = args.eager

@@ -142,7 +142,7 @@ def main() -> None:
     (args.output / "weights").mkdir(exist_ok=True)
     for name, digest in WEIGHTS.items():
         _pack_weights(name, digest, args.output / "weights" / f"{name}.safetensors")
-    for name in ("job.py", "plan.toml"):
+    for name in ("job.py", "plan.toml", "next.toml"):
         shutil.copy(Path(__file__).with_name(name), args.output)
     total = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())
     print({name: int((whole["source"] == name).sum()) for name in ("labelled", "hart", "weak")})

@@ -3,8 +3,8 @@
     python studies/ablations.py training_solutions_rev1.csv [--log DONE/log.txt …]
 
 Networks of `studies/folds` predicted each galaxy without having seen it; their differences are paired, with 95 %
-bootstrap intervals. Trials of the GPU job, of which `--log` names the logs, have a figure for one fold and no predictions: their
-differences from the trial before have no interval, and say little below one per cent.
+bootstrap intervals. Trials of the GPU job, of which `--log` names the logs, have a figure for one fold and no
+predictions: their differences from the trial before have no interval, and say little below one per cent.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ COMMANDS = (
     "export",
     "demo",
     "cache",
+    "measure",
 )
 ROOT = Path(__file__).parents[2]
 

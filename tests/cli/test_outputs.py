@@ -17,6 +17,7 @@ from tuningfork.tables import read_table, write_table
 #: Command → its words; {in} stands for an input that the output may be taken for, {out} for the output.
 FILES = {
     "predict": "predict {in} -o {out}",
+    "measure": "measure {in} -o {out}",
     "merge": "merge folder -o {out}",
     "classes": "classes {in} -o {out}",
     "rank": "rank {in} -o {out}",
@@ -34,6 +35,7 @@ FILES = {
     "gallery": "gallery {in} -o {out}",
     "plot": "plot {in} -o {out}",
     "purity's figure": "purity {in} labels.csv --plot {out}",
+    "population's figure": "population {in} --rule smooth>=0.8 --plot {out}",
 }
 FOLDERS = {
     "calibrate": "calibrate fast --images {in} --labels labels.csv -o {out}",
@@ -55,7 +57,7 @@ RESUMABLE = {
 OUTPUTS = ("--output", "--export", "--plot")
 EXTENSION = {
     **dict.fromkeys(("map", "demo", "report", "similar", "gallery"), ".html"),
-    **{"export": ".onnx", "plot": ".png", "purity's figure": ".svg"},
+    **{"export": ".onnx", "plot": ".png", "purity's figure": ".svg", "population's figure": ".svg"},
 }
 
 

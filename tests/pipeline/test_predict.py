@@ -298,6 +298,8 @@ def test_the_manifest_says_what_the_run_is(model, pictures, tmp_path):
         "views": 1,
         "precision": "f32",
         "layout": "words",
+        "values_kind": "debiased",
+        "values_kind_source": model.tree.to_dict()["values_kind_source"],
     }
     assert told["complete"]
     assert told["inputs"]["rows"] == sum(part["rows"] for part in told["parts"]) == 40

@@ -57,6 +57,6 @@ LEVEL = "stat.confidenceLevel"
 VALUE = "stat.value;meta.modelled"
 #: A number of galaxies; the bounds of an interval or of a bin.
 COUNT = "meta.number;src"
-LEAST, GREATEST = "stat.min", "stat.max"
+LEAST, GREATEST = "stat.value;stat.min", "stat.value;stat.max"
 
 CLASS, CLASS_NAME, CLASS_PROBABILITY = "meta.code.class", "src.morph.type", "stat.probability;src.morph.type"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -296,8 +296,7 @@ def fit_classes(
         reason = f"on galaxies left out, a calibration is no better (log loss {after:.4f}) than none ({before:.4f})"
         return ClassCalibration(log_loss_before=before, log_loss_after=after, reason=reason, **about)
     fitted = _fitted(data)
-    losses = {"log_loss_before": before, "log_loss_after": after, "slope_above": fitted.slope_above}
-    return ClassCalibration(fitted.slope, fitted.offsets, **losses, **about)
+    return replace(fitted, log_loss_before=before, log_loss_after=after, **about)
 
 
 @dataclass(frozen=True, slots=True)

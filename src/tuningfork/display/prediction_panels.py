@@ -266,7 +266,7 @@ def draw_pairs(
                 continue
             is_class = 0 <= number < len(names) - 1
             axes.scatter(
-                x[own], y[own], s=9 if is_class else 5, alpha=0.7, linewidth=0,
+                x[own], y[own], s=9, alpha=0.7, linewidth=0 if is_class else 0.8,
                 color=COLOURS[number % len(COLOURS)] if is_class else _GREY,
                 marker=_MARKERS[number % len(_MARKERS)] if is_class else "x",
                 label=names[number] if number >= 0 else "no prediction",

@@ -6,7 +6,7 @@
 import { element } from "./dom.js";
 
 const GAP = 6;
-const TILES = { grid: { least: 92, height: (width) => width + 46 }, list: { least: Infinity, height: () => 78 } };
+const TILES = { grid: { least: (room) => (room > 560 ? 132 : 92), height: (width) => width + 62 }, list: { height: () => 78 } };
 let lists = 0;
 
 export class Browser {
@@ -180,11 +180,12 @@ export class Browser {
     const tile = TILES[this.view];
     const width = view.clientWidth - 2 * GAP;
     if (width <= 0) return;
-    const across = tile.least === Infinity ? 1 : Math.max(2, Math.floor((width + GAP) / (tile.least + GAP)));
+    const across = this.view === "list" ? 1 : Math.max(2, Math.floor((width + GAP) / (tile.least(width) + GAP)));
     const wide = (width - (across - 1) * GAP) / across;
     const high = tile.height(wide);
     this.across = across;
     const step = high + GAP;
+    this.step = step;
     view.classList.toggle("as-list", this.view === "list");
     this.plane.style.height = `${Math.ceil(order.length / across) * step + GAP}px`;
     const at = this.place.get(this.current);
@@ -270,7 +271,7 @@ export class Browser {
 
   #key(event) {
     const at = this.place.get(this.current) ?? 0;
-    const page = Math.max(1, Math.floor(this.window.clientHeight / (TILES[this.view].height(TILES.grid.least) + GAP))) * this.across;
+    const page = Math.max(1, Math.floor(this.window.clientHeight / this.step)) * this.across;
     const last = this.order.length - 1;
     const to = {
       ArrowDown: at + this.across, ArrowUp: at - this.across, ArrowRight: at + 1, ArrowLeft: at - 1,

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .images.fits.framing import Framing
     from .model.model import Model, load
     from .model.options import InferenceOptions
-    from .model.predictions import Prediction, Predictions
+    from .model.prediction import Prediction
+    from .model.predictions import Predictions
     from .pipeline.options import ExecutionOptions
     from .pipeline.predict import predict_files
     from .simulation.dataset import simulate
@@ -49,7 +50,7 @@ _MODULES = {
     "Framing": "images.fits.framing",
     "InferenceOptions": "model.options",
     "Model": "model.model",
-    "Prediction": "model.predictions",
+    "Prediction": "model.prediction",
     "Predictions": "model.predictions",
     "Recipe": "training.recipe",
     "TuningforkError": "_utils.errors",

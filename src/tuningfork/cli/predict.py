@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -28,6 +27,7 @@ from .fits_options import (
 )
 from .options import ModelOption, OverwriteOption, ThreadsOption, ViewsOption, check_views
 from .predict_terminal import predict_to_terminal, say_left_out
+from .predict_usage import Layout, check_draws, check_usage, cutouts_beside, share_of
 from .progress import progress_bar
 from .sky_options import (
     SKY,
@@ -62,13 +62,6 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 _SCALE = "At survey scale"
-
-
-class Layout(StrEnum):
-    """Column layouts of a prediction table."""
-
-    words = "words"
-    kaggle = "kaggle"
 
 
 class Precision(StrEnum):
@@ -226,17 +219,17 @@ def predict(
     """
     check_views(views)
     must_exist([path for path in paths if path != "-"])
-    _check_usage(output, layout, source, embeddings, as_json, json_array)
+    check_usage(output, layout, source, embeddings, as_json, json_array)
     if draws:
-        _check_draws(output, layout)
-    part, keep = _shard(shard), columns_to_keep(keep_columns)
+        check_draws(output, layout)
+    part, keep = share_of(shard), columns_to_keep(keep_columns)
     if source is not None:
         request = Request(
             *(source, layer, mirror, stretch, size, radius_column, pixels, rate, cache, cache_size),
             *(hdu, mask, mask_bits),
         )
         request.check()
-        folder = _cutouts_beside(output, cutouts, paths, part)
+        folder = cutouts_beside(output, cutouts, paths, part)
     # Images by position are framed before they are predicted.
     sky = source is not None
     framing = framing_of(
@@ -322,26 +315,6 @@ def _in_chosen_precision(opened: Model, paths: list[str], columns: Columns, infe
     return chosen
 
 
-def _check_usage(
-    output: Path | None, layout: Layout, source: str | None, embeddings: bool, as_json: bool, json_array: bool
-) -> None:
-    """Wrong usage (exit code 2) of options that do not go together."""
-    if output is None:
-        for option in given("resume", "retry_failed", "shard", "layout", "workers", "engine", "address", "overwrite"):
-            raise typer.BadParameter("needs an --output", param_hint=option)
-    if output is not None and json_array:
-        raise typer.BadParameter(
-            "is for galaxies on the terminal; with --output, use --json", param_hint="--json-array"
-        )
-    if as_json and json_array:
-        raise typer.BadParameter("not together with --json", param_hint="--json-array")
-    if embeddings:
-        _check_embeddings(output, layout, as_json or json_array)
-    if source is None:
-        for option in given("cutouts", "layer", "mirror", "rate", "cache", "cache_size", "pixels"):
-            raise typer.BadParameter("is for positions: give their --source", param_hint=option)
-
-
 def _downloaded(
     catalogue: str, folder: Path, request: Request, columns: Columns, keep: list[str] | None, is_resumed: bool
 ) -> str:
@@ -408,53 +381,3 @@ def _is_begun(output: Path | None) -> bool:
     from ..pipeline.predict import is_begun
 
     return output is not None and is_begun(output)
-
-
-def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> None:
-    from ..tables import formats
-
-    if layout is Layout.kaggle:
-        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--embeddings")
-    if output is None and not as_json:
-        raise typer.BadParameter("needs an --output, or --json", param_hint="--embeddings")
-    known = formats().get(output.suffix.lower()) if output else None
-    if output and output.suffix and not (known and known.vectors):
-        raise typer.BadParameter(
-            f"{output.suffix} holds no vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
-        )
-
-
-def _check_draws(output: Path | None, layout: Layout) -> None:
-    if layout is Layout.kaggle:
-        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--draws")
-    if output is None:
-        raise typer.BadParameter("needs an --output", param_hint="--draws")
-    if output.suffix.lower() not in ("", ".parquet", ".pq"):
-        raise typer.BadParameter(
-            f"{output.suffix} cannot hold them; write .parquet, or a folder of parts", param_hint="--draws"
-        )
-
-
-def _cutouts_beside(
-    output: Path | None, cutouts: Path | None, paths: Sequence[str], shard: tuple[int, int] | None
-) -> Path:
-    """The folder for the images of positions; wrong usage (exit code 2) if there can be none."""
-    if len(paths) != 1:
-        raise typer.BadParameter("takes one catalogue of positions", param_hint="--source")
-    if shard is not None:
-        raise typer.BadParameter(
-            "shards would fetch the same images; make them with `tuningfork cutouts`, then predict its table",
-            param_hint="--shard",
-        )
-    if cutouts is None and (output is None or str(output) == "-"):
-        raise typer.BadParameter("the images need a place: give --output or --cutouts", param_hint="--source")
-    return cutouts or output.with_name(f"{output.stem}-cutouts")  # type: ignore[union-attr]
-
-
-def _shard(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise typer.BadParameter("I/N with 1 ≤ I ≤ N, for example 3/8", param_hint="--shard")
-    return int(match[1]), int(match[2])

@@ -56,6 +56,7 @@ def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> Non
 
 
 def check_draws(output: Path | None, layout: Layout) -> None:
+    """Wrong usage (exit code 2) of draws where they cannot be written."""
     if layout is Layout.kaggle:
         raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--draws")
     if output is None:

@@ -268,17 +268,18 @@ class Model:
         if answers:
             # One tail for all views and networks; added up in their order, since the last bits depend on it.
             fractions = cumulative_from_logits(logits[..., :answers], self.tree, outputs.votes)
-            cumulative = sum(fractions.reshape(passes, count, answers)) / passes
-            by_view, by_network = sum(fractions) / len(self.networks), sum(fractions.swapaxes(0, 1)) / n_views
+            cumulative = _total(fractions.reshape(passes, count, answers)) / passes
+            by_view, by_network = _total(fractions) / len(self.networks), _total(fractions.swapaxes(0, 1)) / n_views
             spread = _spread(by_view), _spread(by_network)
         if classes:
             chances = softmax(logits[..., answers:].astype(np.float64))
-            probability = sum(chances.reshape(passes, count, classes)) / passes
-        none = np.full(count, np.nan)
+            probability = _total(chances.reshape(passes, count, classes)) / passes
+        rotation, network = spread or (np.full(count, np.nan), np.full(count, np.nan))
         return NetworkOutputs(
             np.full((count, len(self.tree.columns)), np.nan) if cumulative is None else cumulative,
             np.full((count, len(self.tree.classes)), np.nan) if probability is None else probability,
-            *(spread or (none, none)),
+            rotation,
+            network,
             np.concatenate(features, 1) if options.embeddings else None,
         )
 
@@ -535,6 +536,12 @@ def _opened(network: Network, bundle: Bundle, running: Mapping[str, Any]) -> Run
 
 def _feature_width(network: Runtime) -> int:
     return network.outputs.get(FEATURES, (0,))[-1] or 0
+
+
+def _total(arrays: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum over the first axis, one after the other."""
+    total: Any = sum(arrays)
+    return total
 
 
 def _spread(fractions: NDArray[np.float64]) -> NDArray[np.float64]:

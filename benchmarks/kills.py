@@ -179,7 +179,7 @@ def trial(
             each.kill()
     output = folder / command.output
     is_refused = number == signal.SIGTERM and command.again != "--resume" and process.returncode
-    if is_refused and (more := sorted(names(folder))):
+    if is_refused and (more := sorted(names(folder) - calm[1])):
         outcome.problems.append(f"{where}: left {more[:4]}")
     if names(place / "tmp"):
         outcome.problems.append(f"{where}: temporary files {sorted(names(place / 'tmp'))[:4]}")

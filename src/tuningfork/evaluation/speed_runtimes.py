@@ -6,7 +6,7 @@ import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +85,7 @@ def measure_decoding(model: Model, files: Sequence[Path], *, rounds: int = 3) ->
     if not data:
         return None
     side = max(int(np.ceil(each.size / each.crop)) for each in model.preprocesses)
-    ways = {
+    ways: dict[str, Callable[[bytes], NDArray[np.uint8]]] = {
         "full": lambda content: read_image(content).rgb,
         "scaled": lambda content: simplejpeg.decode_jpeg(content, min_height=side, min_width=side),
     }
@@ -138,20 +138,20 @@ def measure_runtimes(
             for first in range(0, len(inputs), batch):
                 opened.run(inputs[first : first + batch], InferenceOptions(1))
             times[name].append(1e3 * (time.perf_counter() - started) / len(inputs))
-    first = next(iter(models))
+    baseline = next(iter(models))
     rows = []
     for name, each in votes.items():
-        fractions, truth = each.cumulative, votes[first].cumulative
+        fractions, truth = each.cumulative, votes[baseline].cumulative
         if not model.bundle.outputs.votes:
-            fractions, truth = each.class_probability, votes[first].class_probability
-        same = each.class_probability.argmax(1) == votes[first].class_probability.argmax(1) if truth.size else np.nan
+            fractions, truth = each.class_probability, votes[baseline].class_probability
+        same = each.class_probability.argmax(1) == votes[baseline].class_probability.argmax(1) if truth.size else np.nan
         least, off = min(times[name]), fractions - truth
         rows.append(
             RuntimeSpeed(
                 name,
                 least,
                 statistics.median(times[name]) - least,
-                min(times[first]) / least,
+                min(times[baseline]) / least,
                 float(np.sqrt(np.mean(off**2))),
                 float(np.abs(off).max()),
                 float(np.mean(same)) if model.bundle.outputs.classes else float("nan"),
@@ -162,14 +162,14 @@ def measure_runtimes(
 
 def _offered(model: Model, threads: int) -> Iterator[Model]:
     yield Model(model.bundle, threads=threads, device="cpu")
-    for options in (
-        {"engine": "openvino"},
-        {"engine": "openvino", "precision": "bf16"},
-        {"device": "cuda"},
-        {"device": "cuda", "precision": "bf16"},
+    for engine, device, precision in (
+        ("openvino", "auto", "f32"),
+        ("openvino", "auto", "bf16"),
+        ("auto", "cuda", "f32"),
+        ("auto", "cuda", "bf16"),
     ):
         try:
-            yield Model(model.bundle, threads=threads, **options)
+            yield Model(model.bundle, threads=threads, precision=precision, device=device, engine=engine)
         except RuntimeUnavailable:
             continue
 
@@ -193,7 +193,7 @@ def _quantized(network: Network, images: NDArray[np.uint8]) -> bytes:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Images(quantization.CalibrationDataReader):
+    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
         def __init__(self) -> None:
             self._batches = iter(np.array_split(images, -(-len(images) // 16)))
 

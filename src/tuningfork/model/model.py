@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from .runtime import NetworkError, Runtime, open_network
 from .sources import Images, images_of
 from .views import views_of
 
-__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "LoadedImage", "load"]
+__all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "Running", "LoadedImage", "load"]
 
 #: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
@@ -112,6 +112,15 @@ class NetworkOutputs:
     features: NDArray[np.float32] | None = None
 
 
+class Running(TypedDict):
+    """How a model's networks are opened; see `runtime.open_network`."""
+
+    threads: int
+    precision: str
+    device: str
+    engine: str
+
+
 class Model:
     """A bundle with its networks ready to run.
 
@@ -139,7 +148,7 @@ class Model:
         self.calibration = bundle.calibration or Calibration()
         self.framing = framing
         #: How the networks were opened, for whoever opens them again elsewhere.
-        self.running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
+        self.running: Running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
         self.networks = [_opened(network, bundle, self.running) for network in bundle.networks]
 
     def __repr__(self) -> str:
@@ -517,7 +526,7 @@ class Model:
         return np.all([np.isfinite(array).all(1) for array in arrays], axis=0)
 
 
-def _opened(network: Network, bundle: Bundle, running: Mapping[str, Any]) -> Runtime:
+def _opened(network: Network, bundle: Bundle, running: Running) -> Runtime:
     try:
         opened = open_network(network.onnx, **running)
     except NetworkError as error:

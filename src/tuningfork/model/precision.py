@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .image_reader import LoadedImage
-from .model import Model
+from .model import Model, Running
 from .options import InferenceOptions
 from .runtime import RuntimeUnavailable
 
@@ -71,8 +71,9 @@ def choose_precision(
         return model, PrecisionChoice("f32", "the model has no intervals for so many views, by which to judge bf16")
     if not good:
         return model, PrecisionChoice("f32", "no image could be read to compare bf16 with")
+    running: Running = {**model.running, "precision": "bf16"}
     try:
-        faster = Model(model.bundle, **{**model.running, "precision": "bf16"}, framing=model.framing)
+        faster = Model(model.bundle, **running, framing=model.framing)
     except RuntimeUnavailable as error:
         return model, PrecisionChoice("f32", str(error))
     expected, found = (each.predict_loaded(good, options) for each in (model, faster))

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,7 +58,9 @@ class Runtime(Protocol):
     inputs: tuple[str, ...]
     outputs: Mapping[str, Shape]
     stacks_views: bool
-    batch: int
+
+    @property
+    def batch(self) -> int: ...
 
     def run(self, names: Sequence[str], images: Floats) -> list[Floats]:
         """Return the outputs `names`, each (N, ...), of images (N, 3, size, size) float32, scaled.
@@ -136,10 +138,11 @@ def _on_gpu(onnx: bytes, threads: int, precision: str, device: str) -> Runtime |
     with_cuda = _torch_with_cuda()
     offered = precision == "f32" and _CUDA in onnxruntime.get_available_providers()
     problems = []
-    for is_there, open_ in (
+    ways: tuple[tuple[bool, Callable[[], Runtime]], ...] = (
         (with_cuda, lambda: _torch(onnx, "cuda", precision)),
         (offered, lambda: _ONNXRuntime(onnx, threads, "cuda")),
-    ):
+    )
+    for is_there, open_ in ways:
         if is_there:
             try:
                 return open_()

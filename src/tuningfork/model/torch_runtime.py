@@ -48,7 +48,8 @@ class TorchRuntime:
         name, self._dtype = _DTYPES[precision]
         try:
             network = TorchNetwork(onnx).eval().requires_grad_(False)
-            self._network = network.to(device, self._dtype, memory_format=torch.channels_last)
+            # PyTorch's stubs leave memory_format out.
+            self._network = network.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         except NetworkError:
             raise
         except torch.OutOfMemoryError as error:
@@ -104,7 +105,7 @@ def _check(device: str) -> None:
         )
     try:
         if torch.cuda.is_available():
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # PyTorch gives it no types
             return
     except Exception as error:  # drivers fail in several ways
         raise RuntimeUnavailable(f"PyTorch cannot use the NVIDIA GPU: {_one_line(error)}") from None

@@ -25,6 +25,7 @@ from tuningfork.inputs import Columns, InputError, ItemReader, find_items, parqu
 from tuningfork.inputs import table_rows as rows
 from tuningfork.inputs.parquet_images import RowReader
 from tuningfork.inputs.spool import splits_row_group, spooled
+from tuningfork.tables.angles import is_blank
 
 LONG = 587731186743542074  # 18 digits: no float holds it
 
@@ -212,9 +213,9 @@ def test_any_text_can_stand_for_an_id_and_a_path(tmp_path, body):
     write_listing(found, tmp_path / "listing.parquet")
     for item, (id_, path) in zip(found, body, strict=True):
         assert item.id
-        # A whole number written with decimals, or in powers of ten, is judged by the rule of identifiers.
+        # A word for nothing, such as NaN, is none; a number with decimals or in powers of ten has a rule of its own.
         is_number = re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", id_.strip())
-        if id_.strip() and path.strip() and (not is_number or id_.strip().isdigit()):
+        if not is_blank(id_) and path.strip() and (not is_number or id_.strip().isdigit()):
             assert item.id == id_.strip()
         if item.kind == "file":
             assert isinstance(opened([item])[0], str)

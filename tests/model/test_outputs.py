@@ -19,6 +19,7 @@ from tuningfork.model import bundle as bundle_module
 from tuningfork.model.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
 from tuningfork.model.class_calibration import class_probabilities
 from tuningfork.model.model import Model
+from tuningfork.model.prediction_columns import output_schema
 from tuningfork.simulation import simulate
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.clean_samples import NO_CLASS, class_fits
@@ -321,3 +322,10 @@ def test_the_card_of_a_model_is_printed(tmp_path, gz2, kind):
     done = CliRunner().invoke(app, ["models", str(write_bundle(bundle, tmp_path / "model"))])
     assert done.exit_code == 0, done.output
     assert "in epoch 2" in done.stdout
+
+
+def test_columns_say_what_this_tree_s_classes_mean(gz2):
+    others = tuple(replace(rule, description="of another kind") for rule in gz2.classes)
+    for tree in (gz2, replace(gz2, classes=others), gz2):  # equal to each other
+        text = output_schema(tree).field("class").metadata[b"description"].decode()
+        assert ("of another kind" in text) == (tree.classes is others)

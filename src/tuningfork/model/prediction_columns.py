@@ -52,9 +52,14 @@ def kaggle_table(predictions: Any) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=kaggle_schema(predictions.tree))
 
 
-@lru_cache(maxsize=8)
 def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Schema:
     """Return the columns of the output table, with descriptions; with an `embedder` also that of its embeddings."""
+    # Trees are equal whatever their classes' descriptions say, which stand in the columns' descriptions.
+    return _output_schema(tree, tuple(rule.meaning for rule in tree.classes), embedder)
+
+
+@lru_cache(maxsize=8)
+def _output_schema(tree: DecisionTree, meanings: tuple[str, ...], embedder: Embedder | None) -> pa.Schema:
     columns = [
         Column(
             "id", pa.string(), "Identifier of the galaxy: the image file's name without extension", ucd=ucd.IDENTIFIER
@@ -87,7 +92,7 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Sc
     text = "Promised share of galaxies with all fractions of a question within their intervals; null: not calibrated"
     columns.append(Column("interval_level", pa.float64(), text, "", ucd.LEVEL))
     if tree.classes:
-        listed = ", ".join(f"{number} {rule.meaning}" for number, rule in enumerate(tree.classes))
+        listed = ", ".join(f"{number} {meaning}" for number, meaning in enumerate(meanings))
         columns += [
             Column(
                 "class",

@@ -43,7 +43,7 @@ def test_they_are_left_out_with_a_warning(caplog):
     rows, counts = leave_out_training(["a", "t1", "v1", "b", "t2"], IDS)
     assert rows == [0, 3]
     assert counts == {"train": 2, "validation": 1}
-    assert "3 of 5 galaxies are known to the model (2 of its train subset, 1 of its validation subset)" in caplog.text
+    assert "3 of 5 galaxies were in the training of the model (2 for train, 1 for validation)" in caplog.text
     assert "--include-training" in caplog.text
     assert leave_out_training(["a", "t1"], IDS, include=True) == ([0, 1], {"train": 1})
     assert leave_out_training(["a", "t1"], None) == ([0, 1], {})
@@ -81,7 +81,7 @@ def test_evaluate_leaves_out_what_the_model_learned_from(survey):
     told = invoke(survey, *command, "--model", "model")
     assert json.loads(told.stdout)["galaxies"] == 5
     assert json.loads(told.stdout)["left_out"] == {"train": 5}
-    assert "5 of 10 galaxies are known to the model" in told.stderr
+    assert "5 of 10 galaxies were in the training of the model" in told.stderr
     # A model that is no shipped one is not found by its name.
     unknown = invoke(survey, *command)
     assert json.loads(unknown.stdout)["galaxies"] == 10

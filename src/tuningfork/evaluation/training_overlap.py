@@ -76,9 +76,9 @@ def leave_out_training(
     subsets = training_ids.subsets(ids, among)
     counts = {subset: count for subset, count in Counter(subsets).items() if subset}
     if counts:
-        parts = ", ".join(f"{count} of its {subset} subset" for subset, count in sorted(counts.items()))
+        parts = ", ".join(f"{count} for {subset}" for subset, count in sorted(counts.items()))
         logger.warning(
-            "%d of %d galaxies are known to the model (%s); %s",
+            "%d of %d galaxies were in the training of the model (%s); %s",
             sum(counts.values()),
             len(ids),
             parts,

@@ -74,7 +74,7 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
     share = float(constant.mean())
     if share < WARNED_CONSTANT:
         return others
-    return (f"{share:.0%} of the frame has one and the same value: is there no data?",)
+    return (f"{share:.0%} of the frame has one and the same value; if it has no data, mark it (NaN, BLANK, --mask)",)
 
 
 def _core(planes: NDArray[np.generic]) -> list[str]:
@@ -97,7 +97,7 @@ def _zeros(sample: NDArray[np.generic]) -> list[str]:
     share = float((sample == 0).any(0).mean())
     if share < WARNED_CONSTANT or not np.mod(sample[np.isfinite(sample)], 1).any():
         return []
-    return [f"{share:.0%} of the frame is exactly 0: is there no data?"]
+    return [f"{share:.0%} of the frame is exactly 0; if it has no data, mark it (NaN, BLANK, --mask)"]
 
 
 def _constant_bands(planes: NDArray[np.generic], sample: NDArray[np.generic], *, is_flux: bool) -> list[str]:

@@ -62,7 +62,10 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Sc
 def _output_schema(tree: DecisionTree, meanings: tuple[str, ...], embedder: Embedder | None) -> pa.Schema:
     columns = [
         Column(
-            "id", pa.string(), "Identifier of the galaxy: the image file's name without extension", ucd=ucd.IDENTIFIER
+            "id",
+            pa.string(),
+            "Identifier of the galaxy: the catalogue's, else the image file's name without extension",
+            ucd=ucd.IDENTIFIER,
         ),
         Column("path", pa.string(), "Image file", ucd=ucd.FILE),
         Column(

@@ -147,7 +147,8 @@ def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None 
     if len(planes) != len(chosen.bands):
         raise ImageError(
             f"stretch {name} is for {', '.join(chosen.bands)}, and the image has {len(planes)} "
-            f"band{'s' * (len(planes) > 1)}; choose another --stretch, or name the --bands"
+            f"band{'s' * (len(planes) > 1)}; "
+            + ("one band is shown by --stretch euclid" if len(planes) == 1 else "choose another, or name the --bands")
         )
     values = planes.astype(np.float32)
     good = np.abs(values) < 1e30

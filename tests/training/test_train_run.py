@@ -437,7 +437,9 @@ def test_its_bundle_predicts_from_the_command_line(runs, galaxies, tmp_path, kin
     assert done.exit_code == 0, done.output
     table = pq.read_table(tmp_path / "votes.parquet")
     assert table.num_rows == 60
-    assert table["class"].null_count == (60 if kind == "sigmoid" else 0)
+    # A model of votes alone names classes, too: they follow from its votes.
+    assert table["class_name"].null_count == 0
+    assert "" not in table["class_name"].to_pylist()
     assert table["bar_yes_fraction"].null_count == (0 if kind == "sigmoid" else 60)
 
 

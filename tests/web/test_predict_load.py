@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +158,11 @@ def test_two_hundred_clients_a_flood_and_clients_that_go_away():
             assert {answer.status_code for answer in answers} == {200}
             assert [answer.json()["rows"][0]["name"] for answer in answers] == [f"{n}.jpg" for n in range(CLIENTS)]
             before = peak_memory(process)
-            flood = await client.post("api/predict", content=zeros(300 * MIB))
+            for _ in range(5):
+                # A server that answers before all is sent may be gone before its answer is read.
+                with suppress(httpx.TransportError):
+                    flood = await client.post("api/predict", content=zeros(300 * MIB))
+                    break
             assert flood.status_code == 413
             large = await client.post("api/predict", files={"files": ("large.jpg", bytes(100 * MIB))})
             assert "at most 32 MiB" in large.json()["rows"][0]["error"]

@@ -129,13 +129,13 @@ def test_with_the_keyboard_alone(open_page):
     first = page.locator("#detail figcaption").inner_text()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert page.locator("#detail figcaption").inner_text() != first
-    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
+    expect(page.locator("#detail figcaption")).not_to_have_text(first)
+    expect(page.locator(":focus")).to_have_attribute("aria-current", "true")
     page.keyboard.press("Space")
-    assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+    expect(page.locator(":focus")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Space")
     page.keyboard.press("End")
-    assert "simulated 8.jpg" in page.locator("#detail figcaption").inner_text()
+    expect(page.locator("#detail figcaption")).to_contain_text("simulated 8.jpg")
     tab_to("Save all 8")
     with page.expect_download() as download:
         page.keyboard.press("Enter")

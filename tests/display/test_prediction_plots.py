@@ -15,7 +15,9 @@ from tuningfork.display.cards import Bar, Card
 from tuningfork.display.plot_style import PlotError, save_plot
 from tuningfork.display.prediction_columns import ColumnError, ShownColumns, tree_of_columns
 from tuningfork.display.prediction_plots import PANELS, plot_card, plot_predictions
+from tuningfork.evaluation import training_overlap
 from tuningfork.images.encode import jpeg
+from tuningfork.model.training_ids import TrainingIDs
 from tuningfork.votes.clean_samples import NO_CLASS
 from tuningfork.votes.fractions import conditional_from_logits, cumulative_from_conditional
 from tuningfork.votes.tree_files import load_tree
@@ -152,3 +154,19 @@ def test_the_command_writes_a_figure_and_refuses_other_files(run, table, tmp_pat
     )
     (tmp_path / "other.csv").write_text("id,x\n1,2\n")
     assert "tuningfork predict" in run("plot", tmp_path / "other.csv", "-o", tmp_path / "b.png", code=1).stderr
+
+
+def test_reliability_is_of_galaxies_that_the_model_has_not_seen(run, table, tree, tmp_path, monkeypatch):
+    from pyarrow import parquet
+
+    ids = table["id"].to_pylist()
+    parquet.write_table(table, tmp_path / "votes.parquet")
+    lines = [f"{id_}," + ",".join("0.5" for _ in tree.columns) for id_ in ids]
+    (tmp_path / "labels.csv").write_text("\n".join([",".join(["GalaxyID", *tree.columns]), *lines]))
+    known = TrainingIDs.of({"train": ids[:20]}, salt="s")
+    monkeypatch.setattr(training_overlap, "training_ids_of", lambda *_: known)
+    words = ("plot", tmp_path / "votes.parquet", "--labels", tmp_path / "labels.csv", "--panel", "reliability")
+    said = run(*words, "-o", tmp_path / "a.png").output
+    assert "20 of 60 galaxies were in the training of the model" in said
+    assert "left out" in said
+    assert "are included" in run(*words, "-o", tmp_path / "b.png", "--include-training").output

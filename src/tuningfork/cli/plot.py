@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from .command_line import app
 from .console import counted, done, say
 from .errors import libraries, must_exist, trouble
 from .files import writing
-from .options import OverwriteOption
+from .options import IncludeTrainingOption, ModelOfTableOption, OverwriteOption
 
 if TYPE_CHECKING:
     from ..votes.tree import DecisionTree
@@ -42,6 +43,8 @@ def plot(
     tree: Annotated[
         str | None, typer.Option("--tree", help="Decision tree of the predictions.  [default: by the columns]")
     ] = None,
+    model: ModelOfTableOption = None,
+    include_training: IncludeTrainingOption = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the random draw, where there are too many points.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -72,13 +75,16 @@ def plot(
             from ..display.prediction_columns import tree_of_columns
             from ..display.prediction_plots import plot_predictions
         from ..tables import read_table
+        from ..tables.columns import about_table
         from ..votes.tree_files import load_tree
 
         if output.suffix.lower() not in FILE_KINDS:
             raise PlotError(f"{output}: extension {output.suffix or '(none)'} is none of {', '.join(FILE_KINDS)}")
         read = read_table(table)
         known_tree = load_tree(tree) if tree else tree_of_columns(read.column_names)
-        votes = _votes(labels, known_tree) if labels else None
+        votes = None
+        if labels:
+            votes = _unseen(_votes(labels, known_tree), about_table(read.schema), model, include_training)
         figure = plot_predictions(read, known_tree, labels=votes, pairs=pairs, panels=panel or (), seed=seed)
         save_plot(figure, output)
         done(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
@@ -91,3 +97,11 @@ def _votes(path: Path, tree: DecisionTree) -> VoteTable:
     if read.errors:
         say(f"{path}: {counted(len(read.errors), 'row is', 'rows are')} left out, the first: {read.errors[0]}")
     return read.votes
+
+
+def _unseen(votes: VoteTable, about: Mapping[str, str], model: str | None, include_training: bool) -> VoteTable:
+    """Leave out the galaxies that the model learned from, since they look more reliable than new ones."""
+    from ..evaluation.training_overlap import leave_out_training, training_ids_of
+
+    rows, _ = leave_out_training(votes.ids, training_ids_of(about, model), include=include_training)
+    return votes.select(rows)

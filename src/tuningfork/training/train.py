@@ -27,7 +27,6 @@ from ..tables import RowError
 from ..votes.class_labels import OWN, write_folder_labels
 from ..votes.label_table import TOTAL, LabelTable, read_labels
 from ..votes.tree import DecisionTree
-from ..votes.tree_files import load_tree
 from ..votes.values_kind import COUNTABLE
 from .auxiliary.config import load_sources
 from .auxiliary.dataset import read_auxiliary
@@ -252,11 +251,10 @@ def _labels(
         labels = run / "labels.csv"
         run.mkdir(parents=True, exist_ok=True)
         write_folder_labels(images, labels)
-    tree = load_tree(recipe.tree)
+    table = read_labels(labels, recipe.tree, learning=True, values_kind=values_kind)
+    tree = table.tree
     if recipe.task == "classes" and not tree.classes:
         raise TrainError(f"tree {tree.name} has no classes to learn")
-    table = read_labels(labels, tree, learning=True, values_kind=values_kind)
-    tree = table.tree
     if recipe.loss == "dirichlet" and recipe.task != "classes":
         if tree.values_kind not in COUNTABLE:
             raise TrainError(

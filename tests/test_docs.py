@@ -219,6 +219,7 @@ def test_printed_commands_do_what_they_say(page, desk, run, monkeypatch):
     """Page by page in the order of the lines, since what one writes another reads."""
     pytest.importorskip("astropy", reason="the extra `sky` is not installed")
     monkeypatch.chdir(desk)
+    monkeypatch.setenv("COLUMNS", "110")  # the width of what is printed
     for line, printed in ((line, printed) for where, line, printed in RUN if where == page):
         given = shlex.split(line.split(" | ")[0])[1:]
         words = [name for word in given for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]

@@ -520,3 +520,11 @@ def test_other_packages_add_formats(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert list(formats())[-1] == ".lines"
     finally:
         formats.cache_clear()
+
+
+def test_a_parquet_column_whose_name_is_no_text(tmp_path):
+    file = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"id": ["a"], "zebra": [1]}), file)
+    file.write_bytes(file.read_bytes().replace(b"zebra", b"z\x8ebra"))
+    with pytest.raises(CatalogError, match="cannot be read as parquet"):
+        read_table(file)

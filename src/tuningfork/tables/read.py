@@ -54,7 +54,7 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
         raise CatalogError(str(error).replace(str(file), os.fspath(path))) if "file" in locals() else error from None
     except FileNotFoundError:
         raise CatalogError(f"{path}: no such file; check its name") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:  # names of columns that are no UTF-8, too
         raise unreadable(path, kind.name, error) from None
     names = table.column_names
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -62,34 +63,40 @@ def retry_failed(
     """
     if not output.exists():
         raise ManifestError(f"{output}: no such prediction, so that no row of it failed; leave out --retry-failed")
-    retry = _retry_parts if output.is_dir() else _retry_table
-    return retry(output, identity, items, schema, predict)
+    task = _Task(output, identity, items, schema, predict)
+    return _retry_parts(task) if output.is_dir() else _retry_table(task)
 
 
-def _retry_table(
-    output: Path,
-    identity: Mapping[str, Any],
-    items: Iterable[InputItem],
-    schema: Callable[[bool], pa.Schema],
-    predict: _Predict,
-) -> RunSummary:
+@dataclass(frozen=True)
+class _Task:
+    """What `retry_failed` was called with; see there."""
+
+    output: Path
+    identity: Mapping[str, Any]
+    items: Iterable[InputItem]
+    schema: Callable[[bool], pa.Schema]
+    predict: _Predict
+
+
+def _retry_table(task: _Task) -> RunSummary:
+    output, identity = task.output, task.identity
     table = read_table(output)
     for key in ("model_sha256", "views"):
         before, wanted = about_table(table.schema).get(key), str(identity[key])
         if before not in (None, wanted):
             raise ManifestError(f"{output} is of another {key} ({before}, not {wanted}); predict it anew")
     has_positions = "ra" in table.column_names
-    expected = schema(has_positions)
+    expected = task.schema(has_positions)
     if table.column_names != expected.names:
         raise ManifestError(f"{output} has other columns than this command writes; predict it anew")
     table = table.cast(expected).replace_schema_metadata(about_run(identity))
     failed = _failed_rows(table)
-    found = _matched(failed, items)
+    found = _matched(failed, task.items)
     rows = sorted(found)
     blocks = [rows[first : first + CHUNK_ROWS] for first in range(0, len(rows), CHUNK_ROWS)]
     chunks = [Chunk(number, [found[row] for row in block]) for number, block in enumerate(blocks)]
     # Chunks come in any order.
-    parts = {result.number: _table_of(result) for result in predict(chunks, has_positions)}
+    parts = {result.number: _table_of(result) for result in task.predict(chunks, has_positions)}
     for number, block in enumerate(blocks):
         table = _replaced(table, block, parts[number])
     if rows:
@@ -104,21 +111,16 @@ def _retry_table(
     return RunSummary(output, len(table), len(left), len(table) - len(rows), errors, flagged, warnings=warned)
 
 
-def _retry_parts(
-    folder: Path,
-    identity: Mapping[str, Any],
-    items: Iterable[InputItem],
-    schema: Callable[[bool], pa.Schema],
-    predict: _Predict,
-) -> RunSummary:
+def _retry_parts(task: _Task) -> RunSummary:
+    folder = task.output
     run = read_run(folder)
-    check_identity(run, identity)
+    check_identity(run, task.identity)
     if any(not run.is_complete(number) for number in range(run.parts)):
         raise ManifestError(f"{folder} lacks parts; go on with --resume first")
-    found = _matched(dict(_failed_of_parts(run)), items)
+    found = _matched(dict(_failed_of_parts(run)), task.items)
     numbered = {n: list(rows) for n, rows in groupby(sorted(found), lambda row: row // run.part_rows)}
     chunks = [Chunk(number, [found[row] for row in rows]) for number, rows in numbered.items()]
-    for result in predict(chunks, run.has_positions):
+    for result in task.predict(chunks, run.has_positions):
         rows = [row % run.part_rows for row in numbered[result.number]]
         _rewrite_part(run, result, rows)
     if chunks:

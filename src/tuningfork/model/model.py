@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ __all__ = ["FEATURES", "INPUT", "OUTPUT", "Model", "NetworkOutputs", "Running", 
 #: A network's input, and its outputs; one without `features` has no embeddings.
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
+_OfViews = TypeVar("_OfViews", Intervals, VotePosterior)
 #: Images at a time in `Model.predict`, if not chosen.
 BATCH_SIZE = 32
 #: Rows that a CPU's caches hold: so many views go through a network in one call, more of them one after the other.
@@ -233,8 +234,7 @@ class Model:
         n_views : 1, 2, 4, 8 or None
             None: as many views as the bundle asks for.
         """
-        intervals = self.calibration.intervals
-        return intervals if intervals and intervals.n_views == (n_views or self.n_views) else None
+        return self._of_views(self.calibration.intervals, n_views)
 
     def posterior(self, n_views: int | None = None) -> VotePosterior | None:
         """Return the posterior of the vote fractions; None if the model was not calibrated with so many views.
@@ -244,8 +244,11 @@ class Model:
         n_views : 1, 2, 4, 8 or None
             None: as many views as the bundle asks for.
         """
-        posterior = self.calibration.posterior
-        return posterior if posterior and posterior.n_views == (n_views or self.n_views) else None
+        return self._of_views(self.calibration.posterior, n_views)
+
+    def _of_views(self, fitted: _OfViews | None, n_views: int | None) -> _OfViews | None:
+        """A part of the calibration, if it was fitted on so many views."""
+        return fitted if fitted and fitted.n_views == (n_views or self.n_views) else None
 
     def run(
         self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], options: InferenceOptions = InferenceOptions()

@@ -71,15 +71,14 @@ def plot(
         pairs.append((names[0], names[1]))
     with trouble(), writing(output, [table, labels, tree], overwrite, suffix=".png") as output:
         with libraries("plots", "report"):
-            from ..display.plot_style import FILE_KINDS, PlotError, save_plot
+            from ..display.plot_style import check_kind, save_plot
             from ..display.prediction_columns import tree_of_columns
             from ..display.prediction_plots import plot_predictions
         from ..tables import read_table
         from ..tables.columns import about_table
         from ..votes.tree_files import load_tree
 
-        if output.suffix.lower() not in FILE_KINDS:
-            raise PlotError(f"{output}: extension {output.suffix or '(none)'} is none of {', '.join(FILE_KINDS)}")
+        check_kind(output)
         read = read_table(table)
         known_tree = load_tree(tree) if tree else tree_of_columns(read.column_names)
         votes = None

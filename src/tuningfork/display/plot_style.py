@@ -29,6 +29,7 @@ __all__ = [
     "WIDTH",
     "Plot",
     "PlotError",
+    "check_kind",
     "one_panel",
     "plot_style",
     "png_bytes",
@@ -109,6 +110,14 @@ def png_bytes(figure: Figure, dpi: int = 200) -> bytes:
     return png(np.ascontiguousarray(rgba[..., :3]), colours=128)
 
 
+def check_kind(path: str | os.PathLike[str]) -> str:
+    """Return the extension of a figure's file; PlotError if it is none of `FILE_KINDS`."""
+    kind = os.path.splitext(os.fspath(path))[1].lower()
+    if kind not in FILE_KINDS:
+        raise PlotError(f"{path}: extension {kind or '(none)'} is none of {', '.join(FILE_KINDS)}")
+    return kind
+
+
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a file of one of `FILE_KINDS`, which appears complete or not at all.
 
@@ -117,9 +126,7 @@ def save_plot(figure: Figure, path: str | os.PathLike[str]) -> None:
     PlotError
         If the extension is none of them.
     """
-    kind = os.path.splitext(os.fspath(path))[1].lower()
-    if kind not in FILE_KINDS:
-        raise PlotError(f"{path}: extension {kind or '(none)'} is none of {', '.join(FILE_KINDS)}")
+    kind = check_kind(path)
     # The same figure gives the same bytes.
     dates = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with plot_style(), atomic_file(path) as part:

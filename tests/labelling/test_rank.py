@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -270,3 +270,11 @@ def test_rank_bad_usage(run, table, tmp_path) -> None:
     assert (
         "cannot be read as parquet" in run("rank", tmp_path / "other.parquet", "-o", tmp_path / "o.csv", code=1).stderr
     )
+
+
+def test_a_table_whose_columns_names_are_no_text_is_refused(tmp_path):
+    file = tmp_path / "votes.parquet"
+    pq.write_table(pa.table({"id": ["a"], "zebra": [1]}), file)
+    file.write_bytes(file.read_bytes().replace(b"zebra", b"z\x8ebra"))
+    with pytest.raises(CatalogError, match="cannot be read as parquet"):
+        list(table_blocks(file))

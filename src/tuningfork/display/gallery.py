@@ -22,6 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.files import atomic_file
+from .._utils.processes import available_cores
 from ..images.encode import jpeg
 from ..votes.clean_samples import NO_CLASS
 from ..votes.tree import DecisionTree
@@ -173,7 +174,7 @@ def _sheets(
 ) -> Iterator[bytes]:
     """Sheets of thumbnails as JPEG files, in the order of the rows; marks in `has_image` which could be read."""
     side, per_sheet = options.side, _ACROSS**2
-    with ThreadPoolExecutor(options.threads or os.cpu_count() or 1, "thumbnails") as pool:
+    with ThreadPoolExecutor(options.threads or available_cores(), "thumbnails") as pool:
         # No more are read ahead than two sheets hold.
         names, pending = iter(zip(rows.ids, rows.paths, strict=True)), []
         for name in islice(names, 2 * per_sheet):

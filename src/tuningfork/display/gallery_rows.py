@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from .._utils.sampling import Shortlist
+from ..tables.columns import is_true
 from ..votes.description import descriptions
 from ..votes.tree import DecisionTree
 from .html import MAX_TEXT
@@ -93,7 +94,7 @@ def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[
     shown = ShownColumns.of(table, tree)
     count, classes = table.num_rows, len(tree.classes)
     words = {name: texts(table, name) for name in ("id", "path", "description", "class_name", "warning", "error")}
-    marks = [text.strip().lower() in ("true", "1") for text in texts(table, "out_of_domain")]
+    marks = [is_true(text) for text in texts(table, "out_of_domain")]
     flags = np.array(marks, np.uint8) + 2 * np.array([bool(text) for text in words["warning"]], np.uint8)
     flags += 4 * np.array([bool(text) for text in words["error"]], np.uint8)
     if "description" not in table.column_names:  # a table of an earlier version

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from ..tables.columns import is_true
 from ..votes.clean_samples import NO_CLASS
 from ..votes.fractions import cumulative_from_conditional, reach_probability
 from ..votes.tree import DecisionTree
@@ -68,7 +69,7 @@ class ShownColumns:
         named = np.array([names.get(word, len(names) if word == NO_CLASS else -1) for word in words], np.int64)
         clean = np.array([names.get(word, -1) for word in texts(table, "clean_class")], np.int64)
         if "clean" in table.column_names:  # tables of earlier versions
-            passes = [str(value).lower() in ("true", "1") for value in table["clean"].to_pylist()]
+            passes = [is_true(value) for value in table["clean"].to_pylist()]
             clean = np.where(passes, named, -1)
         return cls(tree, fractions, named, _class_probability(table, tree), clean)
 

@@ -17,7 +17,8 @@ from .._utils.errors import InputError
 from ..inputs.catalogues import open_rows
 from ..model.bundle import Bundle, builtin_models, open_bundle
 from ..model.posterior import VotePosterior
-from ..tables.columns import about_table
+from ..tables import format_of
+from ..tables.columns import about_table, is_true
 from ..votes.rules import Rule
 from ..votes.traversal import with_parents
 from ..votes.tree import DecisionTree
@@ -98,12 +99,12 @@ class PopulationTable:
                 [str(id_) for id_ in columns[0]],
                 fractions,
                 _values(columns[-1], is_text, by, self.path) if by else None,
-                np.array([str(mark).strip().lower() in ("true", "1") for mark in marks]),
+                np.array([is_true(mark) for mark in marks]),
             )
 
     def _is_text(self, column: str) -> bool:
         """Whether a column holds texts; cells of a CSV do if the first that is not blank is no number."""
-        if self.parts[0].suffix.lower() not in (".csv", ".gz"):
+        if format_of(self.parts[0]).name != "csv":
             kind = self.schema.field(column).type
             return not (pa.types.is_integer(kind) or pa.types.is_floating(kind))
         for (cell,) in self._rows([column]):

@@ -22,6 +22,8 @@ from ..pipeline.predict import PredictError, predict_batches
 from ..similarity.pca import principal_components
 from ..tables import CatalogError, RowError, format_of, read_table
 from ..tables.arrow import vectors
+from ..tables.columns import is_true
+from ..tables.formats import readable
 from ..votes.tree import DecisionTree
 from .acquisition import entropy, hellinger, question_entropies
 
@@ -40,14 +42,9 @@ def table_blocks(path: str | os.PathLike[str]) -> Iterator[pa.Table]:
     if format_of(path).name != "parquet":
         yield read_table(path, text=True)
         return
-    try:
-        with pa.parquet.ParquetFile(os.fspath(path)) as file:
-            for batch in file.iter_batches(_WIDE_BLOCK if COLUMN in file.schema_arrow.names else _BLOCK):
-                yield pa.table(batch)
-    except FileNotFoundError:
-        raise CatalogError(f"{path}: no such file; check its name") from None
-    except (OSError, pa.ArrowException) as error:
-        raise CatalogError(f"{path}: cannot be read as parquet: {error}; is the file complete?") from None
+    with readable(path, "parquet"), pa.parquet.ParquetFile(os.fspath(path)) as file:
+        for batch in file.iter_batches(_WIDE_BLOCK if COLUMN in file.schema_arrow.names else _BLOCK):
+            yield pa.table(batch)
 
 
 def predicted_blocks(
@@ -111,8 +108,7 @@ def read_block(table: pa.Table, tree: DecisionTree, source: str) -> PredictedBlo
         np.array([paths[row] or "" for row in rows], object),
         roots[good],
         weights[good],
-        # A CSV has words; blank is not out of domain.
-        np.array([str(marks[row]).strip().lower() in ("true", "1") for row in rows], bool),
+        np.array([is_true(marks[row]) for row in rows], bool),
         any(mark not in (None, "") for mark in marks),
         tuple(replace(error, file=source or paths[row - 1] or "") for row, error in sorted(errors.items())),
     )

@@ -18,6 +18,7 @@ __all__ = [
     "about",
     "about_table",
     "arrow_schema",
+    "is_true",
     "meaning",
     "name_and_unit",
     "plain_schema",
@@ -147,3 +148,8 @@ def unit_text(unit: Any) -> str | None:
             return str(unit.to_string("vounit"))
         except (ValueError, TypeError, AttributeError):
             return str(unit)
+
+
+def is_true(cell: object) -> bool:
+    """Whether a cell of a column of truth values is true; in formats of text it is a word, and blank is false."""
+    return str(cell).strip().lower() in ("true", "1")

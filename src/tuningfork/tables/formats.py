@@ -29,6 +29,7 @@ __all__ = [
     "formats",
     "has_format",
     "needs_astropy",
+    "readable",
     "unpacked",
     "unreadable",
 ]
@@ -155,6 +156,17 @@ def unreadable(path: str | os.PathLike[str], kind: str, error: Exception) -> Cat
     return CatalogError(
         f"{path}: cannot be read as {kind}: {one_line(error, 1000)}; is the file complete, and its extension right?"
     )
+
+
+@contextmanager
+def readable(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Raise CatalogError for what readers of tables raise if a file is missing, or damaged or misnamed."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise CatalogError(f"{path}: no such file; check its name") from None
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:  # names of columns that are no UTF-8, too
+        raise unreadable(path, kind, error) from None
 
 
 @contextmanager

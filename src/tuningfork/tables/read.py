@@ -6,7 +6,7 @@ import os
 
 import pyarrow as pa
 
-from .formats import CatalogError, format_of, unpacked, unreadable
+from .formats import CatalogError, format_of, readable, unpacked
 
 __all__ = ["read_table"]
 
@@ -47,15 +47,11 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
     kind = format_of(path)
     options = {"text": text, "problems": problems} if kind.name == "csv" else {}
     try:
-        with unpacked(path) as file:
+        with readable(path, kind.name), unpacked(path) as file:
             table = kind.read(file, **options)
     except CatalogError as error:
         # The name that the user knows, where the file was unpacked.
         raise CatalogError(str(error).replace(str(file), os.fspath(path))) if "file" in locals() else error from None
-    except FileNotFoundError:
-        raise CatalogError(f"{path}: no such file; check its name") from None
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:  # names of columns that are no UTF-8, too
-        raise unreadable(path, kind.name, error) from None
     names = table.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

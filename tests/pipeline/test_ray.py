@@ -392,7 +392,9 @@ def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, 
     options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": home}, "text": True}
     done = subprocess.run(command, capture_output=True, check=False, **options)
     assert done.returncode == 0, done.stderr
-    assert (done.stdout, done.stderr) == ("", "")
+    # Ray itself may say that it tries again what the killed actor did: it depends on when its connection is lost.
+    of_ours = [line for line in done.stdout.splitlines() if "(raylet)" not in line or "will be retried" not in line]
+    assert (of_ours, done.stderr) == ([], "")
     ours, local = (pq.read_table(tmp_path / name) for name in ("out.parquet", "local.parquet"))
     assert ours.drop_columns("path").equals(local.drop_columns("path"))
 

@@ -14,7 +14,7 @@ pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
 # Not `wait_for_function`, which evaluates texts, as our pages forbid.
 expect = playwright.expect
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 from pages import PHONE, fits, needs_chromium, unreadable, window
 from served import served as serving

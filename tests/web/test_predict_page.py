@@ -311,6 +311,22 @@ def test_a_service_that_is_gone_is_told(browser, pictures):
     context.close()
 
 
+@slow
+def test_a_connection_lost_once_is_no_reason_to_stop(browser, address, pictures):
+    context, lost = browser.new_context(), []
+    page = context.new_page()
+
+    def once(route):
+        lost.append(route.request.url)
+        route.abort("networkchanged") if len(lost) == 1 else route.continue_()
+
+    page.route("**/api/about", once)
+    page.goto(address)
+    choose(page, pictures / "galaxy 0.jpg")
+    assert len(lost) == 2
+    context.close()
+
+
 def nodes_of(page):
     """(role, name, level) of what a screen reader sees, in its order."""
     told = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")

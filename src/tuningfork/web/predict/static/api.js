@@ -1,8 +1,10 @@
 // Requests to the service; failures become an Error with a message for people.
 
 const ATTEMPTS = 6;
+/** Of what only reads: a connection that was lost between two requests is nothing to tell anybody of. */
+const READ_ATTEMPTS = 3;
 
-/** The JSON response of a route. A busy service (503) is tried again, after Retry-After. */
+/** The JSON response of a route. A busy service (503) is tried again, after Retry-After; a GET also if the network failed. */
 export async function request(path, options = {}) {
   for (let attempt = 1; ; attempt++) {
     let response;
@@ -10,6 +12,10 @@ export async function request(path, options = {}) {
       response = await fetch(path, options);
     } catch (error) {
       if (error.name === "AbortError") throw error;
+      if (!options.method && attempt < READ_ATTEMPTS) {
+        await pause(1000, options.signal);
+        continue;
+      }
       throw new Error("the service cannot be reached, or the file cannot be read");
     }
     if (response.ok) return response.json();

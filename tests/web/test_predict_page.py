@@ -318,7 +318,7 @@ def test_a_connection_lost_once_is_no_reason_to_stop(browser, address, pictures)
 
     def once(route):
         lost.append(route.request.url)
-        route.abort("networkchanged") if len(lost) == 1 else route.continue_()
+        route.abort("connectionreset") if len(lost) == 1 else route.continue_()
 
     page.route("**/api/about", once)
     page.goto(address)

@@ -27,8 +27,8 @@ from tuningfork import load_tree
 from tuningfork.evaluation.speed import linked_images
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, write_bundle
+from tuningfork.model.ensemble import INPUT, OUTPUT
 from tuningfork.model.graph import GraphBuilder
-from tuningfork.model.model import INPUT, OUTPUT
 
 #: Steps of a run that are timed by themselves: what each is called → its name in `pipeline.predict`.
 STEPS = {"listing": "open_run", "outcome": "run_outcome", "merging": "merge"}

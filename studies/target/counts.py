@@ -20,7 +20,7 @@ from scipy.stats import betabinom, binom
 
 from tuningfork import read_image, read_labels
 from tuningfork.model.bundle import open_bundle
-from tuningfork.model.model import INPUT, OUTPUT
+from tuningfork.model.ensemble import INPUT, OUTPUT
 from tuningfork.training.losses import LOG_CONCENTRATION
 from tuningfork.votes.split_file import read_split
 

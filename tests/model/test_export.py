@@ -20,9 +20,10 @@ from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, Outputs
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.class_calibration import ClassCalibration
+from tuningfork.model.ensemble import FEATURES, INPUT, OUTPUT
 from tuningfork.model.export import ExportError, export_onnx
 from tuningfork.model.graph import GraphBuilder
-from tuningfork.model.model import FEATURES, INPUT, OUTPUT, Model
+from tuningfork.model.model import Model
 from tuningfork.model.options import InferenceOptions
 from tuningfork.simulation import draw, render
 from tuningfork.votes.class_labels import class_tree

@@ -412,7 +412,7 @@ class _Broken:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_network_that_gives_no_finite_number_is_an_error_of_that_row(model, pictures, value):
     broken = Model(model.bundle, threads=1)
-    broken.networks = [_Broken(each, value) for each in broken.networks]
+    broken.ensemble.networks = [_Broken(each, value) for each in broken.networks]
     with np.errstate(invalid="ignore"):
         told = broken.predict(pictures[:3])
     if value == -np.inf:  # a probability of exactly 0, which is a number

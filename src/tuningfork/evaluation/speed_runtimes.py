@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..images.read import read_image
 from ..model.bundle import Network
-from ..model.model import INPUT, LoadedImage, Model
+from ..model.ensemble import INPUT
+from ..model.model import LoadedImage, Model
 from ..model.options import InferenceOptions
 from ..model.runtime import RuntimeUnavailable
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from .. import __version__
 from .._utils.errors import TuningforkError
 from .bundle import Bundle
+from .ensemble import FEATURES, INPUT, OUTPUT
 from .export_classes import class_outputs
 from .graph import GraphBuilder
 from .image_reader import LoadedImage
-from .model import FEATURES, INPUT, OUTPUT, Model
+from .model import Model
 from .onnx_check import NetworkError
 from .options import InferenceOptions
 from .views import check_n_views, view_transforms

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .ensemble import Running
 from .image_reader import LoadedImage
-from .model import Model, Running
+from .model import Model
 from .options import InferenceOptions
 from .runtime import RuntimeUnavailable
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..model.bundle import Outputs
-from ..model.model import FEATURES, INPUT, OUTPUT
+from ..model.ensemble import FEATURES, INPUT, OUTPUT
 from ..votes import fractions as votes
 from ..votes.fractions import softmax
 from ..votes.tree import DecisionTree

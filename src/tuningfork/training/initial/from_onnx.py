@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from ...model.bundle import Bundle
-from ...model.model import INPUT, OUTPUT
+from ...model.ensemble import INPUT, OUTPUT
 from ..network import MorphologyNetwork
 from .tflite import fold_into
 

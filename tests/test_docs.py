@@ -39,6 +39,7 @@ OTHERS = {
 #: Words in one of our commands → why it is parsed, but not run, here.
 NOT_RUN = {
     "tuningfork measure": "a second an image; tests/pipeline/test_measure.py",
+    "--structure": "a second an image; tests/pipeline/test_predict_structure.py",
     "--by redshift": "needs a catalogue with redshifts; tests/evaluation/test_population.py has one",
     "--size 40": "needs a WCS; tests of FITS images have one",
     "--bands g,r,i": "needs files of three bands; tests/pipeline/test_predict_fits.py has some",

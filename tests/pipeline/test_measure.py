@@ -61,10 +61,10 @@ def test_each_image_is_a_row_and_each_failure_says_why(folder: Path, tmp_path: P
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_table(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(measure, "PART_ROWS", 2)
+    monkeypatch.setattr(measure, "MEASURED_ROWS", 2)
     # What is measured does not matter here, and takes time.
     values = {quantity.name: number / 8 for number, quantity in enumerate(QUANTITIES)}
-    monkeypatch.setattr(measure, "measure_structure", lambda image: (values, 0, 0))
+    monkeypatch.setattr(structure, "measure_structure", lambda image: (values, 0, 0))
     measure.measure_files([folder], tmp_path / "whole.csv", execution=ONE)
     real, done = measure._measured, []
 
@@ -87,7 +87,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_table(folder: Path, t
 
 @pytest.mark.slow
 def test_several_processes_give_the_same_table(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(measure, "PART_ROWS", 2)
+    monkeypatch.setattr(measure, "MEASURED_ROWS", 2)
     for workers in (1, 2):
         measure.measure_files([folder], tmp_path / f"{workers}.csv", execution=ExecutionOptions(workers=workers))
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
@@ -99,7 +99,7 @@ def test_wrong_inputs_are_errors(folder: Path, tmp_path: Path, monkeypatch) -> N
     (tmp_path / "empty").mkdir()
     with pytest.raises(PredictError, match="no image in"):
         measure.measure_files([tmp_path / "empty"], tmp_path / "s.csv", execution=ONE)
-    monkeypatch.setattr(measure, "version_of_statmorph", lambda: "")
+    monkeypatch.setattr(structure, "version_of_statmorph", lambda: "")
     with pytest.raises(StructureError, match=r"pip install '\.\[structure\]'"):
         measure.measure_files([folder], tmp_path / "s.csv", execution=ONE)
     assert structure.MOST_PIXELS > 100

@@ -27,7 +27,7 @@ from .fits_options import (
 )
 from .options import ModelOption, OverwriteOption, ThreadsOption, ViewsOption, check_views
 from .predict_terminal import predict_to_terminal, say_left_out
-from .predict_usage import Layout, check_draws, check_usage, cutouts_beside, share_of
+from .predict_usage import Layout, check_draws, check_structure, check_usage, cutouts_beside, share_of
 from .progress import progress_bar
 from .sky_options import (
     SKY,
@@ -116,6 +116,13 @@ def predict(
     draws: Annotated[
         int, typer.Option(min=0, help="Draws of the fractions from their posterior, as columns; Parquet only.")
     ] = 0,
+    structure: Annotated[
+        bool,
+        typer.Option(
+            "--structure",
+            help="Also concentration, asymmetry, Gini, M20, Sérsic and more, as `measure` does; a second an image.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Predict only the rows of a finished run again that failed.")
@@ -201,6 +208,8 @@ def predict(
 
         tuningfork predict cutouts/ -o votes.parquet --draws 100
 
+        tuningfork predict cutouts/ -o votes.parquet --structure
+
         tuningfork predict catalogue.parquet -o votes/ --path-column file_loc
 
         tuningfork predict s3://survey/cutouts/ -o votes/
@@ -222,6 +231,8 @@ def predict(
     check_usage(output, layout, source, embeddings, as_json, json_array)
     if draws:
         check_draws(output, layout)
+    if structure:
+        check_structure(output, layout, as_json or json_array)
     part, keep = share_of(shard), columns_to_keep(keep_columns)
     if source is not None:
         request = Request(
@@ -260,6 +271,7 @@ def predict(
         from ..inputs import Columns, is_catalogue
         from ..model.model import load
         from ..model.options import InferenceOptions
+        from ..model.prediction_columns import output_schema
         from ..pipeline.options import ExecutionOptions
         from .mistakes import check_inputs, say_what_does_not_apply
 
@@ -281,8 +293,9 @@ def predict(
         )
         if catalogues:
             kept = [] if layout is Layout.kaggle else keep
-            columns = _with_catalogues_columns(catalogues, columns, kept, opened, str(output or "votes.parquet"))
-        inference = InferenceOptions(views, batch or None, embeddings, draws)
+            own = output_schema(opened.tree, structure=structure).names
+            columns = _with_catalogues_columns(catalogues, columns, kept, own, str(output or "votes.parquet"))
+        inference = InferenceOptions(views, batch or None, embeddings, draws, structure)
         if precision is Precision.auto:
             opened = _in_chosen_precision(opened, paths, columns, inference)
         if output is None:
@@ -329,12 +342,11 @@ def _downloaded(
 
 
 def _with_catalogues_columns(
-    catalogues: Sequence[str], columns: Columns, keep: list[str] | None, model: Model, output: str
+    catalogues: Sequence[str], columns: Columns, keep: list[str] | None, predicted: Sequence[str], output: str
 ) -> Columns:
-    """The roles of the catalogues' columns, and which of them the output takes over."""
+    """The roles of the catalogues' columns, and which of them the output takes over beside what is `predicted`."""
     from .._utils.errors import InputError
     from ..inputs import Columns, carried_columns, with_carried
-    from ..model.prediction_columns import output_schema
     from ..surveys import CARRIED, cutouts_schema, is_cutouts
     from .mistakes import explain
 
@@ -343,7 +355,7 @@ def _with_catalogues_columns(
         columns = Columns(error="error", carried=CARRIED)
         own = cutouts_schema().names
     taken = {
-        *output_schema(model.tree).names,
+        *predicted,
         "ra",
         "dec",
         "embedding",
@@ -360,6 +372,8 @@ def _with_catalogues_columns(
 def _print_summary(summary: RunSummary, output: Path, seconds: float, as_json: bool, is_retried: bool) -> None:
     if as_json:
         counts = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
+        if summary.not_measured is not None:
+            counts["not_measured"] = summary.not_measured
         left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
         print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
     else:
@@ -369,9 +383,10 @@ def _print_summary(summary: RunSummary, output: Path, seconds: float, as_json: b
         rest = "" if summary.complete else "; other shards have not ended yet"
         galaxies = counted(summary.rows, "galaxy", "galaxies")
         warned = f", {summary.warnings} with a warning (column `warning`)" if summary.warnings else ""
+        unmeasured = f", {summary.not_measured} not measured (column `structure_error`)" if summary.not_measured else ""
         rate = (summary.rows - summary.resumed) / seconds
-        time_ = f" in {duration(seconds)} ({rate:,.0f}/s)"
-        done(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{rest}")
+        time_ = f" in {duration(seconds)} ({rate:,.{0 if rate >= 10 else 1}f}/s)"
+        done(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{unmeasured}{rest}")
         if by_class := ", ".join(f"{count:,} {name}" for name, count in summary.classes.items()):
             done(f"classes: {by_class}")
     say_left_out(summary.left_out)

@@ -11,7 +11,7 @@ import typer
 
 from .command_line import given
 
-__all__ = ["Layout", "check_draws", "check_usage", "cutouts_beside", "share_of"]
+__all__ = ["Layout", "check_draws", "check_structure", "check_usage", "cutouts_beside", "share_of"]
 
 
 class Layout(StrEnum):
@@ -65,6 +65,20 @@ def check_draws(output: Path | None, layout: Layout) -> None:
         raise typer.BadParameter(
             f"{output.suffix} cannot hold them; write .parquet, or a folder of parts", param_hint="--draws"
         )
+
+
+def check_structure(output: Path | None, layout: Layout, as_json: bool) -> None:
+    """Wrong usage (exit code 2) of structural parameters where they cannot be measured, or written."""
+    from ..images.structure import StructureError, check_statmorph
+
+    if layout is Layout.kaggle:
+        raise typer.BadParameter("Kaggle's layout has no place for it", param_hint="--structure")
+    if output is None and not as_json:
+        raise typer.BadParameter("needs an --output, or --json", param_hint="--structure")
+    try:
+        check_statmorph()
+    except StructureError as error:
+        raise typer.BadParameter(str(error), param_hint="--structure") from None
 
 
 def cutouts_beside(

@@ -12,10 +12,10 @@ from .fits.bands import open_bands
 from .fits.file import is_fits
 from .fits.framing import Framing
 from .fits.wcs import celestial_wcs, orientation
-from .image import ImageError
+from .image import ImageError, RGBImage
 from .read import read_image
 
-__all__ = ["FluxImage", "read_flux"]
+__all__ = ["FluxImage", "display_light", "read_flux"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,7 @@ def read_flux(data: bytes, framing: Framing = Framing()) -> FluxImage:
         If it cannot be read.
     """
     if not is_fits(data):
-        image = read_image(data, framing)
-        return FluxImage(image.rgb[::-1].mean(-1), math.nan, True, image.warnings)
+        return display_light(read_image(data, framing))
     with open_bands(data, framing) as file:
         shapes = {band.shape for band in file.bands}
         if len(shapes) > 1:
@@ -59,3 +58,8 @@ def read_flux(data: bytes, framing: Framing = Framing()) -> FluxImage:
         height, width = light.shape
         local = None if wcs is None else orientation(wcs, ((width - 1) / 2, (height - 1) / 2))
         return FluxImage(light, math.nan if local is None else local.pixel_scale, file.is_display, file.warnings)
+
+
+def display_light(image: RGBImage) -> FluxImage:
+    """The brightness of an image that was read already: the mean of its colours."""
+    return FluxImage(image.rgb[::-1].mean(-1), math.nan, True, image.warnings)

@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from .._utils.text import one_line
 from .flux import FluxImage
 from .image import ImageError
 
-__all__ = ["QUANTITIES", "Quantity", "StructureError", "measure_structure"]
+__all__ = [
+    "QUANTITIES",
+    "Quantity",
+    "StructureError",
+    "check_statmorph",
+    "measure_structure",
+    "structure_row",
+    "version_of_statmorph",
+]
 
 Floats = NDArray[np.float64]
 #: Larger images are averaged over blocks of pixels first: the time of a measurement grows with their number.
@@ -30,6 +43,8 @@ SMOOTHED, ABOVE, PEAK = 1.5, 1.6, 6.0
 NEAR, LEAST = 0.1, 20
 #: Rows and columns at the edge of the image that measure the sky, as a part of its side.
 EDGE = 0.1
+#: Filters of warnings are those of the whole process, and statmorph is Python: threads would gain nothing.
+_ONE_AT_A_TIME = Lock()
 
 
 class StructureError(TuningforkError, ModuleNotFoundError):
@@ -88,6 +103,50 @@ QUANTITIES = (
 _LENGTHS = {quantity.name for quantity in QUANTITIES if quantity.unit == "pixel"}
 
 
+@lru_cache(maxsize=1)
+def version_of_statmorph() -> str:
+    """The installed version; "" without one."""
+    from importlib import metadata, util
+
+    return metadata.version("statmorph") if util.find_spec("statmorph") else ""
+
+
+def check_statmorph() -> None:
+    """Raise StructureError if statmorph is not installed."""
+    if not version_of_statmorph():
+        raise StructureError("statmorph is missing; pip install '.[structure]' in the clone")
+
+
+def structure_row(read: Callable[[], FluxImage]) -> dict[str, Any]:
+    """Measure the galaxy in the middle of the image that `read` reads, as a row of a table.
+
+    Returns
+    -------
+    dict
+        The `QUANTITIES`, ``flag``, ``flag_sersic``, ``pixel_scale`` and ``is_display``, as far as they are known;
+        ``warning``, and ``error``, which is "" if the galaxy was measured.
+
+    Raises
+    ------
+    StructureError
+        If statmorph is not installed.
+    """
+    row: dict[str, Any] = {"warning": "", "error": ""}
+    try:
+        image = read()
+        row |= {"pixel_scale": image.pixel_scale, "is_display": image.is_display}
+        row["warning"] = "; ".join(image.warnings)
+        values, row["flag"], row["flag_sersic"] = measure_structure(image)
+        row |= values
+    except ImageError as error:
+        row["error"] = str(error)
+    except StructureError:
+        raise
+    except Exception as error:  # one image of many must not end the run
+        row["error"] = f"unexpected {type(error).__name__}: {one_line(error)}"
+    return row
+
+
 def measure_structure(image: FluxImage) -> tuple[dict[str, float], int, int]:
     """Measure the galaxy in the middle of an image.
 
@@ -110,6 +169,12 @@ def measure_structure(image: FluxImage) -> tuple[dict[str, float], int, int]:
         from statmorph import source_morphology
     except ModuleNotFoundError as error:
         raise StructureError(f"{error.name} is missing; pip install '.[structure]' in the clone") from None
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # blocks of blank pixels; statmorph's flags say the same as its warnings
+        return _measured(image, ndimage, source_morphology)
+
+
+def _measured(image: FluxImage, ndimage: Any, source_morphology: Any) -> tuple[dict[str, float], int, int]:
     light, factor = _binned(image.light)
     blank = ~np.isfinite(light)
     sky, noise = _sky(light)
@@ -121,15 +186,13 @@ def measure_structure(image: FluxImage) -> tuple[dict[str, float], int, int]:
     smoothed_noise = noise / (2 * math.sqrt(math.pi) * SMOOTHED)
     labels, _ = ndimage.label(smooth > ABOVE * smoothed_noise)
     middle = _in_the_middle(labels, np.unique(labels[smooth > PEAK * smoothed_noise]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its flags say the same
-        with np.errstate(all="ignore"):
-            found = source_morphology(
-                light,
-                (labels == middle).astype(np.int32),
-                mask=blank | ((labels > 0) & (labels != middle)),
-                weightmap=np.full(light.shape, noise),
-            )[0]
+    with np.errstate(all="ignore"):
+        found = source_morphology(
+            light,
+            (labels == middle).astype(np.int32),
+            mask=blank | ((labels > 0) & (labels != middle)),
+            weightmap=np.full(light.shape, noise),
+        )[0]
     values = {}
     for quantity in QUANTITIES:
         value = float(getattr(found, quantity.name, math.nan))
@@ -146,9 +209,7 @@ def _binned(light: Floats) -> tuple[Floats, int]:
         raise ImageError(f"an image of {light.shape[1]} × {light.shape[0]} pixels is too small to measure structure")
     height, width = (n // factor * factor for n in light.shape)
     blocks = light[:height, :width].reshape(height // factor, factor, width // factor, factor)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a block of blank pixels
-        return np.nanmean(blocks, axis=(1, 3)), factor
+    return np.nanmean(blocks, axis=(1, 3)), factor
 
 
 def _sky(light: Floats) -> tuple[float, float]:

@@ -7,16 +7,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.text import text
+from ..images.fits.file import is_fits
 from ..images.fits.framing import Framing
-from ..images.image import ImageError
+from ..images.flux import FluxImage, display_light, read_flux
+from ..images.image import ImageError, RGBImage
 from ..images.preprocess import Preprocess
 from ..images.read import Source, read_image
+from ..images.source import file_bytes, path_or_bytes
 from ..images.statistics import appearances
+from ..images.structure import structure_row
 from ..tables.identifiers import file_id
 from .out_of_domain import NoveltyDetector
 
@@ -39,6 +44,8 @@ class LoadedImage:
         Out-of-domain score, see `NoveltyDetector`; NaN if the model has none.
     warning : str
         What to know of the image, such as a part without data; "" if nothing.
+    structure : dict or None
+        The galaxy's structural parameters, see `images.structure.structure_row`; None if they were not measured.
     """
 
     id: str
@@ -47,15 +54,21 @@ class LoadedImage:
     error: str
     domain_score: float = math.nan
     warning: str = ""
+    structure: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class ImageReader:
-    """How a model's images are read: small, picklable, and enough for a process without the networks."""
+    """How a model's images are read: small, picklable, and enough for a process without the networks.
+
+    With `structure` the galaxy is measured in the same image, of display brightness in the pixels that were decoded for
+    the networks; the fluxes of a FITS file are read from its bytes once more.
+    """
 
     preprocesses: tuple[Preprocess, ...]
     domain: NoveltyDetector | None = None
     framing: Framing = field(default_factory=Framing)
+    structure: bool = False
 
     def inputs(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
         """Return one image (H, W, 3), cropped and resized once for each of `preprocesses`."""
@@ -90,11 +103,14 @@ class ImageReader:
             else:
                 name = str(number), ""
         try:
+            if self.structure:
+                source = _in_memory(source)
             image = read_image(source, self.framing, radius=radius)
             inputs = self.inputs(image.rgb)
         except ImageError as error:
             return LoadedImage(*name, None, str(error))
-        loaded = LoadedImage(*name, inputs, "", warning=image.warning)
+        structure = structure_row(lambda: _light(source, image, self.framing)) if self.structure else None
+        loaded = LoadedImage(*name, inputs, "", warning=image.warning, structure=structure)
         return self.scored([loaded])[0] if scored else loaded
 
     def scored(self, images: Sequence[LoadedImage]) -> list[LoadedImage]:
@@ -108,3 +124,18 @@ class ImageReader:
             replace(image, domain_score=float(self.domain.scores(next(measured)[None])[0])) if image.inputs else image
             for image in images
         ]
+
+
+def _in_memory(source: Source) -> Source:
+    """The bytes of a file, so that it is read once; arrays and images as they are."""
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+        data = path_or_bytes(source)
+        return data if isinstance(data, bytes) else file_bytes(data)
+    return source
+
+
+def _light(source: Source, image: RGBImage, framing: Framing) -> FluxImage:
+    """The fluxes of a FITS file, or the display brightness of what `image` is."""
+    if isinstance(source, list | tuple):
+        raise ImageError("structure is measured in one file, not in one of each band")
+    return read_flux(source, framing) if isinstance(source, bytes) and is_fits(source) else display_light(image)

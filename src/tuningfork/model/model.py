@@ -145,6 +145,16 @@ class Model:
         """How its images are read."""
         return ImageReader(self.preprocesses, self.calibration.domain, self.framing)
 
+    def reader_of(self, options: InferenceOptions) -> ImageReader:
+        """Return how its images are read with these options.
+
+        Parameters
+        ----------
+        options : InferenceOptions
+            With `structure` the galaxies are measured, too.
+        """
+        return replace(self.image_reader, structure=options.structure)
+
     @property
     def preprocesses(self) -> tuple[Preprocess, ...]:
         """The distinct preprocessings of the bundle's networks."""
@@ -262,7 +272,8 @@ class Model:
         embeddings : bool
             Also return the networks' features, as `Predictions.embeddings`, in the same pass.
         options : InferenceOptions, optional
-            The same and the batch size as one object, instead of `n_views` and `embeddings`.
+            The same, the batch size and whether structure is measured as one object, instead of `n_views` and
+            `embeddings`.
         framing : Framing, optional
             How FITS images are cropped and scaled; None: as the model was loaded with.
         stretch : str, optional
@@ -303,7 +314,7 @@ class Model:
         options = options or InferenceOptions(n_views, embeddings=embeddings)
         given = (("stretch", stretch), ("size", size))
         changes: dict[str, Any] = {name: value for name, value in given if value is not None}
-        reader = replace(self.image_reader, framing=replace(framing or self.framing, **changes))
+        reader = replace(self.reader_of(options), framing=replace(framing or self.framing, **changes))
         images = images_of(source)
         with progress_of(progress) as report:
             predictions = self._predict(images, options, reader, report)
@@ -427,4 +438,5 @@ class Model:
             None if outputs.features is None else rows(outputs.features),
             self.embedder(options.n_views) if options.embeddings else None,
             posterior=self.posterior(options.n_views),
+            structure=tuple(row.structure or {} for row in images) if options.structure else None,
         )

@@ -1,4 +1,4 @@
-"""Options of inference: test-time augmentation, batch size and embeddings, passed on as one object."""
+"""Options of inference: test-time augmentation, batch size, embeddings, structure, passed on as one object."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class InferenceOptions:
         Whether to return the networks' features too.
     draws : int
         Draws of the fractions that a table gets as columns; `Predictions.draws` draws without it.
+    structure : bool
+        Whether to measure each galaxy's structure, too: concentration, asymmetry, Gini, M20, Sérsic and more, by
+        statmorph, in the same image. About a second an image; needs the extra ``structure``.
 
     Raises
     ------
@@ -41,6 +44,7 @@ class InferenceOptions:
     batch_size: int | None = None
     embeddings: bool = False
     draws: int = 0
+    structure: bool = False
 
     def __post_init__(self) -> None:
         if self.n_views is not None:

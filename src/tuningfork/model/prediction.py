@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,11 @@ class Prediction:
     def embedding(self) -> NDArray[np.float32] | None:
         """(D,) features of the networks; None if not requested."""
         return None if self.table.embeddings is None else self.table.embeddings[0]
+
+    @property
+    def structure(self) -> Mapping[str, Any] | None:
+        """Structural parameters by the names of their columns; None if not requested. See `Predictions.structure`."""
+        return None if self.table.structure is None else self.table.structure[0]
 
     @property
     def out_of_domain(self) -> bool:

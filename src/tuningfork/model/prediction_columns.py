@@ -13,13 +13,15 @@ from ..tables.arrow import number_array, number_arrays, text_array, vector_array
 from ..votes.clean_samples import NO_CLASS
 from ..votes.tree import DecisionTree
 from .embeddings import COLUMN, Embedder
+from .structure_columns import REASON, STRUCTURE_COLUMNS, structure_arrays
 
 __all__ = ["bound_name", "kaggle_schema", "kaggle_table", "output_schema", "output_table"]
 
 
 def output_table(predictions: Any) -> pa.Table:
     """Return an Arrow table of `Predictions` with the columns of `output_schema`, a row for each image."""
-    schema, tree = output_schema(predictions.tree, predictions.embedder), predictions.tree
+    tree, structure = predictions.tree, predictions.structure
+    schema = output_schema(tree, predictions.embedder, structure=structure is not None)
     columns = {name: text_array(getattr(predictions, f"{name}s")) for name in ("id", "path", "warning", "error")}
     # A NaN where there is a prediction means that nobody would reach the question; a blank, that there is none.
     predicted = predictions.votes.complete
@@ -41,6 +43,11 @@ def output_table(predictions: Any) -> pa.Table:
     for name in ("rotation_spread", "network_spread", "domain_score"):
         columns[name] = number_array(getattr(predictions, name), np.float32)
     columns["out_of_domain"] = number_array(predictions.out_of_domain, np.bool_, ~np.isnan(predictions.domain_score))
+    if structure is not None:
+        columns.update(structure_arrays(structure))
+        # What was not read was not measured for the same reason.
+        reasons = (row["error"] if row else error for row, error in zip(structure, predictions.errors, strict=True))
+        columns[REASON.name] = text_array(reasons)
     if predictions.embeddings is not None:
         columns[COLUMN] = vector_array(predictions.embeddings)
     return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
@@ -52,14 +59,24 @@ def kaggle_table(predictions: Any) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=kaggle_schema(predictions.tree))
 
 
-def output_schema(tree: DecisionTree, embedder: Embedder | None = None) -> pa.Schema:
-    """Return the columns of the output table, with descriptions; with an `embedder` also that of its embeddings."""
+def output_schema(tree: DecisionTree, embedder: Embedder | None = None, *, structure: bool = False) -> pa.Schema:
+    """Return the columns of the output table, with descriptions.
+
+    Parameters
+    ----------
+    embedder : Embedder, optional
+        Whose embeddings are a column, too.
+    structure : bool
+        Whether there are columns of structural parameters.
+    """
     # Trees are equal whatever their classes' descriptions say, which stand in the columns' descriptions.
-    return _output_schema(tree, tuple(rule.meaning for rule in tree.classes), embedder)
+    return _output_schema(tree, tuple(rule.meaning for rule in tree.classes), embedder, structure)
 
 
 @lru_cache(maxsize=8)
-def _output_schema(tree: DecisionTree, meanings: tuple[str, ...], embedder: Embedder | None) -> pa.Schema:
+def _output_schema(
+    tree: DecisionTree, meanings: tuple[str, ...], embedder: Embedder | None, structure: bool
+) -> pa.Schema:
     columns = [
         Column(
             "id",
@@ -177,6 +194,8 @@ def _output_schema(tree: DecisionTree, meanings: tuple[str, ...], embedder: Embe
     text = "Empty, or what to know of the image: a part without data, another angular scale than the model's"
     columns.append(Column("warning", pa.string(), text, ucd=ucd.NOTE))
     columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE))
+    if structure:
+        columns += [*STRUCTURE_COLUMNS, REASON]
     schema = arrow_schema(columns)
     return schema.append(embedder.field) if embedder else schema
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +76,9 @@ class Predictions:
         Small JPEGs of what the model sees, for a notebook; b"" where there is none, () if none were made.
     posterior : VotePosterior or None
         What `draws` draws from; None if the model was not calibrated with so many views.
+    structure : (N,) mappings or None
+        Structural parameters, by statmorph, see `InferenceOptions`: a value by the name of its column in `to_table`,
+        and ``error``, why the galaxy was not measured; empty where the image cannot be read. None if not requested.
 
     Examples
     --------
@@ -104,6 +107,7 @@ class Predictions:
     embedder: Embedder | None = None
     thumbnails: tuple[bytes, ...] = ()
     posterior: VotePosterior | None = None
+    structure: tuple[Mapping[str, Any], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.votes)

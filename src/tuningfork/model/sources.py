@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ class Images:
         if not row.warnings:
             return loaded
         warning = "; ".join(filter(None, (*row.warnings, loaded.warning)))
-        return LoadedImage(loaded.id, loaded.path, loaded.inputs, loaded.error, loaded.domain_score, warning)
+        return replace(loaded, warning=warning)
 
 
 def _is_item(source: Any) -> bool:

@@ -25,11 +25,13 @@ from ..model.options import InferenceOptions
 from ..model.prediction_columns import kaggle_schema, output_schema
 from ..model.predictions import Predictions, concatenated
 from ..model.runtime import CPU_BATCH as BATCH
+from ..model.structure_columns import REASON
 from ..tables import Column, arrow_schema, ucd
 from ..tables.arrow import number_arrays
 from ..votes.tree import DecisionTree
 
 __all__ = [
+    "MEASURED_ROWS",
     "Chunk",
     "ChunkResult",
     "TableLayout",
@@ -47,6 +49,8 @@ __all__ = [
 BLOCK = 64
 #: Blocks that are read ahead.
 READ_AHEAD = 3
+#: Rows of a part whose galaxies are measured: each takes about a second.
+MEASURED_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class TableLayout:
     carried : columns of the catalogue behind these; see `inputs.Columns`
     temporary : whether parts are joined and removed at the end: quick to write and to read, rather than small
     draws : how many draws of each fraction are in the last columns; not in Kaggle's layout
+    structure : whether there are columns of structural parameters; not in Kaggle's layout
     """
 
     kaggle: bool = False
@@ -69,6 +74,7 @@ class TableLayout:
     carried: tuple[Column, ...] = ()
     temporary: bool = False
     draws: int = 0
+    structure: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,14 +127,16 @@ def predict_items(
     *,
     threads: int = 1,
     known_failures: Mapping[int, str] | None = None,
+    on_read: Callable[[int], None] | None = None,
 ) -> Iterator[Predictions]:
     """Predict a block of items at a time; the next blocks are read in `threads` threads while the networks work.
 
     At most ``READ_AHEAD + 1`` times `BLOCK` resized images are held, or as many batches, however many items there are.
+    `on_read` is called with the number of images that were read since; where they are measured, with each.
     """
-    size = _block_size(inference)
+    size, reading = _block_size(inference), model.reader_of(inference)
     # A thread reads a few images at a time, and shares NumPy's calls among them.
-    step = max(1, min(16, size // threads))
+    step = 1 if inference.structure else max(1, min(16, size // threads))
 
     def prepared(row: int) -> tuple[InputItem, Callable[[], bytes]]:
         item = items[row]
@@ -144,12 +152,16 @@ def predict_items(
             for start in islice(starts, READ_AHEAD - len(ahead)):
                 rows = range(start, min(start + size, len(items)))
                 groups = [[prepared(row) for row in rows[first : first + step]] for first in range(0, len(rows), step)]
-                ahead.append([pool.submit(read_items, model.image_reader, each) for each in groups])
+                ahead.append([pool.submit(read_items, reading, each) for each in groups])
 
         try:
             fill()
             while ahead:
-                images = [image for future in ahead.popleft() for image in future.result()]
+                images: list[LoadedImage] = []
+                for future in ahead.popleft():
+                    images += (read := future.result())
+                    if on_read:
+                        on_read(len(read))
                 fill()
                 yield from predict_batches_of(model, images, inference)
         finally:
@@ -186,7 +198,8 @@ def predict_chunk(
     Parameters
     ----------
     threads : that read ahead
-    on_rows : called with the number of rows that were predicted since
+    on_rows : called with the number of rows that were predicted since; where galaxies are measured, which takes most
+        of the time, of those that were read
     on_row : called with each row's number before it is read, if the chunk is predicted row by row
     """
     predictions: list[Predictions] = []
@@ -198,12 +211,13 @@ def predict_chunk(
             single = replace(inference, batch_size=1)
             predictions += predict_items(model, [item], reader, single, known_failures=known_failures)
     else:
+        known, on_read = chunk.known_failures, on_rows if inference.structure else None
         blocks = predict_items(
-            model, chunk.items, reader, inference, threads=threads, known_failures=chunk.known_failures
+            model, chunk.items, reader, inference, threads=threads, known_failures=known, on_read=on_read
         )
         for block in blocks:
             predictions.append(block)
-            if on_rows:
+            if on_rows and not inference.structure:
                 on_rows(len(block))
     return chunk_result(chunk, concatenated(model.tree, predictions), layout)
 
@@ -212,7 +226,7 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     """Write a chunk's predictions as a Parquet file.
 
     Errors and flags are in the file's metadata, too, since Kaggle's layout has no columns for them: `errors`, a JSON
-    of row → path, ID, reason, and `out_of_domain`, `warnings` and `classes` (a JSON), counts.
+    of row → path, ID, reason, and `out_of_domain`, `warnings`, `not_measured` and `classes` (a JSON), counts.
     """
     schema = table_schema(predictions.tree, layout)
     table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
@@ -241,6 +255,8 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
     counts = json.dumps(predictions.class_counts())
     metadata = {**(schema.metadata or {}), "errors": json.dumps(errors), "out_of_domain": flagged, "warnings": warned}
     metadata["classes"] = counts
+    if layout.structure:
+        metadata["not_measured"] = str(sum(map(bool, table[REASON.name].to_pylist())))
     data = write_part(table.replace_schema_metadata(metadata), temporary=layout.temporary)
     return ChunkResult(chunk.number, data, len(table), len(errors))
 
@@ -264,7 +280,7 @@ def table_schema(tree: DecisionTree, layout: TableLayout) -> pa.Schema:
     """The columns of the output table."""
     if layout.kaggle:
         return kaggle_schema(tree)
-    schema = output_schema(tree, layout.embedder)
+    schema = output_schema(tree, layout.embedder, structure=layout.structure)
     if layout.positions:
         position = arrow_schema(
             [

@@ -21,15 +21,17 @@ __all__ = ["ChunkJob", "drive_chunks", "predict_chunks", "worker_count"]
 
 #: Rows that take about as long to predict as a process takes to start.
 ROWS_PER_WORKER = 200
+#: The same where galaxies are measured.
+MEASURED_PER_WORKER = 4
 #: Seconds without a block of rows, or a row, after which a worker is killed: a decoder hangs.
 IDLE_SECONDS = 300.0
 #: Processes that one chunk may cost before the run is given up.
 MAX_CRASHES = 20
 
 
-def worker_count(rows: int) -> int:
+def worker_count(rows: int, *, structure: bool = False) -> int:
     """How many processes pay for so many rows on this machine; 1: predict them in this one."""
-    return max(1, min(available_cores(), rows // ROWS_PER_WORKER))
+    return max(1, min(available_cores(), rows // (MEASURED_PER_WORKER if structure else ROWS_PER_WORKER)))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,21 +12,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from .. import __version__
 from .._utils.files import atomic_file, check_output, check_writable, lock
 from .._utils.processes import Worker, available_cores, run_tasks
-from .._utils.text import one_line
 from ..images.fits.framing import Framing
 from ..images.flux import read_flux
-from ..images.image import ImageError
-from ..images.structure import QUANTITIES, StructureError, measure_structure
+from ..images.structure import check_statmorph, structure_row, version_of_statmorph
 from ..inputs import Columns, InputItem, ItemReader, find_items
+from ..model.structure_columns import STRUCTURE_COLUMNS, structure_arrays
 from ..tables import Column, arrow_schema, check_format, table_writer, ucd
-from ..tables.arrow import number_array, text_array
-from .chunks import Chunk, ChunkResult, write_part
+from ..tables.arrow import text_array
+from .chunks import MEASURED_ROWS, Chunk, ChunkResult, write_part
 from .local import drive_chunks
 from .manifest import PredictionRun, open_run
 from .merge import read_part, run_outcome
@@ -38,11 +35,6 @@ from .summary import RowProgress, RunSummary
 
 __all__ = ["measure_files", "structure_schema"]
 
-#: Rows of a part: each takes about a second.
-PART_ROWS = 64
-#: statmorph's flags, as its documents number them.
-_FLAG = "0 good, 1 suspect, 2 bad, 3 and 4 failed; null: not measured"
-
 
 @lru_cache(maxsize=1)
 def structure_schema() -> pa.Schema:
@@ -52,22 +44,7 @@ def structure_schema() -> pa.Schema:
             "id", pa.string(), "Identifier of the galaxy: the image file's name without extension", ucd=ucd.IDENTIFIER
         ),
         Column("path", pa.string(), "Image file", ucd=ucd.FILE),
-        *(
-            Column(each.name, pa.float32(), f"{each.description}; null: not measured", each.unit, each.ucd)
-            for each in QUANTITIES
-        ),
-        Column("flag", pa.int8(), f"Quality of the measurements: {_FLAG}", ucd=ucd.QUALITY),
-        Column("flag_sersic", pa.int8(), f"Quality of the Sérsic fit: {_FLAG}", ucd=ucd.QUALITY),
-        Column(
-            "pixel_scale", pa.float32(), "Angle of a pixel, null: not known", "arcsec/pixel", "instr.scale;instr.pixel"
-        ),
-        Column(
-            "is_display",
-            pa.bool_(),
-            "Whether the image is display brightness, as JPEG files are, not flux: concentration and profiles are then "
-            "comparable within one survey's images only",
-            ucd=ucd.QUALITY,
-        ),
+        *STRUCTURE_COLUMNS,
         Column("warning", pa.string(), "Empty, or what to know of the image", ucd=ucd.NOTE),
         Column("error", pa.string(), "Empty, or why this row was not measured", ucd=ucd.NOTE),
     ]
@@ -127,7 +104,7 @@ def measure_files(
     PredictError, ManifestError, InputError
         If there is no image, another run is in the way, or the input changed since.
     """
-    _check_statmorph()
+    check_statmorph()
     output, inputs = Path(output), list(paths)
     if not output.suffix:
         raise PredictError(f"{output}: name a table: .csv, .parquet, .fits, .vot or .ecsv")
@@ -145,7 +122,7 @@ def measure_files(
     beside = folder.with_name(f".{folder.name}.lock")
     with ExitStack() as stack:
         stack.enter_context(lock(beside, busy))
-        run = open_run(folder, identity, items, resume=execution.resume, chunk_rows=PART_ROWS, left_out=left_out)
+        run = open_run(folder, identity, items, resume=execution.resume, chunk_rows=MEASURED_ROWS, left_out=left_out)
         if not run.rows:
             raise PredictError(f"no image in {', '.join(map(str, inputs))}; is it the right folder?")
         missing = [number for number in range(run.parts) if not run.is_complete(number)]
@@ -195,20 +172,7 @@ def _measured(
         on_row(number)
         if number in chunk.known_failures:
             item = replace(item, error=chunk.known_failures[number])
-        row: dict[str, Any] = {"id": item.id, "path": item.path, "warning": "", "error": ""}
-        try:
-            image = read_flux(reader.prepare(item)(), framing)
-            row |= {"pixel_scale": image.pixel_scale, "is_display": image.is_display}
-            row["warning"] = "; ".join(image.warnings)
-            values, row["flag"], row["flag_sersic"] = measure_structure(image)
-            row |= values
-        except ImageError as error:
-            row["error"] = str(error)
-        except StructureError:
-            raise
-        except Exception as error:  # one image of many must not end the run
-            row["error"] = f"unexpected {type(error).__name__}: {one_line(error)}"
-        rows.append(row)
+        rows.append(_row(item, reader.prepare(item), framing))
         on_rows(1)
     errors = {str(n): [row["path"], row["id"], row["error"]] for n, row in enumerate(rows) if row["error"]}
     metadata = {
@@ -219,18 +183,15 @@ def _measured(
     return ChunkResult(chunk.number, write_part(_table(rows).replace_schema_metadata(metadata)), len(rows), len(errors))
 
 
+def _row(item: InputItem, fetch: Callable[[], bytes], framing: Framing) -> dict[str, Any]:
+    return {"id": item.id, "path": item.path, **structure_row(lambda: read_flux(fetch(), framing))}
+
+
 def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     schema = structure_schema()
-    arrays = []
-    for field in schema:
-        values = [row.get(field.name) for row in rows]
-        if pa.types.is_string(field.type):
-            arrays.append(text_array([value or "" for value in values]))
-        elif pa.types.is_floating(field.type):
-            arrays.append(number_array(np.array([math.nan if v is None else v for v in values]), np.float32))
-        else:
-            arrays.append(pa.array(values, field.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
+    arrays = {name: text_array([row[name] for row in rows]) for name in ("id", "path", "warning", "error")}
+    arrays |= structure_arrays(rows)
+    return pa.Table.from_arrays([arrays[field.name] for field in schema], schema=schema)
 
 
 def _merge(run: PredictionRun, output: Path) -> None:
@@ -242,16 +203,3 @@ def _merge(run: PredictionRun, output: Path) -> None:
     with table_writer(output, schema) as write:
         for number in range(run.parts):
             write(read_part(run, number).cast(schema))
-
-
-def _check_statmorph() -> None:
-    if not version_of_statmorph():
-        raise StructureError("statmorph is missing; pip install '.[structure]' in the clone")
-
-
-@lru_cache(maxsize=1)
-def version_of_statmorph() -> str:
-    """The installed version; "" without one."""
-    from importlib import metadata, util
-
-    return metadata.version("statmorph") if util.find_spec("statmorph") else ""

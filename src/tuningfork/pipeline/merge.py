@@ -28,7 +28,7 @@ WRITTEN_AT_ONCE = 50_000
 class RunOutcome:
     """What became of a run's rows: how many failed, the first of these by name, how many were flagged or warned of.
 
-    `classes` counts the most probable classes by name.
+    `classes` counts the most probable classes by name, `not_measured` the galaxies without structural parameters.
     """
 
     failed: int
@@ -36,13 +36,14 @@ class RunOutcome:
     out_of_domain: int
     warnings: int
     classes: Mapping[str, int] = field(default_factory=dict)
+    not_measured: int = 0
 
 
 def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
     """The outcome of the parts of these numbers, which must be complete."""
     import pyarrow.parquet as pq
 
-    failed = flagged = warned = 0
+    failed = flagged = warned = not_measured = 0
     errors: list[RowError] = []
     classes: Counter[str] = Counter()
     for number in numbers:
@@ -51,11 +52,12 @@ def run_outcome(run: PredictionRun, numbers: Iterable[int]) -> RunOutcome:
         failed += len(reasons)
         flagged += int(metadata[b"out_of_domain"])
         warned += int(metadata[b"warnings"])
+        not_measured += int(metadata.get(b"not_measured", 0))
         # Parts of earlier versions do not have them.
         classes.update(json.loads(metadata.get(b"classes", b"{}")))
         for row, (path, id_, reason) in list(reasons.items())[: MAX_REPORTED - len(errors)]:
             errors.append(RowError(path, number * run.part_rows + int(row) + 1, id_, "", reason))
-    return RunOutcome(failed, tuple(errors), flagged, warned, dict(classes.most_common()))
+    return RunOutcome(failed, tuple(errors), flagged, warned, dict(classes.most_common()), not_measured)
 
 
 def merge(
@@ -120,7 +122,8 @@ def about_run(identity: Mapping[str, Any]) -> dict[str, str]:
     """What the table of a run of this identity says of itself."""
     model = {key: str(identity[key]) for key in ABOUT_TABLE if identity.get(key) not in (None, "")}
     about = "Morphology of galaxies, predicted from their images by a trained model"
-    return {"description": about, "creator": f"tuningfork {__version__}", **model}
+    measured = f", statmorph {identity['structure']}" if identity.get("structure") else ""
+    return {"description": about, "creator": f"tuningfork {__version__}{measured}", **model}
 
 
 def read_part(run: PredictionRun, number: int) -> pa.Table:

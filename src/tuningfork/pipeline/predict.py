@@ -13,6 +13,7 @@ from pathlib import Path
 from .._utils.files import atomic_file, check_output, check_writable, lock
 from .._utils.processes import WorkerCrash, WorkerError, available_cores
 from .._utils.urls import is_url
+from ..images.structure import check_statmorph, version_of_statmorph
 from ..inputs import Columns, InputItem, ItemReader, find_items
 from ..inputs.files import file_item
 from ..inputs.stores import REMOTE_THREADS
@@ -23,7 +24,7 @@ from ..model.options import InferenceOptions
 from ..model.predictions import Predictions
 from ..tables import check_format, format_of
 from . import local
-from .chunks import BATCH, Chunk, ChunkResult, TableLayout, predict_items, table_schema
+from .chunks import BATCH, MEASURED_ROWS, Chunk, ChunkResult, TableLayout, predict_items, table_schema
 from .manifest import MANIFEST, PredictionRun, open_run
 from .merge import merge, run_outcome
 from .options import ExecutionOptions, PredictError
@@ -79,8 +80,9 @@ def predict_files(
     output : path
         A table (the extension decides the format) or a folder.
     inference : InferenceOptions
-        Views, batch size, and whether embeddings, and draws of the fractions, are columns, too; CSV does not hold
-        them, and draws are written to Parquet only.
+        Views, batch size, and whether embeddings, draws of the fractions, and structural parameters are columns, too.
+        CSV does not hold embeddings, and draws are written to Parquet only. A galaxy that cannot be measured keeps its
+        prediction; ``structure_error`` says why.
     execution : ExecutionOptions
         Engine, processes, threads, shard, and whether an interrupted run is continued, or the failed rows of a
         finished one are predicted again.
@@ -94,6 +96,8 @@ def predict_files(
     ------
     PredictError, ManifestError, InputError
         If there is no image, another run is in the way, or the input changed since.
+    StructureError
+        If structural parameters are requested, and statmorph is not installed.
     OSError
         If the output cannot be written (checked before the work begins).
 
@@ -117,6 +121,8 @@ def predict_files(
         _check_vectors(output, kaggle)
     if inference.draws:
         _check_draws(output, kaggle, model, inference)
+    if inference.structure:
+        _check_structure(kaggle)
     embedder = model.embedder(views) if inference.embeddings else None
     inputs = list(paths)
     if one_table:
@@ -135,6 +141,7 @@ def predict_files(
         "precision": model.running["precision"],
         "layout": "words and embeddings" if inference.embeddings else layout,
         **({"draws": inference.draws} if inference.draws else {}),
+        **({"structure": version_of_statmorph()} if inference.structure else {}),
         **({"framing": framing} if (framing := model.framing.to_dict()) else {}),
         **({"carried": [column.name for _, column in columns.carried]} if columns.carried else {}),
     }
@@ -150,7 +157,13 @@ def predict_files(
 
     def table_layout(has_positions: bool) -> TableLayout:
         return TableLayout(
-            kaggle, has_positions and not kaggle, embedder, carried, temporary=one_table, draws=inference.draws
+            kaggle,
+            has_positions and not kaggle,
+            embedder,
+            carried,
+            temporary=one_table,
+            draws=inference.draws,
+            structure=inference.structure,
         )
 
     def predicted(groups: Iterator[list[Chunk]], has_positions: bool, done: int, total: int) -> Iterator[ChunkResult]:
@@ -161,7 +174,7 @@ def predict_files(
             from .ray import engine as ray
 
             return ray.predict_chunks(model, groups, table, chosen, execution, on_rows=count)
-        workers = execution.workers or local.worker_count(total - done)
+        workers = execution.workers or local.worker_count(total - done, structure=inference.structure)
         local_ = replace(execution, workers=workers)
         readers = REMOTE_THREADS if any(map(_is_remote, inputs)) else available_cores() if workers == 1 else 1
         spool = None if execution.retry_failed else folder
@@ -191,7 +204,7 @@ def predict_files(
                 items,
                 resume=execution.resume,
                 shards=shards,
-                chunk_rows=execution.chunk_rows,
+                chunk_rows=execution.chunk_rows or (MEASURED_ROWS if inference.structure else None),
                 left_out=left_out,
             )
         if not run.rows:
@@ -226,6 +239,7 @@ def predict_files(
         run.left_out,
         outcome.warnings,
         outcome.classes,
+        outcome.not_measured if inference.structure else None,
     )
 
 
@@ -294,6 +308,12 @@ def _check_draws(output: Path, kaggle: bool, model: Model, inference: InferenceO
             f"model {model.bundle.name} has no posterior of {inference.n_views or model.n_views} view(s) to draw from: "
             "calibrate it (`tuningfork calibrate`), or predict with its own number of views"
         )
+
+
+def _check_structure(kaggle: bool) -> None:
+    if kaggle:
+        raise PredictError("Kaggle's layout has no place for structural parameters; leave one of them out")
+    check_statmorph()
 
 
 def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, int]) -> PredictError:

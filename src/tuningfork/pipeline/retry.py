@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from .._utils.files import atomic_file
 from ..inputs import InputItem
+from ..model.structure_columns import REASON
 from ..tables import RowError, read_table, table_writer
 from ..tables.columns import about_table
 from .chunks import Chunk, ChunkResult, write_part
@@ -108,7 +109,9 @@ def _retry_table(task: _Task) -> RunSummary:
     errors = tuple(RowError(path, row + 1, id_, "", str(reasons[row])) for row, (id_, path) in left.items())
     flagged = _count(table, "out_of_domain") if "out_of_domain" in names else None
     warned = _count(table, "warning") if "warning" in names else 0
-    return RunSummary(output, len(table), len(left), len(table) - len(rows), errors, flagged, warnings=warned)
+    unmeasured = _count(table, REASON.name) if REASON.name in names else None
+    others = len(table) - len(rows)
+    return RunSummary(output, len(table), len(left), others, errors, flagged, warnings=warned, not_measured=unmeasured)
 
 
 def _retry_parts(task: _Task) -> RunSummary:
@@ -127,8 +130,16 @@ def _retry_parts(task: _Task) -> RunSummary:
         run.finish()
     outcome = run_outcome(run, range(run.parts))
     others = run.rows - len(found)
+    unmeasured = outcome.not_measured if "structure" in task.identity else None
     return RunSummary(
-        folder, run.rows, outcome.failed, others, outcome.errors, outcome.out_of_domain, warnings=outcome.warnings
+        folder,
+        run.rows,
+        outcome.failed,
+        others,
+        outcome.errors,
+        outcome.out_of_domain,
+        warnings=outcome.warnings,
+        not_measured=unmeasured,
     )
 
 
@@ -147,6 +158,9 @@ def _rewrite_part(run: PredictionRun, result: ChunkResult, rows: list[int]) -> N
     errors |= {str(rows[int(row)]): error for row, error in json.loads(fresh[b"errors"]).items()}
     table = _replaced(read_part(run, result.number), rows, new)
     counts = {name: str(int(old[name]) + int(fresh[name])) for name in (b"out_of_domain", b"warnings")}
+    if b"not_measured" in old:
+        # Rows that failed were among them.
+        counts[b"not_measured"] = str(_count(table, REASON.name))
     metadata = {**table.schema.metadata, b"errors": json.dumps(errors), **counts}
     with atomic_file(run.part(result.number)) as part:
         part.write_bytes(write_part(table.replace_schema_metadata(metadata)))

@@ -18,7 +18,8 @@ class RunSummary:
     `out_of_domain` rows were flagged; None if the model cannot tell. Of a shard, only its own rows count;
     `complete` says whether the others are there too. `left_out` counts what the inputs hold beside images, by kind:
     hidden files, links to folders, other extensions. `warnings` rows have a text in the column `warning`.
-    `classes` counts the most probable classes by name, the most frequent first.
+    `classes` counts the most probable classes by name, the most frequent first. `not_measured` rows have no structural
+    parameters, with the reason in the column `structure_error`; None if none were to be measured.
     """
 
     output: Path
@@ -31,6 +32,7 @@ class RunSummary:
     left_out: Mapping[str, int] = field(default_factory=dict)
     warnings: int = 0
     classes: Mapping[str, int] = field(default_factory=dict)
+    not_measured: int | None = None
 
 
 def left_out_text(left_out: Mapping[str, int]) -> str:

@@ -87,7 +87,8 @@ def predict_chunks(
     """
     check()
     block = max(inference.batch_size or BATCH, BLOCK)
-    queue = ChunkQueue(groups, max(block, SLICE // block * block))
+    # Where galaxies are measured, a slice takes as many seconds as it has rows.
+    queue = ChunkQueue(groups, block if inference.structure else max(block, SLICE // block * block))
     with _cluster(execution.address) as ours:
         if not ours:
             _check_nodes()

@@ -147,7 +147,7 @@ def dataset(
     """
     # The source must live as long as the driver, or all its work items would be handed out again.
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    reading = {"reading": ray.put(model.image_reader), "folder": os.getcwd(), "version": __version__}
+    reading = {"reading": ray.put(model.reader_of(inference)), "folder": os.getcwd(), "version": __version__}
     with DataContext.current(_settings()):
         return (
             read_datasource(_WorkItems(tracker), override_num_blocks=1, num_cpus=0, label_selector=here)

@@ -12,7 +12,7 @@ from .console import counted, done, echo, print_json
 from .errors import SOME_ROWS_FAILED, must_exist, report_rows, trouble
 from .evaluate import coverage_table
 from .files import writing
-from .options import JsonOption, ModelArgument, OverwriteOption
+from .options import BatchOption, JsonOption, ModelArgument, OverwriteOption, PartOption, SplitOption, ThreadsOption
 from .progress import progress_bar
 from .screen import screen
 
@@ -28,8 +28,8 @@ def calibrate(
     images: Annotated[list[Path], typer.Option(help="Images, or folders of them, named by their galaxy's ID.")],
     labels: Annotated[Path, typer.Option(help="Table of votes: CSV, Parquet, FITS, VOTable or ECSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the calibrated model.")],
-    split: Annotated[Path | None, typer.Option(help="split.csv of the model's training; uses one part of it.")] = None,
-    part: Annotated[str, typer.Option(help="The part to fit on (with --split).")] = "validation",
+    split: SplitOption = None,
+    part: PartOption = "validation",
     level: Annotated[float, typer.Option(help="Share of galaxies that the intervals promise to hold.")] = 0.9,
     false_alarms: Annotated[
         float, typer.Option(help="Share of galaxies that may be flagged as out of the model's domain.")
@@ -37,8 +37,8 @@ def calibrate(
     include_training: Annotated[
         bool, typer.Option("--include-training", help="Fit on galaxies of the training, too.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Images at a time.")] = 32,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: all cores.")] = 0,
+    batch: BatchOption = 32,
+    threads: ThreadsOption = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ from .command_line import app
 from .console import echo
 from .errors import trouble
 from .files import writing
-from .options import ModelOption, OverwriteOption
+from .options import GalaxiesSeedOption, ModelOption, OverwriteOption
 
 __all__ = ["demo"]
 
@@ -20,7 +20,7 @@ __all__ = ["demo"]
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("tuningfork-demo.html"),
     n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many galaxies.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 23,
+    seed: GalaxiesSeedOption = 23,
     model: ModelOption = "default",
     overwrite: OverwriteOption = False,
 ) -> None:

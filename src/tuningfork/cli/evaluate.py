@@ -18,6 +18,10 @@ from .options import (
     LabelsArgument,
     ModelOfTableOption,
     OverwriteOption,
+    PartOption,
+    PredictionsArgument,
+    ResamplesOption,
+    SplitOption,
     TreeOption,
     ValuesKindOption,
 )
@@ -117,12 +121,10 @@ def lint(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`.")],
+    predictions: PredictionsArgument,
     labels: LabelsArgument,
-    split: Annotated[
-        Path | None, typer.Option(help="split.csv of a training; scores one part, and adds baselines.")
-    ] = None,
-    part: Annotated[str, typer.Option(help="The part to score: train, validation or test.")] = "test",
+    split: SplitOption = None,
+    part: PartOption = "test",
     images: Annotated[
         list[Path] | None, typer.Option(help="Images, for the nearest-neighbour baseline (with --split).")
     ] = None,
@@ -130,10 +132,10 @@ def evaluate(
     model: ModelOfTableOption = None,
     include_training: IncludeTrainingOption = False,
     values_kind: ValuesKindOption = None,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
+    resamples: ResamplesOption = 1000,
     as_json: JsonOption = False,
 ) -> None:
-    """Score predictions against volunteers' votes, with bootstrap intervals.
+    """Score predictions against volunteers' votes, with bootstrap intervals; with --split also simple baselines.
 
     Examples:
 

@@ -11,7 +11,7 @@ from .command_line import app
 from .console import counted, done, say
 from .errors import SOME_ROWS_FAILED, must_exist, trouble
 from .files import writing
-from .options import OverwriteOption
+from .options import OverwriteOption, PredictionsArgument, TreeOfTableOption
 from .progress import progress_bar
 
 __all__ = ["gallery"]
@@ -19,7 +19,7 @@ __all__ = ["gallery"]
 
 @app.command()
 def gallery(
-    table: Annotated[Path, typer.Argument(help="A table that `tuningfork predict` wrote.")],
+    table: PredictionsArgument,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A folder; or a file .html, which holds all thumbnails.")
     ],
@@ -36,9 +36,7 @@ def gallery(
     ] = 100_000,
     pixels: Annotated[int, typer.Option(min=16, max=256, help="Side of a thumbnail.")] = 96,
     crop: Annotated[float, typer.Option(min=0.05, max=1, help="Fraction of the image's side that is shown.")] = 0.5,
-    tree: Annotated[
-        str | None, typer.Option("--tree", help="Decision tree of the predictions.  [default: by the columns]")
-    ] = None,
+    tree: TreeOfTableOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random draw, where there are too many galaxies.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ from .command_line import app
 from .console import counted, done, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
-from .options import JsonOption, ModelOfImagesOption, OverwriteOption, ThreadsOption, check_views
+from .options import EmbeddingsArgument, JsonOption, ModelOfImagesOption, OverwriteOption, ThreadsOption, check_views
 from .progress import progress_bar
 
 __all__ = ["are_tables", "index"]
@@ -19,10 +19,7 @@ __all__ = ["are_tables", "index"]
 
 @app.command()
 def index(
-    paths: Annotated[
-        list[str],
-        typer.Argument(help="Parquet that `predict --embeddings` wrote, or folders of it; or images."),
-    ],
+    paths: EmbeddingsArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Index to write.")],
     model: ModelOfImagesOption = "default",
     views: Annotated[int | None, typer.Option(help="For images: views to average, 1, 2, 4 or 8.")] = None,

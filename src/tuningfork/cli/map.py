@@ -12,16 +12,14 @@ from .console import done, say
 from .errors import must_exist, trouble
 from .files import writing
 from .index import are_tables
-from .options import ModelOfImagesOption, OverwriteOption
+from .options import EmbeddingsArgument, ModelOfImagesOption, OverwriteOption
 
 __all__ = ["map"]
 
 
 @app.command()
 def map(
-    paths: Annotated[
-        list[str], typer.Argument(help="Parquet that `predict --embeddings` wrote, or folders of it; or images.")
-    ],
+    paths: EmbeddingsArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Page to write.")],
     points: Annotated[
         int, typer.Option(min=20, max=5000, help="Galaxies on the map; of more, so many are drawn at random.")

@@ -13,7 +13,7 @@ from .console import counted, echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .fits_options import BandsOption, HduOption, MaskBitsOption, MaskOption, framing_of
-from .options import JsonOption, OverwriteOption
+from .options import JsonOption, OverwriteOption, ProcessesOption
 from .progress import progress_bar
 
 __all__ = ["measure"]
@@ -31,7 +31,7 @@ def measure(
     bands: BandsOption = None,
     mask: MaskOption = None,
     mask_bits: MaskBitsOption = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    workers: ProcessesOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the structure of the galaxy in the middle of each image: concentration, asymmetry, Gini, M20, Sérsic.

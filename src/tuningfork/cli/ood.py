@@ -11,7 +11,7 @@ from rich.table import Table
 from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, report_rows, trouble
-from .options import JsonOption
+from .options import JsonOption, PartOption, ResamplesOption, SplitOption
 from .progress import progress_bar
 from .screen import screen
 
@@ -28,12 +28,12 @@ def ood(
         list[str] | None,
         typer.Option("--out-of-domain", help="KIND=FOLDER: images that should be flagged; may be repeated."),
     ] = None,
-    split: Annotated[Path | None, typer.Option(help="split.csv of the model's training; uses one part of it.")] = None,
-    part: Annotated[str, typer.Option(help="The part of `--in-domain` to use (with --split).")] = "test",
+    split: SplitOption = None,
+    part: PartOption = "test",
     n_synthetic: Annotated[
         int, typer.Option("--n-synthetic", min=0, help="Galaxies to alter in 13 known ways; 0: none.")
     ] = 200,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
+    resamples: ResamplesOption = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the synthetic images and the bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:

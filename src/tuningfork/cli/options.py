@@ -11,8 +11,11 @@ import typer
 from . import completion
 
 __all__ = [
+    "BatchOption",
     "CacheOption",
     "ColumnOption",
+    "EmbeddingsArgument",
+    "GalaxiesSeedOption",
     "GroupsOption",
     "ImagesOption",
     "IncludeTrainingOption",
@@ -25,7 +28,14 @@ __all__ = [
     "ModelOption",
     "NoCacheOption",
     "OverwriteOption",
+    "PartOption",
+    "PredictionsArgument",
+    "ProcessesOption",
+    "ResamplesOption",
+    "SomeLabelsArgument",
+    "SplitOption",
     "ThreadsOption",
+    "TreeOfTableOption",
     "TreeOption",
     "ValuesKind",
     "ValuesKindOption",
@@ -95,6 +105,24 @@ GroupsOption = Annotated[
         help="Classes that count as one, such as 0,1,2,3,4+5; with --column what its numbers 0, 1, … stand for.",
     ),
 ]
+SplitOption = Annotated[
+    Path | None, typer.Option("--split", help="split.csv of a training: use one part of its galaxies, see --part.")
+]
+PartOption = Annotated[str, typer.Option("--part", help="Part to use with --split: train, validation or test.")]
+ResamplesOption = Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")]
+PredictionsArgument = Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`.")]
+SomeLabelsArgument = Annotated[
+    Path, typer.Argument(help="Table of votes, or with --column of classes, of some of these galaxies.")
+]
+BatchOption = Annotated[int, typer.Option(min=1, max=4096, help="Images at a time.")]
+ProcessesOption = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: one for each core.")]
+TreeOfTableOption = Annotated[
+    str | None, typer.Option("--tree", help="Decision tree of the predictions.  [default: by the columns]")
+]
+EmbeddingsArgument = Annotated[
+    list[str], typer.Argument(help="Parquet that `predict --embeddings` wrote, or folders of it; or images.")
+]
+GalaxiesSeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same galaxies.")]
 
 
 def check_views(views: int | None) -> None:

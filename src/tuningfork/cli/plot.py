@@ -12,7 +12,7 @@ from .command_line import app
 from .console import counted, done, say
 from .errors import libraries, must_exist, trouble
 from .files import writing
-from .options import IncludeTrainingOption, ModelOfTableOption, OverwriteOption
+from .options import IncludeTrainingOption, ModelOfTableOption, OverwriteOption, PredictionsArgument, TreeOfTableOption
 
 if TYPE_CHECKING:
     from ..votes.tree import DecisionTree
@@ -23,7 +23,7 @@ __all__ = ["plot"]
 
 @app.command()
 def plot(
-    table: Annotated[Path, typer.Argument(help="A table that `tuningfork predict` wrote.")],
+    table: PredictionsArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Figure to write: .png, .svg or .pdf.")],
     labels: Annotated[
         Path | None,
@@ -40,9 +40,7 @@ def plot(
             help="fractions, classes, reliability, colour or pairs; may be repeated.  [default: all that apply]",
         ),
     ] = None,
-    tree: Annotated[
-        str | None, typer.Option("--tree", help="Decision tree of the predictions.  [default: by the columns]")
-    ] = None,
+    tree: TreeOfTableOption = None,
     model: ModelOfTableOption = None,
     include_training: IncludeTrainingOption = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the random draw, where there are too many points.")] = 0,

@@ -19,6 +19,10 @@ from .options import (
     JsonOption,
     ModelOfTableOption,
     OverwriteOption,
+    PartOption,
+    PredictionsArgument,
+    SomeLabelsArgument,
+    SplitOption,
     TreeOption,
 )
 from .screen import screen
@@ -28,14 +32,12 @@ __all__ = ["purity"]
 
 @app.command()
 def purity(
-    predictions: Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`.")],
-    labels: Annotated[
-        Path, typer.Argument(help="Table of votes, or with --column of classes, of some of these galaxies.")
-    ],
+    predictions: PredictionsArgument,
+    labels: SomeLabelsArgument,
     column: ColumnOption = None,
     groups: GroupsOption = None,
-    split: Annotated[Path | None, typer.Option(help="split.csv of a training; judges one subset.")] = None,
-    part: Annotated[str, typer.Option(help="The subset to judge: train, validation or test.")] = "test",
+    split: SplitOption = None,
+    part: PartOption = "test",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Table to write: each class at 22 thresholds.")
     ] = None,

@@ -13,7 +13,15 @@ from .console import counted, done, echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .kept_columns import with_kept_columns
-from .options import JsonOption, ModelOfImagesOption, OverwriteOption, ThreadsOption, TreeOption, check_views
+from .options import (
+    BatchOption,
+    JsonOption,
+    ModelOfImagesOption,
+    OverwriteOption,
+    ThreadsOption,
+    TreeOption,
+    check_views,
+)
 from .progress import progress_bar
 from .table_options import KeepOfPredictionsOption, columns_to_keep
 
@@ -47,7 +55,7 @@ def rank(
     views: Annotated[
         int | None, typer.Option(help="For images: number of views to average (test-time augmentation), 1, 2, 4 or 8.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Images at a time.")] = 32,
+    batch: BatchOption = 32,
     threads: ThreadsOption = 0,
     tree: TreeOption = "gz2",
     seed: Annotated[int, typer.Option(min=0, help="Of the random draw; the same seed gives the same order.")] = 0,

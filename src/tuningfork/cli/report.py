@@ -11,7 +11,7 @@ from .command_line import app
 from .console import done, print_json, say
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
-from .options import JsonOption, OverwriteOption
+from .options import JsonOption, OverwriteOption, ResamplesOption
 
 __all__ = ["report"]
 
@@ -21,7 +21,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of a training, or of a study with runs/ in it.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Page to write; metrics.json comes beside it.")],
     part: Annotated[str, typer.Option(help="The part to judge: test or validation.")] = "test",
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
+    resamples: ResamplesOption = 1000,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:

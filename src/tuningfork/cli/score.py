@@ -11,7 +11,7 @@ from rich.table import Table
 from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, trouble
-from .options import JsonOption, TreeOption
+from .options import JsonOption, ResamplesOption, TreeOption
 from .screen import screen
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def score(
     submission: Annotated[Path, typer.Argument(help="CSV: GalaxyID, then the 37 columns in Kaggle's order.")],
     solution: Annotated[Path, typer.Argument(help="Table of the true votes: CSV, Parquet, FITS, VOTable or ECSV.")],
     tree: TreeOption = "gz2",
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")] = 1000,
+    resamples: ResamplesOption = 1000,
     as_json: JsonOption = False,
 ) -> None:
     """Validate a Kaggle submission, and score it by Kaggle's RMSE.

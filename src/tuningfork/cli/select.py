@@ -19,6 +19,10 @@ from .options import (
     JsonOption,
     ModelOfTableOption,
     OverwriteOption,
+    PartOption,
+    PredictionsArgument,
+    SomeLabelsArgument,
+    SplitOption,
     TreeOption,
 )
 from .table_options import KeepOfPredictionsOption, columns_to_keep
@@ -28,16 +32,14 @@ __all__ = ["select"]
 
 @app.command()
 def select(
-    predictions: Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`.")],
-    labels: Annotated[
-        Path, typer.Argument(help="Table of votes, or with --column of classes, of some of these galaxies.")
-    ],
+    predictions: PredictionsArgument,
+    labels: SomeLabelsArgument,
     precision: Annotated[float, typer.Option(help="Fraction of the accepted classes that must be right.")] = 0.99,
     confidence: Annotated[float, typer.Option(help="Confidence level of this guarantee.")] = 0.95,
     column: ColumnOption = None,
     groups: GroupsOption = None,
-    split: Annotated[Path | None, typer.Option(help="split.csv of a training; uses the labels of one subset.")] = None,
-    part: Annotated[str, typer.Option(help="The subset to use: train, validation or test.")] = "test",
+    split: SplitOption = None,
+    part: PartOption = "test",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Table to write: the class of each galaxy, and whether it is accepted."),

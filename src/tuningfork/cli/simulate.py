@@ -11,7 +11,7 @@ from .command_line import app
 from .console import counted, done, print_json
 from .errors import trouble
 from .files import writing
-from .options import JsonOption
+from .options import GalaxiesSeedOption, JsonOption, ProcessesOption
 from .progress import progress_bar
 
 __all__ = ["simulate"]
@@ -21,9 +21,9 @@ __all__ = ["simulate"]
 def simulate(
     output: Annotated[Path, typer.Argument(help="Folder to fill, in the layout of Kaggle's challenge.")],
     n: Annotated[int, typer.Option("--n", min=1, max=10_000_000, help="How many galaxies.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same galaxies.")] = 0,
+    seed: GalaxiesSeedOption = 0,
     volunteers: Annotated[int, typer.Option(min=1, max=10_000, help="Votes for each galaxy.")] = 45,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    workers: ProcessesOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate galaxies: images of known shape, and simulated votes of volunteers.

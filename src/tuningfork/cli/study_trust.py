@@ -18,6 +18,8 @@ from .options import (
     LabelsArgument,
     ModelOfTableOption,
     OverwriteOption,
+    PartOption,
+    SplitOption,
     TreeOption,
 )
 from .progress import progress_bar
@@ -33,8 +35,8 @@ def trust(
     labels: LabelsArgument,
     images: ImagesOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of trust.json, trust.csv and trust.svg.")],
-    split: Annotated[Path | None, typer.Option(help="CSV of id,part: judge one part only.")] = None,
-    part: Annotated[str, typer.Option(help="That part.")] = "test",
+    split: SplitOption = None,
+    part: PartOption = "test",
     tree: TreeOption = "gz2",
     model: ModelOfTableOption = None,
     include_training: IncludeTrainingOption = False,

@@ -71,7 +71,9 @@ def timed(words: list[str]) -> tuple[float, float]:
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """A child of this Python; SystemExit with its last words if it fails."""
-    done = subprocess.run(python_command(*words), capture_output=True, text=True, env=child_environment(), check=False)
+    # As installed, with compiled modules: whoever forbids Python to write them would measure its compiler.
+    environment = {name: value for name, value in child_environment().items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(python_command(*words), capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed: {done.stderr[-300:]}")
     return done

@@ -45,6 +45,19 @@ def test_a_model_says_what_it_runs_on(model):
     assert model.runtime == f"ONNX Runtime {onnxruntime.__version__}, float32, CPU"
 
 
+def test_threads_that_wait_for_work_sleep_soon(monkeypatch):
+    """Or an idle thread keeps a core busy for tens of milliseconds after each run."""
+    opened_with = []
+
+    def session(onnx, options, **others):
+        opened_with.append(options.get_session_config_entry("session.intra_op.spin_duration_us"))
+        return SESSION(onnx, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    tuningfork.load("fast", threads=2, device="cpu")
+    assert 10 <= int(opened_with[0]) <= 1000
+
+
 def test_openvino_in_float32_tells_the_same_table(model, pictures):
     other = opened(model, engine="openvino")
     assert other.runtime.startswith("OpenVINO ")

@@ -26,6 +26,10 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 #: TensorFloat-32 would round to 10 bits; a search for the best algorithm would begin anew at the last, smaller batch.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
+#: Threads of ONNX Runtime wait for work in a busy loop before they sleep: by default for tens of milliseconds, of a
+#: core that others need. In so many microseconds the next operator of the same run begins. Before 1.26 it is ignored.
+_SPIN = ("session.intra_op.spin_duration_us", "100")
+
 #: Images at a time, if not chosen.
 CPU_BATCH, GPU_BATCH = 8, 256
 
@@ -204,6 +208,7 @@ class _ONNXRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        options.add_session_config_entry(*_SPIN)
         try:
             self._session = onnxruntime.InferenceSession(onnx, options, providers=providers)
         except Exception as error:  # ONNX Runtime raises several kinds of its own

@@ -158,12 +158,14 @@ def test_a_card_shows_clean_samples_at_three_thresholds(survey) -> None:
     assert "## Samples of a class" not in model_card(replace(bundle, figures=without))
     result = purity(*survey)
     card = model_card(replace(bundle, figures={**without, "purity": json.loads(json.dumps(result.short()))}))
-    lines = card.split("## Samples of a class\n")[1].split("\n\n")[0].splitlines()
-    assert len(lines) == 8
-    assert "100 of which have no class" in lines[0]
+    about, table = card.split("## Samples of a class\n\n")[1].split("\n\n")[:2]
+    assert "100 of which have no class" in about
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert len(rows) == 3 * 7
     point = result.report["clean"]["completely_round"]["curve"][0]
-    assert f"any: {point['selected']} galaxies, purity {point['purity']:.2f} (" in lines[1]
-    assert all(each in lines[1] for each in ("; 0.5: ", "; 0.8: "))
+    assert rows[0][1:3] == ["any", str(point["selected"])]
+    assert rows[0][3].startswith(f"{point['purity']:.2f} (")
+    assert [row[1] for row in rows[:3]] == ["any", "0.5", "0.8"]
 
 
 def test_the_command(tmp_path, run, gz2: DecisionTree) -> None:

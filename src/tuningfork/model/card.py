@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..display.html import count
 from .bundle import Bundle
 
 __all__ = ["accuracy_text", "interval_text", "model_card", "test_rmse"]
 
-#: What class probabilities are made of, in words.
+#: Scores of each class.
+_PER_CLASS = ("precision", "recall", "f1")
 
 
 def model_card(bundle: Bundle) -> str:
@@ -18,24 +20,38 @@ def model_card(bundle: Bundle) -> str:
     parts = [
         f"# {bundle.name}: {bundle.title}",
         bundle.description,
-        f"{len(bundle.networks)} network(s), {megabytes:.1f} MB, {bundle.n_views} view(s) averaged. "
+        f"{count(len(bundle.networks), 'network')}, {megabytes:.1f} MB, {count(bundle.n_views, 'view')}. "
         f"Licence: {bundle.licence}.",
-        _section("Networks", [_network(network) for network in bundle.networks]),
-        _section("Learned from", _training(bundle)),
-        _section("Scores", _scores(bundle.figures)),
-        _section("Samples of a class", _samples(bundle.figures.get("purity", {}))),
-        _section("Calibration", _calibration(bundle)),
-        _section("Known failures and limits", bundle.limits),
-        _section("Credit", bundle.attribution),
-        _section("Made with", [f"`{command}`" for command in bundle.training.get("commands", ())]),
-        _section("Versions", [", ".join(f"{name} {version}" for name, version in bundle.versions.items())]),
+        _section("Networks", _list([_network(network) for network in bundle.networks])),
+        _section("Learned from", _list(_training(bundle))),
+        _section("Scores", *_scores(bundle.figures)),
+        _section("Samples of a class", *_samples(bundle.figures.get("purity", {}))),
+        _section("Calibration", *_calibration(bundle)),
+        _section("Known failures and limits", _list(bundle.limits)),
+        _section("Credit", _list(bundle.attribution)),
+        _section("Made with", _list([f"`{command}`" for command in bundle.training.get("commands", ())])),
+        _section("Versions", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _section(title: str, lines: Any) -> str:
-    lines = [line for line in lines if line]
-    return f"## {title}\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+def _section(title: str, *parts: str) -> str:
+    """A heading with its paragraphs, lists and tables; nothing without any."""
+    filled = [part for part in parts if part]
+    return "\n\n".join([f"## {title}", *filled]) if filled else ""
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines if line)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table whose columns are as wide as their cells, to be read as it is; the first to the left, others right."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [" | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells]
+    rule = " | ".join("-" * (width - 1) + ":" if at else "-" * width for at, width in enumerate(widths))
+    return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
 
 
 def _network(network: Any) -> str:
@@ -88,68 +104,134 @@ def _auxiliary(training: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _scores(figures: Mapping[str, Any]) -> list[str]:
-    lines = []
-    test = figures.get("test")
-    if test:
-        lines.append(
-            f"{test.get('about') or 'untouched test part, {} galaxies'.format(test['galaxies'])}, "
-            f"{test['complete_rows']} with complete votes (95 % bootstrap intervals):"
+    """Paragraphs, lists and tables."""
+    parts = []
+    if test := figures.get("test"):
+        about = test.get("about") or f"untouched test part, {test['galaxies']} galaxies"
+        parts.append(f"Of {about}, {test['complete_rows']} with complete votes; 95 % bootstrap intervals.")
+        baselines = {f"baseline, {name.replace('_', ' ')}": each for name, each in test.get("baselines", {}).items()}
+        keys = ("rmse_complete_rows", "rmse_known_columns")
+        parts.append(
+            _table(
+                ("", "RMSE, all columns of complete rows", "RMSE, known columns"),
+                [
+                    (name, *(interval_text(scores[key]) for key in keys))
+                    for name, scores in {"this model": test, **baselines}.items()
+                ],
+            )
         )
-        lines.append(f"RMSE of 37 columns on complete rows {interval_text(test['rmse_complete_rows'])}")
-        lines.append(f"RMSE over all known columns {interval_text(test['rmse_known_columns'])}")
-        for name, scores in test.get("baselines", {}).items():
-            complete, known = interval_text(scores["rmse_complete_rows"]), interval_text(scores["rmse_known_columns"])
-            lines.append(f"baseline, {name.replace('_', ' ')}: {complete} on complete rows, {known} over known columns")
-        classes = test.get("classes")
-        if classes:
-            lines.append(
-                f"class of the {classes['galaxies']} galaxies whose votes decide it: accuracy "
-                f"{interval_text(classes['accuracy'])}, macro F1 {interval_text(classes['macro_f1'])}"
+        parts += _class_scores(test) + _coverage_scores(test.get("intervals"))
+    lines = [f"validation, {name}: {_validation(scores)}" for name, scores in figures.get("validation", {}).items()]
+    lines += [f"{name}: {value:.2g}" for name, value in figures.get("deviation", {}).items()]
+    return [*parts, _list(lines)]
+
+
+def _validation(scores: Mapping[str, Any]) -> str:
+    if "val_rmse" in scores:
+        return f"RMSE {scores['val_rmse']:.4f} in epoch {scores['epoch']}"
+    # A model of the classes alone.
+    accuracy, loss = scores["val_accuracy"], scores["val_loss"]
+    return f"accuracy {accuracy:.4f}, cross-entropy {loss:.4f} in epoch {scores['epoch']}"
+
+
+def _class_scores(test: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if classes := test.get("classes"):
+        parts += [
+            f"Class of the {classes['galaxies']} galaxies whose votes decide it: accuracy "
+            f"{interval_text(classes['accuracy'])}, macro F1 {interval_text(classes['macro_f1'])}"
+            f"{_calibration_error(classes)}.",
+            _table(
+                ("class", "galaxies", "precision", "recall", "F1"),
+                [
+                    (name.replace("_", " "), each["galaxies"], *(_number(each[key]) for key in _PER_CLASS))
+                    for name, each in classes["per_class"].items()
+                ],
+            ),
+        ]
+    if every := test.get("classes_and_none"):
+        left_out = f" ({every['undecided']} undecided ones left out and made up for)" if every["undecided"] else ""
+        parts += [
+            f"Class, or none, of {every['galaxies']} galaxies{left_out}: accuracy {interval_text(every['accuracy'])}, "
+            f"macro F1 {interval_text(every['macro_f1'])}{_calibration_error(every)}. *Expected* is the sum of the "
+            "probabilities.",
+            _table(
+                ("class", "true", "named", "expected", "precision", "recall"),
+                [
+                    (
+                        name.replace("_", " "),
+                        *(f"{each[key]:.0f}" for key in ("true", "named", "expected")),
+                        *(_number(each[key]) for key in _PER_CLASS[:2]),
+                    )
+                    for name, each in every["per_class"].items()
+                ],
+            ),
+        ]
+    return parts
+
+
+def _calibration_error(scores: Mapping[str, Any]) -> str:
+    reliability = scores.get("reliability")
+    if not reliability:
+        return ""
+    return (
+        f", calibration error of its probability {reliability['calibration_error']:.4f} (a perfectly calibrated model: "
+        f"{reliability['if_perfect']['mean']:.4f})"
+    )
+
+
+def _coverage_scores(intervals: Mapping[str, Any] | None) -> list[str]:
+    if not intervals:
+        return []
+    return [
+        f"How often intervals hold the fractions of *all* answers to a question ({intervals['level']:.3g} promised), "
+        "and that of the shown answer, the one on the path of the majority; 95 % Wilson intervals.",
+        _coverage_table(intervals["per_question"]),
+    ]
+
+
+def _coverage_table(per_question: Mapping[str, Any]) -> str:
+    rows = []
+    for name, each in per_question.items():
+        shown = each["shown"]
+        if each["galaxies"]:
+            answer = (
+                (interval_text(shown, "coverage"), f"{shown['mean_width']:.3f}") if shown["galaxies"] else ("–", "–")
             )
-            lines += [
-                f"{name.replace('_', ' ')}: {each['galaxies']} galaxies, precision {_number(each['precision'])}, "
-                f"recall {_number(each['recall'])}, F1 {_number(each['f1'])}"
-                for name, each in classes["per_class"].items()
-            ]
-        if every := test.get("classes_and_none"):
-            left_out = f" ({every['undecided']} undecided ones left out and made up for)" if every["undecided"] else ""
-            lines.append(
-                f"class, or none, of {every['galaxies']} galaxies{left_out}: "
-                f"accuracy {interval_text(every['accuracy'])}, macro F1 {interval_text(every['macro_f1'])}"
+            held = interval_text(each, "joint")
+            rows.append(
+                (
+                    name.replace("_", " "),
+                    each["galaxies"],
+                    held,
+                    f"{each['mean_width']:.3f}",
+                    shown["galaxies"],
+                    *answer,
+                )
             )
-            lines += [
-                f"{name.replace('_', ' ')}: {each['true']:.0f} true, {each['named']:.0f} named, {each['expected']:.0f} "
-                f"expected from the probabilities; precision {_number(each['precision'])}, recall "
-                f"{_number(each['recall'])}"
-                for name, each in every["per_class"].items()
-            ]
-        lines += _reliability(test)
-    for name, scores in figures.get("validation", {}).items():
-        text = [f"RMSE {scores['val_rmse']:.4f}"] if "val_rmse" in scores else []
-        if not text:  # a model of the classes alone
-            text = [f"accuracy {scores['val_accuracy']:.4f}", f"cross-entropy {scores['val_loss']:.4f}"]
-        lines.append(f"validation, {name}: {', '.join(text)} in epoch {scores['epoch']}")
-    for name, value in figures.get("deviation", {}).items():
-        lines.append(f"{name}: {value:.2g}")
-    return lines
+    return _table(("question", "galaxies", "all answers", "width", "shown", "shown answer", "width"), rows)
 
 
 def _samples(purity: Mapping[str, Any]) -> list[str]:
     """Purity and completeness of clean samples at three thresholds, as `evaluation.purity` measures them."""
     if not purity.get("clean"):
         return []
-    lines = [
-        f"clean samples (`clean_class`) of {purity['galaxies']} galaxies, {purity['no_class']} of which have no class "
-        "and contaminate any sample; by the least probability of the class (95 % Wilson intervals):"
+    rows = [
+        (
+            f"{each['name']} ({each['galaxies']} of {each['judged']})",
+            "any" if not point["threshold"] else format(point["threshold"], "g"),
+            point["selected"],
+            _share(point, "purity"),
+            _share(point, "completeness"),
+        )
+        for each in purity["clean"].values()
+        for point in each["curve"]
     ]
-    for each in purity["clean"].values():
-        points = [
-            f"{'any' if not point['threshold'] else format(point['threshold'], 'g')}: {point['selected']} galaxies, "
-            f"purity {_share(point, 'purity')}, completeness {_share(point, 'completeness')}"
-            for point in each["curve"]
-        ]
-        lines.append(f"{each['name']} ({each['galaxies']} of {each['judged']}): {'; '.join(points)}")
-    return lines
+    return [
+        f"Clean samples (`clean_class`) of {purity['galaxies']} galaxies, {purity['no_class']} of which have no class "
+        "and contaminate any sample, by the least probability of the class; 95 % Wilson intervals.",
+        _table(("class", "least", "galaxies", "purity", "completeness"), rows),
+    ]
 
 
 def _share(point: Mapping[str, Any], name: str) -> str:
@@ -164,7 +246,8 @@ def _calibration(bundle: Bundle) -> list[str]:
         intervals = calibration.intervals
         lines.append(
             f"intervals that promise to hold the volunteers' fractions of all answers to a question for "
-            f"{intervals.level:.3g} of galaxies like those that they were fitted on, for {intervals.n_views} view(s)"
+            f"{intervals.level:.3g} of galaxies like those that they were fitted on, for "
+            f"{count(intervals.n_views, 'view')}"
         )
         lines += [
             f"no interval for {key.replace('_', ' ')}: {each.reason}"
@@ -188,50 +271,17 @@ def _calibration(bundle: Bundle) -> list[str]:
             "flags images unlike those of its training, by their sky, noise, light and colours; of galaxies like the "
             f"{domain.fitted + domain.held_out} that it was fitted on, at most {100 * domain.rate:.3g} %"
         )
-    if figures := bundle.figures.get("calibration"):
-        lines.append(
-            f"fitted on {figures['galaxies']} galaxies (part: {figures['part']}), "
-            f"SHA-256 of the labels: {figures['labels_sha256']}"
-        )
-        lines += [f"left out of the fit: {line}" for line in _covered(figures["left_out"])]
-    return lines
-
-
-def _reliability(test: Mapping[str, Any]) -> list[str]:
-    lines = []
-    if intervals := test.get("intervals"):
-        lines.append(
-            f"fractions of all answers to a question within their intervals, {intervals['level']:.3g} promised, and of "
-            "the shown answer, the one on the path of the majority (95 % Wilson intervals):"
-        )
-        lines += _covered(intervals["per_question"])
-    for part, of in (("classes", "given that there is one"), ("classes_and_none", "or of none")):
-        reliability = test.get(part, {}).get("reliability")
-        if not reliability:
-            continue
-        lines.append(
-            f"calibration error of the class {of}: {reliability['calibration_error']:.4f}; a perfectly calibrated "
-            f"model would show {reliability['if_perfect']['mean']:.4f} with {reliability['galaxies']} galaxies"
-        )
-    return lines
-
-
-def _covered(per_question: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name.replace('_', ' ')}: {each['galaxies']} galaxies, {interval_text(each, 'joint')} within their "
-        f"intervals, mean width {each['mean_width']:.3f}, median {each['median_width']:.3f}" + _shown(each["shown"])
-        for name, each in per_question.items()
-        if each["galaxies"]
-    ]
-
-
-def _shown(answer: Mapping[str, Any]) -> str:
-    if not answer["galaxies"]:
-        return ""
-    return (
-        f"; shown answer of {answer['galaxies']}: {interval_text(answer, 'coverage')}, "
-        f"mean width {answer['mean_width']:.3f}"
+    figures = bundle.figures.get("calibration")
+    if not figures:
+        return [_list(lines)]
+    lines.append(
+        f"fitted on {figures['galaxies']} galaxies (part: {figures['part']}), "
+        f"SHA-256 of the labels: {figures['labels_sha256']}"
     )
+    left_out = figures["left_out"]
+    if left_out == bundle.figures.get("test", {}).get("intervals", {}).get("per_question"):
+        return [_list(lines)]  # shown above
+    return [_list(lines), "Coverage of galaxies that were left out of the fit:", _coverage_table(left_out)]
 
 
 def test_rmse(bundle: Bundle) -> str:

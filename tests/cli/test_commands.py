@@ -377,10 +377,14 @@ def test_evaluate_reports_who_is_missing_on_either_side(run, pictures, labels, t
         del rows[5]
 
     run("predict", pictures, "-o", tmp_path / "votes.csv", "--views", 1)
-    result = run("evaluate", tmp_path / "votes.csv", _edited(labels, tmp_path / "few.csv", shorten), code=3)
-    assert "no row of this ID among the labels" in result.stderr
+    few = _edited(labels, tmp_path / "few.csv", shorten)
+    result = run("evaluate", tmp_path / "votes.csv", few, "--json")
+    assert "few.csv: no label of 1 of the galaxies, which are left out: " in result.stderr
+    assert json.loads(result.stdout)["unmatched"] == {"predictions": 1}
     few = _edited(tmp_path / "votes.csv", tmp_path / "few_votes.csv", shorten)
-    assert "no prediction of this ID" in run("evaluate", few, labels, code=3).stderr
+    result = run("evaluate", few, labels, "--json")
+    assert "few_votes.csv: no prediction of 1 of the galaxies, which are left out: " in result.stderr
+    assert json.loads(result.stdout)["unmatched"] == {"labels": 1}
 
 
 def test_evaluate_of_strangers_says_so(run, labels, tmp_path):

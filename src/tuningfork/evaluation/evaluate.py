@@ -21,7 +21,7 @@ from ..votes.values_kind import kind_conflict
 from ..votes.vote_table import VoteTable
 from . import metrics
 from .baselines import baseline_votes
-from .prediction_table import PredictionTable, read_predictions
+from .prediction_table import PredictionTable, read_predictions, warn_unmatched
 from .reliability import class_reliability, coverage
 from .training_overlap import leave_out_training
 
@@ -95,7 +95,7 @@ def evaluate(
     table = predictions
     if not isinstance(table, PredictionTable):
         table = read_predictions(table, labels.tree)
-    rows, positions, errors = _matched(table, labels, split, subset)
+    rows, positions, unmatched, errors = _matched(table, labels, split, subset)
     kinds = {
         "predictions": table.about.get("values_kind", table.votes.values_kind),
         "labels": labels.tree.values_kind,
@@ -118,6 +118,7 @@ def evaluate(
         "galaxies": len(rows),
         "values_kind": kinds,
         **({"left_out": left_out} if left_out else {}),
+        **({"unmatched": unmatched} if unmatched else {}),
         "complete_rows": int(truth.complete.sum()),
         **(_vote_scores(predicted, truth, resamples, seed) if has_votes else {}),
     }
@@ -165,36 +166,36 @@ def _matched(
     labels: LabelTable,
     split: Mapping[str, str] | None,
     subset: str,
-) -> tuple[list[int], list[int], list[RowError]]:
-    """Rows of the labels and of the predictions, galaxy by galaxy, and those that have no counterpart."""
+) -> tuple[list[int], list[int], dict[str, int], list[RowError]]:
+    """Rows of the labels and of the predictions, galaxy by galaxy; how many have no counterpart; those that failed."""
     has_votes, _ = _predicts(table)
     errors = [*labels.errors, *table.errors]
     reported = {error.id for error in table.errors}
-    rows, positions = [], []
+    rows, positions, missing = [], [], []
     for row, id_ in enumerate(labels.ids):
         if split is not None and split.get(id_) != subset:
             continue
         at = table.votes.row_of.get(id_)
         if at is None:
-            errors.append(RowError(table.path, 0, id_, "", "no prediction of this ID"))
+            missing += [id_]
         elif table.votes.complete[at] or (table.classes is not None and not has_votes and table.classes[at] >= 0):
             rows.append(row)
             positions.append(at)
         elif id_ not in reported:
             errors.append(RowError(table.path, at + 1, id_, "", "its prediction is blank"))
-    if split is None:
-        labelled = {*labels.ids, *(error.id for error in labels.errors)}
-        errors += [
-            RowError(labels.path, 0, id_, "", "no row of this ID among the labels")
-            for id_ in table.ids
-            if id_ not in labelled
-        ]
+    labelled = {*labels.ids, *(error.id for error in labels.errors)}
+    unlabelled = [id_ for id_ in table.ids if id_ not in labelled] if split is None else []
     if not rows:
         which = f" of the {subset} part" if split is not None else ""
         raise CatalogError(
             f"{table.path} and {labels.path} have no galaxy{which} in common; are their IDs of one kind?"
         )
-    return rows, positions, errors
+    # Two tables of different galaxies are nothing wrong, but it must be known that not all of them were compared.
+    unmatched = {
+        "labels": warn_unmatched(table.path, "no prediction", [id_ for id_ in missing if id_ not in reported]),
+        "predictions": warn_unmatched(labels.path, "no label", unlabelled),
+    }
+    return rows, positions, {name: count for name, count in unmatched.items() if count}, errors
 
 
 def _vote_scores(predicted: VoteTable, truth: VoteTable, resamples: int, seed: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,11 @@ from ..votes.label_table import labels_from_table
 from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
 
-__all__ = ["PredictionTable", "predictions_from_table", "read_predictions"]
+__all__ = ["PredictionTable", "predictions_from_table", "read_predictions", "warn_unmatched"]
+
+#: Identifiers that a warning names.
+NAMED = 5
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -166,3 +171,19 @@ def _numbers(table: pa.Table, names: Sequence[str], rows: Sequence[int], path: o
         except pa.ArrowInvalid as error:
             raise CatalogError(f"{path}, column {name}: {error}") from None
     return out
+
+
+def warn_unmatched(path: str, what: str, ids: Sequence[str]) -> int:
+    """Warn of galaxies that only the other table has, and return how many they are.
+
+    Parameters
+    ----------
+    path : str
+        The table that lacks them.
+    what : str
+        What it lacks, such as ``no label``.
+    """
+    if ids:
+        named = ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
+        logger.warning("%s: %s of %d of the galaxies, which are left out: %s", path, what, len(ids), named)
+    return len(ids)

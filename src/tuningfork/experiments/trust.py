@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._utils.binomial import binomial_interval
 from .._utils.files import atomic_file, write_text
 from ..display.plots import trust_panels
-from ..evaluation.prediction_table import PredictionTable
+from ..evaluation.prediction_table import PredictionTable, warn_unmatched
 from ..evaluation.training_overlap import leave_out_training
 from ..evaluation.true_classes import known_classes, predicted_classes
 from ..images.find import find_images
@@ -176,11 +176,9 @@ def trust(
         )
     judged = [judged[at] for at in kept]
     predicted = [row for row in judged if known.ids[row] in places]
-    errors += [
-        RowError(str(predictions), 0, known.ids[row], "", "no prediction of this ID")
-        for row in judged
-        if known.ids[row] not in places
-    ]
+    failed = {error.id for error in table.errors}
+    missing = [known.ids[row] for row in judged if known.ids[row] not in places]
+    warn_unmatched(str(predictions), "no prediction", [id_ for id_ in missing if id_ not in failed])
     for done, row in enumerate(predicted, 1):
         id_ = known.ids[row]
         try:

@@ -1,7 +1,7 @@
 """What non-parametric morphology reaches: gradient boosting on structural parameters, beside the networks' folds.
 
-    tuningfork measure images_training_rev1 -o structure.parquet
-    python studies/structure/boosting.py structure.parquet training_solutions_rev1.csv
+    python studies/structure/measure.py images_training_rev1 training_solutions_rev1.csv structure
+    python studies/structure/boosting.py training_solutions_rev1.csv structure/*.parquet
 
 The folds are those of `studies/folds`: each galaxy is predicted by trees, and by networks, that did not see it. Scored
 are the measured galaxies only, all methods on the same; differences are paired, with 95 % bootstrap intervals. The
@@ -32,12 +32,12 @@ RESAMPLES = 1000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("structure", type=Path)
     parser.add_argument("labels", type=Path)
+    parser.add_argument("structure", type=Path, nargs="+", help="tables that `tuningfork measure` wrote")
     args = parser.parse_args()
     tree, labels = load_tree("gz2"), read_labels(args.labels).votes
-    table = read_table(args.structure)
-    measured = [row for row in table.to_pylist() if not row["error"]]
+    rows_of_tables = [row for file in args.structure for row in read_table(file).to_pylist()]
+    measured = [row for row in rows_of_tables if not row["error"]]
     networks = {name: pq.read_table(FOLDS / f"{name}.parquet") for name in ("teacher", "fast", "default")}
     place = {str(id_): row for row, id_ in enumerate(networks["default"]["id"].to_pylist())}
     measured = [row for row in measured if str(row["id"]) in place]
@@ -67,7 +67,7 @@ def main() -> None:
     flags = np.array([row["flag"] for row in measured])
     print(
         f"{len(ids)} galaxies measured ({int(complete.sum())} complete), {int((flags == 0).sum())} with flag 0, "
-        f"{sum(bool(row['error']) for row in table.to_pylist())} not measured; {int(decided.sum())} have a class\n"
+        f"{sum(bool(row['error']) for row in rows_of_tables)} not measured; {int(decided.sum())} have a class\n"
     )
     print("| method | RMSE, complete rows | RMSE, known columns | accuracy of the class |")
     print("|---|---|---|---|")

@@ -14,7 +14,7 @@ from .command_line import app
 from .console import print_json
 from .errors import libraries, must_exist, trouble
 from .options import JsonOption, ModelOption, ViewsOption, check_views
-from .predict import Precision
+from .scale_options import Precision
 from .screen import screen
 
 if TYPE_CHECKING:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .._utils.progress import duration
 from .command_line import app, given
-from .console import counted, detail, done, print_json
+from .console import counted, detail
 from .errors import must_exist, report_rows, trouble
 from .files import standard_input, writing
 from .fits_options import (
@@ -26,9 +23,22 @@ from .fits_options import (
     framing_of,
 )
 from .options import ModelOption, OverwriteOption, ThreadsOption, ViewsOption, check_views
-from .predict_terminal import predict_to_terminal, say_left_out
+from .predict_catalogues import cut_out_positions, with_catalogues_columns
+from .predict_terminal import predict_to_terminal, print_summary
 from .predict_usage import Layout, check_draws, check_structure, check_usage, cutouts_beside, share_of
 from .progress import progress_bar
+from .scale_options import (
+    AddressOption,
+    Device,
+    DeviceOption,
+    Engine,
+    EngineOption,
+    Precision,
+    PrecisionOption,
+    RunBatchOption,
+    RunWorkersOption,
+    ShardOption,
+)
 from .sky_options import (
     SKY,
     CacheOption,
@@ -50,41 +60,14 @@ from .table_options import (
     PathColumnOption,
     RaColumnOption,
     columns_to_keep,
-    say_columns,
 )
 
 if TYPE_CHECKING:
     from ..inputs import Columns
     from ..model.model import Model
     from ..model.options import InferenceOptions
-    from ..pipeline.summary import RunSummary
 
 __all__ = ["predict"]
-
-_SCALE = "At survey scale"
-
-
-class Precision(StrEnum):
-    """Arithmetic of the networks."""
-
-    f32 = "f32"
-    bf16 = "bf16"
-    auto = "auto"
-
-
-class Device(StrEnum):
-    """Where the networks run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Engine(StrEnum):
-    """Who does the work."""
-
-    local = "local"
-    ray = "ray"
 
 
 @app.command()
@@ -161,36 +144,14 @@ def predict(
     mask_bits: MaskBitsOption = None,
     measure: MeasureOption = False,
     keep_orientation: KeepOrientationOption = False,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
-    ] = 0,
+    workers: RunWorkersOption = 0,
     threads: ThreadsOption = 0,
-    batch: Annotated[
-        int, typer.Option(min=0, max=4096, help="Images at a time; 0: what is fast.", rich_help_panel=_SCALE)
-    ] = 0,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs OpenVINO); "
-            "auto: bf16 if the first images show that its deviations are small beside the intervals.",
-            rich_help_panel=_SCALE,
-        ),
-    ] = Precision.f32,
-    device: Annotated[Device, typer.Option(help="auto: an NVIDIA GPU if there is one.", rich_help_panel=_SCALE)] = (
-        Device.auto
-    ),
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N", help="Do the I-th of N shares; all write one folder, at once.", rich_help_panel=_SCALE
-        ),
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="local: this machine; ray: a cluster.", rich_help_panel=_SCALE)
-    ] = Engine.local,
-    address: Annotated[
-        str | None, typer.Option(help="Ray's cluster; none: one on this machine.", rich_help_panel=_SCALE)
-    ] = None,
+    batch: RunBatchOption = 0,
+    precision: PrecisionOption = Precision.f32,
+    device: DeviceOption = Device.auto,
+    shard: ShardOption = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
 ) -> None:
     """Predict vote fractions and a class for each image.
 
@@ -282,7 +243,7 @@ def predict(
         detail(f"model {opened.bundle.name}: {opened.runtime}, {counted(views or opened.n_views, 'view', 'views')}")
         if source is not None:
             # What is there stays: a second prediction downloads nothing again.
-            paths = [_downloaded(paths[0], folder, request, columns, keep, resume and _is_begun(output))]
+            paths = [cut_out_positions(paths[0], folder, request, columns, keep, resume and _is_begun(output))]
             columns = Columns()
         catalogues = [path for path in paths if is_catalogue(path)]
         say_what_does_not_apply(
@@ -294,7 +255,7 @@ def predict(
         if catalogues:
             kept = [] if layout is Layout.kaggle else keep
             own = output_schema(opened.tree, structure=structure).names
-            columns = _with_catalogues_columns(catalogues, columns, kept, own, str(output or "votes.parquet"))
+            columns = with_catalogues_columns(catalogues, columns, kept, own, str(output or "votes.parquet"))
         inference = InferenceOptions(views, batch or None, embeddings, draws, structure)
         if precision is Precision.auto:
             opened = _in_chosen_precision(opened, paths, columns, inference)
@@ -314,7 +275,7 @@ def predict(
                 columns=columns,
                 progress=progress,
             )
-        _print_summary(summary, output, time.monotonic() - began, as_json, retry_failed)
+        print_summary(summary, output, time.monotonic() - began, as_json, retry_failed)
         report_rows(summary.errors, summary.failed)
 
 
@@ -326,70 +287,6 @@ def _in_chosen_precision(opened: Model, paths: list[str], columns: Columns, infe
     chosen, choice = choose_precision(opened, images, inference)
     detail(f"precision {choice.precision}: {choice.reason}")
     return chosen
-
-
-def _downloaded(
-    catalogue: str, folder: Path, request: Request, columns: Columns, keep: list[str] | None, is_resumed: bool
-) -> str:
-    """The table of the catalogue's cutouts, in `folder`."""
-    from ..surveys import TABLE
-    from .cutouts import cut_out
-
-    # A continued run has listed the images; one that is downloaded only now would be another input.
-    if not (is_resumed and (folder / TABLE).exists()):
-        cut_out(catalogue, folder, request, columns, keep=keep, resume=True)
-    return str(folder / TABLE)
-
-
-def _with_catalogues_columns(
-    catalogues: Sequence[str], columns: Columns, keep: list[str] | None, predicted: Sequence[str], output: str
-) -> Columns:
-    """The roles of the catalogues' columns, and which of them the output takes over beside what is `predicted`."""
-    from .._utils.errors import InputError
-    from ..inputs import Columns, carried_columns, with_carried
-    from ..surveys import CARRIED, cutouts_schema, is_cutouts
-    from .mistakes import explain
-
-    own: list[str] = []
-    if columns == Columns() and all(map(is_cutouts, catalogues)):
-        columns = Columns(error="error", carried=CARRIED)
-        own = cutouts_schema().names
-    taken = {
-        *predicted,
-        "ra",
-        "dec",
-        "embedding",
-        *(column.name for _, column in columns.carried),
-    }
-    try:
-        carried = carried_columns(catalogues, columns, taken, keep=keep, own=own)
-    except InputError as error:
-        raise explain(catalogues[0], error, output) from None
-    say_columns(carried.renamed, carried.left_out)
-    return with_carried(columns, carried)
-
-
-def _print_summary(summary: RunSummary, output: Path, seconds: float, as_json: bool, is_retried: bool) -> None:
-    if as_json:
-        counts = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
-        if summary.not_measured is not None:
-            counts["not_measured"] = summary.not_measured
-        left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
-        print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
-    else:
-        before = "as they were" if is_retried else "from the interrupted run"
-        again = f" ({summary.resumed} of them {before})" if summary.resumed else ""
-        flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
-        rest = "" if summary.complete else "; other shards have not ended yet"
-        galaxies = counted(summary.rows, "galaxy", "galaxies")
-        warned = f", {summary.warnings} with a warning (column `warning`)" if summary.warnings else ""
-        unmeasured = f", {summary.not_measured} not measured (column `structure_error`)" if summary.not_measured else ""
-        rate = (summary.rows - summary.resumed) / seconds
-        time_ = f" in {duration(seconds)} ({rate:,.{0 if rate >= 10 else 1}f}/s)"
-        done(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{unmeasured}{rest}")
-        if by_class := ", ".join(f"{count:,} {name}" for name, count in summary.classes.items()):
-            done(f"classes: {by_class}")
-    say_left_out(summary.left_out)
 
 
 def _is_begun(output: Path | None) -> bool:

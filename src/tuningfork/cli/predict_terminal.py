@@ -1,4 +1,4 @@
-"""Predictions printed: one galaxy as a tree, many as a table, or JSON for another program."""
+"""Predictions printed: one galaxy as a tree, many as a table, or JSON for another program; and how a run ended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import echo, print_json, say
+from .._utils.progress import duration
+from .console import counted, done, echo, print_json, say
 from .errors import report_rows, row_error
 from .terminal import Counts, GalaxyTable, Style, galaxy_tree, terminal_width
 
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     from ..model.model import Model
     from ..model.options import InferenceOptions
     from ..model.predictions import Predictions
+    from ..pipeline.summary import RunSummary
     from ..tables import RowError
 
-__all__ = ["predict_to_terminal", "say_left_out"]
+__all__ = ["predict_to_terminal", "print_summary", "say_left_out"]
 
 
 def predict_to_terminal(
@@ -44,16 +47,16 @@ def predict_to_terminal(
     left_out: Counter[str] = Counter()
     counts = Counts()
 
-    def counted() -> Iterator[Predictions]:
+    def predicted() -> Iterator[Predictions]:
         for part in predict_inputs(model, paths, inference, columns, left_out):
             counts.add(part)
             errors.extend(row_error(part.paths[row], reason) for row, reason in enumerate(part.errors) if reason)
             yield part
 
     if as_json or json_array:
-        _print_json(counted(), json_array)
+        _print_json(predicted(), json_array)
     else:
-        _print_galaxies(counted(), Style.of(sys.stdout))
+        _print_galaxies(predicted(), Style.of(sys.stdout))
         if counts.galaxies > 1:
             say(counts.text(time.monotonic() - began))
     say_left_out(left_out)
@@ -95,6 +98,30 @@ def _print_galaxies(parts: Iterator[Predictions], style: Style) -> None:
 def _print_rows(table: GalaxyTable, part: Predictions) -> None:
     for line in table.lines(part):
         echo(line, colours=True)
+
+
+def print_summary(summary: RunSummary, output: Path, seconds: float, as_json: bool, is_retried: bool) -> None:
+    """Print how a prediction into a table ended, in words or as JSON."""
+    if as_json:
+        counts = {"rows": summary.rows, "failed": summary.failed, "out_of_domain": summary.out_of_domain}
+        if summary.not_measured is not None:
+            counts["not_measured"] = summary.not_measured
+        left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
+        print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
+    else:
+        before = "as they were" if is_retried else "from the interrupted run"
+        again = f" ({summary.resumed} of them {before})" if summary.resumed else ""
+        flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
+        rest = "" if summary.complete else "; other shards have not ended yet"
+        galaxies = counted(summary.rows, "galaxy", "galaxies")
+        warned = f", {summary.warnings} with a warning (column `warning`)" if summary.warnings else ""
+        unmeasured = f", {summary.not_measured} not measured (column `structure_error`)" if summary.not_measured else ""
+        rate = (summary.rows - summary.resumed) / seconds
+        time_ = f" in {duration(seconds)} ({rate:,.{0 if rate >= 10 else 1}f}/s)"
+        done(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{unmeasured}{rest}")
+        if by_class := ", ".join(f"{count:,} {name}" for name, count in summary.classes.items()):
+            done(f"classes: {by_class}")
+    say_left_out(summary.left_out)
 
 
 def say_left_out(left_out: Mapping[str, int]) -> None:

@@ -23,6 +23,7 @@ from . import metrics
 from .baselines import baseline_votes
 from .prediction_table import PredictionTable, read_predictions, warn_unmatched
 from .reliability import class_reliability, coverage
+from .resampling import Resamples, confusion_cells, root_mean, squared_errors
 from .training_overlap import leave_out_training
 
 __all__ = ["Evaluation", "evaluate"]
@@ -211,11 +212,10 @@ def _baseline_scores(predicted: VoteTable, truth: VoteTable, resamples: int, see
     """RMSE on the galaxies whose votes are all known, and over all known columns, of those that are predicted."""
     truth = truth.select([truth.row_of[id_] for id_ in predicted.ids])
 
+    errors = squared_errors(predicted.fractions, truth.fractions)
+
     def interval(rows: NDArray[np.bool_]) -> dict[str, float | None]:
-        fractions, known = predicted.fractions[rows], truth.fractions[rows]
-        return metrics.bootstrap(
-            lambda drawn: metrics.rmse(fractions[drawn], known[drawn]), len(known), resamples=resamples, seed=seed
-        ).to_dict()
+        return Resamples.of(errors[rows], resamples, seed).interval(root_mean).to_dict()
 
     return {
         "rmse_complete_rows": interval(truth.complete),
@@ -276,30 +276,18 @@ def _class_scores(
     seed: int,
 ) -> dict[str, Any]:
     """Scores of N galaxies: accuracy, macro averages, each class by its key, and the calibration error."""
-    true, predicted, count = true.astype(int), predicted.astype(int), len(keys)
+    matrix = metrics.confusion_matrix(true, predicted, len(keys), weights)
+    resampled = Resamples.of(confusion_cells(true, predicted, len(keys), weights), resamples, seed)
 
-    def matrix_of(rows: NDArray[np.integer]) -> Any:
-        return metrics.confusion_matrix(true[rows], predicted[rows], count, None if weights is None else weights[rows])
-
-    matrix = matrix_of(np.arange(len(true)))
-
-    def interval(score: Any) -> dict[str, float | None]:
-        return metrics.bootstrap(
-            lambda r: score(matrix_of(r)),
-            len(true),
-            resamples=resamples,
-            seed=seed,
-        ).to_dict()
-
-    each = metrics.per_class(matrix)
+    intervals = resampled.intervals(lambda sums: [*metrics.overall(sums.reshape(matrix.shape)).values()])
+    classes = metrics.per_class(matrix)
     return {
         "galaxies": len(true),
-        "accuracy": interval(metrics.accuracy),
-        **{f"macro_{name}": interval(lambda m, n=name: metrics.macro(m)[n]) for name in ("precision", "recall", "f1")},
+        **{name: each.to_dict() for name, each in zip(metrics.overall(matrix), intervals, strict=True)},
         "per_class": {
             key: {
                 "galaxies": int((true == c).sum()),
-                **{name: metrics.number_or_none(float(values[c])) for name, values in each.items()},
+                **{name: metrics.number_or_none(float(values[c])) for name, values in classes.items()},
             }
             for c, key in enumerate(keys)
         },

@@ -21,6 +21,7 @@ from ..votes import fractions as votes
 from ..votes.label_table import read_labels
 from ..votes.tree import DecisionTree
 from . import metrics
+from .resampling import Resamples, root_mean, squared_errors
 
 __all__ = ["Score", "SubmissionError", "score"]
 
@@ -119,38 +120,26 @@ def score(
     position = truth.votes.row_of
     order, predicted = _read_fast(submission, columns, position) or _read_carefully(submission, columns, position)
     known = truth.votes.fractions
-    # All that the bootstrap needs of a galaxy: resampling 37 columns would take minutes.
-    sums, counts = np.zeros(len(known)), np.zeros(len(known), np.int64)
+    # By question, so that no second table as large as the predictions is in memory.
+    sums = np.zeros((len(known), 2))
     per_question = {}
     for question, part in zip(tree.questions, tree.slices, strict=True):
-        squares, cells = (predicted[:, part] - known[:, part]) ** 2, ~np.isnan(known[:, part])
-        sums += np.nansum(squares, 1)
-        counts += cells.sum(1)
-        per_question[question.key] = _root_mean(np.nansum(squares), cells.sum())
-    complete = counts == known.shape[1]
-    on_complete = _bootstrap(sums[complete], counts[complete], resamples, seed)
+        each = squared_errors(predicted[:, part], known[:, part])
+        sums += each
+        per_question[question.key] = root_mean(each.sum(0))
+    complete = sums[:, 1] == known.shape[1]
+    on_complete = Resamples.of(sums[complete], resamples, seed).interval(root_mean)
     return Score(
         submission=str(submission),
         solution=str(solution),
         rows=len(truth.ids),
         complete_rows=int(complete.sum()),
         complete=on_complete,
-        known=on_complete if complete.all() else _bootstrap(sums, counts, resamples, seed),
+        known=on_complete if complete.all() else Resamples.of(sums, resamples, seed).interval(root_mean),
         rmse_per_question=per_question,
         largest_sum_violation=float(np.abs(votes.sum_violations(predicted, tree)).max()),
         rows_in_order=bool((order == np.arange(len(order))).all()),
     )
-
-
-def _bootstrap(sums: Floats, counts: NDArray[np.int64], resamples: int, seed: int) -> metrics.Interval:
-    def of(rows: NDArray[np.int64]) -> float:
-        return _root_mean(sums[rows].sum(), counts[rows].sum())
-
-    return metrics.bootstrap(of, len(sums), resamples=resamples, seed=seed)
-
-
-def _root_mean(total: float, count: int) -> float:
-    return math.sqrt(total / count) if count else math.nan
 
 
 # ---------------------------------------------------------------- reading

@@ -22,6 +22,7 @@ __all__ = [
     "jackknife_groups",
     "macro",
     "number_or_none",
+    "overall",
     "per_class",
     "rmse",
     "rmse_per_answer",
@@ -148,6 +149,11 @@ def macro(matrix: NDArray[np.int64] | Floats) -> dict[str, float]:
     if not matrix.any():
         return dict.fromkeys(SCORES, float("nan"))
     return {name: float(np.nanmean(values)) for name, values in per_class(matrix).items()}
+
+
+def overall(matrix: NDArray[np.int64] | Floats) -> dict[str, float]:
+    """`accuracy`, and the means of `macro` as ``macro_precision``, ``macro_recall`` and ``macro_f1``."""
+    return {"accuracy": accuracy(matrix), **{f"macro_{name}": value for name, value in macro(matrix).items()}}
 
 
 def calibration_error(

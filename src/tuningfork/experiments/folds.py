@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._utils.files import write_text
 from ..evaluation import metrics
+from ..evaluation.resampling import RESAMPLES, Resamples, squared_errors
 from ..model.bundle import open_bundle
 from ..model.model import Model
 from ..tables.csv import csv_text
@@ -22,7 +23,7 @@ from ..training.recipe import load_recipe
 from ..training.train import train
 from .fold_plan import FoldPlan, FoldRow
 from .runs import TrainingRun, read_run
-from .scores import RESAMPLES, resampled_sums
+from .scores import predicted_rows
 
 __all__ = ["fold_table", "markdown", "run_folds", "write_fold_table"]
 
@@ -128,13 +129,12 @@ def fold_table(plan: FoldPlan, output: Path, *, resamples: int = RESAMPLES) -> l
 
 
 def _galaxy_errors(run: TrainingRun) -> Errors:
-    """IDs of a fold's galaxies, and (N, 2): the sum of the squared errors of the known columns, and their number."""
+    """IDs of a fold's predicted galaxies, and (N, 2) their `squared_errors`."""
     rows = run.rows("validation")
-    ids = tuple(run.ids[row] for row in rows)
     if run.predicted is None:
-        return ids, np.full((len(rows), 2), np.nan)
-    squares = (run.predicted[rows] - run.known[rows]) ** 2
-    return ids, np.stack([np.nansum(squares, 1), np.sum(~np.isnan(run.known[rows]), 1)], 1)
+        return tuple(run.ids[row] for row in rows), np.full((len(rows), 2), np.nan)
+    rows = predicted_rows(run.predicted, rows)
+    return tuple(run.ids[row] for row in rows), squared_errors(run.predicted[rows], run.known[rows])
 
 
 def _paired(ours: Mapping[int, Errors], theirs: Mapping[int, Errors], resamples: int) -> dict[str, float | None]:
@@ -145,7 +145,7 @@ def _paired(ours: Mapping[int, Errors], theirs: Mapping[int, Errors], resamples:
         rows = [(n, places[id_]) for n, id_ in enumerate(ours[fold][0]) if id_ in places]
         pairs += [np.concatenate([ours[fold][1][n], theirs[fold][1][m]]) for n, m in rows]
     sums = np.array(pairs).reshape(-1, 4)
-    drawn = resampled_sums(sums, resamples) if len(sums) else np.empty((0, 4))
+    drawn = Resamples.of(sums, resamples).drawn
 
     def gain(values: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .._utils.binomial import binomial_interval
 from ..evaluation import metrics
 from ..evaluation.metrics import Interval
+from ..evaluation.resampling import RESAMPLES, Resamples, confusion_cells, intervals_of, squared_errors
 from ..votes.tree import DecisionTree
 from .runs import TrainingRun
 
@@ -24,8 +25,8 @@ __all__ = [
     "class_scores",
     "ensemble_curve",
     "noise_floor",
+    "predicted_rows",
     "repeats",
-    "resampled_sums",
     "run_scores",
     "tree_flow",
     "validation_score",
@@ -38,26 +39,6 @@ Floats = NDArray[np.float64]
 Draws = dict[str, Floats]
 #: About as many looked at each galaxy of Galaxy Zoo 2 (Willett et al. 2013, section 2).
 VOLUNTEERS = 40
-RESAMPLES = 1000
-
-
-def resampled_sums(columns: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Column sums of bootstrap samples of the rows: (N, K) → (resamples, K).
-
-    Draws the same rows as `metrics.bootstrap` from the same seed, all columns at once.
-    """
-    rng, n_rows = np.random.default_rng(seed), len(columns)
-    sums = np.empty((resamples, columns.shape[1]))
-    for row in sums:
-        row[:] = np.bincount(rng.integers(0, n_rows, n_rows), minlength=n_rows) @ columns
-    return sums
-
-
-def left_out_sums(columns: Floats) -> Floats:
-    """Column sums without each of `metrics.jackknife_groups`: (N, K) → (G, K)."""
-    total = columns.sum(0)
-    groups = metrics.jackknife_groups(len(columns)) if len(columns) > 1 else []
-    return np.stack([total - columns[group].sum(0) for group in groups]) if groups else columns[:0]
 
 
 def vote_scores(
@@ -76,16 +57,19 @@ def vote_scores(
     draws : dict of (resamples,)
         The bootstrap's values of the two scores over all questions.
     """
-    cells = ~np.isnan(known)
-    squares = np.where(cells, (predicted - known) ** 2, 0)
-    # (N, Q + 1): by question, then in all.
-    errors, counts = (
-        np.stack([*(values[:, part].sum(1) for part in tree.slices), values.sum(1)], 1).astype(float)
-        for values in (squares, cells)
-    )
-    complete = cells.all(1)
-    on_complete, complete_draws = _rmse_intervals(errors[complete], counts[complete], resamples, seed)
-    on_known, known_draws = _rmse_intervals(errors, counts, resamples, seed)
+    # (N, Q + 1, 2): by question, then in all.
+    parts = [*tree.slices, slice(None)]
+    errors = np.stack([squared_errors(predicted[:, part], known[:, part]) for part in parts], 1)
+    counts = errors[..., 1]
+    complete = counts[:, -1] == known.shape[1]
+
+    def resampled(rows: Any) -> tuple[list[dict[str, float | None]], Floats]:
+        sums = Resamples.of(errors[rows].reshape(-1, 2 * len(parts)), resamples, seed)
+        scores = sums.scores(_root_means)
+        return [interval.to_dict() for interval in intervals_of(*scores)], scores[1]
+
+    on_complete, complete_draws = resampled(complete)
+    on_known, known_draws = resampled(slice(None))
     floor = noise_floor(known, tree)
     scores = {
         "galaxies": len(known),
@@ -138,39 +122,28 @@ def class_scores(
         The bootstrap's values of accuracy and of the macro scores.
     """
     n_classes = len(tree.classes)
-    matrix = metrics.confusion_matrix(classes, probability.argmax(1) if len(classes) else classes, n_classes)
-    matrices = left_out = np.zeros((0, n_classes, n_classes), np.int64)
-    if len(classes):
-        pairs = np.eye(n_classes * n_classes)[classes * n_classes + probability.argmax(1)]
-        sums = resampled_sums(pairs, resamples, seed).round().astype(np.int64)
-        matrices = sums.reshape(-1, n_classes, n_classes)
-        left_out = left_out_sums(pairs).round().astype(np.int64).reshape(-1, n_classes, n_classes)
-    each, macro = metrics.per_class(matrix), metrics.macro(matrix)
-    each_draws, each_left = ([metrics.per_class(m) for m in several] for several in (matrices, left_out))
-    values = {"accuracy": metrics.accuracy(matrix), **{f"macro_{name}": value for name, value in macro.items()}}
-    draws, left = (
-        {
-            "accuracy": np.array([metrics.accuracy(m) for m in several]),
-            # As `metrics.macro`: a resample holds galaxies, so that some class occurs.
-            **{f"macro_{name}": np.array([np.nanmean(d[name]) for d in of_classes]) for name in each},
-        }
-        for several, of_classes in ((matrices, each_draws), (left_out, each_left))
-    )
+    predicted = probability.argmax(1) if len(classes) else classes
+    matrix = metrics.confusion_matrix(classes, predicted, n_classes)
+    resampled = Resamples.of(confusion_cells(classes, predicted, n_classes), resamples, seed)
+
+    names = [*metrics.overall(matrix)]
+
+    def all_scores(sums: Floats) -> Floats:
+        one = sums.reshape(matrix.shape)
+        return np.concatenate([[*metrics.overall(one).values()], *metrics.per_class(one).values()])
+
+    values, drawn, left_out = resampled.scores(all_scores)
+    intervals = intervals_of(values, drawn, left_out)
+    draws = dict(zip(names, drawn.T, strict=False))
+    of_classes = np.reshape(np.array(intervals[len(names) :], object), (len(metrics.SCORES), n_classes))
     scores = {
         "galaxies": len(classes),
-        **{name: Interval.of(value, draws[name], left_out=left[name]).to_dict() for name, value in values.items()},
+        **{name: interval.to_dict() for name, interval in zip(names, intervals, strict=False)},
         "per_class": {
             rule.key: {
                 "name": rule.name,
                 "galaxies": int(matrix[c].sum()),
-                **{
-                    name: Interval.of(
-                        float(each[name][c]),
-                        [d[name][c] for d in each_draws],
-                        left_out=[d[name][c] for d in each_left],
-                    ).to_dict()
-                    for name in each
-                },
+                **{name: of_classes[k, c].to_dict() for k, name in enumerate(metrics.SCORES)},
                 "recall_wilson": wilson(int(matrix[c, c]), int(matrix[c].sum())),
             }
             for c, rule in enumerate(tree.classes)
@@ -202,11 +175,11 @@ def run_scores(
     draws: dict[str, Draws] = {}
     options = {"resamples": resamples, "seed": seed}
     if run.predicted is not None:
-        rows = _predicted_rows(run.predicted, run.rows(part))
+        rows = predicted_rows(run.predicted, run.rows(part))
         if len(rows):
             scores["votes"], draws["votes"] = vote_scores(run.predicted[rows], run.known[rows], run.tree, **options)
     if run.probability is not None:
-        rows = _predicted_rows(run.probability, run.class_rows(part))
+        rows = predicted_rows(run.probability, run.class_rows(part))
         if len(rows):
             scores["classes"], draws["classes"] = class_scores(
                 run.probability[rows], run.classes[rows], run.tree, **options
@@ -318,22 +291,12 @@ def _by_validation(kind: str) -> Any:
     return key
 
 
-def _predicted_rows(values: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def predicted_rows(values: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows that have a prediction."""
     return rows[~np.isnan(values[rows]).any(1)]
 
 
-def _rmse_intervals(
-    errors: Floats, counts: Floats, resamples: int, seed: int
-) -> tuple[list[dict[str, float | None]], Floats]:
-    """RMSE of each column with its interval, and its bootstrap values (resamples, K)."""
-    columns = errors.shape[1]
-    if not len(errors):
-        return [Interval.of(math.nan, ()).to_dict()] * columns, np.empty((0, columns))
-    both = np.concatenate([errors, counts], 1)
-    sums, rest = resampled_sums(both, resamples, seed), left_out_sums(both)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.sqrt(errors.sum(0) / counts.sum(0))
-        draws, left = (np.sqrt(each[:, :columns] / each[:, columns:]) for each in (sums, rest))
-    intervals = [Interval.of(float(value[c]), draws[:, c], left_out=left[:, c]) for c in range(columns)]
-    return [interval.to_dict() for interval in intervals], draws
+def _root_means(sums: Floats) -> Floats:
+    """The RMSE of each column's two sums, (2 K,) → (K,); NaN without known cells."""
+    pairs = sums.reshape(-1, 2)
+    return np.sqrt(np.divide(pairs[:, 0], pairs[:, 1], out=np.full(len(pairs), np.nan), where=pairs[:, 1] > 0))

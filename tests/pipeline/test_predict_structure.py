@@ -30,7 +30,7 @@ from tuningfork.pipeline.manifest import ManifestError
 from tuningfork.pipeline.measure import measure_files
 from tuningfork.pipeline.merge import table_of
 from tuningfork.pipeline.options import ExecutionOptions, PredictError
-from tuningfork.pipeline.predict import InferenceOptions, predict_files
+from tuningfork.pipeline.predict import InferenceOptions, predict_batches, predict_files
 from tuningfork.tables import read_table
 from tuningfork.tables.columns import about
 
@@ -210,6 +210,8 @@ def test_what_cannot_hold_or_measure_them_is_refused_first(
     monkeypatch.setattr(structure, "version_of_statmorph", lambda: "")
     with pytest.raises(structure.StructureError, match=r"pip install '\.\[structure\]'"):
         predict_files(model, [images], output, MEASURED)
+    with pytest.raises(structure.StructureError, match="statmorph is missing"):
+        next(predict_batches(model, [images / "disk.png"], MEASURED))
     said = run("predict", images, "-o", output, "--structure", code=2).output
     assert "statmorph is missing" in said
     assert ".[structure]" in said

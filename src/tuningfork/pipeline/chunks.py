@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from .._utils.text import one_line
 from ..images.image import ImageError
+from ..images.structure import check_statmorph
 from ..inputs import InputItem, ItemReader
 from ..model.draw_columns import draw_columns, draw_schema
 from ..model.embeddings import Embedder
@@ -134,6 +135,8 @@ def predict_items(
     At most ``READ_AHEAD + 1`` times `BLOCK` resized images are held, or as many batches, however many items there are.
     `on_read` is called with the number of images that were read since; where they are measured, with each.
     """
+    if inference.structure:
+        check_statmorph()
     size, reading = _block_size(inference), model.reader_of(inference)
     # A thread reads a few images at a time, and shares NumPy's calls among them.
     step = 1 if inference.structure else max(1, min(16, size // threads))

@@ -449,7 +449,7 @@ def test_train_evaluate_and_predict_hang_together(run, tmp_path):
     galaxies = simulate(tmp_path / "sim", 60, seed=6, workers=1)
     pictures, labels = galaxies / "images_training_rev1", galaxies / "training_solutions_rev1.csv"
     recipe = tmp_path / "small.toml"
-    recipe.write_text('network = "mobilenetv3_small_050"\nsize = 32\nepochs = 1\nbatch = 16\nviews = 1\n')
+    recipe.write_text('network = "test_efficientnet"\nsize = 32\nepochs = 1\nbatch = 16\nviews = 1\n')
     words = ["train", "--images", pictures, "--labels", labels, "-o", tmp_path / "run", "--recipe", recipe]
     told = json.loads(run(*words, "--workers", 0, "--json").stdout)
     run("predict", pictures, "--model", told["bundle"], "-o", tmp_path / "votes.csv")
@@ -536,7 +536,7 @@ def test_an_interrupted_training_says_how_to_go_on(interrupted, tmp_path):
     pytest.importorskip("torch", reason="the extra `train` is not installed")
     galaxies = simulate(tmp_path / "sim", 60, seed=6, workers=1)
     recipe = tmp_path / "long.toml"
-    recipe.write_text('network = "mobilenetv3_small_050"\nsize = 32\nepochs = 1000\npatience = 1000\nbatch = 16\n')
+    recipe.write_text('network = "test_efficientnet"\nsize = 32\nepochs = 1000\npatience = 1000\nbatch = 16\n')
     words = ["train", "--images", galaxies, "--labels", galaxies / "training_solutions_rev1.csv"]
     words += ["-o", tmp_path / "run", "--recipe", recipe, "--workers", "0"]
     assert "--resume" in interrupted(*words, line="epoch 2/")

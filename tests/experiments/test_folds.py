@@ -57,7 +57,7 @@ mean_of = ["first"]
 views = 8
 than = "other"
 """
-FIRST = 'network = "mobilenetv3_small_050"\nsize = 32\nepochs = 1\nbatch = 16\nviews = 1\n'
+FIRST = 'network = "test_efficientnet"\nsize = 32\nepochs = 1\nbatch = 16\nviews = 1\n'
 OTHER = 'base = "first.toml"\nseed = 5\ntest = 0.4\nlearning_rate = 1e-4\n'
 
 

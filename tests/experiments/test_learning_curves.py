@@ -29,7 +29,7 @@ from tuningfork.votes import fractions as votes
 from tuningfork.votes.label_table import read_labels
 from tuningfork.votes.tree import DecisionTree
 
-NAME = "mobilenetv3_small_050"
+NAME = "test_efficientnet"
 RECIPE = Recipe(network=NAME, init="imagenet", size=32, validation=0.25, test=0.1)
 
 

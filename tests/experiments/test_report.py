@@ -436,7 +436,7 @@ def test_a_report_of_a_real_training(tmp_path, galaxies):
     from tuningfork.training.recipe import Recipe
     from tuningfork.training.train import train
 
-    recipe = Recipe(network="mobilenetv3_small_050", size=32, epochs=1, batch=8, ema_decay=0.5, views=1, test=0.2)
+    recipe = Recipe(network="test_efficientnet", size=32, epochs=1, batch=8, ema_decay=0.5, views=1, test=0.2)
     labels, pictures = galaxies / "training_solutions_rev1.csv", galaxies / "images_training_rev1"
     train(labels, [pictures], tmp_path / "runs/tiny/seed-0", recipe, hardware=Hardware(workers=0, threads=1))
     report = write_report(tmp_path, tmp_path / "report.html", resamples=50)

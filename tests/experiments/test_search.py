@@ -49,7 +49,7 @@ def galaxies(tmp_path_factory):
 
 @pytest.fixture
 def recipe():
-    return Recipe(network="mobilenetv3_small_050", size=32, epochs=3, batch=16, ema_decay=0.5, views=1)
+    return Recipe(network="test_efficientnet", size=32, epochs=3, batch=16, ema_decay=0.5, views=1)
 
 
 class Trainer:
@@ -379,7 +379,7 @@ def test_a_folder_may_have_any_name(seek, output):
 
 def _words(galaxies, tmp_path, **recipe):
     file = tmp_path / "small.toml"
-    small = Recipe(network="mobilenetv3_small_050", size=32, batch=16, ema_decay=0.5, views=1, **recipe)
+    small = Recipe(network="test_efficientnet", size=32, batch=16, ema_decay=0.5, views=1, **recipe)
     file.write_text(recipe_toml(small))
     words = ["study", "search", "--images", galaxies / "images_training_rev1", "--labels"]
     words += [galaxies / "training_solutions_rev1.csv", "-o", tmp_path / "out", "--recipe", file]

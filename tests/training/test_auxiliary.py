@@ -42,7 +42,7 @@ from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 A, C = len(TREE.columns), len(TREE.classes)
-RECIPE = Recipe(network="mobilenetv3_small_050", size=32, epochs=2, batch=16, validation=0.2, test=0.2)
+RECIPE = Recipe(network="test_efficientnet", size=32, epochs=2, batch=16, validation=0.2, test=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvision
 
 import pyarrow.parquet as pq
 
+from tuningfork.cli import app
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import open_bundle
 from tuningfork.simulation import simulate
@@ -155,10 +157,6 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 
 def test_only_the_first_process_speaks(tmp_path, monkeypatch, capsys):
     """A second line of JSON, or an exit code of its own, would spoil what the first one says."""
-    from typer.testing import CliRunner
-
-    from tuningfork.cli import app
-
     for first in (True, False):
         errors = (RowError("x.jpg", 0, "x", "", "empty"),) if first else ()
         report = TrainReport(tmp_path / "bundle", 1, {"val_rmse": 0.1}, {}, errors, 1.0, first)
@@ -172,7 +170,7 @@ def test_only_the_first_process_speaks(tmp_path, monkeypatch, capsys):
 # ------------------------------------------------------------------ two processes against one
 
 RECIPE = """
-network = "convnext_atto"  # no batch norm, whose statistics are each process's own
+network = "test_convnext"  # no batch norm, whose statistics are each process's own
 size = 32
 epochs = 2
 batch = 16
@@ -188,9 +186,11 @@ class_weight = 0.5
 
 @dataclass
 class Run:
-    """A finished command and the folder it filled."""
+    """What a finished command said, and the folder it filled."""
 
-    done: subprocess.CompletedProcess
+    code: int
+    stdout: str
+    stderr: str
     folder: Path
 
     @property
@@ -218,31 +218,33 @@ def runs(tmp_path_factory):
     (folder / "recipe.toml").write_text(RECIPE)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    def run(name, labels, *launcher, devices):
-        command = [sys.executable, *launcher, "-m", "tuningfork", "train", "--recipe", str(folder / "recipe.toml"),
-                   "--images", str(images), "--labels", str(labels), "-o", str(folder / name), "--workers", "0",
-                   "--cache", str(folder / "cache"), "--threads", "1", "--accelerator", "cpu", "--json",
-                   "--devices", str(devices), "--strategy", "ddp" if devices > 1 else "auto"]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
-        return Run(done, folder / name)
+    def words(name, labels, devices):
+        return ["train", "--recipe", str(folder / "recipe.toml"), "--images", str(images), "--labels", str(labels),
+                "-o", str(folder / name), "--workers", "0", "--cache", str(folder / "cache"), "--threads", "1",
+                "--accelerator", "cpu", "--json", "--devices", str(devices),
+                "--strategy", "ddp" if devices > 1 else "auto"]  # fmt: skip
 
+    def run(name, labels, *launcher):
+        command = [sys.executable, *launcher, "-m", "tuningfork", *words(name, labels, 2)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+        return Run(done.returncode, done.stdout, done.stderr, folder / name)
+
+    one = CliRunner().invoke(app, words("one", labels, 1))
     return {
-        "one": run("one", labels, devices=1),
-        "two": run("two", labels, devices=2),
-        "torchrun": run(
-            "torchrun", whole, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", devices=2
-        ),
+        "one": Run(one.exit_code, one.stdout, one.stderr, folder / "one"),
+        "two": run("two", labels),
+        "torchrun": run("torchrun", whole, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
     }
 
 
 @pytest.mark.slow
 def test_both_ways_end_cleanly_and_once(runs):
     for name, run in runs.items():
-        assert run.done.returncode == (0 if name == "torchrun" else 3), run.done.stderr
-        assert "Traceback" not in run.done.stderr
-        report = json.loads(run.done.stdout)  # one document: only the first process speaks
+        assert run.code == (0 if name == "torchrun" else 3), run.stderr
+        assert "Traceback" not in run.stderr
+        report = json.loads(run.stdout)  # one document: only the first process speaks
         assert report["left_out"] == (0 if name == "torchrun" else 1)
-        assert run.done.stderr.count("epoch 2/2") == 1
+        assert run.stderr.count("epoch 2/2") == 1
         assert sorted(path.name for path in run.folder.iterdir()) == sorted(
             path.name for path in runs["one"].folder.iterdir()
         )

@@ -26,9 +26,7 @@ from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
 GZ1 = load_tree("gz1")
-RECIPE = Recipe(
-    network="mobilenetv3_small_050", size=32, epochs=1, batch=16, views=1, loss="dirichlet", class_weight=0.0
-)
+RECIPE = Recipe(network="test_efficientnet", size=32, epochs=1, batch=16, views=1, loss="dirichlet", class_weight=0.0)
 
 
 def drawn(tree, n=6, seed=0):

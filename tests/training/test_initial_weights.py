@@ -275,13 +275,15 @@ def test_a_training_begins_with_the_file_and_notes_it(galaxies, tmp_path, file):
     import hashlib
     import json
 
-    fit(galaxies, tmp_path / "run", RECIPE, init=file)
+    recipe = RECIPE.changed(network="test_efficientnet")
+    save_file(weights(recipe.network), file)
+    fit(galaxies, tmp_path / "run", recipe, init=file)
     about = json.loads((tmp_path / "run/run.json").read_text())
     assert about["init_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert about["initial_weights"] == "weights.safetensors"
     assert json.loads((tmp_path / "run/result.json").read_text())["initial_weights"] == "weights.safetensors"
     # To go on needs no weights, but other ones are refused.
-    fit(galaxies, tmp_path / "run", RECIPE, resume=True)
+    fit(galaxies, tmp_path / "run", recipe, resume=True)
     save_file({"x": torch.from_numpy(np.zeros(1))}, file)
     with pytest.raises(TrainError, match="was begun with other weights"):
-        fit(galaxies, tmp_path / "run", RECIPE, resume=True, init=file)
+        fit(galaxies, tmp_path / "run", recipe, resume=True, init=file)

@@ -424,8 +424,10 @@ def test_memory_does_not_follow_the_table(tmp_path, form):
     if form == "csv":
         with open(file, "w") as out:
             out.write("id,path\n")
-            out.writelines(f"{LONG + n},some/folder/of/cutouts/{LONG + n}.jpg\n" for n in range(1_000_000))
+            folder = "/".join(["some", "folder", "of", "cutouts"] * 10)
+            out.writelines(f"{LONG + n},{folder}/{LONG + n}.jpg\n" for n in range(250_000))
         limit = 30
+        assert file.stat().st_size > 2 * limit * 2**20
     else:
         pool = random.Random(0).randbytes(2**22)
         table = pa.table({"bytes": [pool[n % 1000 : n % 1000 + 20_000 + n % 100] for n in range(20_000)]})

@@ -489,7 +489,7 @@ def test_refuses_numbers_out_of_range(tmp_path, bad):
 )
 def test_workers_end_with_the_command(tmp_path, name):
     """However the command is ended, none of its processes draws on."""
-    words = ["-m", "tuningfork", "simulate", str(tmp_path / "out"), "--n", "4000", "--workers", "2"]
+    words = ["-m", "tuningfork", "simulate", str(tmp_path / "out"), "--n", "1000", "--workers", "2"]
 
     def at_work():
         lines = {}

@@ -1,19 +1,20 @@
 """The paper's study: what is planned within a budget, and a whole one in small, killed and gone on with."""
 
 import json
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 import pyarrow.parquet
 
+from tuningfork.cli import app
+from tuningfork.experiments import paper
 from tuningfork.experiments.paper import find_data, paper_study
 from tuningfork.experiments.plan import (
     ENSEMBLES,
@@ -119,7 +120,13 @@ def kaggle(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_quick_study_trains_all_it_planned_and_its_ensemble_is_the_plain_mean(kaggle, tmp_path):
+def test_a_quick_study_trains_all_it_planned_and_its_ensemble_is_the_plain_mean(kaggle, tmp_path, monkeypatch):
+    def here(words):
+        """In this process, and with an EfficientNet whose export takes a tenth of the time."""
+        done = CliRunner().invoke(app, ["train", *words, "--network", "test_efficientnet"])
+        return done.exit_code, done.stderr
+
+    monkeypatch.setattr(paper, "_train_apart", here)
     output, options, hardware = tmp_path / "study", StudyOptions("fair", quick=True), Hardware(workers=0, threads=1)
     note = paper_study(find_data(kaggle), output, options, hardware=hardware)
     assert not note["failures"]
@@ -152,21 +159,20 @@ def test_a_quick_study_trains_all_it_planned_and_its_ensemble_is_the_plain_mean(
 
 
 @pytest.mark.slow
-def test_an_interrupted_study_goes_on_and_a_failing_network_is_named(interrupted, kaggle, tmp_path):
+def test_an_interrupted_study_goes_on_and_a_failing_network_is_named(interrupted, run, kaggle, tmp_path):
+    """Of the paper's own networks, each training in a process of its own."""
     output = tmp_path / "study"
     words = [
         "study", "paper", "--data", str(kaggle), "-o", str(output),
         "--settings", "fair", "--only", "classes-efficientnet-b0", "--size", "32", "--epochs", "4",
         "--threads", "1", "--workers", "0", "--no-report",
     ]  # fmt: skip
-    command = [sys.executable, "-m", "tuningfork", *words]
     checkpoint = output / "runs/fair-classes-efficientnet-b0/seed-0/last.ckpt"
     assert "interrupted" in interrupted(*words, line="epoch 1/")
     assert checkpoint.exists()
     assert not (checkpoint.parent / "result.json").exists()
 
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
+    run(*words)
     curves = (checkpoint.parent / "curves.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in curves[1:]] == ["1", "2", "3", "4"]
     result = json.loads((checkpoint.parent / "result.json").read_text())
@@ -176,8 +182,5 @@ def test_an_interrupted_study_goes_on_and_a_failing_network_is_named(interrupted
     refused = output / "runs/fair-classes-se-resnet/seed-0"
     refused.mkdir(parents=True)
     (refused / "bundle").write_text("in the way")
-    failing = subprocess.run(
-        [*command[:11], "--only", "classes-se-resnet", *command[13:]], capture_output=True, text=True, check=False
-    )
-    assert failing.returncode == 3, failing.stderr
-    assert "classes-se-resnet" in failing.stderr
+    words[words.index("--only") + 1] = "classes-se-resnet"
+    assert "classes-se-resnet" in run(*words, code=3).stderr

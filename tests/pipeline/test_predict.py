@@ -252,7 +252,7 @@ def test_killed_at_ten_random_moments_the_table_is_the_same(pictures, tmp_path):
             os.link(picture, many / f"{copy:02d}-{picture.name}")
     code = (
         "import sys; from tuningfork.pipeline.predict import *\n"
-        "predict_files(load(), [sys.argv[1]], sys.argv[2], InferenceOptions(n_views=1),"
+        "predict_files(load('fast'), [sys.argv[1]], sys.argv[2], InferenceOptions(n_views=2),"
         " ExecutionOptions(chunk_rows=16, workers=2, resume=True))"
     )
 

@@ -9,7 +9,7 @@ import platform
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -238,7 +238,7 @@ def _within_budget(
 
 
 def _train(training: PlannedTraining, data: PaperData, output: Path, cache: Path, hardware: Hardware) -> str:
-    """Run one training in a process of its own, which may run out of memory; returns "" or why it failed."""
+    """Run one training; returns "" or why it failed."""
     recipe, folder = training.recipe, output / training.folder
     options = {
         "recipe": training.recipe_name, "labels": data.labels, "images": data.images, "output": folder,
@@ -248,11 +248,28 @@ def _train(training: PlannedTraining, data: PaperData, output: Path, cache: Path
     }  # fmt: skip
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     words += ["--init", "scratch"] if not recipe.init else []
-    command = [*python_command("-m", "tuningfork", "train"), *words, "--resume"]
+    code, last = _train_apart([*words, "--resume"])
+    if code == 130:
+        raise KeyboardInterrupt
+    # 3: some images or rows could not be used; the run names them, and is complete.
+    if code in (0, 3) and (folder / "result.json").exists():
+        # It is only for resuming.
+        (folder / "last.ckpt").unlink(missing_ok=True)
+        return ""
+    return last.removeprefix("error: ") or f"exit code {code}"
+
+
+def _train_apart(words: Sequence[str]) -> tuple[int, str]:
+    """`tuningfork train` in a process of its own, which may run out of memory: its exit code and its last line."""
     last = ""
     # In a group of its own, so that an interrupt at the terminal reaches it once, from here.
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=child_environment(), process_group=0
+        [*python_command("-m", "tuningfork", "train"), *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        process_group=0,
     ) as process:
         try:
             assert process.stderr is not None
@@ -264,14 +281,7 @@ def _train(training: PlannedTraining, data: PaperData, output: Path, cache: Path
             process.send_signal(signal.SIGINT)
             process.wait()
             raise
-    if process.returncode == 130:
-        raise KeyboardInterrupt
-    # 3: some images or rows could not be used; the run names them, and is complete.
-    if process.returncode in (0, 3) and (folder / "result.json").exists():
-        # It is only for resuming.
-        (folder / "last.ckpt").unlink(missing_ok=True)
-        return ""
-    return last.removeprefix("error: ") or f"exit code {process.returncode}"
+    return process.returncode, last
 
 
 def _write(output: Path, study: dict[str, Any]) -> None:

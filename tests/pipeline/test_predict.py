@@ -22,7 +22,7 @@ from tuningfork._utils.files import OutputError
 from tuningfork.model.image_reader import ImageReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import chunks as work
-from tuningfork.pipeline import manifest
+from tuningfork.pipeline import local, manifest
 from tuningfork.pipeline.manifest import ManifestError
 from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_batches, predict_files
@@ -281,6 +281,18 @@ def test_killed_at_ten_random_moments_the_table_is_the_same(pictures, tmp_path):
     assert not (tmp_path / "out.parquet.parts").exists()
     ids = pyarrow.parquet.read_table(output)["id"].to_pylist()
     assert len(ids) == len(set(ids)) == 240
+
+
+def test_few_pictures_wait_for_no_process(model, pictures, tmp_path, monkeypatch):
+    """A process takes as long to start as some hundred pictures to predict."""
+
+    def no_process(*arguments):
+        raise AssertionError("a process")
+
+    monkeypatch.setattr(local, "available_cores", lambda: 8)
+    assert [local.worker_count(rows) for rows in (1, 100, 399, 400, 10_000)] == [1, 1, 1, 2, 8]
+    monkeypatch.setattr(local, "Worker", no_process)
+    assert predict_files(model, [pictures], tmp_path / "o.csv").rows == 40
 
 
 def test_the_manifest_says_what_the_run_is(model, pictures, tmp_path):

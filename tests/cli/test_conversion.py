@@ -22,6 +22,7 @@ USES = (
     [SURROGATE],
     ["a.jpg", "--name", SURROGATE],
     ["a.jpg", "--count", "3", "--share", "0.5", "--kind", "two", "--file", "out.csv", "--no-flag"],
+    ["a.jpg", "--parsed", "x"],
     ["a.jpg", "--count", "-1"],
     ["a.jpg", "--count", "three"],
     ["a.jpg", "--share", "nan"],
@@ -39,6 +40,7 @@ class Kind(StrEnum):
 def command(
     paths: Annotated[list[str], typer.Argument()],
     name: str = "plain",
+    parsed: Annotated[str, typer.Option(parser=str.upper)] = "default",
     other: str | None = None,
     count: Annotated[int, typer.Option(min=0, max=5)] = 1,
     maybe: int | None = None,
@@ -65,6 +67,7 @@ def test_a_command_gets_what_typer_alone_would_give_it():
     expected, outcomes = _outcomes(plain), _outcomes(ours)
     assert outcomes == expected
     assert {code for code, _ in outcomes} == {0, 2}
+    assert any("'X'" in output for _, output in outcomes)
 
 
 def test_another_typer_converts_as_it_likes():

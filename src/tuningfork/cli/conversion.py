@@ -22,7 +22,8 @@ def converted_if_needed(parameters: Sequence[Any]) -> list[Any]:
     """
     for each in parameters:
         build, descriptor = getattr(each, _CONVERTER, None), getattr(each, "type_descriptor", None)
-        if build and descriptor and _CONVERTER not in vars(each):
+        has_own = getattr(getattr(descriptor, "parameter_info", None), "parser", None)
+        if build and descriptor and not has_own and _CONVERTER not in vars(each):
             setattr(each, _CONVERTER, _Converter(each, descriptor.annotation, build).itself)
     return list(parameters)
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from .command_line import app
 from .console import print_json
 from .errors import libraries, must_exist, trouble
 from .options import JsonOption, ModelOption, ViewsOption, check_views
 from .scale_options import Precision
-from .screen import screen
+from .screen import print_table, screen
 
 if TYPE_CHECKING:
     from ..evaluation.speed_report import SpeedReport, Spread
@@ -102,12 +101,12 @@ def _train(recipe: str, images: Path | None, steps: int, as_json: bool) -> None:
             print_json(speed.to_dict())
             return
         _line(f"{speed.network} at {speed.size} px, batch {speed.batch}, on {speed.device}; {steps} steps each")
-        table = Table("images prepared", "input alone", "training", "waits for input", "of the bound")
+        rows = []
         for way, figures in speed.paths.items():
             cells = [f"{figures['input']:,.0f}/s", f"{figures['training']:,.0f}/s"]
-            table.add_row(f"on the {way}", *cells, f"{figures['waiting']:.1%}", f"{figures['of_bound']:.2f}")
-        table.add_row("bound: steps on one batch", "", f"{speed.synthetic:,.0f}/s", "", "")
-        screen().print(table)
+            rows.append((f"on the {way}", *cells, f"{figures['waiting']:.1%}", f"{figures['of_bound']:.2f}"))
+        rows.append(("bound: steps on one batch", "", f"{speed.synthetic:,.0f}/s", "", ""))
+        print_table(("images prepared", "input alone", "training", "waits for input", "of the bound"), rows)
 
 
 def _runtimes(name: str, folder: Path | None, views: int | None, as_json: bool) -> None:
@@ -130,11 +129,11 @@ def _runtimes(name: str, folder: Path | None, views: int | None, as_json: bool) 
         parts = {"runtimes": [asdict(row) for row in rows], "decoding": asdict(decoding) if decoding else None}
         print_json(_finite({"machine": machine(), "images": len(paths), **parts, "precision_auto": asdict(choice)}))
         return
-    table = Table("runtime", "ms", "speed", "deviation, rms", "largest", "same class")
+    cells = []
     for row in rows:
-        deviations = (f"{row.rms:.1e}", f"{row.largest:.1e}", "–" if isnan(row.agreement) else f"{row.agreement:.0%}")
-        table.add_row(row.runtime, f"{row.milliseconds:.2f}", f"{row.speed:.2f}", *deviations)
-    screen().print(table)
+        deviations = (f"{row.rms:.1e}", f"{row.largest:.1e}", None if isnan(row.agreement) else f"{row.agreement:.0%}")
+        cells.append((row.runtime, f"{row.milliseconds:.2f}", f"{row.speed:.2f}", *deviations))
+    print_table(("runtime", "ms", "speed", "deviation, rms", "largest", "same class"), cells)
     if decoding:
         _line(
             f"JPEG decoding and resize: {decoding.milliseconds:.2f} ms an image; at libjpeg's smaller size "
@@ -162,23 +161,25 @@ def _show(report: SpeedReport, price: float | None, galaxies: int | None) -> Non
         f"{settings['distinct']} images ({settings['images'] or 'simulated'}); {settings['repeats']} repeats, "
         "median (minimum…maximum)"
     )
-    table = Table("", "images/s", "with start-up", "start-up, s", "peak memory, MB")
-    table.add_row(f"(a) decoding alone, {machine['cores']} processes", _spread(figures["decode"]), "", "", "")
-    table.add_row(f"(b) networks alone, batches of {settings['batch_size']}", _spread(figures["network"]), "", "", "")
-    table.add_row("    bound: 1 / (1/a + 1/b)", _spread(figures["bound"]), "", "", "")
     columns = (("steady", ",.0f"), ("rate", ",.0f"), ("start_up", ".1f"), ("peak_mb", ",.0f"))
-    table.add_row("(c) files to Parquet", *(_spread(figures.get(name), form) for name, form in columns))
-    screen().print(table)
+    empty = ("", "", "")
+    rows = (
+        (f"(a) decoding alone, {machine['cores']} processes", _spread(figures["decode"]), *empty),
+        (f"(b) networks alone, batches of {settings['batch_size']}", _spread(figures["network"]), *empty),
+        ("    bound: 1 / (1/a + 1/b)", _spread(figures["bound"]), *empty),
+        ("(c) files to Parquet", *(_spread(figures.get(name), form) for name, form in columns)),
+    )
+    print_table(("", "images/s", "with start-up", "start-up, s", "peak memory, MB"), rows)
     _line(f"(c) / bound: {_spread(figures['of_bound'], '.2f')}")
     if "gpu_percent" in figures:
         _line(f"GPU in use: {_spread(figures['gpu_percent'])} %")
     names = ("galaxies", "hours", "core hours", "images, GB", "table, GB")
-    table = Table(*names, *(["price"] if price is not None else []))
+    forecasts = []
     for row in report.forecasts(price, galaxies):
         sizes = (f"{row['images_gb']:,.1f}", f"{row['table_gb']:,.2f}")
         cells = [f"{row['galaxies']:,}", f"{row['hours']:,.1f}", f"{row['core_hours']:,.1f}", *sizes]
-        table.add_row(*cells, *([] if row["cost"] is None else [f"{row['cost']:,.2f}"]))
-    screen().print(table)
+        forecasts.append([*cells, *([] if row["cost"] is None else [f"{row['cost']:,.2f}"])])
+    print_table((*names, *(["price"] if price is not None else [])), forecasts)
     if not machine["bytecode"]:
         _line("note: Python may not write compiled modules (PYTHONDONTWRITEBYTECODE): every start is slower for it")
 

@@ -61,13 +61,10 @@ def cache(
         if as_json:
             print_json({"folder": str(default_cache()), "kept": found})
             return
-        from rich.table import Table
+        from .screen import print_table
 
-        from .screen import screen
-
-        table = Table("name", "what it is", "files", "MB", title=str(default_cache()), title_justify="left")
-        for column in table.columns[2:]:
-            column.justify = "right"
-        for name, each in found.items():
-            table.add_row(name, KINDS[name].title, f"{each['files']:,}", f"{each['bytes'] / 1e6:,.1f}")
-        screen().print(table)
+        rows = (
+            (name, KINDS[name].title, f"{each['files']:,}", f"{each['bytes'] / 1e6:,.1f}")
+            for name, each in found.items()
+        )
+        print_table(("name", "what it is", "files", "MB"), rows, title=str(default_cache()))

@@ -10,11 +10,10 @@ import typer
 from .command_line import app
 from .console import counted, done, echo, print_json
 from .errors import SOME_ROWS_FAILED, must_exist, report_rows, trouble
-from .evaluate import coverage_table
+from .evaluate import print_coverage
 from .files import writing
 from .options import BatchOption, JsonOption, ModelArgument, OverwriteOption, PartOption, SplitOption, ThreadsOption
 from .progress import progress_bar
-from .screen import screen
 
 if TYPE_CHECKING:
     from ..evaluation.calibrate import Calibrated
@@ -96,7 +95,7 @@ def _print_calibration(result: Calibrated, output: Path) -> None:
     done(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
     if calibration and calibration.intervals:
         title = f"on galaxies left out of the fit, a tenth at a time; promised: {calibration.intervals.level:.3g}"
-        screen().print(coverage_table(figures["left_out"], title))
+        print_coverage(figures["left_out"], title)
     if calibration and calibration.classes:
         echo(f"class probabilities {calibration.classes.summary()}")
     if calibration and calibration.domain:

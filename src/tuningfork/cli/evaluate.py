@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Column, Table
 
 from .command_line import app
 from .console import counted, echo, print_json
@@ -25,9 +24,9 @@ from .options import (
     TreeOption,
     ValuesKindOption,
 )
-from .screen import screen
+from .screen import print_table
 
-__all__ = ["classes", "coverage_table", "evaluate", "lint"]
+__all__ = ["classes", "evaluate", "lint", "print_coverage"]
 
 
 @app.command()
@@ -65,12 +64,9 @@ def classes(
         if as_json:
             print_json({"galaxies": len(table), "counts": counts})
         else:
-            shown = Table("class", "", "galaxies", title=f"{len(table)} galaxies of {labels}")
-            shown.columns[2].justify = "right"
             named = len(table.tree.classes)
-            for number, (name, count) in enumerate(counts.items()):
-                shown.add_row(str(number) if number < named else "", name, str(count))
-            screen().print(shown)
+            cells = ((n if n < named else "", name, count) for n, (name, count) in enumerate(counts.items()))
+            print_table(("class", "", "galaxies"), cells, title=f"{len(table)} galaxies of {labels}")
         report_rows(table.errors)
 
 
@@ -137,6 +133,8 @@ def evaluate(
 ) -> None:
     """Score predictions against volunteers' votes, with bootstrap intervals; with --split also simple baselines.
 
+    Beside the scores of a class, `→ 3` counts its galaxies that were predicted as class 3.
+
     Examples:
 
         tuningfork evaluate votes.parquet training_solutions_rev1.csv
@@ -180,10 +178,12 @@ def _print_scores(report: dict[str, Any]) -> None:
         _print_votes(report)
     else:
         echo("no votes to score: these predictions tell classes only")
-    if "intervals" in report:
-        title = f"volunteers' fractions within their intervals; promised: {report['intervals']['level']:.3g}"
-        screen().print(coverage_table(report["intervals"]["per_question"], title))
+    intervals, rmse = report.get("intervals"), report.get("rmse_per_question", {})
+    if intervals:
+        title = f"By question; volunteers' fractions within their intervals, promised: {intervals['level']:.3g}"
+        print_coverage(intervals["per_question"], title, rmse)
     else:
+        print_table(("question", "RMSE"), ((name, _digits(value, 4)) for name, value in rmse.items()))
         echo("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
     if "classes" not in report:
         echo("no class to score: predictions in Kaggle's layout, or of votes only, have none")
@@ -198,63 +198,68 @@ def _print_scores(report: dict[str, Any]) -> None:
 
 
 def _print_votes(report: dict[str, Any]) -> None:
-    from ..model.card import interval_text as shown
+    from ..model.card import interval_text
 
-    console = screen()
-    table = Table("RMSE (95 % interval)", "complete rows", "known columns")
-    table.add_row("predictions", shown(report["rmse_complete_rows"]), shown(report["rmse_known_columns"]))
-    for name, scores in report.get("baselines", {}).items():
-        table.add_row(name.replace("_", " "), shown(scores["rmse_complete_rows"]), shown(scores["rmse_known_columns"]))
-    console.print(table)
-    table = Table("question", "RMSE")
-    for name, value in report["rmse_per_question"].items():
-        table.add_row(name, "-" if value is None else f"{value:.4f}")
-    console.print(table)
+    keys = ("rmse_complete_rows", "rmse_known_columns")
+    models = {"predictions": report, **report.get("baselines", {})}
+    rows = ((name.replace("_", " "), *(interval_text(each[key]) for key in keys)) for name, each in models.items())
+    print_table(("RMSE (95 % interval)", "complete rows", "known columns"), rows)
     echo(f"largest violation of a sum of the tree: {report['largest_sum_violation']:.2g}")
 
 
-def coverage_table(per_question: dict[str, Any], title: str) -> Table:
-    """How often intervals hold, as `reliability.coverage` tells it: all answers to a question, and the shown one."""
+def print_coverage(per_question: dict[str, Any], title: str, rmse: dict[str, float | None] | None = None) -> None:
+    """Print how often intervals hold, as `reliability.coverage` gives it: all answers to a question, and the shown one.
 
-    def number(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}"
+    Parameters
+    ----------
+    rmse : dict, optional
+        Of each question, to stand beside it.
+    """
 
-    def share(each: dict[str, Any], name: str) -> str:
-        return "–" if each[name] is None else f"{each[name]:.3f} ({each['low']:.3f}…{each['high']:.3f})"
+    def share(each: dict[str, Any], name: str) -> str | None:
+        return None if each[name] is None else f"{each[name]:.3f} ({each['low']:.3f}…{each['high']:.3f})"
 
-    columns = ("galaxies", "all answers", "width", "few asked", "many asked", "shown answer", "width")
-    table = Table(Column("question", no_wrap=True), *columns, title=title)
+    rows = []
     for name, each in per_question.items():
-        halves = (number(each[half] and each[half]["joint"]) for half in ("small_reach", "large_reach"))
-        of_all = (share(each, "joint"), number(each["mean_width"]), *halves)
-        of_shown = (share(each["shown"], "coverage"), number(each["shown"]["mean_width"]))
-        table.add_row(name, str(each["galaxies"]), *of_all, *of_shown)
-    return table
+        halves = (_digits(each[half] and each[half]["joint"], 2) for half in ("small_reach", "large_reach"))
+        of_all = (share(each, "joint"), _digits(each["mean_width"], 2), *halves)
+        of_shown = (share(each["shown"], "coverage"), _digits(each["shown"]["mean_width"], 2))
+        rows.append((name, each["galaxies"], *([_digits(rmse.get(name), 4)] if rmse else []), *of_all, *of_shown))
+    columns = ("all answers", "width", "few asked", "many asked", "shown answer", "width")
+    print_table(("question", "galaxies", *(["RMSE"] if rmse else []), *columns), rows, title=title)
 
 
 def _print_classes(scores: dict[str, Any], heading: str) -> None:
-    from ..model.card import interval_text as shown
+    from ..model.card import interval_text
 
-    console = screen()
-    echo(heading)
-    for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1"):
-        echo(f"  {name.replace('_', ' ')}: {shown(scores[name])}")
-    if reliability := scores["reliability"]:
-        perfect = reliability["if_perfect"]
-        echo(
-            f"  calibration error: {reliability['calibration_error']:.4f} (10 bins of equally many; a perfectly "
-            f"calibrated model would show {perfect['mean']:.4f} with so few, below {perfect['quantile_95']:.4f} "
-            "19 times of 20)"
-        )
     names = scores["names"]
     has_none = len(names) > 0 and "expected" in next(iter(scores["per_class"].values()))
     counts = ("true", "named", "expected") if has_none else ("galaxies",)
-    table = Table("class", *counts, "precision", "recall", "F1")
-    for number, values in enumerate(scores["per_class"].values()):
-        each = ["-" if values[k] is None else f"{values[k]:.3f}" for k in ("precision", "recall", "f1")]
-        table.add_row(f"{number} {names[number]}", *(f"{values[k]:.0f}" for k in counts), *each)
-    console.print(table)
-    table = Table("true \\ predicted", *map(str, range(len(names))), title="confusion matrix")
-    for number, row in enumerate(scores["confusion_matrix"]):
-        table.add_row(f"{number} {names[number]}", *(f"{count:.0f}" for count in row))
-    console.print(table)
+    matrix = scores["confusion_matrix"]
+    rows = [
+        (
+            f"{number} {names[number]}",
+            *(f"{values[key]:.0f}" for key in counts),
+            *(_digits(values[key], 3) for key in ("precision", "recall", "f1")),
+            *(f"{count:.0f}" for count in matrix[number]),
+        )
+        for number, values in enumerate(scores["per_class"].values())
+    ]
+    predicted = [f"→ {number}" for number in range(len(names))]
+    print_table(("class", *counts, "precision", "recall", "F1", *predicted), rows, title=heading)
+    text = ", ".join(
+        f"{name.replace('_', ' ').replace('f1', 'F1')} {interval_text(scores[name])}"
+        for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1")
+    )
+    echo(text)
+    if reliability := scores["reliability"]:
+        perfect = reliability["if_perfect"]
+        echo(
+            f"calibration error {reliability['calibration_error']:.4f} (10 bins of equally many; a perfectly "
+            f"calibrated model would show {perfect['mean']:.4f} with so few, below {perfect['quantile_95']:.4f} "
+            "19 times of 20)"
+        )
+
+
+def _digits(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from .command_line import app
 from .console import counted, done, echo, print_json
@@ -21,7 +19,7 @@ from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
 from .progress import progress_bar
-from .screen import screen
+from .screen import print_table
 
 if TYPE_CHECKING:
     from ..labelling.campaign import Campaign
@@ -210,14 +208,11 @@ def _print_agreement(campaign: Campaign, as_json: bool) -> None:
         questions = [{name: None if value != value else value for name, value in asdict(row).items()} for row in rows]
         print_json({"questions": questions, **campaign.progress()})
         return
-    table = Table("question", "galaxies", "answers", "same", "alpha", title="Agreement of several labellers")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    cells = []
     for row in rows:
-        numbers = ("–" if math.isnan(value) else f"{value:.3f}" for value in (row.raw, row.alpha))
-        # A question's text is no markup of Rich.
-        table.add_row(Text(row.text), str(row.galaxies), str(row.answers), *numbers)
-    screen().print(table)
+        numbers = (None if math.isnan(value) else f"{value:.3f}" for value in (row.raw, row.alpha))
+        cells.append((row.text, row.galaxies, row.answers, *numbers))
+    print_table(("question", "galaxies", "answers", "same", "alpha"), cells, title="Agreement of several labellers")
     echo("same: share of pairs of people who give the same answer; alpha: Krippendorff's, 1 perfect, 0 by chance")
     people = campaign.progress()["people"]
     assert isinstance(people, dict)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from .command_line import app
 from .console import echo, print_json
 from .errors import trouble
 from .options import JsonOption
-from .screen import screen
+from .screen import print_table
 
 __all__ = ["models"]
 
@@ -55,24 +54,12 @@ def models(
             speeds = {each: {"galaxies_per_second": rate} for each, rate in rates.items()}
             print_json([{**bundle.to_dict(), **speeds.get(each, {})} for each, bundle in bundles.items()])
             return
-        table = Table(
-            "model", "what it is", "RMSE", "MB", "networks", "views", *(["galaxies/s here"] if speed else []), "licence"
-        )
-        # On a narrow terminal the name stays whole, and the rest is folded.
-        table.columns[0].no_wrap = True
-        for column in table.columns[1:]:
-            column.overflow = "fold"
+        header = ("model", "what it is", "RMSE", "MB", "networks", "views", *(["galaxies/s here"] if speed else []))
+        rows = []
         for each, bundle in bundles.items():
             size = sum(len(network.onnx) for network in bundle.networks) / 1e6
-            table.add_row(
-                each,
-                bundle.title,
-                test_rmse(bundle),
-                f"{size:.1f}",
-                str(len(bundle.networks)),
-                str(bundle.n_views),
-                *([f"{rates[each]:.0f}"] if speed else []),
-                bundle.licence,
-            )
-        screen().print(table)
+            facts = (test_rmse(bundle), f"{size:.1f}", len(bundle.networks), bundle.n_views)
+            rates_here = [f"{rates[each]:.0f}"] if speed else []
+            rows.append((each, bundle.title, *facts, *rates_here, bundle.licence))
+        print_table((*header, "licence"), rows)
         echo("tuningfork models NAME shows a model's card")

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .options import JsonOption, PartOption, ResamplesOption, SplitOption
 from .progress import progress_bar
-from .screen import screen
+from .screen import print_table
 
 __all__ = ["ood"]
 
@@ -97,12 +96,12 @@ def _print_evaluation(report: dict[str, Any]) -> None:
     echo(f"false alarms: {alarms} of {report['pictures']} galaxies; promised: at most {100 * promised:.3g} %")
     if not report["kinds"]:
         return
-    table = Table("kind", "images", "AUROC (95 % interval)", "flagged (95 % interval)")
+    rows = []
     for kind, each in report["kinds"].items():
         area = each["auroc"]
         shown = f"{area['value']:.3f} ({area['low']:.3f}…{area['high']:.3f})"
-        table.add_row(kind, str(each["pictures"]), shown, _percent(each["flagged"]))
-    screen().print(table)
+        rows.append((kind, each["pictures"], shown, _percent(each["flagged"])))
+    print_table(("kind", "images", "AUROC (95 % interval)", "flagged (95 % interval)"), rows)
 
 
 def _percent(share: dict[str, float]) -> str:

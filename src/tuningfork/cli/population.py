@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from .command_line import app
 from .console import counted, echo, print_json
 from .errors import libraries, must_exist, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
-from .screen import screen
+from .screen import print_table
 
 if TYPE_CHECKING:
     from ..evaluation.population import Population, PopulationCount
@@ -130,6 +129,9 @@ def _rules(texts: list[str], tree: DecisionTree) -> list[Rule]:
     return rules
 
 
+_HEADER = ("galaxies", "count", "fraction", "classification", "sampling", "both", "thresholded")
+
+
 def _show(result: Population, rules: list[Rule], by: str) -> None:
     galaxies = counted(result.galaxies, "galaxy", "galaxies")
     echo(f"{galaxies}, {result.draws} draws; {result.level:.0%} intervals, of counts by the classification")
@@ -139,12 +141,8 @@ def _show(result: Population, rules: list[Rule], by: str) -> None:
         echo(f"note: {note}", err=True)
     per_rule = len(result.counts) // len(rules)
     for number, rule in enumerate(rules):
-        title = f"{rule.text}"
-        table = Table(by or "", "galaxies", "count", "fraction", "classification", "sampling", "both",
-                      "thresholded", title=title, title_justify="left")  # fmt: skip
-        for each in result.counts[number * per_rule : (number + 1) * per_rule]:
-            table.add_row(*_cells(each))
-        screen().print(table)
+        of_rule = result.counts[number * per_rule : (number + 1) * per_rule]
+        print_table((by, *_HEADER), map(_cells, of_rule), title=rule.text)
         for name, text in rule.meanings.items():
             echo(f"  {name}: {text}")
 

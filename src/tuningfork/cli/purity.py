@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from .command_line import app
 from .console import counted, echo, print_json
@@ -25,7 +24,7 @@ from .options import (
     SplitOption,
     TreeOption,
 )
-from .screen import screen
+from .screen import print_table
 
 __all__ = ["purity"]
 
@@ -124,17 +123,19 @@ def _show(report: dict[str, Any]) -> None:
     ):
         if not report[selection]:
             continue
-        table = Table("class (galaxies)", "least", "selected", "right", "purity", "completeness", "yield", title=title)
-        for each in report[selection].values():
-            for n, point in enumerate(each["curve"]):
-                table.add_row(
-                    "" if n else f"{each['name']} ({each['galaxies']})",
-                    f"{point['threshold']:g}" if point["threshold"] else "any",
-                    str(point["selected"]),
-                    str(point["right"]),
-                    *(_share(point, name) for name in ("purity", "completeness", "yield")),
-                )
-        screen().print(table)
+        shares = ("purity", "completeness", "yield")
+        rows = [
+            (
+                "" if n else f"{each['name']} ({each['galaxies']})",
+                f"{point['threshold']:g}" if point["threshold"] else "any",
+                point["selected"],
+                point["right"],
+                *(_share(point, name) for name in shares),
+            )
+            for each in report[selection].values()
+            for n, point in enumerate(each["curve"])
+        ]
+        print_table(("class (galaxies)", "least", "selected", "right", *shares), rows, title=title)
 
 
 def _share(point: dict[str, Any], name: str) -> str:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, trouble
 from .options import JsonOption, ResamplesOption, TreeOption
-from .screen import screen
+from .screen import print_table
 
 if TYPE_CHECKING:
     from ..evaluation.kaggle import Score
@@ -54,15 +53,15 @@ def score(
 def _print_score(score: Score) -> None:
     order = "in the solution's order" if score.rows_in_order else "not in the solution's order, which is allowed"
     echo(f"{score.submission} is valid: {score.rows} galaxies, {order}")
-    table = Table("", "galaxies", "RMSE", "95 % interval")
-    table.add_row("Kaggle's score (complete rows)", str(score.complete_rows), *_shown(score.complete))
+    rows = [("Kaggle's score (complete rows)", score.complete_rows, *_shown(score.complete))]
     if score.complete_rows < score.rows:
-        table.add_row("all known columns", str(score.rows), *_shown(score.known))
-    screen().print(table)
-    table = Table("question", "RMSE")
-    for name, value in score.to_dict()["rmse_per_question"].items():
-        table.add_row(name, "–" if value is None else f"{value:.5f}")
-    screen().print(table)
+        rows.append(("all known columns", score.rows, *_shown(score.known)))
+    print_table(("", "galaxies", "RMSE", "95 % interval"), rows)
+    per_question = score.to_dict()["rmse_per_question"]
+    print_table(
+        ("question", "RMSE"),
+        ((name, None if value is None else f"{value:.5f}") for name, value in per_question.items()),
+    )
     echo(f"largest violation of a sum of the tree: {score.largest_sum_violation:.2g}")
 
 

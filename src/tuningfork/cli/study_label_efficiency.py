@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from .console import echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import ImagesOption, JsonOption, LabelsOption, ThreadsOption
-from .screen import screen
+from .screen import print_table
 from .study import study_app
 
 __all__ = ["label_efficiency"]
@@ -83,11 +82,10 @@ def _show(report: dict[str, Any]) -> None:
         f"({report['judged_complete_rows']} complete), {report['seeds']} seeds"
     )
     for name, title in SCORES.items():
-        table = Table("labels", *report["orders"], title=f"{title}; in brackets the labels that random order needs")
-        rows = list(report["orders"].values())
-        for at, first in enumerate(rows[0]):
-            table.add_row(str(first["labels"]), *(_cell(each[at][name]) for each in rows))
-        screen().print(table)
+        orders = list(report["orders"].values())
+        rows = ((first["labels"], *(_cell(each[at][name]) for each in orders)) for at, first in enumerate(orders[0]))
+        title = f"{title}; in brackets the labels that random order needs"
+        print_table(("labels", *report["orders"]), rows, title=title)
 
 
 def _cell(score: dict[str, Any]) -> str:

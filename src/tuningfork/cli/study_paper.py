@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from .console import done, echo, print_json
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
 from .options import JsonOption, ThreadsOption, WorkersOption
 from .progress import progress_bar
-from .screen import screen
+from .screen import print_table
 from .study import study_app
 
 __all__ = ["paper"]
@@ -117,21 +116,24 @@ def _print_networks(networks: dict[str, list[dict[str, Any]]]) -> None:
     for kind, (ours, title) in shown.items():
         if not networks[kind]:
             continue
-        table = Table("network", "px", "trained", "epochs", title, "95 % interval", "spread", "the paper's", title=kind)
+        rows = []
         for row in networks[kind]:
             score = row["scores"][ours]
             paper = row["paper"]["accuracy"] if isinstance(row["paper"], dict) else row["paper"]
-            table.add_row(
-                row["group"],
-                str(row["size"]),
-                row["trained"],
-                ", ".join(map(str, row["epochs"])),
-                _number(score["mean"]),
-                f"{_number(score['low'])}…{_number(score['high'])}",
-                _number(score["spread"]),
-                _number(paper),
+            rows.append(
+                (
+                    row["group"],
+                    row["size"],
+                    row["trained"],
+                    ", ".join(map(str, row["epochs"])),
+                    _number(score["mean"]),
+                    f"{_number(score['low'])}…{_number(score['high'])}",
+                    _number(score["spread"]),
+                    _number(paper),
+                )
             )
-        screen().print(table)
+        header = ("network", "px", "trained", "epochs", title, "95 % interval", "spread", "the paper's")
+        print_table(header, rows, title=kind)
 
 
 def _number(value: float | None) -> str:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from .console import done, echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import cache_folder, writing
 from .options import CacheOption, ImagesOption, JsonOption, LabelsOption, NoCacheOption, ThreadsOption, WorkersOption
 from .progress import progress_bar
-from .screen import screen
+from .screen import print_table
 from .study import study_app
 
 if TYPE_CHECKING:
@@ -102,20 +101,18 @@ def search(
 def _show(output: Path, report: SearchReport) -> None:
     # Eight digits under eleven letters: names are broken, so that all columns have room.
     names = (name.replace("_", "\n") for name in (report.monitor, *report.names))
-    table = Table("trial", "state", *names, "epochs", "s", box=None, collapse_padding=True)
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for row in report.rows:
-        table.add_row(
+    rows = [
+        (
             f"{row.number}{' *' if row.best else ''}",
             row.state,
             "" if row.value is None else f"{row.value:.4f}",
             *(f"{row.values[name]:.3g}" if name in row.values else "" for name in report.names),
-            str(row.epochs),
+            row.epochs,
             "" if row.seconds is None else f"{row.seconds:.0f}",
-            style="bold" if row.best else "",
         )
-    screen().print(table)
+        for row in report.rows
+    ]
+    print_table(("trial", "state", *names, "epochs", "s"), rows, best=[row.best for row in report.rows])
     for row in report.rows:
         if row.reason and row.value is None:  # the reason of the others is their value
             echo(f"trial {row.number}: {row.reason}")

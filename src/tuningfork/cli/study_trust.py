@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from .console import done, print_json
 from .errors import libraries, must_exist, report_rows, trouble
@@ -23,7 +22,7 @@ from .options import (
     TreeOption,
 )
 from .progress import progress_bar
-from .screen import screen
+from .screen import print_table
 from .study import study_app
 
 __all__ = ["trust"]
@@ -89,15 +88,9 @@ def _show(report: dict[str, Any]) -> None:
         "right",
         "probability",
     )
-    table = Table(*head)
+    rows = []
     for row in report["groups"]:
         cells = ["–" if row[k] is None else f"{row[k]:.3f}" for k in ("coverage", "low", "high")]
-        table.add_row(
-            row["group"],
-            str(row["galaxies"]),
-            cells[0],
-            f"{cells[1]}…{cells[2]}",
-            str(row["judged"]),
-            *("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability")),
-        )
-    screen().print(table)
+        known = ("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability"))
+        rows.append((row["group"], row["galaxies"], cells[0], f"{cells[1]}…{cells[2]}", row["judged"], *known))
+    print_table(head, rows)

@@ -183,7 +183,8 @@ def _print_scores(report: dict[str, Any]) -> None:
         title = f"By question; volunteers' fractions within their intervals, promised: {intervals['level']:.3g}"
         print_coverage(intervals["per_question"], title, rmse)
     else:
-        print_table(("question", "RMSE"), ((name, _digits(value, 4)) for name, value in rmse.items()))
+        if rmse:
+            print_table(("question", "RMSE"), ((name, _digits(value, 4)) for name, value in rmse.items()))
         echo("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
     if "classes" not in report:
         echo("no class to score: predictions in Kaggle's layout, or of votes only, have none")

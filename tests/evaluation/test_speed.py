@@ -6,12 +6,14 @@ import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuningfork.evaluation import speed
 from tuningfork.evaluation.speed import (
     BenchmarkError,
     gpu_utilisation,
@@ -22,6 +24,7 @@ from tuningfork.evaluation.speed import (
 )
 from tuningfork.evaluation.speed_report import SURVEYS, EndToEnd, SpeedReport, Spread, forecast, machine
 from tuningfork.images.find import find_images
+from tuningfork.model.options import InferenceOptions
 
 RATES = st.floats(1e-2, 1e6)
 
@@ -133,9 +136,25 @@ def test_only_images_that_can_be_read_are_taken(tmp_path):
     assert sample_images(tmp_path / "a") == good
 
 
-def test_all_rates_are_measured(run, tmp_path):
-    images = simulated_images(tmp_path / "images", 3)[0].parent
-    words = ("bench", "--rows", 4, "--repeats", 1, "--seconds", 0.05, "--images", images)
+def test_images_of_ones_own_are_measured(tmp_path, monkeypatch):
+    folder = simulated_images(tmp_path / "images", 3)[0].parent
+
+    def end_to_end(task):
+        files, table = list(find_images([task[1]])), task[2]
+        Path(table).touch()
+        return EndToEnd(len(files), 0, 1, 1, 1, 1)
+
+    monkeypatch.setattr(speed, "_rate", lambda *_: 1.0)
+    monkeypatch.setattr(speed, "_end_to_end", end_to_end)
+    monkeypatch.setattr(speed, "_bytes_per_row", lambda *_: 1.0)
+    report = speed.measure_speed("fast", folder, InferenceOptions(batch_size=8), rows=7, repeats=1)
+    assert report.settings["distinct"] == 3
+    assert report.settings["bytes_per_image"] == np.mean([path.stat().st_size for path in folder.iterdir()])
+    assert report.end_to_end[0].rows == 7
+
+
+def test_all_rates_are_measured(run):
+    words = ("bench", "--rows", 4, "--repeats", 1, "--seconds", 0.05)
     measured = json.loads(run(*words, "--json", "--price", 2).stdout)
     assert measured["end_to_end"][0]["rows"] == 4
     assert measured["end_to_end"][0]["failed"] == 0

@@ -113,6 +113,7 @@ def measure_speed(
     with tempfile.TemporaryDirectory(prefix="tuningfork-bench-") as temporary:
         folder = Path(temporary)
         paths = sample_images(images) if images else simulated_images(folder / "distinct", min(N_SIMULATED, rows))
+        bytes_per_image = statistics.mean(path.stat().st_size for path in paths)
         files = linked_images(paths, rows, folder / "files")
         job = _RateJob(bundle, tuple(paths[:MAX_IMAGES]), inference, precision)
         workers = [Worker(job) for _ in range(cores)]
@@ -136,8 +137,7 @@ def measure_speed(
         "distinct": len(paths),
     }
     settings |= {"rows": rows, "n_views": inference.n_views, "batch_size": batch, "runtime": opened.runtime}
-    settings["bytes_per_image"] = statistics.mean(path.stat().st_size for path in paths)
-    settings |= {"repeats": repeats, "seconds": seconds}
+    settings |= {"bytes_per_image": bytes_per_image, "repeats": repeats, "seconds": seconds}
     return SpeedReport(settings, machine(), decode, network, runs)
 
 

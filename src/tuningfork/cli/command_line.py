@@ -21,7 +21,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from .. import __version__
 from .console import Verbosity, echo, verbosity
-from .conversion import converted_if_needed
 from .errors import Terminated
 from .groups import GROUPS, group_of, modules_of
 
@@ -50,9 +49,6 @@ def fill_help(command: Any) -> None:
 
 class Command(TyperCommand):
     """A command whose `--help` leaves out the groups of rarer options, which `--help-all` shows."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return converted_if_needed(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         fill_help(self)
@@ -102,9 +98,6 @@ _HELP_ALL_OPTION = Annotated[
 
 class Group(TyperGroup):
     """The commands in the order of `groups.GROUPS`, whatever order they were imported in."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return converted_if_needed(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = [name for commands in GROUPS.values() for name in commands]

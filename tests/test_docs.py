@@ -270,13 +270,37 @@ def test_links_between_pages_lead_somewhere():
     assert not dead, "\n".join(dead)
 
 
-@pytest.mark.slow
-def test_the_documents_build_without_a_warning(tmp_path):
-    pytest.importorskip("sphinx", reason="the extra `docs` is not installed")
-    words = ["-q", "-W", "--keep-going", "-D", "notebooks_run=0", "-b", "html", str(DOCS), str(tmp_path / "html")]
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The documents with all notebooks run: those that `sh scripts/docs` has just built, or else built here."""
+    for library in ("sphinx", "nbclient", "torch"):
+        pytest.importorskip(library, reason="an extra, `docs` or `train`, is not installed")
+    pages, complete = DOCS / "_build" / "html", DOCS / "_build" / "complete"
+    sources = [*ROOT.glob("*.md"), *ROOT.glob("src/tuningfork/**/*.*"), *DOCS.rglob("*.*")]
+    last = max(p.stat().st_mtime for p in sources if p.suffix != ".pyc" and "_build" not in p.parts and p.is_file())
+    if complete.exists() and complete.stat().st_mtime > last:
+        return pages
+    pages = tmp_path_factory.mktemp("docs") / "html"
+    words = ["-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(pages)]
     done = subprocess.run([sys.executable, "-m", "sphinx", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for page in (tmp_path / "html").rglob("*.html"):
+    return pages
+
+
+@pytest.mark.slow
+def test_the_documents_build_without_a_warning_and_fetch_nothing(built):
+    assert len(list(built.rglob("*.html"))) > len(PAGES)
+    for page in built.rglob("*.html"):
         # Nothing is fetched from elsewhere when a page is opened.
         fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text("utf-8"))
         assert [address for address in fetched if "canonical" not in address] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["first-prediction", "own-classes", "paper-in-small"])
+def test_the_tutorials_show_what_their_cells_gave(built, name):
+    """An error in a cell ends the build."""
+    page = (built / "tutorials" / f"{name}.html").read_text("utf-8")
+    assert page.count('class="notebook-output"') > 2
+    assert ('class="tuningfork"' in page) == (name != "paper-in-small")  # predictions that display themselves
+    assert str(Path(sys.prefix)) not in page  # no path of this machine on a page

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,8 @@ __all__ = ["SECONDS", "executed", "markdown", "setup"]
 
 #: A notebook that takes longer than this is broken, even on a busy machine.
 SECONDS = 300
+#: Source → its run, begun before the pages are read; each notebook has a process of its own.
+_BEGUN: dict[str, Future[nbformat.NotebookNode]] = {}
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -78,13 +81,31 @@ class NotebookParser(MystParser):
 
     def parse(self, inputstring: str, document: Any) -> None:
         """Sphinx calls this with the file's text."""
-        source = document.settings.env.doc2path(document.settings.env.docname)
-        runs = document.settings.env.config.notebooks_run
-        super().parse(markdown(executed(source) if runs else nbformat.reads(inputstring, as_version=4)), document)
+        source = str(document.settings.env.doc2path(document.settings.env.docname))
+        if not document.settings.env.config.notebooks_run:
+            notebook = nbformat.reads(inputstring, as_version=4)
+        elif source in _BEGUN:
+            notebook = _BEGUN.pop(source).result()
+        else:
+            notebook = executed(source)
+        super().parse(markdown(notebook), document)
+
+
+def _begin(app: Any, env: Any, docnames: Sequence[str]) -> None:
+    """Run two notebooks at a time while pages are read, the last and longest first."""
+    if not app.config.notebooks_run or app.parallel > 1:
+        return
+    pool = ThreadPoolExecutor(2)
+    for name in reversed(docnames):
+        source = str(env.doc2path(name))
+        if source.endswith(".ipynb"):
+            _BEGUN[source] = pool.submit(executed, source)
+    pool.shutdown(wait=False)
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this."""
     app.add_config_value("notebooks_run", True, "env", [bool])
     app.add_source_parser(NotebookParser)
+    app.connect("env-before-read-docs", _begin)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -204,8 +204,8 @@ class _PredictJob:
                 try:
                     model = load(name, precision=precision)
                     busy = threads.submit(gpu_utilisation, ended) if "CUDA" in model.runtime else None
-                    options = InferenceOptions(inference.n_views)
-                    run = predict_files(model, [folder], output, options, progress=lambda done, _: send_message(done))
+                    # With the batches of (b), else its bound would be another's.
+                    run = predict_files(model, [folder], output, inference, progress=lambda done, _: send_message(done))
                 finally:
                     ended.set()
             return run.rows, run.failed, peak.result(), busy.result() if busy else None

@@ -274,9 +274,9 @@ def test_a_recipe_that_starts_from_a_file_asks_for_it(galaxies, tmp_path):
 
 @pytest.mark.slow
 def test_a_network_learns_what_is_there_to_learn(tmp_path, gz2):
-    """On simulated galaxies a few minutes' worth of learning beats the mean of the votes clearly."""
-    galaxies = simulate(tmp_path / "sim", 600, seed=11)
-    recipe = Recipe(network="mobilenetv3_small_050", size=48, epochs=12, batch=32, ema_decay=0.9, views=1)
+    """On simulated galaxies seconds of learning beat the mean of the votes clearly."""
+    galaxies = simulate(tmp_path / "sim", 300, seed=11)
+    recipe = Recipe(network="test_efficientnet", size=48, epochs=12, batch=32, ema_decay=0.9, views=1)
     report = fit(galaxies, tmp_path / "run", recipe, workers=1)
     assert report.deviation["float32"] < 1e-3
     data = read_training_set(
@@ -285,4 +285,4 @@ def test_a_network_learns_what_is_there_to_learn(tmp_path, gz2):
     test, known = data.rows("test"), data.cumulative
     mean = np.sqrt(np.mean((known[data.rows("train")].mean(0) - known[test]) ** 2))
     told = Model(open_bundle(report.bundle)).predict([data.paths[row] for row in test]).cumulative
-    assert np.sqrt(np.mean((told - known[test]) ** 2)) < 0.92 * mean
+    assert np.sqrt(np.mean((told - known[test]) ** 2)) < 0.85 * mean

@@ -1,5 +1,7 @@
 """Learning: the parts against their definitions, and a whole small training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -92,9 +94,8 @@ def test_training_and_predicting_prepare_a_image_alike(galaxies):
         iter(loader(GalaxyDataset(ImageFiles(paths), targets, preprocess), batch=8, shuffle=False, workers=0))
     )[0].numpy()
     model = Model(open_bundle())
-    model.bundle = type(model.bundle)(
-        **{**model.bundle.__dict__, "networks": (type(model.bundle.networks[0])(b"", preprocess, ""),)}
-    )
+    network = replace(model.bundle.networks[0], preprocess=preprocess)
+    model.ensemble.bundle = replace(model.bundle, networks=(network,))
     for path, row in zip(paths, batch, strict=True):
         (resized,) = model.read(path).inputs
         np.testing.assert_array_equal(preprocess.scaled(resized), row)

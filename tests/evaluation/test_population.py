@@ -190,7 +190,7 @@ def test_the_model_of_a_table(bundle, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"model": "mine"}, "'mine', which does not come with the package"),
         ({"model": ""}, "does not name"),
         ({"model_sha256": "0"}, "another version"),
-        ({"views": "8"}, "averages 8 view"),
+        ({"views": "8"}, "predicted with --views 8"),
     ):
         with pytest.raises(PopulationError, match=reason):
             posterior_of({**about, **change})

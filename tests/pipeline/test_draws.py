@@ -60,7 +60,7 @@ def test_what_cannot_hold_draws_is_refused_first(model: Model, images: Path, tmp
                                  ("a.parquet", "kaggle", "Kaggle's layout")):  # fmt: skip
         with pytest.raises(PredictError, match=reason):
             predict_files(model, [images], tmp_path / name, options, layout=layout)
-    with pytest.raises(PredictError, match=r"no posterior of 8 view\(s\)"):
+    with pytest.raises(PredictError, match=r"no posterior of 8 views"):
         predict_files(model, [images], tmp_path / "a.parquet", replace(options, n_views=8))
     with pytest.raises(PredictError, match="are the most"):
         predict_files(model, [images], tmp_path / "a.parquet", replace(options, draws=10**6))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["escape_controls", "nearest", "one_line", "text"]
+__all__ = ["counted", "escape_controls", "nearest", "one_line", "text"]
 
 #: Control characters of ASCII and Latin-1, line and paragraph separators, and the marks that turn the reading
 #: direction (as in "Trojan Source", Boucher & Anderson 2023): all that moves a terminal's cursor or forges a line.
@@ -21,6 +21,17 @@ def text(name: str) -> str:
 def one_line(message: object, limit: int = 200) -> str:
     """An error or a message on one line of at most `limit` characters, as a table's cell needs it."""
     return " ".join(str(message).split())[:limit] or type(message).__name__
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "run"), counted(2, "run"), counted(0, "galaxy", "galaxies")
+    ('1 run', '2 runs', '0 galaxies')
+    """
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
 from .console import print_json
 from .errors import libraries, must_exist, trouble
@@ -157,9 +158,9 @@ def _show(report: SpeedReport, price: float | None, galaxies: int | None) -> Non
     _line(f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}")
     _line(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
     _line(
-        f"model {settings['model']}, {settings['n_views']} view(s), {settings['runtime']}; {settings['rows']} files of "
-        f"{settings['distinct']} images ({settings['images'] or 'simulated'}); {settings['repeats']} repeats, "
-        "median (minimum…maximum)"
+        f"model {settings['model']}, {counted(settings['n_views'], 'view')}, {settings['runtime']}; "
+        f"{settings['rows']} files of {settings['distinct']} images ({settings['images'] or 'simulated'}); "
+        f"{settings['repeats']} repeats, median (minimum…maximum)"
     )
     columns = (("steady", ",.0f"), ("rate", ",.0f"), ("start_up", ".1f"), ("peak_mb", ",.0f"))
     empty = ("", "", "")

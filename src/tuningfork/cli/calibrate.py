@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, done, echo, print_json
+from .console import done, echo, print_json
 from .errors import SOME_ROWS_FAILED, must_exist, report_rows, trouble
 from .evaluate import print_coverage
 from .files import writing

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from .._utils.text import escape_controls
 
-__all__ = ["Verbosity", "counted", "detail", "done", "echo", "has_colours", "print_json", "say", "verbosity"]
+__all__ = ["Verbosity", "detail", "done", "echo", "has_colours", "print_json", "say", "verbosity"]
 
 
 class Verbosity(enum.IntEnum):
@@ -80,8 +80,3 @@ def done(line: str) -> None:
 def print_json(value: Any, indent: int | None = 1) -> None:
     """JSON on stdout; a number that JSON does not have is our mistake and raises."""
     echo(json.dumps(value, indent=indent, allow_nan=False), lines=True)
-
-
-def counted(number: int, one: str, many: str) -> str:
-    """A number with its noun."""
-    return f"{number} {one if number == 1 else many}"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, done, print_json, say
+from .console import done, print_json, say
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .fits_options import HduOption, MaskBitsOption, MaskOption, StretchOption

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import echo, print_json
 from .errors import SHOWN_ERRORS, SOME_ROWS_FAILED, must_exist, report_rows, rest, trouble
 from .files import writing
 from .options import (

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import echo, print_json
 from .errors import libraries, trouble
 from .files import writing
 from .options import JsonOption, ModelArgument, OverwriteOption, ViewsOption, check_views

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, done, say
+from .console import done, say
 from .errors import SOME_ROWS_FAILED, must_exist, trouble
 from .files import writing
 from .options import OverwriteOption, PredictionsArgument, TreeOfTableOption

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, done, echo, print_json
+from .console import done, echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption

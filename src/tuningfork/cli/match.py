@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app, given
-from .console import counted, done, print_json, say
+from .console import done, print_json, say
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .fits_options import BandsOption, HduOption, MaskBitsOption, MaskOption, framing_of

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, done, print_json
+from .console import done, print_json
 from .errors import must_exist, report_rows, row_error, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, done, say
+from .console import done, say
 from .errors import libraries, must_exist, trouble
 from .files import writing
 from .options import IncludeTrainingOption, ModelOfTableOption, OverwriteOption, PredictionsArgument, TreeOfTableOption

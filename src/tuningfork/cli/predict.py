@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app, given
-from .console import counted, detail
+from .console import detail
 from .errors import must_exist, report_rows, trouble
 from .files import standard_input, writing
 from .fits_options import (

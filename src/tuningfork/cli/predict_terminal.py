@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._utils.progress import duration
-from .console import counted, done, echo, print_json, say
+from .._utils.text import counted
+from .console import done, echo, print_json, say
 from .errors import report_rows, row_error
 from .terminal import Counts, GalaxyTable, Style, galaxy_tree, terminal_width
 

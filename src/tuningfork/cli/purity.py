@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, echo, print_json
+from .console import echo, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, done, echo, print_json
+from .console import done, echo, print_json
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .kept_columns import with_kept_columns

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
-from .console import counted, echo, print_json, say
+from .console import echo, print_json, say
 from .errors import must_exist, report_rows, row_error, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption, ThreadsOption

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from .._utils.progress import duration
-from .._utils.text import escape_controls
-from .console import counted, has_colours
+from .._utils.text import counted, escape_controls
+from .console import has_colours
 
 if TYPE_CHECKING:
     from ..display.cards import Bar

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .._utils.text import counted
 from ..images.encode import data_url
 from .scripts import static_text
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["MAX_TEXT", "count", "duration", "integer", "number", "render"]
+__all__ = ["MAX_TEXT", "duration", "integer", "number", "render"]
 
 #: Characters of a name or a message that a card shows.
 MAX_TEXT = 200
@@ -61,7 +62,7 @@ def _environment() -> Environment:
     environment.globals["stylesheet"] = _stylesheet
     environment.filters |= {
         "bounds": _bounds,
-        "count": count,
+        "count": counted,
         "data_url": data_url,
         "duration": duration,
         "gigabytes": lambda megabytes: f"{megabytes / 1000:.1f} GB" if _is_number(megabytes) else None,
@@ -94,15 +95,6 @@ def integer(value: Any) -> str:
     '61,578'
     """
     return f"{value:,.0f}" if _is_number(value) else "–"
-
-
-def count(total: int, singular: str, plural: str = "") -> str:
-    """A number with its noun.
-
-    >>> count(1, "run"), count(2, "run"), count(0, "galaxy", "galaxies")
-    ('1 run', '2 runs', '0 galaxies')
-    """
-    return f"{total} {singular if total == 1 else plural or f'{singular}s'}"
 
 
 def duration(seconds: Any) -> str:

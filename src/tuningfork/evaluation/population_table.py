@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.errors import InputError
+from .._utils.text import counted
 from ..inputs.catalogues import open_rows
 from ..model.bundle import Bundle, builtin_models, open_bundle
 from ..model.posterior import VotePosterior
@@ -172,8 +173,8 @@ def posterior_of(about: Mapping[str, str], model: str | None = None) -> tuple[Bu
         )
     if (views := about.get("views", str(posterior.n_views))) != str(posterior.n_views):
         raise PopulationError(
-            f"the table averages {views} view(s) and the posterior of {bundle.name} is of {posterior.n_views}; predict "
-            f"with --views {posterior.n_views}, or calibrate with {views}"
+            f"the table was predicted with --views {views}, and the posterior of {bundle.name} is of "
+            f"{counted(posterior.n_views, 'view')}; predict with --views {posterior.n_views}, or calibrate with {views}"
         )
     return bundle, posterior
 

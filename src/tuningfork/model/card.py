@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..display.html import count
+from .._utils.text import counted
 from .bundle import Bundle
 
 __all__ = ["accuracy_text", "interval_text", "model_card", "test_rmse"]
@@ -20,7 +20,7 @@ def model_card(bundle: Bundle) -> str:
     parts = [
         f"# {bundle.name}: {bundle.title}",
         bundle.description,
-        f"{count(len(bundle.networks), 'network')}, {megabytes:.1f} MB, {count(bundle.n_views, 'view')}. "
+        f"{counted(len(bundle.networks), 'network')}, {megabytes:.1f} MB, {counted(bundle.n_views, 'view')}. "
         f"Licence: {bundle.licence}.",
         _section("Networks", _list([_network(network) for network in bundle.networks])),
         _section("Learned from", _list(_training(bundle))),
@@ -247,7 +247,7 @@ def _calibration(bundle: Bundle) -> list[str]:
         lines.append(
             f"intervals that promise to hold the volunteers' fractions of all answers to a question for "
             f"{intervals.level:.3g} of galaxies like those that they were fitted on, for "
-            f"{count(intervals.n_views, 'view')}"
+            f"{counted(intervals.n_views, 'view')}"
         )
         lines += [
             f"no interval for {key.replace('_', ' ')}: {each.reason}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from .._utils.errors import TuningforkError
+from .._utils.text import counted
 from ..tables import Column, arrow_schema, ucd
 
 __all__ = ["COLUMN", "Embedder", "EmbeddingError", "embedder_of"]
@@ -42,8 +43,9 @@ class Embedder:
     def field(self) -> pa.Field:
         """The column: lists of D float32, null without a prediction; its metadata say whose they are."""
         text = (
-            f"Features of the networks before their last layer, mean over {self.n_views} view(s), several networks "
-            f"side by side: {self.width} numbers of model {self.model}, SHA-256 {self.sha256}; null: no prediction"
+            f"Features of the networks before their last layer, mean over {counted(self.n_views, 'view')}, "
+            f"several networks side by side: {self.width} numbers of model {self.model}, SHA-256 {self.sha256}; "
+            "null: no prediction"
         )
         field = arrow_schema([Column(COLUMN, pa.list_(pa.float32(), self.width), text, "", ucd.VALUE)]).field(0)
         about = {"model": self.model, "sha256": self.sha256, "views": str(self.n_views)}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .._utils.files import atomic_file, check_output, check_writable, lock
 from .._utils.processes import WorkerCrash, WorkerError, available_cores
+from .._utils.text import counted
 from .._utils.urls import is_url
 from ..images.structure import check_statmorph, version_of_statmorph
 from ..inputs import Columns, InputItem, ItemReader, find_items
@@ -305,8 +306,8 @@ def _check_draws(output: Path, kaggle: bool, model: Model, inference: InferenceO
         raise PredictError(f"{inference.draws} draws; {MAX_DRAWS} are the most, and `tuningfork population` needs none")
     if model.posterior(inference.n_views) is None:
         raise PredictError(
-            f"model {model.bundle.name} has no posterior of {inference.n_views or model.n_views} view(s) to draw from: "
-            "calibrate it (`tuningfork calibrate`), or predict with its own number of views"
+            f"model {model.bundle.name} has no posterior of {counted(inference.n_views or model.n_views, 'view')} to "
+            "draw from: calibrate it (`tuningfork calibrate`), or predict with its own number of views"
         )
 
 

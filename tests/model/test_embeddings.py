@@ -253,20 +253,3 @@ def test_embedders_that_differ_are_told_apart(other):
     EMBEDDER.check(EMBEDDER, "here")
     with pytest.raises(EmbeddingError, match="of another"):
         EMBEDDER.check(replace(EMBEDDER, **other), "here")
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
-@pytest.mark.filterwarnings("ignore::FutureWarning:ray")
-def test_a_cluster_writes_the_same_column(model, pictures, tmp_path):
-    pytest.importorskip("ray")
-    for engine in ("local", "ray"):
-        predict_files(
-            model,
-            [pictures],
-            tmp_path / f"{engine}.parquet",
-            inference=InferenceOptions(embeddings=True, batch_size=8),
-            execution=ExecutionOptions(engine=engine),
-        )
-    assert pq.read_table(tmp_path / "ray.parquet").equals(pq.read_table(tmp_path / "local.parquet"))

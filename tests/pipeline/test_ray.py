@@ -17,6 +17,7 @@ from PIL import Image
 import tuningfork
 from tuningfork._utils.processes import WorkerError
 from tuningfork.inputs import InputItem
+from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline.chunks import Chunk
 from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_files
@@ -323,6 +324,19 @@ def test_the_row_that_kills_is_found_and_reported(model, pictures, tmp_path, clu
     assert (summary.rows, summary.failed) == (11, 1)
     assert summary.errors[0].id == "005-kills"
     assert "process that read it ended" in summary.errors[0].reason
+
+
+@pytest.mark.slow
+def test_embeddings_are_those_of_this_machine(model, pictures, tmp_path, cluster):
+    for engine_name in ("local", "ray"):
+        predict_files(
+            model,
+            [pictures],
+            tmp_path / f"{engine_name}.parquet",
+            inference=InferenceOptions(embeddings=True, batch_size=8),
+            execution=ExecutionOptions(engine=engine_name),
+        )
+    assert pq.read_table(tmp_path / "ray.parquet").equals(pq.read_table(tmp_path / "local.parquet"))
 
 
 @pytest.mark.slow

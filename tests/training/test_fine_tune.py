@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import onnx
@@ -32,6 +33,7 @@ from tuningfork.training.options import Hardware, TrainingOptions
 from tuningfork.training.recipe import Recipe, RecipeError, load_recipe
 from tuningfork.training.train import train
 from tuningfork.votes.class_labels import class_tree
+from tuningfork.votes.tree_files import load_tree
 
 #: Norms after convolutions, which are folded; before them too, which stay; of layers, which never fold.
 NETWORKS = ("test_resnet", "test_efficientnet", "mobilenetv3_small_050", "dai_tong", "test_convnext")
@@ -51,10 +53,17 @@ def lively(network):
     return network.eval()
 
 
-def exported(name, tree, *, hidden=0, **kept):
+@cache
+def network_and_onnx(name, tree_name, hidden):
+    """A network and its ONNX bytes; nobody changes them."""
     torch.manual_seed(2)
-    network = lively(MorphologyNetwork(name, tree, hidden=hidden))
-    entry = Network(halved(to_onnx(network, SIZE)), Preprocess(crop=0.6, size=SIZE), name)
+    network = lively(MorphologyNetwork(name, load_tree(tree_name), hidden=hidden))
+    return network, to_onnx(network, SIZE)
+
+
+def exported(name, tree, *, hidden=0, **kept):
+    _, data = network_and_onnx(name, tree.name, hidden)
+    entry = Network(halved(data), Preprocess(crop=0.6, size=SIZE), name)
     return Bundle("small", "", "", "MIT", tree, (entry,), training={"recipe": {"hidden": hidden}}, **kept)
 
 
@@ -82,9 +91,7 @@ def told(bundle, batch):
 
 @pytest.mark.parametrize("hidden", [0, 8])
 def test_the_exported_features_are_what_the_head_stands_on(gz2, hidden):
-    torch.manual_seed(2)
-    network, batch = lively(MorphologyNetwork("test_resnet", gz2, hidden=hidden)), images()
-    data = to_onnx(network, SIZE)
+    (network, data), batch = network_and_onnx("test_resnet", gz2.name, hidden), images()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     logits, features = session.run(["logits", "features"], {"pictures": batch.numpy()})
     with torch.no_grad():
@@ -100,7 +107,7 @@ def test_the_exported_features_are_what_the_head_stands_on(gz2, hidden):
 
 
 def test_a_head_that_is_not_linear_has_no_features(gz2):
-    model = onnx.load_from_string(to_onnx(lively(MorphologyNetwork("test_resnet", gz2)), SIZE))
+    model = onnx.load_from_string(network_and_onnx("test_resnet", gz2.name, 0)[1])
     del model.graph.output[1]
     head = model.graph.node[-1]
     model.graph.node.append(onnx.helper.make_node("Identity", ["inner"], list(head.output)))

@@ -123,18 +123,19 @@ def test_help_imports_nothing_heavy():
 
 
 def test_one_image_on_the_terminal_imports_only_what_it_needs(tmp_path):
-    """A tenth of a second each: Arrow's Parquet and computations, TLS, entry points of other packages, and a search
-    for garbage at the end."""
+    """A tenth of a second each: Arrow's Parquet and computations, TLS, entry points of other packages, threads for
+    linear algebra, and a search for garbage at the end."""
     from PIL import Image
 
     Image.new("RGB", (64, 64), (90, 80, 70)).save(tmp_path / "a.png")
     code = (
-        "import gc, sys\nfrom tuningfork.cli import main\n"
+        "import gc, os, sys\nos.environ.pop('OPENBLAS_NUM_THREADS', None)\nfrom tuningfork.cli import main\n"
         f"sys.argv = ['tuningfork', 'predict', {str(tmp_path / 'a.png')!r}, '--model', 'fast']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "slow = ['pyarrow.compute', 'pyarrow.parquet', 'ssl', 'rich', 'tuningfork.surveys.registry', 'jinja2', "
         f"*{HEAVY!r}]\n"
-        "print([name for name in slow if name in sys.modules], gc.get_freeze_count() > 0)"
+        "print([name for name in slow if name in sys.modules], gc.get_freeze_count() > 0, "
+        "os.environ['OPENBLAS_NUM_THREADS'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[] True"
+    assert done.stdout.splitlines()[-1] == "[] True 1"

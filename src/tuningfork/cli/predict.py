@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.processes import limit_blas
 from .._utils.text import counted
 from .command_line import app, given
 from .console import detail
@@ -188,6 +189,7 @@ def predict(
 
         tuningfork predict galaxy.jpg --json | jq .class_name
     """
+    limit_blas()
     check_views(views)
     must_exist([path for path in paths if path != "-"])
     check_usage(output, layout, source, embeddings, as_json, json_array)

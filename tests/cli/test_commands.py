@@ -236,6 +236,20 @@ def test_predict_into_a_folder_without_permission(run, pictures, tmp_path):
     assert "cannot be written" in run("predict", pictures, "-o", locked / "o.csv", code=1).stderr
 
 
+def test_what_ray_prints_is_not_among_the_results(run, pictures, tmp_path, monkeypatch):
+    from tuningfork.pipeline import predict
+    from tuningfork.pipeline.summary import RunSummary
+
+    def noisy(*_, **options):
+        print("(raylet) an actor died")
+        return RunSummary(tmp_path / "votes.csv", 6, 0, 0, (), 0)
+
+    monkeypatch.setattr(predict, "predict_files", noisy)
+    result = run("predict", pictures, "-o", tmp_path / "votes.csv", "--engine", "ray", "--json", "--model", "fast")
+    assert json.loads(result.stdout)["rows"] == 6
+    assert "(raylet) an actor died" in result.stderr
+
+
 def test_a_full_disk_is_said(run, labels, monkeypatch):
     from tuningfork.votes import class_counts as module
 

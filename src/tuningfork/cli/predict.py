@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -267,7 +269,9 @@ def predict(
             return
         from ..pipeline.predict import predict_files
 
-        with progress_bar("predicting") as progress:
+        # Ray prints what happens to its actors to standard output, where a program expects our results.
+        aside = redirect_stdout(sys.stderr) if engine is Engine.ray else nullcontext()
+        with progress_bar("predicting") as progress, aside:
             summary = predict_files(
                 opened,
                 paths,

@@ -87,27 +87,20 @@ class Ensemble:
         widths = [_feature_width(network) for network in self.networks]
         return sum(widths) if all(widths) else 0
 
+    def check_features(self) -> None:
+        """Raise ValueError if a network has no features."""
+        if not self.feature_width:
+            raise ValueError(
+                f"model {self.bundle.name}: a network has no output {FEATURES!r}, so it has no embeddings; "
+                "train it again, or choose another model"
+            )
+
     def run(
         self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], options: InferenceOptions = InferenceOptions()
     ) -> NetworkOutputs:
-        """Run the networks on N images, averaged over views (test-time augmentation) and over the ensemble.
-
-        The average of cumulative fractions keeps every sum of the tree.
-
-        Parameters
-        ----------
-        inputs : N tuples of (size, size, 3) uint8
-            One image a tuple, once for each of `preprocesses`.
-        options : InferenceOptions
-            `batch_size` None: all images at once.
-
-        Raises
-        ------
-        ValueError
-            If embeddings are requested of networks that have none.
-        """
-        if options.embeddings and not self.feature_width:
-            raise ValueError(f"a network has no output {FEATURES!r}, so the model has no embeddings")
+        """Run the networks on N images, averaged over views and networks; arguments and errors as of `Model.run`."""
+        if options.embeddings:
+            self.check_features()
         count, outputs = len(inputs), self.bundle.outputs
         answers, classes = outputs.widths(self.tree)
         n_views = options.n_views or self.bundle.n_views
@@ -153,13 +146,13 @@ class Ensemble:
                     scaled: NDArray[np.float32] | None = None
                     for k in sharing:
                         if run_bytes := getattr(self.networks[k], "run_bytes", None):
-                            found, *extra = run_bytes(names, images, preprocess)
+                            output, *extra = run_bytes(names, images, preprocess)
                         else:
                             # Once for all networks that see it alike.
                             scaled = preprocess.scaled(images) if scaled is None else scaled
-                            found, *extra = self.networks[k].run(names, scaled)
+                            output, *extra = self.networks[k].run(names, scaled)
                         rows = slice(first, first + len(batch[0]))
-                        logits[k, shown.start : shown.stop, rows] = found.reshape(len(batch), len(batch[0]), -1)
+                        logits[k, shown.start : shown.stop, rows] = output.reshape(len(batch), len(batch[0]), -1)
                         for each in extra:
                             for one in each.reshape(len(batch), len(batch[0]), -1):
                                 features[k][rows] += one / n_views

@@ -23,7 +23,7 @@ from .calibration import Calibration
 from .card import accuracy_text, model_card
 from .class_calibration import class_probabilities
 from .embeddings import Embedder
-from .ensemble import FEATURES, Ensemble, NetworkOutputs, Running
+from .ensemble import Ensemble, NetworkOutputs, Running
 from .image_reader import ImageReader, LoadedImage, Source
 from .intervals import Intervals
 from .options import InferenceOptions
@@ -178,11 +178,7 @@ class Model:
         ValueError
             If a network has no features.
         """
-        if not self.feature_width:
-            raise ValueError(
-                f"model {self.bundle.name}: a network has no output {FEATURES!r}, so it has no embeddings; "
-                "train it again, or choose another model"
-            )
+        self.ensemble.check_features()
         return Embedder(self.bundle.name, self.bundle.sha256, n_views or self.n_views, self.feature_width)
 
     def inputs(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
@@ -242,8 +238,6 @@ class Model:
         ValueError
             If embeddings are requested of networks that have none.
         """
-        if options.embeddings:
-            self.embedder(options.n_views)
         return self.ensemble.run(inputs, options)
 
     def predict(

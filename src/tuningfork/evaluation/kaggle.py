@@ -126,7 +126,7 @@ def score(
     for question, part in zip(tree.questions, tree.slices, strict=True):
         each = squared_errors(predicted[:, part], known[:, part])
         sums += each
-        per_question[question.key] = root_mean(each.sum(0))
+        per_question[question.key] = float(root_mean(each.sum(0)))
     complete = sums[:, 1] == known.shape[1]
     on_complete = Resamples.of(sums[complete], resamples, seed).interval(root_mean)
     return Score(

@@ -6,7 +6,6 @@ would take minutes for a hundred thousand.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +75,7 @@ class Resamples:
         """Return scores, as in `scores`, with their bias-corrected and accelerated bootstrap intervals."""
         return intervals_of(*self.scores(score))
 
-    def interval(self, score: Callable[[Floats], float]) -> metrics.Interval:
+    def interval(self, score: Callable[[Floats], float | Floats]) -> metrics.Interval:
         """Return one score with its interval."""
         return self.intervals(score)[0]
 
@@ -104,9 +103,10 @@ def squared_errors(predicted: Floats, known: Floats) -> Floats:
     return np.stack([np.where(cells, (predicted - known) ** 2, 0).sum(1), cells.sum(1).astype(float)], 1)
 
 
-def root_mean(sums: Floats) -> float:
-    """Return the RMSE of the sums (2,) of `squared_errors`; NaN without known cells."""
-    return math.sqrt(sums[0] / sums[1]) if sums[1] else math.nan
+def root_mean(sums: Floats) -> Floats:
+    """Return the RMSE of the sums (..., 2) of `squared_errors`, (...); NaN without known cells."""
+    squares, cells = sums[..., 0], sums[..., 1]
+    return np.sqrt(np.divide(squares, cells, out=np.full(np.shape(cells), np.nan), where=cells > 0))
 
 
 def confusion_cells(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .._utils.binomial import binomial_interval
 from ..evaluation import metrics
 from ..evaluation.metrics import Interval
-from ..evaluation.resampling import RESAMPLES, Resamples, confusion_cells, intervals_of, squared_errors
+from ..evaluation.resampling import RESAMPLES, Resamples, confusion_cells, intervals_of, root_mean, squared_errors
 from ..votes.tree import DecisionTree
 from .runs import TrainingRun
 
@@ -65,7 +65,7 @@ def vote_scores(
 
     def resampled(rows: Any) -> tuple[list[dict[str, float | None]], Floats]:
         sums = Resamples.of(errors[rows].reshape(-1, 2 * len(parts)), resamples, seed)
-        scores = sums.scores(_root_means)
+        scores = sums.scores(lambda each: root_mean(each.reshape(-1, 2)))
         return [interval.to_dict() for interval in intervals_of(*scores)], scores[1]
 
     on_complete, complete_draws = resampled(complete)
@@ -294,9 +294,3 @@ def _by_validation(kind: str) -> Any:
 def predicted_rows(values: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows that have a prediction."""
     return rows[~np.isnan(values[rows]).any(1)]
-
-
-def _root_means(sums: Floats) -> Floats:
-    """The RMSE of each column's two sums, (2 K,) → (K,); NaN without known cells."""
-    pairs = sums.reshape(-1, 2)
-    return np.sqrt(np.divide(pairs[:, 0], pairs[:, 1], out=np.full(len(pairs), np.nan), where=pairs[:, 1] > 0))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["counted", "escape_controls", "nearest", "one_line", "text"]
+__all__ = ["counted", "decimals", "escape_controls", "nearest", "one_line", "text"]
 
 #: Control characters of ASCII and Latin-1, line and paragraph separators, and the marks that turn the reading
 #: direction (as in "Trojan Source", Boucher & Anderson 2023): all that moves a terminal's cursor or forges a line.
@@ -32,6 +32,17 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 run', '2 runs', '0 galaxies')
     """
     return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def decimals(value: float | None, digits: int = 4) -> str:
+    """A number with so many decimals; a dash for None.
+
+    Examples
+    --------
+    >>> decimals(0.09121), decimals(None), decimals(0.5, 2)
+    ('0.0912', '–', '0.50')
+    """
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._utils.text import counted
+from .._utils.text import counted, decimals
 from .command_line import app
 from .console import echo, print_json
 from .errors import SHOWN_ERRORS, SOME_ROWS_FAILED, must_exist, report_rows, rest, trouble
@@ -185,7 +185,7 @@ def _print_scores(report: dict[str, Any]) -> None:
         print_coverage(intervals["per_question"], title, rmse)
     else:
         if rmse:
-            print_table(("question", "RMSE"), ((name, _digits(value, 4)) for name, value in rmse.items()))
+            print_table(("question", "RMSE"), ((name, decimals(value, 4)) for name, value in rmse.items()))
         echo("no intervals to judge: Kaggle's layout, or a model without calibration (tuningfork calibrate), has none")
     if "classes" not in report:
         echo("no class to score: predictions in Kaggle's layout, or of votes only, have none")
@@ -218,15 +218,14 @@ def print_coverage(per_question: dict[str, Any], title: str, rmse: dict[str, flo
         Of each question, to stand beside it.
     """
 
-    def share(each: dict[str, Any], name: str) -> str | None:
-        return None if each[name] is None else f"{each[name]:.3f} ({each['low']:.3f}…{each['high']:.3f})"
+    from ..model.card import interval_text
 
     rows = []
     for name, each in per_question.items():
-        halves = (_digits(each[half] and each[half]["joint"], 2) for half in ("small_reach", "large_reach"))
-        of_all = (share(each, "joint"), _digits(each["mean_width"], 2), *halves)
-        of_shown = (share(each["shown"], "coverage"), _digits(each["shown"]["mean_width"], 2))
-        rows.append((name, each["galaxies"], *([_digits(rmse.get(name), 4)] if rmse else []), *of_all, *of_shown))
+        halves = (decimals(each[half] and each[half]["joint"], 2) for half in ("small_reach", "large_reach"))
+        of_all = (interval_text(each, "joint", 3), decimals(each["mean_width"], 2), *halves)
+        of_shown = (interval_text(each["shown"], "coverage", 3), decimals(each["shown"]["mean_width"], 2))
+        rows.append((name, each["galaxies"], *([decimals(rmse.get(name), 4)] if rmse else []), *of_all, *of_shown))
     columns = ("all answers", "width", "few asked", "many asked", "shown answer", "width")
     print_table(("question", "galaxies", *(["RMSE"] if rmse else []), *columns), rows, title=title)
 
@@ -242,7 +241,7 @@ def _print_classes(scores: dict[str, Any], heading: str) -> None:
         (
             f"{number} {names[number]}",
             *(f"{values[key]:.0f}" for key in counts),
-            *(_digits(values[key], 3) for key in ("precision", "recall", "f1")),
+            *(decimals(values[key], 3) for key in ("precision", "recall", "f1")),
             *(f"{count:.0f}" for count in matrix[number]),
         )
         for number, values in enumerate(scores["per_class"].values())
@@ -261,7 +260,3 @@ def _print_classes(scores: dict[str, Any], heading: str) -> None:
             f"calibrated model would show {perfect['mean']:.4f} with so few, below {perfect['quantile_95']:.4f} "
             "19 times of 20)"
         )
-
-
-def _digits(value: float | None, digits: int) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"

@@ -112,6 +112,8 @@ def purity(
 
 
 def _show(report: dict[str, Any]) -> None:
+    from ..model.card import share_text
+
     echo(
         f"{counted(report['galaxies'], 'galaxy', 'galaxies')} (part: {report['part']}), {report['no_class']} of no "
         f"class; of {report['undecided']} it is not known whether they are of some classes: others count for them"
@@ -131,15 +133,9 @@ def _show(report: dict[str, Any]) -> None:
                 f"{point['threshold']:g}" if point["threshold"] else "any",
                 point["selected"],
                 point["right"],
-                *(_share(point, name) for name in shares),
+                *(share_text(point, name) for name in shares),
             )
             for each in report[selection].values()
             for n, point in enumerate(each["curve"])
         ]
         print_table(("class (galaxies)", "least", "selected", "right", *shares), rows, title=title)
-
-
-def _share(point: dict[str, Any], name: str) -> str:
-    if point[name] is None:
-        return "–"
-    return f"{point[name]:.2f} ({point[f'{name}_low']:.2f}…{point[f'{name}_high']:.2f})"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._utils.text import decimals
 from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, trouble
@@ -60,7 +61,7 @@ def _print_score(score: Score) -> None:
     per_question = score.to_dict()["rmse_per_question"]
     print_table(
         ("question", "RMSE"),
-        ((name, None if value is None else f"{value:.5f}") for name, value in per_question.items()),
+        ((name, decimals(value, 5)) for name, value in per_question.items()),
     )
     echo(f"largest violation of a sum of the tree: {score.largest_sum_violation:.2g}")
 

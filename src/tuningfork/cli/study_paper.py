@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .._utils.text import decimals
 from .console import done, echo, print_json
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
@@ -126,15 +127,11 @@ def _print_networks(networks: dict[str, list[dict[str, Any]]]) -> None:
                     row["size"],
                     row["trained"],
                     ", ".join(map(str, row["epochs"])),
-                    _number(score["mean"]),
-                    f"{_number(score['low'])}…{_number(score['high'])}",
-                    _number(score["spread"]),
-                    _number(paper),
+                    decimals(score["mean"]),
+                    f"{decimals(score['low'])}…{decimals(score['high'])}",
+                    decimals(score["spread"]),
+                    decimals(paper),
                 )
             )
         header = ("network", "px", "trained", "epochs", title, "95 % interval", "spread", "the paper's")
         print_table(header, rows, title=kind)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .._utils.text import decimals
 from .console import done, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
@@ -90,7 +91,7 @@ def _show(report: dict[str, Any]) -> None:
     )
     rows = []
     for row in report["groups"]:
-        cells = ["–" if row[k] is None else f"{row[k]:.3f}" for k in ("coverage", "low", "high")]
-        known = ("–" if row[k] is None else f"{row[k]:.3f}" for k in ("accuracy", "probability"))
+        cells = [decimals(row[k], 3) for k in ("coverage", "low", "high")]
+        known = (decimals(row[k], 3) for k in ("accuracy", "probability"))
         rows.append((row["group"], row["galaxies"], cells[0], f"{cells[1]}…{cells[2]}", row["judged"], *known))
     print_table(head, rows)

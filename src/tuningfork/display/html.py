@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .._utils.text import counted
+from .._utils.text import counted, decimals
 from ..images.encode import data_url
 from .scripts import static_text
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["MAX_TEXT", "duration", "integer", "number", "render"]
+__all__ = ["MAX_TEXT", "duration", "integer", "render"]
 
 #: Characters of a name or a message that a card shows.
 MAX_TEXT = 200
@@ -68,7 +68,7 @@ def _environment() -> Environment:
         "gigabytes": lambda megabytes: f"{megabytes / 1000:.1f} GB" if _is_number(megabytes) else None,
         "integer": integer,
         "millions": lambda value: f"{value / 1e6:.1f} M" if _is_number(value) else None,
-        "number": number,
+        "number": decimals,
         "percent": lambda fraction: f"{fraction:.0%}",
         "range": _range,
         "short": _short,
@@ -81,11 +81,6 @@ def _stylesheet(*names: str) -> Markup:
     from markupsafe import Markup
 
     return Markup("\n".join(static_text(name) for name in names))
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many decimals; a dash for None."""
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def integer(value: Any) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .._utils.text import counted
+from .._utils.text import counted, decimals
 from .bundle import Bundle
 
-__all__ = ["accuracy_text", "interval_text", "model_card", "test_rmse"]
+__all__ = ["accuracy_text", "interval_text", "model_card", "share_text", "test_rmse"]
 
 #: Scores of each class.
 _PER_CLASS = ("precision", "recall", "f1")
+#: Of a share of `evaluation.purity`: what it is called in an interval → the end of its name.
+_BOUNDS = {"value": "", "low": "_low", "high": "_high"}
 
 
 def model_card(bundle: Bundle) -> str:
@@ -144,7 +146,7 @@ def _class_scores(test: Mapping[str, Any]) -> list[str]:
             _table(
                 ("class", "galaxies", "precision", "recall", "F1"),
                 [
-                    (name.replace("_", " "), each["galaxies"], *(_number(each[key]) for key in _PER_CLASS))
+                    (name.replace("_", " "), each["galaxies"], *(decimals(each[key], 3) for key in _PER_CLASS))
                     for name, each in classes["per_class"].items()
                 ],
             ),
@@ -161,7 +163,7 @@ def _class_scores(test: Mapping[str, Any]) -> list[str]:
                     (
                         name.replace("_", " "),
                         *(f"{each[key]:.0f}" for key in ("true", "named", "expected")),
-                        *(_number(each[key]) for key in _PER_CLASS[:2]),
+                        *(decimals(each[key], 3) for key in _PER_CLASS[:2]),
                     )
                     for name, each in every["per_class"].items()
                 ],
@@ -221,8 +223,8 @@ def _samples(purity: Mapping[str, Any]) -> list[str]:
             f"{each['name']} ({each['galaxies']} of {each['judged']})",
             "any" if not point["threshold"] else format(point["threshold"], "g"),
             point["selected"],
-            _share(point, "purity"),
-            _share(point, "completeness"),
+            share_text(point, "purity"),
+            share_text(point, "completeness"),
         )
         for each in purity["clean"].values()
         for point in each["curve"]
@@ -232,12 +234,6 @@ def _samples(purity: Mapping[str, Any]) -> list[str]:
         "and contaminate any sample, by the least probability of the class; 95 % Wilson intervals.",
         _table(("class", "least", "galaxies", "purity", "completeness"), rows),
     ]
-
-
-def _share(point: Mapping[str, Any], name: str) -> str:
-    if point[name] is None:
-        return "–"
-    return f"{point[name]:.2f} ({point[f'{name}_low']:.2f}…{point[f'{name}_high']:.2f})"
 
 
 def _calibration(bundle: Bundle) -> list[str]:
@@ -299,14 +295,14 @@ def accuracy_text(bundle: Bundle) -> list[str]:
     return texts + ([f"class accuracy {accuracy:.3f}"] if accuracy is not None else [])
 
 
-def interval_text(interval: Mapping[str, float | None], name: str = "value") -> str:
+def interval_text(interval: Mapping[str, float | None], name: str = "value", digits: int = 4) -> str:
     """`value (low…high)` of an evaluation's interval; a dash where there was nothing to score."""
-    if interval[name] is None:
-        return "–"
-    if interval["low"] is None:
-        return f"{interval[name]:.4f}"
-    return f"{interval[name]:.4f} ({interval['low']:.4f}…{interval['high']:.4f})"
+    value, low, high = (interval[key] for key in (name, "low", "high"))
+    if value is None or low is None:
+        return decimals(value, digits)
+    return f"{value:.{digits}f} ({low:.{digits}f}…{high:.{digits}f})"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def share_text(point: Mapping[str, float | None], name: str) -> str:
+    """`share (low…high)` of a point of `evaluation.purity`; a dash where nothing was selected."""
+    return interval_text({key: point[f"{name}{end}"] for key, end in _BOUNDS.items()}, digits=2)

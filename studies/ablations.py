@@ -1,10 +1,11 @@
 """Everything that was measured about trainings, in one table: paired where predictions of each galaxy exist.
 
-    python studies/ablations.py training_solutions_rev1.csv [--log DONE/log.txt …]
+    python studies/ablations.py training_solutions_rev1.csv
 
-Networks of `studies/folds` predicted each galaxy without having seen it; their differences are paired, with 95 %
-bootstrap intervals. Trials of the GPU job, of which `--log` names the logs, have a figure for one fold and no
-predictions: their differences from the trial before have no interval, and say little below one per cent.
+Networks of `studies/folds` and `studies/fair` predicted each galaxy without having seen it; their differences are
+paired, with 95 % bootstrap intervals, over the galaxies that both predicted. Trials of the GPU job, whose logs are in
+`studies/folds/logs`, have a figure for each fold and no predictions: their differences from the trial before have no
+interval, and say little below one per cent.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from tuningfork import load_tree, read_labels
 
 Floats = NDArray[np.float64]
-FOLDS = Path(__file__).parent / "folds"
+FOLDS, FAIR = (Path(__file__).with_name(name) for name in ("folds", "fair"))
 #: Rows of the first table: what is compared with what.
 PAIRS = (
     (
@@ -31,37 +33,45 @@ PAIRS = (
     ),
     ("fast", "default", "Lite0 at 112 px against Lite2 at 144 px, both taught"),
     ("fast", "teacher", "Lite0 at 112 px, taught, against its teacher"),
+    (
+        "stronger",
+        "default",
+        "stronger changes of the images, and 235,000 of them instead of 190,000; folds 0 to 3",
+    ),
+)
+FAIR_PAIRS = (
+    ("schedule", "paper", "the paper's recipe with the tree's sums, squared error, AdamW at 1e-3 and a cosine"),
+    ("augmentation", "schedule", "and all angles, smaller shifts, zoom, noise, colours"),
+    ("plain", "augmentation", "and classes beside votes, no hidden layer, less dropout, averaged weights: our recipe"),
+    ("plain", "paper", "our recipe against the paper's"),
 )
 RESAMPLES = 300
-FIGURES = re.compile(r"^\s*[\d.]+ ([a-z]+)(?:-([a-z0-9]+))?-(\d): (\{.*\}); all")
+FIGURES = re.compile(r"^\s*[\d.]+ ([a-z]+(?:-[a-z][a-z0-9]*)*)((?:-\d)+): (\{.*\}\})")
 TRIAL = re.compile(r"^\s*[\d.]+ trial (\{.*\}): ([\d.]+), (taken|not taken)")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labels", type=Path)
-    parser.add_argument("--log", type=Path, nargs="*", default=[])
     args = parser.parse_args()
     tree, labels = load_tree("gz2"), read_labels(args.labels).votes
-    tables = {name: pq.read_table(FOLDS / f"{name}.parquet") for name in ("teacher", "fast", "default")}
-    known = labels.select([labels.row_of[str(id_)] for id_ in tables["default"]["id"].to_pylist()])
-    predicted = {
-        name: np.stack([table[column].to_numpy() for column in tree.columns], 1).astype(float)
-        for name, table in tables.items()
-    }
-    print("| what | RMSE, complete rows | RMSE, known columns |")
-    print("|---|---|---|")
-    for first, second, what in PAIRS:
-        cells = [
-            difference(predicted[first], predicted[second], known.fractions, rows)
-            for rows in (np.flatnonzero(known.complete), np.arange(len(known)))
-        ]
-        print(f"| {what} | {' | '.join(cells)} |")
-    for log in args.log:
+    for folder, pairs in ((FOLDS, PAIRS), (FAIR, FAIR_PAIRS)):
+        print("| what | galaxies | RMSE, complete rows | RMSE, known columns |")
+        print("|---|---|---|---|")
+        for first, second, what in pairs:
+            names, predicted = common(folder / f"{first}.parquet", folder / f"{second}.parquet", tree.columns)
+            known = labels.select([labels.row_of[name] for name in names])
+            cells = [
+                difference(*predicted, known.fractions, rows)
+                for rows in (np.flatnonzero(known.complete), np.arange(len(known)))
+            ]
+            print(f"| {what} | {len(names)} | {' | '.join(cells)} |")
+        print()
+    for log in sorted((FOLDS / "logs").glob("*.txt")):
         lines = log.read_text("utf-8").splitlines()
         trials = [match for line in lines if (match := TRIAL.match(line))]
         if trials:
-            print(f"\nTrials on one fold ({log.name}), one view, mean of both errors, no interval:\n")
+            print(f"\nTrials ({log.stem}), one view, mean of both errors, no interval:\n")
             print("| change | error | beside the best before | kept |")
             print("|---|---|---|---|")
             best = None
@@ -72,12 +82,10 @@ def main() -> None:
                 best = error if taken == "taken" else best
         rows: dict[str, list[dict[str, float]]] = {}
         for match in filter(None, map(FIGURES.match, lines)):
-            if not (match[2] or "").startswith("trial"):
-                figures = json.loads(match[4])
-                if "rmse 1" in figures:
-                    rows.setdefault("-".join(filter(None, (match[1], match[2]))), []).append(figures)
+            if "trial" not in match[1]:
+                rows.setdefault(match[1], []).append(json.loads(match[3]))
         if rows:
-            print(f"\nFolds ({log.name}), one view and eight, mean and standard deviation over folds:\n")
+            print(f"\nFolds ({log.stem}), one view and eight, mean and standard deviation over folds:\n")
             print("| networks | folds | epochs | complete, 1 | known, 1 | complete, 8 | known, 8 |")
             print("|---|---|---|---|---|---|---|")
             for name, each in rows.items():
@@ -88,6 +96,17 @@ def main() -> None:
                     for values in [[figures[views][kind] for figures in each]]  # type: ignore[index]
                 ]
                 print(f"| {name} | {len(each)} | {each[0]['epochs']:.0f} | {' | '.join(cells)} |")
+
+
+def common(first: Path, second: Path, columns: Sequence[str]) -> tuple[list[str], list[Floats]]:
+    """The IDs in both tables, and both tables' cumulative fractions (N, A) of them."""
+    tables = [pq.read_table(path) for path in (first, second)]
+    rows = [{str(id_): row for row, id_ in enumerate(table["id"].to_pylist())} for table in tables]
+    names = [name for name in rows[0] if name in rows[1]]
+    return names, [
+        np.stack([table[column].to_numpy() for column in columns], 1).astype(float)[[at[name] for name in names]]
+        for table, at in zip(tables, rows, strict=True)
+    ]
 
 
 def difference(first: Floats, second: Floats, truth: Floats, rows: NDArray[np.int64]) -> str:

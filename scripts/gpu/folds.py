@@ -4,7 +4,8 @@
         --baseline default.parquet --split first/split.csv
 
 Writes, for each family, the predictions of all labelled galaxies (cumulative fractions and class probabilities in 16
-bits, with the fold; no labels) and prints errors and classes, with 95 % bootstrap intervals. `--baseline` names a
+bits, with the fold; no labels) and prints errors and classes, with 95 % bootstrap intervals. The last layer is scaled
+as `ship.py` scales it (`out_of_fold.py`), each fold by a fit on the other four. `--baseline` names a
 table that `tuningfork predict` wrote of the same pictures with an older model; families are then also compared with it,
 galaxy by galaxy, on the part of `--split` that its training did not see.
 """
@@ -21,8 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from out_of_fold import VIEWS, read, scaled
 
-VIEWS = {1: [0], 2: [0, 4], 4: [0, 1, 2, 3], 8: list(range(8))}
+from tuningfork import load_tree
+
 #: Softness of the class that votes imply, in votes: measured once on galaxies that no training saw.
 TEMPERATURE = 0.08
 Floats = NDArray[np.float64]
@@ -33,6 +36,8 @@ def main() -> None:
     parser.add_argument("done", type=Path)
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--families", nargs="+", default=["teacher", "fast", "default"])
+    parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--as-trained", action="store_true", help="do not scale the last layer")
     parser.add_argument("--views", type=int, default=1, help="that are written")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--baseline", type=Path)
@@ -41,16 +46,17 @@ def main() -> None:
     args = parser.parse_args()
     with np.load(args.pack) as file:
         pack = {key: file[key] for key in file.files}
-    here = pack["source"] == "labelled"
+    here = (pack["source"] == "labelled") & np.isin(pack["fold"], args.folds)
     ids, fold, known = pack["ids"][here], pack["fold"][here], pack["cumulative"][here].astype(np.float64)
-    rules = json.loads(str(pack["rules"]))
+    rules, tree = json.loads(str(pack["rules"])), load_tree("gz2")
     columns = pack["columns"].tolist()
     truth = votes_class(known, columns, rules)[0]
     told: dict[str, Floats] = {}
     for family in args.families:
-        views = joined(args.done, family, len(ids))
-        if views is None:
-            continue
+        views = raw = read(args.done, family, fold)
+        if not args.as_trained:
+            views = scaled(raw, known, fold, tree)
+            told[f"{family}, not scaled, 1 view(s)"] = raw[0]
         for count in VIEWS:
             told[f"{family}, {count} view(s)"] = views[VIEWS[count]].mean(0)
         if args.output:
@@ -63,6 +69,7 @@ def main() -> None:
     for family in args.families:
         for name, than in (
             (f"{family}, 8 view(s)", f"{family}, 1 view(s)"),
+            (f"{family}, 1 view(s)", f"{family}, not scaled, 1 view(s)"),
             (f"{family}, 1 view(s)", "fast, 1 view(s)"),
         ):
             if name != than and name in told and than in told:
@@ -78,22 +85,6 @@ def main() -> None:
         for name, said in told.items():
             print(f"  {name}: {judged(said[rows_], known[rows_], truth[rows_], columns, rules)}")
             print(f"    less than the baseline, %: {compared(said[rows_], old[rows_], known[rows_])}")
-
-
-def joined(done: Path, family: str, count: int) -> NDArray[np.float64] | None:
-    """(8, N, A + C) of a family's folds; None if one is missing."""
-    out = None
-    for k in range(5):
-        path = done / f"{family}-{k}.npz"
-        if not path.exists():
-            print(f"{family}: fold {k} is missing")
-            return None
-        with np.load(path) as file:
-            views, held = file["views"].astype(np.float64), file["held"]
-        if out is None:
-            out = np.full((8, count, views.shape[2]), np.nan)
-        out[:, held] = views
-    return out
 
 
 def votes_class(cumulative: Floats, columns: Sequence[str], rules: list) -> tuple[NDArray[np.int64], Floats]:

@@ -48,8 +48,8 @@ except RuntimeError:  # beside a build of torchvision without its operators
 HERE = Path(__file__).resolve().parent
 #: Pixels of the frame's packed middle, and of the crop that networks see.
 CANVAS, CROP = 240, 212
-#: Random changes for every family: at most this part of the crop's side; a factor of the light.
-SHIFT, LIGHT = 0.04, (0.9, 1.2)
+#: Random changes for every family: a factor of the light.
+LIGHT = (0.9, 1.2)
 MEAN = STD = 0.5
 #: Quarter turns and reflections, in the order in which the package takes 1, 2, 4 or 8 of them.
 VIEWS = {1: [0], 2: [0, 4], 4: [0, 1, 2, 3], 8: list(range(8))}
@@ -63,7 +63,9 @@ BETTER = 0.001
 #: Steps between looks at the clock.
 PACE = 50
 #: Of a family, what its captured step does not hold.
-NOT_CAPTURED = ("pictures", "taught", "teaches", "fill", "blend", "rate", "warmup", "average")
+NOT_CAPTURED = ("pictures", "taught", "teaches", "fill", "blend", "rate", "warmup", "average", "schedule", "init")
+#: The schedule "plateau": its part for validation, and by what and after how many bad epochs the rate falls.
+VALIDATION, PLATEAU_FACTOR, PLATEAU_EPOCHS, PLATEAU_LEAST = 0.1, 0.2, 4, 1e-4
 
 
 class OutOfTime(Exception):
@@ -141,8 +143,8 @@ def shrinking(size: int) -> Tensor:
 class Views:
     """From packed pictures to a network's input, at random for training or exactly as a prediction does it."""
 
-    def __init__(self, size: int, device: torch.device, zoom: float = 0.14, noise: float = 0.0, tint: float = 0.0):
-        self.zoom, self.noise, self.tint = zoom, noise, tint
+    def __init__(self, family: Family, device: torch.device):
+        self.family, size = family, family.size
         self.matrix = shrinking(size).to(device)
         centres = torch.arange(CROP, device=device, dtype=torch.float32) + 0.5 - CROP / 2
         y, x = torch.meshgrid(centres, centres, indexing="ij")
@@ -153,11 +155,11 @@ class Views:
 
         Sampled at the frame's own resolution, then shrunk; beyond the packed middle the sky is reflected.
         """
-        count, device = len(pictures), pictures.device
-        angle = torch.rand(count, device=device) * (2 * math.pi)
-        zoom = torch.exp(_uniform(count, -self.zoom, self.zoom, device))
+        count, device, family = len(pictures), pictures.device, self.family
+        angle = _uniform(count, -math.radians(family.angle), math.radians(family.angle), device)
+        zoom = torch.exp(_uniform(count, -family.zoom, family.zoom, device))
         flip = (torch.rand(count, 2, device=device) < 0.5).float() * 2 - 1
-        shift = _uniform((count, 1, 2), -SHIFT * CROP, SHIFT * CROP, device)
+        shift = _uniform((count, 1, 2), -family.shift * CROP, family.shift * CROP, device)
         cos, sin = torch.cos(angle), torch.sin(angle)
         turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1)
         turn = turn * flip[:, None, :] / zoom[:, None, None]
@@ -165,8 +167,8 @@ class Views:
         at = at.reshape(count, CROP, CROP, 2)
         cut = functional.grid_sample(pictures.float(), at, "bilinear", "reflection", align_corners=False)
         light = _uniform((count, 1, 1, 1), LIGHT[0], LIGHT[1], device)
-        light = light * _uniform((count, 3, 1, 1), 1 - self.tint, 1 + self.tint, device)
-        noise = torch.randn_like(cut) * _uniform((count, 1, 1, 1), 0, self.noise, device)
+        light = light * _uniform((count, 3, 1, 1), 1 - family.tint, 1 + family.tint, device)
+        noise = torch.randn_like(cut) * _uniform((count, 1, 1, 1), 0, family.noise, device)
         return scaled(self.shrunk((cut * light + noise).clamp(0, 255)))
 
     def exact(self, pictures: Tensor) -> Tensor:
@@ -242,6 +244,10 @@ class Questions:
             out = out * (shares @ choose + alone)
         return out
 
+    def fractions(self, logits: Tensor, output: str) -> Tensor:
+        """Logits (B, A) → cumulative fractions, of the tree or, as the paper has it, each by itself."""
+        return self.cumulative(self.shares(logits)) if output == "tree" else logits.sigmoid()
+
 
 #: What is told of each galaxy, and how many numbers it takes; A answers, C classes, F folders.
 TABLES = {
@@ -263,18 +269,20 @@ class Network(nn.Module):
     same volunteers' clicks: each question's logits times a learned scale, plus a learned number for each answer.
     """
 
-    def __init__(self, name: str, questions: Questions, classes: int, folders: int, dropout: float, drop_path: float):
+    def __init__(self, family: Family, questions: Questions, classes: int, folders: int):
         super().__init__()
-        self.body = timm.create_model(name, num_classes=0, drop_path_rate=drop_path)
+        self.body = timm.create_model(family.network, num_classes=0, drop_path_rate=family.drop_path)
         width = getattr(self.body, "head_hidden_size", None) or self.body.num_features
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(family.dropout)
+        self.hidden = nn.Sequential(nn.Linear(width, family.hidden), nn.ReLU()) if family.hidden else nn.Identity()
+        width = family.hidden or width
         self.head = nn.Linear(width, questions.answers + classes)
         self.folders = nn.Linear(width, folders)
         self.hart_scale = nn.Parameter(torch.ones(questions.count))
         self.hart_shift = nn.Parameter(torch.zeros(questions.answers))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.dropout(self.body(pictures))
+        features = self.hidden(self.dropout(self.body(pictures)))
         return self.head(features), self.folders(features)
 
     def load_body(self, path: Path) -> None:
@@ -288,6 +296,7 @@ class Network(nn.Module):
 
 
 def cost(
+    family: Family,
     network: Network,
     logits: Tensor,
     folders: Tensor,
@@ -297,8 +306,10 @@ def cost(
 ) -> Tensor:
     """What each galaxy costs (B,), by all that is told of it; the branches are numbers, so that a graph holds them."""
     answers, classes = logits.float().split([tree.answers, logits.shape[1] - tree.answers], 1)
-    cumulative = tree.cumulative(tree.shares(answers))
+    cumulative = tree.fractions(answers, family.output)
     out = (told["weight"] * (cumulative - told["target"]).square()).sum(1)
+    if family.votes_only:
+        return out
     out = out + (told["least"] - cumulative).clamp(min=0).square().sum(1)
     log = classes.log_softmax(1)
     some = told["candidates"].amax(1)
@@ -331,11 +342,19 @@ class Family:
     teaches: bool = False
     fill: float = 0.5  # weight of a teacher's fraction
     blend: float = 0.0  # how far a known fraction is moved to the teacher's, which smooths the volunteers' noise
+    init: str = "imagenet"  # or "" for random weights
+    output: str = "tree"  # or "sigmoid": each fraction by itself
+    loss: str = "squares"  # their sum in a galaxy, on average; or "rmse" of all known fractions of a batch
+    votes_only: bool = False
+    hidden: int = 0
+    angle: float = 180.0  # turned by at most so many degrees
+    shift: float = 0.04  # at most this part of the crop's side
     zoom: float = 0.14  # of the logarithm
     noise: float = 1.2  # at most, in levels; packing removes about one
     tint: float = 0.0  # each colour's own change of the light
     mix: float = 0.0  # at most this share of another picture, and of what is told of it (Zhang et al. 2018)
     rate: float = 1e-3
+    schedule: str = "cosine"  # after a warm-up; or "plateau": lower where a tenth kept for validation stands still
     warmup: float = 0.05  # of the training
     decay: float = 0.05
     dropout: float = 0.4
@@ -361,11 +380,9 @@ class Training:
         widths = {"A": self.tree.answers, "C": pack["candidates"].shape[1], "F": pack["folders"].shape[1]}
         self.classes = widths["C"]
         torch.manual_seed(0)
-        self.network = Network(
-            family.network, self.tree, widths["C"], widths["F"], family.dropout, family.drop_path
-        ).to(self.device, memory_format=layout)
+        self.network = Network(family, self.tree, widths["C"], widths["F"]).to(self.device, memory_format=layout)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.views = Views(family.size, self.device, family.zoom, family.noise, family.tint)
+        self.views = Views(family, self.device)
         self.tables = {key: torch.zeros(len(pack["ids"]), widths[w], device=self.device) for key, w in TABLES.items()}
         self.most = most
         self.order = torch.zeros(most, family.batch, dtype=torch.int64, device=self.device)
@@ -394,10 +411,9 @@ class Training:
         """
         steps = len(order)
         torch.manual_seed(seed)
-        fresh = Network(
-            family.network, self.tree, self.classes, self.network.folders.out_features, family.dropout, family.drop_path
-        )
-        fresh.load_body(self.weights)
+        fresh = Network(family, self.tree, self.classes, self.network.folders.out_features)
+        if family.init:
+            fresh.load_body(self.weights)
         with torch.no_grad():
             states = [each.state_dict().values() for each in (self.network, self.average, fresh)]
             for own, average, new in zip(*states, strict=True):
@@ -409,10 +425,14 @@ class Training:
             for key, table in tables.items():
                 self.tables[key].copy_(table)
             self.order[:steps] = torch.from_numpy(order).to(self.device)
-            warm = max(1, int(family.warmup * steps))
             at = np.arange(self.most)
-            cosine = 0.5 * (1 + np.cos(np.pi * np.clip((at - warm) / max(1, steps - warm), 0, 1)))
-            self.rates.copy_(torch.from_numpy(family.rate * np.where(at < warm, (at + 1) / warm, cosine)))
+            if family.schedule == "cosine":
+                warm = max(1, int(family.warmup * steps))
+                cosine = 0.5 * (1 + np.cos(np.pi * np.clip((at - warm) / max(1, steps - warm), 0, 1)))
+                rates = family.rate * np.where(at < warm, (at + 1) / warm, cosine)
+            else:
+                rates = np.full(self.most, family.rate)
+            self.rates.copy_(torch.from_numpy(rates))
             # The decay grows, else a short training's average still holds the first weights.
             self.keeps.copy_(torch.from_numpy(np.minimum(family.average, (1 + at) / (10 + at))))
             self.at.zero_()
@@ -443,7 +463,10 @@ class Training:
             if self.family.mix:
                 others = self.costs(logits, folders, {key: table.flip(0) for key, table in told.items()})
                 costs = torch.lerp(costs, others, share)
-            loss = costs.sum() / self.family.labelled
+            if self.family.loss == "rmse":
+                loss = (costs.sum() / told["weight"].sum()).sqrt()
+            else:
+                loss = costs.sum() / self.family.labelled
         else:
             loss = logits.float().square().mean() + folders.float().square().mean()
         loss.backward()
@@ -459,7 +482,7 @@ class Training:
             self.at += 1
 
     def costs(self, logits: Tensor, folders: Tensor, told: Mapping[str, Tensor]) -> Tensor:
-        return cost(self.network, logits, folders, told, self.tree, self.schemes)
+        return cost(self.family, self.network, logits, folders, told, self.tree, self.schemes)
 
     def capture(self, synthetic: Tensor | None = None) -> torch.cuda.CUDAGraph | None:
         """The step as a CUDA graph, or None where there is no GPU or it cannot be captured."""
@@ -547,7 +570,7 @@ class Training:
                 with half:
                     logits, _ = self.average(turned(small, view).contiguous(memory_format=self.layout))
                 answers, classes = logits.float().split([self.tree.answers, self.classes], 1)
-                told = torch.cat([self.tree.cumulative(self.tree.shares(answers)), classes.softmax(1)], 1)
+                told = torch.cat([self.tree.fractions(answers, self.family.output), classes.softmax(1)], 1)
                 out[number, start : start + len(picks)] = told.cpu().numpy()
         torch.backends.cudnn.allow_tf32 = before
         return out
@@ -556,10 +579,35 @@ class Training:
         """The averaged weights, the large ones in 16 bits; without what only the training needs."""
         kept = {}
         for key, value in self.average.state_dict().items():
-            if key.startswith(("body.", "head.")) and not key.endswith("num_batches_tracked"):
+            if key.startswith(("body.", "hidden.", "head.")) and not key.endswith("num_batches_tracked"):
                 value = value.detach().cpu().contiguous()
                 kept[key] = value.half() if value.numel() >= LEAST_HALVED else value.clone()
         save_file(kept, path)
+
+
+def plateau(training: Training, steps: int, galaxies: int, validation: np.ndarray, check: Callable[[], None]) -> float:
+    """A training whose rate falls where the validation error stands still; keeps the weights of the best epoch.
+
+    As Keras' `ReduceLROnPlateau` counts; an epoch is as many steps as the galaxies fill. The seconds that it took.
+    """
+    pace = max(1, galaxies // training.family.labelled)
+    known, best, bad, kept, took = training.galaxies.pack["cumulative"][validation], math.inf, 0, None, 0.0
+    for start in range(0, steps, pace):
+        took += training.run(min(pace, steps - start), check)
+        error = rmse(training.predict(validation, VIEWS[1], exact=False)[0], known)["known"]
+        if error < best - PLATEAU_LEAST:
+            best, bad = error, 0
+            kept = [value.clone() for value in training.average.state_dict().values()]
+        else:
+            bad += 1
+        if bad >= PLATEAU_EPOCHS:
+            training.rates.mul_(PLATEAU_FACTOR)
+            bad = 0
+    if kept is not None:
+        with torch.no_grad():
+            for own, value in zip(training.average.state_dict().values(), kept, strict=True):
+                own.copy_(value)
+    return took
 
 
 # ── the plan ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -595,6 +643,8 @@ def read_plan(path: Path, rehearse: bool = False) -> tuple[dict[str, Family], li
     plan = tomllib.loads(path.read_text("utf-8"))
     if rehearse:
         plan["family"] = {name: rehearsed(values) for name, values in plan["family"].items()}
+        for trial in plan.get("trial", {}).values():
+            trial["changes"] = [rehearsed(change) for change in trial["changes"]]
         plan |= {"longest": 4000, "least_scale": 1.0, "most_scale": 1.0}
         for entry in plan["step"]:
             entry["changes"] = rehearsed(entry.get("changes", {}))
@@ -717,21 +767,30 @@ class Job:
         say(json.dumps(self.note["machine"]))
         for family in self.options.get("trial", {}):
             self.try_out(family)
-        for step in self.steps:
+        self.all_of([step for step in self.steps if not step.variant])
+        self.measure()
+        self.all_of(self.steps)
+        self.measure()
+
+    def all_of(self, steps: Sequence[Step]) -> None:
+        """Carry out what is not finished; one broken step does not cost the others."""
+        for step in steps:
             if self.is_done(step):
                 continue
             if self.left() < 5:
                 raise OutOfTime
-            try:
-                self.carry_out(step)
-            except OutOfTime:
-                raise
-            except Exception as error:  # one broken step must not cost the others
-                self.failed.append(step.name)
-                say(f"{step.name} failed: {type(error).__name__}: {str(error)[:500]}")
-                if self.device.type == "cuda":
-                    torch.cuda.synchronize()
-        self.measure()
+            self.try_step(step)
+
+    def try_step(self, step: Step, scale: float | None = None) -> None:
+        try:
+            self.carry_out(step, scale)
+        except OutOfTime:
+            raise
+        except Exception as error:
+            self.failed.append(step.name)
+            say(f"{step.name} failed: {type(error).__name__}: {str(error)[:500]}")
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
 
     def is_done(self, step: Step) -> bool:
         return (self.done / f"{step.name}.npz").exists()
@@ -748,32 +807,33 @@ class Job:
         return Family(**{**family.__dict__, **chosen, **dict(step.changes)})
 
     def try_out(self, name: str) -> None:
-        """Changes of a family one after the other, on one fold: each stays if it lowers the error there."""
+        """Changes of a family one after the other, on a few folds: each stays if it lowers the error there."""
         trial = self.options["trial"][name]
         if name in self.note.get("chosen", {}):
             return
         best: dict[str, Any] = {}
         least = math.inf
         for number, change in enumerate([{}, *trial["changes"]]):
-            step = Step(name, trial["fold"], f"trial{number}", tuple({**best, **change}.items()))
-            try:
+            changes = tuple({**best, **change}.items())
+            steps = [Step(name, fold, f"trial{number}", changes) for fold in trial["folds"]]
+            for step in steps:
                 if not self.is_done(step):
-                    self.carry_out(step, 1.0)
-            except OutOfTime:
-                raise
-            except Exception as error:
-                say(f"{step.name} failed: {type(error).__name__}: {str(error)[:500]}")
-            if not self.is_done(step):
+                    self.try_step(step, 1.0)
+            if not all(map(self.is_done, steps)):
                 continue
-            with np.load(self.done / f"{step.name}.npz") as file:
-                figures = json.loads(str(file["figures"]))["rmse 1"]
-            error = (figures["complete"] + figures["known"]) / 2
+            errors = []
+            for step in steps:
+                with np.load(self.done / f"{step.name}.npz") as file:
+                    figures = json.loads(str(file["figures"]))["rmse 1"]
+                errors.append((figures["complete"] + figures["known"]) / 2)
+            error = float(np.mean(errors))
             say(f"trial {change}: {error:.5f}, {'taken' if error < least * (1 - BETTER) else 'not taken'}")
             if error < least * (1 - BETTER):
                 best, least = {**best, **change}, error
-                for end in ("safetensors", "npz"):  # the trial's own fold need not be trained again
-                    tried, plain = (f"{each.name}.{end}" for each in (step, Step(name, trial["fold"])))
-                    whole(self.done / plain, lambda path, tried=tried: shutil.copy(self.done / tried, path))
+                for step in steps:  # the trial's own folds need not be trained again
+                    for end in ("safetensors", "npz"):
+                        tried, plain = (f"{each.name}.{end}" for each in (step, Step(name, step.fold)))
+                        whole(self.done / plain, lambda path, tried=tried: shutil.copy(self.done / tried, path))
         self.remember(chosen={**self.note.get("chosen", {}), name: best})
 
     def training(self, family: Family) -> Training:
@@ -826,7 +886,7 @@ class Job:
                 self.training(family)
                 costs += family.pictures / self.note["speeds"][f"{family.network}-{family.size}"]
             time_left = self.options["share"] * (self.left() - BESIDE * len(wanted))
-            scale = min(max(time_left / costs, self.options["least_scale"]), self.options["most_scale"])
+            scale = min(max(time_left / max(costs, 1e-9), self.options["least_scale"]), self.options["most_scale"])
             say(f"{self.left():.0f} s left; all of the plan would train for {costs:.0f} s: scale {scale:.2f}")
             self.remember(scale=scale)
         return self.note["scale"]
@@ -864,10 +924,16 @@ class Job:
         train = labelled if step.fold < 0 else labelled[pack["fold"][labelled] != step.fold]
         held = labelled[pack["fold"][labelled] == step.fold]
         seed = 1000 * step.seed + step.fold + 1
+        if family.schedule == "plateau":
+            train, validation = np.split(np.random.default_rng(seed).permutation(train),
+                                         [round(len(train) * (1 - VALIDATION))])  # fmt: skip
         tables = tables_of(family, galaxies, self.taught(family, step.fold) if family.taught else None)
         training.begin(family, tables, order_of(family, train, galaxies, steps, seed), seed)
         training.ready()
-        seconds = training.run(steps, self.check)
+        if family.schedule == "plateau":
+            seconds = plateau(training, steps, len(train), validation, self.check)
+        else:
+            seconds = training.run(steps, self.check)
         trained = time.time()
         out: dict[str, Any] = {"loss": training.losses[:steps].cpu().numpy()}
         figures: dict[str, Any] = {

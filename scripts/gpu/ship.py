@@ -5,8 +5,9 @@
 
 The shipped network learned from all labelled galaxies, so its errors on them promise nothing. Intervals, class
 probabilities and figures come from five networks of the same recipe, each of which predicted the fifth of the galaxies that it did
-not see (cross-conformal prediction: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). What is said of the intervals'
-coverage is of galaxies of each fold with intervals fitted on the other four.
+not see (cross-conformal prediction: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). The last layer is scaled by what those
+predictions tell (`out_of_fold.py`). What is said of errors and of the intervals' coverage is of galaxies of each fold
+with a scaling and intervals fitted on the other four.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from out_of_fold import VIEWS, fit, read, scaled
 from safetensors.torch import load_file
 
 import tuningfork.training._torchvision  # noqa: F401  (before timm)
@@ -51,7 +53,6 @@ from tuningfork.votes.vote_table import VoteTable
 
 Floats = NDArray[np.float64]
 ABOUT = json.loads(Path(__file__).parent.with_name("ship.json").read_text("utf-8"))
-VIEWS = {1: [0], 2: [0, 4], 4: [0, 1, 2, 3], 8: list(range(8))}
 LEVEL, FALSE_ALARMS, PROBES = 0.9, 0.01, 64
 ERRORS = ("rmse_complete_rows", "rmse_known_columns")
 _LIBRARIES = ("numpy", "pillow", "simplejpeg", "timm", "onnx", "onnxscript", "onnxruntime")
@@ -84,6 +85,9 @@ def main() -> None:
     missing, unexpected = network.load_state_dict(weights, strict=False)
     if unexpected or not all(key.endswith("num_batches_tracked") for key in missing):
         parser.error(f"the weights are not those of {family['network']}: {[*missing, *unexpected][:3]}")
+    views = read(args.done, args.name, fold)
+    scaling = fit(views[0, :, : len(tree.columns)], known, tree)
+    scaling.into(network.head)
     preprocess, outputs = Preprocess(size=family["size"]), Outputs()
     single = to_onnx(network, family["size"])
     half = halved(single)
@@ -95,7 +99,7 @@ def main() -> None:
         for bits, data in ((32, single), (16, half))
     }
 
-    predicted = out_of_fold(args.done, args.name, len(ids))[VIEWS[args.views]].mean(0)
+    predicted = scaled(views, known, fold, tree)[VIEWS[args.views]].mean(0)
     cumulative = predicted[:, : len(tree.columns)]
     votes, truth = (VoteTable(tree, tuple(ids.tolist()), fractions) for fractions in (cumulative, known))
     low, high = held_out_bounds(votes, truth, args.views, LEVEL, fold)
@@ -117,6 +121,7 @@ def main() -> None:
             "counts": counts(known, tree),
             "auxiliary": about["auxiliary"],
             "recipe": {**family, "network_options": {}, "hidden": 0, "init": "imagenet", "epochs": ran["epochs"]},
+            "last_layer": {"factors": scaling.factors.round(4).tolist(), "shifts": scaling.shifts.round(4).tolist()},
             "selection": about["selection"],
             "commands": about["commands"],
             "id_hashes": TrainingIDs.of({"train": ids.tolist()}, salt=str(pack["labels_sha256"])).to_dict(),
@@ -191,20 +196,6 @@ def write_out_of_fold(table: PredictionTable, path: Path) -> None:
         "no_class_probability": table.no_class_probability,
     }
     pq.write_table(pa.table(columns), path)
-
-
-def out_of_fold(done: Path, family: str, count: int) -> Floats:
-    """Return (8, N, A + C): the views of all labelled galaxies, each by the network that was not trained on it."""
-    out = np.full((8, count, 0), np.nan)
-    for path in [done / f"{family}-{k}.npz" for k in range(5)]:
-        with np.load(path) as file:
-            views, held = file["views"].astype(np.float64), file["held"]
-        if not out.shape[2]:
-            out = np.full((8, count, views.shape[2]), np.nan)
-        out[:, held] = views
-    if np.isnan(out).any():
-        raise SystemExit(f"{done}: folds of {family} do not cover all {count} galaxies")
-    return out
 
 
 def evaluated(table: PredictionTable, labels: LabelTable) -> dict[str, Any]:

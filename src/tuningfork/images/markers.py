@@ -10,7 +10,13 @@ from typing import Any
 
 from .image import MAX_PIXELS, ImageError
 
-__all__ = ["check_jpeg_scans", "check_jpeg_zeros", "check_png_checksums", "check_tiff_checksums"]
+__all__ = [
+    "check_jpeg_scans",
+    "check_jpeg_zeros",
+    "check_png_checksums",
+    "check_tiff_checksums",
+    "has_jpeg_metadata",
+]
 
 #: Scans of a JPEG file: encoders write ten; each is a pass over all pixels, and a file of 1 MB may have 100,000.
 FEW_SCANS, MOST_SCANS = 20, 100
@@ -23,6 +29,8 @@ MOST_SEGMENTS = 10_000
 #: they stand for forty coefficients of -1 each after the other.
 _ZEROS = bytes(16)
 _HUFFMAN_TABLE = 0xC4
+#: APP1, a segment of EXIF or XMP; a byte that may stand before any marker.
+_APP1, _FILL = b"\xff\xe1", b"\xff\xff"
 #: Compressions of TIFF with a checksum of zlib that libtiff does not look at.
 _DEFLATE = (8, 32946)
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"tRNS")
@@ -75,6 +83,19 @@ def _has_short_zeros(data: bytes, end: int) -> bool:
                 table += 17 + sum(data[table + 1 : table + 17])
         at = marker.end() + length
     return True
+
+
+def has_jpeg_metadata(data: bytes) -> bool:
+    """Whether a JPEG file has EXIF or XMP before its pixels; only the first bytes of each segment are looked at."""
+    at = 2
+    for _ in range(MOST_SEGMENTS):
+        marker = data[at : at + 2]
+        if marker == _APP1:
+            return True
+        if marker == _START_OF_SCAN or not marker.startswith(b"\xff"):
+            return False
+        at += 1 if marker == _FILL else 2 + int.from_bytes(data[at + 2 : at + 4])
+    raise ImageError(f"JPEG file of more than {MOST_SEGMENTS} segments; save it anew")
 
 
 def check_tiff_checksums(data: bytes, tags: Mapping[int, Any]) -> None:

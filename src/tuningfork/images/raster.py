@@ -13,7 +13,14 @@ from .._utils.text import one_line
 from .array import image_from_array
 from .complaints import decoder_complaints
 from .image import MAX_PIXELS, ImageError, RGBImage, check_size
-from .markers import check_jpeg_scans, check_jpeg_zeros, check_png_checksums, check_tiff_checksums
+from .markers import (
+    check_jpeg_scans,
+    check_jpeg_zeros,
+    check_png_checksums,
+    check_tiff_checksums,
+    has_jpeg_metadata,
+)
+from .orientation import upright
 
 __all__ = ["decode_raster", "image_from_pillow"]
 
@@ -27,7 +34,8 @@ _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if np.little_endian else
 def decode_raster(data: bytes) -> RGBImage:
     """Decode the bytes of a JPEG, PNG, WebP or TIFF file.
 
-    Grey is repeated, transparency laid on black, CMYK converted; 16 bits as `values.to_display_bytes` says.
+    Grey is repeated, transparency laid on black, CMYK converted; 16 bits as `values.to_display_bytes` says. The image
+    is turned and mirrored as its EXIF orientation says.
 
     Raises
     ------
@@ -44,7 +52,8 @@ def decode_raster(data: bytes) -> RGBImage:
         check_jpeg_scans(data, width * height)
         check_jpeg_zeros(data)
         if colours in ("YCbCr", "RGB", "Gray"):
-            return RGBImage(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+            image = RGBImage(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+            return upright(image, data) if has_jpeg_metadata(data) else image
         simplejpeg.decode_jpeg(data, colorspace="CMYK")
     except ImageError:
         raise
@@ -71,7 +80,7 @@ def _with_pillow(data: bytes) -> RGBImage:
                 check_tiff_checksums(data, dict(image.tag_v2))  # type: ignore[attr-defined]
             sixteen = _sixteen_bit_colours(data, image)
             frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-            result = image_from_pillow(image) if sixteen is None else image_from_array(sixteen)
+            result = image_from_pillow(image) if sixteen is None else upright(image_from_array(sixteen), image)
         more = [f"{frames} images found, of which only the first is used"] if frames > 1 else []
         return RGBImage(result.rgb, (*result.warnings, *more, *complaints))
     except ImageError:
@@ -105,8 +114,12 @@ def _sixteen_bit_colours(data: bytes, image: Image.Image) -> NDArray[np.uint16] 
 
 
 def image_from_pillow(image: Image.Image) -> RGBImage:
-    """Convert a Pillow image of any mode."""
+    """Convert a Pillow image of any mode, turned and mirrored as its EXIF orientation says."""
     check_size(*image.size)
+    return upright(_as_rgb(image), image)
+
+
+def _as_rgb(image: Image.Image) -> RGBImage:
     if image.mode.startswith("I;16"):
         return image_from_array(np.asarray(image).astype(np.uint16))
     # Pillow opens some 16-bit PNG and TIFF files as 32-bit integers.

@@ -23,7 +23,7 @@ from .source import file_bytes, path_or_bytes
 __all__ = ["READING_RULES", "Source", "is_single_image", "read_image"]
 
 #: Counts changes of what pixels a file is read to; caches of images or of what networks made of them depend on it.
-READING_RULES = 2
+READING_RULES = 3
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any] | Image.Image
 
@@ -45,9 +45,10 @@ def read_image(
     Parameters
     ----------
     source : path, bytes, binary file object, array, Pillow image, or sequence of paths or bytes
-        JPEG, PNG, WebP and TIFF as they are (grey is repeated, transparency laid on black, CMYK converted; other than
-        8 bits by `values.to_display_bytes`); FITS as `framing` says, also in gzip and fpack; .npy files and arrays by
-        `image_from_array`. A sequence is FITS files of one band each, by increasing wavelength.
+        JPEG, PNG, WebP and TIFF as viewers show them (turned and mirrored by their EXIF orientation; grey is repeated,
+        transparency laid on black, CMYK converted; other than 8 bits by `values.to_display_bytes`); FITS as `framing`
+        says, also in gzip and fpack; .npy files and arrays by `image_from_array`. A sequence is FITS files of one band
+        each, by increasing wavelength.
     framing : Framing
         Which image and bands of a FITS file, its stretch, orientation and size.
     radius : float

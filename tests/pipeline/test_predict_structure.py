@@ -26,9 +26,9 @@ from tuningfork.model.model import Model
 from tuningfork.model.structure_columns import REASON, STRUCTURE_COLUMNS
 from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_batches_of, predict_chunk
 from tuningfork.pipeline.local import ChunkJob
-from tuningfork.pipeline.manifest import ManifestError
+from tuningfork.pipeline.manifest import ManifestError, read_run
 from tuningfork.pipeline.measure import measure_files
-from tuningfork.pipeline.merge import table_of
+from tuningfork.pipeline.merge import run_outcome, table_of
 from tuningfork.pipeline.options import ExecutionOptions, PredictError
 from tuningfork.pipeline.predict import InferenceOptions, predict_batches, predict_files
 from tuningfork.tables import read_table
@@ -159,6 +159,44 @@ def test_rows_that_failed_are_measured_when_they_are_retried(
     rows = table_of(tmp_path / name).to_pylist()
     assert [row["gini"] is None for row in rows] == [False, False, True, False, False]
     assert [bool(row["structure_error"]) for row in rows] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("name", ["votes.csv", "votes"])
+def test_galaxies_that_were_not_measured_are_measured_again(
+    name: str, model: Model, folder: Path, tmp_path: Path, quick: None
+) -> None:
+    good = (folder / "3.png").read_bytes()
+    chunks, retry = ExecutionOptions(workers=1, chunk_rows=2), ExecutionOptions(workers=1, retry_failed=True)
+    (folder / "3.png").write_bytes(b"x")
+    summary = predict_files(model, [folder], tmp_path / name, MEASURED, chunks)
+    assert (summary.failed, summary.not_measured) == (1, 2)
+    before = table_of(tmp_path / name).to_pylist()
+    (folder / "3.png").write_bytes(good)
+    Image.fromarray(galaxy(2) + 20).save(folder / "2.png")
+    summary = predict_files(model, [folder], tmp_path / name, MEASURED, retry)
+    assert (summary.rows, summary.failed, summary.not_measured, summary.resumed) == (5, 0, 0, 3)
+    after = table_of(tmp_path / name)
+    predict_files(model, [folder], tmp_path / f"whole-{name}", MEASURED, chunks)
+    assert after.equals(table_of(tmp_path / f"whole-{name}"))
+    assert after.to_pylist()[:2] == before[:2]
+    if name == "votes":
+        # What the metadata of each part count is right, too.
+        outcomes = [run_outcome(read_run(tmp_path / each), range(3)) for each in (name, f"whole-{name}")]
+        assert outcomes[0] == outcomes[1]
+        assert sum(outcomes[0].classes.values()) == len(after)
+
+
+@pytest.mark.parametrize("name", ["votes.csv", "votes"])
+def test_a_prediction_stays_if_its_image_is_damaged_before_it_is_measured_again(
+    name: str, model: Model, folder: Path, tmp_path: Path, quick: None
+) -> None:
+    output = tmp_path / name
+    predict_files(model, [folder], output, MEASURED, ONE)
+    before = table_of(output)
+    (folder / "2.png").write_bytes(b"x")
+    summary = predict_files(model, [folder], output, MEASURED, ExecutionOptions(workers=1, retry_failed=True))
+    assert (summary.failed, summary.errors, summary.not_measured) == (0, (), 1)
+    assert table_of(output).equals(before)
 
 
 def test_progress_counts_each_image_that_is_measured(model: Model, folder: Path, tmp_path: Path, quick: None) -> None:

@@ -112,7 +112,12 @@ def predict(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Predict only the rows of a finished run again that failed.")
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Predict only the rows of a finished run again that failed; with --structure, also those not "
+            "measured.",
+        ),
     ] = False,
     overwrite: OverwriteOption = False,
     as_json: Annotated[

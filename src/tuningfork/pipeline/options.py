@@ -35,7 +35,7 @@ class ExecutionOptions:
     resume : bool
         Continue an interrupted run.
     retry_failed : bool
-        Predict only the rows of a finished run again that failed.
+        Predict only the rows of a finished run again that failed, or whose structure was to be measured and was not.
     chunk_rows : int, optional
         Rows of a chunk: what a crash can cost each worker; None: 512, more in runs of 100 thousand rows and above.
 

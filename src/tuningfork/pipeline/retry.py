@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,8 +29,8 @@ __all__ = ["retry_failed"]
 
 #: Rows of a chunk where the table has no parts.
 CHUNK_ROWS = 512
-#: Failed rows by their numbers from 0: ID and path, "" where the table has no paths.
-_Failed = dict[int, tuple[str, str]]
+#: Rows by their numbers from 0: ID and path, "" where the table has no paths.
+_Rows = dict[int, tuple[str, str]]
 _Predict = Callable[[list[Chunk], bool], Iterator[ChunkResult]]
 
 
@@ -42,6 +43,8 @@ def retry_failed(
 ) -> RunSummary:
     """Predict the failed rows of a finished prediction again; all others stay as they are.
 
+    Where structure is measured, so are galaxies that were predicted and not measured; they stay as they are if they
+    cannot be predicted now.
     Rows are found in the input by ID and path, else by an ID of its own. One that is no longer there stays failed.
 
     Parameters
@@ -78,6 +81,10 @@ class _Task:
     schema: Callable[[bool], pa.Schema]
     predict: _Predict
 
+    @property
+    def is_measured(self) -> bool:
+        return "structure" in self.identity
+
 
 def _retry_table(task: _Task) -> RunSummary:
     output, identity = task.output, task.identity
@@ -92,14 +99,15 @@ def _retry_table(task: _Task) -> RunSummary:
         raise ManifestError(f"{output} has other columns than this command writes; predict it anew")
     table = table.cast(expected).replace_schema_metadata(about_run(identity))
     failed = _failed_rows(table)
-    found = _matched(failed, task.items)
+    unmeasured = _unmeasured_rows(table, failed) if task.is_measured else {}
+    found = _matched(failed | unmeasured, task.items)
     rows = sorted(found)
     blocks = [rows[first : first + CHUNK_ROWS] for first in range(0, len(rows), CHUNK_ROWS)]
     chunks = [Chunk(number, [found[row] for row in block]) for number, block in enumerate(blocks)]
     # Chunks come in any order.
     parts = {result.number: _table_of(result) for result in task.predict(chunks, has_positions)}
     for number, block in enumerate(blocks):
-        table = _replaced(table, block, parts[number])
+        table = _replaced(table, block, parts[number], failed)
     if rows:
         with table_writer(output, table.schema) as write:
             write(table)
@@ -109,9 +117,11 @@ def _retry_table(task: _Task) -> RunSummary:
     errors = tuple(RowError(path, row + 1, id_, "", str(reasons[row])) for row, (id_, path) in left.items())
     flagged = _count(table, "out_of_domain") if "out_of_domain" in names else None
     warned = _count(table, "warning") if "warning" in names else 0
-    unmeasured = _count(table, REASON.name) if REASON.name in names else None
-    others = len(table) - len(rows)
-    return RunSummary(output, len(table), len(left), others, errors, flagged, warnings=warned, not_measured=unmeasured)
+    not_measured = _count(table, REASON.name) if task.is_measured else None
+    others = len(table) - len(found)
+    return RunSummary(
+        output, len(table), len(left), others, errors, flagged, warnings=warned, not_measured=not_measured
+    )
 
 
 def _retry_parts(task: _Task) -> RunSummary:
@@ -120,7 +130,8 @@ def _retry_parts(task: _Task) -> RunSummary:
     check_identity(run, task.identity)
     if any(not run.is_complete(number) for number in range(run.parts)):
         raise ManifestError(f"{folder} lacks parts; go on with --resume first")
-    found = _matched(dict(_failed_of_parts(run)), task.items)
+    unmeasured = dict(_unmeasured_of_parts(run)) if task.is_measured else {}
+    found = _matched(dict(_failed_of_parts(run)) | unmeasured, task.items)
     numbered = {n: list(rows) for n, rows in groupby(sorted(found), lambda row: row // run.part_rows)}
     chunks = [Chunk(number, [found[row] for row in rows]) for number, rows in numbered.items()]
     for result in task.predict(chunks, run.has_positions):
@@ -130,7 +141,6 @@ def _retry_parts(task: _Task) -> RunSummary:
         run.finish()
     outcome = run_outcome(run, range(run.parts))
     others = run.rows - len(found)
-    unmeasured = outcome.not_measured if "structure" in task.identity else None
     return RunSummary(
         folder,
         run.rows,
@@ -139,7 +149,7 @@ def _retry_parts(task: _Task) -> RunSummary:
         outcome.errors,
         outcome.out_of_domain,
         warnings=outcome.warnings,
-        not_measured=unmeasured,
+        not_measured=outcome.not_measured if task.is_measured else None,
     )
 
 
@@ -150,18 +160,40 @@ def _failed_of_parts(run: PredictionRun) -> Iterator[tuple[int, tuple[str, str]]
             yield number * run.part_rows + int(row), (id_, path)
 
 
+def _unmeasured_of_parts(run: PredictionRun) -> Iterator[tuple[int, tuple[str, str]]]:
+    for number in range(run.parts):
+        metadata = pq.read_metadata(run.part(number)).metadata
+        errors = json.loads(metadata[b"errors"])
+        # Rows that failed are counted, too.
+        if int(metadata[b"not_measured"]) > len(errors):
+            rows = _unmeasured_rows(read_part(run, number), set(map(int, errors)))
+            yield from ((number * run.part_rows + row, names) for row, names in rows.items())
+
+
 def _rewrite_part(run: PredictionRun, result: ChunkResult, rows: list[int]) -> None:
-    """Replace rows of a part; what its metadata count is what they were and what the new ones are."""
-    old, new = pq.read_metadata(run.part(result.number)).metadata, _table_of(result)
-    fresh = new.schema.metadata
-    errors = {row: error for row, error in json.loads(old[b"errors"]).items() if int(row) not in rows}
-    errors |= {str(rows[int(row)]): error for row, error in json.loads(fresh[b"errors"]).items()}
-    table = _replaced(read_part(run, result.number), rows, new)
-    counts = {name: str(int(old[name]) + int(fresh[name])) for name in (b"out_of_domain", b"warnings")}
-    if b"not_measured" in old:
-        # Rows that failed were among them.
-        counts[b"not_measured"] = str(_count(table, REASON.name))
-    metadata = {**table.schema.metadata, b"errors": json.dumps(errors), **counts}
+    """Replace rows of a part, and what its metadata say of them."""
+    old, new = read_part(run, result.number), _table_of(result)
+    before, fresh = old.schema.metadata, new.schema.metadata
+    failed = {int(row): error for row, error in json.loads(before[b"errors"]).items()}
+    again = {rows[int(row)]: error for row, error in json.loads(fresh[b"errors"]).items()}
+    errors = {row: again.get(row) if row in rows else error for row, error in failed.items()}
+    table = _replaced(old, rows, new, failed)
+    if "error" in table.column_names:
+        counts = {b"out_of_domain": _count(table, "out_of_domain"), b"warnings": _count(table, "warning")}
+        names = table["class_name"].to_pylist() if "class_name" in table.column_names else ()
+        classes = Counter(filter(None, names))
+    else:
+        # Kaggle's layout, in which only rows that failed are predicted again, and none of them was counted.
+        counts = {name: int(before[name]) + int(fresh[name]) for name in (b"out_of_domain", b"warnings")}
+        classes = sum((Counter(json.loads(each.get(b"classes", b"{}"))) for each in (before, fresh)), Counter())
+    if b"not_measured" in before:
+        counts[b"not_measured"] = _count(table, REASON.name)
+    metadata = {
+        **before,
+        **{name: str(count) for name, count in counts.items()},
+        b"errors": json.dumps({str(row): error for row, error in sorted(errors.items()) if error}),
+        b"classes": json.dumps(dict(classes.most_common())),
+    }
     with atomic_file(run.part(result.number)) as part:
         part.write_bytes(write_part(table.replace_schema_metadata(metadata)))
 
@@ -170,7 +202,7 @@ def _table_of(result: ChunkResult) -> pa.Table:
     return pq.read_table(io.BytesIO(result.data))
 
 
-def _failed_rows(table: pa.Table) -> _Failed:
+def _failed_rows(table: pa.Table) -> _Rows:
     ids = table[0].to_pylist()
     if "error" in table.column_names:
         errors, paths = table["error"].to_pylist(), table["path"].to_pylist()
@@ -180,29 +212,39 @@ def _failed_rows(table: pa.Table) -> _Failed:
     return {row: (ids[row], "") for row, is_unknown in enumerate(unknown) if is_unknown}
 
 
+def _unmeasured_rows(table: pa.Table, failed: Collection[int]) -> _Rows:
+    """Rows that were predicted, and whose structure was not measured."""
+    ids, paths, reasons = (table[name].to_pylist() for name in (table.column_names[0], "path", REASON.name))
+    return {row: (ids[row], paths[row]) for row, reason in enumerate(reasons) if reason and row not in failed}
+
+
 def _count(table: pa.Table, name: str) -> int:
     return sum(map(bool, table[name].to_pylist()))
 
 
-def _matched(failed: _Failed, items: Iterable[InputItem]) -> dict[int, InputItem]:
-    """The items of failed rows."""
+def _matched(rows: _Rows, items: Iterable[InputItem]) -> dict[int, InputItem]:
+    """The items of rows."""
     by_path: dict[tuple[str, str], list[int]] = {}
     by_id: dict[str, list[int]] = {}
-    for row, (id_, path) in failed.items():
+    for row, (id_, path) in rows.items():
         by_path.setdefault((id_, path), []).append(row)
         by_id.setdefault(id_, []).append(row)
     found: dict[int, InputItem] = {}
     maybe: dict[int, InputItem] = {}
     for item in items:
-        if rows := by_path.get((item.id, item.path)):
-            found[rows.pop(0)] = item
+        if equal := by_path.get((item.id, item.path)):
+            found[equal.pop(0)] = item
         elif len(same := by_id.get(item.id, [])) == 1:
             maybe.setdefault(same[0], item)
     return {**maybe, **found}
 
 
-def _replaced(table: pa.Table, rows: list[int], new: pa.Table) -> pa.Table:
+def _replaced(table: pa.Table, rows: list[int], new: pa.Table, failed: Collection[int]) -> pa.Table:
+    """A table with new rows in these places, but for those that were predicted and now failed."""
+    worse = {place for place in _failed_rows(new) if rows[place] not in failed}
     order = np.arange(len(table))
-    order[rows] = len(table) + np.arange(len(rows))
+    for place, row in enumerate(rows):
+        if place not in worse:
+            order[row] = len(table) + place
     both = pa.concat_tables([table, new.cast(table.schema)])
     return both.take(pa.array(order)).replace_schema_metadata(table.schema.metadata)

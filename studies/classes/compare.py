@@ -1,10 +1,13 @@
 """Where should the class of a galaxy come from? Ways to name one of seven classes, or none, on galaxies left out.
 
-    python studies/classes/compare.py LABELS [studies/folds/default.parquet ...]
+    python studies/classes/compare.py LABELS [studies/folds/default.parquet ...] [--than as-trained]
 
 LABELS is the challenge's label table. Each of the 4,050 galaxies is predicted by a network that did not see it, and
 everything that is fitted here is fitted on the other four folds. Galaxies whose class is undecided, since the votes of
 most questions are blank, are made up for by weights (`votes.clean_samples.decision_weights`).
+
+`--than` names a folder with other predictions of the same galaxies in files of the same names, such as those that
+`scripts/gpu/folds.py --as-trained` writes; printed are then the differences of the scores from theirs, paired.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -54,10 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labels", type=Path)
     parser.add_argument("folds", type=Path, nargs="*", default=[HERE.parent / "folds" / "default.parquet"])
+    parser.add_argument("--than", type=Path, help="folder of other predictions to compare with")
     args = parser.parse_args()
     labels = read_labels(args.labels, TREE).votes
     for path in args.folds:
-        report(path.stem, read(path, labels))
+        if args.than:
+            changes(path.stem, read(path, labels), read(args.than / path.name, labels))
+        else:
+            report(path.stem, read(path, labels))
 
 
 def read(path: Path, labels: VoteTable) -> Galaxies:
@@ -121,6 +129,57 @@ METHODS: dict[str, Method] = {
 }
 
 
+def out_of_fold(method: Method, data: Galaxies) -> Floats:
+    """Probabilities (N, C + 1), each galaxy's calibrated on the other folds."""
+    probability = np.empty((len(data.fold), len(TREE.classes) + 1))
+    for k in np.unique(data.fold):
+        probability[data.fold == k] = method(data, data.fold != k)[data.fold == k]
+    return probability
+
+
+def changes(name: str, data: Galaxies, than: Galaxies) -> None:
+    """Print the differences of the shipped way's scores from those of other predictions, paired."""
+    if data.predicted.ids != than.predicted.ids:
+        raise SystemExit(f"{name}: the two tables are not of the same galaxies in the same order")
+    true = np.where(data.classes < 0, len(TREE.classes), data.classes).astype(int)
+    weights = decision_weights(data.known, TREE)
+    new, old = (out_of_fold(margins, each) for each in (data, than))
+    print(f"\n{name}, margins, with none: more than the other predictions (paired, 95 %)\n")
+    print("| galaxies | accuracy | macro F1 |\n|---|---|---|")
+    for what, rows, count in (
+        ("of a class, or of none", np.flatnonzero(data.classes > Status.UNDECIDED), len(TREE.classes) + 1),
+        ("of a class, among the seven", np.flatnonzero(data.classes >= 0), len(TREE.classes)),
+    ):
+        # Those of a class count once each, as in the other tables' columns "of seven".
+        each = weights if count > len(TREE.classes) else np.ones(len(true))
+        scores = partial(accuracy_and_f1, true=true, weights=each, count=count)
+        cells = []
+        for which in (0, 1):
+            interval = metrics.bootstrap(partial(difference, which, scores, (new, old), rows), len(rows))
+            cells.append(f"{interval.value:+.4f} ({interval.low:+.4f}…{interval.high:+.4f})")
+        print(f"| {what} | {' | '.join(cells)} |")
+
+
+def accuracy_and_f1(
+    probability: Floats, rows: NDArray[np.int64], *, true: NDArray[np.int64], weights: Floats, count: int
+) -> tuple[float, float]:
+    """Of these rows, whose class is the most probable of the first `count`."""
+    matrix = metrics.confusion_matrix(true[rows], probability[rows, :count].argmax(1), count, weights[rows])
+    return metrics.accuracy(matrix), metrics.macro(matrix)["f1"]
+
+
+def difference(
+    which: int,
+    scores: Callable[[Floats, NDArray[np.int64]], tuple[float, float]],
+    predictions: tuple[Floats, Floats],
+    rows: NDArray[np.int64],
+    drawn: NDArray[np.int64],
+) -> float:
+    """By how much one score of the first predictions is above that of the second, of the drawn ones of `rows`."""
+    first, second = (scores(probability, rows[drawn])[which] for probability in predictions)
+    return first - second
+
+
 def report(name: str, data: Galaxies) -> None:
     names = [*(rule.name for rule in TREE.classes), "none"]
     true = np.where(data.classes < 0, len(TREE.classes), data.classes).astype(int)
@@ -132,10 +191,8 @@ def report(name: str, data: Galaxies) -> None:
     print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
     counts, losses = {}, {}
     for way, method in METHODS.items():
-        probability = np.empty((len(true), len(names)))
         begin = perf_counter()
-        for k in np.unique(data.fold):
-            probability[data.fold == k] = method(data, data.fold != k)[data.fold == k]
+        probability = out_of_fold(method, data)
         seconds = (perf_counter() - begin) / len(np.unique(data.fold))
         p, y, w = probability[known], true[known], weights[known]
         losses[way] = -np.log(np.maximum(p[np.arange(len(y)), y], 1e-4))

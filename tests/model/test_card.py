@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tuningfork.model.bundle import open_bundle
-from tuningfork.model.card import model_card
+from tuningfork.model.card import coverage_cells, interval_text, model_card
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,15 @@ def test_a_model_without_figures_has_no_empty_sections(bundle):
     assert "## Calibration" not in card
     assert "1 network, " in card
     assert "\n\n\n" not in card
+
+
+def test_coverage_is_written_alike_with_as_many_digits_as_asked_for():
+    shown = {"galaxies": 20, "coverage": 0.9, "low": 0.7, "high": 0.97222, "mean_width": 0.25}
+    none = {"galaxies": 0, **dict.fromkeys(("joint", "coverage", "low", "high", "mean_width"))}
+    each = {"galaxies": 40, "joint": 0.95, "low": 0.83, "high": 0.98625, "mean_width": 0.12345}
+    assert coverage_cells({**each, "shown": shown}) == (
+        ("0.9500 (0.8300…0.9862)", "0.123"),
+        ("0.9000 (0.7000…0.9722)", "0.250"),
+    )
+    assert coverage_cells({**each, "shown": none}, 3) == (("0.950 (0.830…0.986)", "0.12"), ("–", "–"))
+    assert interval_text({"value": 0.5, "low": None, "high": None}, digits=2) == "0.50"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["counted", "decimals", "escape_controls", "nearest", "one_line", "text"]
+__all__ = ["bounds_text", "counted", "decimals", "escape_controls", "nearest", "one_line", "text"]
 
 #: Control characters of ASCII and Latin-1, line and paragraph separators, and the marks that turn the reading
 #: direction (as in "Trojan Source", Boucher & Anderson 2023): all that moves a terminal's cursor or forges a line.
@@ -43,6 +43,17 @@ def decimals(value: float | None, digits: int = 4) -> str:
     ('0.0912', '–', '0.50')
     """
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def bounds_text(low: float | None, high: float | None, digits: int = 4) -> str:
+    """Both ends of an interval; a dash for None.
+
+    Examples
+    --------
+    >>> bounds_text(0.0905, 0.09121), bounds_text(None, None), bounds_text(0, 1, 2)
+    ('0.0905…0.0912', '–', '0.00…1.00')
+    """
+    return "–" if low is None or high is None else f"{decimals(low, digits)}…{decimals(high, digits)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

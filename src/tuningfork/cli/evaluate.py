@@ -218,14 +218,14 @@ def print_coverage(per_question: dict[str, Any], title: str, rmse: dict[str, flo
         Of each question, to stand beside it.
     """
 
-    from ..model.card import interval_text
+    from ..model.card import coverage_cells
 
     rows = []
     for name, each in per_question.items():
         halves = (decimals(each[half] and each[half]["joint"], 2) for half in ("small_reach", "large_reach"))
-        of_all = (interval_text(each, "joint", 3), decimals(each["mean_width"], 2), *halves)
-        of_shown = (interval_text(each["shown"], "coverage", 3), decimals(each["shown"]["mean_width"], 2))
-        rows.append((name, each["galaxies"], *([decimals(rmse.get(name), 4)] if rmse else []), *of_all, *of_shown))
+        of_all, of_shown = coverage_cells(each, 3)
+        scored = [decimals(rmse.get(name), 4)] if rmse else []
+        rows.append((name, each["galaxies"], *scored, *of_all, *halves, *of_shown))
     columns = ("all answers", "width", "few asked", "many asked", "shown answer", "width")
     print_table(("question", "galaxies", *(["RMSE"] if rmse else []), *columns), rows, title=title)
 

@@ -96,11 +96,11 @@ def _print_evaluation(report: dict[str, Any]) -> None:
     echo(f"false alarms: {alarms} of {report['pictures']} galaxies; promised: at most {100 * promised:.3g} %")
     if not report["kinds"]:
         return
+    from ..model.card import interval_text
+
     rows = []
     for kind, each in report["kinds"].items():
-        area = each["auroc"]
-        shown = f"{area['value']:.3f} ({area['low']:.3f}…{area['high']:.3f})"
-        rows.append((kind, each["pictures"], shown, _percent(each["flagged"])))
+        rows.append((kind, each["pictures"], interval_text(each["auroc"], digits=3), _percent(each["flagged"])))
     print_table(("kind", "images", "AUROC (95 % interval)", "flagged (95 % interval)"), rows)
 
 

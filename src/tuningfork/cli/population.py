@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .._utils.text import counted
+from .._utils.text import bounds_text, counted
 from .command_line import app
 from .console import echo, print_json
 from .errors import libraries, must_exist, trouble
@@ -156,8 +156,8 @@ def _cells(each: PopulationCount) -> tuple[str, ...]:
     return (
         each.bin,
         str(each.galaxies),
-        f"{each.count:.0f} ({low:.0f}…{high:.0f})",
+        f"{each.count:.0f} ({bounds_text(low, high, 0)})",
         f"{each.fraction:.4f}",
-        *("–" if pair is None else f"{pair[0]:.4f}…{pair[1]:.4f}" for pair in shares),
+        *(bounds_text(*(pair or (None, None))) for pair in shares),
         str(each.thresholded),
     )

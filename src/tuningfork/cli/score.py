@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .._utils.text import decimals
+from .._utils.text import bounds_text, decimals
 from .command_line import app
 from .console import echo, print_json
 from .errors import must_exist, trouble
@@ -70,4 +70,4 @@ def _shown(interval: Interval) -> tuple[str, str]:
     # Five decimals, as on Kaggle's leaderboard.
     if interval.value != interval.value:
         return "–", ""
-    return f"{interval.value:.5f}", f"{interval.low:.5f}…{interval.high:.5f}"
+    return f"{interval.value:.5f}", bounds_text(interval.low, interval.high, 5)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._utils.text import decimals
+from .._utils.text import bounds_text, decimals
 from .console import done, echo, print_json
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
@@ -128,7 +128,7 @@ def _print_networks(networks: dict[str, list[dict[str, Any]]]) -> None:
                     row["trained"],
                     ", ".join(map(str, row["epochs"])),
                     decimals(score["mean"]),
-                    f"{decimals(score['low'])}…{decimals(score['high'])}",
+                    bounds_text(score["low"], score["high"]),
                     decimals(score["spread"]),
                     decimals(paper),
                 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._utils.text import decimals
+from .._utils.text import bounds_text, decimals
 from .console import done, print_json
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
@@ -91,7 +91,7 @@ def _show(report: dict[str, Any]) -> None:
     )
     rows = []
     for row in report["groups"]:
-        cells = [decimals(row[k], 3) for k in ("coverage", "low", "high")]
+        covered = (decimals(row["coverage"], 3), bounds_text(row["low"], row["high"], 3))
         known = (decimals(row[k], 3) for k in ("accuracy", "probability"))
-        rows.append((row["group"], row["galaxies"], cells[0], f"{cells[1]}…{cells[2]}", row["judged"], *known))
+        rows.append((row["group"], row["galaxies"], *covered, row["judged"], *known))
     print_table(head, rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .._utils.text import counted, decimals
+from .._utils.text import bounds_text, counted, decimals
 from ..images.encode import data_url
 from .scripts import static_text
 
@@ -109,8 +109,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _bounds(score: Mapping[str, Any] | None, digits: int = 4) -> str:
-    """The interval of a score with `low` and `high`; "" if it has none."""
-    return "" if not score or score["low"] is None else f"{score['low']:.{digits}f}…{score['high']:.{digits}f}"
+    return bounds_text(score["low"], score["high"], digits) if score else "–"
 
 
 def _range(values: Any) -> str:

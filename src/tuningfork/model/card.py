@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .._utils.text import counted, decimals
+from .._utils.text import bounds_text, counted, decimals
 from .bundle import Bundle
 
-__all__ = ["accuracy_text", "interval_text", "model_card", "share_text", "test_rmse"]
+__all__ = ["accuracy_text", "coverage_cells", "interval_text", "model_card", "share_text", "test_rmse"]
 
 #: Scores of each class.
 _PER_CLASS = ("precision", "recall", "f1")
@@ -195,22 +195,10 @@ def _coverage_scores(intervals: Mapping[str, Any] | None) -> list[str]:
 def _coverage_table(per_question: Mapping[str, Any]) -> str:
     rows = []
     for name, each in per_question.items():
-        shown = each["shown"]
         if each["galaxies"]:
-            answer = (
-                (interval_text(shown, "coverage"), f"{shown['mean_width']:.3f}") if shown["galaxies"] else ("–", "–")
-            )
-            held = interval_text(each, "joint")
-            rows.append(
-                (
-                    name.replace("_", " "),
-                    each["galaxies"],
-                    held,
-                    f"{each['mean_width']:.3f}",
-                    shown["galaxies"],
-                    *answer,
-                )
-            )
+            of_all, of_shown = coverage_cells(each)
+            galaxies = each["galaxies"], each["shown"]["galaxies"]
+            rows.append((name.replace("_", " "), galaxies[0], *of_all, galaxies[1], *of_shown))
     return _table(("question", "galaxies", "all answers", "width", "shown", "shown answer", "width"), rows)
 
 
@@ -300,7 +288,19 @@ def interval_text(interval: Mapping[str, float | None], name: str = "value", dig
     value, low, high = (interval[key] for key in (name, "low", "high"))
     if value is None or low is None:
         return decimals(value, digits)
-    return f"{value:.{digits}f} ({low:.{digits}f}…{high:.{digits}f})"
+    return f"{decimals(value, digits)} ({bounds_text(low, high, digits)})"
+
+
+def coverage_cells(each: Mapping[str, Any], digits: int = 4) -> tuple[tuple[str, str], tuple[str, str]]:
+    """How often a question's intervals hold, by `reliability.coverage`, and their mean width.
+
+    Two pairs of cells: of all answers together, and of the shown one; dashes where there was no galaxy.
+    """
+    shown = each["shown"]
+    return (
+        (interval_text(each, "joint", digits), decimals(each["mean_width"], digits - 1)),
+        (interval_text(shown, "coverage", digits), decimals(shown["mean_width"], digits - 1)),
+    )
 
 
 def share_text(point: Mapping[str, float | None], name: str) -> str:

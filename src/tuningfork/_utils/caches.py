@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .files import default_cache
 
-__all__ = ["KINDS", "Kind", "cleared", "kept"]
+__all__ = ["KINDS", "Kind", "clear_caches", "cache_sizes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ KINDS = {
 }
 
 
-def kept() -> dict[str, dict[str, int]]:
+def cache_sizes() -> dict[str, dict[str, int]]:
     """Name → files and bytes of each kind."""
     found = {name: {"files": 0, "bytes": 0} for name in KINDS}
     for name, path in _files(KINDS):
@@ -54,7 +54,7 @@ def kept() -> dict[str, dict[str, int]]:
     return found
 
 
-def cleared(names: Iterable[str]) -> dict[str, dict[str, int]]:
+def clear_caches(names: Iterable[str]) -> dict[str, dict[str, int]]:
     """Delete what is kept under these names, and folders that are empty then; gives what was deleted."""
     freed = {name: {"files": 0, "bytes": 0} for name in names}
     folders: set[Path] = set()

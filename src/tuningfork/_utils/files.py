@@ -102,7 +102,7 @@ def _new_part(target: Path) -> tuple[Path, int]:
             if not _remove_stale(part):
                 part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
             continue
-        if _locked(descriptor) and _is_at(descriptor, part):
+        if _try_lock(descriptor) and _is_at(descriptor, part):
             os.utime(part, ns=(0, 0))
             return part, descriptor
         os.close(descriptor)
@@ -120,7 +120,7 @@ def _remove_stale(part: Path) -> bool:
     except OSError:
         return False
     try:
-        if part.is_file() and _locked(descriptor) and _is_at(descriptor, part):
+        if part.is_file() and _try_lock(descriptor) and _is_at(descriptor, part):
             os.unlink(part)
             return True
         return False
@@ -130,7 +130,7 @@ def _remove_stale(part: Path) -> bool:
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     if fcntl is None:
         return True
     try:

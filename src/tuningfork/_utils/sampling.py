@@ -33,7 +33,7 @@ class Shortlist:
         self.size = size
         self.total = 0
         self._rng = np.random.default_rng(seed)
-        self._held: list[tuple[NDArray[Any], ...]] = []
+        self._blocks: list[tuple[NDArray[Any], ...]] = []
         self._count = 0
         self._limit = np.inf
 
@@ -42,7 +42,7 @@ class Shortlist:
         weight = np.asarray(weights, np.float64)
         with np.errstate(divide="ignore"):
             clock = self._rng.standard_exponential(len(weight)) / weight
-        self._held.append((clock, weight, *columns))
+        self._blocks.append((clock, weight, *columns))
         self.total += len(weight)
         self._count += len(weight)
         if self._count > 2 * self.size:
@@ -50,16 +50,16 @@ class Shortlist:
 
     def finish(self) -> tuple[Floats, tuple[NDArray[Any], ...]]:
         """Weights (n,) corrected for the chance to be here, and the columns; in the order of the stream."""
-        if not self._held:
+        if not self._blocks:
             return np.empty(0), ()
         self._shorten()
-        _, weight, *columns = self._held[0]
+        _, weight, *columns = self._blocks[0]
         if np.isfinite(self._limit):
             weight = np.divide(weight, -np.expm1(-weight * self._limit), out=np.zeros_like(weight), where=weight > 0)
         return weight, tuple(columns)
 
     def _shorten(self) -> None:
-        joined = tuple(np.concatenate(each) for each in zip(*self._held, strict=True))
+        joined = tuple(np.concatenate(each) for each in zip(*self._blocks, strict=True))
         clock = joined[0]
         if len(clock) > self.size:
             earliest = np.argsort(clock, kind="stable")
@@ -67,4 +67,4 @@ class Shortlist:
             self._limit = min(self._limit, float(clock[earliest[self.size]]))
             keep = np.sort(earliest[: self.size])
             joined = tuple(each[keep] for each in joined)
-        self._held, self._count = [joined], len(joined[0])
+        self._blocks, self._count = [joined], len(joined[0])

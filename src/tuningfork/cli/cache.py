@@ -36,7 +36,7 @@ def cache(
         tuningfork cache --clear sky
     """
     with trouble():
-        from .._utils.caches import KINDS, cleared, kept
+        from .._utils.caches import KINDS, cache_sizes, clear_caches
         from .._utils.files import default_cache
         from .._utils.text import nearest
 
@@ -47,7 +47,7 @@ def cache(
         if names and not is_clearing:
             raise typer.BadParameter("to clear it, give --clear", param_hint="NAME")
         if is_clearing:
-            freed = cleared(names or list(KINDS))
+            freed = clear_caches(names or list(KINDS))
             if as_json:
                 print_json({"folder": str(default_cache()), "cleared": freed})
             else:
@@ -57,7 +57,7 @@ def cache(
                 )
                 done(f"{default_cache()}: {files:,} files deleted, {size / 1e6:,.1f} MB freed")
             return
-        found = kept()
+        found = cache_sizes()
         if as_json:
             print_json({"folder": str(default_cache()), "kept": found})
             return

@@ -22,7 +22,7 @@ BLOCK = 100_000
 #: Kinds that are counted apart.
 MAX_KINDS = 100
 #: What a prediction run writes beside its images while it lists them.
-_OURS = re.compile(r"_manifest\.json|_inputs|part-\d{8}\.parquet|\..*\.(lock|part)")
+_OWN_FILES = re.compile(r"_manifest\.json|_inputs|part-\d{8}\.parquet|\..*\.(lock|part)")
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None = None) -> Iterator[Path]:
@@ -84,7 +84,7 @@ def is_image_name(name: str) -> bool:
 def count_left_out(name: str, left_out: Counter[str]) -> None:
     """Count a file that is not taken, by its kind: "hidden", its extension, or "without extension"."""
     name = posixpath.basename(name)
-    if _OURS.fullmatch(name):
+    if _OWN_FILES.fullmatch(name):
         return
     kind = "hidden" if name.startswith(".") else posixpath.splitext(name.lower())[1] or "without extension"
     left_out[kind if kind in left_out or len(left_out) < MAX_KINDS else "other"] += 1

@@ -171,10 +171,10 @@ def measure_structure(image: FluxImage) -> tuple[dict[str, float], int, int]:
         raise StructureError(f"{error.name} is missing; pip install '.[structure]' in the clone") from None
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # blocks of blank pixels; statmorph's flags say the same as its warnings
-        return _measured(image, ndimage, source_morphology)
+        return _measure(image, ndimage, source_morphology)
 
 
-def _measured(image: FluxImage, ndimage: Any, source_morphology: Any) -> tuple[dict[str, float], int, int]:
+def _measure(image: FluxImage, ndimage: Any, source_morphology: Any) -> tuple[dict[str, float], int, int]:
     light, factor = _binned(image.light)
     blank = ~np.isfinite(light)
     sky, noise = _sky(light)

@@ -24,7 +24,7 @@ from tuningfork.images.image import ImageError
 from tuningfork.inputs import Columns, InputError, ItemReader, find_items, parquet_images, read_listing, write_listing
 from tuningfork.inputs import table_rows as rows
 from tuningfork.inputs.parquet_images import RowReader
-from tuningfork.inputs.spool import splits_row_group, spooled
+from tuningfork.inputs.spool import splits_row_group, spool_rows
 from tuningfork.tables.angles import is_blank
 
 LONG = 587731186743542074  # 18 digits: no float holds it
@@ -318,7 +318,7 @@ def test_rows_of_a_large_row_group_are_spooled(tmp_path):
     assert [splits_row_group(part) for part in (found[:8], found[8:16], found[:20], found[10:30])] == [
         True, True, False, False,
     ]  # fmt: skip
-    items = spooled([replace(found[0], error="known"), *found[8:16], found[29]], RowReader(), tmp_path / "spool")
+    items = spool_rows([replace(found[0], error="known"), *found[8:16], found[29]], RowReader(), tmp_path / "spool")
     assert opened(items) == ["known", *cells[8:16], "no image in column 'bytes'"]
     assert [item.id for item in items] == [item.id for item in (found[0], *found[8:16], found[29])]
     (tmp_path / "spool").write_bytes(b"cut")

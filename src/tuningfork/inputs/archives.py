@@ -14,17 +14,29 @@ from .._utils.urls import is_url, name_of, public_url
 from ..images.find import count_left_out, is_image_name
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
-from .byte_source import CHANGED, ByteSource, ReadAhead
+from .byte_source import CHANGED_MESSAGE, ByteSource, ReadAhead
 from .item import InputItem
-from .objects import opened
-from .tar import Damaged, TarMember, tar_members
+from .objects import open_byte_source
+from .tar import DamagedArchiveError, TarMember, tar_members
 from .zip import read_member, zip_members
 
-__all__ = ["EXTENSIONS", "PACKED", "TarReader", "ZipReader", "archive_items", "check_packed"]
+__all__ = ["EXTENSIONS", "COMPRESSED_ARCHIVES", "TarReader", "ZipReader", "archive_items", "check_packed"]
 
 EXTENSIONS = {".tar": "tar", ".zip": "zip"}
 #: Compressed as one stream: no member can be read without all before it.
-PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4", ".7z", ".rar")
+COMPRESSED_ARCHIVES = (
+    ".tar.gz",
+    ".tgz",
+    ".tar.zst",
+    ".tzst",
+    ".tar.bz2",
+    ".tbz2",
+    ".tar.xz",
+    ".txz",
+    ".tar.lz4",
+    ".7z",
+    ".rar",
+)
 _MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
 #: Archives that are open at a time.
 OPEN = 64
@@ -33,7 +45,7 @@ OPEN = 64
 def check_packed(location: str) -> None:
     """Raise InputError for an archive that must be unpacked first."""
     name = name_of(location) if is_url(location) else location
-    if name.lower().endswith(PACKED):
+    if name.lower().endswith(COMPRESSED_ARCHIVES):
         _refuse_packed(location)
 
 
@@ -61,7 +73,7 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
     where = text(public_url(location))
     kind = EXTENSIONS[Path(name_of(location)).suffix.lower()]
     try:
-        source = opened(location)
+        source = open_byte_source(location)
         if kind == "tar" and source.read(0, 6).startswith(_MAGIC):
             _refuse_packed(location)
         if is_url(location):
@@ -70,7 +82,7 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
             yield from (
                 _tar(source, location, where, left_out) if kind == "tar" else _zip(source, location, where, left_out)
             )
-        except Damaged as error:
+        except DamagedArchiveError as error:
             name = text(posixpath.splitext(name_of(location))[0])
             yield InputItem(name, where, kind, location, stamp=source.stamp, error=str(error))
     except ImageError as error:
@@ -79,7 +91,7 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
 
 def _tar(source: ByteSource, location: str, where: str, left_out: Counter[str]) -> Iterator[InputItem]:
     for member in tar_members(source):
-        if _is_taken(member.name, left_out):
+        if _is_image(member.name, left_out):
             last = posixpath.basename(member.name)
             yield InputItem(
                 file_id(last),
@@ -100,7 +112,7 @@ def _too_large(member: TarMember) -> str:
 
 def _zip(source: ByteSource, location: str, where: str, left_out: Counter[str]) -> Iterator[InputItem]:
     for member in zip_members(source):
-        if _is_taken(member.name, left_out):
+        if _is_image(member.name, left_out):
             last = posixpath.basename(member.name)
             yield InputItem(
                 file_id(last),
@@ -115,7 +127,7 @@ def _zip(source: ByteSource, location: str, where: str, left_out: Counter[str]) 
             )
 
 
-def _is_taken(name: str, left_out: Counter[str]) -> bool:
+def _is_image(name: str, left_out: Counter[str]) -> bool:
     """Whether a member is an image; counts those that are not."""
     hidden = [part for part in name.split("/") if part.startswith(".") and part not in (".", "..")]
     if not hidden and is_image_name(name):
@@ -134,7 +146,7 @@ class _Archives:
         """The open archive; raises ImageError if it cannot be opened, or has changed since it was listed."""
         key = (location, stamp)
         if key not in self._sources:
-            self._sources[key] = opened(location, stamp)
+            self._sources[key] = open_byte_source(location, stamp)
         self._sources.move_to_end(key)
         if len(self._sources) > OPEN:
             self._sources.popitem(last=False)
@@ -156,7 +168,7 @@ class TarReader(_Archives):
 def _read_tar(source: ByteSource, item: InputItem) -> bytes:
     data = source.read(item.offset, item.size)
     if len(data) < item.size:
-        raise ImageError(CHANGED)
+        raise ImageError(CHANGED_MESSAGE)
     return data
 
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from ..images.image import ImageError
 
-__all__ = ["ReadAhead", "CHANGED", "LocalFile", "ByteSource", "ByteStream", "SourceUnavailable", "open_regular"]
+__all__ = ["ReadAhead", "CHANGED_MESSAGE", "LocalFile", "ByteSource", "ByteStream", "SourceUnavailable", "open_regular"]
 
 #: Said of a file that is another one than the listing saw.
-CHANGED = "changed since it was listed; predict it again"
+CHANGED_MESSAGE = "changed since it was listed; predict it again"
 
 
 class SourceUnavailable(ImageError):
@@ -78,7 +78,7 @@ class LocalFile:
         self._lock = threading.Lock()
         self.size, self.stamp = status.st_size, _stamp(status)
         if stamp and stamp != self.stamp:
-            raise ImageError(CHANGED)
+            raise ImageError(CHANGED_MESSAGE)
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
@@ -92,7 +92,7 @@ class LocalFile:
         except OSError as error:
             raise SourceUnavailable(f"cannot be read: {error.strerror}") from None
         if changed:
-            raise ImageError(CHANGED)
+            raise ImageError(CHANGED_MESSAGE)
         return data
 
     def _read(self, offset: int, size: int) -> bytes:

@@ -25,7 +25,7 @@ from .byte_source import ReadAhead, SourceUnavailable
 from .cell_types import converted
 from .files import file_item
 from .item import InputItem, native_path
-from .objects import object_item, opened
+from .objects import object_item, open_byte_source
 from .stores import check_url, store_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def open_rows(location: str) -> tuple[Rows, str]:
             )
         return WholeRows(location), ""
     try:
-        source = opened(location)
+        source = open_byte_source(location)
     except SourceUnavailable as error:
         raise InputError(f"{where}: {error}") from None
     if kind == "csv" and is_url(location):
@@ -187,7 +187,7 @@ def _path_row(location: str, where: str) -> _Make:
     def make(number: int, row: str, name: str, content: object) -> InputItem:
         path = str(content)
         try:
-            item = _reached(path, folder)
+            item = _item_at(path, folder)
         except InputError as error:
             item = InputItem(name or f"row {number}", row, "file", "", error=str(error))
         if item.kind == "object":
@@ -200,7 +200,7 @@ def _path_row(location: str, where: str) -> _Make:
     return make
 
 
-def _reached(path: str, folder: str | Path) -> InputItem:
+def _item_at(path: str, folder: str | Path) -> InputItem:
     if is_url(path) and not path.lower().startswith("file://"):
         check_url(path)
         return object_item(path)

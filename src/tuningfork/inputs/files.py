@@ -10,7 +10,7 @@ from .._utils.text import text
 from ..images.find import find_images
 from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
-from .byte_source import CHANGED, open_regular
+from .byte_source import CHANGED_MESSAGE, open_regular
 from .item import InputItem
 
 __all__ = ["FileReader", "file_item", "folder_items"]
@@ -50,7 +50,7 @@ def _read(item: InputItem) -> bytes:
             if status.st_size > MAX_FILE_BYTES:
                 raise ImageError(f"file of {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
             if item.stamp and (status.st_size, str(status.st_mtime_ns)) != (item.size, item.stamp):
-                raise ImageError(CHANGED)
+                raise ImageError(CHANGED_MESSAGE)
             return file.read()
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):

@@ -12,8 +12,8 @@ from .._utils.text import text
 from .._utils.urls import is_url, name_of
 from ..images.find import is_image_name, is_raster_name
 from ..tables.column_roles import Columns
+from .archives import COMPRESSED_ARCHIVES, archive_items, check_packed
 from .archives import EXTENSIONS as ARCHIVES
-from .archives import PACKED, archive_items, check_packed
 from .catalogues import table_items, table_kind
 from .files import file_item, folder_items
 from .fits_kind import holds_table
@@ -56,7 +56,7 @@ def find_items(
             continue
         elif not Path(name).exists():
             raise FileNotFoundError(f"{text(name)}: no such file or folder")
-        yield from _named(name, columns, counter)
+        yield from _find_named(name, columns, counter)
 
 
 def is_catalogue(name: str) -> bool:
@@ -70,7 +70,7 @@ def is_catalogue(name: str) -> bool:
     return not is_image_name(file) or (not is_url(name) and Path(name).is_file() and holds_table(name))
 
 
-def _named(name: str, columns: Columns, left_out: Counter[str]) -> Iterator[InputItem]:
+def _find_named(name: str, columns: Columns, left_out: Counter[str]) -> Iterator[InputItem]:
     """An input by its name, here or in a store."""
     is_remote, file = is_url(name), name_of(name)
     check_packed(name)
@@ -98,5 +98,5 @@ def _folder(folder: Path, left_out: Counter[str]) -> Iterator[InputItem]:
 
 
 def _is_other(name: str) -> bool:
-    is_archive = Path(name).suffix.lower() in ARCHIVES or name.lower().endswith(PACKED)
+    is_archive = Path(name).suffix.lower() in ARCHIVES or name.lower().endswith(COMPRESSED_ARCHIVES)
     return not name.startswith(".") and (is_archive or table_kind(name) is not None)

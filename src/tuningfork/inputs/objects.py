@@ -15,10 +15,10 @@ from ..images.image import MAX_FILE_BYTES, ImageError
 from ..tables.identifiers import file_id
 from .byte_source import ByteSource, LocalFile, SourceUnavailable
 from .item import InputItem
-from .store_errors import NotThere, Truncated, with_retries
+from .store_errors import ObjectNotFoundError, TruncatedReadError, with_retries
 from .stores import REMOTE_THREADS, StoredObject, check_url, store_of
 
-__all__ = ["REMOTE_THREADS", "ObjectReader", "RemoteObject", "object_item", "opened", "remote_items"]
+__all__ = ["REMOTE_THREADS", "ObjectReader", "RemoteObject", "object_item", "open_byte_source", "remote_items"]
 
 #: Limits of a recursive listing: a server may link folders in a circle of ever longer names, or never come to a file.
 MAX_FOLDERS, MAX_DEPTH, MAX_SECONDS_WITHOUT_FILES = 100_000, 32, 600.0
@@ -60,7 +60,7 @@ def remote_items(
                 stored = with_retries(lambda: store_of(url).stat(url))
                 yield object_item(url, stored.size, stored.stamp)
                 return
-            except NotThere:
+            except ObjectNotFoundError:
                 url += "/"
         images, others, anything = 0, "", False
         for page in _pages(url):
@@ -74,7 +74,7 @@ def remote_items(
                 elif name and not name.endswith("/"):
                     count_left_out(hidden[0] if hidden else name, left_out)
                     others = others or (name if is_other(name) else "")
-    except NotThere:
+    except ObjectNotFoundError:
         anything = False
     except ImageError as error:
         raise InputError(f"{where}: {error}") from None
@@ -114,7 +114,7 @@ def _pages(folder: str) -> Iterator[list[StoredObject]]:
             raise SourceUnavailable(f"more than {MAX_FOLDERS} folders; name a part of them")
 
 
-def opened(location: str, stamp: str = "") -> ByteSource:
+def open_byte_source(location: str, stamp: str = "") -> ByteSource:
     """A file or an object that is read in parts; with `stamp`, as it was when that was its stamp.
 
     Raises
@@ -151,7 +151,7 @@ class RemoteObject:
     def _read(self, offset: int, size: int) -> bytes:
         data = store_of(self._url).get(self._url, offset, size, self._mark)
         if len(data) != size:
-            raise Truncated(len(data), size)
+            raise TruncatedReadError(len(data), size)
         return data
 
 
@@ -171,5 +171,5 @@ class ObjectReader:
 def _whole(item: InputItem) -> bytes:
     data = store_of(item.location).get(item.location, None, item.size, item.stamp)
     if item.size >= 0 and len(data) != item.size:
-        raise Truncated(len(data), item.size)
+        raise TruncatedReadError(len(data), item.size)
     return data

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from .._utils.text import one_line
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .byte_source import CHANGED, ByteSource
+from .byte_source import CHANGED_MESSAGE, ByteSource
 from .item import InputItem
-from .objects import opened
+from .objects import open_byte_source
 from .table_rows import parquet_file
 
 __all__ = ["RowReader"]
@@ -38,7 +38,7 @@ class RowReader:
         key = (item.location, item.member, item.stamp)
         if key != self._key or self._file is None:
             self._key, self._file = None, None
-            self._file = _Column(opened(item.location, item.stamp), item.member)
+            self._file = _Column(open_byte_source(item.location, item.stamp), item.member)
             self._key = key
         data = self._file.cell(item.offset)
         if len(data) > MAX_FILE_BYTES:
@@ -76,7 +76,7 @@ class _Column:
     def cell(self, row: int) -> bytes:
         """The bytes in a row, counted from 0; raises ImageError."""
         if row >= self._starts[-1]:
-            raise ImageError(CHANGED)
+            raise ImageError(CHANGED_MESSAGE)
         group = bisect_right(self._starts, row) - 1
         if self._broken is not None and self._broken[0] == group and row >= self._broken[1]:
             raise ImageError(self._broken[2])

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..images.image import ImageError
-from .byte_source import CHANGED
+from .byte_source import CHANGED_MESSAGE
 from .item import InputItem
-from .objects import opened
+from .objects import open_byte_source
 
 if TYPE_CHECKING:
     from .parquet_images import RowReader
 
-__all__ = ["SpoolReader", "splits_row_group", "spooled"]
+__all__ = ["SpoolReader", "splits_row_group", "spool_rows"]
 
 
 def splits_row_group(items: Sequence[InputItem]) -> bool:
@@ -42,11 +42,11 @@ def splits_row_group(items: Sequence[InputItem]) -> bool:
 def _row_groups(location: str, stamp: str) -> list[int]:
     from .table_rows import parquet_file
 
-    metadata = parquet_file(opened(location, stamp)).metadata
+    metadata = parquet_file(open_byte_source(location, stamp)).metadata
     return [0, *accumulate(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))]
 
 
-def spooled(items: Sequence[InputItem], reader: RowReader, file: Path) -> list[InputItem]:
+def spool_rows(items: Sequence[InputItem], reader: RowReader, file: Path) -> list[InputItem]:
     """Write the images of rows into `file`, and return the items that are read from there.
 
     One that cannot be read gets that error.
@@ -87,5 +87,5 @@ def _read(item: InputItem) -> bytes:
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from None
     if len(data) < item.size:
-        raise ImageError(CHANGED)
+        raise ImageError(CHANGED_MESSAGE)
     return data

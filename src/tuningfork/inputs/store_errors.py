@@ -9,9 +9,9 @@ from typing import TypeVar
 from .._utils.errors import TuningforkError
 from .._utils.retry import RetriesExhausted, TransientError, retry
 from ..images.image import ImageError
-from .byte_source import CHANGED, SourceUnavailable
+from .byte_source import CHANGED_MESSAGE, SourceUnavailable
 
-__all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "NotThere", "Truncated", "with_retries", "timeout"]
+__all__ = ["TIMEOUT_VARIABLE", "HttpStatus", "ObjectNotFoundError", "TruncatedReadError", "with_retries", "timeout"]
 
 TRIES = 6
 #: Seconds before the second try; see `retry`.
@@ -43,7 +43,7 @@ _PERMANENT = {
 T = TypeVar("T")
 
 
-class NotThere(SourceUnavailable):
+class ObjectNotFoundError(SourceUnavailable):
     """The store answers that there is no such object."""
 
 
@@ -55,7 +55,7 @@ class HttpStatus(TuningforkError):
         self.status = status
 
 
-class Truncated(TuningforkError, OSError):
+class TruncatedReadError(TuningforkError, OSError):
     """Fewer or more bytes than there should be."""
 
     def __init__(self, got: int, expected: int) -> None:
@@ -79,7 +79,7 @@ def with_retries(attempt: Callable[[], T]) -> T:
 
     Raises
     ------
-    NotThere
+    ObjectNotFoundError
         If there is no such object.
     ImageError
         If it has changed.
@@ -99,9 +99,9 @@ def _classify(error: Exception) -> TransientError:
     status = _status(error)
     is_transient, reason = _describe(error, status)
     if status == 404:
-        raise NotThere(f"cannot be read: {reason}") from None
+        raise ObjectNotFoundError(f"cannot be read: {reason}") from None
     if status in (412, 416):
-        raise ImageError(CHANGED) from None
+        raise ImageError(CHANGED_MESSAGE) from None
     if not is_transient:
         raise SourceUnavailable(f"cannot be read: {reason}") from None
     return TransientError(reason)
@@ -130,7 +130,7 @@ def _describe(error: Exception, status: int | None) -> tuple[bool, str]:
         reason = f"HTTP {status}" + (f" ({_MEANING[status]})" if status in _MEANING else "")
         return status >= 500 or status in (408, 429), reason
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    if isinstance(error, Truncated):
+    if isinstance(error, TruncatedReadError):
         return True, str(error)
     if "FlexibleChecksumError" in kinds:
         return True, "damaged or cut on the way, by its checksum"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .._utils.errors import TuningforkError
 from .byte_source import ByteSource
 
-__all__ = ["Damaged", "TarMember", "tar_members"]
+__all__ = ["DamagedArchiveError", "TarMember", "tar_members"]
 
 RECORD = 512
 #: Bytes of a header that holds a long name or settings; real ones have a few hundred.
@@ -22,7 +22,7 @@ _EMPTY = (b"1", b"2", b"3", b"4", b"5", b"6")
 _SETTING = re.compile(rb"(\d{1,9}) ([^=]+)=")
 
 
-class Damaged(TuningforkError, ValueError):
+class DamagedArchiveError(TuningforkError, ValueError):
     """The archive ends, or makes no sense, from here on; the message says where."""
 
 
@@ -51,7 +51,7 @@ def tar_members(source: ByteSource) -> Iterator[TarMember]:
 
     Raises
     ------
-    Damaged
+    DamagedArchiveError
         After the last good member, if the archive does not end as it should; a member that is cut is not good.
     ImageError
         If the archive cannot be reached, or has changed.
@@ -62,10 +62,12 @@ def tar_members(source: ByteSource) -> Iterator[TarMember]:
     while True:
         header = source.read(at, RECORD)
         if len(header) < RECORD:
-            raise Damaged(f"the archive is cut at byte {source.size}: its end mark is missing")
+            raise DamagedArchiveError(f"the archive is cut at byte {source.size}: its end mark is missing")
         if not any(header):
             if any(source.read(at, TAIL)):
-                raise Damaged(f"more follows behind the end mark at byte {at}; were archives joined? Name each of them")
+                raise DamagedArchiveError(
+                    f"more follows behind the end mark at byte {at}; were archives joined? Name each of them"
+                )
             return
         _check(header, at)
         kind, size = header[156:157], _number(header[124:136], at)
@@ -89,7 +91,7 @@ def tar_members(source: ByteSource) -> Iterator[TarMember]:
             sparse, start = True, _behind_maps(source, header, start)
         name = _text(settings.get("GNU.sparse.name") or settings.get("path") or _short_name(header))
         if start + size > source.size:
-            raise Damaged(f"the archive is cut at byte {source.size}, within {name!r}")
+            raise DamagedArchiveError(f"the archive is cut at byte {source.size}, within {name!r}")
         if kind in _LINKS:
             target = _text(settings.get("linkpath") or header[157:257].partition(b"\0")[0])
             yield TarMember(name, start, 0, f"{_LINKS[kind]} to {target!r}; pack the file itself")
@@ -105,7 +107,7 @@ def _check(header: bytes, at: int) -> None:
     counted = header[:148] + b"        " + header[156:]
     # Some old writers summed signed bytes.
     if checksum != sum(counted) and checksum != sum(counted) - 256 * sum(byte > 127 for byte in counted):
-        raise Damaged(f"no header of a tar archive at byte {at}")
+        raise DamagedArchiveError(f"no header of a tar archive at byte {at}")
 
 
 def _number(field: bytes, at: int) -> int:
@@ -114,29 +116,29 @@ def _number(field: bytes, at: int) -> int:
     else:
         digits = field.partition(b"\0")[0].strip()
         if digits and not all(byte in b"01234567" for byte in digits):
-            raise Damaged(f"no header of a tar archive at byte {at}")
+            raise DamagedArchiveError(f"no header of a tar archive at byte {at}")
         number = int(digits or b"0", 8)
     return _bounded(number, at)
 
 
 def _decimal(value: bytes, at: int) -> int:
     if not value.isdigit() or len(value) > 20:
-        raise Damaged(f"no header of a tar archive at byte {at}")
+        raise DamagedArchiveError(f"no header of a tar archive at byte {at}")
     return _bounded(int(value), at)
 
 
 def _bounded(number: int, at: int) -> int:
     if number >= 2**62:
-        raise Damaged(f"a member of {number} bytes at byte {at}")
+        raise DamagedArchiveError(f"a member of {number} bytes at byte {at}")
     return number
 
 
 def _extension(source: ByteSource, start: int, size: int) -> bytes:
     if size > MAX_EXTENSION:
-        raise Damaged(f"a name takes {size} bytes at byte {start}; at most {MAX_EXTENSION} are read")
+        raise DamagedArchiveError(f"a name takes {size} bytes at byte {start}; at most {MAX_EXTENSION} are read")
     data = source.read(start, size)
     if len(data) < size:
-        raise Damaged(f"the archive is cut at byte {source.size}")
+        raise DamagedArchiveError(f"the archive is cut at byte {source.size}")
     return data
 
 
@@ -160,7 +162,7 @@ def _behind_maps(source: ByteSource, header: bytes, start: int) -> int:
     while more:
         record = source.read(start, RECORD)
         if len(record) < RECORD:
-            raise Damaged(f"the archive is cut at byte {source.size}")
+            raise DamagedArchiveError(f"the archive is cut at byte {source.size}")
         more = record[504]
         start += RECORD
     return start

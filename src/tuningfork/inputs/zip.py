@@ -13,8 +13,8 @@ import numpy as np
 
 from .._utils.text import one_line
 from ..images.image import MAX_FILE_BYTES, ImageError
-from .byte_source import CHANGED, ByteSource
-from .tar import Damaged
+from .byte_source import CHANGED_MESSAGE, ByteSource
+from .tar import DamagedArchiveError
 
 __all__ = ["ZipMember", "read_member", "zip_members"]
 
@@ -65,7 +65,7 @@ def zip_members(source: ByteSource) -> Iterator[ZipMember]:
 
     Raises
     ------
-    Damaged
+    DamagedArchiveError
         If there is no central directory; or behind its last good member.
     ImageError
         If the archive cannot be reached, or has changed.
@@ -81,7 +81,7 @@ def zip_members(source: ByteSource) -> Iterator[ZipMember]:
 def _overlapping(source: ByteSource) -> set[int]:
     """Numbers of members that reach into the next one; 16 bytes of each member are in memory."""
     starts, ends = array("q"), array("q")
-    with suppress(Damaged):
+    with suppress(DamagedArchiveError):
         for member in _members(source):
             starts.append(member.offset)
             ends.append(member.offset + _LOCAL.size + member.packed)
@@ -103,12 +103,12 @@ def _members(source: ByteSource) -> Iterator[ZipMember]:
             data, at = data[at:] + source.read(start, min(BLOCK, end - start)), 0
             start += BLOCK
         if len(data) - at < _CENTRAL.size or data[at : at + 4] != b"PK\1\2":
-            raise Damaged(f"the archive's directory is damaged: {number} of {count} members were found")
+            raise DamagedArchiveError(f"the archive's directory is damaged: {number} of {count} members were found")
         fields = _CENTRAL.unpack_from(data, at)
         length = fields[10] + fields[11] + fields[12]
         at += _CENTRAL.size
         if len(data) - at < length:
-            raise Damaged(f"the archive's directory is damaged: {number} of {count} members were found")
+            raise DamagedArchiveError(f"the archive's directory is damaged: {number} of {count} members were found")
         yield _member(fields, data[at : at + length], shift, source.size)
         at += length
 
@@ -118,7 +118,7 @@ def _directory(source: ByteSource) -> tuple[int, int, int, int]:
     tail = source.read(max(0, source.size - _END.size - 2**16), _END.size + 2**16)
     place = tail.rfind(b"PK\5\6")
     if place < 0 or len(tail) - place < _END.size:
-        raise Damaged("no zip archive, or cut: its directory, at the end, is missing")
+        raise DamagedArchiveError("no zip archive, or cut: its directory, at the end, is missing")
     _, disk, first_disk, on_disk, count, size, start, _ = _END.unpack_from(tail, place)
     end = source.size - len(tail) + place
     if 0xFFFF in (disk, first_disk, on_disk, count) or 0xFFFFFFFF in (size, start):
@@ -133,12 +133,12 @@ def _directory(source: ByteSource) -> tuple[int, int, int, int]:
                     end = candidate
                     break
             else:
-                raise Damaged("the archive's directory is damaged")
+                raise DamagedArchiveError("the archive's directory is damaged")
     shift = end - size - start
     if disk or first_disk or on_disk != count:
-        raise Damaged("one of several volumes; join them first")
+        raise DamagedArchiveError("one of several volumes; join them first")
     if shift < 0 or count * _CENTRAL.size > size:
-        raise Damaged("the archive's directory is damaged")
+        raise DamagedArchiveError("the archive's directory is damaged")
     return count, size, start + shift, shift
 
 
@@ -202,7 +202,7 @@ def read_member(source: ByteSource, offset: int, packed: int, size: int, crc: in
     if len(data) < packed:
         data += source.read(offset + start + len(data), packed - len(data))
     if len(data) < packed:
-        raise ImageError(CHANGED)
+        raise ImageError(CHANGED_MESSAGE)
     if method == DEFLATED:
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:

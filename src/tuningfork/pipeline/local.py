@@ -10,7 +10,7 @@ from typing import Any
 from .._utils.processes import Worker, WorkerCrash, WorkerError, WorkerTimeout, available_cores, run_tasks
 from ..images.fits.framing import Framing
 from ..inputs import ItemReader
-from ..inputs.spool import splits_row_group, spooled
+from ..inputs.spool import splits_row_group, spool_rows
 from ..model.bundle import Bundle
 from ..model.model import Model
 from ..model.options import InferenceOptions
@@ -127,7 +127,7 @@ def _decoded_once(groups: Iterator[list[Chunk]], spool: Path) -> Iterator[list[C
             yield group
             continue
         for chunk in group:
-            yield [replace(chunk, items=spooled(chunk.items, reader, _spool_file(spool, chunk)))]
+            yield [replace(chunk, items=spool_rows(chunk.items, reader, _spool_file(spool, chunk)))]
 
 
 def _spool_file(spool: Path, chunk: Chunk) -> Path:

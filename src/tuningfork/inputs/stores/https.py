@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ...images.image import MAX_FILE_BYTES, ImageError
-from ..byte_source import CHANGED, SourceUnavailable
+from ..byte_source import CHANGED_MESSAGE, SourceUnavailable
 from ..store_errors import HttpStatus
 from .store import (
     StoredObject,
@@ -80,7 +80,7 @@ class WebStore:
 
         async def use(response: Any) -> bytes:
             if stamp and _stamp(response.headers) not in ("", stamp):
-                raise ImageError(CHANGED)
+                raise ImageError(CHANGED_MESSAGE)
             if start and response.status != 206:
                 raise SourceUnavailable("cannot be read: the server gives no parts of files; copy it to this machine")
             data = await read_at_most(response.content.read, MAX_FILE_BYTES if start is None else size)

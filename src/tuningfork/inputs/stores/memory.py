@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...images.image import ImageError
-from ..byte_source import CHANGED
+from ..byte_source import CHANGED_MESSAGE
 from .store import StoredObject, check_size, open_filesystem, register_store
 
 
@@ -30,5 +30,5 @@ class MemoryStore:
     def get(self, url: str, start: int | None, size: int, stamp: str) -> bytes:
         """See `Store.get`."""
         if stamp and self.stat(url).stamp != stamp:
-            raise ImageError(CHANGED)
+            raise ImageError(CHANGED_MESSAGE)
         return check_size(self._fs.cat_file(url, start, None if start is None else start + size))

@@ -26,7 +26,7 @@ from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.read import read_image
 from ..inputs import InputItem
-from ..model.batch_size import tuned
+from ..model.batch_size import tune_batch_size
 from ..model.bundle import Bundle, open_bundle
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
@@ -107,7 +107,7 @@ def measure_speed(
         logger.info("precision %s: %s", precision, choice.reason)
     batch = inference.batch_size or opened.batch_size
     if inference.batch_size is None and batch == CPU_BATCH:
-        batch = tuned(opened, n_views=inference.n_views, threads=1).batch
+        batch = tune_batch_size(opened, n_views=inference.n_views, threads=1).batch
     inference = replace(inference, n_views=inference.n_views or bundle.n_views, batch_size=batch)
     decode, network, runs = [], [], []
     with tempfile.TemporaryDirectory(prefix="tuningfork-bench-") as temporary:

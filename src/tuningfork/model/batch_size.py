@@ -22,7 +22,7 @@ from .bundle import Bundle
 from .model import Model
 from .options import InferenceOptions
 
-__all__ = ["BATCHES", "Tuning", "tuned"]
+__all__ = ["BATCHES", "Tuning", "tune_batch_size"]
 
 #: Batch sizes that are tried.
 BATCHES = (1, 4, 8, 16, 32, 64)
@@ -70,7 +70,7 @@ class Tuning:
         return cls(**data)
 
 
-def tuned(
+def tune_batch_size(
     model: Model,
     *,
     n_views: int | None = None,
@@ -107,7 +107,7 @@ def tuned(
     key = _key(model, n_views, running)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     file = (folder or default_cache()) / f"tuning-{digest[:16]}.json"
-    tuning = None if again else _remembered(file, key)
+    tuning = None if again else _read_tuning(file, key)
     if tuning is None:
         with closing(Worker(_Measuring(model.bundle, running))) as worker:
             tuning = worker.run((key["views"], key["threads"], seconds), lambda _: None)
@@ -128,7 +128,7 @@ class _Measuring:
     def open(self) -> Callable[[tuple[int, int, float], Callable[[Any], None]], Tuning]:
         """Open the model; called in that process."""
         model = Model(self.bundle, **self.running)
-        return lambda task, say: _measured(model, *task)
+        return lambda task, say: _measure(model, *task)
 
 
 def _key(model: Model, n_views: int | None, running: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _remembered(file: Path, key: Mapping[str, Any]) -> Tuning | None:
+def _read_tuning(file: Path, key: Mapping[str, Any]) -> Tuning | None:
     try:
         entry = json.loads(file.read_text("utf-8"))
         return Tuning.from_dict(entry["tuning"]) if entry["of"] == key else None
@@ -162,7 +162,7 @@ def _remembered(file: Path, key: Mapping[str, Any]) -> Tuning | None:
         return None
 
 
-def _measured(model: Model, n_views: int, threads: int, seconds: float) -> Tuning:
+def _measure(model: Model, n_views: int, threads: int, seconds: float) -> Tuning:
     rng = np.random.default_rng(0)
     inputs = [
         tuple(rng.integers(0, 256, (p.size, p.size, 3), np.uint8) for p in model.preprocesses)

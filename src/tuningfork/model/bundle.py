@@ -285,7 +285,7 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
     """Write `bundle` into `folder`, networks first, so that a bundle.json always finds its networks."""
     target = Path(folder)
     # First of all, since figures that JSON cannot hold (NaN) raise here.
-    text = _as_written(bundle.to_dict())
+    text = _json_text(bundle.to_dict())
     if len(text.encode()) > MAX_JSON_BYTES:
         raise BundleError(f"{target}: a description of more than {MAX_JSON_BYTES} bytes could not be opened again")
     target.mkdir(parents=True, exist_ok=True)
@@ -347,7 +347,7 @@ def _file_name(number: int) -> str:
     return f"network-{number}.onnx"
 
 
-def _as_written(content: Mapping[str, Any]) -> str:
+def _json_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -382,7 +382,7 @@ def _check_format(content: Mapping[str, Any], text: str, path: Path) -> None:
     try:
         actual = _digest({key: value for key, value in content.items() if key != "sha256"})
         # The text too: another spelling of the same content is not what was written.
-        complete = text == _as_written(content)
+        complete = text == _json_text(content)
     except (ValueError, RecursionError):  # NaN, half a surrogate pair: nothing that we wrote
         actual, complete = None, False
     if not complete or digest != actual:

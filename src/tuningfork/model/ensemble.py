@@ -22,7 +22,7 @@ __all__ = ["FEATURES", "INPUT", "OUTPUT", "Ensemble", "NetworkOutputs", "Running
 INPUT, OUTPUT, FEATURES = "pictures", "logits", "features"
 MAX_FEATURES = 100_000
 #: Rows that a CPU's caches hold: so many views go through a network in one call, more of them one after the other.
-STACKED = 8
+MAX_STACKED_VIEWS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Ensemble:
     def __init__(self, bundle: Bundle, running: Running) -> None:
         self.bundle = bundle
         self.tree = bundle.target
-        self.networks = [_opened(network, bundle, running) for network in bundle.networks]
+        self.networks = [_open(network, bundle, running) for network in bundle.networks]
 
     @property
     def preprocesses(self) -> tuple[Preprocess, ...]:
@@ -138,7 +138,9 @@ class Ensemble:
         for number, preprocess in enumerate(self.preprocesses if count else ()):
             sharing = [k for k, each in enumerate(self.bundle.networks) if each.preprocess == preprocess]
             views = views_of(np.stack([row[number] for row in inputs]), n_views)
-            together = n_views * min(size, count) <= STACKED or all(self.networks[k].stacks_views for k in sharing)
+            together = n_views * min(size, count) <= MAX_STACKED_VIEWS or all(
+                self.networks[k].stacks_views for k in sharing
+            )
             for shown in [range(n_views)] if together else [range(v, v + 1) for v in range(n_views)]:
                 for first in range(0, count, size):
                     batch = [views[v][first : first + size] for v in shown]
@@ -166,7 +168,7 @@ class Ensemble:
         return np.all([np.isfinite(array).all(1) for array in arrays], axis=0)
 
 
-def _opened(network: Network, bundle: Bundle, running: Running) -> Runtime:
+def _open(network: Network, bundle: Bundle, running: Running) -> Runtime:
     try:
         opened = open_network(network.onnx, **running)
     except NetworkError as error:

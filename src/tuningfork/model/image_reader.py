@@ -95,7 +95,7 @@ class ImageReader:
         radius : float
             petroR90, arcsec, by which FITS images are framed; NaN: not known.
         scored : bool
-            Whether to compute the out-of-domain score; `scored` does so for several images in less time.
+            Whether to compute the out-of-domain score; `add_scores` does so for several in less time.
         """
         if name is None:
             if isinstance(source, str | os.PathLike):
@@ -111,9 +111,9 @@ class ImageReader:
             return LoadedImage(*name, None, str(error))
         structure = structure_row(lambda: _light(source, image, self.framing)) if self.structure else None
         loaded = LoadedImage(*name, inputs, "", warning=image.warning, structure=structure)
-        return self.scored([loaded])[0] if scored else loaded
+        return self.add_scores([loaded])[0] if scored else loaded
 
-    def scored(self, images: Sequence[LoadedImage]) -> list[LoadedImage]:
+    def add_scores(self, images: Sequence[LoadedImage]) -> list[LoadedImage]:
         """Return images that were read, with their out-of-domain scores: to the last bit as `read` computes them."""
         if self.domain is None or not any(image.inputs for image in images):
             return list(images)

@@ -67,7 +67,7 @@ class Split:
         lower[np.tril_indices(WIDTH)] = self.covariance
         return lower + np.tril(lower, -1).T
 
-    def drawn(self, k: int, rng: np.random.Generator) -> Floats:
+    def draw(self, k: int, rng: np.random.Generator) -> Floats:
         """Return (k, 6) values, normally distributed around the fitted ones."""
         spread, axes = np.linalg.eigh(self.matrix)
         return np.array(self.values) + rng.standard_normal((k, WIDTH)) * np.sqrt(np.maximum(spread, 0)) @ axes.T
@@ -285,7 +285,7 @@ def _beta_parameters(
     """
     out = np.empty((k, len(shares), len(fitted.splits), 2))
     for at, (split, (_, share, left)) in enumerate(zip(fitted.splits, splits_of(fitted.order, shares), strict=True)):
-        values = split.drawn(k, np.random.Generator(np.random.Philox(key=[stream[0], stream[1] + at])))[..., None]
+        values = split.draw(k, np.random.Generator(np.random.Philox(key=[stream[0], stream[1] + at])))[..., None]
         of_concentration, of_mean = predictors(share, reach * left)
         log_votes = sum(values[:, n] * each for n, each in enumerate(of_concentration))
         votes = np.exp(np.clip(log_votes, *LOG_CONCENTRATION))

@@ -16,13 +16,13 @@ from .._utils.files import check_output
 from ..images.encode import thumbnail
 from ..tables import check_format, write_table
 
-__all__ = ["write_gallery_of", "written"]
+__all__ = ["write_gallery_of", "write_file"]
 
 #: Side of a gallery's thumbnails, pixels.
 SIDE = 96
 
 
-def written(table: pa.Table, path: str | os.PathLike[str], overwrite: bool) -> Path:
+def write_file(table: pa.Table, path: str | os.PathLike[str], overwrite: bool) -> Path:
     """Write a table, and nothing over a file that is there unless `overwrite`."""
     file = Path(path)
     check_format(file)

@@ -27,8 +27,8 @@ from .embeddings import Embedder
 from .posterior import VotePosterior
 from .prediction import Prediction
 from .prediction_columns import kaggle_table, output_table
+from .prediction_files import write_file as _write_file
 from .prediction_files import write_gallery_of
-from .prediction_files import written as _written
 
 __all__ = ["Prediction", "Predictions", "concatenated"]
 
@@ -300,7 +300,7 @@ class Predictions:
         CatalogError
             If the extension is of no format, or its library is missing.
         """
-        return _written(self.to_table(), path, overwrite)
+        return _write_file(self.to_table(), path, overwrite)
 
     def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write `to_table` as CSV, with a description of its columns beside it; see `write`.

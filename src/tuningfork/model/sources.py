@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageRow", "Images", "images_of"]
 
-TAKEN = (
+IMAGE_KINDS = (
     "an image is a path, a pattern of paths, a folder, an archive, a catalogue, bytes, a binary file object, a Pillow "
     "image, an array or tensor (H, W, 3), (3, H, W) or (H, W), a batch (N, H, W, 3) or (N, 3, H, W), a data frame with "
     "a column of paths, or a list of these"
@@ -74,7 +74,7 @@ class Images:
 
     def read(self, first: int, last: int, reader: ImageReader) -> list[LoadedImage]:
         """Read the rows from `first` up to `last`; a failure becomes the row's error."""
-        return reader.scored([self._read(self.rows[n], n, reader) for n in range(first, min(last, len(self.rows)))])
+        return reader.add_scores([self._read(self.rows[n], n, reader) for n in range(first, min(last, len(self.rows)))])
 
     def _read(self, row: ImageRow, number: int, reader: ImageReader) -> LoadedImage:
         name = row.name
@@ -117,7 +117,7 @@ def images_of(source: Any) -> Images:
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         if not isinstance(path, str):
-            raise TypeError(f"{TAKEN}; not a path of {type(path).__name__}")
+            raise TypeError(f"{IMAGE_KINDS}; not a path of {type(path).__name__}")
         rows = list(_of_path(path))
         return Images(rows, len(rows) == 1 and _names_one_image(path))
     if isinstance(source, np.ndarray):
@@ -129,7 +129,7 @@ def images_of(source: Any) -> Images:
         return Images(list(_of_table(table)), False)
     if isinstance(source, Iterable) and not isinstance(source, dict | set | frozenset):
         return Images([row for number, each in enumerate(source) for row in _of_element(each, number)], False)
-    raise TypeError(f"{TAKEN}; not {type(source).__name__}")
+    raise TypeError(f"{IMAGE_KINDS}; not {type(source).__name__}")
 
 
 def _of_element(source: Any, number: int) -> Iterator[ImageRow]:
@@ -149,7 +149,7 @@ def _of_element(source: Any, number: int) -> Iterator[ImageRow]:
         yield ImageRow(name=(Path(name).stem, name), error=f"cannot be read: {error}")
         return
     except TypeError:
-        raise TypeError(f"element {number}: {TAKEN}; not {type(source).__name__}") from None
+        raise TypeError(f"element {number}: {IMAGE_KINDS}; not {type(source).__name__}") from None
     except ValueError as error:
         raise ValueError(f"element {number}: {error}") from None
     yield from images.rows

@@ -47,7 +47,7 @@ class TorchNetwork(torch.nn.Module):
         self._buffers_of: dict[str, str] = {}
         for node in graph.node:
             attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-            if not _folded(node, attributes, constants):
+            if not _fold_constant(node, attributes, constants):
                 if node.op_type not in OPERATORS:
                     raise NetworkError(f"operator {node.op_type} is not known to the PyTorch runtime")
                 self._steps.append((OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
@@ -72,7 +72,7 @@ def _sides(value: onnx.ValueInfoProto) -> Any:
     return value.type.tensor_type.shape.dim
 
 
-def _folded(node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, Any]) -> bool:
+def _fold_constant(node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, Any]) -> bool:
     """Whether it only makes one constant of another, which is then done here, once."""
     if node.op_type == "Constant":
         ((kind, value),) = attributes.items()

@@ -64,18 +64,18 @@ class TorchRuntime:
 
     def run(self, names: Sequence[str], images: Floats) -> list[Floats]:
         """Return outputs of images (N, 3, size, size) float32, scaled."""
-        return self._run(names, lambda: self._moved(images))
+        return self._run(names, lambda: self._to_device(images))
 
     def run_bytes(self, names: Sequence[str], images: NDArray[np.uint8], preprocess: Preprocess) -> list[Floats]:
         """Return outputs of images (N, size, size, 3) uint8, which are scaled on the device: a quarter of the bytes."""
 
         def scaled() -> Any:
             gain, offset = (torch.from_numpy(each).to(self._device) for each in preprocess.gain_and_offset)
-            return self._moved(images).permute(0, 3, 1, 2).to(torch.float32) * gain + offset
+            return self._to_device(images).permute(0, 3, 1, 2).to(torch.float32) * gain + offset
 
         return self._run(names, scaled)
 
-    def _moved(self, images: NDArray[Any]) -> Any:
+    def _to_device(self, images: NDArray[Any]) -> Any:
         host = torch.from_numpy(np.ascontiguousarray(images))
         if self._device.type == "cuda":
             # From pinned memory the copy overlaps with what the GPU still does.

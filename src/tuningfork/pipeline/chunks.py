@@ -106,7 +106,7 @@ class ChunkResult:
 
 def read_items(reading: ImageReader, items: Iterable[tuple[InputItem, Callable[[], bytes]]]) -> list[LoadedImage]:
     """Fetch, decode and resize some images, each with what gives its bytes; a failure becomes its row's error."""
-    return reading.scored([read_item(reading, *each, scored=False) for each in items])
+    return reading.add_scores([read_item(reading, *each, scored=False) for each in items])
 
 
 def read_item(reading: ImageReader, item: InputItem, fetch: Callable[[], bytes], *, scored: bool = True) -> LoadedImage:

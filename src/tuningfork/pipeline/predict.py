@@ -18,7 +18,7 @@ from ..images.structure import check_statmorph, version_of_statmorph
 from ..inputs import Columns, InputItem, ItemReader, find_items
 from ..inputs.files import file_item
 from ..inputs.stores import REMOTE_THREADS
-from ..model.batch_size import tuned
+from ..model.batch_size import tune_batch_size
 from ..model.draw_columns import MAX_DRAWS
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
@@ -329,7 +329,7 @@ def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
         # What a GPU takes at a time is large, and says nothing in a process of its own beside this one.
         return model.batch_size
     try:
-        return tuned(model, n_views=views, threads=threads).batch
+        return tune_batch_size(model, n_views=views, threads=threads).batch
     except (WorkerCrash, WorkerError):
         # It is slower, perhaps, and no reason not to predict.
         return BATCH

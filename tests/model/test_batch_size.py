@@ -84,7 +84,7 @@ def test_a_run_does_not_fail_for_want_of_a_measurement(model, tmp_path, monkeypa
         raise trouble
 
     monkeypatch.setattr(Worker, "run", fail)
-    assert predict._batch(model, None, 1, predict.WORTH_TUNING) == predict.BATCH
+    assert predict._batch(model, None, 1, predict.MIN_ROWS_TO_TUNE) == predict.BATCH
 
 
 def test_it_is_remembered_until_it_is_asked_again(model, tmp_path, measured):

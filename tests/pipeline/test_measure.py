@@ -66,7 +66,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_table(folder: Path, t
     values = {quantity.name: number / 8 for number, quantity in enumerate(QUANTITIES)}
     monkeypatch.setattr(structure, "measure_structure", lambda image: (values, 0, 0))
     measure.measure_files([folder], tmp_path / "whole.csv", execution=ONE)
-    real, done = measure._measured, []
+    real, done = measure._measure_chunk, []
 
     def interrupted(*arguments, **words):
         if len(done) == 1:
@@ -74,12 +74,12 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_table(folder: Path, t
         done.append(1)
         return real(*arguments, **words)
 
-    monkeypatch.setattr(measure, "_measured", interrupted)
+    monkeypatch.setattr(measure, "_measure_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure.measure_files([folder], tmp_path / "s.csv", execution=ONE)
     with pytest.raises(ManifestError, match="--resume"):
         measure.measure_files([folder], tmp_path / "s.csv", execution=ONE)
-    monkeypatch.setattr(measure, "_measured", real)
+    monkeypatch.setattr(measure, "_measure_chunk", real)
     summary = measure.measure_files([folder], tmp_path / "s.csv", execution=ExecutionOptions(workers=1, resume=True))
     assert summary.resumed == 2
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()

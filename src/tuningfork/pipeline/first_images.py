@@ -14,7 +14,7 @@ from .chunks import read_item
 __all__ = ["first_images"]
 
 #: Items that are tried for each image that is wanted: some files may be damaged.
-TRIED = 4
+TRIES_PER_IMAGE = 4
 
 
 def first_images(
@@ -23,7 +23,7 @@ def first_images(
     """Up to `count` images that can be read, from the beginning of all that `paths` name."""
     images: list[LoadedImage] = []
     with ItemReader() as reader:
-        for item in islice(find_items(paths, columns), TRIED * count):
+        for item in islice(find_items(paths, columns), TRIES_PER_IMAGE * count):
             image = read_item(model.image_reader, item, reader.prepare(item))
             if image.inputs is not None:
                 images.append(image)

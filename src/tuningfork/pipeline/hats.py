@@ -21,7 +21,7 @@ from .._utils.processes import available_cores
 from ..tables import table_writer
 from .manifest import ManifestError, PredictionRun
 
-__all__ = ["HatsError", "Partitioned", "partition"]
+__all__ = ["HatsError", "HatsSummary", "partition"]
 
 #: Rows of a partition at most, as hats-import's own default has it.
 ROWS = 1_000_000
@@ -32,7 +32,7 @@ class HatsError(TuningforkError, ValueError):
 
 
 @dataclass(frozen=True)
-class Partitioned:
+class HatsSummary:
     """A HATS catalogue: its folder, rows and partitions, and the rows that have no position, in a file of their own."""
 
     output: Path
@@ -42,7 +42,7 @@ class Partitioned:
     rest: Path | None
 
 
-def partition(run: PredictionRun, output: str | os.PathLike[str], *, partition_rows: int = ROWS) -> Partitioned:
+def partition(run: PredictionRun, output: str | os.PathLike[str], *, partition_rows: int = ROWS) -> HatsSummary:
     """Partition a run's rows by their place in the sky (HEALPix; Górski et al. 2005) in the HATS layout.
 
     The folder `output` appears complete or not at all. Rows without a position cannot be in it; they are written to
@@ -76,7 +76,7 @@ def partition(run: PredictionRun, output: str | os.PathLike[str], *, partition_r
         catalogue = Path(folder) / output.name
         partitions = len(list(catalogue.glob("dataset/Norder=*/Dir=*/*.parquet")))
         os.replace(catalogue, output)
-    return Partitioned(output, run.rows - lost, partitions, lost, rest if lost else None)
+    return HatsSummary(output, run.rows - lost, partitions, lost, rest if lost else None)
 
 
 def _check_libraries() -> None:

@@ -166,7 +166,7 @@ def open_run(
             raise ManifestError(
                 f"{folder} holds an interrupted or finished run: go on with --resume, or delete that folder"
             )
-        return _resumed(folder, identity, items, shards)
+        return _resume(folder, identity, items, shards)
     # A run that was killed before its manifest was complete leaves a listing or a hidden part of it.
     if folder.exists() and any(not e.name.startswith(".") and e.name != LISTING for e in folder.iterdir()):
         raise ManifestError(f"{folder} is in the way and not ours; move it or name another output")
@@ -195,7 +195,7 @@ def _undo(folder: Path, is_new: bool) -> None:
             folder.rmdir()
 
 
-def _resumed(
+def _resume(
     folder: Path, identity: Mapping[str, Any], items: Callable[[], Iterable[InputItem]], shards: int | None
 ) -> PredictionRun:
     run = read_run(folder)

@@ -62,7 +62,7 @@ class MeasureJob:
         reader = ItemReader()
 
         def answer(chunk: Chunk, send_message: Callable[[Any], None]) -> ChunkResult:
-            return _measured(
+            return _measure_chunk(
                 chunk,
                 reader,
                 self.framing,
@@ -148,7 +148,7 @@ def _parts(
     if workers == 1:
         with ItemReader() as reader:
             for chunk in chunks:
-                yield _measured(chunk, reader, framing, on_rows=on_rows, on_row=lambda _: None)
+                yield _measure_chunk(chunk, reader, framing, on_rows=on_rows, on_row=lambda _: None)
         return
     groups = ([chunk] for chunk in chunks)
     for answer in run_tasks(groups, [Worker(MeasureJob(framing)) for _ in range(workers)], drive_chunks):
@@ -158,7 +158,7 @@ def _parts(
             on_rows(answer)
 
 
-def _measured(
+def _measure_chunk(
     chunk: Chunk,
     reader: ItemReader,
     framing: Framing,

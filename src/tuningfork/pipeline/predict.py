@@ -49,7 +49,7 @@ __all__ = [
 LAYOUTS = ("words", "kaggle")
 #: Parts of one row group of a table that one worker takes, since it reads them on from where it stands.
 GROUP = 8
-WORTH_TUNING = 10_000
+MIN_ROWS_TO_TUNE = 10_000
 #: Entries that `predict_inputs` holds.
 LISTED_AT_ONCE = 1024
 
@@ -325,7 +325,7 @@ def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, in
 
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:
     """The batch size that is fast on this machine, measured for runs that are worth the seconds that it takes."""
-    if rows < WORTH_TUNING or model.batch_size != BATCH:
+    if rows < MIN_ROWS_TO_TUNE or model.batch_size != BATCH:
         # What a GPU takes at a time is large, and says nothing in a process of its own beside this one.
         return model.batch_size
     try:

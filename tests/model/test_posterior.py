@@ -119,3 +119,24 @@ def test_common_error_makes_counts_of_few_calibration_galaxies_less_sure() -> No
         for n in (LEAST_GALAXIES, 1000)
     ]
     assert scatter[0] > 2 * scatter[1]
+
+
+def test_galaxies_of_which_few_were_asked_do_not_decide_for_the_others() -> None:
+    predicted, true = galaxies(400)
+    part, parent = TREE.slices[1], TREE.parents[1]
+    rng = np.random.default_rng(3)
+    few_predicted, few_true = galaxies(1200, seed=1)
+    for cumulative in (few_predicted, few_true):
+        cumulative[:, TREE.slices[0]] = 0.985, 0.005, 0.01
+    assert parent == 1
+    # One volunteer of 200 was asked: says yes or no, whatever is predicted.
+    few_predicted[:, part] = 0.005 * rng.dirichlet([1, 1], 1200)
+    few_true[:, part] = 0.005 * np.eye(2)[rng.integers(0, 2, 1200)]
+    spreads = []
+    for more in (0, 1200):
+        known = np.concatenate([true, few_true[:more]])
+        posterior = fit_posterior(np.concatenate([predicted, few_predicted[:more]]), known, TREE, n_views=1)
+        fractions = conditional_from_cumulative(predicted[predicted[:, parent] > 0.3], TREE)
+        draws = posterior.draws(fractions, [str(n) for n in range(len(fractions))], TREE, 100, questions={"edge_on"})
+        spreads.append(conditional_from_cumulative(draws, TREE)[..., part.start].std(0).mean())
+    assert spreads[1] == pytest.approx(spreads[0], rel=0.1)

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 
 #: Fewer galaxies than this say too little of how the errors depend on the prediction.
 LEAST_GALAXIES = 50
+#: Added to the share of the volunteers who were asked, by which a galaxy counts: less than one volunteer of 40.
+LEAST_WEIGHT = 0.005
 #: Where the values of a split begin, and how far from there they are expected: a concentration of ten, whatever is
 #: predicted, and the predictions as they are.
 _BEGIN = np.array([2.3, 0.0, 0.0, 0.0, 0.0, 0.0])
@@ -40,7 +42,9 @@ def fit_posterior(predicted: Floats, known: Floats, tree: DecisionTree, *, n_vie
     The fractions of a label table are taken as those of `RESOLUTION` votes, for which the beta-binomial likelihood
     (Skellam 1948, J. R. Stat. Soc. B 10, 257) is finite where nobody gave an answer. Its maximum, with a normal prior,
     gives the values of each split; their covariance is robust against a wrong shape of the distribution (White 1982,
-    Econometrica 50, 1).
+    Econometrica 50, 1). A galaxy counts for the share of the volunteers who were asked: where few were, their fractions
+    are mostly chance, and as most galaxies are of that kind for most questions, they would else decide the shape of the
+    distribution for the others, too.
 
     Parameters
     ----------
@@ -55,12 +59,13 @@ def fit_posterior(predicted: Floats, known: Floats, tree: DecisionTree, *, n_vie
     questions = {}
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
         rows = np.logical_not(np.any(np.isnan(predictions[:, part] + true[:, part]), 1))
-        reach = reach_probability(predicted, tree, number)
-        questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], reach[rows])
+        reach = reach_probability(predicted, tree, number)[rows]
+        asked = known[rows, part].sum(1)
+        questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], reach, asked)
     return VotePosterior(n_views, questions)
 
 
-def _fit_question(predicted: Floats, true: Floats, reach: Floats) -> QuestionPosterior:
+def _fit_question(predicted: Floats, true: Floats, reach: Floats, asked: Floats) -> QuestionPosterior:
     count = len(true)
     if count < LEAST_GALAXIES:
         return QuestionPosterior(count, reason=f"{count} galaxies reach it; {LEAST_GALAXIES} are needed")
@@ -70,12 +75,13 @@ def _fit_question(predicted: Floats, true: Floats, reach: Floats) -> QuestionPos
         splits_of(order, predicted), splits_of(order, true), strict=True
     ):
         rows = true_left > 0
-        splits.append(_fit_split(share[rows], (reach * left)[rows], true_share[rows]))
+        weight = (asked * true_left)[rows]
+        splits.append(_fit_split(share[rows], (reach * left)[rows], true_share[rows], weight))
     return QuestionPosterior(count, order, tuple(splits))
 
 
-def _fit_split(share: Floats, reach: Floats, true: Floats) -> Split:
-    likelihood = _Likelihood(share, reach, true)
+def _fit_split(share: Floats, reach: Floats, true: Floats, weight: Floats) -> Split:
+    likelihood = _Likelihood(share, reach, true, weight)
     values = likelihood.maximum()
     _, scores = likelihood(values)
     inverse = np.linalg.inv(likelihood.curvature(values))
@@ -90,11 +96,14 @@ def _rounded(values: Floats) -> tuple[float, ...]:
 
 
 class _Likelihood:
-    """Beta-binomial log likelihood of N galaxies' shares of an answer, and its scores (N, 6)."""
+    """Weighted beta-binomial log likelihood of N galaxies' shares of an answer, and its scores (N, 6)."""
 
-    def __init__(self, share: Floats, reach: Floats, true: Floats) -> None:
+    def __init__(self, share: Floats, reach: Floats, true: Floats, weight: Floats) -> None:
         self.of_concentration, self.of_mean = predictors(share, reach)
         self.yes, self.no = RESOLUTION * true, RESOLUTION * (1 - true)
+        weight = weight + LEAST_WEIGHT
+        # In all, as many galaxies as would say so much if each counted alike (Kish 1965, Survey Sampling, sec. 11.7).
+        self.weight = weight * weight.sum() / max((weight**2).sum(), LEAST_WEIGHT**2)
 
     def __call__(self, values: Floats) -> tuple[Floats, Floats]:
         count = len(self.of_concentration)
@@ -109,7 +118,8 @@ class _Likelihood:
         by_log = concentration * (digamma(concentration) - digamma(concentration + RESOLUTION))
         by_log += alpha * by_alpha + beta * by_beta
         by_logit = concentration * mean * (1 - mean) * (by_alpha - by_beta)
-        return log, np.vstack([by_log * self.of_concentration, by_logit * self.of_mean]).T
+        scores = np.vstack([by_log * self.of_concentration, by_logit * self.of_mean])
+        return self.weight * log, (self.weight * scores).T
 
     def _with_prior(self, values: Floats) -> tuple[float, Floats, Floats]:
         log, scores = self(values)

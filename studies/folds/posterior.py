@@ -42,6 +42,11 @@ RULES = (
     "odd_yes >= 0.42 and odd_feature_merger_fraction >= 0.5",
 )
 SUBSETS, SUBSET = 200, 400
+#: Least cumulative fractions of every answer that are counted, too, where so many galaxies reach them and do not.
+GRID, LEAST_COUNT = (0.15, 0.25, 0.35, 0.5), 8
+WORST = 8
+#: Nine tenths of a normal distribution are within so many standard deviations.
+NORMAL_90 = 1.645
 #: Answers whose errors are compared, and the share of the volunteers who must be asked.
 CORRELATED = (
     ("smooth_or_features_features_or_disk", "bar_yes"),
@@ -71,6 +76,7 @@ def main() -> None:
     print_posterior(draws, known)
     print_correlations(draws, known)
     print_counts(draws, predicted, known, fold)
+    print_grid(draws, known)
 
 
 def answer_by_answer(predicted: VoteTable, known: VoteTable, fold: NDArray[np.integer]) -> tuple[Floats, Floats]:
@@ -203,6 +209,32 @@ def print_counts(draws: NDArray[np.float32], predicted: VoteTable, known: VoteTa
         cells = (text, len(rows), truth.sum(), threshold, drawn, f"{np.mean(held):.2f} ({wilson})", f"{folds}/5")
         print(f"| {' | '.join(map(str, cells))} |")
     print(f"\nheld on average over the rules: {np.mean(held_in_all):.3f} of {SUBSETS} subsets of up to {SUBSET}")
+
+
+def print_grid(draws: NDArray[np.float32], known: VoteTable) -> None:
+    """Counts of all galaxies that reach a fraction of an answer: how often they are held, and the least so."""
+    rng, rows_of = np.random.default_rng(1), []
+    for place, name in enumerate(known.tree.fraction_names):
+        rows = np.flatnonzero(~np.isnan(known.fractions[:, place]))
+        size = min(SUBSET, len(rows) // 2)
+        for least in GRID:
+            truth, fits = known.fractions[rows, place] >= least, draws[:, rows, place] >= least
+            if min(truth.sum(), (~truth).sum()) < LEAST_COUNT:
+                continue
+            held = [_is_held(fits[:, at], truth[at]) for at in (rng.permutation(len(rows))[:size] for _ in range(50))]
+            counts = fits.sum(1)
+            off = (truth.sum() - counts.mean()) / counts.std()
+            rows_of.append((off, np.mean(held), name, least, int(truth.sum()), counts.mean(), len(rows)))
+    off, held = (np.array([row[n] for row in rows_of]) for n in (0, 1))
+    print(
+        f"\nOf {len(rows_of)} counts of galaxies that reach {', '.join(map(str, GRID))} of an answer: held in "
+        f"{held.mean():.3f} of 50 subsets, of all galaxies {(np.abs(off) < NORMAL_90).mean():.3f}; the least so:\n"
+    )
+    print("| cumulative fraction | galaxies | true | from draws | off by, in standard deviations | held in subsets |")
+    print("|---|---|---|---|---|---|")
+    for off_, held_, name, least, true, mean, count in sorted(rows_of, key=lambda row: -abs(row[0]))[:WORST]:
+        shown = name.removesuffix("_fraction").replace("_", " ")
+        print(f"| {shown} >= {least} | {count} | {true} | {mean:.0f} | {off_:+.1f} | {held_:.2f} |")
 
 
 def _is_held(fits: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from typer.testing import CliRunner, Result
 
 from tuningfork.cli import app
 from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.tree_files import load_tree
+
+# On a busy machine an example may take as long as it likes.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from tuningfork.votes.tree_files import load_tree
 TREE = load_tree("gz2")
 COLUMNS = TREE.columns
 HEADER = ["GalaxyID", *COLUMNS]
-QUICK = settings(max_examples=40, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, derandomize=True)
 REAL = "data/gz2_kaggle/training_solutions_rev1.csv"
 IDS = ["100008", "100023", "100053", "100078", "100090"]
 

@@ -28,7 +28,7 @@ from tuningfork.evaluation.metrics import (
 )
 from tuningfork.votes.tree import DecisionTree
 
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=60, derandomize=True)
 RNG = np.random.default_rng(0)
 
 #: Kalvankar et al. 2020, EfficientNet-B5: rows true, columns predicted.

@@ -27,7 +27,7 @@ SINGLE = tuple((c,) for c in range(7))
 
 
 @given(st.integers(0, 10_000), st.sampled_from(THRESHOLDS))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 def test_shares_are_scikit_learns_and_lie_in_their_intervals(seed, threshold) -> None:
     rng = np.random.default_rng(seed)
     probability, of_class = rng.random(40).round(2), rng.random(40) < 0.3

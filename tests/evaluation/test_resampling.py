@@ -18,7 +18,7 @@ def same(ours: metrics.Interval, other: metrics.Interval) -> None:
         assert getattr(ours, name) == pytest.approx(getattr(other, name), rel=1e-9, nan_ok=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 60), st.integers(0, 1000))
 def test_rmse_is_that_of_resampled_galaxies(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -25,7 +25,7 @@ from tuningfork.evaluation.selective import (
 from tuningfork.evaluation.true_classes import parse_groups, true_classes
 from tuningfork.votes.tree import DecisionTree
 
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=60, derandomize=True)
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 

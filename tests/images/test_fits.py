@@ -252,7 +252,7 @@ def test_presets_keep_order_and_rise(name: str) -> None:
 
 
 @given(st.lists(st.floats(width=32), min_size=3, max_size=12), st.sampled_from(["auto", *preset_names()]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_flux_is_a_picture_or_a_reason(values: list[float], name: str) -> None:
     planes = np.resize(np.array(values, np.float32), (1 if name == "euclid" else 3, 9, 9))
     if (np.abs(planes) < 1e30).any():
@@ -306,7 +306,7 @@ def test_north_is_up_and_east_is_left(angle: float, mirrored: bool) -> None:
 
 
 @given(st.sampled_from([0, 90, 180, 270]), st.booleans(), st.integers(8, 20), st.integers(8, 20))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_a_straight_image_keeps_its_very_pixels(angle: int, mirrored: bool, height: int, width: int) -> None:
     bytes_ = np.random.default_rng(height * width).integers(0, 256, (3, height, width)).astype(np.uint8)
     picture = render_fits(file_of(fits.PrimaryHDU(bytes_, header(angle, mirrored)))).rgb
@@ -372,7 +372,7 @@ def test_bands_that_lie_elsewhere_are_resample_the_first(tmp_path: Path) -> None
 
 
 @given(st.integers(-5, 20), st.integers(-5, 20), st.integers(1, 15), st.integers(1, 15))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_cut_is_a_window_with_nan_beyond_the_edge(column: int, row: int, height: int, width: int) -> None:
     planes = np.arange(2 * 12 * 10, dtype=np.float32).reshape(2, 12, 10)
     big = np.pad(planes, ((0, 0), (40, 40), (40, 40)), constant_values=np.nan)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tuningfork.images.preprocess import FILTERS, Preprocess
 
-QUICK = settings(max_examples=40, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, derandomize=True)
 RNG = np.random.default_rng(0)
 
 

@@ -27,7 +27,7 @@ from tuningfork.images.read import read_image
 
 fits = pytest.importorskip("astropy.io.fits")
 
-QUICK = settings(max_examples=100, deadline=None, derandomize=True)
+QUICK = settings(max_examples=100, derandomize=True)
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (24, 31, 3), np.uint8)
 Y, X = np.mgrid[0:40, 0:57]

@@ -28,7 +28,7 @@ NAME = st.builds(
 )
 MEMBERS = st.lists(st.tuples(NAME, st.binary(max_size=1300)), max_size=8, unique_by=lambda member: member[0])
 PICTURES = (".jpg", ".jpeg", ".png", ".fits")
-KEPT = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+KEPT = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def opened(items):

@@ -156,7 +156,7 @@ def test_names_that_are_no_utf8_are_found(tmp_path):
     assert (item.id, opened([item])) == (r"\xff", [b"here"])
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=80) | st.text('ab,"\n\r\0 é', max_size=80).map(lambda text: b"path,id\n" + text.encode()))
 def test_any_bytes_can_stand_for_a_csv(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
@@ -166,7 +166,7 @@ def test_any_bytes_can_stand_for_a_csv(tmp_path, content):
         assert not [data for data in opened(found) if isinstance(data, bytes)]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(
@@ -288,7 +288,7 @@ def bytes_table(cells, layout):
     return pa.table({"Image_Bytes": column, "id": [f"g{n}" for n in range(len(cells))]})
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(BYTES, max_size=40),
     st.integers(1, 50),

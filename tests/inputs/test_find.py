@@ -35,7 +35,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ENTRIES)
 def test_a_listing_gives_back_what_was_listed(tmp_path_factory, items):
     file = tmp_path_factory.mktemp("listing") / "listing.parquet"

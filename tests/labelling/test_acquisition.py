@@ -23,7 +23,7 @@ from tuningfork.labelling.acquisition import (
 from tuningfork.votes import fractions as votes
 from tuningfork.votes.tree import DecisionTree
 
-QUICK = settings(max_examples=50, deadline=None, derandomize=True)
+QUICK = settings(max_examples=50, derandomize=True)
 RNG = np.random.default_rng(0)
 points = st.integers(1, 25).flatmap(
     lambda n: st.tuples(

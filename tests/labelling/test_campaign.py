@@ -66,7 +66,7 @@ def standing(campaign):
 
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_every_way_ends_asks_nothing_twice_and_only_what_its_parents_allow(tree, data):
     given, asked = {}, []
@@ -268,7 +268,7 @@ def test_a_folder_that_changes(tmp_path):
         assert len(standing(campaign)) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["answer", "undo", "twice", "stale"]), st.integers(0, 2), st.integers(0, 2)),

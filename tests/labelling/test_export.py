@@ -40,7 +40,7 @@ def said(tree, chooser, people=3, galaxies=4, finished=True):
 
 
 @pytest.mark.parametrize("name", builtin_trees())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_votes_of_any_tree_are_read_back_and_all_its_sums_hold(tmp_path_factory, name, data):
     tree = load_tree(name)

@@ -27,7 +27,7 @@ from tuningfork.model.out_of_domain import fit_novelty_detector
 from tuningfork.votes.tree import Answer, ClassRule, DecisionTree, Question
 from tuningfork.votes.tree_files import load_tree
 
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=60, derandomize=True)
 SOURCES = Path(tuningfork.__file__).parent
 DOMAIN = fit_novelty_detector(np.random.default_rng(0).normal(size=(300, 15)))
 

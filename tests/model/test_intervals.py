@@ -83,7 +83,7 @@ def test_few_volunteers_get_wider_intervals_that_hold_as_often() -> None:
     assert flat[few][real[few]].mean() < np.nanmean(held[few]) - 0.03
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(seed=st.integers(0, 1000), count=st.integers(9, 60), wrong=st.floats(0, 3))
 def test_intervals_are_around_the_prediction_and_within_0_and_1(seed: int, count: int, wrong: float) -> None:
     predicted, known = galaxies(count, seed, wrong)
@@ -97,7 +97,7 @@ def test_intervals_are_around_the_prediction_and_within_0_and_1(seed: int, count
     assert (high[asked] <= 1).all()
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(seed=st.integers(0, 1000), levels=st.tuples(st.floats(0.1, 0.95), st.floats(0.1, 0.95)))
 def test_a_higher_level_is_never_narrower(seed: int, levels: tuple[float, float]) -> None:
     predicted, known = galaxies(80, seed)

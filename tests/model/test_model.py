@@ -71,7 +71,7 @@ def test_the_size_of_a_batch_changes_nothing(model, pictures):
     )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_the_sums_of_the_tree_are_exact_on_any_picture(model, seed):
     noise = np.random.default_rng(seed).integers(0, 256, (100, 80, 3), dtype=np.uint8)

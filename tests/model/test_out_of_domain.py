@@ -26,7 +26,7 @@ from tuningfork.model.model import Model
 from tuningfork.model.out_of_domain import DomainError, NoveltyDetector, fit_novelty_detector, galaxies_needed
 from tuningfork.simulation import CONTAMINANTS, answer_probabilities, contaminated, draw, render, simulate_votes
 
-QUICK = settings(max_examples=40, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, derandomize=True)
 WIDTH = len(STATISTICS)
 AT = {name: number for number, name in enumerate(STATISTICS)}
 #: The shipped model's frame.

@@ -140,20 +140,3 @@ def test_galaxies_of_which_few_were_asked_do_not_decide_for_the_others() -> None
         draws = posterior.draws(fractions, [str(n) for n in range(len(fractions))], TREE, 100, questions={"edge_on"})
         spreads.append(conditional_from_cumulative(draws, TREE)[..., part.start].std(0).mean())
     assert spreads[1] == pytest.approx(spreads[0], rel=0.1)
-
-
-def test_an_earlier_calibration_keeps_its_resolution(fitted: tuple[VotePosterior, np.ndarray, np.ndarray]) -> None:
-    posterior, predicted, _ = fitted
-    data = posterior.to_dict()
-    assert VotePosterior.from_dict(data) == posterior
-    earlier = VotePosterior.from_dict({key: value for key, value in data.items() if key != "resolution"})
-    assert earlier.resolution == 100
-    assert "resolution" not in earlier.to_dict()
-    fractions = conditional_from_cumulative(predicted[:20], TREE)
-    spread = [
-        each.draws(fractions, list("abcdefghijklmnopqrst"), TREE, 200).std(0).mean() for each in (posterior, earlier)
-    ]
-    assert spread[1] < spread[0]
-    for wrong in (1, float("inf"), "30", None):
-        with pytest.raises(ValueError, match="resolution"):
-            VotePosterior.from_dict({**data, "resolution": wrong})

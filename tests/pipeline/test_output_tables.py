@@ -163,7 +163,7 @@ TYPES = {
 
 
 @given(st.lists(st.fixed_dictionaries({name: values for name, (_, values) in TYPES.items()}), min_size=1, max_size=4))
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12, derandomize=True)
 def test_any_values_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
     folder = tmp_path_factory.mktemp("values")
     schema = arrow_schema([Column(name, kind, f"Any {name}") for name, (kind, _) in TYPES.items()])

@@ -29,7 +29,7 @@ from tuningfork.tables.arrow import text_array, vector_array
 build_module = importlib.import_module("tuningfork.similarity.build")
 pytest.importorskip("faiss", reason="the extra `similar` is not installed")
 
-QUICK = settings(max_examples=25, deadline=None, derandomize=True)
+QUICK = settings(max_examples=25, derandomize=True)
 EMBEDDER = Embedder("small", "ab" * 32, 4, 12)
 
 
@@ -318,7 +318,7 @@ def test_the_file_is_a_table_that_others_read(made):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 def test_no_changed_byte_is_taken_for_what_was_written(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("changed")
     path = folder / "small.index"

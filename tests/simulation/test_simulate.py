@@ -32,7 +32,7 @@ from tuningfork.votes.tree import Answer, DecisionTree, Question
 from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
-QUICK = settings(max_examples=12, deadline=None, derandomize=True)
+QUICK = settings(max_examples=12, derandomize=True)
 
 #: A disk without bulge or noise, large on the sky, so that blurring hardly matters.
 PLAIN = sim.Galaxy(

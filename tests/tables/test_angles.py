@@ -35,7 +35,7 @@ def test_right_ascensions_in_every_notation():
     assert all(0 <= parse_right_ascension(text) < 360 for text, _ in RA)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from("+-"),
     st.integers(0, 23),

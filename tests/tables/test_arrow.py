@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tuningfork.tables import arrow
 from tuningfork.tables.arrow import number_array, number_arrays, text_array, vector_array, vectors
 
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=60, derandomize=True)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))

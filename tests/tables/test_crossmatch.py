@@ -83,7 +83,7 @@ def fields(draw: st.DrawFn) -> tuple[list[tuple[float, float]], list[tuple[float
 
 
 @given(fields(), st.sampled_from([0.3, 1.0, 3.0]), st.booleans())
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_partners_are_the_nearest_by_great_circles(field: Any, radius: float, symmetric: bool) -> None:
     a, b = field
     found = matched(a, b, radius, symmetric=symmetric)

@@ -47,7 +47,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 TREE = load_tree("gz2")
 ENDINGS = [".csv", ".parquet", ".fits", ".vot", ".ecsv"]
-QUICK = settings(max_examples=50, deadline=None, derandomize=True)
+QUICK = settings(max_examples=50, derandomize=True)
 IDS = ["100008", "ζ Reticuli", 'with "quotes", commas', "two\nlines"]
 REASON = "damaged or truncated file: größer “als” 2 × 3, schade"
 

@@ -37,7 +37,7 @@ from tuningfork.training.train import TrainReport
 # ------------------------------------------------------------------ which galaxies
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     count=st.integers(1, 300),
     world=st.integers(1, 8),

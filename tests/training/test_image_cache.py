@@ -128,7 +128,7 @@ def test_no_good_image_at_all_is_no_crash(tmp_path):
     assert packed([], tmp_path / "cache").rows.shape == (0,)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
 def test_duplicates_are_grouped_by_the_first_of_them(tmp_path_factory, kinds):
     folder = tmp_path_factory.mktemp("twins")

@@ -137,7 +137,7 @@ def test_too_few_galaxies_are_told(gz2):
         _parts(cumulative, np.arange(4), gz2, RECIPE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=1, max_size=150),
     seed=st.integers(0, 2**31),

@@ -21,7 +21,7 @@ from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.tree_files import load_tree
 
 TREE = load_tree("gz2")
-QUICK = settings(deadline=None, derandomize=True)
+QUICK = settings(derandomize=True)
 HEADER = ["GalaxyID", *TREE.columns]
 
 

@@ -46,7 +46,7 @@ def test_rules_mean_what_they_say(text: str, expected: np.ndarray) -> None:
     assert 0 < expected.sum() < len(expected)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.integers(0, 10_000), st.sampled_from(["smooth>=.5 and odd_yes>.4", "smooth>=.5 or odd_yes>.4",
        "not (smooth>=.5 or odd_yes>.4) and bar_yes<.2", "class:4", "class:6"]))  # fmt: skip
 def test_what_is_unknown_is_undecided_unless_it_does_not_matter(seed: int, text: str) -> None:

@@ -21,11 +21,8 @@ __all__ = ["RESOLUTION", "QuestionPosterior", "Split", "VotePosterior", "predict
 
 Floats = NDArray[np.float64]
 
-#: Fractions are taken as those of so many votes, which bounds the concentration: nearly as many as the volunteers who
-#: saw a galaxy of Galaxy Zoo 2 (Willett et al. 2013). Of 12 to 400, 20 to 40 gave the best counts and scores of draws.
-RESOLUTION = 30.0
-#: That of calibrations that do not say theirs, the first.
-_FIRST_RESOLUTION = 100.0
+#: Fractions are as fine as of this many votes: what is less than half of one is 0. It bounds the concentration.
+RESOLUTION = 100.0
 #: Added to predicted fractions, so that no answer is impossible.
 LEAST_FRACTION = 1e-3
 #: Added to the predicted reach before its logarithm: less than one volunteer of 40.
@@ -165,18 +162,13 @@ class VotePosterior:
     n_views : int
         Views that were averaged; the posterior is of these only.
     questions : mapping of question key → QuestionPosterior
-    resolution : float, above 1
-        Votes that fractions were taken as when the distributions were fitted.
     """
 
     n_views: int
     questions: Mapping[str, QuestionPosterior]
-    resolution: float = RESOLUTION
 
     def __post_init__(self) -> None:
         check_n_views(self.n_views)
-        if type(self.resolution) not in (int, float) or not 1 < self.resolution < math.inf:
-            raise ValueError(f"posterior: a resolution of {self.resolution!r} votes makes no sense")
 
     def draws(
         self,
@@ -232,8 +224,7 @@ class VotePosterior:
             # A share of nobody says nothing; the reach of 0 is what predicts the width.
             shares = np.nan_to_num(fractions[rows, part], nan=1 / len(question.answers))
             reach = np.nan_to_num(reach_probability(cumulative[rows], tree, number))
-            stream = seed, number * _MOST_SPLITS
-            parameters = _beta_parameters(fitted, shares, reach, k, stream, resolution=self.resolution)
+            parameters = _beta_parameters(fitted, shares, reach, k, (seed, number * _MOST_SPLITS))
             drawn = _beta_draws(parameters, keys, (seed, number + 1))
             left = np.ones((k, len(rows)))
             for at, answer in enumerate(fitted.order[:-1]):
@@ -260,7 +251,6 @@ class VotePosterior:
         """Plain types; `from_dict` reads them back."""
         return {
             "views": self.n_views,
-            **({"resolution": self.resolution} if self.resolution != _FIRST_RESOLUTION else {}),
             "questions": {
                 key: {"galaxies": each.galaxies, "reason": each.reason}
                 if each.reason
@@ -282,16 +272,15 @@ class VotePosterior:
             questions[key] = QuestionPosterior(**{**entry, "order": tuple(entry.get("order", ())), "splits": splits})
         plain = {**data, "questions": questions}
         plain["n_views"] = plain.pop("views", None)
-        plain.setdefault("resolution", _FIRST_RESOLUTION)
         return cls(**plain)
 
 
 def _beta_parameters(
-    fitted: QuestionPosterior, shares: Floats, reach: Floats, k: int, stream: tuple[int, int], *, resolution: float
+    fitted: QuestionPosterior, shares: Floats, reach: Floats, k: int, stream: tuple[int, int]
 ) -> Floats:
     """(k, N, K − 1, 2) parameters of the Beta distributions of a question's splits, with the fit's own error.
 
-    The concentration is that of a beta-binomial distribution of `resolution` votes, then of a Beta distribution of
+    The concentration is that of a beta-binomial distribution of `RESOLUTION` votes, then of a Beta distribution of
     the same variance. Sums are not matrix products, whose rounding depends on how many galaxies there are.
     """
     out = np.empty((k, len(shares), len(fitted.splits), 2))
@@ -300,7 +289,7 @@ def _beta_parameters(
         of_concentration, of_mean = predictors(share, reach * left)
         log_votes = sum(values[:, n] * each for n, each in enumerate(of_concentration))
         votes = np.exp(np.clip(log_votes, *LOG_CONCENTRATION))
-        concentration = votes * (resolution - 1) / (votes + resolution)
+        concentration = votes * (RESOLUTION - 1) / (votes + RESOLUTION)
         logit = of_mean[0] + sum(values[:, _OF_CONCENTRATION + n] * each for n, each in enumerate(of_mean))
         mean = 1 / (1 + np.exp(-np.clip(logit, -20, 20)))
         out[:, :, at, 0], out[:, :, at, 1] = concentration * mean, concentration * (1 - mean)

@@ -131,21 +131,28 @@ def held_out_draws(predicted: VoteTable, known: VoteTable, fold: NDArray[np.inte
 
 
 def print_posterior(draws: NDArray[np.float32], known: VoteTable) -> None:
-    """How often the volunteers' fraction is in the middle half, 80 and 90 % of its draws, and the CRPS."""
+    """How often the volunteers' fraction is in the middle half, 80 and 90 % of its draws, and the CRPS.
+
+    The share in 90 % is also given with each galaxy counting for the share of the volunteers who were asked.
+    """
     tree, rng = known.tree, np.random.default_rng(0)
-    print("| question | galaxies | in 50 % | in 80 % | in 90 % | deciles of the rank, least and most | CRPS |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| question | galaxies | in 50 % | in 80 % | in 90 % | in 90 %, by volunteers asked "
+        "| deciles of the rank, least and most | CRPS |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for question, part in zip(tree.questions, tree.slices, strict=True):
         rows = np.flatnonzero(~np.isnan(known.conditional[:, part]).any(1))
         true = known.conditional[rows, part]
         drawn = _conditional(draws[:, rows, part])
         rank = _ranks(drawn, true, rng)
         deciles = np.histogram(rank, 10, (0, 1))[0] / rank.size
-        inside = " | ".join(f"{(np.abs(rank - 0.5) < level / 2).mean():.3f}" for level in LEVELS)
+        inside = [f"{(np.abs(rank - 0.5) < level / 2).mean():.3f}" for level in LEVELS]
+        asked = known.fractions[rows][:, part].sum(1)
+        inside.append(f"{np.average((np.abs(rank - 0.5) < LEVELS[-1] / 2).mean(1), weights=asked):.3f}")
         name = question.key.replace("_", " ")
-        print(
-            f"| {name} | {len(rows)} | {inside} | {deciles.min():.3f}…{deciles.max():.3f} | {_crps(drawn, true):.4f} |"
-        )
+        cells = [*inside, f"{deciles.min():.3f}…{deciles.max():.3f}", f"{_crps(drawn, true):.4f}"]
+        print(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
     print()
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -455,7 +455,6 @@ def test_headings_comments_and_empty_lines_are_left_out():
     assert [p.name for p in parse("ra,dec\n\n# mine\na,1,2\nb,3,4\n")] == ["a", "b"]
 
 
-@settings(deadline=None)
 @given(st.floats(0, 359.999), st.floats(-90, 90))
 def test_sexagesimal_agrees_with_astropy(ra, dec):
     coordinates = pytest.importorskip("astropy.coordinates")

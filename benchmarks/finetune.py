@@ -20,7 +20,7 @@ from tuningfork._utils.files import write_text
 from tuningfork.evaluation import metrics
 from tuningfork.images.find import find_images
 from tuningfork.model.model import load
-from tuningfork.training.initial.weights import adapted
+from tuningfork.training.initial.weights import adapt_recipe
 from tuningfork.training.options import Hardware, TrainingOptions
 from tuningfork.training.recipe import Recipe, load_recipe
 from tuningfork.training.train import train
@@ -76,7 +76,7 @@ def alternating(pictures: list[Path], seed: int) -> list[Path]:
 
 def arms(model: str, size: int, seed: int) -> dict[str, Recipe]:
     """The trainings that are compared, by name."""
-    tuned = adapted(load_recipe("finetune"), model).changed(seed=seed, size=size or None)
+    tuned = adapt_recipe(load_recipe("finetune"), model).changed(seed=seed, size=size or None)
     scratch = tuned.changed(init="", body_rate=1.0, frozen_norms=False, min_steps=2 * tuned.min_steps)
     return {
         "fine-tuned": tuned,

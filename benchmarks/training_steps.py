@@ -62,7 +62,7 @@ def _timed(batches: TimedLoader, learn: Callable[[Batch], None], batch: int, sec
     ready: Iterator[Batch] = iter(batches)
     for _ in range(_WARM):
         learn(next(ready))
-    started, waited, count = time.perf_counter(), batches.waited, 0
+    started, wait_seconds, count = time.perf_counter(), batches.wait_seconds, 0
     taken = 0.0
     while taken < seconds:
         learn(next(ready))
@@ -70,7 +70,7 @@ def _timed(batches: TimedLoader, learn: Callable[[Batch], None], batch: int, sec
         taken = time.perf_counter() - started
     return {
         "rate": count / taken,
-        "data_wait": (batches.waited - waited) / taken,
+        "data_wait": (batches.wait_seconds - wait_seconds) / taken,
         "warm_up": started - opened,
     }
 

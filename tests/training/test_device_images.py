@@ -105,7 +105,7 @@ def test_batches_are_the_hosts_in_the_same_order(frames, share, epoch, caplog):
         assert (expected[0] - found[0]).abs().mean() * 127.5 < 0.15
         for i in (1, 2):
             torch.testing.assert_close(found[i], expected[i])
-    assert device.waited > 0
+    assert device.wait_seconds > 0
 
 
 def test_validation_is_read_as_a_prediction_reads_it(galaxies: Path):

@@ -23,9 +23,9 @@ from tuningfork.cli import app
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, open_bundle, write_bundle
 from tuningfork.training.export_onnx import halved, to_onnx, with_features
-from tuningfork.training.initial.from_onnx import EXACT, recovered
+from tuningfork.training.initial.from_onnx import EXACT, recover_network
 from tuningfork.training.initial.tflite import unfold_batch_norm
-from tuningfork.training.initial.weights import adapted, check_init, credit, digest, is_model, load_initial_weights
+from tuningfork.training.initial.weights import adapt_recipe, check_init, credit, digest, is_model, load_initial_weights
 from tuningfork.training.join import TrainError
 from tuningfork.training.lightning_module import MorphologyModule
 from tuningfork.training.network import MorphologyNetwork
@@ -120,7 +120,7 @@ def test_a_head_that_is_not_linear_has_no_features(gz2):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_recovered_network_gives_the_bundles_logits(gz2, name):
     bundle = exported(name, gz2, hidden=8 if name == "test_resnet" else 0)
-    network, batch = recovered(bundle), images()
+    network, batch = recover_network(bundle), images()
     wanted = told(bundle, batch)
     assert np.ptp(wanted) > 0.01
     with torch.no_grad():
@@ -141,20 +141,20 @@ def test_the_shipped_models_network_is_recovered_on_real_galaxies(shared):
     files = sorted((shared / "data/gz2_kaggle/images_training_rev1").glob("*.jpg"))[:8]
     batch = torch.from_numpy(np.stack([entry.preprocess(read_image(file).rgb) for file in files]))
     with torch.no_grad():
-        np.testing.assert_allclose(recovered(bundle)(batch).numpy(), told(bundle, batch), rtol=EXACT, atol=EXACT)
+        np.testing.assert_allclose(recover_network(bundle)(batch).numpy(), told(bundle, batch), rtol=EXACT, atol=EXACT)
 
 
 def test_a_network_that_is_not_the_bundles_is_told(bundle):
     other = replace(bundle, networks=(replace(bundle.networks[0], architecture="test_efficientnet"),))
     with pytest.raises(ValueError, match=r"small: its network test_efficientnet cannot be recovered"):
-        recovered(other)
+        recover_network(other)
 
 
 # ------------------------------------------------------------------ what a training begins with
 
 
 def begun(folder, tree, **changes):
-    recipe = adapted(load_recipe("finetune"), folder).changed(**changes)
+    recipe = adapt_recipe(load_recipe("finetune"), folder).changed(**changes)
     torch.manual_seed(0)
     network = MorphologyNetwork(recipe.network, tree, task=recipe.task, hidden=recipe.hidden)
     assert load_initial_weights(network, recipe, folder, [(images(16),)], tree) == "small"
@@ -162,10 +162,10 @@ def begun(folder, tree, **changes):
 
 
 def test_the_recipe_takes_network_crop_and_size_from_the_model(folder):
-    recipe = adapted(load_recipe("finetune"), folder)
+    recipe = adapt_recipe(load_recipe("finetune"), folder)
     assert (recipe.network, recipe.size, recipe.crop, recipe.hidden) == ("test_resnet", SIZE, 0.6, 8)
     check_init(recipe, folder)
-    assert adapted(Recipe(), folder) == Recipe()
+    assert adapt_recipe(Recipe(), folder) == Recipe()
 
 
 def test_the_last_layer_stays_for_the_same_tree(folder, bundle, gz2, messages):
@@ -182,7 +182,7 @@ def test_the_last_layer_stays_for_the_same_tree(folder, bundle, gz2, messages):
 def test_the_last_layer_is_new_for_another_tree_or_other_outputs(folder, bundle, gz2, tree, changes, messages):
     network = begun(folder, tree or gz2, **changes)
     assert messages() == ["test_resnet begins with the model small (another tree, so the last layer is new)"]
-    source = recovered(bundle)
+    source = recover_network(bundle)
     with torch.no_grad():
         np.testing.assert_allclose(network.body(images()), source.body(images()), rtol=0.01, atol=10 * EXACT)
     rows = min(len(network.head.weight), len(source.head.weight))
@@ -190,7 +190,7 @@ def test_the_last_layer_is_new_for_another_tree_or_other_outputs(folder, bundle,
 
 
 def test_other_recipes_and_no_model_are_told(folder, tmp_path):
-    tuned = adapted(load_recipe("finetune"), folder)
+    tuned = adapt_recipe(load_recipe("finetune"), folder)
     for recipe, init, said in (
         (Recipe(), folder, "begins from scratch; to begin with a model take --recipe finetune"),
         (Recipe(init="a.tflite"), folder, "begins with the weights of a.tflite; to begin"),
@@ -207,7 +207,7 @@ def test_a_model_of_other_preprocessing_is_told(bundle, tmp_path):
     seen = replace(bundle.networks[0].preprocess, filter="lanczos")
     folder = write_bundle(replace(bundle, networks=(replace(bundle.networks[0], preprocess=seen),)), tmp_path / "b")
     with pytest.raises(TrainError, match="resizes images with the filter lanczos, which no training does"):
-        adapted(load_recipe("finetune"), folder)
+        adapt_recipe(load_recipe("finetune"), folder)
 
 
 def test_identity_and_debts_of_a_model(folder, bundle):
@@ -337,7 +337,7 @@ def test_a_folder_for_each_class_trains_too(galaxies, classes, bundle, tmp_path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(file)
     folder = write_bundle(bundle, tmp_path / "small")
-    recipe = adapted(load_recipe("finetune"), folder).changed(**QUICK)
+    recipe = adapt_recipe(load_recipe("finetune"), folder).changed(**QUICK)
     report = train(
         None, [tmp_path / "D"], tmp_path / "run", recipe, options=TrainingOptions(init=folder), hardware=Hardware(0)
     )
@@ -351,7 +351,7 @@ def test_a_folder_for_each_class_trains_too(galaxies, classes, bundle, tmp_path)
 def test_a_tree_of_votes_may_be_learned_too(galaxies, bundle, gz2, tmp_path):
     """The model's own tree, more of the same: the first epoch begins where the model was."""
     folder = write_bundle(bundle, tmp_path / "small")
-    recipe = adapted(load_recipe("finetune"), folder).changed(**QUICK, learning_rate=1e-9, dropout=0.0)
+    recipe = adapt_recipe(load_recipe("finetune"), folder).changed(**QUICK, learning_rate=1e-9, dropout=0.0)
     labels = galaxies / "training_solutions_rev1.csv"
     report = fit(galaxies, tmp_path / "run", recipe, labels=labels, init=folder)
     made, batch = open_bundle(report.bundle), images()

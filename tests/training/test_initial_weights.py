@@ -18,7 +18,7 @@ from trainings import fit
 
 from tuningfork.training.initial import pretrained
 from tuningfork.training.initial.pretrained import with_scaling
-from tuningfork.training.initial.weights import adapted, check_init, credit, load_initial_weights
+from tuningfork.training.initial.weights import adapt_recipe, check_init, credit, load_initial_weights
 from tuningfork.training.join import TrainError
 from tuningfork.training.network import MorphologyNetwork
 from tuningfork.training.recipe import Recipe, load_recipe
@@ -249,7 +249,7 @@ def test_a_folder_in_the_hubs_format_is_a_start(gz2, tmp_path):
     config = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 40, 40], "license": "apache-2.0"}
     timm.models.save_for_hf(source, tmp_path / "encoder", model_config={"pretrained_cfg": config})
     init = f"local-dir:{tmp_path / 'encoder'}"
-    recipe = adapted(Recipe(network="resnet18"), init)
+    recipe = adapt_recipe(Recipe(network="resnet18"), init)
     assert (recipe.network, recipe.size, recipe.init) == (NAME, 40, init)
     assert recipe.preprocess.mean == (0.1, 0.2, 0.3)
     check_init(recipe, None)
@@ -261,10 +261,10 @@ def test_a_folder_in_the_hubs_format_is_a_start(gz2, tmp_path):
     assert owed["licence"] == "apache-2.0"
     assert init in owed["attribution"][0]
     with pytest.raises(TrainError, match=r"no config\.json"):
-        adapted(Recipe(), f"local-dir:{tmp_path}")
+        adapt_recipe(Recipe(), f"local-dir:{tmp_path}")
     (tmp_path / "config.json").write_text('{"architecture": "nobody"}')
     with pytest.raises(TrainError, match="names no architecture"):
-        adapted(Recipe(), f"local-dir:{tmp_path}")
+        adapt_recipe(Recipe(), f"local-dir:{tmp_path}")
 
 
 # ------------------------------------------------------------------ in a training

@@ -20,14 +20,14 @@ def test_a_loader_counts_the_wait_of_whoever_asks(workers):
             return float(row)
 
     loader = TimedLoader(Slow(), batch_size=2, num_workers=workers)
-    assert loader.waited == 0
+    assert loader.wait_seconds == 0
     started = time.perf_counter()
     assert [batch.tolist() for batch in loader] == [[0, 1], [2, 3], [4, 5]]
-    assert 6 * 0.02 <= loader.waited <= time.perf_counter() - started
-    before = loader.waited
+    assert 6 * 0.02 <= loader.wait_seconds <= time.perf_counter() - started
+    before = loader.wait_seconds
     for _ in loader:
         break
-    assert loader.waited > before
+    assert loader.wait_seconds > before
 
 
 def test_a_loader_that_is_ahead_is_not_waited_for():
@@ -36,8 +36,8 @@ def test_a_loader_that_is_ahead_is_not_waited_for():
     batches = iter(loader)
     next(batches)
     time.sleep(0.5)
-    started, waited = time.perf_counter(), loader.waited
+    started, wait_seconds = time.perf_counter(), loader.wait_seconds
     for _ in range(2):  # the two that a worker prepares ahead
         next(batches)
         time.sleep(0.1)
-    assert loader.waited - waited < 0.5 * (time.perf_counter() - started)
+    assert loader.wait_seconds - wait_seconds < 0.5 * (time.perf_counter() - started)

@@ -147,7 +147,7 @@ def train(
         progress_bar("reading images") as progress,
     ):
         with libraries("training", "train"):
-            from ..training.initial.weights import adapted, is_model, names_recipe_init
+            from ..training.initial.weights import adapt_recipe, is_model, names_recipe_init
             from ..training.options import Hardware, TrainingOptions
             from ..training.recipe import load_recipe
             from ..training.train import train as fit
@@ -155,7 +155,7 @@ def train(
         if init and not replaced and not is_model(init):
             must_exist([Path(init)])
         chosen = (
-            adapted(load_recipe(recipe or ("finetune" if is_model(init) else "efficientnet_b0")), init)
+            adapt_recipe(load_recipe(recipe or ("finetune" if is_model(init) else "efficientnet_b0")), init)
             .changed(
                 network=network,
                 weights="" if network else None,

@@ -97,16 +97,16 @@ class _EpochReport(Callback):
     def __init__(self, curves: Path, on_epoch: OnEpoch | None) -> None:
         self.path, self.on_epoch = curves, on_epoch
         self.started = time.monotonic()
-        self.waited = 0.0
+        self.wait_seconds = 0.0
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.started, self.waited = time.monotonic(), _waited(trainer)
+        self.started, self.wait_seconds = time.monotonic(), _wait_seconds(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         values = {key: float(value) for key, value in trainer.callback_metrics.items()}
         if not math.isfinite(values.get("train_loss", 0)):
             raise TrainError("the loss is no longer a number; lower learning_rate")
-        seconds, waited = time.monotonic() - self.started, _waited(trainer) - self.waited
+        seconds, wait_seconds = time.monotonic() - self.started, _wait_seconds(trainer) - self.wait_seconds
         labelled = trainer.train_dataloader
         galaxies = len((labelled["labelled"] if isinstance(labelled, dict) else labelled).dataset)
         epoch = trainer.current_epoch + 1
@@ -114,21 +114,21 @@ class _EpochReport(Callback):
             rate = float(trainer.optimizers[0].param_groups[0]["lr"])
             finite = {key: value for key, value in sorted(values.items()) if math.isfinite(value)}
             Curves(self.path).add(
-                epoch, {**finite, "learning_rate": rate, "seconds": seconds, "data_wait": waited / seconds}
+                epoch, {**finite, "learning_rate": rate, "seconds": seconds, "data_wait": wait_seconds / seconds}
             )
         logger.info(
             f"epoch {epoch}/{trainer.max_epochs}: "
             + ", ".join(f"{key} {value:.4f}" for key, value in sorted(values.items()))
-            + f", {galaxies / seconds:.0f} galaxies/s, {waited / seconds:.1%} of the time waiting for data"
+            + f", {galaxies / seconds:.0f} galaxies/s, {wait_seconds / seconds:.1%} of the time waiting for data"
         )
         if self.on_epoch:
             self.on_epoch(epoch, values)
 
 
-def _waited(trainer: lightning.Trainer) -> float:
+def _wait_seconds(trainer: lightning.Trainer) -> float:
     """Seconds that a training has waited for batches so far, those of the validation too."""
     seconds = 0.0
     for loaders in (trainer.train_dataloader, trainer.val_dataloaders):
         for each in loaders.values() if isinstance(loaders, dict) else [loaders]:
-            seconds += getattr(each, "waited", 0.0)
+            seconds += getattr(each, "wait_seconds", 0.0)
     return seconds

@@ -277,14 +277,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class TimedLoader(DataLoader[tuple[torch.Tensor, ...]]):
-    """A DataLoader that counts in `waited` the seconds that the training waited for a batch."""
+    """A DataLoader that counts in `wait_seconds` the seconds that the training waited for a batch."""
 
-    waited = 0.0
+    wait_seconds = 0.0
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:  # type: ignore[override]
         started = time.perf_counter()
         batches = super().__iter__()
-        self.waited += time.perf_counter() - started
+        self.wait_seconds += time.perf_counter() - started
         while True:
             started = time.perf_counter()
             try:
@@ -292,7 +292,7 @@ class TimedLoader(DataLoader[tuple[torch.Tensor, ...]]):
             except StopIteration:
                 return
             finally:
-                self.waited += time.perf_counter() - started
+                self.wait_seconds += time.perf_counter() - started
             yield batch
 
 

@@ -102,10 +102,10 @@ class DeviceFrames:
         if self.resident is not None:
             return self.resident[torch.as_tensor(rows, device=self.device)]
         frames = torch.from_numpy(self.array[self.rows[list(rows)]])
-        return _sent(frames, self.device)
+        return _to_device(frames, self.device)
 
 
-def _sent(values: Tensor, device: torch.device) -> Tensor:
+def _to_device(values: Tensor, device: torch.device) -> Tensor:
     """A tensor on the device; from pinned memory, so that the copy runs beside the computation."""
     if device.type != "cuda":
         return values.to(device)
@@ -147,8 +147,8 @@ class DeviceViews:
         numbers = np.concatenate(
             [np.stack([view.matrix for view in views]).reshape(count, 4), np.stack([view.offset for view in views])], 1
         )
-        drawn = _sent(torch.from_numpy(numbers.astype(np.float32)), self.device)
-        light = _sent(torch.tensor([view.light for view in views], dtype=torch.float32), self.device)
+        drawn = _to_device(torch.from_numpy(numbers.astype(np.float32)), self.device)
+        light = _to_device(torch.tensor([view.light for view in views], dtype=torch.float32), self.device)
         turn, offset = drawn[:, :4].reshape(count, 2, 2), drawn[:, 4:].reshape(count, 1, 2)
         at = (self.grid @ turn.transpose(1, 2) + offset) * (2 / self.side) - 1
         planes = frames.permute(0, 3, 1, 2).float()
@@ -197,7 +197,7 @@ class DeviceLoader:
     ) -> None:
         self.dataset, self.targets, self.sampler, self.batch = frames, targets, sampler, batch
         self.preprocess, self.device, self.augmentation = preprocess, device, augmentation
-        self.waited = 0.0
+        self.wait_seconds = 0.0
         self._resized: Tensor | None = None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         shape = frames.shape if isinstance(frames, DeviceFrames) else (preprocess.size, preprocess.size, 3)
@@ -221,7 +221,7 @@ class DeviceLoader:
                     current.wait_event(event)
                     for each in tensors:  # so that their memory is not used again too early
                         each.record_stream(current)
-                self.waited += time.perf_counter() - started
+                self.wait_seconds += time.perf_counter() - started
                 yield tensors
 
     def _prepared(self, keys: Sequence[tuple[int, int]]) -> tuple[tuple[Tensor, ...], torch.cuda.Event | None]:
@@ -239,7 +239,7 @@ class DeviceLoader:
         rows = [row for _, row in keys]
         known = [each for each in (self.targets.cumulative, self.targets.candidates, self.targets.counts)
                  if each is not None]  # fmt: skip
-        targets = tuple(_sent(torch.from_numpy(each[rows]), self.device) for each in known)
+        targets = tuple(_to_device(torch.from_numpy(each[rows]), self.device) for each in known)
         if not isinstance(self.dataset, DeviceFrames):
             return self.views.scaled(self._fixed()[torch.as_tensor(rows, device=self.device)].float()), *targets
         assert self.augmentation is not None

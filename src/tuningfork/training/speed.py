@@ -161,9 +161,9 @@ def _rate(
 
     each = iter(batches)
     step(next(each))
-    started, waited, count = finished(), getattr(batches, "waited", 0.0), 0
+    started, wait_seconds, count = finished(), getattr(batches, "wait_seconds", 0.0), 0
     for batch in each:
         step(batch)
         count += 1
     seconds = max(finished() - started, 1e-9)
-    return count * size / seconds, (getattr(batches, "waited", 0.0) - waited) / seconds
+    return count * size / seconds, (getattr(batches, "wait_seconds", 0.0) - wait_seconds) / seconds

@@ -173,7 +173,7 @@ def load_sources(path: str | Path, tree: DecisionTree, teacher: str | Path | Non
     for number, table in enumerate(tables, 1):
         name = table.get("name") if isinstance(table, dict) else None
         try:
-            sources.append(_located(LabelSource.model_validate(table), path.parent, tree, teacher))
+            sources.append(_resolve_paths(LabelSource.model_validate(table), path.parent, tree, teacher))
         except ValidationError as error:
             which = f"source {name!r}" if name else f"source {number}"
             raise SourceError(f"{path}: {which}: {explanation(error, LabelSource)}") from None
@@ -188,7 +188,7 @@ def load_sources(path: str | Path, tree: DecisionTree, teacher: str | Path | Non
     return tuple(sources)
 
 
-def _located(source: LabelSource, folder: Path, tree: DecisionTree, teacher: str | Path | None) -> LabelSource:
+def _resolve_paths(source: LabelSource, folder: Path, tree: DecisionTree, teacher: str | Path | None) -> LabelSource:
     """A source with paths relative to its file's folder and its teachers; its keys are those of the tree."""
     classes, questions = [rule.key for rule in tree.classes], [question.key for question in tree.questions]
     targets = []

@@ -28,7 +28,7 @@ from ..recipe import Recipe
 from ..split import SAME, signature
 from .config import AuxiliaryTarget, LabelSource, SourceError
 from .loss import TargetScheme
-from .targets import SourceGalaxies, column_of, cropped, targets_of
+from .targets import SourceGalaxies, column_of, source_preprocess, targets_of
 
 __all__ = ["AuxiliaryData", "AuxiliaryDataset", "read_auxiliary"]
 
@@ -132,7 +132,7 @@ def _read_source(
     paths = [files[id_] for id_ in ids]
     if not ids:
         raise SourceError(f"{where}: no galaxy has both a row in {source.labels} and an image named by its ID")
-    key, preprocess = content_key(ids, paths), cropped(recipe.preprocess, source)
+    key, preprocess = content_key(ids, paths), source_preprocess(recipe.preprocess, source)
     # All of them, whichever this split leaves out: every training with the cache shares them.
     stored = open_cache(paths, key, frame_side(recipe.size, preprocess.crop, paths), cache) if cache else None
     reasons = stored.reasons if stored else [_unreadable(path) for path in paths]

@@ -23,7 +23,7 @@ from ...votes.values_kind import kind_conflict
 from ..image_cache import cached_array
 from .config import MAX_LABELS, AuxiliaryTarget, LabelSource, SourceError, matching
 
-__all__ = ["SourceGalaxies", "column_of", "cropped", "targets_of"]
+__all__ = ["SourceGalaxies", "column_of", "source_preprocess", "targets_of"]
 
 _BATCH = 64
 Values = NDArray[np.float32]
@@ -63,7 +63,7 @@ class SourceGalaxies:
         return [cells[row] if row >= 0 else "" for row in self.rows]
 
 
-def cropped(preprocess: Preprocess, source: LabelSource) -> Preprocess:
+def source_preprocess(preprocess: Preprocess, source: LabelSource) -> Preprocess:
     """The crop that shows as much of the sky in the source's images."""
     return replace(preprocess, crop=min(1.0, preprocess.crop / source.frame))
 
@@ -190,7 +190,8 @@ def _predictions(target: AuxiliaryTarget, galaxies: SourceGalaxies, tree: Decisi
                 f"{where}: the teacher {target.model} does not predict votes and classes of tree {tree.name}"
             )
         networks = tuple(
-            replace(network, preprocess=cropped(network.preprocess, galaxies.source)) for network in bundle.networks
+            replace(network, preprocess=source_preprocess(network.preprocess, galaxies.source))
+            for network in bundle.networks
         )
         model = Model(replace(bundle, networks=networks), threads=torch.get_num_threads())
     except (BundleError, FileNotFoundError) as error:

@@ -17,7 +17,7 @@ from ...model.ensemble import INPUT, OUTPUT
 from ..network import MorphologyNetwork
 from .tflite import fold_into
 
-__all__ = ["EXACT", "member", "recovered"]
+__all__ = ["EXACT", "member", "recover_network"]
 
 #: A recovered network's logits are those of the bundle's within this (of the largest, above 1), or it is not used.
 EXACT = 1e-3
@@ -32,7 +32,7 @@ def member(bundle: Bundle) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def recovered(bundle: Bundle) -> MorphologyNetwork:
+def recover_network(bundle: Bundle) -> MorphologyNetwork:
     """The first network of a bundle that `train` has exported, in eval mode.
 
     The export folds a batch norm into the convolution before it; such a norm comes back as one that only

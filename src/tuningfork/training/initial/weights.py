@@ -18,11 +18,11 @@ from ...votes.tree import DecisionTree
 from ..join import TrainError
 from ..network import MorphologyNetwork
 from ..recipe import Recipe
-from .from_onnx import member, recovered
+from .from_onnx import member, recover_network
 from .pretrained import hub_config, is_hub, pretrained_state
 from .tflite import load_mobilenet_v2, unfold_batch_norm
 
-__all__ = ["adapted", "check_init", "credit", "digest", "is_model", "load_initial_weights", "names_recipe_init"]
+__all__ = ["adapt_recipe", "check_init", "credit", "digest", "is_model", "load_initial_weights", "names_recipe_init"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _UNFOLDING_BATCHES = 16
 
 
 def names_recipe_init(init: str | Path | None) -> bool:
-    """Whether that replaces the recipe's own `init`, for `adapted`: "scratch", "imagenet" or a network on the hub."""
+    """Whether that replaces the recipe's own `init` (see `adapt_recipe`): scratch, imagenet or a network on the hub."""
     return str(init) in (SCRATCH, "imagenet") or is_hub(init)
 
 
@@ -45,7 +45,7 @@ def is_model(init: str | Path | None) -> bool:
     return init is not None and (str(init) in builtin_models() or Path(init).is_dir())
 
 
-def adapted(recipe: Recipe, init: str | Path | None) -> Recipe:
+def adapt_recipe(recipe: Recipe, init: str | Path | None) -> Recipe:
     """Adapt the recipe to what it begins with.
 
     A model's network, crop, size and scaling; those of a network in timm's hub format; "imagenet" or "scratch" instead
@@ -186,7 +186,7 @@ def _from_model(
 ) -> str:
     bundle = open_bundle(init)
     try:
-        source = recovered(bundle)
+        source = recover_network(bundle)
         unfold_batch_norm(source.body, (batch[0] for batch in islice(batches, _UNFOLDING_BATCHES)))
     except Exception as error:  # of onnx, its runtime and timm, each its own kind
         raise TrainError(f"{init}: {error}") from None

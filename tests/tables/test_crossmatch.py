@@ -19,7 +19,7 @@ from tuningfork._utils.errors import InputError
 from tuningfork.inputs import Columns
 from tuningfork.tables import Column, about, arrow_schema, read_table, table_writer, ucd, write_table
 from tuningfork.tables.angles import ENOUGH
-from tuningfork.tables.crossmatch import Catalogue, Matched, MatchError, match, radius_of
+from tuningfork.tables.crossmatch import Catalogue, CrossmatchResult, MatchError, match, radius_of
 
 pytest.importorskip("astropy")
 
@@ -43,11 +43,11 @@ def catalogue(places: list[tuple[Any, Any]], name: str = "A", **more: list[Any])
     return Catalogue(table(places, **more), name)
 
 
-def matched(a: list[tuple[Any, Any]], b: list[tuple[Any, Any]], radius: float = 1, **options: Any) -> Matched:
+def matched(a: list[tuple[Any, Any]], b: list[tuple[Any, Any]], radius: float = 1, **options: Any) -> CrossmatchResult:
     return match(catalogue(a), catalogue(b, "B"), radius, **options)
 
 
-def partners(found: Matched) -> list[tuple[str | None, str | None]]:
+def partners(found: CrossmatchResult) -> list[tuple[str | None, str | None]]:
     return list(zip(found.table["id"].to_pylist(), found.table["id_2"].to_pylist(), strict=True))
 
 

@@ -36,7 +36,7 @@ EDGE = 5
 #: A filter in a file's name, between signs that part words.
 _FILTER = re.compile(r"(?<![A-Za-z0-9])([ugrizyUBVRIJHK]|Ks|[nf]uv|F\d{3,4}[WMN])(?![A-Za-z0-9])")
 #: Files that a provenance names.
-NAMED = 4
+MAX_NAMES = 4
 
 
 logger = logging.getLogger(__name__)
@@ -278,6 +278,6 @@ def _window(wcs: Any, shape: tuple[int, int], grid: Any, side: int) -> tuple[sli
 
 def _provenance(files: Sequence[str], pixel_scale: float) -> Provenance:
     names = list(dict.fromkeys(Path(file).name for file in files))
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Provenance("mosaic", ", ".join(names[:NAMED]) + more, pixel_scale, now)
+    return Provenance("mosaic", ", ".join(names[:MAX_NAMES]) + more, pixel_scale, now)

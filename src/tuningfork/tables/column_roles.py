@@ -45,7 +45,7 @@ OPTIONS = {
     "radius": "--radius-column",
 }
 #: Names of columns that an error lists.
-LISTED = 40
+N_LISTED = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +232,8 @@ def _matching(names: Sequence[str], schema: pa.Schema) -> list[str]:
 
 
 def _offer(schema: pa.Schema) -> str:
-    more = len(schema.names) - LISTED
-    return f"It has the columns {', '.join(schema.names[:LISTED])}{f' and {more} more' if more > 0 else ''}"
+    more = len(schema.names) - N_LISTED
+    return f"It has the columns {', '.join(schema.names[:N_LISTED])}{f' and {more} more' if more > 0 else ''}"
 
 
 def _type(schema: pa.Schema, name: str) -> pa.DataType:

@@ -19,7 +19,7 @@ from .columns import Column, arrow_schema
 from .formats import MAX_REPORTED, RowError
 from .identifiers import exact_ids
 
-__all__ = ["JOINS", "Catalogue", "MatchError", "Matched", "match", "match_ids", "radius_of"]
+__all__ = ["JOINS", "Catalogue", "MatchError", "CrossmatchResult", "match", "match_ids", "radius_of"]
 
 #: Which rows stand in the joined table: those of the first catalogue, those of both, those of either.
 JOINS = ("left", "inner", "all")
@@ -46,7 +46,7 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
-class Matched:
+class CrossmatchResult:
     """How a match ended.
 
     Parameters
@@ -94,7 +94,7 @@ def radius_of(text: str) -> float:
 
 def match(
     first: Catalogue, second: Catalogue, radius: float, *, join: str = "left", symmetric: bool = False
-) -> Matched:
+) -> CrossmatchResult:
     """To each galaxy of the first catalogue the nearest one of the second, if it is near enough.
 
     Of columns that both have, the second's get an ending; as FITS does not tell `RA` from `ra`, neither does this.
@@ -124,10 +124,10 @@ def match(
     partner, separation = _nearest(mine, others, radius, symmetric)
     table, renamed = _joined(first.table, second.table, *_rows(partner, len(second.table), join), separation)
     pairs, shared = _counts(partner)
-    return Matched(table, pairs, shared, renamed, failed, tuple(errors), tuple(warnings))
+    return CrossmatchResult(table, pairs, shared, renamed, failed, tuple(errors), tuple(warnings))
 
 
-def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> Matched:
+def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> CrossmatchResult:
     """To each galaxy of the first catalogue the one of the second that has its identifier, to the letter.
 
     A row without an identifier, or whose identifier several rows of the second catalogue have, has no partner; it
@@ -166,7 +166,7 @@ def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> Mat
             errors.append(RowError(first.name, row + 1, id_, "", f"{reason}; the row has no partner"))
     table, renamed = _joined(first.table, second.table, *_rows(partner, len(second.table), join), None)
     pairs, shared = _counts(partner)
-    return Matched(table, pairs, shared, renamed, failed, tuple(errors), ())
+    return CrossmatchResult(table, pairs, shared, renamed, failed, tuple(errors), ())
 
 
 def _ids(catalogue: Catalogue) -> list[str]:

@@ -56,12 +56,12 @@ def votable_header(schema: pa.Schema) -> str:
     known = about_table(schema)
     description = known.pop("description", "")
     for name, value in known.items():
-        ElementTree.SubElement(resource, "INFO", name=name, value=_allowed(value))
+        ElementTree.SubElement(resource, "INFO", name=name, value=_replace_forbidden(value))
     if any(map(_is_position, schema)):
         ElementTree.SubElement(resource, "COOSYS", ID="ICRS", system="ICRS")
     table = ElementTree.SubElement(resource, "TABLE")
     if description:
-        ElementTree.SubElement(table, "DESCRIPTION").text = _allowed(description)
+        ElementTree.SubElement(table, "DESCRIPTION").text = _replace_forbidden(description)
     for field in schema:
         _add_field(table, field)
     ElementTree.indent(document, " ")
@@ -70,16 +70,16 @@ def votable_header(schema: pa.Schema) -> str:
 
 def _add_field(table: ElementTree.Element, field: pa.Field) -> None:
     known = about(field)
-    attributes = {"name": _allowed(field.name), **_type(field)}
+    attributes = {"name": _replace_forbidden(field.name), **_type(field)}
     if "unit" in known:
-        attributes["unit"] = _allowed(known["unit"])
+        attributes["unit"] = _replace_forbidden(known["unit"])
     if "ucd" in known:
-        attributes["ucd"] = _allowed(known["ucd"])
+        attributes["ucd"] = _replace_forbidden(known["ucd"])
     if _is_position(field):
         attributes["ref"] = "ICRS"
     element = ElementTree.SubElement(table, "FIELD", attributes)
     if "description" in known:
-        ElementTree.SubElement(element, "DESCRIPTION").text = _allowed(known["description"])
+        ElementTree.SubElement(element, "DESCRIPTION").text = _replace_forbidden(known["description"])
 
 
 def _is_position(field: pa.Field) -> bool:
@@ -96,7 +96,7 @@ def _type(field: pa.Field) -> dict[str, str]:
     return {"datatype": _TYPES[kind]}
 
 
-def _allowed(text: str) -> str:
+def _replace_forbidden(text: str) -> str:
     return re.sub(_FORBIDDEN, "\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -24,7 +24,7 @@ from tuningfork.model.bundle import open_bundle, write_bundle
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.model import Model
 from tuningfork.model.out_of_domain import DomainError, NoveltyDetector, fit_novelty_detector, galaxies_needed
-from tuningfork.simulation import CONTAMINANTS, answer_probabilities, contaminated, draw, render, simulate_votes
+from tuningfork.simulation import CONTAMINANTS, answer_probabilities, contaminate, draw, render, simulate_votes
 
 QUICK = settings(max_examples=40, derandomize=True)
 WIDTH = len(STATISTICS)
@@ -202,36 +202,36 @@ def test_a_domain_that_makes_no_sense_is_refused(damage):
 @pytest.mark.parametrize("kind", CONTAMINANTS)
 def test_a_spoiled_picture_is_reproducible_and_another(kind):
     galaxy = render(draw(1, 3))
-    before, spoiled = galaxy.copy(), contaminated(galaxy, kind, seed=1, index=3)
+    before, spoiled = galaxy.copy(), contaminate(galaxy, kind, seed=1, index=3)
     assert spoiled.shape == galaxy.shape
     assert spoiled.dtype == np.uint8
     assert (spoiled != galaxy).any()
     np.testing.assert_array_equal(galaxy, before)
-    np.testing.assert_array_equal(spoiled, contaminated(galaxy, kind, seed=1, index=3))
+    np.testing.assert_array_equal(spoiled, contaminate(galaxy, kind, seed=1, index=3))
     if kind not in ("blank", "inverted", "grey", "swapped_bands", "twice_as_large", "half_as_large"):
-        assert (spoiled != contaminated(galaxy, kind, seed=1, index=4)).any()
+        assert (spoiled != contaminate(galaxy, kind, seed=1, index=4)).any()
 
 
 def test_spoiled_pictures_are_what_their_names_say():
     frame = np.zeros((200, 240, 3), np.uint8)
     frame[95:105, 115:125] = 200
     for index in range(20):
-        rows, columns = np.nonzero(contaminated(frame, "off_centre", 0, index, CROP).max(2))
+        rows, columns = np.nonzero(contaminate(frame, "off_centre", 0, index, CROP).max(2))
         assert 0.28 <= math.hypot(rows.mean() - 99.5, columns.mean() - 119.5) / 100 <= 0.62
     area = (frame > 100).sum()
-    assert (contaminated(frame, "twice_as_large", 0, 0) > 100).sum() == pytest.approx(4 * area, rel=0.1)
-    assert (contaminated(frame, "half_as_large", 0, 0) > 100).sum() == pytest.approx(area / 4, rel=0.1)
-    assert np.ptp(contaminated(frame, "blank", 0, 0)) == 0
-    assert (contaminated(np.full_like(frame, 90), "cut", 0, 0) == 0).any()
-    star = contaminated(frame * 0 + 3, "star", 0, 0)
+    assert (contaminate(frame, "twice_as_large", 0, 0) > 100).sum() == pytest.approx(4 * area, rel=0.1)
+    assert (contaminate(frame, "half_as_large", 0, 0) > 100).sum() == pytest.approx(area / 4, rel=0.1)
+    assert np.ptp(contaminate(frame, "blank", 0, 0)) == 0
+    assert (contaminate(np.full_like(frame, 90), "cut", 0, 0) == 0).any()
+    star = contaminate(frame * 0 + 3, "star", 0, 0)
     assert (star[90:110, 105:135] == 255).any()
     with pytest.raises(KeyError):
-        contaminated(frame, "galaxy", 0, 0)
+        contaminate(frame, "galaxy", 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["blank", "noise", "off_centre", "cut", "inverted"])
 def test_what_is_no_galaxy_is_flagged(model, kind):
-    strangers = [contaminated(render(draw(31, index)), kind, 0, index, CROP) for index in range(300, 312)]
+    strangers = [contaminate(render(draw(31, index)), kind, 0, index, CROP) for index in range(300, 312)]
     assert model.predict(strangers).out_of_domain.mean() >= 0.75
 
 

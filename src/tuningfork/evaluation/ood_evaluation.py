@@ -22,7 +22,7 @@ from ..images.read import read_image
 from ..images.statistics import STATISTICS, appearance
 from ..model.bundle import Bundle
 from ..model.out_of_domain import DomainError
-from ..simulation import CONTAMINANTS, contaminated
+from ..simulation import CONTAMINANTS, contaminate
 from ..tables import RowError
 from ..tables.identifiers import file_id
 from .metrics import auroc, bootstrap
@@ -83,7 +83,7 @@ def evaluate_domain(
     images_of |= {kind: [(path, None) for path in find_images(paths)] for kind, paths in out_of_domain.items()}
     for kind in CONTAMINANTS if n_synthetic else ():
         images_of[f"synthetic: {kind}"] = [
-            (path, partial(contaminated, kind=kind, seed=seed, index=i, crop=preprocess.crop))
+            (path, partial(contaminate, kind=kind, seed=seed, index=i, crop=preprocess.crop))
             for i, path in enumerate(in_domain[:n_synthetic])
         ]
     total, done = sum(map(len, images_of.values())), 0

@@ -4,7 +4,7 @@ For tests, demonstrations and load tests: labels are exact, there are no licence
 Galaxy `index` of population `seed` is the same in every run, whatever else is drawn.
 """
 
-from .contaminants import CONTAMINANTS, contaminated
+from .contaminants import CONTAMINANTS, contaminate
 from .dataset import SimulationError, galaxies, galaxy_id, simulate
 from .galaxy import Galaxy, draw
 from .render import light, render
@@ -14,7 +14,7 @@ __all__ = [
     "CONTAMINANTS",
     "Galaxy",
     "SimulationError",
-    "contaminated",
+    "contaminate",
     "simulate_votes",
     "draw",
     "galaxies",

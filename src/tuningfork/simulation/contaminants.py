@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["CONTAMINANTS", "contaminated"]
+__all__ = ["CONTAMINANTS", "contaminate"]
 
 RGB = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 SKY_BAND = 0.05
 
 
-def contaminated(image: RGB, kind: str, seed: int, index: int, crop: float = 0.5) -> RGB:
+def contaminate(image: RGB, kind: str, seed: int, index: int, crop: float = 0.5) -> RGB:
     """Return galaxy `index` changed into one kind of contaminant; the same arguments give the same result.
 
     Parameters

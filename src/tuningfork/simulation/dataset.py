@@ -125,7 +125,7 @@ def simulate(
             _write_table(out / table, rows(n, seed, volunteers))
     tasks = ((start, min(start + TASK_SIZE, n)) for start in range(0, n, TASK_SIZE))
     done = 0
-    for drawn in _drawn(_Drawing(str(images), seed), tasks, workers if n > TASK_SIZE else 1):
+    for drawn in _run_tasks(_Drawing(str(images), seed), tasks, workers if n > TASK_SIZE else 1):
         done += drawn
         if progress:
             progress(done, n)
@@ -170,7 +170,7 @@ class _Drawing:
         return lambda task, report: _draw_images(self.folder, self.seed, *task)
 
 
-def _drawn(job: _Drawing, tasks: Iterable[tuple[int, int]], workers: int) -> Iterator[int]:
+def _run_tasks(job: _Drawing, tasks: Iterable[tuple[int, int]], workers: int) -> Iterator[int]:
     """The number of galaxies of each finished task."""
     if workers == 1:
         yield from (_draw_images(job.folder, job.seed, *task) for task in tasks)

@@ -107,16 +107,16 @@ def galaxy_tree(prediction: Prediction, width: int, style: Style) -> list[str]:
 
 
 def _is_shown(bar: Bar) -> bool:
-    return bar.taken or bar.fraction >= LEAST
+    return bar.is_chosen or bar.fraction >= LEAST
 
 
 def _bar_line(bar: Bar, name_width: int, room: int, style: Style) -> str:
     name = pad(cut(_clean(bar.text), name_width, style), name_width)
-    name = style.bold(name) if bar.taken else name
+    name = style.bold(name) if bar.is_chosen else name
     interval = "" if bar.low != bar.low else f" {100 * bar.low:3.0f}…{100 * bar.high:.0f} %"
     if style.plain:
         interval = interval.replace("…", "-")
-    return f"{name} {style.bar(bar.fraction, room, bar.taken)} {100 * bar.fraction:3.0f} %{style.dim(interval)}"
+    return f"{name} {style.bar(bar.fraction, room, bar.is_chosen)} {100 * bar.fraction:3.0f} %{style.dim(interval)}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

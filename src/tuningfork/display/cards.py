@@ -27,7 +27,7 @@ class Bar:
         The predicted vote fraction, or the probability of the class.
     low, high : float in [0, 1]
         Its interval; NaN if there is none.
-    taken : bool
+    is_chosen : bool
         Whether the path down the tree takes this answer, or this is the most probable class.
     """
 
@@ -35,7 +35,7 @@ class Bar:
     fraction: float
     low: float = math.nan
     high: float = math.nan
-    taken: bool = False
+    is_chosen: bool = False
 
     @property
     def interval(self) -> str:
@@ -91,7 +91,10 @@ class Card:
     def path(self) -> list[str]:
         """The answers on the path, such as ``bar: no 87%``."""
         return [
-            f"{name}: {bar.text} {bar.fraction:.0%}" for name, _, bars in self.questions for bar in bars if bar.taken
+            f"{name}: {bar.text} {bar.fraction:.0%}"
+            for name, _, bars in self.questions
+            for bar in bars
+            if bar.is_chosen
         ]
 
 

@@ -126,11 +126,11 @@ def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[
             else np.full(shown.fractions.shape, np.nan)
         )
         out[end] = _packed(values)
-    out.update({f"+{name}": numbers(table, _known(name, table)).astype(np.float32) for name in extra})
+    out.update({f"+{name}": numbers(table, _check_column(name, table)).astype(np.float32) for name in extra})
     return out
 
 
-def _known(name: str, table: pa.Table) -> str:
+def _check_column(name: str, table: pa.Table) -> str:
     if name not in table.column_names:
         raise GalleryError(f"no column {name!r}; the table has {', '.join(table.column_names)[:300]}")
     return name

@@ -41,7 +41,7 @@ _GREY = "#8b8b8b"
 #: Names of the bands in columns of magnitudes, such as `petroMag_g`, `mag_g`, `g`; and of colours.
 _MAGNITUDE = re.compile(r"(?i)^((?:(?:petro|model|cmodel|psf|dered|kron|auto)?_?(?:mag)?_?(?:auto)?_?))([ugriz])$")
 _COLOUR = re.compile(r"(?i)^(?:colou?r_?)?([ugri])(?:_|-|_minus_)?([griz])(?:_?colou?r)?$")
-_PREFERRED = (("u", "r"), ("g", "r"), ("g", "i"), ("u", "g"), ("r", "i"), ("r", "z"), ("g", "z"))
+_PREFERRED_COLOURS = (("u", "r"), ("g", "r"), ("g", "i"), ("u", "g"), ("r", "i"), ("r", "z"), ("g", "z"))
 
 
 # ------------------------------------------------------------------ fractions
@@ -149,7 +149,7 @@ def galaxy_colour(table: pa.Table) -> tuple[str, Floats] | None:
     for name in names:
         if match := _MAGNITUDE.match(name):
             magnitudes.setdefault(match[1], {})[match[2].lower()] = name
-    for blue, red in _PREFERRED:
+    for blue, red in _PREFERRED_COLOURS:
         try:
             if (blue, red) in colours:
                 name = colours[blue, red]

@@ -79,10 +79,10 @@ def plot_card(card: Card) -> Plot:
 
 def _draw_bar(axes: Axes, bar: Bar, y: float) -> None:
     left = 0.62
-    weight = "bold" if bar.taken else "normal"
+    weight = "bold" if bar.is_chosen else "normal"
     axes.text(left - 0.03, y, short_text(bar.text, 26), fontsize=8, va="center", ha="right", fontweight=weight)
     axes.barh(y, 1, 0.56, left=left, color="#eeeeee")
-    axes.barh(y, bar.fraction, 0.56, left=left, color=COLOURS[0] if bar.taken else COLOURS[5])
+    axes.barh(y, bar.fraction, 0.56, left=left, color=COLOURS[0] if bar.is_chosen else COLOURS[5])
     if bar.interval:
         ends = [left + bar.low, left + bar.high]
         axes.plot(ends, [y, y], color="black", linewidth=1.2, marker="|", markersize=5, solid_capstyle="butt")

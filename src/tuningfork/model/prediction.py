@@ -245,7 +245,7 @@ class Prediction:
             )
             for question, at in self._path()
         )
-        classes = tuple(Bar(name, share, taken=name == self.class_name) for name, share in self.classes.items())
+        classes = tuple(Bar(name, share, is_chosen=name == self.class_name) for name, share in self.classes.items())
         return Card(
             self.id,
             self.table.thumbnails[0] if self.table.thumbnails else b"",

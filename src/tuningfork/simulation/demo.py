@@ -65,14 +65,14 @@ class DemoGalaxy:
     def path(self) -> list[tuple[str, list[Bar]]]:
         """The questions on the path of the majority, each with the answer that it takes."""
         card = self.prediction.card()
-        return [(text, [bar for bar in bars if bar.taken]) for _, text, bars in card.questions]
+        return [(text, [bar for bar in bars if bar.is_chosen]) for _, text, bars in card.questions]
 
     @property
     def sections(self) -> list[tuple[str, list[Bar]]]:
         """All questions with all answers, then the classes."""
         prediction, tree = self.prediction, self.prediction.tree
         shares, low, high = prediction.conditional, prediction.low, prediction.high
-        taken = {(text, bar.text) for _, text, bars in prediction.card().questions for bar in bars if bar.taken}
+        taken = {(text, bar.text) for _, text, bars in prediction.card().questions for bar in bars if bar.is_chosen}
         questions = [
             (
                 question.text,
@@ -89,7 +89,7 @@ class DemoGalaxy:
             )
             for question, part in zip(tree.questions, tree.slices, strict=True)
         ]
-        classes = [Bar(name, share, taken=name == prediction.class_name) for name, share in prediction.classes.items()]
+        classes = [Bar(name, p, is_chosen=name == prediction.class_name) for name, p in prediction.classes.items()]
         return questions + [("Class", classes)] * bool(classes)
 
 

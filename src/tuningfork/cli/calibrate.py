@@ -17,7 +17,7 @@ from .options import BatchOption, JsonOption, ModelArgument, OverwriteOption, Pa
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from ..evaluation.calibrate import Calibrated
+    from ..evaluation.calibrate import CalibrationResult
 
 __all__ = ["calibrate"]
 
@@ -90,7 +90,7 @@ def calibrate(
             raise typer.Exit(SOME_ROWS_FAILED)
 
 
-def _print_calibration(result: Calibrated, output: Path) -> None:
+def _print_calibration(result: CalibrationResult, output: Path) -> None:
     figures, calibration = result.bundle.figures["calibration"], result.bundle.calibration
     used = counted(figures["galaxies"], "galaxy", "galaxies")
     done(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")

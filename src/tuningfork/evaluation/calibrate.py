@@ -39,7 +39,7 @@ from .reliability import coverage
 from .training_overlap import leave_out_training
 
 __all__ = [
-    "Calibrated",
+    "CalibrationResult",
     "CalibrationError",
     "CalibrationOptions",
     "calibrate",
@@ -60,7 +60,7 @@ class CalibrationError(TuningforkError, ValueError):
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class CalibrationResult:
     """A calibrated bundle, what there were too few galaxies for, and rows that could not be used."""
 
     bundle: Bundle
@@ -123,7 +123,7 @@ def calibrate(
     subset: str = "validation",
     options: CalibrationOptions = CalibrationOptions(),
     progress: Callable[[int, int], None] | None = None,
-) -> Calibrated:
+) -> CalibrationResult:
     """Calibrate a model on labelled galaxies: intervals, class probabilities, and out-of-domain detection.
 
     A subset that chose the training's best epoch is a little kinder to the model than new galaxies are.
@@ -167,7 +167,7 @@ def calibrate(
     digest = hashlib.sha256(Path(labels.path).read_bytes()).hexdigest()
     check_subset(split, subset)
     files = list(find_images(images))
-    rows, paths, errors = _matched(labels, files, split, subset)
+    rows, paths, errors = _match_files(labels, files, split, subset)
     unseen, _ = leave_out_training(
         [labels.ids[row] for row in rows], bundle.training_ids, include=options.include_training, among=("train",)
     )
@@ -230,7 +230,7 @@ def calibrate(
     )
     if "CARD.md" in bundle.documents:
         changed = replace(changed, documents={**bundle.documents, "CARD.md": model_card(changed)})
-    return Calibrated(changed, missing, tuple(errors))
+    return CalibrationResult(changed, missing, tuple(errors))
 
 
 def _trained_on(bundle: Bundle, ids: Sequence[str], options: CalibrationOptions) -> NDArray[np.bool_]:
@@ -248,7 +248,7 @@ def _refuse_training_labels(bundle: Bundle, digest: str, split: Mapping[str, str
         )
 
 
-def _matched(
+def _match_files(
     labels: LabelTable, files: Sequence[Path], split: Mapping[str, str] | None, subset: str
 ) -> tuple[list[int], list[Path], list[RowError]]:
     """Rows of the labels with their images; of a split's subset every galaxy without an image is an error."""

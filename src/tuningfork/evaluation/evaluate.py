@@ -96,7 +96,7 @@ def evaluate(
     table = predictions
     if not isinstance(table, PredictionTable):
         table = read_predictions(table, labels.tree)
-    rows, positions, unmatched, errors = _matched(table, labels, split, subset)
+    rows, positions, unmatched, errors = _match_rows(table, labels, split, subset)
     kinds = {
         "predictions": table.about.get("values_kind", table.votes.values_kind),
         "labels": labels.tree.values_kind,
@@ -162,7 +162,7 @@ def _predicts(table: PredictionTable) -> tuple[bool, bool]:
     )
 
 
-def _matched(
+def _match_rows(
     table: PredictionTable,
     labels: LabelTable,
     split: Mapping[str, str] | None,

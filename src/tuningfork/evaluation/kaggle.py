@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 #: A line longer than this is no line of a submission; a file without line ends must not fill the memory.
 MAX_LINE = 100_000
 #: A cell is shown in an error up to this many characters.
-SHOWN = 40
+MAX_CELL = 40
 
 
 class SubmissionError(TuningforkError, ValueError):
@@ -164,17 +164,17 @@ def _header(path: str | os.PathLike[str], tree: DecisionTree) -> list[str]:
     if line > 1:
         raise SubmissionError(f"{path}, line 1: it is blank; begin with the columns' names")
     if names[0] not in tree.id_columns:
-        raise fault(0, f"{_shown(names[0])} stands where {expected[0]} is expected; {_advice(names, tree)}")
+        raise fault(0, f"{_excerpt(names[0])} stands where {expected[0]} is expected; {_advice(names, tree)}")
     for column in tree.columns:
         if column not in names:
             near = get_close_matches(column, [name for name in names[1:] if name not in tree.columns], 1, 0.7)
-            hint = f"is {_shown(near[0])} meant? rename it" if near else "add it"
+            hint = f"is {_excerpt(near[0])} meant? rename it" if near else "add it"
             raise SubmissionError(f"{path}, line 1: column {column} is missing; {hint}")
     for number, name in enumerate(names[1:], 1):
         if name in names[:number]:
-            raise fault(number, f"{_shown(name)} came before, in column {names.index(name) + 1}; keep one")
+            raise fault(number, f"{_excerpt(name)} came before, in column {names.index(name) + 1}; keep one")
         if name not in tree.columns:
-            raise fault(number, f"{_shown(name)} is none of the {len(tree.columns)} of the challenge; leave it out")
+            raise fault(number, f"{_excerpt(name)} is none of the {len(tree.columns)} of the challenge; leave it out")
     for number, (name, wanted) in enumerate(zip(names[1:], tree.columns, strict=True), 1):
         if name != wanted:
             raise fault(number, f"{name} stands where {wanted} is expected; put the columns in the challenge's order")
@@ -257,7 +257,7 @@ def _read_carefully(
         id_ = cells[0].strip()
 
         def fault(column: str, reason: str, line: int = line, id_: str = id_) -> SubmissionError:
-            who = f" ({id_ if id_.isprintable() and len(id_) <= SHOWN else _shown(id_)})" if id_ else ""
+            who = f" ({id_ if id_.isprintable() and len(id_) <= MAX_CELL else _excerpt(id_)})" if id_ else ""
             return SubmissionError(f"{path}, line {line}{who}{column and f', column {column}'}: {reason}")
 
         if len(cells) != len(columns):
@@ -317,11 +317,11 @@ def _fraction(cell: str) -> float:
     # Python also reads 1_0 and digits of other scripts, which Kaggle does not.
     if value is None or "_" in text or not text.isascii():
         what = "a number" if _decodable(text) else "text in UTF-8"
-        raise ValueError(f"{_shown(text)} is not {what}; write a fraction such as 0.25")
+        raise ValueError(f"{_excerpt(text)} is not {what}; write a fraction such as 0.25")
     if not 0 <= value <= 1:
         if not math.isfinite(value):
-            raise ValueError(f"{_shown(text)} is not a finite number; predict one from 0 to 1")
-        raise ValueError(f"{_shown(text)} is outside [0, 1], where all vote fractions lie (Kaggle takes it); clip it")
+            raise ValueError(f"{_excerpt(text)} is not a finite number; predict one from 0 to 1")
+        raise ValueError(f"{_excerpt(text)} is outside [0, 1], where all vote fractions lie (Kaggle takes it); clip it")
     return value
 
 
@@ -347,5 +347,5 @@ def _decodable(text: str) -> bool:
     return not any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…")

@@ -24,7 +24,7 @@ from ..votes.vote_table import VoteTable
 __all__ = ["PredictionTable", "predictions_from_table", "read_predictions", "warn_unmatched"]
 
 #: Identifiers that a warning names.
-NAMED = 5
+MAX_NAMES = 5
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
@@ -184,6 +184,6 @@ def warn_unmatched(path: str, what: str, ids: Sequence[str]) -> int:
         What it lacks, such as ``no label``.
     """
     if ids:
-        named = ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
+        named = ", ".join(ids[:MAX_NAMES]) + (", …" if len(ids) > MAX_NAMES else "")
         logger.warning("%s: %s of %d of the galaxies, which are left out: %s", path, what, len(ids), named)
     return len(ids)

@@ -17,11 +17,11 @@ from .prediction_table import PredictionTable, read_predictions
 from .selective import Selection, least_galaxies, most_probable, select
 from .true_classes import TrueClasses, group_probabilities, labelled_rows
 
-__all__ = ["Selected", "select_table"]
+__all__ = ["SelectionResult", "select_table"]
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectionResult:
     """A selection, and what its threshold does to all predictions.
 
     Parameters
@@ -115,7 +115,7 @@ def select_table(
     subset: str = "test",
     seed: int = 0,
     exclude: TrainingIDs | None = None,
-) -> Selected:
+) -> SelectionResult:
     """Choose and test a threshold on the labelled galaxies, and apply it to all predictions.
 
     A galaxy that has none of the classes is wrong if one is accepted for it, so the precision is that of all galaxies
@@ -156,7 +156,7 @@ def select_table(
     selection = select(probability[known], right, precision, confidence, seed=seed)
     at = np.inf if selection.threshold is None else selection.threshold
     accepted = (probability >= at) & (best >= 0)
-    return Selected(
+    return SelectionResult(
         selection,
         truth.names,
         {

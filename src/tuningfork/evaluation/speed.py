@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 #: Distinct simulated galaxies; links repeat them. Of a user's folder, so many images are taken.
 N_SIMULATED, MAX_IMAGES = 200, 512
 #: Images that a process decodes between two looks at the clock.
-DECODED = 16
+IMAGES_AT_ONCE = 16
 
 
 class BenchmarkError(TuningforkError, ValueError):
@@ -169,7 +169,7 @@ class _RateJob:
         assert first is not None  # only images that can be read were chosen
         inputs = [first] * batch
         work: dict[str, Callable[[], object]] = {
-            "decode": lambda: read_items(model.image_reader, [(item, lambda: next(files))] * DECODED),
+            "decode": lambda: read_items(model.image_reader, [(item, lambda: next(files))] * IMAGES_AT_ONCE),
             "network": lambda: model.run(inputs, self.inference),
         }
 
@@ -179,7 +179,7 @@ class _RateJob:
             count, started = 0, time.perf_counter()
             while (elapsed := time.perf_counter() - started) < seconds:
                 work[kind]()
-                count += DECODED if kind == "decode" else batch
+                count += IMAGES_AT_ONCE if kind == "decode" else batch
             return count / elapsed
 
         return answer

@@ -127,7 +127,7 @@ def measure_runtimes(
     inputs = [row.inputs for row in reads if row.inputs is not None]
     if not inputs:
         raise ValueError("no image could be read; name galaxies' images")
-    models = {opened.runtime: opened for opened in _offered(model, threads)}
+    models = {opened.runtime: opened for opened in _candidates(model, threads)}
     eight = _in_eight_bits(model, inputs, threads)
     if eight is not None:
         models[eight.runtime.replace("float32", "int8")] = eight
@@ -161,7 +161,7 @@ def measure_runtimes(
     return rows
 
 
-def _offered(model: Model, threads: int) -> Iterator[Model]:
+def _candidates(model: Model, threads: int) -> Iterator[Model]:
     yield Model(model.bundle, threads=threads, device="cpu")
     for engine, device, precision in (
         ("openvino", "auto", "f32"),

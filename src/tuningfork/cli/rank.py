@@ -29,7 +29,7 @@ from .table_options import KeepOfPredictionsOption, columns_to_keep
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..labelling.rank import Ranked, RankOptions
+    from ..labelling.rank import Ranking, RankOptions
 
 __all__ = ["rank"]
 
@@ -131,7 +131,7 @@ def _with_progress(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
                 progress(done, 0)
 
 
-def _print_summary(ranked: Ranked, options: RankOptions) -> None:
+def _print_summary(ranked: Ranking, options: RankOptions) -> None:
     echo(f"compared by {'embeddings' if ranked.by_features else 'predicted votes'}")
     if options.labelled:
         echo(f"left out: {ranked.labelled} with labels")

@@ -120,7 +120,7 @@ class FineTuning:
         """
         running = self._running
         if running is None:
-            return {"state": "elsewhere" if self._locked() else "none"}
+            return {"state": "elsewhere" if self._is_locked() else "none"}
         code = running.process.poll()
         bundle = running.run / BUNDLE
         if code is None:
@@ -174,7 +174,7 @@ class FineTuning:
             except BlockingIOError:
                 raise busy from None
 
-    def _locked(self) -> bool:
+    def _is_locked(self) -> bool:
         if fcntl is None or not (self.runs / LOCK).exists():
             return False
         with open(self.runs / LOCK) as lock:

@@ -74,7 +74,7 @@ def unreadable(
     galaxies = list(galaxies)
     reasons = {}
     with ThreadPoolExecutor(_READERS) as pool:
-        results = pool.map(_read_error, [folder / galaxy.path for galaxy in galaxies])
+        results = pool.map(_reason, [folder / galaxy.path for galaxy in galaxies])
         for done, (galaxy, reason) in enumerate(zip(galaxies, results, strict=True), 1):
             if reason:
                 reasons[galaxy.id] = reason
@@ -83,7 +83,7 @@ def unreadable(
     return reasons
 
 
-def _read_error(path: Path) -> str:
+def _reason(path: Path) -> str:
     try:
         read_image(path)
     except TransientImageError:

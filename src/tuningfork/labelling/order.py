@@ -98,7 +98,7 @@ def _by_model(
                 progress(done, len(galaxies))
 
     try:
-        return _ranked(blocks(), model.tree, answered, by.seed), reasons
+        return _rank_blocks(blocks(), model.tree, answered, by.seed), reasons
     except CatalogError:
         # Nothing is left to rank, which is no fault if all are answered or damaged.
         if {galaxy.id for galaxy in galaxies} <= answered | set(reasons):
@@ -122,10 +122,10 @@ def _by_table(path: Path, ids: set[str], tree: DecisionTree, answered: frozenset
     trees = (tree, *map(load_tree, builtin_trees()))
     table_tree = next((each for each in trees if names >= set(each.fraction_names)), tree)
     present = (block.filter(pa.array([id_ in ids for id_ in _ids(block)], pa.bool_())) for block in blocks)
-    return _ranked(present, table_tree, answered, seed, str(path)) if ids - answered else []
+    return _rank_blocks(present, table_tree, answered, seed, str(path)) if ids - answered else []
 
 
-def _ranked(
+def _rank_blocks(
     blocks: Iterable[pa.Table], tree: DecisionTree, answered: frozenset[str], seed: int, source: str = ""
 ) -> list[str]:
     options = RankOptions(PLACED, labelled=answered, out_of_domain=True, shortlist=SHORTLIST, seed=seed)

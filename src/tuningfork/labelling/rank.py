@@ -22,7 +22,7 @@ from .prediction_blocks import fit_embedding_space, predicted_blocks, read_block
 __all__ = [
     "SHORTLIST",
     "RankOptions",
-    "Ranked",
+    "Ranking",
     "labelled_ids",
     "order_schema",
     "predicted_blocks",
@@ -63,7 +63,7 @@ class RankOptions:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class Ranking:
     """An order of labelling, and counts of all rows.
 
     Parameters
@@ -137,7 +137,7 @@ def labelled_ids(path: str | os.PathLike[str], tree: DecisionTree) -> frozenset[
 
 def rank(
     blocks: Iterable[pa.Table], tree: DecisionTree, options: RankOptions = RankOptions(), *, source: str = ""
-) -> Ranked:
+) -> Ranking:
     """Rank unlabelled galaxies: active learning by uncertainty and diversity.
 
     The order is drawn by `acquisition.weighted_seeding`: weighted by the entropy of the predicted votes, at distances
@@ -189,7 +189,7 @@ def rank(
     count = len(vectors) if options.count is None else options.count
     order = weighted_seeding(vectors, corrected, count, centres=known, seed=options.seed)
     chosen = order.rows
-    return Ranked(
+    return Ranking(
         _order_table(
             order, roots[chosen], entropies[chosen], ids[chosen], paths[chosen], tree, by_features=space is not None
         ),

@@ -287,4 +287,4 @@ def test_the_plan_of_the_documents_can_be_read(tmp_path):
     (tmp_path / "imagenet.toml").write_text(FIRST)
     plan = load_fold_plan(tmp_path / "plan.toml")
     assert [row.name for row in plan.row] == ["plain", "imagenet", "views"]
-    assert plan.named("imagenet").seeds == (0, 1)
+    assert plan.row_named("imagenet").seeds == (0, 1)

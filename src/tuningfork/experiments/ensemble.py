@@ -56,7 +56,7 @@ def write_ensemble(name: str, settings: str, seed: int, output: Path) -> None:
     mean = {column: np.mean([table[column].to_numpy() for table in tables], 0) for column in numbers}
     table = pa.table({column: mean.get(column, first[column]) for column in first.column_names}, schema=first.schema)
     folder.mkdir(parents=True, exist_ok=True)
-    write_bundle(_joined([open_bundle(member / "bundle") for member in members], folder.name), folder / "bundle")
+    write_bundle(_join([open_bundle(member / "bundle") for member in members], folder.name), folder / "bundle")
     with table_writer(folder / "predictions.parquet", table.schema) as write:
         write(table)
     with atomic_file(folder / "truth.parquet") as partial:
@@ -82,7 +82,7 @@ def write_ensemble(name: str, settings: str, seed: int, output: Path) -> None:
     logger.info("ensemble: %s", folder)
 
 
-def _joined(bundles: Sequence[Bundle], name: str) -> Bundle:
+def _join(bundles: Sequence[Bundle], name: str) -> Bundle:
     first = bundles[0]
     return replace(
         first,

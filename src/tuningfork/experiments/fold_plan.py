@@ -97,11 +97,11 @@ class FoldPlan(StrictModel):
         return self
 
     @property
-    def used(self) -> tuple[int, ...]:
+    def used_folds(self) -> tuple[int, ...]:
         """The folds that are trained."""
         return tuple(sorted(set(self.use))) or tuple(range(self.folds))
 
-    def named(self, name: str) -> FoldRow:
+    def row_named(self, name: str) -> FoldRow:
         """The row of that name."""
         return next(row for row in self.row if row.name == name)
 

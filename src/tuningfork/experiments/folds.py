@@ -56,13 +56,13 @@ def run_folds(
     for row in plan.row:
         if not row.recipe or (only and row.name not in only):
             continue
-        for fold in plan.used:
+        for fold in plan.used_folds:
             for seed in row.seeds:
                 folder = _folder(output, row, fold, seed)
                 if (folder / "result.json").exists():
                     continue
                 logger.info("%s, fold %d, seed %d", row.name, fold, seed)
-                teacher = plan.named(row.teacher) if row.teacher else None
+                teacher = plan.row_named(row.teacher) if row.teacher else None
                 # One split for all rows, whatever their recipes say.
                 recipe = load_recipe(row.recipe).changed(
                     fold=fold, seed=seed, folds=plan.folds, test=plan.test, split_seed=0, published_split={}
@@ -96,9 +96,9 @@ def fold_table(plan: FoldPlan, output: Path, *, resamples: int = RESAMPLES) -> l
     for row in plan.row:
         own: dict[tuple[int, int], dict[str, float]] = {}
         galaxies: dict[int, list[Errors]] = {}
-        for fold in plan.used:
+        for fold in plan.used_folds:
             for seed in row.seeds if row.recipe else (0,):
-                run = _predicted(row, plan, output, fold, seed)
+                run = _run_of(row, plan, output, fold, seed)
                 if run is not None:
                     own[fold, seed] = _run_scores(run)
                     galaxies.setdefault(fold, []).append(_galaxy_errors(run))
@@ -122,7 +122,7 @@ def fold_table(plan: FoldPlan, output: Path, *, resamples: int = RESAMPLES) -> l
                 **{key: _mean([s[key] for s in own.values()]) for key in _SCORES},
                 "than": than,
                 "gain": _mean(gains),
-                "paired": _paired(errors[row.name], errors[than], resamples),
+                "paired": _improvement(errors[row.name], errors[than], resamples),
             }
         )
     return table
@@ -137,7 +137,7 @@ def _galaxy_errors(run: TrainingRun) -> Errors:
     return tuple(run.ids[row] for row in rows), squared_errors(run.predicted[rows], run.known[rows])
 
 
-def _paired(ours: Mapping[int, Errors], theirs: Mapping[int, Errors], resamples: int) -> dict[str, float | None]:
+def _improvement(ours: Mapping[int, Errors], theirs: Mapping[int, Errors], resamples: int) -> dict[str, float | None]:
     """By how much our RMSE is smaller than theirs on the galaxies of the folds that both have, as a fraction."""
     pairs = []
     for fold in sorted(ours.keys() & theirs.keys()):
@@ -154,13 +154,12 @@ def _paired(ours: Mapping[int, Errors], theirs: Mapping[int, Errors], resamples:
     return metrics.Interval.of(float(gain(sums.sum(0))), gain(drawn)).to_dict()
 
 
-def _predicted(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int) -> TrainingRun | None:
+def _run_of(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int) -> TrainingRun | None:
     """A run with the row's own predictions in it; None if it is not done."""
     if row.mean_of:
-        members = [plan.named(name) for name in row.mean_of]
+        members = [plan.row_named(name) for name in row.mean_of]
         runs = [
-            _predicted(each.changed(views=row.views or each.views), plan, output, fold, each.seeds[0])
-            for each in members
+            _run_of(each.changed(views=row.views or each.views), plan, output, fold, each.seeds[0]) for each in members
         ]
         done = [run for run in runs if run is not None]
         if len(done) < len(runs):

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 _LIBRARIES = ("numpy", "torch", "timm", "lightning", "onnxruntime")
 #: Share of the labelled galaxies that a training goes through, for an estimate of its time.
-_TRAINED = 0.81
+_TRAIN_SHARE = 0.81
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _within_budget(
         if key not in speeds:
             speeds[key] = galaxies_per_second(recipe)
             logger.info("%s: %.0f galaxies/s", key, speeds[key])
-        seconds[training.name] = max(_TRAINED * galaxies[recipe.task] / speeds[key], 1e-3)
+        seconds[training.name] = max(_TRAIN_SHARE * galaxies[recipe.task] / speeds[key], 1e-3)
     begun = [training for training in waiting if training not in fresh]
     left = budget - (time.monotonic() - started)
     left -= sum(seconds[training.name] * training.recipe.epochs for training in begun)

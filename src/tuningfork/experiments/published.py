@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from ..evaluation import metrics
 
-__all__ = ["Published", "errata", "load_published"]
+__all__ = ["PublishedNumbers", "errata", "load_published"]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedNumbers:
     """The numbers of Kalvankar, Pandit & Parwate 2020; ``paper.toml`` describes the entries of each row."""
 
     reference: str
@@ -43,7 +43,7 @@ class Published:
 
 
 @cache
-def load_published() -> Published:
+def load_published() -> PublishedNumbers:
     """The paper's numbers, from ``paper.toml``.
 
     Examples
@@ -54,7 +54,8 @@ def load_published() -> Published:
     data = tomllib.loads(resources.files(__package__).joinpath("paper.toml").read_text("utf-8"))
     matrix = data.pop("confusion")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-    return Published(**values, confusion=np.array(matrix["counts"], np.int64), confusion_network=matrix["network"])
+    confusion = np.array(matrix["counts"], np.int64)
+    return PublishedNumbers(**values, confusion=confusion, confusion_network=matrix["network"])
 
 
 def errata() -> list[dict[str, Any]]:

@@ -131,7 +131,7 @@ def _networks(study: Study, kind: str, part: str, scores: Any, draws: Any) -> li
                 "epochs": [run.result.get("epochs") for run in runs],
                 "epochs_planned": [run.result.get("epochs_planned") for run in runs],
                 "recipe_epochs": _recipe_epochs(first, study),
-                "trained": _trained(runs, study),
+                "trained": _training_extent(runs, study),
                 "seconds": _mean([run.result.get("seconds") for run in runs]),
                 "galaxies_per_second": _mean([run.result.get("galaxies_per_second") for run in runs]),
                 "peak_memory_mb": max((run.result.get("peak_memory_mb") or 0 for run in runs), default=0) or None,
@@ -205,7 +205,7 @@ def _run(run: TrainingRun, study: Study, part: str, scores: dict[str, Any]) -> d
         "network": run.network,
         "members": list(run.members),
         **{key: run.result[key] for key in _RESULT_KEYS if key in run.result},
-        "trained": _trained([run], study),
+        "trained": _training_extent([run], study),
         "notes": [str(note) for note in run.result.get("notes") or ()],
         "hashes": hashes,
         "recipe": dict(run.recipe),
@@ -237,7 +237,7 @@ def _recipe_epochs(run: TrainingRun, study: Study) -> int | None:
     return None
 
 
-def _trained(runs: Sequence[TrainingRun], study: Study) -> str:
+def _training_extent(runs: Sequence[TrainingRun], study: Study) -> str:
     """ "fully" if each ran all epochs of its recipe or was stopped by its patience, else "shortly"; "" unknown."""
     if any(run.members for run in runs):
         by_name = {run.name: run for run in study.runs}

@@ -42,7 +42,7 @@ class BodyLimits:
     def __init__(self, app: ASGIApp, limits: RequestLimits) -> None:
         self.app = app
         self.limits = limits
-        self.held = 0
+        self.bytes_held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -59,7 +59,7 @@ class BodyLimits:
                     body.seek(0)
                     await self.app(scope, _replay(body, receive), send)
             finally:
-                self.held -= body.seek(0, os.SEEK_END)
+                self.bytes_held -= body.seek(0, os.SEEK_END)
 
     async def _receive_all(self, body: SpooledTemporaryFile[bytes], scope: Scope, receive: Receive, send: Send) -> bool:
         """Whether the body is complete; if it is not, the client gets the reason, unless it disconnected."""
@@ -83,7 +83,7 @@ class BodyLimits:
             most = min(most, limits.json_bytes)
         announced = headers.get("content-length", "0")
         if announced.isdecimal():
-            self._check(int(announced), most, self.held + int(announced))
+            self._check(int(announced), most, self.bytes_held + int(announced))
         loop = asyncio.get_running_loop()
         end, received, more = loop.time() + limits.body_seconds, 0, True
         while more:
@@ -100,13 +100,13 @@ class BodyLimits:
             piece, more = message.get("body", b""), message.get("more_body", False)
             body.write(piece)
             received += len(piece)
-            self.held += len(piece)
-            self._check(received, most, self.held)
+            self.bytes_held += len(piece)
+            self._check(received, most, self.bytes_held)
 
-    def _check(self, received: int, most: int, held: int) -> None:
+    def _check(self, received: int, most: int, bytes_held: int) -> None:
         if received > most:
             raise _Refusal(413, f"more than {most / MIB:g} MiB in one request; send fewer or smaller ones")
-        if held > self.limits.held_bytes:
+        if bytes_held > self.limits.held_bytes:
             raise _Refusal(503, "too much is being sent at once; try again in a moment")
 
 

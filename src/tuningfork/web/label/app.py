@@ -202,7 +202,7 @@ def label_app(
         }
 
     @app.get("/api/export/{kind}")
-    async def exported(kind: str) -> Response:
+    async def export_labels(kind: str) -> Response:
         if kind not in FORMATS:
             raise HTTPException(404, f"{kind!r} is none of {', '.join(FORMATS)}")
 

@@ -24,7 +24,7 @@ from .console import Verbosity, echo, verbosity
 from .errors import Terminated
 from .groups import GROUPS, group_of, modules_of
 
-__all__ = ["App", "Command", "app", "fill_help", "given", "load_commands", "main"]
+__all__ = ["App", "Command", "app", "fill_help", "options_given", "load_commands", "main"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -150,7 +150,7 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 _contexts: list[typer.Context] = []
 
 
-def given(*names: str) -> list[str]:
+def options_given(*names: str) -> list[str]:
     """Of these parameters of the running command those whose options were given, as they are spelled."""
     return [
         max(parameter.opts, key=len)

@@ -21,7 +21,7 @@ __all__ = [
     "INTERRUPTED",
     "SOME_ROWS_FAILED",
     "Terminated",
-    "failed",
+    "failure",
     "libraries",
     "must_exist",
     "report_rows",
@@ -63,13 +63,13 @@ def trouble(again: str = "") -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         if error.errno == errno.ENOSPC:
-            raise failed(f"{where}no space left on the disk; make room{again}") from None
-        raise failed(f"{where}{error.strerror or error}") from None
+            raise failure(f"{where}no space left on the disk; make room{again}") from None
+        raise failure(f"{where}{error.strerror or error}") from None
     except (ValueError, TuningforkError) as error:  # with a message for people
-        raise failed(str(error)) from None
+        raise failure(str(error)) from None
 
 
-def failed(message: str) -> typer.Exit:
+def failure(message: str) -> typer.Exit:
     """Print an error message; raise what this returns."""
     echo(f"error: {message}", err=True)
     return typer.Exit(FAILED)
@@ -81,7 +81,7 @@ def libraries(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise failed(f"{what} needs more libraries ({error.name}): pip install '.[{extra}]' in the clone") from None
+        raise failure(f"{what} needs more libraries ({error.name}): pip install '.[{extra}]' in the clone") from None
 
 
 def must_exist(paths: Sequence[str | Path]) -> None:

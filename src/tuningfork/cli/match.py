@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .._utils.text import counted
-from .command_line import app, given
+from .command_line import app, options_given
 from .console import done, print_json, say
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
@@ -90,13 +90,13 @@ def match(
     must_exist([first, second])
     keep = columns_to_keep(keep_columns)
     if on is On.id:
-        for option in given("radius", "symmetric", "ra_column", "dec_column"):
+        for option in options_given("radius", "symmetric", "ra_column", "dec_column"):
             raise typer.BadParameter("is for positions, not with --on id", param_hint=option)
     elif radius is None:
         raise typer.BadParameter(
             "how near? Give --radius 1arcsec; or match by identifiers with --on id", param_hint="--radius"
         )
-    elif given("id_column"):
+    elif options_given("id_column"):
         raise typer.BadParameter("is for --on id", param_hint="--id-column")
     ids = _both(id_column, "--id-column")
     ras, decs = _both(ra_column, "--ra-column"), _both(dec_column, "--dec-column")

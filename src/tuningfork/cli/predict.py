@@ -12,7 +12,7 @@ import typer
 
 from .._utils.processes import limit_blas
 from .._utils.text import counted
-from .command_line import app, given
+from .command_line import app, options_given
 from .console import detail
 from .errors import must_exist, report_rows, trouble
 from .files import standard_input, writing
@@ -259,8 +259,8 @@ def predict(
         say_what_does_not_apply(
             paths,
             catalogues,
-            fits=[] if sky else given("hdu", "bands", "mask", "measure", "keep_orientation", "stretch"),
-            tables=given("id_column", "path_column", "bytes_column", "ra_column", "dec_column", "keep_columns"),
+            fits=[] if sky else options_given("hdu", "bands", "mask", "measure", "keep_orientation", "stretch"),
+            tables=options_given("id_column", "path_column", "bytes_column", "ra_column", "dec_column", "keep_columns"),
         )
         if catalogues:
             kept = [] if layout is Layout.kaggle else keep

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from .command_line import given
+from .command_line import options_given
 
 __all__ = ["Layout", "check_draws", "check_structure", "check_usage", "cutouts_beside", "share_of"]
 
@@ -26,7 +26,8 @@ def check_usage(
 ) -> None:
     """Wrong usage (exit code 2) of options that do not go together."""
     if output is None:
-        for option in given("resume", "retry_failed", "shard", "layout", "workers", "engine", "address", "overwrite"):
+        needing = ("resume", "retry_failed", "shard", "layout", "workers", "engine", "address", "overwrite")
+        for option in options_given(*needing):
             raise typer.BadParameter("needs an --output", param_hint=option)
     if output is not None and json_array:
         raise typer.BadParameter(
@@ -37,7 +38,7 @@ def check_usage(
     if embeddings:
         _check_embeddings(output, layout, as_json or json_array)
     if source is None:
-        for option in given("cutouts", "layer", "mirror", "rate", "cache", "cache_size", "pixels"):
+        for option in options_given("cutouts", "layer", "mirror", "rate", "cache", "cache_size", "pixels"):
             raise typer.BadParameter("is for positions: give their --source", param_hint=option)
 
 

@@ -18,7 +18,7 @@ from tuningfork.display.html import MAX_TEXT
 from tuningfork.images.encode import jpeg, shrink
 from tuningfork.model.model import MAX_THUMBNAILS
 from tuningfork.model.options import InferenceOptions
-from tuningfork.pipeline.predict import predict_batches
+from tuningfork.pipeline.in_process import predict_batches
 from tuningfork.simulation import draw, render
 
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>&'\udc80\x00"

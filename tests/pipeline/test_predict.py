@@ -23,9 +23,10 @@ from tuningfork.model.image_reader import ImageReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import chunks as work
 from tuningfork.pipeline import local, manifest
+from tuningfork.pipeline.in_process import predict_batches
 from tuningfork.pipeline.manifest import ManifestError
 from tuningfork.pipeline.options import ExecutionOptions
-from tuningfork.pipeline.predict import PredictError, predict_batches, predict_files
+from tuningfork.pipeline.predict import PredictError, predict_files
 from tuningfork.simulation import draw, render
 from tuningfork.votes import fractions as votes
 

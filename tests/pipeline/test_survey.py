@@ -24,10 +24,11 @@ from tuningfork.inputs import InputItem, ItemReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import local, predict
 from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
+from tuningfork.pipeline.in_process import predict_inputs
 from tuningfork.pipeline.manifest import MANIFEST, ManifestError, part_rows, read_run
 from tuningfork.pipeline.merge import merge
 from tuningfork.pipeline.options import ExecutionOptions
-from tuningfork.pipeline.predict import PredictError, predict_files, predict_inputs
+from tuningfork.pipeline.predict import PredictError, predict_files
 from tuningfork.simulation import draw, render
 
 

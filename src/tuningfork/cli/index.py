@@ -51,7 +51,7 @@ def index(
         else:
             from ..model.model import load
             from ..model.options import InferenceOptions
-            from ..pipeline.predict import predict_inputs
+            from ..pipeline.in_process import predict_inputs
 
             opened = load(model, threads=threads)
             embedder = opened.embedder(views)

@@ -53,7 +53,7 @@ def map(
         else:
             from ..model.model import load
             from ..model.options import InferenceOptions
-            from ..pipeline.predict import predict_inputs
+            from ..pipeline.in_process import predict_inputs
 
             opened = load(model)
             embedder = opened.embedder()

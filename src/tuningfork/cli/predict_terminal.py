@@ -42,7 +42,7 @@ def predict_to_terminal(
     began : float
         When the command began, by `time.monotonic`.
     """
-    from ..pipeline.predict import predict_inputs
+    from ..pipeline.in_process import predict_inputs
 
     errors: list[RowError] = []
     left_out: Counter[str] = Counter()

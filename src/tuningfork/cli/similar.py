@@ -59,7 +59,7 @@ def similar(
     with trouble(), writing(output, [*images, index_file, folder, model], overwrite) as output:
         from ..model.model import load
         from ..model.options import InferenceOptions
-        from ..pipeline.predict import predict_inputs
+        from ..pipeline.in_process import predict_inputs
         from ..similarity import Index, query
         from ..similarity.neighbours_page import write_montage, write_page
 

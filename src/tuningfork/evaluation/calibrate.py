@@ -26,7 +26,7 @@ from ..model.out_of_domain import DomainError, fit_novelty_detector
 from ..model.posterior_fit import fit_posterior
 from ..model.predictions import Predictions, concatenated
 from ..model.training_ids import TrainingIDs
-from ..pipeline.predict import predict_batches
+from ..pipeline.in_process import predict_batches
 from ..tables import RowError
 from ..tables.identifiers import file_id
 from ..votes.clean_samples import Status, decision_weights

@@ -18,7 +18,8 @@ from ..images.find import find_images
 from ..model.embeddings import COLUMN
 from ..model.model import Model
 from ..model.options import InferenceOptions
-from ..pipeline.predict import PredictError, predict_batches
+from ..pipeline.in_process import predict_batches
+from ..pipeline.options import PredictError
 from ..similarity.pca import principal_components
 from ..tables import CatalogError, RowError, format_of, read_table
 from ..tables.arrow import vectors

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from .._utils.files import atomic_file, check_output, check_writable, lock
 from .._utils.processes import WorkerCrash, WorkerError, available_cores
-from .._utils.text import counted
 from .._utils.urls import is_url
-from ..images.structure import check_statmorph, version_of_statmorph
-from ..inputs import Columns, InputItem, ItemReader, find_items
-from ..inputs.files import file_item
+from ..images.structure import version_of_statmorph
+from ..inputs import Columns, InputItem, find_items
 from ..inputs.stores import REMOTE_THREADS
 from ..model.batch_size import tune_batch_size
-from ..model.draw_columns import MAX_DRAWS
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
-from ..model.predictions import Predictions
-from ..tables import check_format, format_of
+from ..tables import check_format
 from . import local
-from .chunks import BATCH, MEASURED_ROWS, Chunk, ChunkResult, TableLayout, predict_items, table_schema
+from .chunks import BATCH, MEASURED_ROWS, Chunk, ChunkResult, TableLayout, table_schema
 from .manifest import MANIFEST, PredictionRun, open_run
 from .merge import merge, run_outcome
+from .optional_columns import check_optional_columns
 from .options import ExecutionOptions, PredictError
 from .repeated_ids import count_repeated_ids, distinct_ids
-from .summary import RowProgress, RunSummary, left_out_text
+from .summary import RowProgress, RunSummary, left_out_text, no_image_error
 
 __all__ = [
     "ExecutionOptions",
@@ -40,9 +36,7 @@ __all__ = [
     "is_begun",
     "left_out_text",
     "load",
-    "predict_batches",
     "predict_files",
-    "predict_inputs",
     "run_folder",
 ]
 
@@ -50,8 +44,6 @@ LAYOUTS = ("words", "kaggle")
 #: Parts of one row group of a table that one worker takes, since it reads them on from where it stands.
 GROUP = 8
 MIN_ROWS_TO_TUNE = 10_000
-#: Entries that `predict_inputs` holds.
-LISTED_AT_ONCE = 1024
 
 
 def predict_files(
@@ -118,12 +110,7 @@ def predict_files(
     kaggle, shard, views = layout == "kaggle", execution.shard, inference.n_views
     if shard and one_table:
         raise PredictError("shards write one folder of parts: name an output without extension")
-    if inference.embeddings:
-        _check_vectors(output, kaggle)
-    if inference.draws:
-        _check_draws(output, kaggle, model, inference)
-    if inference.structure:
-        _check_structure(kaggle)
+    check_optional_columns(model, output, inference, is_kaggle=kaggle)
     embedder = model.embedder(views) if inference.embeddings else None
     inputs = list(paths)
     if one_table:
@@ -209,7 +196,7 @@ def predict_files(
                 left_out=left_out,
             )
         if not run.rows:
-            raise _no_image(inputs, left_out)
+            raise no_image_error(inputs, left_out)
         mine = [n for n in range(run.parts) if shard is None or n % shard[1] == shard[0] - 1]
         missing = [n for n in mine if not run.is_complete(n)]
         total, todo = sum(map(run.rows_of, mine)), sum(map(run.rows_of, missing))
@@ -252,75 +239,6 @@ def is_begun(output: str | os.PathLike[str]) -> bool:
 def run_folder(output: Path) -> Path:
     """Where the parts of a run are: beside a table, or the output itself."""
     return output.with_name(output.name + ".parts") if output.suffix else output
-
-
-def predict_inputs(
-    model: Model,
-    paths: Iterable[str | os.PathLike[str]],
-    inference: InferenceOptions = InferenceOptions(),
-    columns: Columns = Columns(),
-    left_out: Counter[str] | None = None,
-) -> Iterator[Predictions]:
-    """Predictions of all that `paths` name, batch by batch, in this process.
-
-    Raises
-    ------
-    PredictError
-        If there is no image.
-    """
-    left_out = Counter() if left_out is None else left_out
-    listed = iter(find_items(paths, columns, left_out))
-    empty = True
-    with ItemReader() as reader:
-        while items := list(islice(listed, LISTED_AT_ONCE)):
-            empty = False
-            yield from predict_items(model, items, reader, inference, threads=available_cores())
-    if empty:
-        raise _no_image(paths, left_out)
-
-
-def predict_batches(
-    model: Model, images: Sequence[str | os.PathLike[str]], inference: InferenceOptions = InferenceOptions()
-) -> Iterator[Predictions]:
-    """Predict image files batch by batch, in this process; see `chunks.predict_items`."""
-    items = [file_item(Path(path)) for path in images]
-    with ItemReader() as reader:
-        yield from predict_items(model, items, reader, inference, threads=available_cores())
-
-
-def _check_vectors(output: Path, kaggle: bool) -> None:
-    if kaggle:
-        raise PredictError("Kaggle's layout has no place for embeddings; leave one of them out")
-    if output.suffix and not format_of(output).vectors:
-        raise PredictError(
-            f"{output}: embeddings are vectors, no column of CSV; name it {output.stem}.parquet, or a folder"
-        )
-
-
-def _check_draws(output: Path, kaggle: bool, model: Model, inference: InferenceOptions) -> None:
-    if kaggle:
-        raise PredictError("Kaggle's layout has no place for draws; leave one of them out")
-    if output.suffix and format_of(output).name != "parquet":
-        raise PredictError(f"{output}: draws are written to Parquet only; name it {output.stem}.parquet, or a folder")
-    if inference.draws > MAX_DRAWS:
-        raise PredictError(f"{inference.draws} draws; {MAX_DRAWS} are the most, and `tuningfork population` needs none")
-    if model.posterior(inference.n_views) is None:
-        raise PredictError(
-            f"model {model.bundle.name} has no posterior of {counted(inference.n_views or model.n_views, 'view')} to "
-            "draw from: calibrate it (`tuningfork calibrate`), or predict with its own number of views"
-        )
-
-
-def _check_structure(kaggle: bool) -> None:
-    if kaggle:
-        raise PredictError("Kaggle's layout has no place for structural parameters; leave one of them out")
-    check_statmorph()
-
-
-def _no_image(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, int]) -> PredictError:
-    others = f"; left out: {left_out_text(left_out)}" if left_out else ""
-    where = ", ".join(map(str, paths))
-    return PredictError(f"no image in {where} (JPEG, PNG, WebP, TIFF, FITS or .npy); is it the right folder?{others}")
 
 
 def _batch(model: Model, views: int | None, threads: int, rows: int) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..tables import RowError
+from .options import PredictError
 
-__all__ = ["RowProgress", "RunSummary", "left_out_text"]
+__all__ = ["RowProgress", "RunSummary", "left_out_text", "no_image_error"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class RunSummary:
 def left_out_text(left_out: Mapping[str, int]) -> str:
     """What inputs hold beside images, in words: ``hidden 2, linked folders 1, .txt 3``."""
     return ", ".join(f"{kind} {count:,}" for kind, count in sorted(left_out.items()))
+
+
+def no_image_error(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, int]) -> PredictError:
+    """The error of inputs that hold no image; what else they hold is counted in it."""
+    others = f"; left out: {left_out_text(left_out)}" if left_out else ""
+    where = ", ".join(map(str, paths))
+    return PredictError(f"no image in {where} (JPEG, PNG, WebP, TIFF, FITS or .npy); is it the right folder?{others}")
 
 
 class RowProgress:

@@ -17,7 +17,7 @@ from .._utils.files import write_text
 from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..model.predictions import concatenated
-from ..pipeline.predict import predict_batches
+from ..pipeline.in_process import predict_batches
 from ..tables import Column, arrow_schema, table_writer, ucd
 from ..tables.csv import csv_text, read_dicts
 from ..votes.clean_samples import classify

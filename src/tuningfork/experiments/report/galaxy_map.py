@@ -9,7 +9,7 @@ import numpy as np
 from ...model.bundle import open_bundle
 from ...model.model import Model
 from ...model.options import InferenceOptions
-from ...pipeline.predict import predict_batches
+from ...pipeline.in_process import predict_batches
 from ...similarity.map_page import MAX_POINTS, Sample, galaxy_map
 from ...similarity.projection import MIN_GALAXIES, MapError
 from ..runs import Study, TrainingRun

@@ -22,6 +22,7 @@ import tuningfork
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model import bundle as bundle_module
 from tuningfork.model.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
+from tuningfork.model.bundle_json import MAX_JSON_BYTES, digest_of
 from tuningfork.model.calibration import Calibration
 from tuningfork.model.out_of_domain import fit_novelty_detector
 from tuningfork.votes.tree import Answer, ClassRule, DecisionTree, Question
@@ -72,7 +73,7 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     content = json.loads(path.read_text("utf-8"))
     change(content)
     del content["sha256"]
-    content["sha256"] = bundle_module._digest(content)
+    content["sha256"] = digest_of(content)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return folder
 
@@ -286,7 +287,7 @@ def test_another_description_is_refused_with_a_remedy(folder: Path, content: byt
 
 def test_a_huge_description_is_not_read(folder: Path) -> None:
     with open(folder / "bundle.json", "wb") as file:
-        file.truncate(bundle_module.MAX_JSON_BYTES + 1)
+        file.truncate(MAX_JSON_BYTES + 1)
     assert "larger than 16777216 bytes" in refused(folder)
 
 
@@ -327,7 +328,7 @@ def test_a_calibrated_bundle_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_description_too_large_to_open_is_not_written(folder: Path) -> None:
     with pytest.raises(BundleError, match="could not be opened again"):
-        write_bundle(small(description="x" * bundle_module.MAX_JSON_BYTES), folder)
+        write_bundle(small(description="x" * MAX_JSON_BYTES), folder)
     assert open_bundle(folder) == small()
 
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from tuningfork.cli import app
 from tuningfork.images.preprocess import Preprocess
-from tuningfork.model import bundle as bundle_module
 from tuningfork.model.bundle import Bundle, BundleError, Network, Outputs, builtin_models, open_bundle, write_bundle
+from tuningfork.model.bundle_json import digest_of, json_text
 from tuningfork.model.class_calibration import class_probabilities
 from tuningfork.model.model import Model
 from tuningfork.model.prediction_columns import output_schema
@@ -192,9 +192,9 @@ def test_what_was_shipped_before_is_written_as_it_was(name):
     bundle = open_bundle(name)
     assert json.loads(written)["version"] == 3
     assert bundle.outputs == Outputs()
-    assert bundle_module._json_text(bundle.to_dict()) == written
+    assert json_text(bundle.to_dict()) == written
     # The oldest form that can say it: without its calibration, the first.
-    plain = json.loads(bundle_module._json_text(replace(bundle, calibration=None).to_dict()))
+    plain = json.loads(json_text(replace(bundle, calibration=None).to_dict()))
     assert plain["version"] == 1
     told = json.loads(written)
     assert {key for key in told if plain.get(key) != told[key]} <= {"version", "calibration", "outputs", "sha256"}
@@ -220,8 +220,8 @@ def test_outputs_that_are_not_known_are_told(gz2, tmp_path, change):
     content = json.loads((folder / "bundle.json").read_text("utf-8"))
     change(content)
     del content["sha256"]
-    content["sha256"] = bundle_module._digest(content)
-    (folder / "bundle.json").write_text(bundle_module._json_text(content), "utf-8")
+    content["sha256"] = digest_of(content)
+    (folder / "bundle.json").write_text(json_text(content), "utf-8")
     with pytest.raises(BundleError) as caught:
         open_bundle(folder)
     assert str(caught.value).startswith(str(folder / "bundle.json"))

@@ -7,7 +7,6 @@ ensemble: their predictions are averaged. The JSON names each network's SHA-256 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,44 +14,31 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file, write_text
 from .._utils.text import nearest
 from ..images.preprocess import Preprocess
 from ..votes.tree import DecisionTree, SchemaError
 from ..votes.tree_files import builtin_trees, load_tree
 from ..votes.values_kind import UNKNOWN
+from .bundle_json import (
+    COPY_AGAIN,
+    FORMAT,
+    MAX_JSON_BYTES,
+    BundleError,
+    digest_of,
+    json_text,
+    read_description,
+    text_digest,
+)
 from .calibration import Calibration
 from .training_ids import TrainingIDs
 from .views import check_n_views
 
 __all__ = ["Bundle", "BundleError", "Network", "Outputs", "builtin_models", "open_bundle", "write_bundle"]
 
-FORMAT = "tuningfork-bundle"
-#: The newest form. A bundle is written in the oldest one that can say what it holds.
-VERSION = 3
-MAX_JSON_BYTES = 16 * 2**20
 MAX_NETWORK_BYTES = 2 * 2**30
 MAX_NETWORKS = 100
 MAX_DOCUMENTS, MAX_DOCUMENT_BYTES = 20, 10**6
-
-_AGAIN = "copy the model again"
-_KINDS = {
-    "name": str,
-    "title": str,
-    "description": str,
-    "licence": str,
-    "attribution": list,
-    "tree": dict,
-    "networks": list,
-    "training": dict,
-    "figures": dict,
-    "versions": dict,
-}
-
-
-class BundleError(TuningforkError, ValueError):
-    """A bundle that cannot be trusted or understood; names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +163,7 @@ class Bundle:
         try:
             return TrainingIDs.from_dict(self.training["id_hashes"])
         except ValueError as error:
-            raise BundleError(f"model {self.name}: {error}; {_AGAIN}") from None
+            raise BundleError(f"model {self.name}: {error}; {COPY_AGAIN}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON's content, with its own digest."""
@@ -210,12 +196,12 @@ class Bundle:
             "figures": dict(self.figures),
             "versions": dict(self.versions),
             **(
-                {"documents": {name: _text_digest(text) for name, text in self.documents.items()}}
+                {"documents": {name: text_digest(text) for name, text in self.documents.items()}}
                 if self.documents
                 else {}
             ),
         }
-        return {**content, "sha256": _digest(content)}
+        return {**content, "sha256": digest_of(content)}
 
     @property
     def sha256(self) -> str:
@@ -251,7 +237,7 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
                 f"nor a folder with a bundle.json{nearest(text, builtin_models())}"
             )
     description = folder / "bundle.json"
-    content = _json(description)
+    content = read_description(description)
     try:
         networks = _networks(content, folder)
         tree = DecisionTree.from_dict(content["tree"])
@@ -275,9 +261,9 @@ def open_bundle(name_or_path: str | Path = "default") -> Bundle:
     except BundleError:
         raise
     except KeyError as error:
-        raise BundleError(f"{description}: entry {error} is missing; {_AGAIN}") from None
+        raise BundleError(f"{description}: entry {error} is missing; {COPY_AGAIN}") from None
     except (TypeError, ValueError, SchemaError) as error:
-        raise BundleError(f"{description}: {error}; upgrade tuningfork, or {_AGAIN}") from None
+        raise BundleError(f"{description}: {error}; upgrade tuningfork, or {COPY_AGAIN}") from None
     return bundle
 
 
@@ -285,7 +271,7 @@ def write_bundle(bundle: Bundle, folder: str | Path) -> Path:
     """Write `bundle` into `folder`, networks first, so that a bundle.json always finds its networks."""
     target = Path(folder)
     # First of all, since figures that JSON cannot hold (NaN) raise here.
-    text = _json_text(bundle.to_dict())
+    text = json_text(bundle.to_dict())
     if len(text.encode()) > MAX_JSON_BYTES:
         raise BundleError(f"{target}: a description of more than {MAX_JSON_BYTES} bytes could not be opened again")
     target.mkdir(parents=True, exist_ok=True)
@@ -330,66 +316,17 @@ def _documents(content: Mapping[str, Any], folder: Path) -> dict[str, str]:
             raise ValueError(f"document {name!r} is not a plain file name")
         try:
             if not path.is_file() or path.stat().st_size > MAX_DOCUMENT_BYTES:
-                raise BundleError(f"{path}: missing, or larger than {MAX_DOCUMENT_BYTES} bytes; {_AGAIN}")
+                raise BundleError(f"{path}: missing, or larger than {MAX_DOCUMENT_BYTES} bytes; {COPY_AGAIN}")
             documents[name] = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{path}: cannot be read: {error}; {_AGAIN}") from None
-        if _text_digest(documents[name]) != digest:
-            raise BundleError(f"{path}: its text differs from what was written (SHA-256); {_AGAIN}")
+            raise BundleError(f"{path}: cannot be read: {error}; {COPY_AGAIN}") from None
+        if text_digest(documents[name]) != digest:
+            raise BundleError(f"{path}: its text differs from what was written (SHA-256); {COPY_AGAIN}")
     return documents
-
-
-def _text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _file_name(number: int) -> str:
     return f"network-{number}.onnx"
-
-
-def _json_text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise BundleError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no model's description")
-    try:
-        text = path.read_text("utf-8")
-        content = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: cannot be read as JSON: {error}; {_AGAIN}") from None
-    if not isinstance(content, dict):
-        raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
-    _check_format(content, text, path)
-    return content
-
-
-def _check_format(content: Mapping[str, Any], text: str, path: Path) -> None:
-    if content.get("format") != FORMAT:
-        raise BundleError(f"{path}: not a tuningfork bundle; name the folder of one")
-    if content.get("version") not in range(1, VERSION + 1):
-        raise BundleError(
-            f"{path}: format version {content.get('version')!r}; this tuningfork reads versions 1…{VERSION}: "
-            "upgrade tuningfork, or train the model again"
-        )
-    digest = content.get("sha256")
-    try:
-        actual = _digest({key: value for key, value in content.items() if key != "sha256"})
-        # The text too: another spelling of the same content is not what was written.
-        complete = text == _json_text(content)
-    except (ValueError, RecursionError):  # NaN, half a surrogate pair: nothing that we wrote
-        actual, complete = None, False
-    if not complete or digest != actual:
-        raise BundleError(f"{path}: its content differs from what was written (SHA-256); {_AGAIN}")
-    for key, kind in _KINDS.items():
-        if not isinstance(content.get(key), kind):
-            raise BundleError(f"{path}: entry {key!r} is missing or not a {kind.__name__}; {_AGAIN}")
 
 
 def _networks(content: Mapping[str, Any], folder: Path) -> tuple[Network, ...]:
@@ -404,14 +341,14 @@ def _networks(content: Mapping[str, Any], folder: Path) -> tuple[Network, ...]:
         path = folder / name
         try:
             if path.exists() and not path.is_file():
-                raise BundleError(f"{path}: not a regular file; {_AGAIN}")
+                raise BundleError(f"{path}: not a regular file; {COPY_AGAIN}")
             if path.stat().st_size > MAX_NETWORK_BYTES:
                 raise BundleError(f"{path}: larger than {MAX_NETWORK_BYTES} bytes")
             data = path.read_bytes()
         except OSError as error:
-            raise BundleError(f"{path}: cannot be read: {error.strerror}; {_AGAIN}") from None
+            raise BundleError(f"{path}: cannot be read: {error.strerror}; {COPY_AGAIN}") from None
         network = Network(data, Preprocess.from_dict(entry["preprocess"]), str(entry["architecture"]))
         if network.sha256 != entry["sha256"]:
-            raise BundleError(f"{path}: its bytes differ from what was written (SHA-256); {_AGAIN}")
+            raise BundleError(f"{path}: its bytes differ from what was written (SHA-256); {COPY_AGAIN}")
         networks.append(network)
     return tuple(networks)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import done, print_json
+from .console import print_json, print_result
 from .errors import trouble
 from .options import JsonOption
 
@@ -55,7 +55,7 @@ def cache(
                     sum(each["files"] for each in freed.values()),
                     sum(each["bytes"] for each in freed.values()),
                 )
-                done(f"{default_cache()}: {files:,} files deleted, {size / 1e6:,.1f} MB freed")
+                print_result(f"{default_cache()}: {files:,} files deleted, {size / 1e6:,.1f} MB freed")
             return
         found = cache_sizes()
         if as_json:

@@ -9,7 +9,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, echo, print_json
+from .console import echo, print_json, print_result
 from .errors import SOME_ROWS_FAILED, must_exist, report_rows, trouble
 from .evaluate import print_coverage
 from .files import writing
@@ -93,7 +93,7 @@ def calibrate(
 def _print_calibration(result: CalibrationResult, output: Path) -> None:
     figures, calibration = result.bundle.figures["calibration"], result.bundle.calibration
     used = counted(figures["galaxies"], "galaxy", "galaxies")
-    done(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
+    print_result(f"{output}: {result.bundle.name}, calibrated on {used} (part: {figures['part']})")
     if calibration and calibration.intervals:
         title = f"on galaxies left out of the fit, a tenth at a time; promised: {calibration.intervals.level:.3g}"
         print_coverage(figures["left_out"], title)

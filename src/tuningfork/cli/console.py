@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from .._utils.text import escape_controls
 
-__all__ = ["Verbosity", "detail", "done", "echo", "has_colours", "print_json", "say", "verbosity"]
+__all__ = ["Verbosity", "detail", "print_result", "echo", "has_colours", "print_json", "print_note", "verbosity"]
 
 
 class Verbosity(enum.IntEnum):
@@ -59,7 +59,7 @@ def echo(message: object, *, err: bool = False, lines: bool = False, colours: bo
     )
 
 
-def say(line: str) -> None:
+def print_note(line: str) -> None:
     """Print a line about the progress of the work to stderr, unless --quiet."""
     if verbosity() > Verbosity.quiet:
         echo(line, err=True)
@@ -71,7 +71,7 @@ def detail(line: str) -> None:
         echo(line, err=True)
 
 
-def done(line: str) -> None:
+def print_result(line: str) -> None:
     """Print what a command has written, unless --quiet."""
     if verbosity() > Verbosity.quiet:
         echo(line)

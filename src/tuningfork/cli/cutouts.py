@@ -12,7 +12,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, print_json, say
+from .console import print_json, print_note, print_result
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .fits_options import HduOption, MaskBitsOption, MaskOption, StretchOption
@@ -36,7 +36,7 @@ from .table_options import (
     KeepColumnsOption,
     RaColumnOption,
     columns_to_keep,
-    say_columns,
+    print_column_changes,
 )
 
 if TYPE_CHECKING:
@@ -95,12 +95,12 @@ def cut_out(
         )
         source = open_source(request.source, options, client=client)
         for path, reason in getattr(source, "skipped", ()):
-            say(f"warning: {path} is left out: {reason}")
+            print_note(f"warning: {path} is left out: {reason}")
         if warning := targets.check():
-            say(f"warning: {catalogue}: {warning}")
+            print_note(f"warning: {catalogue}: {warning}")
         used = targets.roles()
         carried = table_columns(catalogue, cutouts_schema().names, keep=keep, own=used)
-        say_columns(carried.renamed, carried.left_out)
+        print_column_changes(carried.renamed, carried.left_out)
         with progress_bar("cutting out", "images") as progress:
             summary = download_cutouts(
                 targets,
@@ -181,5 +181,5 @@ def cutouts(
         else:
             again = f" ({summary.resumed} of them from before)" if summary.resumed else ""
             galaxies = counted(summary.rows, "galaxy", "galaxies")
-            done(f"{summary.table}: {galaxies}{again}, {summary.failed} without an image")
+            print_result(f"{summary.table}: {galaxies}{again}, {summary.failed} without an image")
         report_rows(summary.errors, summary.failed)

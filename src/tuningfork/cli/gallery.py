@@ -9,7 +9,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, say
+from .console import print_note, print_result
 from .errors import SOME_ROWS_FAILED, must_exist, trouble
 from .files import writing
 from .options import OverwriteOption, PredictionsArgument, TreeOfTableOption
@@ -83,10 +83,12 @@ def gallery(
             progress,
         )
         of = f" of {report.total:,}, drawn at random" if report.galaxies < report.total else ""
-        done(f"{output}: {report.galaxies:,} galaxies{of}, {report.bytes / 1e6:.1f} MB")
+        print_result(f"{output}: {report.galaxies:,} galaxies{of}, {report.bytes / 1e6:.1f} MB")
         if report.without_prediction:
-            say(f"{counted(report.without_prediction, 'galaxy has', 'galaxies have')} no prediction; the page says why")
+            print_note(
+                f"{counted(report.without_prediction, 'galaxy has', 'galaxies have')} no prediction; the page says why"
+            )
         if report.without_image:
             where = "they are not in --images" if images else "name the folder where they are with --images"
-            say(f"{report.without_image:,} of {report.galaxies:,} images cannot be read: {where}")
+            print_note(f"{report.without_image:,} of {report.galaxies:,} images cannot be read: {where}")
             raise typer.Exit(SOME_ROWS_FAILED)

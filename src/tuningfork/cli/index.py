@@ -9,7 +9,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, print_json
+from .console import print_json, print_result
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .options import EmbeddingsArgument, JsonOption, ModelOfImagesOption, OverwriteOption, ThreadsOption, check_views
@@ -65,7 +65,7 @@ def index(
         else:
             more = f" ({report.added} of them new)" if add else ""
             galaxies = counted(report.rows, "galaxy", "galaxies")
-            done(f"{output}: {galaxies}{more}, {report.failed} left out, {size / 1e6:.1f} MB")
+            print_result(f"{output}: {galaxies}{more}, {report.failed} left out, {size / 1e6:.1f} MB")
         report_rows(report.errors, report.failed)
 
 

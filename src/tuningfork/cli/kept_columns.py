@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .table_options import say_columns
+from .table_options import print_column_changes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ def with_kept_columns(table: pa.Table, predictions: Path, keep: Sequence[str] | 
     name = id_column(Columns(), schema, where)
     own = {name} if keep else {name, *output_schema(tree).names, *kaggle_schema(tree).names, "embedding", "path"}
     carried = table_columns(where, table.column_names, keep=keep, own=own)
-    say_columns(carried.renamed, carried.left_out)
+    print_column_changes(carried.renamed, carried.left_out)
     if not carried.columns:
         return table
     wanted: dict[str, list[object]] = {id_: [None] * len(carried.columns) for id_ in table["id"].to_pylist()}

@@ -15,7 +15,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, echo, print_json
+from .console import echo, print_json, print_result
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
@@ -240,7 +240,7 @@ def _export(
                 "answers": ("answer", "answers"),
                 "zooniverse": ("subject", "subjects"),
             }
-            done(f"{output}: {counted(rows, *nouns[kind])}")
+            print_result(f"{output}: {counted(rows, *nouns[kind])}")
             if kind == "kaggle":
                 echo(f"to train with them: {shlex.join(command)}")
             elif kind == "zooniverse":

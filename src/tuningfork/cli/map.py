@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import done, say
+from .console import print_note, print_result
 from .errors import must_exist, trouble
 from .files import writing
 from .index import are_tables
@@ -60,7 +60,7 @@ def map(
             stream = predict_inputs(opened, paths, InferenceOptions(embeddings=True))
             batches = (batch for each in stream for batch in each.to_table().to_batches())
         sample = sample_galaxies(batches, points, seed)
-        say(f"drawing {len(sample.ids)} galaxies")
+        print_note(f"drawing {len(sample.ids)} galaxies")
         drawn = galaxy_map(sample, images=images, seed=seed)
         names = ", ".join(dict.fromkeys(Path(path).name or path for path in paths[:3])) + (
             ", …" if len(paths) > 3 else ""
@@ -68,4 +68,4 @@ def map(
         page = map_page(drawn, names, embedder.model)
         write_text(output, page)
         size = output.stat().st_size / 1e6
-        done(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")
+        print_result(f"{output}: {len(sample.ids)} of {sample.total} galaxies, {size:.1f} MB; {sample.failed} left out")

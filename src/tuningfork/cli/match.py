@@ -10,7 +10,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app, options_given
-from .console import done, print_json, say
+from .console import print_json, print_note, print_result
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
@@ -129,9 +129,9 @@ def match(
         with table_writer(output, table.schema) as write:
             write(table)
         for warning in result.warnings:
-            say(f"warning: {warning}")
+            print_note(f"warning: {warning}")
         if unheld:
-            say(f"left out, as {output.suffix} cannot hold them: {listed(unheld)}; write .parquet to keep them")
+            print_note(f"left out, as {output.suffix} cannot hold them: {listed(unheld)}; write .parquet to keep them")
         if as_json:
             counts = {"rows": len(table), "pairs": result.pairs, "shared": result.shared, "failed": result.failed}
             renamed = {name: new for name, new in result.renamed.items() if name not in dropped}
@@ -139,9 +139,11 @@ def match(
             print_json({"output": str(output), "radius_arcsec": arcsec, **counts, **names})
         else:
             if again := [new for name, new in result.renamed.items() if name not in dropped]:
-                say(f"columns of {second} that {first} has too are called {listed(again)}")
+                print_note(f"columns of {second} that {first} has too are called {listed(again)}")
             shared = f" ({counted(result.shared, 'galaxy', 'galaxies')} of B in several)" if result.shared else ""
-            done(f"{output}: {counted(len(table), 'row', 'rows')}, {counted(result.pairs, 'pair', 'pairs')}{shared}")
+            print_result(
+                f"{output}: {counted(len(table), 'row', 'rows')}, {counted(result.pairs, 'pair', 'pairs')}{shared}"
+            )
         report_rows(result.errors, result.failed)
 
 

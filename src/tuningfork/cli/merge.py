@@ -9,7 +9,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, print_json
+from .console import print_json, print_result
 from .errors import must_exist, report_rows, row_error, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption
@@ -65,7 +65,7 @@ def merge(
         if as_json:
             print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
         else:
-            done(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
+            print_result(f"{output}: {counted(run.rows, 'galaxy', 'galaxies')}, {outcome.failed} failed")
         report_rows(outcome.errors, outcome.failed)
 
 
@@ -78,6 +78,6 @@ def _partition(folder: Path, output: Path, as_json: bool) -> None:
         print_json({"output": str(output), "rows": catalogue.rows, "partitions": catalogue.partitions})
     else:
         galaxies = counted(catalogue.rows, "galaxy", "galaxies")
-        done(f"{output}: {galaxies} in {counted(catalogue.partitions, 'partition', 'partitions')}")
+        print_result(f"{output}: {galaxies} in {counted(catalogue.partitions, 'partition', 'partitions')}")
     if catalogue.rest:
         report_rows([row_error(str(catalogue.rest), f"{catalogue.without_position} rows have no position")])

@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 from .._utils.errors import InputError, TuningforkError
-from .console import say
+from .console import print_note
 
-__all__ = ["WrongInput", "check_inputs", "explain", "say_what_does_not_apply"]
+__all__ = ["WrongInput", "check_inputs", "explain", "print_unused_options"]
 
 #: Images of a folder that are looked at for FITS files.
 LOOKED_AT = 1000
@@ -122,7 +122,7 @@ def _tree_of_votes(names: Sequence[str]) -> str:
     return ""
 
 
-def say_what_does_not_apply(
+def print_unused_options(
     paths: Sequence[str], catalogues: Sequence[str], *, fits: Sequence[str], tables: Sequence[str]
 ) -> None:
     """Print which options cannot have an effect on these inputs.
@@ -137,9 +137,9 @@ def say_what_does_not_apply(
         Options of FITS images and of catalogues that were given.
     """
     if tables and not catalogues:
-        say(f"note: {', '.join(tables)} is for catalogues; none of the inputs is one")
+        print_note(f"note: {', '.join(tables)} is for catalogues; none of the inputs is one")
     if fits and not catalogues and all(map(_holds_no_fits, paths)):
-        say(f"note: {', '.join(fits)} is for FITS images; these are none, and are taken as they are")
+        print_note(f"note: {', '.join(fits)} is for FITS images; these are none, and are taken as they are")
 
 
 def _holds_no_fits(path: str) -> bool:

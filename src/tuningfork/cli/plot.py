@@ -10,7 +10,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, say
+from .console import print_note, print_result
 from .errors import libraries, must_exist, trouble
 from .files import writing
 from .options import IncludeTrainingOption, ModelOfTableOption, OverwriteOption, PredictionsArgument, TreeOfTableOption
@@ -85,7 +85,7 @@ def plot(
             votes = _unseen(_votes(labels, known_tree), about_table(read.schema), model, include_training)
         figure = plot_predictions(read, known_tree, labels=votes, pairs=pairs, panels=panel or (), seed=seed)
         save_plot(figure, output)
-        done(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
+        print_result(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
 
 
 def _votes(path: Path, tree: DecisionTree) -> VoteTable:
@@ -93,7 +93,7 @@ def _votes(path: Path, tree: DecisionTree) -> VoteTable:
 
     read = read_labels(path, tree)
     if read.errors:
-        say(f"{path}: {counted(len(read.errors), 'row is', 'rows are')} left out, the first: {read.errors[0]}")
+        print_note(f"{path}: {counted(len(read.errors), 'row is', 'rows are')} left out, the first: {read.errors[0]}")
     return read.votes
 
 

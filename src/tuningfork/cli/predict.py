@@ -244,7 +244,7 @@ def predict(
         from ..model.options import InferenceOptions
         from ..model.prediction_columns import output_schema
         from ..pipeline.options import ExecutionOptions
-        from .mistakes import check_inputs, say_what_does_not_apply
+        from .mistakes import check_inputs, print_unused_options
 
         check_inputs(paths, source)
         columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
@@ -256,7 +256,7 @@ def predict(
             paths = [cut_out_positions(paths[0], folder, request, columns, keep, resume and _is_begun(output))]
             columns = Columns()
         catalogues = [path for path in paths if is_catalogue(path)]
-        say_what_does_not_apply(
+        print_unused_options(
             paths,
             catalogues,
             fits=[] if sky else options_given("hdu", "bands", "mask", "measure", "keep_orientation", "stretch"),

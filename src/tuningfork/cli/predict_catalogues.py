@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .sky_options import Request
-from .table_options import say_columns
+from .table_options import print_column_changes
 
 if TYPE_CHECKING:
     from ..inputs import Columns
@@ -52,5 +52,5 @@ def with_catalogues_columns(
         carried = carried_columns(catalogues, columns, taken, keep=keep, own=own)
     except InputError as error:
         raise explain(catalogues[0], error, output) from None
-    say_columns(carried.renamed, carried.left_out)
+    print_column_changes(carried.renamed, carried.left_out)
     return with_carried(columns, carried)

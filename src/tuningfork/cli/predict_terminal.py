@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._utils.progress import duration
 from .._utils.text import counted
-from .console import done, echo, print_json, say
+from .console import echo, print_json, print_note, print_result
 from .errors import report_rows, row_error
 from .terminal import Counts, GalaxyTable, Style, galaxy_tree, terminal_width
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..pipeline.summary import RunSummary
     from ..tables import RowError
 
-__all__ = ["predict_to_terminal", "print_summary", "say_left_out"]
+__all__ = ["predict_to_terminal", "print_summary", "print_left_out"]
 
 
 def predict_to_terminal(
@@ -59,8 +59,8 @@ def predict_to_terminal(
     else:
         _print_galaxies(predicted(), Style.of(sys.stdout))
         if counts.galaxies > 1:
-            say(counts.text(time.monotonic() - began))
-    say_left_out(left_out)
+            print_note(counts.text(time.monotonic() - began))
+    print_left_out(left_out)
     report_rows(errors)
 
 
@@ -119,15 +119,15 @@ def print_summary(summary: RunSummary, output: Path, seconds: float, as_json: bo
         unmeasured = f", {summary.not_measured} not measured (column `structure_error`)" if summary.not_measured else ""
         rate = (summary.rows - summary.resumed) / seconds
         time_ = f" in {duration(seconds)} ({rate:,.{0 if rate >= 10 else 1}f}/s)"
-        done(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{unmeasured}{rest}")
+        print_result(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{unmeasured}{rest}")
         if by_class := ", ".join(f"{count:,} {name}" for name, count in summary.classes.items()):
-            done(f"classes: {by_class}")
-    say_left_out(summary.left_out)
+            print_result(f"classes: {by_class}")
+    print_left_out(summary.left_out)
 
 
-def say_left_out(left_out: Mapping[str, int]) -> None:
+def print_left_out(left_out: Mapping[str, int]) -> None:
     """Print what the inputs hold beside images."""
     from ..pipeline.summary import left_out_text
 
     if left_out:
-        say(f"left out: {left_out_text(left_out)}")
+        print_note(f"left out: {left_out_text(left_out)}")

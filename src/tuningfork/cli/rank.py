@@ -10,7 +10,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, echo, print_json
+from .console import echo, print_json, print_result
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .kept_columns import with_kept_columns
@@ -116,7 +116,7 @@ def rank(
         if as_json:
             print_json({"output": str(output), "chosen": ranked.table.num_rows, **ranked.to_dict()})
         else:
-            done(f"{output}: {counted(ranked.table.num_rows, 'galaxy', 'galaxies')} to label, of {ranked.rows}")
+            print_result(f"{output}: {counted(ranked.table.num_rows, 'galaxy', 'galaxies')} to label, of {ranked.rows}")
             _print_summary(ranked, options)
         report_rows(ranked.errors, ranked.failed)
 

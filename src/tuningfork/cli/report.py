@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import done, print_json, say
+from .console import print_json, print_note, print_result
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption, ResamplesOption
@@ -56,8 +56,10 @@ def report(
             print_json(written.numbers)
         else:
             size = output.stat().st_size / 1e6
-            done(f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}")
+            print_result(
+                f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}"
+            )
         for name, reason in written.broken:
-            say(f"failed: {name}: {reason}")
+            print_note(f"failed: {name}: {reason}")
         if written.broken:
             raise typer.Exit(SOME_ROWS_FAILED)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .command_line import app
-from .console import echo, print_json, say
+from .console import echo, print_json, print_note
 from .errors import FAILED, must_exist, trouble
 from .options import JsonOption
 
@@ -42,7 +42,7 @@ def send(
             print_json([{"tool": answer.tool, "problem": answer.problem} for answer in answers])
         for answer in answers:
             if answer.problem:
-                say(f"failed: {answer.tool}: {answer.problem}")
+                print_note(f"failed: {answer.tool}: {answer.problem}")
             elif not as_json:
                 echo(f"{path} → {answer.tool}")
         if any(answer.problem for answer in answers):

@@ -10,7 +10,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import echo, print_json, say
+from .console import echo, print_json, print_note
 from .errors import must_exist, report_rows, row_error, trouble
 from .files import writing
 from .options import JsonOption, OverwriteOption, ThreadsOption
@@ -85,7 +85,7 @@ def similar(
                 write_montage(matches, output, folder)
             else:
                 write_page(matches, embedder, output, folder)
-            say(f"{output}: {counted(queries, 'image', 'images')} among {len(index)} galaxies")
+            print_note(f"{output}: {counted(queries, 'image', 'images')} among {len(index)} galaxies")
         report_rows(errors)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import done, print_json
+from .console import print_json, print_result
 from .errors import trouble
 from .files import writing
 from .options import GalaxiesSeedOption, JsonOption, ProcessesOption
@@ -45,5 +45,5 @@ def simulate(
         if as_json:
             print_json({"folder": str(output), "galaxies": n, "seed": seed})
         else:
-            done(f"{output}: {counted(n, 'galaxy', 'galaxies')}; images in images_training_rev1, "
+            print_result(f"{output}: {counted(n, 'galaxy', 'galaxies')}; images in images_training_rev1, "
                   "votes in training_solutions_rev1.csv, shapes in truth.csv")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .._utils.text import bounds_text, decimals
-from .console import done, echo, print_json
+from .console import echo, print_json, print_result
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
 from .options import JsonOption, ThreadsOption, WorkersOption
@@ -103,7 +103,7 @@ def paper(
             if numbers:
                 _print_networks(numbers["networks"])
                 echo(f"{output / 'report.html'}: the report on one page; numbers in metrics.json")
-            done(f"{output}: {len(study['trainings'])} trainings, {len(study['failures'])} failed, "
+            print_result(f"{output}: {len(study['trainings'])} trainings, {len(study['failures'])} failed, "
                   f"{len(study['left_out'])} left out for want of time")  # fmt: skip
         for folder, reason in study["failures"].items():
             echo(f"failed: {folder}: {reason}", err=True)

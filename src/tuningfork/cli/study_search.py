@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import done, echo, print_json
+from .console import echo, print_json, print_result
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import cache_folder, writing
 from .options import CacheOption, ImagesOption, JsonOption, LabelsOption, NoCacheOption, ThreadsOption, WorkersOption
@@ -124,4 +124,4 @@ def _show(output: Path, report: SearchReport) -> None:
     if report.best:
         echo(f"{output / 'best.toml'}: trial {report.best.number} *, {report.monitor} {report.best.value:.4f}")
     else:
-        done(f"{output}: no trial is complete yet")
+        print_result(f"{output}: no trial is complete yet")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .._utils.text import bounds_text, decimals
-from .console import done, print_json
+from .console import print_json, print_result
 from .errors import libraries, must_exist, report_rows, trouble
 from .files import writing
 from .options import (
@@ -75,7 +75,7 @@ def trust(
             print_json(report)
         else:
             _show(report)
-            done(f"{output}: trust.svg, trust.csv, trust.json")
+            print_result(f"{output}: trust.svg, trust.csv, trust.json")
         report_rows(errors)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import say
+from .console import print_note
 
 __all__ = [
     "TABLES",
@@ -21,7 +21,7 @@ __all__ = [
     "chosen_columns",
     "columns_to_keep",
     "listed",
-    "say_columns",
+    "print_column_changes",
 ]
 
 TABLES = "Catalogues"
@@ -84,13 +84,13 @@ def chosen_columns(keep: Sequence[str] | None, names: Sequence[str], where: str)
     return [name for name in names if name in keep]
 
 
-def say_columns(renamed: dict[str, str], left_out: Sequence[tuple[str, str]]) -> None:
+def print_column_changes(renamed: dict[str, str], left_out: Sequence[tuple[str, str]]) -> None:
     """Print which columns of a catalogue have another name in the output, or are not there."""
     if renamed:
         pairs = [f"{old} → {new}" for old, new in renamed.items()]
-        say(f"columns whose names the output has already: {listed(pairs)}")
+        print_note(f"columns whose names the output has already: {listed(pairs)}")
     if left_out:
-        say(f"columns left out: {listed([f'{name} ({why})' for name, why in left_out])}")
+        print_note(f"columns left out: {listed([f'{name} ({why})' for name, why in left_out])}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -375,7 +375,7 @@ def test_nodes_come_and_go(model, many, whole, tmp_path, cluster, small):
 
 
 _ALONE = """
-import os, signal, sys
+import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 from test_ray import _processes
 from tuningfork.pipeline.predict import ExecutionOptions, load, predict_files
@@ -388,6 +388,11 @@ def kill_one(done, total):
     if done and not killed:
         killed.extend(_processes("MapWorker(MapBatches(NetworkActor)")[:1])
         os.kill(killed[0], signal.SIGKILL)
+
+def hold(done, total):
+    print(done, flush=True)
+    if done:
+        time.sleep(60)
 
 """
 
@@ -412,7 +417,7 @@ def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, 
     ours, local = (pq.read_table(tmp_path / name) for name in ("out.parquet", "local.parquet"))
     assert ours.drop_columns("path").equals(local.drop_columns("path"))
 
-    stopped = run.replace("out.parquet", "stopped").replace("progress)", "lambda done, total: print(done, flush=True))")
+    stopped = run.replace("out.parquet", "stopped").replace("progress)", "hold)")
     with subprocess.Popen(
         [sys.executable, "-c", _ALONE + stopped, command[-1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     ) as process:

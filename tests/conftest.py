@@ -21,6 +21,9 @@ from tuningfork.votes.tree_files import load_tree
 # On a busy machine an example may take as long as it likes.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# A shell starts programs in its background with interrupts ignored, and so would be what the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -144,8 +144,8 @@ class Views:
     """From packed pictures to a network's input, at random for training or exactly as a prediction does it."""
 
     def __init__(self, family: Family, device: torch.device):
-        self.family, size = family, family.size
-        self.matrix = shrinking(size).to(device)
+        self.family = family
+        self.matrix = shrinking(family.size).to(device)
         centres = torch.arange(CROP, device=device, dtype=torch.float32) + 0.5 - CROP / 2
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self.grid = torch.stack([x, y], -1).reshape(1, -1, 2)
@@ -591,21 +591,21 @@ def plateau(training: Training, steps: int, galaxies: int, validation: np.ndarra
     As Keras' `ReduceLROnPlateau` counts; an epoch is as many steps as the galaxies fill. The seconds that it took.
     """
     pace = max(1, galaxies // training.family.labelled)
-    known, best, bad, kept, took = training.galaxies.pack["cumulative"][validation], math.inf, 0, None, 0.0
+    known, best, bad, best_weights, took = training.galaxies.pack["cumulative"][validation], math.inf, 0, None, 0.0
     for start in range(0, steps, pace):
         took += training.run(min(pace, steps - start), check)
         error = rmse(training.predict(validation, VIEWS[1], exact=False)[0], known)["known"]
         if error < best - PLATEAU_LEAST:
             best, bad = error, 0
-            kept = [value.clone() for value in training.average.state_dict().values()]
+            best_weights = [value.clone() for value in training.average.state_dict().values()]
         else:
             bad += 1
         if bad >= PLATEAU_EPOCHS:
             training.rates.mul_(PLATEAU_FACTOR)
             bad = 0
-    if kept is not None:
+    if best_weights is not None:
         with torch.no_grad():
-            for own, value in zip(training.average.state_dict().values(), kept, strict=True):
+            for own, value in zip(training.average.state_dict().values(), best_weights, strict=True):
                 own.copy_(value)
     return took
 
@@ -769,7 +769,7 @@ class Job:
             self.try_out(family)
         self.all_of([step for step in self.steps if not step.variant])
         self.measure()
-        self.all_of(self.steps)
+        self.all_of([step for step in self.steps if step.variant])
         self.measure()
 
     def all_of(self, steps: Sequence[Step]) -> None:

@@ -46,12 +46,12 @@ KINDS = {
 
 def cache_sizes() -> dict[str, dict[str, int]]:
     """Name → files and bytes of each kind."""
-    found = {name: {"files": 0, "bytes": 0} for name in KINDS}
+    sizes = {name: {"files": 0, "bytes": 0} for name in KINDS}
     for name, path in _files(KINDS):
         with suppress(OSError):
-            found[name]["bytes"] += os.lstat(path).st_size
-            found[name]["files"] += 1
-    return found
+            sizes[name]["bytes"] += os.lstat(path).st_size
+            sizes[name]["files"] += 1
+    return sizes
 
 
 def clear_caches(names: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -57,14 +57,14 @@ def cache(
                 )
                 print_result(f"{default_cache()}: {files:,} files deleted, {size / 1e6:,.1f} MB freed")
             return
-        found = cache_sizes()
+        sizes = cache_sizes()
         if as_json:
-            print_json({"folder": str(default_cache()), "kept": found})
+            print_json({"folder": str(default_cache()), "kept": sizes})
             return
         from .screen import print_table
 
         rows = (
             (name, KINDS[name].title, f"{each['files']:,}", f"{each['bytes'] / 1e6:,.1f}")
-            for name, each in found.items()
+            for name, each in sizes.items()
         )
         print_table(("name", "what it is", "files", "MB"), rows, title=str(default_cache()))

@@ -119,10 +119,10 @@ def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[
         "fractions": _packed(shown.fractions),
     }
     for end, names in bounds.items():
-        given = set(names) <= set(table.column_names)
+        has_columns = set(names) <= set(table.column_names)
         values = (
             np.column_stack([numbers(table, name) for name in names])
-            if given
+            if has_columns
             else np.full(shown.fractions.shape, np.nan)
         )
         out[end] = _packed(values)

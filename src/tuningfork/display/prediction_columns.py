@@ -93,12 +93,12 @@ def _class_probability(table: pa.Table, tree: DecisionTree) -> Floats | None:
     names = [f"class_{number}_probability" for number in range(len(tree.classes))]
     if not names or not set(names) <= set(table.column_names):
         return None
-    given = np.column_stack([numbers(table, name) for name in names])
+    columns = np.column_stack([numbers(table, name) for name in names])
     has_none = "no_class_probability" in table.column_names
     # Networks of classes alone know only galaxies that have one.
-    none = np.nan_to_num(numbers(table, "no_class_probability")) if has_none else np.zeros(len(given))
-    none[np.isnan(given).any(1)] = np.nan
-    return np.column_stack([given * (1 - none)[:, None], none])
+    none = np.nan_to_num(numbers(table, "no_class_probability")) if has_none else np.zeros(len(columns))
+    none[np.isnan(columns).any(1)] = np.nan
+    return np.column_stack([columns * (1 - none)[:, None], none])
 
 
 def numbers(table: pa.Table, name: str) -> Floats:

@@ -200,8 +200,8 @@ def draw_reliability(part: SubFigure, table: pa.Table, shown: ShownColumns, labe
     axes = all_axes[0]
     for number, (question, columns) in enumerate(zip(shown.tree.questions, shown.tree.slices, strict=True)):
         with np.errstate(invalid="ignore"):
-            asked = reach[:, number] >= MIN_REACH
-        x, y = fractions[asked, columns].ravel(), known[asked, columns].ravel()
+            is_reached = reach[:, number] >= MIN_REACH
+        x, y = fractions[is_reached, columns].ravel(), known[is_reached, columns].ravel()
         good = np.isfinite(x) & np.isfinite(y)
         means = [(x[good][at].mean(), y[good][at].mean()) for at in _bins(x[good]) if at.sum() >= 5]
         if means:

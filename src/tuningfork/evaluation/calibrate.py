@@ -308,8 +308,8 @@ def fit_calibration(
             fitted += 1
     if not fitted:
         raise CalibrationError(f"nothing can be promised: {'; '.join(missing)}")
-    kept = bundle.calibration or Calibration()
-    return replace(kept, intervals=intervals, classes=classes, posterior=posterior), tuple(missing)
+    previous = bundle.calibration or Calibration()
+    return replace(previous, intervals=intervals, classes=classes, posterior=posterior), tuple(missing)
 
 
 def fit_class_calibration(

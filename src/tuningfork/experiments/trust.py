@@ -168,13 +168,13 @@ def trust(
     errors = [*table.errors, *known.errors]
     rows, statistics = [], []
     judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
-    kept, left_out = leave_out_training([known.ids[row] for row in judged], exclude)
-    if judged and not kept:
+    unseen, left_out = leave_out_training([known.ids[row] for row in judged], exclude)
+    if judged and not unseen:
         raise StudyError(
             f"{predictions}: all {len(judged)} galaxies were in the training of the model, which looks more reliable "
             "on these than on new ones; --include-training judges them"
         )
-    judged = [judged[at] for at in kept]
+    judged = [judged[at] for at in unseen]
     predicted = [row for row in judged if known.ids[row] in places]
     failed = {error.id for error in table.errors}
     missing = [known.ids[row] for row in judged if known.ids[row] not in places]

@@ -187,7 +187,7 @@ def _measure(image: FluxImage, ndimage: Any, source_morphology: Any) -> tuple[di
     labels, _ = ndimage.label(smooth > ABOVE * smoothed_noise)
     middle = _in_the_middle(labels, np.unique(labels[smooth > PEAK * smoothed_noise]))
     with np.errstate(all="ignore"):
-        found = source_morphology(
+        morphology = source_morphology(
             light,
             (labels == middle).astype(np.int32),
             mask=blank | ((labels > 0) & (labels != middle)),
@@ -195,10 +195,10 @@ def _measure(image: FluxImage, ndimage: Any, source_morphology: Any) -> tuple[di
         )[0]
     values = {}
     for quantity in QUANTITIES:
-        value = float(getattr(found, quantity.name, math.nan))
+        value = float(getattr(morphology, quantity.name, math.nan))
         value = value if math.isfinite(value) and value > -99 else math.nan
         values[quantity.name] = value * factor if quantity.name in _LENGTHS else value
-    return values, int(found.flag), int(found.flag_sersic)
+    return values, int(morphology.flag), int(morphology.flag_sersic)
 
 
 def _binned(light: Floats) -> tuple[Floats, int]:
@@ -222,10 +222,10 @@ def _sky(light: Floats) -> tuple[float, float]:
         if not len(values):
             raise ImageError("the image's edge is blank, so its sky is not known")
         centre, spread = float(np.median(values)), float(values.std())
-        kept = values[np.abs(values - centre) <= 3 * spread]
-        if len(kept) == len(values):
+        clipped = values[np.abs(values - centre) <= 3 * spread]
+        if len(clipped) == len(values):
             break
-        values = kept
+        values = clipped
     return centre, spread
 
 

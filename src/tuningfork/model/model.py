@@ -306,8 +306,8 @@ class Model:
         if options is not None and (n_views is not None or embeddings):
             raise ValueError("give n_views and embeddings within options, not beside it")
         options = options or InferenceOptions(n_views, embeddings=embeddings)
-        given = (("stretch", stretch), ("size", size))
-        changes: dict[str, Any] = {name: value for name, value in given if value is not None}
+        framing_options = (("stretch", stretch), ("size", size))
+        changes: dict[str, Any] = {name: value for name, value in framing_options if value is not None}
         reader = replace(self.reader_of(options), framing=replace(framing or self.framing, **changes))
         images = images_of(source)
         with progress_of(progress) as report:

@@ -147,18 +147,18 @@ def fit_novelty_detector(
     if not 0 < rate < 1:
         raise ValueError(f"rate of false alarms {rate} is not between 0 and 1")
     rows = np.asarray(measured, np.float64)
-    seen = np.zeros(len(rows), bool) if training is None else training
-    new, needed = rows[~seen], galaxies_needed(rate)
-    by_training = int(seen.sum()) >= needed // 2 and len(new) >= needed // 2
+    is_training = np.zeros(len(rows), bool) if training is None else training
+    new, needed = rows[~is_training], galaxies_needed(rate)
+    by_training = int(is_training.sum()) >= needed // 2 and len(new) >= needed // 2
     if not by_training and len(new) < needed:
-        kind = "galaxies that the model was not trained on" if seen.any() else "galaxies"
+        kind = "galaxies that the model was not trained on" if is_training.any() else "galaxies"
         raise DomainError(
             f"{len(new)} {kind}; to promise at most {100 * rate:.3g} % of false alarms, {needed} are needed"
         )
     if not np.isfinite(rows).all():
         raise ValueError("a statistic is not a finite number")
     if by_training:
-        fit, held_out = rows[seen], new
+        fit, held_out = rows[is_training], new
     else:
         shuffled = np.random.default_rng(seed).permutation(len(new))
         fit, held_out = new[shuffled[: len(new) // 2]], new[shuffled[len(new) // 2 :]]

@@ -60,12 +60,12 @@ def fit_posterior(predicted: Floats, known: Floats, tree: DecisionTree, *, n_vie
     for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
         rows = np.logical_not(np.any(np.isnan(predictions[:, part] + true[:, part]), 1))
         reach = reach_probability(predicted, tree, number)[rows]
-        asked = known[rows, part].sum(1)
-        questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], reach, asked)
+        share_asked = known[rows, part].sum(1)
+        questions[question.key] = _fit_question(predictions[rows, part], true[rows, part], reach, share_asked)
     return VotePosterior(n_views, questions)
 
 
-def _fit_question(predicted: Floats, true: Floats, reach: Floats, asked: Floats) -> QuestionPosterior:
+def _fit_question(predicted: Floats, true: Floats, reach: Floats, share_asked: Floats) -> QuestionPosterior:
     count = len(true)
     if count < LEAST_GALAXIES:
         return QuestionPosterior(count, reason=f"{count} galaxies reach it; {LEAST_GALAXIES} are needed")
@@ -75,7 +75,7 @@ def _fit_question(predicted: Floats, true: Floats, reach: Floats, asked: Floats)
         splits_of(order, predicted), splits_of(order, true), strict=True
     ):
         rows = true_left > 0
-        weight = (asked * true_left)[rows]
+        weight = (share_asked * true_left)[rows]
         splits.append(_fit_split(share[rows], (reach * left)[rows], true_share[rows], weight))
     return QuestionPosterior(count, order, tuple(splits))
 

@@ -177,10 +177,10 @@ def _driver_is_loaded() -> bool:
 def _torch_with_cuda() -> bool:
     """Whether PyTorch is installed with CUDA, without importing it: that takes seconds."""
     try:
-        found = importlib.util.find_spec("torch")
+        spec = importlib.util.find_spec("torch")
     except (ImportError, ValueError):
         return False
-    folders = map(Path, found.submodule_search_locations or ()) if found else ()
+    folders = map(Path, spec.submodule_search_locations or ()) if spec else ()
     return any(any((folder / "lib").glob("*torch_cuda*")) for folder in folders)
 
 

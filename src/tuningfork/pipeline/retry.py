@@ -100,10 +100,10 @@ def _retry_table(task: _Task) -> RunSummary:
     table = table.cast(expected).replace_schema_metadata(about_run(identity))
     failed = _failed_rows(table)
     unmeasured = _unmeasured_rows(table, failed) if task.is_measured else {}
-    found = _matched(failed | unmeasured, task.items)
-    rows = sorted(found)
+    matches = _matched(failed | unmeasured, task.items)
+    rows = sorted(matches)
     blocks = [rows[first : first + CHUNK_ROWS] for first in range(0, len(rows), CHUNK_ROWS)]
-    chunks = [Chunk(number, [found[row] for row in block]) for number, block in enumerate(blocks)]
+    chunks = [Chunk(number, [matches[row] for row in block]) for number, block in enumerate(blocks)]
     # Chunks come in any order.
     parts = {result.number: _table_of(result) for result in task.predict(chunks, has_positions)}
     for number, block in enumerate(blocks):
@@ -118,7 +118,7 @@ def _retry_table(task: _Task) -> RunSummary:
     flagged = _count(table, "out_of_domain") if "out_of_domain" in names else None
     warned = _count(table, "warning") if "warning" in names else 0
     not_measured = _count(table, REASON.name) if task.is_measured else None
-    others = len(table) - len(found)
+    others = len(table) - len(matches)
     return RunSummary(
         output, len(table), len(left), others, errors, flagged, warnings=warned, not_measured=not_measured
     )
@@ -131,16 +131,16 @@ def _retry_parts(task: _Task) -> RunSummary:
     if any(not run.is_complete(number) for number in range(run.parts)):
         raise ManifestError(f"{folder} lacks parts; go on with --resume first")
     unmeasured = dict(_unmeasured_of_parts(run)) if task.is_measured else {}
-    found = _matched(dict(_failed_of_parts(run)) | unmeasured, task.items)
-    numbered = {n: list(rows) for n, rows in groupby(sorted(found), lambda row: row // run.part_rows)}
-    chunks = [Chunk(number, [found[row] for row in rows]) for number, rows in numbered.items()]
+    matches = _matched(dict(_failed_of_parts(run)) | unmeasured, task.items)
+    numbered = {n: list(rows) for n, rows in groupby(sorted(matches), lambda row: row // run.part_rows)}
+    chunks = [Chunk(number, [matches[row] for row in rows]) for number, rows in numbered.items()]
     for result in task.predict(chunks, run.has_positions):
         rows = [row % run.part_rows for row in numbered[result.number]]
         _rewrite_part(run, result, rows)
     if chunks:
         run.finish()
     outcome = run_outcome(run, range(run.parts))
-    others = run.rows - len(found)
+    others = run.rows - len(matches)
     return RunSummary(
         folder,
         run.rows,
@@ -229,14 +229,14 @@ def _matched(rows: _Rows, items: Iterable[InputItem]) -> dict[int, InputItem]:
     for row, (id_, path) in rows.items():
         by_path.setdefault((id_, path), []).append(row)
         by_id.setdefault(id_, []).append(row)
-    found: dict[int, InputItem] = {}
+    matches: dict[int, InputItem] = {}
     maybe: dict[int, InputItem] = {}
     for item in items:
         if equal := by_path.get((item.id, item.path)):
-            found[equal.pop(0)] = item
+            matches[equal.pop(0)] = item
         elif len(same := by_id.get(item.id, [])) == 1:
             maybe.setdefault(same[0], item)
-    return {**maybe, **found}
+    return {**maybe, **matches}
 
 
 def _replaced(table: pa.Table, rows: list[int], new: pa.Table, failed: Collection[int]) -> pa.Table:

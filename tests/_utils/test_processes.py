@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -262,6 +263,36 @@ def test_a_task_that_reports_nothing_for_too_long_is_killed():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory")
+def test_a_worker_that_is_closed_while_its_process_starts_leaves_none(monkeypatch):
+    started, real = threading.Event(), subprocess.Popen
+    processes = []
+
+    def slow(*words, **options):
+        started.set()
+        time.sleep(0.2)
+        processes.append(real(*words, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    worker = Worker(Squares())
+    failures = []
+
+    def run():
+        try:
+            worker.run("sleep")
+        except (WorkerCrash, WorkerError) as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait(60)
+    worker.close()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert [process.poll() is None for process in processes] == [False]
+    assert len(failures) == 1
+
+
 def test_a_task_that_wants_too_much_memory_fails_and_the_process_goes_on():
     with closing(Worker(Squares(), memory_limit=2**29)) as worker:
         with pytest.raises(WorkerError, match="MemoryError"):

@@ -167,6 +167,23 @@ def test_bits_of_a_mask_have_numbers_and_names() -> None:
             parse_mask_bits(wrong)
 
 
+def test_the_highest_bit_of_a_signed_mask_is_its_sign_and_bits_beyond_are_refused() -> None:
+    mask = np.zeros((SIDE, SIDE), np.int16)
+    mask[:4] = -(2**15)
+    mask[4:8] = 1
+    pixels, _ = chosen(
+        EMPTY, named(SCIENCE, "IMAGE"), named(mask, "MASK"), framing=Framing(mask="MASK", mask_bits=2**15)
+    )
+    assert np.isnan(pixels[:4]).all()
+    assert np.isnan(pixels).sum() == 4 * SIDE
+    for values, reason in (
+        (mask, "a mask of 16 bits has none of the value 65536"),
+        (mask * 1.0, "float64 has no bits"),
+    ):
+        with pytest.raises(ImageError, match=reason):
+            chosen(EMPTY, named(SCIENCE, "IMAGE"), named(values, "MASK"), framing=Framing(mask="MASK", mask_bits=2**16))
+
+
 def test_names_by_wavelength() -> None:
     assert by_wavelength(["i", "g", "r"]) == ["g", "r", "i"]
     assert by_wavelength(["F814W", "F435W", "F606W"]) == ["F435W", "F606W", "F814W"]

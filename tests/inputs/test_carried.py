@@ -50,6 +50,13 @@ def test_named_columns_none_and_one_that_is_not_there(place):
         carried_columns(file, Columns(), set(), keep=["nme"])
 
 
+def test_a_name_that_several_columns_have_is_left_out(place):
+    (place / "twice.csv").write_text("id,path,mag,mag\n1,a.png,17,18\n")
+    for keep in (None, ["mag"]):
+        carried = carried_columns([str(place / "twice.csv")], Columns(), set(), keep=keep)
+        assert (carried.columns, carried.left_out) == ((), (("mag", "several columns have this name"),))
+
+
 def test_types_of_parquet_and_what_cannot_be_taken_over(place):
     import datetime
 

@@ -75,6 +75,11 @@ def test_what_is_there_is_not_overwritten(votes, tmp_path):
     (tmp_path / "sky").mkdir()
     with pytest.raises(HatsError, match="exists already"):
         partition(read_run(votes), tmp_path / "sky")
+    (tmp_path / "sky").rmdir()
+    (tmp_path / "sky-without-position.parquet").write_bytes(b"mine")
+    with pytest.raises(HatsError, match=r"sky-without-position\.parquet exists already"):
+        partition(read_run(votes), tmp_path / "sky")
+    assert (tmp_path / "sky-without-position.parquet").read_bytes() == b"mine"
 
 
 def test_a_missing_part_is_told(votes, tmp_path):

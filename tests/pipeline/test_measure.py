@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -83,6 +84,9 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_table(folder: Path, t
     summary = measure.measure_files([folder], tmp_path / "s.csv", execution=ExecutionOptions(workers=1, resume=True))
     assert summary.resumed == 2
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    # Many small parts are no small row groups, which make slow readers.
+    measure.measure_files([folder], tmp_path / "s.parquet", execution=ONE)
+    assert pq.read_metadata(tmp_path / "s.parquet").num_row_groups == 1
 
 
 @pytest.mark.slow

@@ -143,11 +143,11 @@ class Deadly:
             fail(None)
         said = None
         if not chunk.row_by_row and self.row is not None and self.row not in chunk.known_failures:
-            on_message(("done", 3))
-            fail(("done", 3))
+            on_message(("rows", 3))
+            fail(("rows", 3))
         for row in range(len(chunk.items)):
             if row not in chunk.known_failures:
-                said = ("at", row)
+                said = ("row", row)
                 if row == self.row:
                     fail(said)
         with ItemReader() as reader:
@@ -191,6 +191,22 @@ def test_a_process_that_dies_by_chance_costs_no_row(model, pictures):
     items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:16]]
     (part,) = local.drive_chunks(Deadly(model, None, at_first=1), [Chunk(0, items)], lambda rows: None)
     assert (part.rows, part.failed) == (6, 0)
+
+
+def test_a_process_that_dies_between_two_rows_blames_neither(model, pictures):
+    items = [InputItem(p.stem, str(p), "file", str(p)) for p in sorted(pictures.iterdir())[10:13]]
+
+    class Between(Deadly):
+        def run(self, chunk, on_message, idle):
+            from tuningfork._utils.processes import WorkerCrash
+
+            if self.crashes < 3:
+                self.crashes += 1
+                raise WorkerCrash(-9, ("rows", 1))
+            return super().run(chunk, on_message, idle)
+
+    (part,) = local.drive_chunks(Between(model, None), [Chunk(0, items)], lambda rows: None)
+    assert (part.rows, part.failed) == (3, 0)
 
 
 def test_a_part_over_which_everything_dies_is_given_up(model, pictures):

@@ -387,7 +387,8 @@ def command(sky, catalogue, output, *more):
     )
 
 
-def test_the_command_gives_the_pictures_of_the_sky(sky, catalogue, tmp_path, run):
+def test_the_command_gives_the_pictures_of_the_sky(sky, catalogue, tmp_path, run, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = run(*command(sky, catalogue, tmp_path / "out")).stdout
     assert out == f"{tmp_path / 'out' / TABLE}: 6 galaxies, 0 without an image\n"
     for number, row in enumerate(pq.read_table(tmp_path / "out" / TABLE).to_pylist()):
@@ -396,6 +397,7 @@ def test_the_command_gives_the_pictures_of_the_sky(sky, catalogue, tmp_path, run
         assert np.median(np.abs(image.astype(int) - picture(number))) <= 4
         assert row["pixel_scale"] == pytest.approx(0.02 * RADIUS)
         assert row["layer"] == "ls-dr10"
+    assert not (tmp_path / "cache").exists()  # --cache-size 0
 
 
 def test_a_row_that_fails_is_named_and_the_exit_code_tells(sky, catalogue, tmp_path, run):

@@ -151,6 +151,12 @@ def test_columns_at_once_are_the_rows_one_by_one(unit, scale):
     assert failures[7].column == "dec"
 
 
+def test_an_integer_that_is_no_angle_is_a_failure_of_its_row():
+    positions, failures = PositionColumns("ra", "dec").read_table(table([2**60, 10], [1, 2]))
+    assert list(failures) == [0]
+    assert positions[1].tolist() == [10, 2]
+
+
 def test_other_coordinates_are_refused():
     for unit, ucd in (("deg", "pos.galactic.lon"), ("deg", "pos.ecliptic.lon"), ("pix", ""), ("s", "pos.eq.ra")):
         with pytest.raises(InputError, match="t: column 'ra'"):

@@ -383,6 +383,10 @@ def test_compressed_tables_are_read(tmp_path: Path, ending: str) -> None:
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(CatalogError, match=r"u\..*cannot be read as gzip"):
         read_table(packed)
+    # A deflated block of a kind that there is not.
+    packed.write_bytes(packed.read_bytes()[:10] + b"\xff" * 99)
+    with pytest.raises(CatalogError, match=r"u\..*cannot be read as gzip"):
+        read_table(packed)
     with pytest.raises(CatalogError, match=r"leave out \.gz"), table_writer(packed, prediction_schema()):
         pytest.fail("the work began")
 

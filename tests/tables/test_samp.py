@@ -99,11 +99,13 @@ def test_a_table_of_any_format_arrives(tool: Any, tmp_path: Path, ending: str, m
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_picture_goes_to_those_that_take_pictures(tool: Any, tmp_path: Path, packed: bool) -> None:
+def test_an_image_goes_to_those_that_take_images(tool: Any, tmp_path: Path, packed: bool) -> None:
     topcat, aladin = tool("topcat", TABLE, FITS_TABLE), tool("Aladin", TABLE, PICTURE)
     image = np.arange(64, dtype=np.float32).reshape(8, 8)
     hdu = fits.CompImageHDU(image) if packed else fits.ImageHDU(image)
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "ngc.fits")
+    # Frames of SDSS have tables behind the image.
+    rows = fits.BinTableHDU.from_columns([fits.Column(name="sky", format="E", array=[1.0])])
+    fits.HDUList([fits.PrimaryHDU(), hdu, rows]).writeto(tmp_path / "ngc.fits")
     assert send(tmp_path / "ngc.fits") == [Answer("Aladin")]
     assert [mtype for mtype, _, _ in aladin.got] == [PICTURE]
     assert topcat.got == []

@@ -124,6 +124,8 @@ class Worker:
         self._memory_limit = memory_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
+        # A process that is starting while another thread closes the worker must not outlive it.
+        self._starting = threading.Lock()
 
     def run(
         self,
@@ -207,22 +209,24 @@ class Worker:
 
     def close(self) -> None:
         """End the process now, whatever it does; from any thread."""
-        self._closed = True
+        with self._starting:
+            self._closed = True
         self._end()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if self._closed:
-            raise WorkerError("closed")
         # In a group of its own: an interrupt at the terminal is the parent's to handle.
         options: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
-        self._process = subprocess.Popen(
-            python_command("-c", "from tuningfork._utils.processes import _serve; _serve()"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=child_environment(one_thread=True),
-            **options,
-        )
-        return self._process
+        with self._starting:
+            if self._closed:
+                raise WorkerError("closed")
+            self._process = subprocess.Popen(
+                python_command("-c", "from tuningfork._utils.processes import _serve; _serve()"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=child_environment(one_thread=True),
+                **options,
+            )
+            return self._process
 
     def _end(self, grace: float = 0) -> int | None:
         process, self._process = self._process, None

@@ -83,8 +83,9 @@ def cut_out(
     from ..surveys.client import Client
 
     targets = Targets(catalogue, Framing(size=request.size), replace(columns, radius=request.radius_column))
-    cache = Cache(request.cache or default_cache() / "sky", int(request.cache_size * GIBIBYTE))
-    with Client(rate=request.rate, cache=cache if request.cache_size else None) as client:
+    cache_bytes = int(request.cache_size * GIBIBYTE)
+    cache = Cache(request.cache or default_cache() / "sky", cache_bytes) if cache_bytes else None
+    with Client(rate=request.rate, cache=cache) as client:
         options = SurveyOptions(
             layer=request.layer,
             base=request.mirror,

@@ -52,7 +52,7 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
     """An open file's descriptor and state; raises SourceUnavailable for what is none, or a pipe, or a device."""
     descriptor = -1
     try:
-        # ItemReader a pipe waits for who writes to it.
+        # Opening a pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         status = os.fstat(descriptor)
         # Reading a pipe or a device may never end.

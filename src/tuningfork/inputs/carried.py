@@ -114,7 +114,7 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
     for name in dict.fromkeys(names):
         if name in first.own:
             continue
-        if names.count(name) > 1 and keep is None:
+        if any(table.schema.names.count(name) > 1 for table in tables):
             left_out.append((name, "several columns have this name"))
             continue
         lacking = [table.where for table in tables if name not in table.schema.names]

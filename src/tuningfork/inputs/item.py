@@ -27,7 +27,7 @@ class InputItem:
     id, path : str
         As the output table names them; text that any table can hold.
     kind : str
-        Which opener reads it, a key of `opening.READERS`.
+        Which reader reads it, a key of `readers.READERS`.
     location : str
         File or address that holds the bytes; on Linux, bytes that are no UTF-8 stand as surrogates.
     member : str

@@ -128,7 +128,7 @@ def open_byte_source(location: str, stamp: str = "") -> ByteSource:
 
 
 class RemoteObject:
-    """An object that is read in parts; see `source.ByteSource`. Holds nothing: one request for each part."""
+    """An object that is read in parts; see `byte_source.ByteSource`. Holds nothing: one request for each part."""
 
     block = 8 * 2**20
 
@@ -165,7 +165,7 @@ class ObjectReader:
         return partial(with_retries, partial(_whole, item))
 
     def close(self) -> None:
-        """Connections stay for the process's other openers."""
+        """Connections stay for the process's other readers."""
 
 
 def _whole(item: InputItem) -> bytes:

@@ -51,13 +51,15 @@ def partition(run: PredictionRun, output: str | os.PathLike[str], *, partition_r
     Raises
     ------
     HatsError
-        If a library or all positions are missing, or the folder exists already.
+        If a library or all positions are missing, or the folder or that file exists already.
     ManifestError
         If a part is missing.
     """
     output = Path(os.path.abspath(output))
-    if output.exists():
-        raise HatsError(f"{output} exists already; delete it, or name another output")
+    rest = output.with_name(f"{output.name}-without-position.parquet")
+    for path in (output, rest):
+        if path.exists():
+            raise HatsError(f"{path} exists already; delete it, or name another output")
     check_writable(output)
     if not run.has_positions:
         raise HatsError(
@@ -69,12 +71,13 @@ def partition(run: PredictionRun, output: str | os.PathLike[str], *, partition_r
     for number, part in enumerate(parts):
         if not run.is_complete(number):
             raise ManifestError(f"{part} is missing or damaged; go on with --resume")
-    rest = output.with_name(f"{output.name}-without-position.parquet")
-    lost = _without_position(parts, rest)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+        lost = _without_position(parts, Path(folder) / rest.name)
         _import(parts, Path(folder), output.name, partition_rows, run.rows - lost)
         catalogue = Path(folder) / output.name
         partitions = len(list(catalogue.glob("dataset/Norder=*/Dir=*/*.parquet")))
+        if lost:
+            os.replace(Path(folder) / rest.name, rest)
         os.replace(catalogue, output)
     return HatsSummary(output, run.rows - lost, partitions, lost, rest if lost else None)
 
@@ -87,18 +90,17 @@ def _check_libraries() -> None:
         raise HatsError(f"HATS needs more libraries ({error.name}): pip install '.[hats]' in the clone") from None
 
 
-def _without_position(parts: list[Path], rest: Path) -> int:
+def _without_position(parts: list[Path], file: Path) -> int:
+    """Write the rows without a position, and return how many there are."""
     lost = 0
     schema = pq.read_schema(parts[0]).remove_metadata()
-    with table_writer(rest, schema) as write:
+    with table_writer(file, schema) as write:
         for part in parts:
             table = pq.ParquetFile(part).read()
             blank = table.filter(pc.invert(_has_position(table))).replace_schema_metadata()
             lost += len(blank)
             if len(blank):
                 write(blank.cast(schema))
-    if not lost:
-        rest.unlink()
     return lost
 
 

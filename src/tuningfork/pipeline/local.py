@@ -164,7 +164,7 @@ def drive_chunks(worker: Worker, group: list[Chunk], on_rows: Callable[[int], No
                         f"part {chunk.number}: {crashes} processes ended over it, the last with {_cause(crash)}; "
                         "is there enough memory? Try fewer --workers"
                     ) from None
-                if chunk.row_by_row and crash.last_message:
+                if chunk.row_by_row and crash.last_message and crash.last_message[0] == "row":
                     reason = f"the process that read it ended with {_cause(crash)}"
                     chunk = replace(chunk, known_failures={**chunk.known_failures, crash.last_message[1]: reason})
                 elif crashes > 1 or isinstance(crash, WorkerTimeout):

@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,23 +14,23 @@ from typing import Any
 import pyarrow as pa
 
 from .. import __version__
-from .._utils.files import atomic_file, check_output, check_writable, lock
+from .._utils.files import atomic_file, check_output, lock
 from .._utils.processes import Worker, available_cores, run_tasks
 from ..images.fits.framing import Framing
 from ..images.flux import read_flux
 from ..images.structure import check_statmorph, structure_row, version_of_statmorph
 from ..inputs import Columns, InputItem, ItemReader, find_items
 from ..model.structure_columns import STRUCTURE_COLUMNS, structure_arrays
-from ..tables import Column, arrow_schema, check_format, table_writer, ucd
+from ..tables import Column, arrow_schema, check_format, ucd
 from ..tables.arrow import text_array
 from .chunks import MEASURED_ROWS, Chunk, ChunkResult, write_part
 from .local import drive_chunks
 from .manifest import PredictionRun, open_run
-from .merge import read_part, run_outcome
+from .merge import run_outcome, write_parts
 from .options import ExecutionOptions, PredictError
 from .predict import run_folder
 from .repeated_ids import count_repeated_ids
-from .summary import RowProgress, RunSummary
+from .summary import RowProgress, RunSummary, no_image_error
 
 __all__ = ["measure_files", "structure_schema"]
 
@@ -109,7 +108,6 @@ def measure_files(
     if not output.suffix:
         raise PredictError(f"{output}: name a table: .csv, .parquet, .fits, .vot or .ecsv")
     check_format(output)
-    check_writable(output)
     check_output(output, inputs, overwrite=True)
     folder, left_out = run_folder(output), Counter[str]()
     identity = {"structure": version_of_statmorph(), "framing": framing.to_dict()}
@@ -120,11 +118,10 @@ def measure_files(
 
     busy = PredictError(f"another run is writing {output}; wait for it, or name another output")
     beside = folder.with_name(f".{folder.name}.lock")
-    with ExitStack() as stack:
-        stack.enter_context(lock(beside, busy))
+    with lock(beside, busy):
         run = open_run(folder, identity, items, resume=execution.resume, chunk_rows=MEASURED_ROWS, left_out=left_out)
         if not run.rows:
-            raise PredictError(f"no image in {', '.join(map(str, inputs))}; is it the right folder?")
+            raise no_image_error(inputs, left_out)
         missing = [number for number in range(run.parts) if not run.is_complete(number)]
         todo = sum(map(run.rows_of, missing))
         count = RowProgress(progress, run.rows - todo, run.rows)
@@ -136,7 +133,6 @@ def measure_files(
         outcome = run_outcome(run, range(run.parts))
         _merge(run, output)
         run.remove()
-    beside.unlink(missing_ok=True)
     return RunSummary(
         output, run.rows, outcome.failed, run.rows - todo, outcome.errors, None, True, run.left_out, outcome.warnings
     )
@@ -199,7 +195,4 @@ def _merge(run: PredictionRun, output: Path) -> None:
         "description": "Structure of galaxies, measured in their images by statmorph",
         "creator": f"tuningfork {__version__}, statmorph {version_of_statmorph()}",
     }
-    schema = structure_schema().with_metadata(about)
-    with table_writer(output, schema) as write:
-        for number in range(run.parts):
-            write(read_part(run, number).cast(schema))
+    write_parts(run, output, structure_schema().with_metadata(about))

@@ -18,7 +18,7 @@ from ..tables import MAX_REPORTED, RowError, read_table, table_writer
 from ..tables.columns import ABOUT_TABLE
 from .manifest import ManifestError, PredictionRun, read_run
 
-__all__ = ["RunOutcome", "about_run", "merge", "read_part", "run_outcome", "table_of"]
+__all__ = ["RunOutcome", "about_run", "merge", "read_part", "run_outcome", "table_of", "write_parts"]
 
 #: Rows that are written together: small row groups make slow readers.
 WRITTEN_AT_ONCE = 50_000
@@ -67,8 +67,7 @@ def merge(
     without: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write all parts of a run, in order, as one table; at most `WRITTEN_AT_ONCE` rows and
-    a part are in memory.
+    """Write all parts of a run, in order, as one table; see `write_parts`.
 
     Parameters
     ----------
@@ -80,9 +79,27 @@ def merge(
     ManifestError
         If a part is missing or damaged.
     """
-    output = Path(output)
     schema = _schema(run)
     schema = pa.schema([each for each in schema if each.name not in without], schema.metadata)
+    write_parts(run, output, schema, progress)
+    return Path(output)
+
+
+def write_parts(
+    run: PredictionRun,
+    output: str | os.PathLike[str],
+    schema: pa.Schema,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write these columns of all parts of a run, in order, as one table.
+
+    At most `WRITTEN_AT_ONCE` rows and a part are in memory.
+
+    Raises
+    ------
+    ManifestError
+        If a part is missing or damaged.
+    """
     with table_writer(output, schema) as write:
         tables: list[pa.Table] = []
         for number in range(run.parts):
@@ -92,7 +109,6 @@ def merge(
                 tables.clear()
             if progress:
                 progress(number + 1, run.parts)
-    return output
 
 
 def table_of(path: str | os.PathLike[str]) -> pa.Table:

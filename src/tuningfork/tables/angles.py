@@ -334,7 +334,8 @@ class PositionColumns:
 def _numeric(column: pa.ChunkedArray) -> Floats | None:
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return column.cast(pa.float64()).to_numpy()
+        # An integer that a float cannot hold is no angle anyway.
+        return column.cast(pa.float64(), safe=False).to_numpy()
     return None
 
 

@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -192,6 +193,6 @@ def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
                     if file.tell() > min(MAX_UNPACKED, shutil.disk_usage(folder).free // 2):
                         raise CatalogError(f"{path}: unpacks to more than {file.tell()} bytes; unpack it first")
                     file.write(block)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise unreadable(path, "gzip", error) from None
         yield target

@@ -15,6 +15,7 @@ from xmlrpc.client import Error
 import pyarrow as pa
 
 from .._utils.errors import TuningforkError
+from .._utils.text import one_line
 from . import read_table, table_writer
 
 __all__ = ["ALL", "Answer", "SampError", "send"]
@@ -100,7 +101,7 @@ def _loadable(path: Path, read: Callable[[Path], pa.Table]) -> Iterator[tuple[st
     """What to ask the tools to do, and with which file."""
     name = path.name.lower()
     if name.endswith(_FITS):
-        yield f"{'table' if _holds_table(path) else 'image'}.load.fits", path
+        yield f"{'table' if _is_table(path) else 'image'}.load.fits", path
     elif name.endswith(_VOTABLE):
         yield "table.load.votable", path
     else:
@@ -112,15 +113,18 @@ def _loadable(path: Path, read: Callable[[Path], pa.Table]) -> Iterator[tuple[st
             yield "table.load.votable", file
 
 
-def _holds_table(path: Path) -> bool:
+def _is_table(path: Path) -> bool:
+    """Whether a FITS file holds a table and no image: an image may have tables behind it, as frames of SDSS do."""
     from astropy.io import fits
 
     try:
         with fits.open(path) as hdus:
-            kinds = [hdu for hdu in hdus if not isinstance(hdu, fits.CompImageHDU)]
-            return any(isinstance(hdu, fits.BinTableHDU | fits.TableHDU) for hdu in kinds)
+            packed = [isinstance(hdu, fits.CompImageHDU) for hdu in hdus]
+            images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape or ()) > 1]
+            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+            return bool(tables) and not images and not any(packed)
     except OSError as error:
-        raise SampError(f"{path}: cannot be read as fits: {' '.join(str(error).split())}") from None
+        raise SampError(f"{path}: cannot be read as fits: {one_line(error)}") from None
 
 
 def _tools(client: Any, message: str, to: str) -> dict[str, str]:
@@ -128,7 +132,7 @@ def _tools(client: Any, message: str, to: str) -> dict[str, str]:
     try:
         takers = {tool: _name(client, tool) for tool in client.get_subscribed_clients(message)}
     except (OSError, Error) as error:
-        raise SampError(f"the SAMP hub is gone ({' '.join(str(error).split())}); send again") from None
+        raise SampError(f"the SAMP hub is gone ({one_line(error)}); send again") from None
     chosen = {tool: name for tool, name in takers.items() if to == ALL or to.casefold() in name.casefold()}
     if not chosen:
         wanted = "tool" if to == ALL else f"tool called {to!r}"
@@ -153,7 +157,7 @@ def _answers(
         try:
             client.ecall(tool, _TAG, message, **content)
         except (OSError, Error) as error:
-            yield Answer(waiting.pop(tool, name), " ".join(str(error).split()))
+            yield Answer(waiting.pop(tool, name), one_line(error))
     end = time.monotonic() + timeout
     while waiting:
         try:
@@ -169,4 +173,4 @@ def _problem(response: dict[str, Any]) -> str:
     if response.get("samp.status") == "samp.ok":
         return ""
     reason = response.get("samp.error", {}).get("samp.errortxt") or "it did not load it, and gives no reason"
-    return " ".join(str(reason).split())
+    return one_line(reason)

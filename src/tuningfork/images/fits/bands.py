@@ -222,6 +222,11 @@ def _band(image: ImageUnit, plane: int | None, mask: ImageUnit | None, bits: int
 
 
 def _is_bad(mask: NDArray[Any], bits: int | None) -> NDArray[np.bool_]:
-    if mask.dtype.kind == "f":
+    if bits is None:
         return mask != 0  # NaN too
-    return (mask & bits if bits is not None and mask.dtype.kind in "iu" else mask) != 0
+    if mask.dtype.kind not in "iu":
+        raise ImageError(f"a mask of {mask.dtype.name} has no bits; leave out --mask-bits")
+    if bits >= 2 ** (8 * mask.dtype.itemsize):
+        raise ImageError(f"a mask of {8 * mask.dtype.itemsize} bits has none of the value {bits}; see --mask-bits")
+    # The sign of a signed integer is its highest bit.
+    return (mask.view(mask.dtype.str.replace("i", "u")) & bits) != 0

@@ -112,7 +112,7 @@ def predict_chunks(
                 time.sleep(CHECK_INTERVAL)
             failures += 1
             if failures > MAX_FAILURES:
-                raise WorkerError(f"Ray failed {MAX_FAILURES} times: {reason}")
+                raise WorkerError(f"Ray failed {failures} times: {reason}")
 
 
 class _RayFailure(Exception):

@@ -7,9 +7,11 @@ import pyarrow as pa
 import pytest
 
 import tuningfork
+from tuningfork.evaluation.evaluate import evaluate
 from tuningfork.evaluation.prediction_table import predictions_from_table
 from tuningfork.simulation import draw, render
 from tuningfork.tables import CatalogError
+from tuningfork.votes.label_table import LabelTable
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +44,17 @@ def test_a_column_of_classes_alone_is_taken_as_it_is(rows):
     table = rows.to_table().select(["id", *rows.tree.fraction_names])
     table = table.append_column("class", pa.array([0, 1, 2, 3, 4, 5, 6, None, None], pa.int8()))
     assert predictions_from_table(table, rows.tree, "own.csv").classes.tolist() == [0, 1, 2, 3, 4, 5, 6, -1, -1]
+
+
+def test_a_blank_prediction_is_reported_by_its_row_in_the_file(rows):
+    """Rows that cannot be used come before it, so its place among the usable ones is another."""
+    table = rows.to_table().to_pylist()
+    table[1]["id"] = table[0]["id"]  # a repeated ID
+    for name in rows.tree.fraction_names:
+        table[4][name] = None
+    table[5]["class"] = table[5]["no_class_probability"] = None
+    predicted = predictions_from_table(pa.Table.from_pylist(table, rows.to_table().schema), rows.tree, "votes.csv")
+    votes = rows.votes.select(range(8))
+    errors = evaluate(predicted, LabelTable("labels.csv", votes, votes.fractions), resamples=10).errors
+    reported = {(error.row, error.id, error.column) for error in errors}
+    assert {(5, rows.ids[4], ""), (6, rows.ids[5], "class")} <= reported

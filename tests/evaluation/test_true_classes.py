@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tuningfork.evaluation.prediction_table import PredictionTable
@@ -14,7 +15,7 @@ from tuningfork.evaluation.true_classes import (
     known_weights,
     true_classes,
 )
-from tuningfork.tables import CatalogError
+from tuningfork.tables import CatalogError, write_table
 from tuningfork.votes.clean_samples import classify
 from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.vote_table import VoteTable
@@ -58,6 +59,16 @@ def test_a_column_says_no_class_in_words_as_a_number_and_by_its_status(tmp_path,
     assert [(error.id, error.column) for error in truth.errors] == [("f", "class")]
     with pytest.raises(CatalogError, match="no column 'kind'"):
         true_classes(path, gz2, column="kind")
+
+
+def test_of_repeated_ids_in_a_column_the_first_is_kept_and_the_others_are_reported(tmp_path, gz2: DecisionTree) -> None:
+    # A column of classes with a blank cell is one of floats in many programs.
+    classes = pa.table({"id": ["a", "b", "a", None, "c"], "class": [0.0, 4.0, 5.0, 1.0, None]})
+    write_table(tmp_path / "classes.parquet", classes)
+    truth = true_classes(tmp_path / "classes.parquet", gz2, column="class")
+    assert truth.ids == ("a", "b")
+    assert truth.fits.argmax(1).tolist() == [0, 4]
+    assert [(error.row, error.column) for error in truth.errors] == [(3, "id"), (4, "id")]
 
 
 def test_groups_of_a_table_of_votes_count_as_one_class(tmp_path, gz2: DecisionTree) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from tuningfork.experiments.search import run as search_run
 from tuningfork.experiments.search.output import recipe_toml
 from tuningfork.experiments.search.run import SearchOptions, search
 from tuningfork.experiments.search.space import apply_values, own_values, shorten, space_around
-from tuningfork.experiments.search.store import SearchError
+from tuningfork.experiments.search.store import SearchError, fingerprint
+from tuningfork.model.bundle import open_bundle
 from tuningfork.simulation import simulate
 from tuningfork.training.join import TrainError
 from tuningfork.training.recipe import Recipe, RecipeError, builtin_recipes, load_recipe
@@ -299,6 +301,12 @@ def test_what_is_wrong_before_the_training_ends_the_search(seek, galaxies, tmp_p
         seek(train)
     with pytest.raises(TrainError, match="--init"):
         seek(Trainer(), "b", recipe=recipe.changed(init="weights.tflite"))
+
+
+def test_a_search_that_begins_with_a_model_is_known_by_the_models_digest(recipe):
+    data = SimpleNamespace(labels_sha256="a", images_sha256="b")
+    begins = fingerprint(data, recipe, space_around(recipe), "fast", 0)["initial weights"]
+    assert begins == open_bundle("fast").sha256
 
 
 def test_a_hopeless_trial_is_pruned(seek):

@@ -148,7 +148,10 @@ def test_a_picture_of_another_size_is_refused(gz2):
 
 def test_the_command_and_the_program_of_the_page(tmp_path, run, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(render(draw(1, 4))).save("galaxy.jpg", quality=95)
+    # An image to be mirrored, which its four rotations do not make up for.
+    exif = Image.Exif()
+    exif[0x0112] = 2
+    Image.fromarray(render(draw(1, 4))).save("galaxy.jpg", quality=95, exif=exif)
     run("export", "fast", "-o", "model.onnx", "--views", "4")
     run("export", "fast", "-o", "model.onnx", code=1)  # exists
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S)

@@ -158,6 +158,18 @@ def foreign(**changes):
     return graph.finish("foreign", {})
 
 
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda g, x: g.add("Pad", x, ints(1, 1), "", ints(1)), "Pad of chosen axes"),
+        (lambda g, x: g.add("Pad", x, ints(0, 1, 0, 0, 0, 1, 0, 0), mode="reflect"), "more than two axes"),
+    ],
+)
+def test_uses_of_an_operator_that_are_not_known_are_refused(build, reason):
+    with pytest.raises(NetworkError, match=reason):
+        both(build, np.zeros((2, 3, 8, 6), np.float32), 4)
+
+
 def test_foreign_operators_are_refused_by_name():
     assert "Mish" not in OPERATORS
     with pytest.raises(NetworkError, match="operator Mish is not known to the PyTorch runtime"):

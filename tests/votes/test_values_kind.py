@@ -71,6 +71,13 @@ def test_a_table_of_any_format_keeps_the_kind(tmp_path: Path, end: str) -> None:
     assert read_labels(tmp_path / f"labels.{end}", GZ1, values_kind="debiased").tree.values_kind == "debiased"
 
 
+def test_what_the_user_says_goes_before_what_a_column_suggests(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    write_table(path, votes_of(GZ1, **{TOTAL: [40, 41, 42, 43]}))
+    assert read_labels(path, GZ1).tree.values_kind == "raw"
+    assert read_labels(path, GZ1, values_kind="debiased").tree.values_kind == "debiased"
+
+
 def test_a_table_without_a_word_has_its_trees_kind() -> None:
     assert labels_from_table(votes_of(GZ1), GZ1, "labels.csv").votes.values_kind == "raw"
 

@@ -1,5 +1,6 @@
 """The labelling over HTTP and as a command: turns, pictures by number, who may join, the order, the training."""
 
+import asyncio
 import csv
 import errno
 import io
@@ -22,6 +23,7 @@ from PIL import Image
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
 
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 from tuningfork.images.read import read_image
@@ -38,7 +40,7 @@ from tuningfork.votes.class_labels import class_tree
 from tuningfork.votes.tree import DecisionTree
 from tuningfork.votes.tree_files import builtin_trees, load_tree
 from tuningfork.web.decoder import DecodeError, ImageDecoder
-from tuningfork.web.label.app import DECODE_ATTEMPTS, label_app
+from tuningfork.web.label.app import DECODE_ATTEMPTS, _Images, label_app
 from tuningfork.web.label.guide import guide
 from tuningfork.web.label.invite import is_loopback, new_token, public_host
 
@@ -236,6 +238,24 @@ def test_an_image_that_cannot_be_read_at_the_moment_is_not_excluded_at_the_start
         update_from_folder(campaign, folder)
         put_in_order(campaign, folder, OrderSource())
         assert [galaxy.reason for galaxy in campaign.galaxies() if galaxy.reason] == []
+
+
+def test_while_the_database_waits_the_server_goes_on(campaign, folder, monkeypatch):
+    """Another process may write for seconds; the event loop must not wait with the thread that reads."""
+    written, answers = threading.Event(), []
+    monkeypatch.setattr(campaign, "galaxy", lambda number: answers.append(written.wait(2)))
+    images = _Images(campaign, folder)
+
+    async def both():
+        image = asyncio.create_task(images.jpeg(1))
+        await asyncio.sleep(0.05)
+        written.set()
+        with pytest.raises(HTTPException):
+            await image
+
+    asyncio.run(both())
+    images.close()
+    assert answers == [True]
 
 
 def test_a_decoder_that_hangs_is_ended_and_the_galaxy_excluded_after_some_attempts(campaign, folder, monkeypatch):

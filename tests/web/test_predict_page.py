@@ -283,20 +283,34 @@ def test_bad_files_are_told_by_name_and_do_no_harm(open_page, pictures):
 @slow
 def test_positions_become_galaxies_and_a_table(open_page, tmp_path):
     page = open_page()
-    page.get_by_label("Positions, one per line").fill("name ra dec\nnorth 10 20\nsouth 10 -20\nnonsense")
+    # The fifth line begins the second request; like the first it looks like names of columns.
+    lines = ["name ra dec", "north 10 20", "south 10 -20", "nonsense", "east 11 20", "ra and dec", "west 9 20"]
+    page.get_by_label("Positions, one per line").fill("\n".join(lines))
     page.get_by_role("button", name="Predict").click()
-    page.get_by_text("3 galaxies, 2 without prediction").wait_for()
+    page.get_by_text("6 galaxies, 3 without prediction").wait_for()
     names = page.locator(".tile").all_inner_texts()
     assert ["north" in names[0], "nothing there" in names[1], "RA and Dec" in names[2]] == [True] * 3
+    assert ["east" in names[3], "ra" in names[4], "west" in names[5]] == [True] * 3
     assert "RA 10.00000°, Dec 20.00000°" in page.locator("#detail figcaption").inner_text()
     page.get_by_role("button", name="Where it looked").click()
     page.locator(".heat").wait_for()
     page.get_by_label("File format").select_option("VOTable")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save all 3").click()
+        page.get_by_role("button", name="Save all 6").click()
     download.value.save_as(tmp_path / "votes.vot")
     table = pytest.importorskip("astropy.table").Table.read(tmp_path / "votes.vot")
-    assert list(table["id"]) == ["north", "south", "nonsense"]
+    assert list(table["id"]) == ["north", "south", "nonsense", "east", "ra", "west"]
+
+
+@slow
+def test_stop_ends_what_waits_for_its_turn_too(open_page, pictures):
+    page, requests = open_page(), []
+    page.route("**/api/predict?**", lambda route: requests.append(route))  # none is answered
+    for number in range(2):
+        page.set_input_files("#files", str(pictures / f"galaxy {number}.jpg"))
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("2 galaxies, 2 without prediction").wait_for()
+    assert len(requests) == 1
 
 
 @slow

@@ -136,8 +136,10 @@ def evaluate(
         classes = table.classes[positions]
         named = classes >= 0
         errors += [
-            RowError(table.path, at + 1, table.ids[at], "class", "blank; it is left out of the classes' scores")
-            for at in np.asarray(positions)[~named]
+            RowError(
+                table.path, table.row_number(at), table.ids[at], "class", "blank; it is left out of the classes' scores"
+            )
+            for at in np.asarray(positions)[~named].tolist()
         ]
         if named.any():
             at = np.asarray(positions)[named]
@@ -183,7 +185,7 @@ def _match_rows(
             rows.append(row)
             positions.append(at)
         elif id_ not in reported:
-            errors.append(RowError(table.path, at + 1, id_, "", "its prediction is blank"))
+            errors.append(RowError(table.path, table.row_number(at), id_, "", "its prediction is blank"))
     labelled = {*labels.ids, *(error.id for error in labels.errors)}
     unlabelled = [id_ for id_ in table.ids if id_ not in labelled] if split is None else []
     if not rows:

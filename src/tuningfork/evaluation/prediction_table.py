@@ -76,6 +76,10 @@ class PredictionTable:
         """(N,) identifiers."""
         return self.votes.ids
 
+    def row_number(self, at: int) -> int:
+        """Return the number, from 1, of the table's row that galaxy `at` comes from."""
+        return (self.rows[at] if self.rows else at) + 1
+
 
 def read_predictions(path: str | os.PathLike[str], tree: DecisionTree) -> PredictionTable:
     """Read a table written by `tuningfork predict`, in its own columns or in the campaign's.

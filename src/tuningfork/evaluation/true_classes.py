@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, RowError, read_table
 from ..tables.identifiers import exact_ids
+from ..votes.class_labels import label_text
 from ..votes.clean_samples import MAX_PATTERNS, Status, class_fits, classify
 from ..votes.label_table import read_labels
 from ..votes.split_file import check_subset
@@ -201,18 +202,24 @@ def _from_column(labels: str | os.PathLike[str], tree: DecisionTree, column: str
     status = table["status"].to_pylist() if "status" in table.column_names else [None] * len(ids)
     classes: dict[str, int] = {}
     errors = []
+    first: dict[str, int] = {}
     for row, (id_, cell, state) in enumerate(zip(ids, table[column].to_pylist(), status, strict=True), 1):
-        text = "" if cell is None else str(cell).strip()
-        if not text and str(state).strip() == Status.UNCLASSIFIED.label:
+        text = label_text(cell)
+        if not text and label_text(state) == Status.UNCLASSIFIED.label:
             text = Status.UNCLASSIFIED.label
         if not text:
             continue
         number = _class_number(text, len(groups))
-        if number is None:
+        if not id_:
+            errors.append(RowError(str(labels), row, id_, id_column, "no ID; give the galaxy one"))
+        elif id_ in first:
+            reason = f"the ID came before, in row {first[id_]}; the first is kept"
+            errors.append(RowError(str(labels), row, id_, id_column, reason))
+        elif number is None:
             reason = f"{cell!r} is none of 0…{len(groups) - 1}, nor {NO_CLASS[0]} for no class"
             errors.append(RowError(str(labels), row, id_, column, reason))
         else:
-            classes[id_] = number
+            first[id_], classes[id_] = row, number
     fits = (np.array(list(classes.values()), int)[:, None] == np.arange(len(groups))).astype(np.int8)
     return TrueClasses(str(labels), tree, tuple(classes), fits.reshape(-1, len(groups)), groups, tuple(errors))
 

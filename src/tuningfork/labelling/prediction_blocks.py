@@ -95,8 +95,8 @@ def read_block(table: pa.Table, tree: DecisionTree, source: str) -> PredictedBlo
     else:  # a model of classes alone
         roots, weights = hellinger(predicted.probability), entropy(predicted.probability)
     errors = {error.row: error for error in predicted.errors}
-    for at in np.flatnonzero(np.isnan(weights)):
-        row = predicted.rows[at] + 1
+    for at in np.flatnonzero(np.isnan(weights)).tolist():
+        row = predicted.row_number(at)
         errors.setdefault(row, RowError(source, row, predicted.ids[at], "", "its prediction is blank"))
     empty = [None] * table.num_rows
     paths = table["path"].to_pylist() if "path" in table.column_names else empty

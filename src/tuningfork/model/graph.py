@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
+from .._utils.text import one_line
 from .onnx_check import NetworkError
 
 __all__ = ["GraphBuilder"]
@@ -113,7 +114,7 @@ class GraphBuilder:
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise NetworkError(f"no valid graph of opset {self.opset}: {' '.join(str(error).split())[:300]}") from None
+            raise NetworkError(f"no valid graph of opset {self.opset}: {one_line(error, 300)}") from None
         return model.SerializeToString()
 
     def _new(self, kind: str) -> str:
@@ -136,7 +137,7 @@ def _at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         try:
             return onnx.version_converter.convert_version(model, opset)
         except Exception as error:  # the converter raises several kinds
-            raise NetworkError(f"cannot be brought to opset {opset}: {' '.join(str(error).split())[:300]}") from None
+            raise NetworkError(f"cannot be brought to opset {opset}: {one_line(error, 300)}") from None
     for node in model.graph.node:
         try:
             schema = onnx.defs.get_schema(node.op_type, opset)

@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from .._utils.text import one_line
 from .onnx_check import NetworkError, RuntimeUnavailable, check_onnx
 
 __all__ = ["DEVICES", "ENGINES", "PRECISIONS", "NetworkError", "Runtime", "RuntimeUnavailable", "open_network"]
@@ -123,8 +124,8 @@ def open_network(
         if device == "cuda":
             raise RuntimeUnavailable("OpenVINO runs on the CPU only; leave out cuda")
         return _OpenVINO(onnx, threads, precision)
-    if engine == "auto" and device != "cpu" and (found := _on_gpu(onnx, threads, precision, device)):
-        return found
+    if engine == "auto" and device != "cpu" and (on_gpu := _on_gpu(onnx, threads, precision, device)):
+        return on_gpu
     if precision != "f32":
         if engine == "onnxruntime":
             raise RuntimeUnavailable(f"ONNX Runtime runs these networks in float32, not in {PRECISIONS[precision]}")
@@ -215,7 +216,7 @@ class _ONNXRuntime:
         try:
             self._session = onnxruntime.InferenceSession(onnx, options, providers=providers)
         except Exception as error:  # ONNX Runtime raises several kinds of its own
-            raise NetworkError(f"ONNX Runtime cannot open it: {_one_line(error)}") from None
+            raise NetworkError(f"ONNX Runtime cannot open it: {one_line(error, 300)}") from None
         self.stacks_views = self._session.get_providers()[0] == _CUDA
         if device == "cuda" and not self.stacks_views:
             raise RuntimeUnavailable("ONNX Runtime cannot reach the NVIDIA GPU; are its driver, CUDA and cuDNN there?")
@@ -230,11 +231,7 @@ class _ONNXRuntime:
         try:
             return self._session.run(names, {self.inputs[0]: images})
         except Exception as error:  # ONNX Runtime raises several kinds of its own
-            raise NetworkError(f"ONNX Runtime failed while running the network: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+            raise NetworkError(f"ONNX Runtime failed while running the network: {one_line(error, 300)}") from None
 
 
 @cache
@@ -268,7 +265,7 @@ class _OpenVINO:
             # For any size of a batch: for one size it is hardly faster, and the last batch is smaller.
             self._network = core.compile_model(core.read_model(onnx), "CPU", options)
         except Exception as error:  # OpenVINO raises RuntimeErrors of many lines
-            raise NetworkError(f"OpenVINO cannot open it: {_one_line(error)}") from None
+            raise NetworkError(f"OpenVINO cannot open it: {one_line(error, 300)}") from None
         self._requests = threading.local()
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]}, {PRECISIONS[precision]}, CPU"
         self.inputs = tuple(each.get_any_name() for each in self._network.inputs)
@@ -284,5 +281,5 @@ class _OpenVINO:
         try:
             outputs = self._requests.own.infer({0: np.ascontiguousarray(images)}, share_inputs=True)
         except Exception as error:  # OpenVINO raises RuntimeErrors of many lines
-            raise NetworkError(f"OpenVINO failed while running the network: {_one_line(error)}") from None
+            raise NetworkError(f"OpenVINO failed while running the network: {one_line(error, 300)}") from None
         return [outputs[name] for name in names]

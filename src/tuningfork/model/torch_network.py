@@ -246,9 +246,13 @@ def _pad(inputs: Sequence[Any], attributes: dict[str, Any]) -> Tensor:
     mode = attributes.get("mode", b"constant").decode()
     if mode not in ("constant", "reflect"):
         raise NetworkError(f"Pad with {mode} is not known to the PyTorch runtime")
+    if len(inputs) > 3 and inputs[3] is not None:
+        raise NetworkError("Pad of chosen axes is not known to the PyTorch runtime")
     half = len(pads) // 2
     sides = [each for place in reversed(range(half)) for each in (pads[place], pads[half + place])]
     if mode == "reflect":
+        if any(sides[4:]):
+            raise NetworkError("Pad with reflect of more than two axes is not known to the PyTorch runtime")
         return F.pad(values, sides[:4], mode)
     value = inputs[2] if len(inputs) > 2 and inputs[2] is not None else 0.0
     return F.pad(values, sides, value=float(value))

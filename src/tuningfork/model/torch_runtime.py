@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._utils.text import one_line
 from ..images.preprocess import Preprocess
 from .onnx_check import NetworkError, RuntimeUnavailable
 from .torch_network import TorchNetwork
@@ -55,7 +56,7 @@ class TorchRuntime:
         except torch.OutOfMemoryError as error:
             raise RuntimeUnavailable(f"the GPU has no memory left for the network{_free()}: {_end(error)}") from None
         except Exception as error:  # PyTorch raises several kinds
-            raise NetworkError(f"PyTorch cannot open it: {_one_line(error)}") from None
+            raise NetworkError(f"PyTorch cannot open it: {one_line(error, 300)}") from None
         self._device = torch.device(device)
         where = "CPU" if device == "cpu" else f"CUDA, {torch.cuda.get_device_name()}"
         self.name = f"PyTorch {torch.__version__}, {name}, {where}"
@@ -93,7 +94,7 @@ class TorchRuntime:
         except torch.OutOfMemoryError as error:
             raise NetworkError(f"the GPU has no memory left{_free()}; try a smaller --batch: {_end(error)}") from None
         except Exception as error:  # PyTorch raises several kinds
-            raise NetworkError(f"PyTorch failed while running the network: {_one_line(error)}") from None
+            raise NetworkError(f"PyTorch failed while running the network: {one_line(error, 300)}") from None
 
 
 def _check(device: str) -> None:
@@ -108,7 +109,7 @@ def _check(device: str) -> None:
             torch.cuda.init()  # type: ignore[no-untyped-call]  # PyTorch gives it no types
             return
     except Exception as error:  # drivers fail in several ways
-        raise RuntimeUnavailable(f"PyTorch cannot use the NVIDIA GPU: {_one_line(error)}") from None
+        raise RuntimeUnavailable(f"PyTorch cannot use the NVIDIA GPU: {one_line(error, 300)}") from None
     raise RuntimeUnavailable(
         f"PyTorch {torch.__version__} finds no NVIDIA GPU; `nvidia-smi` shows whether one is there, and whether its "
         f"driver is new enough for CUDA {torch.version.cuda}"
@@ -124,8 +125,4 @@ def _free() -> str:
 
 
 def _end(error: Exception) -> str:
-    return _one_line(error)[:150]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return one_line(error, 150)

@@ -21,6 +21,7 @@ __all__ = [
     "OWN",
     "class_tree",
     "is_class_tree",
+    "label_text",
     "read_tree",
     "tree_of_labels",
     "with_votes",
@@ -101,7 +102,7 @@ def tree_of_labels(
                 "Remove the other, or rename it"
             )
         return tree
-    classes = {_text(cell) for cell in table[LABEL].to_pylist()} - {""}
+    classes = {label_text(cell) for cell in table[LABEL].to_pylist()} - {""}
     if not classes:
         raise CatalogError(f"{path}: every cell of column {LABEL!r} is empty; name the class of each galaxy")
     if len(classes) == 1:
@@ -124,7 +125,7 @@ def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) ->
         or any(column in names for column in tree.columns if column != LABEL)
     ):
         return table
-    labels = [_text(cell) for cell in table[LABEL].to_pylist()]
+    labels = [label_text(cell) for cell in table[LABEL].to_pylist()]
     rows: dict[str, list[int]] = {}
     id_column = next((name for name in tree.id_columns if name in names), None)
     for row, id_ in enumerate(table[id_column].to_pylist() if id_column else ()):
@@ -175,7 +176,14 @@ def is_class_tree(tree: DecisionTree) -> bool:
     return len(tree.questions) == 1 and tree.questions[0].key == LABEL
 
 
-def _text(cell: object) -> str:
+def label_text(cell: object) -> str:
+    """Return a cell of labels as text: "" where it is blank, "3" for the 3.0 that a column of floats holds.
+
+    Examples
+    --------
+    >>> [label_text(cell) for cell in (3.0, " spiral ", None, float("nan"))]
+    ['3', 'spiral', '', '']
+    """
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return "" if cell is None or cell != cell else str(cell).strip()

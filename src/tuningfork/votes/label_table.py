@@ -118,19 +118,37 @@ def read_labels(
         tree = tree_of_labels(table, tree, path, learning=learning)
     if values_kind:
         tree = tree.with_kind(values_kind, "as given by the user")
-        table = table.replace_schema_metadata(None)
-    return labels_from_table(table, tree, path, problems)
+    return labels_from_table(table, tree, path, problems, own_kind=not values_kind)
 
 
 def labels_from_table(
-    table: pa.Table, tree: DecisionTree, path: str | os.PathLike[str], problems: Mapping[int, str] | None = None
+    table: pa.Table,
+    tree: DecisionTree,
+    path: str | os.PathLike[str],
+    problems: Mapping[int, str] | None = None,
+    *,
+    own_kind: bool = True,
 ) -> LabelTable:
-    """Return the labels of a table that is already in memory; `path` is named in errors. See `read_labels`.
+    """Return the labels of a table that is already in memory; see `read_labels`.
 
-    `problems` are rows, counted from 0, that are known to be unusable, and why.
+    Parameters
+    ----------
+    table : Arrow table
+    tree : DecisionTree
+    path : str or PathLike
+        Named in errors.
+    problems : mapping of int to str, optional
+        Rows, counted from 0, that are known to be unusable, and why.
+    own_kind : bool
+        Whether the fractions are of the kind that the table states, where it states one; else of the tree's.
+
+    Raises
+    ------
+    CatalogError
+        If a column is missing, or there is no ID column.
     """
     known = dict(problems or {})
-    tree = _with_own_kind(tree, table)
+    tree = _with_own_kind(tree, table) if own_kind else tree
     table = with_votes(table, tree, known)
     names = table.column_names
     id_column = next((name for name in tree.id_columns if name in names), None)

@@ -13,8 +13,26 @@ __all__ = ["check_subset", "read_split"]
 
 
 def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read a CSV of ``id,part``, as `tuningfork train` writes it: ID → subset. Raises CatalogError."""
-    return {exact_id(row["id"]): row["part"] for row in read_dicts(path, ("id", "part"))}
+    """Read a CSV of ``id,part``, as `tuningfork train` writes it.
+
+    Returns
+    -------
+    dict
+        ID → subset.
+
+    Raises
+    ------
+    CatalogError
+        If it cannot be read, or puts a galaxy into two subsets: it would be tested on after it was trained on.
+    """
+    subsets: dict[str, str] = {}
+    for row in read_dicts(path, ("id", "part")):
+        id_, subset = exact_id(row["id"]), row["part"]
+        if subsets.setdefault(id_, subset) != subset:
+            raise CatalogError(
+                f"{path}: galaxy {id_} is in two parts, {subsets[id_]} and {subset}; keep one of the rows"
+            )
+    return subsets
 
 
 def check_subset(split: Mapping[str, str] | None, subset: str) -> None:

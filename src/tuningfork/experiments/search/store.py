@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import sqlalchemy
 
 from ..._utils.errors import TuningforkError
 from ..._utils.text import one_line
+from ...training.initial.weights import digest
 from ...training.join import TrainingSet
 from ...training.recipe import Recipe
 from .space import Dimension
@@ -37,7 +37,7 @@ def fingerprint(
     return {
         "labels": data.labels_sha256,
         "images": data.images_sha256,
-        "initial weights": "" if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest(),
+        "initial weights": digest(init),
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "space": {dimension.name: dimension.bounds() for dimension in space},
         "seed": seed,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp
@@ -251,7 +252,8 @@ class _Images:
         HTTPException
             404 if there is no such galaxy, 410 if its image cannot be read, 503 if it cannot be read now.
         """
-        galaxy = self._campaign.galaxy(number)
+        # In threads: the database may have to wait for another process that is writing.
+        galaxy = await run_in_threadpool(self._campaign.galaxy, number)
         if galaxy is None:
             raise HTTPException(404, f"there is no galaxy {number}")
         image = await self._encode(number, self._folder / galaxy.path)
@@ -263,7 +265,7 @@ class _Images:
             raise HTTPException(
                 503, f"{galaxy.id}: {image.error}; it is tried again", {"retry-after": str(RETRY_SECONDS)}
             )
-        self._campaign.exclude(number, image.error)
+        await run_in_threadpool(self._campaign.exclude, number, image.error)
         raise HTTPException(410, f"{galaxy.id}: {image.error}; it is left out")
 
     async def _encode(self, number: int, path: Path) -> EncodedImage:

@@ -17,6 +17,11 @@ const about = await request("/api/about").catch((error) => {
 const items = []; // {name, file or line, options, galaxy, row}: `row` is the number of its stored row
 let result = "";
 let running = null;
+let stopping = new AbortController(); // of all requests, those that wait for their turn too
+byId("stop").addEventListener("click", () => {
+  stopping.abort();
+  stopping = new AbortController();
+});
 
 const flagOf = ({ galaxy }) => (galaxy?.error ? "error" : galaxy?.out_of_domain ? "out of domain" : galaxy?.warning ? "warning" : "");
 const answersOf = ({ galaxy }) => (galaxy?.questions ?? []).flatMap((question) => question.answers.map((answer) => ({ ...answer, question: question.key.replaceAll("_", " ") })));
@@ -106,7 +111,8 @@ byId("examples").addEventListener("click", async () => {
 
 byId("sky").addEventListener("submit", (event) => {
   event.preventDefault();
-  const lines = byId("positions").value.split("\n").map((line) => line.trim());
+  // The ends of lines are those of Python's `splitlines`, by which the service reads them.
+  const lines = byId("positions").value.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).map((line) => line.trim());
   const heading = (line, place) => place === 0 && /\b(ra|dec)/i.test(line) && !/\d/.test(line);
   const added = lines
     .filter((line) => line && !line.startsWith("#"))
@@ -117,7 +123,8 @@ byId("sky").addEventListener("submit", (event) => {
     request(`/api/predict/positions?images=true&result=${result}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ text: part.map((item) => item.line).join("\n"), size }),
+      // With a line of names, or the service would take a first line without digits for one, and leave out its row.
+      body: JSON.stringify({ text: ["name RA Dec", ...part.map((item) => item.line)].join("\n"), size }),
       signal,
     }),
   );
@@ -153,23 +160,20 @@ async function work(added, size, predict) {
   layout();
   if (list.current < 0) list.choose(0);
   // Requests of one action wait for those before.
-  const before = running;
+  const [before, { signal }] = [running, stopping];
   running = (async () => {
     await before;
-    await inParts(added.filter((item) => !item.galaxy), size, predict);
+    await inParts(added.filter((item) => !item.galaxy), size, predict, signal);
   })();
   await running;
 }
 
-async function inParts(added, size, predict) {
-  const stopping = new AbortController();
-  const stop = () => stopping.abort();
-  byId("stop").addEventListener("click", stop);
+async function inParts(added, size, predict, signal) {
   progress();
   for (const part of parts(added, size)) {
     let rows;
     try {
-      const response = await predict(part, stopping.signal);
+      const response = await predict(part, signal);
       result = response.result;
       rows = response.rows;
       rows.forEach((_, place) => {
@@ -185,7 +189,6 @@ async function inParts(added, size, predict) {
     });
     progress();
   }
-  byId("stop").removeEventListener("click", stop);
 }
 
 /** Neither too many images nor too many bytes at once, and all with the same options. */

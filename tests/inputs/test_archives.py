@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tuningfork.images import image
 from tuningfork.images.image import ImageError
 from tuningfork.inputs import InputError, ItemReader, archives, find_items, read_listing, tar, write_listing, zip
 from tuningfork.inputs.byte_source import ReadAhead
@@ -205,8 +206,7 @@ def test_archives_in_archives_stay_closed_and_empty_ones_are_empty(tmp_path):
 
 
 def test_sizes_are_limited_as_told_and_as_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(zip, "MAX_FILE_BYTES", 1000)
-    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(image, "MAX_FILE_BYTES", 1000)
     members = [("large.jpg", bytes(1001)), ("small.jpg", bytes(1000))]
     for file in (write_tar(tmp_path / "t.tar", members), write_zip(tmp_path / "t.zip", members)):
         large, small = opened(find_items([file]))

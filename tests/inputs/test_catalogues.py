@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tuningfork.images import image
 from tuningfork.images.image import ImageError
 from tuningfork.inputs import Columns, InputError, ItemReader, find_items, parquet_images, read_listing, write_listing
 from tuningfork.inputs import table_rows as rows
@@ -350,7 +351,7 @@ def test_a_catalogue_that_changed_is_not_read(tmp_path):
 
 def test_too_large_a_cell_is_a_row_error(tmp_path, monkeypatch):
     pq.write_table(pa.table({"bytes": [b"x" * 11, b"y"]}), tmp_path / "t.parquet")
-    monkeypatch.setattr(parquet_images, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(image, "MAX_FILE_BYTES", 10)
     large, small = opened(find_items([tmp_path / "t.parquet"]))
     assert "at most 10 are read" in large
     assert small == b"y"

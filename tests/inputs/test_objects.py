@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tuningfork._utils import urls
+from tuningfork.images import image
 from tuningfork.images.image import ImageError
 from tuningfork.inputs import Digest, InputError, ItemReader, find_items, stores, write_listing
 from tuningfork.inputs import objects as remote
@@ -395,7 +396,7 @@ def test_what_is_too_large_is_not_taken(web, monkeypatch):
     kind.files |= {"/large.jpg": bytes(2000), "/t.csv": b"path\nlarge.jpg\n"}
     for module in (stores.https, stores.store):
         monkeypatch.setattr(module, "MAX_FILE_BYTES", 1000)
-    monkeypatch.setattr(remote, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(image, "MAX_FILE_BYTES", 1000)
     (known,) = read(find_items([f"http://127.0.0.1:{port}/large.jpg"]))
     (unknown,) = read(find_items([f"http://127.0.0.1:{port}/t.csv"]))
     assert known == "file of 2000 bytes; at most 1000 are read"

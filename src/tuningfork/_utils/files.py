@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import TuningforkError
+from .urls import is_url
 
 try:
     import fcntl
@@ -253,7 +254,7 @@ def check_output(
     """
     target = Path(path)
     for name in (os.fspath(each) for each in inputs):
-        if "://" not in name and _is_same(target, Path(name)):
+        if not is_url(name) and _is_same(target, Path(name)):
             raise OutputError(f"{target}: is an input of this command; name another output")
     if is_folder:
         if target.exists() and not target.is_dir():

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from .._utils.errors import TuningforkError
+from .._utils.extras import install_hint
+from .._utils.urls import is_url
 from .console import echo
 
 if TYPE_CHECKING:
@@ -81,13 +83,13 @@ def libraries(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise failure(f"{what} needs more libraries ({error.name}): pip install '.[{extra}]' in the clone") from None
+        raise failure(f"{what} needs more libraries ({error.name}): {install_hint(extra)}") from None
 
 
 def must_exist(paths: Sequence[str | Path]) -> None:
     """Wrong usage (exit code 2) if a path is not there; addresses are not asked."""
     for path in paths:
-        if "://" not in str(path) and not Path(path).exists():
+        if not is_url(str(path)) and not Path(path).exists():
             raise typer.BadParameter(f"{path}: no such file or folder")
 
 

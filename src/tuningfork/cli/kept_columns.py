@@ -34,6 +34,7 @@ def with_kept_columns(table: pa.Table, predictions: Path, keep: Sequence[str] | 
 
     from ..inputs import table_columns
     from ..inputs.catalogues import id_limit, open_rows, row_id
+    from ..inputs.cell_types import converted_row
     from ..model.prediction_columns import kaggle_schema, output_schema
     from ..tables.column_roles import Columns, id_column
     from ..tables.columns import arrow_schema
@@ -56,19 +57,8 @@ def with_kept_columns(table: pa.Table, predictions: Path, keep: Sequence[str] | 
             continue
         id_ = row_id(cells[0], name, where, number, limit)
         if id_ in wanted:
-            wanted[id_] = [
-                _converted(cell, column.type) for cell, (_, column) in zip(cells[1:], carried.columns, strict=True)
-            ]
+            wanted[id_] = converted_row(cells[1:], [column.type for _, column in carried.columns])
     values = [wanted[id_] for id_ in table["id"].to_pylist()]
     for number, field in enumerate(arrow_schema([column for _, column in carried.columns])):
         table = table.append_column(field, pa.array([row[number] for row in values], field.type))
     return table
-
-
-def _converted(cell: object, kind: pa.DataType) -> object:
-    from ..inputs.cell_types import converted
-
-    try:
-        return converted(cell, kind)
-    except ValueError:
-        return None

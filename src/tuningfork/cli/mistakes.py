@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from .._utils.errors import InputError, TuningforkError
+from .._utils.urls import is_url
 from .console import print_note
 
 __all__ = ["WrongInput", "check_inputs", "explain", "print_unused_options"]
@@ -30,7 +31,7 @@ def check_inputs(paths: Sequence[str], source: str | None) -> None:
         With that command.
     """
     for path in paths:
-        if "://" in path or path == "-":
+        if is_url(path) or path == "-":
             continue
         file = Path(path)
         if (file / "bundle.json").is_file() or file.suffix == ".onnx":
@@ -147,6 +148,6 @@ def _holds_no_fits(path: str) -> bool:
     from ..images.find import find_images, is_raster_name
 
     file = Path(path)
-    if "://" in path or not (file.is_dir() or is_raster_name(path)):
+    if is_url(path) or not (file.is_dir() or is_raster_name(path)):
         return False
     return all(is_raster_name(each.name) for each in islice(find_images([file]), LOOKED_AT))

@@ -127,5 +127,9 @@ GalaxiesSeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same
 
 def check_views(views: int | None) -> None:
     """Wrong usage (exit code 2) of a number of views that there is not."""
-    if views not in (None, 1, 2, 4, 8):
-        raise typer.BadParameter("1, 2, 4 or 8", param_hint="--views")
+    if views is None:
+        return
+    from ..model.views import VIEW_COUNTS
+
+    if views not in VIEW_COUNTS:
+        raise typer.BadParameter(f"one of {', '.join(map(str, VIEW_COUNTS))} is expected", param_hint="--views")

@@ -29,7 +29,7 @@ from .fits_options import (
 from .options import ModelOption, OverwriteOption, ThreadsOption, ViewsOption, check_views
 from .predict_catalogues import cut_out_positions, with_catalogues_columns
 from .predict_terminal import predict_to_terminal, print_summary
-from .predict_usage import Layout, check_draws, check_structure, check_usage, cutouts_beside, share_of
+from .predict_usage import Layout, check_optional_columns, check_usage, cutouts_beside, share_of
 from .progress import progress_bar
 from .scale_options import (
     AddressOption,
@@ -199,11 +199,10 @@ def predict(
     limit_blas()
     check_views(views)
     must_exist([path for path in paths if path != "-"])
-    check_usage(output, layout, source, embeddings, as_json, json_array)
-    if draws:
-        check_draws(output, layout)
-    if structure:
-        check_structure(output, layout, as_json or json_array)
+    check_usage(output, source, as_json, json_array)
+    check_optional_columns(
+        output, layout, embeddings=embeddings, draws=draws, structure=structure, as_json=as_json or json_array
+    )
     part, keep = share_of(shard), columns_to_keep(keep_columns)
     if source is not None:
         request = Request(

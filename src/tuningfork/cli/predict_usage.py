@@ -11,7 +11,7 @@ import typer
 
 from .command_line import options_given
 
-__all__ = ["Layout", "check_draws", "check_structure", "check_usage", "cutouts_beside", "share_of"]
+__all__ = ["Layout", "check_optional_columns", "check_usage", "cutouts_beside", "share_of"]
 
 
 class Layout(StrEnum):
@@ -21,9 +21,7 @@ class Layout(StrEnum):
     kaggle = "kaggle"
 
 
-def check_usage(
-    output: Path | None, layout: Layout, source: str | None, embeddings: bool, as_json: bool, json_array: bool
-) -> None:
+def check_usage(output: Path | None, source: str | None, as_json: bool, json_array: bool) -> None:
     """Wrong usage (exit code 2) of options that do not go together."""
     if output is None:
         needing = ("resume", "retry_failed", "shard", "layout", "workers", "engine", "address", "overwrite")
@@ -35,51 +33,42 @@ def check_usage(
         )
     if as_json and json_array:
         raise typer.BadParameter("not together with --json", param_hint="--json-array")
-    if embeddings:
-        _check_embeddings(output, layout, as_json or json_array)
     if source is None:
         for option in options_given("cutouts", "layer", "mirror", "rate", "cache", "cache_size", "pixels"):
             raise typer.BadParameter("is for positions: give their --source", param_hint=option)
 
 
-def _check_embeddings(output: Path | None, layout: Layout, as_json: bool) -> None:
-    from ..tables import formats
+def check_optional_columns(
+    output: Path | None, layout: Layout, *, embeddings: bool, draws: int, structure: bool, as_json: bool
+) -> None:
+    """Wrong usage (exit code 2) of columns on request that cannot be written where the output goes, or measured."""
+    for option, is_requested in (("--embeddings", embeddings), ("--draws", draws), ("--structure", structure)):
+        if is_requested and layout is Layout.kaggle:
+            raise typer.BadParameter("Kaggle's layout has no columns for it", param_hint=option)
+        if is_requested and output is None and option == "--draws":
+            raise typer.BadParameter("needs an --output", param_hint=option)
+        if is_requested and output is None and not as_json:
+            raise typer.BadParameter("needs an --output, or --json", param_hint=option)
+    suffix = output.suffix.lower() if output else ""
+    if embeddings and suffix:
+        from ..tables import formats
 
-    if layout is Layout.kaggle:
-        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--embeddings")
-    if output is None and not as_json:
-        raise typer.BadParameter("needs an --output, or --json", param_hint="--embeddings")
-    known = formats().get(output.suffix.lower()) if output else None
-    if output and output.suffix and not (known and known.vectors):
+        known = formats().get(suffix)
+        if not (known and known.vectors):
+            raise typer.BadParameter(
+                f"{suffix} cannot hold vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
+            )
+    if draws and suffix not in ("", ".parquet", ".pq"):
         raise typer.BadParameter(
-            f"{output.suffix} holds no vectors; write .parquet, .fits, or a folder", param_hint="--embeddings"
+            f"{suffix} cannot hold draws; write .parquet, or a folder of parts", param_hint="--draws"
         )
+    if structure:
+        from ..images.structure import StructureError, check_statmorph
 
-
-def check_draws(output: Path | None, layout: Layout) -> None:
-    """Wrong usage (exit code 2) of draws where they cannot be written."""
-    if layout is Layout.kaggle:
-        raise typer.BadParameter("Kaggle's layout has no place for them", param_hint="--draws")
-    if output is None:
-        raise typer.BadParameter("needs an --output", param_hint="--draws")
-    if output.suffix.lower() not in ("", ".parquet", ".pq"):
-        raise typer.BadParameter(
-            f"{output.suffix} cannot hold them; write .parquet, or a folder of parts", param_hint="--draws"
-        )
-
-
-def check_structure(output: Path | None, layout: Layout, as_json: bool) -> None:
-    """Wrong usage (exit code 2) of structural parameters where they cannot be measured, or written."""
-    from ..images.structure import StructureError, check_statmorph
-
-    if layout is Layout.kaggle:
-        raise typer.BadParameter("Kaggle's layout has no place for it", param_hint="--structure")
-    if output is None and not as_json:
-        raise typer.BadParameter("needs an --output, or --json", param_hint="--structure")
-    try:
-        check_statmorph()
-    except StructureError as error:
-        raise typer.BadParameter(str(error), param_hint="--structure") from None
+        try:
+            check_statmorph()
+        except StructureError as error:
+            raise typer.BadParameter(str(error), param_hint="--structure") from None
 
 
 def cutouts_beside(

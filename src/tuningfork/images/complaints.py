@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .._utils.text import one_line
+
 __all__ = ["decoder_complaints"]
 
 #: What a warning says when a file is damaged; decoders warn of much that is harmless too.
@@ -49,6 +51,6 @@ def decoder_complaints() -> Iterator[list[str]]:
 
 def _collect(message: Warning | str, *_: Any, **__: Any) -> None:
     complaints = getattr(_thread, "complaints", None)
-    text = " ".join(str(message).split())[:200]
+    text = one_line(message)
     if complaints is not None and DAMAGE.search(text) and text not in complaints:
         complaints.append(text)

@@ -19,6 +19,7 @@ __all__ = [
     "TransientImageError",
     "check_file_size",
     "check_size",
+    "size_problem",
 ]
 
 MAX_FILE_BYTES = 256 * 2**20
@@ -62,8 +63,13 @@ class RGBImage:
 
 def check_file_size(size: int) -> None:
     """Raise ImageError for a file of more than `MAX_FILE_BYTES` bytes."""
-    if size > MAX_FILE_BYTES:
-        raise ImageError(f"file of {size} bytes; at most {MAX_FILE_BYTES} are read")
+    if problem := size_problem(size):
+        raise ImageError(problem)
+
+
+def size_problem(size: int) -> str:
+    """Why a file of so many bytes is not read; "" if it is."""
+    return f"file of {size} bytes; at most {MAX_FILE_BYTES} are read" if size > MAX_FILE_BYTES else ""
 
 
 def check_size(width: int, height: int) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from .._utils.extras import install_hint
 from .._utils.text import one_line
 from .flux import FluxImage
 from .image import ImageError
@@ -114,7 +115,7 @@ def version_of_statmorph() -> str:
 def check_statmorph() -> None:
     """Raise StructureError if statmorph is not installed."""
     if not version_of_statmorph():
-        raise StructureError("statmorph is missing; pip install '.[structure]' in the clone")
+        raise StructureError(f"statmorph is missing; {install_hint('structure')}")
 
 
 def structure_row(read: Callable[[], FluxImage]) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def measure_structure(image: FluxImage) -> tuple[dict[str, float], int, int]:
         from scipy import ndimage
         from statmorph import source_morphology
     except ModuleNotFoundError as error:
-        raise StructureError(f"{error.name} is missing; pip install '.[structure]' in the clone") from None
+        raise StructureError(f"{error.name} is missing; {install_hint('structure')}") from None
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # blocks of blank pixels; statmorph's flags say the same as its warnings
         return _measure(image, ndimage, source_morphology)

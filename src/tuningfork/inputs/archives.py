@@ -12,13 +12,13 @@ from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
 from ..images.find import count_left_out, is_image_name
-from ..images.image import MAX_FILE_BYTES, ImageError
+from ..images.image import ImageError, size_problem
 from ..tables.identifiers import file_id
 from .byte_source import CHANGED_MESSAGE, ByteSource, ReadAhead
 from .item import InputItem
 from .objects import open_byte_source
 from .tar import DamagedArchiveError, TarMember, tar_members
-from .zip import read_member, zip_members
+from .zip import ZipMember, read_member, zip_members
 
 __all__ = ["EXTENSIONS", "COMPRESSED_ARCHIVES", "TarReader", "ZipReader", "archive_items", "check_packed"]
 
@@ -79,9 +79,11 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
         if is_url(location):
             source = ReadAhead(source)
         try:
-            yield from (
-                _tar(source, location, where, left_out) if kind == "tar" else _zip(source, location, where, left_out)
-            )
+            for member, stamp, problem in (_tar_members if kind == "tar" else _zip_members)(source):
+                if _is_image(member.name, left_out):
+                    name, path = file_id(posixpath.basename(member.name)), f"{where}/{text(member.name)}"
+                    place = (member.name, member.offset, member.size)
+                    yield InputItem(name, path, kind, location, *place, stamp, error=problem)
         except DamagedArchiveError as error:
             name = text(posixpath.splitext(name_of(location))[0])
             yield InputItem(name, where, kind, location, stamp=source.stamp, error=str(error))
@@ -89,42 +91,16 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
         raise InputError(f"{where}: {error}") from None
 
 
-def _tar(source: ByteSource, location: str, where: str, left_out: Counter[str]) -> Iterator[InputItem]:
+def _tar_members(source: ByteSource) -> Iterator[tuple[TarMember, str, str]]:
+    """Each member with its stamp and what is wrong with it."""
     for member in tar_members(source):
-        if _is_image(member.name, left_out):
-            last = posixpath.basename(member.name)
-            yield InputItem(
-                file_id(last),
-                f"{where}/{text(member.name)}",
-                "tar",
-                location,
-                member.name,
-                member.offset,
-                member.size,
-                source.stamp,
-                error=member.problem or _too_large(member),
-            )
+        yield member, source.stamp, member.problem or size_problem(member.size)
 
 
-def _too_large(member: TarMember) -> str:
-    return f"file of {member.size} bytes; at most {MAX_FILE_BYTES} are read" if member.size > MAX_FILE_BYTES else ""
-
-
-def _zip(source: ByteSource, location: str, where: str, left_out: Counter[str]) -> Iterator[InputItem]:
+def _zip_members(source: ByteSource) -> Iterator[tuple[ZipMember, str, str]]:
+    """Each member with its stamp, which has what `ZipReader` needs to unpack it, and what is wrong with it."""
     for member in zip_members(source):
-        if _is_image(member.name, left_out):
-            last = posixpath.basename(member.name)
-            yield InputItem(
-                file_id(last),
-                f"{where}/{text(member.name)}",
-                "zip",
-                location,
-                member.name,
-                member.offset,
-                member.size,
-                f"{source.stamp} {member.crc} {member.packed} {member.method}",
-                error=member.problem,
-            )
+        yield member, f"{source.stamp} {member.crc} {member.packed} {member.method}", member.problem
 
 
 def _is_image(name: str, left_out: Counter[str]) -> bool:

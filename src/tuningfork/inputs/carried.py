@@ -12,7 +12,7 @@ from .._utils.errors import InputError
 from .._utils.text import nearest, text
 from .._utils.urls import is_url, public_url
 from ..tables.column_roles import Columns, image_columns
-from ..tables.columns import Column, about
+from ..tables.columns import Column, about, simple_type
 from .catalogues import open_rows, table_kind
 
 __all__ = ["CarriedColumns", "carried_columns", "table_columns", "with_carried"]
@@ -122,11 +122,11 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
             left_out.append((name, f"{lacking[0]} has no such column"))
             continue
         schema_field = first.schema.field(name)
-        kind = _carried_type(schema_field.type)
+        kind = simple_type(schema_field.type)
         if kind is None:
             left_out.append((name, f"it is of type {schema_field.type}"))
             continue
-        if any(_carried_type(other.schema.field(name).type) != kind for other in others):
+        if any(simple_type(other.schema.field(name).type) != kind for other in others):
             kind = pa.string()
         new = name
         while new in used:
@@ -136,22 +136,6 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
         description = says.get("description") or f"Column {name} of the catalogue"
         columns.append((name, Column(new, kind, description, says.get("unit"), says.get("ucd", ""))))
     return CarriedColumns(tuple(columns), tuple(left_out))
-
-
-def _carried_type(kind: pa.DataType) -> pa.DataType | None:
-    """The type of a column in the output; None if it cannot be taken over."""
-    is_ = pa.types
-    if is_.is_dictionary(kind):
-        return _carried_type(kind.value_type)
-    if is_.is_boolean(kind) or is_.is_integer(kind):
-        return kind
-    if is_.is_floating(kind):
-        return pa.float32() if is_.is_float16(kind) else kind
-    if is_.is_null(kind) or is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind):
-        return pa.string()
-    if (is_.is_temporal(kind) and not is_.is_duration(kind)) or is_.is_decimal(kind):
-        return pa.string()
-    return None
 
 
 def _typed_schema(location: str) -> pa.Schema:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from .._utils.text import text
 
-__all__ = ["converted"]
+__all__ = ["converted", "converted_row"]
 
 
 def converted(value: object, kind: pa.DataType) -> object:
@@ -31,3 +32,14 @@ def converted(value: object, kind: pa.DataType) -> object:
     if isinstance(value, float) and math.isnan(value):
         return None
     return value
+
+
+def converted_row(values: Sequence[object], kinds: Sequence[pa.DataType]) -> list[object]:
+    """The cells of a row as the columns' types; None for one that cannot be read."""
+    cells: list[object] = []
+    for value, kind in zip(values, kinds, strict=True):
+        try:
+            cells.append(converted(value, kind))
+        except ValueError:
+            cells.append(None)
+    return cells

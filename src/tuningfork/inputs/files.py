@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._utils.text import text
 from ..images.find import find_images
-from ..images.image import MAX_FILE_BYTES, ImageError
+from ..images.image import ImageError, check_file_size
 from ..tables.identifiers import file_id
 from .byte_source import CHANGED_MESSAGE, open_regular
 from .item import InputItem
@@ -47,8 +47,7 @@ def _read(item: InputItem) -> bytes:
     try:
         descriptor, status = open_regular(item.location)
         with open(descriptor, "rb") as file:
-            if status.st_size > MAX_FILE_BYTES:
-                raise ImageError(f"file of {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
+            check_file_size(status.st_size)
             if item.stamp and (status.st_size, str(status.st_mtime_ns)) != (item.size, item.stamp):
                 raise ImageError(CHANGED_MESSAGE)
             return file.read()

@@ -11,7 +11,7 @@ from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, name_of, public_url
 from ..images.find import count_left_out, is_image_name
-from ..images.image import MAX_FILE_BYTES, ImageError
+from ..images.image import ImageError, check_file_size
 from ..tables.identifiers import file_id
 from .byte_source import ByteSource, LocalFile, SourceUnavailable
 from .item import InputItem
@@ -160,8 +160,7 @@ class ObjectReader:
 
     def prepare(self, item: InputItem) -> Callable[[], bytes]:
         """The object's bytes, read when they are called for."""
-        if item.size > MAX_FILE_BYTES:
-            raise ImageError(f"file of {item.size} bytes; at most {MAX_FILE_BYTES} are read")
+        check_file_size(item.size)
         return partial(with_retries, partial(_whole, item))
 
     def close(self) -> None:

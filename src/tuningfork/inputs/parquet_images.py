@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .._utils.text import one_line
-from ..images.image import MAX_FILE_BYTES, ImageError
+from ..images.image import ImageError, check_file_size
 from .byte_source import CHANGED_MESSAGE, ByteSource
 from .item import InputItem
 from .objects import open_byte_source
@@ -41,8 +41,7 @@ class RowReader:
             self._file = _Column(open_byte_source(item.location, item.stamp), item.member)
             self._key = key
         data = self._file.cell(item.offset)
-        if len(data) > MAX_FILE_BYTES:
-            raise ImageError(f"file of {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+        check_file_size(len(data))
         return lambda: data
 
     def close(self) -> None:

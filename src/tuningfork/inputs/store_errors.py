@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from .._utils.errors import TuningforkError
 from .._utils.retry import RetriesExhausted, TransientError, retry
+from .._utils.text import one_line
 from ..images.image import ImageError
 from .byte_source import CHANGED_MESSAGE, SourceUnavailable
 
@@ -145,5 +146,5 @@ def _describe(error: Exception, status: int | None) -> tuple[bool, str]:
 def _plain(error: Exception) -> str:
     strerror = getattr(error, "strerror", None)
     if isinstance(error, OSError) and error.errno and isinstance(strerror, str) and "://" not in strerror:
-        return " ".join(strerror.split())[:100]
+        return one_line(strerror, 100)
     return "the connection failed" if isinstance(error, OSError) else "the store's library failed"

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from .._utils.errors import InputError
 from .._utils.text import one_line, text
 from ..tables import CatalogError, read_table
+from ..tables.columns import is_text
 from ..tables.csv import MAX_LINE, CsvReader, csv_encoding, csv_error
 from ..tables.csvw import with_metadata
 from ..tables.parquet import schema_with_units
@@ -109,7 +110,7 @@ def cells(column: pa.Array, name: str = "") -> list[object]:
         # Many rows share one object.
         values = cells(column.dictionary)
         return [None if index is None else values[index] for index in column.indices.to_pylist()]
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+    if is_text(column.type):
         column = column.cast(pa.large_binary())
     values = column.to_pylist()
     return [value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in values]

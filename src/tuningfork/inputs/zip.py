@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._utils.text import one_line
-from ..images.image import MAX_FILE_BYTES, ImageError
+from ..images.image import ImageError, size_problem
 from .byte_source import CHANGED_MESSAGE, ByteSource
 from .tar import DamagedArchiveError
 
@@ -154,8 +154,8 @@ def _member(fields: tuple[int, ...], rest: bytes, shift: int, total: int) -> Zip
         problem = "encrypted; unpack the archive first"
     elif method not in (STORED, DEFLATED):
         problem = f"packed by method {method}; only stored and deflated members are read: pack it again"
-    elif max(size, packed) > MAX_FILE_BYTES:
-        problem = f"file of {max(size, packed)} bytes; at most {MAX_FILE_BYTES} are read"
+    elif size_problem(max(size, packed)):
+        problem = size_problem(max(size, packed))
     elif offset + _LOCAL.size + packed > total or (method == STORED and packed != size):
         problem = "damaged: the archive's directory tells what cannot be"
     return ZipMember(name, min(offset, 2**62), min(packed, 2**62), min(size, 2**62), crc, method, problem)

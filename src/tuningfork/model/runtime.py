@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from .._utils.extras import install_hint
 from .._utils.text import one_line
 from .onnx_check import NetworkError, RuntimeUnavailable, check_onnx
 
@@ -163,8 +164,8 @@ def _on_gpu(onnx: bytes, threads: int, precision: str, device: str) -> Runtime |
     if problems:
         raise problems[0] if len(problems) == 1 else RuntimeUnavailable("; ".join(map(str, problems)))
     raise RuntimeUnavailable(
-        "nothing that is installed runs on an NVIDIA GPU: PyTorch with CUDA (https://pytorch.org) and pip install "
-        "'.[gpu]' in the clone, or pip uninstall onnxruntime, pip install onnxruntime-gpu"
+        "nothing that is installed runs on an NVIDIA GPU: PyTorch with CUDA (https://pytorch.org) and "
+        f"{install_hint('gpu')}, or pip uninstall onnxruntime, pip install onnxruntime-gpu"
     )
 
 
@@ -189,7 +190,7 @@ def _torch(onnx: bytes, device: str, precision: str) -> Runtime:
     try:
         from .torch_runtime import TorchRuntime
     except ImportError as error:
-        raise RuntimeUnavailable(f"needs more libraries ({error.name}): pip install '.[gpu]' in the clone") from None
+        raise RuntimeUnavailable(f"needs more libraries ({error.name}): {install_hint('gpu')}") from None
     return TorchRuntime(onnx, device, precision)
 
 
@@ -254,9 +255,7 @@ class _OpenVINO:
         try:
             import openvino
         except ImportError:
-            raise RuntimeUnavailable(
-                f"{PRECISIONS[precision]} needs OpenVINO: pip install '.[openvino]' in the clone"
-            ) from None
+            raise RuntimeUnavailable(f"{PRECISIONS[precision]} needs OpenVINO: {install_hint('openvino')}") from None
         core = _openvino_core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise RuntimeUnavailable("this CPU has no bfloat16 arithmetic (AVX-512 BF16 or AMX); take precision f32")

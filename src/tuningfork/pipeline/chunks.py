@@ -28,7 +28,7 @@ from ..model.predictions import Predictions, concatenated
 from ..model.runtime import CPU_BATCH as BATCH
 from ..model.structure_columns import REASON
 from ..tables import Column, arrow_schema, ucd
-from ..tables.arrow import number_arrays
+from ..tables.arrow import number_array
 from ..votes.tree import DecisionTree
 
 __all__ = [
@@ -238,7 +238,7 @@ def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) ->
         (3, "dec", [item.declination for item in chunk.items]),
     ):
         if name in schema.names:
-            column = number_arrays(np.array(values, np.float64)[:, None], np.float64)[0]
+            column = number_array(np.array(values, np.float64), np.float64)
             table = table.add_column(place, schema.field(name), column)
     carried = [json.loads(item.carried) if item.carried else [None] * len(layout.carried) for item in chunk.items]
     for number, carry in enumerate(layout.carried):

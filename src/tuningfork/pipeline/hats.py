@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .._utils.errors import TuningforkError
+from .._utils.extras import install_hint
 from .._utils.files import check_writable
 from .._utils.processes import available_cores
 from ..tables import table_writer
@@ -87,7 +88,7 @@ def _check_libraries() -> None:
         import dask.distributed  # noqa: F401
         import hats_import  # noqa: F401
     except ImportError as error:
-        raise HatsError(f"HATS needs more libraries ({error.name}): pip install '.[hats]' in the clone") from None
+        raise HatsError(f"HATS needs more libraries ({error.name}): {install_hint('hats')}") from None
 
 
 def _without_position(parts: list[Path], file: Path) -> int:

@@ -21,30 +21,33 @@ def check_optional_columns(model: Model, output: Path, inference: InferenceOptio
     Raises
     ------
     PredictError
-        If the layout or the format of `output` has no place for them, or the model has no posterior to draw from.
+        If the layout or the format of `output` cannot hold them, or the model has no posterior to draw from.
     StructureError
         If statmorph is not installed.
     """
+    requested = {
+        "embeddings": inference.embeddings,
+        "draws": inference.draws,
+        "structural parameters": inference.structure,
+    }
+    if is_kaggle and (names := [name for name, value in requested.items() if value]):
+        raise PredictError(f"Kaggle's layout has no columns for {' and '.join(names)}; leave them out, or that layout")
     if inference.embeddings:
-        _check_vectors(output, is_kaggle)
+        _check_embeddings(output)
     if inference.draws:
-        _check_draws(output, is_kaggle, model, inference)
+        _check_draws(output, model, inference)
     if inference.structure:
-        _check_structure(is_kaggle)
+        check_statmorph()
 
 
-def _check_vectors(output: Path, is_kaggle: bool) -> None:
-    if is_kaggle:
-        raise PredictError("Kaggle's layout has no place for embeddings; leave one of them out")
+def _check_embeddings(output: Path) -> None:
     if output.suffix and not format_of(output).vectors:
         raise PredictError(
-            f"{output}: embeddings are vectors, no column of CSV; name it {output.stem}.parquet, or a folder"
+            f"{output}: embeddings are vectors, which CSV cannot hold; name it {output.stem}.parquet, or a folder"
         )
 
 
-def _check_draws(output: Path, is_kaggle: bool, model: Model, inference: InferenceOptions) -> None:
-    if is_kaggle:
-        raise PredictError("Kaggle's layout has no place for draws; leave one of them out")
+def _check_draws(output: Path, model: Model, inference: InferenceOptions) -> None:
     if output.suffix and format_of(output).name != "parquet":
         raise PredictError(f"{output}: draws are written to Parquet only; name it {output.stem}.parquet, or a folder")
     if inference.draws > MAX_DRAWS:
@@ -54,9 +57,3 @@ def _check_draws(output: Path, is_kaggle: bool, model: Model, inference: Inferen
             f"model {model.bundle.name} has no posterior of {counted(inference.n_views or model.n_views, 'view')} to "
             "draw from: calibrate it (`tuningfork calibrate`), or predict with its own number of views"
         )
-
-
-def _check_structure(is_kaggle: bool) -> None:
-    if is_kaggle:
-        raise PredictError("Kaggle's layout has no place for structural parameters; leave one of them out")
-    check_statmorph()

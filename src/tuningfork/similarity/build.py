@@ -22,7 +22,7 @@ from ..tables.arrow import vectors
 from .index_file import SimilarityError, index_writer, read_index
 from .pca import COMPONENTS, SAMPLE, PrincipalAxes, fit_axes
 
-__all__ = ["Block", "BuildReport", "EmbeddingTables", "blocks_of_predictions", "build_index"]
+__all__ = ["Block", "BuildReport", "EmbeddingTables", "blocks_of_predictions", "build_index", "texts_of"]
 
 #: Rows of a table that are held together: 10 MB of `default`.
 _BATCH = 1024
@@ -79,7 +79,7 @@ class EmbeddingTables:
     def blocks(self) -> Iterator[Block]:
         """Their galaxies, a few at a time."""
         for batch in self.batches(("id", "path", "error")):
-            texts = [_texts(batch, name) for name in ("id", "path", "error")]
+            texts = [texts_of(batch, name) for name in ("id", "path", "error")]
             yield Block(texts[0], texts[1], vectors(batch.column(COLUMN)), texts[2])
 
 
@@ -218,7 +218,8 @@ def _parquet_files(path: Path) -> list[Path]:
     return files
 
 
-def _texts(batch: pa.RecordBatch, name: str) -> list[str]:
+def texts_of(batch: pa.RecordBatch, name: str) -> list[str]:
+    """The texts of a column; "" where a row, or the table, has none."""
     if name not in batch.schema.names:
         return [""] * len(batch)
     return ["" if value is None else str(value) for value in batch.column(name).to_pylist()]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._utils.extras import install_hint
 from ..model.embeddings import Embedder
 from .index_file import IndexContents, SimilarityError, read_index
 
@@ -122,7 +123,7 @@ def _faiss_index(contents: IndexContents) -> Any:
     try:
         import faiss
     except ImportError:
-        raise SimilarityError("similar galaxies need FAISS: pip install '.[similar]' in the clone") from None
+        raise SimilarityError(f"similar galaxies need FAISS: {install_hint('similar')}") from None
     vectors = contents.vectors
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     for first in range(0, len(vectors), 2**16):

@@ -24,6 +24,7 @@ from ..images.find import find_image
 from ..model.embeddings import COLUMN
 from ..tables.arrow import vectors
 from ..votes.clean_samples import NO_CLASS
+from .build import texts_of
 from .projection import project
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def sample_galaxies(batches: Iterable[pa.RecordBatch], size: int = MAX_POINTS, s
         values = vectors(batch.column(COLUMN))
         good = np.isfinite(values).all(1)
         failed += int((~good).sum())
-        texts = [_texts(batch, name)[good] for name in ("id", "path", "class_name", "description")]
+        names = ("id", "path", "class_name", "description")
+        texts = [np.array(texts_of(batch, name), object)[good] for name in names]
         shortlist.add(np.ones(good.sum()), values[good], *texts)
     _, columns = shortlist.finish()
     if not columns:
@@ -172,8 +174,3 @@ def _sheet(files: Sequence[str], across: int, crop: float) -> tuple[bytes, int]:
         y, x = (side * _SIDE for side in divmod(number, across))
         sheet[y : y + _SIDE, x : x + _SIDE] = small
     return jpeg(sheet, 78), missing
-
-
-def _texts(batch: pa.RecordBatch, name: str) -> NDArray[np.object_]:
-    values = batch.column(name).to_pylist() if name in batch.schema.names else [None] * len(batch)
-    return np.array(["" if value is None else str(value) for value in values], object)

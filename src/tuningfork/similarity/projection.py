@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._utils.errors import TuningforkError
+from .._utils.extras import install_hint
 from .pca import fit_axes
 
 __all__ = ["MIN_GALAXIES", "MapError", "project"]
@@ -53,7 +54,7 @@ def project(embeddings: ArrayLike, seed: int = 0) -> NDArray[np.float32]:
         try:
             from umap import UMAP
         except ImportError as error:
-            raise MapError(f"a map needs umap-learn ({error}): pip install '.[similar]' in the clone") from None
+            raise MapError(f"a map needs umap-learn ({error}): {install_hint('similar')}") from None
         # Between vectors of length 1 Euclid's distance has the order of the cosine.
         vectors = fit_axes(values, _COMPONENTS).vectors(values)
         umap = UMAP(n_neighbors=_NEIGHBOURS, min_dist=_MIN_DISTANCE, random_state=seed, n_jobs=1)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._utils.urls import is_url
 from ..model.embeddings import EmbeddingError
 from ..model.predictions import Predictions
 from .index import Index, Neighbour
@@ -70,4 +71,4 @@ def query(index: Index, stream: Iterable[Predictions], k: int = 10, *, include_s
 
 
 def _location(path: str) -> str:
-    return path if "://" in path or not path else os.path.realpath(path)
+    return path if is_url(path) or not path else os.path.realpath(path)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from ..images.noise import mad_std
+
 __all__ = ["CONTAMINANTS", "contaminate"]
 
 RGB = NDArray[np.uint8]
@@ -162,7 +164,7 @@ def _sky(image: RGB) -> tuple[Floats, float]:
     edge[band:-band, band:-band] = False
     pixels = image[edge].astype(np.float32)
     colour = np.median(pixels, 0)
-    return colour, 1.4826 * float(np.median(np.abs(pixels - colour)))
+    return colour, mad_std(pixels, colour)
 
 
 def _about_centre(image: RGB, offset: NDArray[np.float64] | tuple[float, float] = (0, 0)) -> tuple[Floats, ...]:

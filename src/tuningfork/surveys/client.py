@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from .. import __version__
 from .._utils.errors import TuningforkError
+from .._utils.extras import install_hint
 from .._utils.retry import RetriesExhausted, TransientError, retry
 from .._utils.urls import public_url
 from ..images.image import ImageError
@@ -243,7 +244,7 @@ def _session() -> Any:
     try:
         import requests
     except ImportError:
-        raise ValueError("survey services need requests: pip install '.[sky]' in the clone") from None
+        raise ValueError(f"survey services need requests: {install_hint('sky')}") from None
     from http.cookiejar import DefaultCookiePolicy
 
     session = requests.Session()

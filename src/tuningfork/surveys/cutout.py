@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..images.image import ImageError
 
-__all__ = ["Cutout", "Provenance", "SkySource", "check_square"]
+__all__ = ["Cutout", "Provenance", "SkySource", "check_square", "utc_text"]
 
 #: Arcseconds: beyond this no galaxy is meant, and the plane of the image is no sky any more.
 MAX_SIZE = 3 * 3600.0
@@ -56,6 +57,11 @@ class Cutout:
     rgb: NDArray[np.uint8]
     provenance: Provenance
     warning: str = ""
+
+
+def utc_text(seconds: float) -> str:
+    """Seconds since 1970 as `Provenance.time`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class SkySource(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ..inputs.catalogues import open_rows
-from ..inputs.cell_types import converted
+from ..inputs.cell_types import converted_row
 from ..tables import Column, arrow_schema, table_writer, ucd
 from .journal import Entry
 
@@ -105,17 +105,11 @@ def add_columns(file: Path, catalogue: str, columns: Sequence[tuple[str, Column]
 
 
 def _cells(row: Row, columns: Sequence[tuple[str, Column]]) -> list[object]:
-    """The cells of a row as the columns' types; None for one that cannot be read, which has an error of its own."""
+    """The cells of a row as the columns' types; None for those that cannot be read: their row has an error."""
     values, problem = row
     if problem or len(values) != len(columns):
         return [None] * len(columns)
-    found: list[object] = []
-    for value, (_, column) in zip(values, columns, strict=True):
-        try:
-            found.append(converted(value, column.type))
-        except ValueError:
-            found.append(None)
-    return found
+    return converted_row(values, [column.type for _, column in columns])
 
 
 def _array(block: list[Entry], field: pa.Field) -> pa.Array:

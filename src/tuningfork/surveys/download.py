@@ -17,7 +17,7 @@ from .._utils.text import one_line
 from .._utils.threads import imap_unordered
 from ..images.encode import jpeg, png
 from ..images.image import ImageError
-from ..tables import RowError
+from ..tables import MAX_REPORTED, RowError
 from .client import ServiceDown
 from .cutout import Cutout, SkySource
 from .cutout_table import TABLE, write_table
@@ -26,7 +26,6 @@ from .targets import Target
 
 __all__ = [
     "EXTENSIONS",
-    "MAX_REPORTED",
     "CutoutError",
     "CutoutFormat",
     "CutoutSummary",
@@ -40,8 +39,6 @@ logger = logging.getLogger(__name__)
 EXTENSIONS = {"png": ".png", "jpeg": ".jpg"}
 #: A side of Galaxy Zoo 2's images (Willett et al. 2013).
 PIXELS = 424
-#: Reported by name; the table's `error` column has them all.
-MAX_REPORTED = 1000
 #: Images of one folder: more names make many programs slow.
 FOLDER = 1000
 #: Enough for the default rate, at the second or two that a service takes for an image.
@@ -216,12 +213,8 @@ class _Jobs:
 
 
 def _same(before: Entry, target: Target) -> bool:
-    return not target.error and (before.id, before.ra, before.dec, before.size) == (
-        target.id,
-        target.ra,
-        target.dec,
-        target.size,
-    )
+    entry = (before.id, before.ra, before.dec, before.size)
+    return not target.error and entry == (target.id, target.ra, target.dec, target.size)
 
 
 def file_name(target: Target, taken: set[str]) -> str:

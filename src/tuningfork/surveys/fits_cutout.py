@@ -60,7 +60,7 @@ def cut_fits(images: Sequence[bytes], square: Square, framing: Framing) -> tuple
         planes = on_grid(bands, tangent_grid(square.ra, square.dec, square.size / side, (side, side)), side)
     if planes is None:
         raise ImageError("the image of the service does not reach into the frame")
-    warning = "; ".join((*image.warnings, *check_planes(planes, image)))
+    warning = "; ".join((*image.warnings, *check_planes(planes, image.mask)))
     rgb = render_bands(planes, framing.stretch, square.size / side, is_display=image.is_display)
     shape = (square.pixels, square.pixels)
     return np.asarray(Image.fromarray(rgb).resize(shape, Image.Resampling.LANCZOS)), warning

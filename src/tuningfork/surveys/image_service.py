@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from .._utils.urls import public_url
 from ..images.image import ImageError
 from .client import Answer, Client
-from .cutout import Cutout, Provenance, check_square
+from .cutout import Cutout, Provenance, check_square, utc_text
 from .responses import image_in
 
-__all__ = ["AddressOf", "ImageService", "stamp"]
+__all__ = ["AddressOf", "ImageService"]
 
 #: Right ascension, declination (degrees, ICRS), side (arcseconds), pixels a side → address.
 AddressOf = Callable[[float, float, float, int], str]
@@ -43,12 +42,7 @@ class ImageService:
         address = self._address_of(ra, dec, size, pixels)
 
         def read(answer: Answer) -> Cutout:
-            provenance = Provenance(self._name, self._layer, size / pixels, stamp(answer.time), public_url(address))
+            provenance = Provenance(self._name, self._layer, size / pixels, utc_text(answer.time), public_url(address))
             return Cutout(image_in(answer, pixels), provenance)
 
         return self._client.get(address, read)
-
-
-def stamp(seconds: float) -> str:
-    """Seconds since 1970 as `Provenance.time`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,13 @@ from PIL import Image
 from .._utils.errors import TuningforkError
 from ..images.fits.bands import Band, open_bands
 from ..images.fits.framing import Framing, Unit
-from ..images.fits.render import render_bands
+from ..images.fits.render import check_planes, render_bands
 from ..images.fits.stretch import AUTO
 from ..images.fits.units import by_wavelength
 from ..images.fits.wcs import celestial_wcs, pixels_at, resample, sky_at, tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
-from ..images.no_data import blank_pixels
-from .cutout import Cutout, Provenance, check_square
-from .tiles import Tile, find_files, read_tiles, unit_vectors
+from .cutout import Cutout, Provenance, check_square, utc_text
+from .tiles import Tile, find_files, read_tiles, separations, unit_vectors
 
 __all__ = ["MosaicError", "MosaicSource", "on_grid"]
 
@@ -148,25 +147,17 @@ class MosaicSource:
         if not used:
             raise ImageError("no data: the tiles are blank there, or end beside the frame")
         planes = np.concatenate(layers)
-        warning = "; ".join(self._blank_pixels(planes))
+        mask = "" if self._framing.mask is None else f"mask {self._framing.mask}"
+        warning = "; ".join(check_planes(planes, mask))
         rgb = render_bands(planes, self._framing.stretch, size / side, is_display=is_display)
         if side != pixels:
             rgb = np.asarray(Image.fromarray(rgb).resize((pixels, pixels), Image.Resampling.LANCZOS))
         return Cutout(rgb, _provenance(used, size / pixels), warning)
 
-    def _blank_pixels(self, planes: NDArray[np.float32]) -> tuple[str, ...]:
-        try:
-            return blank_pixels(planes)
-        except ImageError as error:
-            if self._framing.mask is None:
-                raise
-            mask = self._framing.mask
-            raise ImageError(f"{error}; is it the mask {mask}? --mask-bits chooses those that are bad") from None
-
     def _near(self, name: str, ra: float, dec: float, size: float) -> list[Tile]:
         """The tiles whose circle meets that of the frame."""
         place = unit_vectors(np.array([ra]), np.array([dec]))[0]
-        away = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(self._middles[name] - place, axis=1) / 2, 0, 1)))
+        away = separations(self._middles[name], place)
         reach = np.array([tile.radius for tile in self._tiles[name]]) + size / 3600 / math.sqrt(2)
         return [self._tiles[name][at] for at in np.flatnonzero(away <= reach)]
 
@@ -279,5 +270,4 @@ def _window(wcs: Any, shape: tuple[int, int], grid: Any, side: int) -> tuple[sli
 def _provenance(files: Sequence[str], pixel_scale: float) -> Provenance:
     names = list(dict.fromkeys(Path(file).name for file in files))
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Provenance("mosaic", ", ".join(names[:MAX_NAMES]) + more, pixel_scale, now)
+    return Provenance("mosaic", ", ".join(names[:MAX_NAMES]) + more, pixel_scale, utc_text(time.time()))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from .._utils.extras import install_hint
+from .._utils.text import one_line
 from .._utils.urls import public_url
 from ..images.complaints import decoder_complaints
 from ..images.fits.file import is_fits
@@ -23,9 +25,8 @@ from ..images.image import ImageError
 from ..tables import CatalogError
 from ..tables.votable import check_votable
 from .client import Answer, Client, DamagedResponse
-from .cutout import Cutout, Provenance, check_square
+from .cutout import Cutout, Provenance, check_square, utc_text
 from .fits_cutout import Square, cut_fits
-from .image_service import stamp
 from .registry import SurveyError, SurveyOptions, register_survey
 from .responses import check_blank
 
@@ -106,7 +107,7 @@ class SiaService:
         try:
             import pyvo  # noqa: F401
         except ImportError:
-            raise ValueError("SIA needs pyvo: pip install '.[sky]' in the clone") from None
+            raise ValueError(f"SIA needs pyvo: {install_hint('sky')}") from None
         if len(bands) not in (0, 1, 3):
             raise ValueError(f"{len(bands)} bands; name one, or three by increasing wavelength: g,r,z")
         self._client, self._base, self._version, self._bands = client, base, version, bands
@@ -120,7 +121,7 @@ class SiaService:
         rgb, warning = cut_fits([answer.data for answer in answers], Square(ra, dec, size, pixels), self._framing)
         address = public_url(chosen[len(chosen) // 2].address)
         layer = ", ".join(self._bands or [image.title for image in chosen])
-        time = stamp(max(answer.time for answer in answers))
+        time = utc_text(max(answer.time for answer in answers))
         provenance = Provenance("sia", layer[:LAYER], size / pixels, time, address)
         return Cutout(check_blank(rgb), provenance, warning)
 
@@ -205,7 +206,7 @@ def _results(kind: Any, answer: Answer, address: str) -> Any:
         try:
             return kind(parse(io.BytesIO(answer.data), verify="ignore"), url=address)
         except DALQueryError as error:
-            raise ImageError(f"the service says: {' '.join(str(error.reason).split())[:200]}") from None
+            raise ImageError(f"the service says: {one_line(error.reason)}") from None
         except Exception as error:  # damaged XML raises many kinds
             raise DamagedResponse(f"a VOTable came damaged ({type(error).__name__})") from None
 

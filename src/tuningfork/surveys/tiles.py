@@ -20,7 +20,7 @@ from ..images.fits.framing import Framing
 from ..images.fits.wcs import celestial_wcs, orientation, sky_at
 from ..images.image import ImageError
 
-__all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "unit_vectors"]
+__all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "separations", "unit_vectors"]
 
 ENDINGS = (".fits", ".fit", ".fts", ".fz", ".fits.gz", ".fit.gz", ".fts.gz")
 #: Stands in a file's name for the band's.
@@ -174,7 +174,7 @@ def _examine(path: str, band: str, status: os.stat_result, framing: Framing) -> 
         problem = "broken WCS (parts of it have no place in the sky)"
         return Tile(path, band, status.st_mtime_ns, status.st_size, problem=problem)
     points = unit_vectors(ra, dec)
-    away = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(points[1:] - points[0], axis=1) / 2, 0, 1)))
+    away = separations(points[1:], points[0])
     # Edges bend a little between the points.
     reach = float(away.max()) * 1.01
     place = float(ra[0]), float(dec[0]), reach, local.pixel_scale
@@ -185,6 +185,11 @@ def unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[n
     """Degrees (N,), (N,) → (N, 3) points on the unit sphere."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1)
+
+
+def separations(points: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Degrees (N,) between unit vectors (N, 3) and another one (3,), exact for small angles."""
+    return np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(points - point, axis=1) / 2, 0, 1)))
 
 
 def _load_cache(file: Path) -> list[Tile]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .._utils.errors import InputError
 from .angles import PositionColumns, size_unit
-from .columns import Column, about, name_and_unit
+from .columns import Column, about, is_text, name_and_unit
 
 __all__ = ["Columns", "ImageColumns", "SkyColumns", "id_column", "image_columns", "sky_columns"]
 
@@ -242,12 +242,6 @@ def _type(schema: pa.Schema, name: str) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    is_ = pa.types
-    # A table without rows may have columns without a type.
-    return is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind) or is_.is_null(kind)
-
-
 def _is_binary(kind: pa.DataType) -> bool:
     is_ = pa.types
     return (
@@ -263,7 +257,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 def _is_number_or_text(kind: pa.DataType) -> bool:
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return is_number or _is_text(kind)
+    return is_number or is_text(kind)
 
 
 def _is_angle(kind: pa.DataType) -> bool:
@@ -272,7 +266,7 @@ def _is_angle(kind: pa.DataType) -> bool:
 
 
 def _is_path(kind: pa.DataType) -> bool:
-    return _is_text(kind) or _is_binary(kind)
+    return is_text(kind) or _is_binary(kind)
 
 
 def _is_name(kind: pa.DataType) -> bool:

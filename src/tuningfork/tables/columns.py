@@ -18,10 +18,12 @@ __all__ = [
     "about",
     "about_table",
     "arrow_schema",
+    "is_text",
     "is_true",
     "meaning",
     "name_and_unit",
     "plain_schema",
+    "simple_type",
     "unit_text",
 ]
 
@@ -119,22 +121,36 @@ def plain_schema(schema: pa.Schema, kind: str, *, vectors: bool = True) -> pa.Sc
 
 
 def _plain(type_: pa.DataType, name: str, kind: str, vectors: bool) -> pa.DataType:
-    is_ = pa.types
-    if is_.is_dictionary(type_):
-        return _plain(type_.value_type, name, kind, vectors)
-    if is_.is_float16(type_):
-        return pa.float32()
-    if is_.is_uint64(type_):
-        return pa.string()  # a number of FITS and VOTable has 63 bits
-    if is_.is_boolean(type_) or is_.is_integer(type_) or is_.is_floating(type_):
-        return type_
-    if is_.is_null(type_) or is_.is_string(type_) or is_.is_large_string(type_) or is_.is_string_view(type_):
-        return pa.string()
-    if (is_.is_temporal(type_) and not is_.is_duration(type_)) or is_.is_decimal(type_):
-        return pa.string()
-    if vectors and is_.is_fixed_size_list(type_) and is_.is_floating(type_.value_type):
-        return pa.list_(_plain(type_.value_type, name, kind, vectors), type_.list_size)
+    simple = simple_type(type_)
+    if simple is not None:
+        # A number of FITS and VOTable has 63 bits.
+        return pa.string() if pa.types.is_uint64(simple) else simple
+    if vectors and pa.types.is_fixed_size_list(type_) and pa.types.is_floating(type_.value_type):
+        return pa.list_(simple_type(type_.value_type), type_.list_size)
     raise CatalogError(f"column {name!r} is of type {type_}, which {kind} cannot hold; leave it out, or write .parquet")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column is text; one of a table without rows may have no type, and is text too."""
+    is_ = pa.types
+    return is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind) or is_.is_null(kind)
+
+
+def simple_type(kind: pa.DataType) -> pa.DataType | None:
+    """The truth, number or text that a column's cells become in another table; None for lists, bytes and the like.
+
+    Dates, times and decimals become text, dictionaries their values, numbers of 16 bits those of 32.
+    """
+    is_ = pa.types
+    if is_.is_dictionary(kind):
+        return simple_type(kind.value_type)
+    if is_.is_float16(kind):
+        return pa.float32()
+    if is_.is_boolean(kind) or is_.is_integer(kind) or is_.is_floating(kind):
+        return kind
+    if is_text(kind) or (is_.is_temporal(kind) and not is_.is_duration(kind)) or is_.is_decimal(kind):
+        return pa.string()
+    return None
 
 
 def unit_text(unit: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from . import ucd
-from .angles import hours_warning, parse_angle
+from .angles import AngleError, hours_warning, parse_angle
 from .column_roles import Columns, id_column, sky_columns
 from .columns import Column, arrow_schema
 from .formats import MAX_REPORTED, RowError
@@ -25,8 +26,6 @@ __all__ = ["JOINS", "Catalogue", "MatchError", "CrossmatchResult", "match", "mat
 JOINS = ("left", "inner", "all")
 #: Arcseconds; far beyond any galaxy, and where a mistaken unit is more likely.
 MAX_RADIUS = 3600.0
-#: Positions after which right ascensions that are all below 24 look like hours.
-ENOUGH = 20
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -82,11 +81,13 @@ def radius_of(text: str) -> float:
         If it is none, or too large.
     """
     try:
-        radius = float(f"{parse_angle(text) * 3600:.15g}")
-        if parse_angle(text, "rad") != parse_angle(text):
-            raise MatchError("a bare number")
-    except ValueError:
-        raise MatchError(f"radius {text!r} is no angle; give it with its unit: 1arcsec, 0.5arcmin") from None
+        degrees, radians = parse_angle(text), parse_angle(text, "rad")
+    except AngleError:
+        degrees = radians = math.nan
+    # Without a unit the text takes that of the column.
+    if degrees != radians:
+        raise MatchError(f"radius {text!r} is no angle; give it with its unit: 1arcsec, 0.5arcmin")
+    radius = float(f"{degrees * 3600:.15g}")
     if not 0 < radius <= MAX_RADIUS:
         raise MatchError(f"radius {text!r} is {radius:g} arcsec; above 0 and at most {MAX_RADIUS:g} is expected")
     return radius
@@ -120,7 +121,7 @@ def match(
     errors: list[RowError] = []
     warnings: list[str] = []
     mine, others = (_positions(catalogue, errors, warnings) for catalogue in (first, second))
-    failed = sum(int(np.isnan(places[:, 0]).sum()) for places in (mine, others))
+    failed = sum(int(np.isnan(positions[:, 0]).sum()) for positions in (mine, others))
     partner, separation = _nearest(mine, others, radius, symmetric)
     table, renamed = _joined(first.table, second.table, *_rows(partner, len(second.table), join), separation)
     pairs, shared = _counts(partner)
@@ -154,15 +155,15 @@ def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> Cro
     errors: list[RowError] = []
     failed = 0
     for row, id_ in enumerate(mine):
-        found = places.get(id_, [])
-        if len(found) == 1:
-            partner[row] = found[0]
+        partners = places.get(id_, [])
+        if len(partners) == 1:
+            partner[row] = partners[0]
             continue
-        if id_ and not found:
+        if id_ and not partners:
             continue
         failed += 1
         if len(errors) < MAX_REPORTED:
-            reason = f"{len(found)} rows of {second.name} have this ID" if found else "no ID"
+            reason = f"{len(partners)} rows of {second.name} have this ID" if partners else "no ID"
             errors.append(RowError(first.name, row + 1, id_, "", f"{reason}; the row has no partner"))
     table, renamed = _joined(first.table, second.table, *_rows(partner, len(second.table), join), None)
     pairs, shared = _counts(partner)
@@ -215,10 +216,10 @@ def _positions(catalogue: Catalogue, errors: list[RowError], warnings: list[str]
 def _nearest(first: Floats, second: Floats, radius: float, symmetric: bool) -> tuple[Indices, Floats]:
     """For each of the first (N, 2) the nearest of the second (M, 2), -1 if none is near; and how far, arcsec."""
     partner, separation = np.full(len(first), -1), np.full(len(first), np.nan)
-    here, there = (np.flatnonzero(~np.isnan(places[:, 0])) for places in (first, second))
-    if not len(here) or not len(there):
+    rows, other_rows = (np.flatnonzero(~np.isnan(positions[:, 0])) for positions in (first, second))
+    if not len(rows) or not len(other_rows):
         return partner, separation
-    mine, others = _coordinates(first[here]), _coordinates(second[there])
+    mine, others = _coordinates(first[rows]), _coordinates(second[other_rows])
     from astropy.coordinates import match_coordinates_sky
 
     index, apart, _ = match_coordinates_sky(mine, others)
@@ -226,15 +227,15 @@ def _nearest(first: Floats, second: Floats, radius: float, symmetric: bool) -> t
     near = arcsec <= radius
     if symmetric:
         back, _, _ = match_coordinates_sky(others, mine)
-        near &= back[index] == np.arange(len(here))
-    partner[here[near]], separation[here[near]] = there[index[near]], arcsec[near]
+        near &= back[index] == np.arange(len(rows))
+    partner[rows[near]], separation[rows[near]] = other_rows[index[near]], arcsec[near]
     return partner, separation
 
 
-def _coordinates(places: Floats) -> Any:
+def _coordinates(positions: Floats) -> Any:
     from astropy.coordinates import SkyCoord
 
-    return SkyCoord(*places.T, unit="deg", frame="icrs")
+    return SkyCoord(*positions.T, unit="deg", frame="icrs")
 
 
 # ---------------------------------------------------------------- joining
@@ -256,7 +257,7 @@ def _joined(
             renamed[added.name] = name
         fields.append(_of_second(added).with_name(name))
         taken.add(name.casefold())
-    arrays = [*_taken(first, left), *_taken(second, right)]
+    arrays = [*_take(first, left), *_take(second, right)]
     if separation is not None:
         apart = np.full(len(left), np.nan)
         apart[left >= 0] = separation[left[left >= 0]]
@@ -280,5 +281,6 @@ def _of_second(added: pa.Field) -> pa.Field:
     return added.with_metadata(metadata)
 
 
-def _taken(table: pa.Table, rows: Indices) -> Sequence[pa.ChunkedArray]:
+def _take(table: pa.Table, rows: Indices) -> Sequence[pa.ChunkedArray]:
+    """The columns of these rows; -1: a row of nulls."""
     return table.take(pa.array(rows, mask=rows < 0)).columns

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from .._utils.errors import TuningforkError
+from .._utils.extras import install_hint
 from .._utils.text import one_line
 
 __all__ = [
@@ -149,7 +150,7 @@ def needs_astropy(path: str | os.PathLike[str]) -> None:
     try:
         import astropy.table  # noqa: F401
     except ImportError:
-        raise CatalogError(f"{path}: this format needs astropy: pip install '.[sky]' in the clone") from None
+        raise CatalogError(f"{path}: this format needs astropy: {install_hint('sky')}") from None
 
 
 def unreadable(path: str | os.PathLike[str], kind: str, error: Exception) -> CatalogError:

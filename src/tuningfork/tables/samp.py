@@ -15,6 +15,7 @@ from xmlrpc.client import Error
 import pyarrow as pa
 
 from .._utils.errors import TuningforkError
+from .._utils.extras import install_hint
 from .._utils.text import one_line
 from . import read_table, table_writer
 
@@ -79,7 +80,7 @@ def _connected() -> Iterator[Any]:
     try:
         from pyvo.samp import SAMPHubError, SAMPIntegratedClient, conf
     except ImportError:
-        raise SampError("sending needs pyvo: pip install '.[sky]' in the clone") from None
+        raise SampError(f"sending needs pyvo: {install_hint('sky')}") from None
     client = SAMPIntegratedClient("tuningfork", "Morphology of galaxies", addr="127.0.0.1")
     # Else it asks a foreign server whether there is an internet.
     with conf.set_temp("use_internet", False):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..._utils.extras import install_hint
 from ...display import plots
 from ...images.encode import jpeg, png
 from ...images.image import ImageError
@@ -37,7 +38,7 @@ def look_inside(numbers: Mapping[str, Any], study: Study) -> tuple[dict[str, Any
     try:
         from .. import grad_cam
     except ImportError as error:
-        absent = f"PyTorch and timm are needed to look inside ({error}): pip install '.[train]' in the clone."
+        absent = f"PyTorch and timm are needed to look inside ({error}): {install_hint('train')}."
         return shown | {"absent": absent}, {"absent": absent}
     runs = [run for run in study.runs if (run.folder / "best.ckpt").exists()]
     images = _example_images(numbers, study)

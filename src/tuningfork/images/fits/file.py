@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.extras import install_hint
 from ..._utils.text import one_line
 from ..complaints import decoder_complaints
 from ..image import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_file_size
@@ -80,7 +81,7 @@ def open_fits(source: Source) -> Iterator[FitsFile]:
     try:
         from astropy.io import fits
     except ImportError:
-        raise ImageError("FITS needs astropy: pip install '.[sky]' in the clone") from None
+        raise ImageError(f"FITS needs astropy: {install_hint('sky')}") from None
     with ExitStack() as stack:
         stream = stack.enter_context(_stream(source))
         with damage_as_error() as complaints:

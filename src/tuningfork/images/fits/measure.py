@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ..noise import mad_std
 from .framing import FRAME_RADII
 
 __all__ = ["cut", "petrosian_r90", "scale_warning"]
@@ -87,7 +88,7 @@ def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None
     if reach < 4 or edge.sum() < 16:
         return math.nan
     sky = np.median(light[edge])
-    noise = 1.4826 * float(np.median(np.abs(light[edge] - sky)))
+    noise = mad_std(light[edge], sky)
     above = np.where(usable, light - sky, 0)
     if centre is None:
         middle = _brightest(above, middle)

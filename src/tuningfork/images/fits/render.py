@@ -67,7 +67,7 @@ def render_fits(
         warnings.append(problem)
         shape = (height, width) if side is None else (side, side)
         planes, constant = _frame(image, wcs, local if framing.orient else None, centre, shape)
-        warnings += (*constant, *check_planes(planes, image))
+        warnings += (*constant, *check_planes(planes, image.mask))
     light = planes.mean(0)
     known = radius / scale
     measured = not math.isfinite(known)
@@ -78,14 +78,20 @@ def render_fits(
     return RGBImage(rgb, tuple(filter(None, warnings)))
 
 
-def check_planes(planes: NDArray[np.float32], image: Bands) -> tuple[str, ...]:
-    """Describe blank pixels of a frame (B, H, W), see `no_data.blank_pixels`; errors name the mask if there is one."""
+def check_planes(planes: NDArray[np.float32], mask: str) -> tuple[str, ...]:
+    """Describe blank pixels of a frame (B, H, W), see `no_data.blank_pixels`.
+
+    Parameters
+    ----------
+    mask : str
+        Name of the mask, for errors; "" if there is none.
+    """
     try:
         return blank_pixels(planes)
     except ImageError as error:
-        if not image.mask:
+        if not mask:
             raise
-        raise ImageError(f"{error}; it is the {image.mask}: --mask-bits chooses those that are bad") from None
+        raise ImageError(f"{error}; it is the {mask}: --mask-bits chooses those that are bad") from None
 
 
 def render_bands(

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..image import ImageError
+from ..noise import SIGMA_PER_MAD
 
 __all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretch_any", "stretched"]
 
 #: For images of unknown unit: levels are taken from the image itself, see `stretch_any`.
 AUTO = "auto"
-#: A normal distribution's standard deviation over its median absolute deviation.
-SIGMA = 1.4826
 #: Beyond so many times the noise all is white; larger numbers would overflow.
 BRIGHTEST = np.float32(1e12)
 
@@ -36,7 +35,7 @@ def stretch_any(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     sky = np.array([np.median(p[f]) if f.any() else 0.0 for p, f in zip(planes, finite, strict=True)], np.float32)
     light = np.where(finite, planes - sky[:, None, None], 0).astype(np.float32)
     mean = light.mean(0)
-    noise = 1.4826 * np.median(np.abs(mean - np.median(mean)))
+    noise = SIGMA_PER_MAD * np.median(np.abs(mean - np.median(mean)))
     peak = float(np.quantile(mean, 0.999))
     soft = float(noise) * 2 or peak / 20 or 1.0
     top = np.arcsinh(max(peak, soft) / soft)
@@ -188,6 +187,6 @@ def _in_noise(plane: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     sky = np.median(plane[usable])
     below = sky - plane[usable & (plane <= sky)]
     # Only below the median: there is no light of galaxies there.
-    noise = SIGMA * float(np.median(below)) or float(np.abs(plane[usable] - sky).max()) / 100 or 1.0
+    noise = SIGMA_PER_MAD * float(np.median(below)) or float(np.abs(plane[usable] - sky).max()) / 100 or 1.0
     with np.errstate(over="ignore"):
         return np.clip((plane - sky) / np.float32(noise), -BRIGHTEST, BRIGHTEST)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image import MAX_PIXELS, ImageError
+from ..noise import mad_std
 from .file import FitsFile, damage_as_error
 from .framing import Unit
 
@@ -222,7 +223,7 @@ def _has_source(image: ImageUnit) -> bool:
     if not middle.size or not edge.size:
         return False
     sky = float(np.median(edge))
-    noise = 1.4826 * float(np.median(np.abs(edge - sky)))
+    noise = mad_std(edge, sky)
     return float(np.median(middle)) - sky > 5 * noise
 
 

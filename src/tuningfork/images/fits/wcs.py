@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.text import one_line
 from ..complaints import decoder_complaints
 
 __all__ = [
@@ -88,7 +89,7 @@ def celestial_wcs(header: Any) -> tuple[Any, str]:
             # Whether its numbers lead anywhere shows only in their use.
             middle = orientation(wcs, (wcs.wcs.crpix[0] - 1, wcs.wcs.crpix[1] - 1))
     except Exception as error:  # wcslib and astropy raise many kinds
-        return None, f"broken WCS ({' '.join(str(error).split())[:120] or type(error).__name__})"
+        return None, f"broken WCS ({one_line(error, 120)})"
     if middle is None:
         return None, "broken WCS (its pixels have no place or no size in the sky)"
     return wcs, ""

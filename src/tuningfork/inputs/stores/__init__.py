@@ -8,6 +8,7 @@ import threading
 from importlib import import_module
 
 from ..._utils.errors import InputError
+from ..._utils.extras import install_hint
 from ..._utils.urls import public_url, split_url
 from ...images.image import ImageError
 from ..byte_source import SourceUnavailable
@@ -70,7 +71,7 @@ def store_of(url: str) -> Store:
             try:
                 _open_stores[key] = key[1]()
             except ImportError:
-                raise SourceUnavailable(f"{scheme}:// needs fsspec: pip install '.[remote]' in the clone") from None
+                raise SourceUnavailable(f"{scheme}:// needs fsspec: {install_hint('remote')}") from None
             except ImageError:
                 raise
             except Exception as error:  # whatever a configuration can be wrong in

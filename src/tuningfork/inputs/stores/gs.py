@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._utils.urls import split_url
-from ...images.image import MAX_FILE_BYTES, ImageError
+from ...images.image import MAX_FILE_BYTES, check_file_size
 from ..store_errors import timeout
 from .store import StoredObject, byte_range, check_size, open_filesystem, register_store
 
@@ -46,8 +46,7 @@ class GoogleStore:
         # The library reads a body completely; what is too large must be known before.
         if start is None and (size < 0 or size > MAX_FILE_BYTES):
             stored = self.stat(url)
-            if stored.size > MAX_FILE_BYTES:
-                raise ImageError(f"file of {stored.size} bytes; at most {MAX_FILE_BYTES} are read")
+            check_file_size(stored.size)
             stamp = stamp or stored.stamp
         headers = {} if start is None else {"Range": byte_range(start, size)}
         options = {"generation": stamp} if stamp else {}

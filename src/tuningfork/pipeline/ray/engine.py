@@ -14,6 +14,7 @@ from typing import Any
 
 from ... import __version__
 from ..._utils.errors import TuningforkError
+from ..._utils.extras import install_hint
 from ..._utils.processes import WorkerError, available_cores
 from ...model.model import Model
 from ...model.options import InferenceOptions
@@ -55,7 +56,7 @@ def check() -> None:
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise MissingRay(f"--engine ray needs Ray ({error}): pip install '.[ray]' in the clone") from None
+        raise MissingRay(f"--engine ray needs Ray ({error}): {install_hint('ray')}") from None
 
 
 def predict_chunks(
@@ -339,6 +340,4 @@ def _check_nodes() -> None:
     for node, installed in zip(nodes, versions, strict=True):
         if installed != __version__:
             there = f"has tuningfork {installed}, not {__version__} as here" if installed else "lacks tuningfork"
-            raise WorkerError(
-                f"node {node['NodeManagerAddress']} {there}; install it there: pip install '.[ray]' in the clone"
-            )
+            raise WorkerError(f"node {node['NodeManagerAddress']} {there}; install it there: {install_hint('ray')}")

@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tuningfork._utils.progress import ProgressLog, duration
 from tuningfork._utils.text import nearest
+from tuningfork.cli.errors import print_rows, row_error
 from tuningfork.cli.terminal import Counts, GalaxyTable, Style, cut, galaxy_tree, pad, text_width
 from tuningfork.model.model import load
 from tuningfork.simulation import draw, render
@@ -67,6 +69,29 @@ def test_counts_say_what_was_printed(predictions):
     assert text.startswith("5 galaxies in 2.5 s: ")
     assert "1 failed" in text
     assert sum(counts.classes.values()) == 4
+
+
+def test_rows_of_one_reason_are_printed_once_and_counted(capsys):
+    rows = [row_error(f"{n}.jpg", "too small") for n in range(50)]
+    rows += [row_error("x.jpg", "damaged"), *(row_error(f"{n}.png", f"reason {n}") for n in range(30))]
+    print_rows("failed", rows, 1000)
+    said = capsys.readouterr().err.splitlines()
+    assert said[:5] == [
+        "failed: 0.jpg: too small",
+        "failed: 1.jpg: too small",
+        "failed: 2.jpg: too small",
+        "  … and 47 more for this reason",
+        "failed: x.jpg: damaged",
+    ]
+    assert (len(said), said[-1]) == (22, f"  … and {1000 - 50 - 1 - 16} more")
+
+
+def test_warnings_of_many_galaxies_are_printed_below_the_table(run, tmp_path):
+    for name in ("a", "b"):
+        Image.fromarray(np.full((64, 64, 3), 9, np.uint8)).save(tmp_path / f"{name}.png")
+    said = run("predict", tmp_path, "--model", "fast")
+    assert f"warning: {tmp_path}/a.png: no data" in said.stderr
+    assert "warning: " not in run("predict", tmp_path, "--model", "fast", "-q").stderr
 
 
 def test_colours_are_for_terminals_and_ascii_for_those_that_know_no_more(monkeypatch):

@@ -103,6 +103,12 @@ def test_predictions_that_are_the_votes_lie_on_the_diagonal(table, tree, votes):
         (lambda t: t.set_column(1, t.column_names[1], [["x"] * ROWS]), {}, ColumnError, "holds no numbers"),
         (lambda t: t, {"pairs": [("petroMag_g", "z")]}, PlotError, "no column 'z'"),
         (lambda t: t, {"panels": ["pairs"]}, PlotError, "--pair"),
+        (
+            lambda t: t.append_column("blank", pa.nulls(t.num_rows, pa.float32())),
+            {"pairs": [("petroMag_g", "blank")]},
+            PlotError,
+            "column 'blank' is blank in all rows",
+        ),
         (lambda t: t, {"panels": ["reliability"]}, PlotError, "--labels"),
         (lambda t: t, {"panels": ["colours"]}, PlotError, "none of fractions"),
         (lambda t: t.slice(0, 0), {}, PlotError, "none of 0 rows"),
@@ -170,3 +176,5 @@ def test_reliability_is_of_galaxies_that_the_model_has_not_seen(run, table, tree
     assert "20 of 60 galaxies were in the training of the model" in said
     assert "left out" in said
     assert "are included" in run(*words, "-o", tmp_path / "b.png", "--include-training").output
+    monkeypatch.setattr(training_overlap, "training_ids_of", lambda *_: TrainingIDs.of({"train": ids}, salt="s"))
+    assert "all 60 galaxies were in the training" in run(*words, "-o", tmp_path / "c.png", code=1).stderr

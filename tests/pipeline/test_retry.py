@@ -79,3 +79,26 @@ def test_what_cannot_be_retried_is_refused(model, folder, tmp_path):
     for other in ({"resume": True}, {"shard": (1, 2)}):
         with pytest.raises(PredictError, match="finished run"):
             ExecutionOptions(retry_failed=True, **other)
+
+
+def test_commands_read_a_folder_of_parts_as_the_merged_table(model, folder, tmp_path, run):
+    parts, table = tmp_path / "parts", tmp_path / "table.parquet"
+    predict_files(model, [folder], parts, ONE_VIEW, ExecutionOptions(workers=1, chunk_rows=2))
+    run("merge", parts, "-o", table)
+    header = ",".join(["GalaxyID", *model.tree.columns])
+    (tmp_path / "labels.csv").write_text(
+        "\n".join([header, *(f"{n}," + ",".join(["0.5"] * len(model.tree.columns)) for n in range(5))])
+    )
+    for words in (
+        ("evaluate", "{}", tmp_path / "labels.csv", "--resamples", "10", "--json"),
+        ("population", "{}", "--rule", "smooth >= 0.5", "--json"),
+        ("rank", "{}", "-o", tmp_path / "order.csv", "--overwrite", "--json"),
+        ("plot", "{}", "-o", tmp_path / "votes.png", "--overwrite"),
+        ("gallery", "{}", "-o", tmp_path / "gallery.html", "--overwrite"),
+    ):
+        said = [run(*(str(word).format(each) for word in words)).stdout for each in (parts, table)]
+        assert said[0].replace(str(parts), "") == said[1].replace(str(table), ""), words
+    (parts / "part-00000001.parquet").unlink()
+    for words in (("population", parts, "--rule", "smooth >= 0.5"), ("plot", parts, "-o", tmp_path / "b.png")):
+        assert "part-00000001.parquet is missing" in run(*words, code=1).stderr
+    assert "not a folder that `predict` wrote" in run("plot", folder, "-o", tmp_path / "b.png", code=1).stderr

@@ -26,6 +26,7 @@ __all__ = [
     "failure",
     "libraries",
     "must_exist",
+    "print_rows",
     "report_rows",
     "rest",
     "row_error",
@@ -36,6 +37,8 @@ __all__ = [
 FAILED, SOME_ROWS_FAILED, INTERRUPTED = 1, 3, 130
 #: Row errors that are printed one by one; the rest is counted.
 SHOWN_ERRORS = 20
+#: Of rows with the same reason.
+SAME_REASON = 3
 
 
 class Terminated(KeyboardInterrupt):
@@ -104,13 +107,32 @@ def report_rows(errors: Sequence[RowError], total: int | None = None) -> None:
     """Print the rows that failed, and leave with exit code 3 if there are any."""
     if not errors:
         return
-    for error in errors[:SHOWN_ERRORS]:
-        echo(f"failed: {error}", err=True)
-    rest(len(errors) if total is None else total, err=True)
+    print_rows("failed", errors, len(errors) if total is None else total)
     raise typer.Exit(SOME_ROWS_FAILED)
 
 
-def rest(total: int, *, err: bool = False) -> None:
+def print_rows(what: str, rows: Sequence[RowError], total: int) -> None:
+    """Print rows and what is the matter with them to stderr; of many for one reason the first ones, and how many."""
+    alike: dict[str, list[RowError]] = {}
+    for row in rows:
+        alike.setdefault(row.reason, []).append(row)
+    lines = SHOWN_ERRORS
+    for group in alike.values():
+        # One more line would be no shorter than the row itself.
+        shown = len(group) if len(group) <= SAME_REASON + 1 else SAME_REASON
+        if lines < shown:
+            break
+        for row in group[:shown]:
+            echo(f"{what}: {row}", err=True)
+        if shown < len(group):
+            echo(f"  … and {len(group) - shown} more for this reason", err=True)
+        lines -= shown
+        total -= len(group)
+    if total:
+        echo(f"  … and {total} more", err=True)
+
+
+def rest(total: int) -> None:
     """Print how many lines were not shown."""
     if total > SHOWN_ERRORS:
-        echo(f"  … and {total - SHOWN_ERRORS} more", err=err)
+        echo(f"  … and {total - SHOWN_ERRORS} more")

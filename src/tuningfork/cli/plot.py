@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,8 @@ from .files import writing
 from .options import IncludeTrainingOption, ModelOfTableOption, OverwriteOption, PredictionsArgument, TreeOfTableOption
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ..votes.tree import DecisionTree
     from ..votes.vote_table import VoteTable
 
@@ -73,16 +74,15 @@ def plot(
             from ..display.plot_style import check_kind, save_plot
             from ..display.prediction_columns import tree_of_columns
             from ..display.prediction_plots import plot_predictions
-        from ..tables import read_table
-        from ..tables.columns import about_table
+        from ..pipeline.merge import table_of
         from ..votes.tree_files import load_tree
 
         check_kind(output)
-        read = read_table(table)
+        read = table_of(table)
         known_tree = load_tree(tree) if tree else tree_of_columns(read.column_names)
         votes = None
         if labels:
-            votes = _unseen(_votes(labels, known_tree), about_table(read.schema), model, include_training)
+            votes = _unseen(_votes(labels, known_tree), read, table, model, include_training)
         figure = plot_predictions(read, known_tree, labels=votes, pairs=pairs, panels=panel or (), seed=seed)
         save_plot(figure, output)
         print_result(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
@@ -97,9 +97,15 @@ def _votes(path: Path, tree: DecisionTree) -> VoteTable:
     return read.votes
 
 
-def _unseen(votes: VoteTable, about: Mapping[str, str], model: str | None, include_training: bool) -> VoteTable:
+def _unseen(votes: VoteTable, read: pa.Table, path: Path, model: str | None, include_training: bool) -> VoteTable:
     """Leave out the galaxies that the model learned from, since they look more reliable than new ones."""
-    from ..evaluation.training_overlap import leave_out_training, training_ids_of
+    from ..display.prediction_columns import texts
+    from ..evaluation.training_overlap import all_in_training, leave_out_training, training_ids_of
+    from ..tables.columns import about_table
 
-    rows, _ = leave_out_training(votes.ids, training_ids_of(about, model), include=include_training)
+    predicted = set(texts(read, "id"))
+    votes = votes.select([row for row, id_ in enumerate(votes.ids) if id_ in predicted])
+    rows, _ = leave_out_training(votes.ids, training_ids_of(about_table(read.schema), model), include=include_training)
+    if len(votes) and not rows:
+        raise all_in_training(path, len(votes))
     return votes.select(rows)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from .._utils.progress import duration
 from .._utils.text import counted
-from .console import echo, print_json, print_note, print_result
-from .errors import report_rows, row_error
+from .console import Verbosity, echo, print_json, print_note, print_result, verbosity
+from .errors import print_rows, report_rows, row_error
 from .terminal import Counts, GalaxyTable, Style, galaxy_tree, terminal_width
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ def predict_to_terminal(
         When the command began, by `time.monotonic`.
     """
     from ..pipeline.in_process import predict_inputs
+    from ..tables import MAX_REPORTED
 
     errors: list[RowError] = []
+    warnings: list[RowError] = []
     left_out: Counter[str] = Counter()
     counts = Counts()
 
@@ -52,6 +54,8 @@ def predict_to_terminal(
         for part in predict_inputs(model, paths, inference, columns, left_out):
             counts.add(part)
             errors.extend(row_error(part.paths[row], reason) for row, reason in enumerate(part.errors) if reason)
+            if len(warnings) < MAX_REPORTED:
+                warnings.extend(row_error(part.paths[row], text) for row, text in enumerate(part.warnings) if text)
             yield part
 
     if as_json or json_array:
@@ -60,6 +64,9 @@ def predict_to_terminal(
         _print_galaxies(predicted(), Style.of(sys.stdout))
         if counts.galaxies > 1:
             print_note(counts.text(time.monotonic() - began))
+            if verbosity() > Verbosity.quiet:
+                # The table has no room for them; the tree of a single galaxy has.
+                print_rows("warning", warnings, counts.warnings)
     print_left_out(left_out)
     report_rows(errors)
 

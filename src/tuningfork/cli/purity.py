@@ -114,10 +114,13 @@ def purity(
 def _show(report: dict[str, Any]) -> None:
     from ..model.card import share_text
 
-    echo(
-        f"{counted(report['galaxies'], 'galaxy', 'galaxies')} (part: {report['part']}), {report['no_class']} of no "
-        f"class; of {report['undecided']} it is not known whether they are of some classes: others count for them"
-    )
+    galaxies = counted(report["galaxies"], "galaxy", "galaxies")
+    echo(f"{galaxies} (part: {report['part']}), {report['no_class']} of no class")
+    if report["undecided"]:
+        echo(
+            f"{counted(report['undecided'], 'galaxy', 'galaxies')} with blank votes may be of some classes or not; "
+            "the others are weighted to stand for them"
+        )
     if not report["no_class"]:
         echo("warning: no labelled galaxy is without a class; among galaxies that have none purity is lower", err=True)
     for selection, title in (

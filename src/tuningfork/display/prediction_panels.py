@@ -257,6 +257,10 @@ def draw_pairs(
     for axes, (first, second) in zip(panels, pairs, strict=False):
         x, y = numbers(table, first), numbers(table, second)
         rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        if not len(rows):
+            empty = [name for name, values in ((first, x), (second, y)) if not np.isfinite(values).any()]
+            what = f"column {empty[0]!r} is blank in all rows" if empty else "no row has a number in both"
+            raise PlotError(f"pair {first},{second}: {what}; nothing to plot")
         total, drawn = max(total, len(rows)), max(drawn, min(len(rows), MAX_POINTS))
         if len(rows) > MAX_POINTS:
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAX_POINTS])

@@ -24,7 +24,7 @@ from .baselines import baseline_votes
 from .prediction_table import PredictionTable, read_predictions, warn_unmatched
 from .reliability import class_reliability, coverage
 from .resampling import Resamples, confusion_cells, root_mean, squared_errors
-from .training_overlap import leave_out_training
+from .training_overlap import all_in_training, leave_out_training
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -105,10 +105,7 @@ def evaluate(
         logger.warning("%s", conflict)
     unseen, left_out = leave_out_training([labels.ids[row] for row in rows], exclude)
     if not unseen:
-        raise CatalogError(
-            f"{table.path}: all {len(rows)} galaxies were in the training of the model, whose scores say nothing of "
-            "new ones; --include-training scores them"
-        )
+        raise all_in_training(table.path, len(rows))
     rows, positions = [rows[at] for at in unseen], [positions[at] for at in unseen]
     has_votes, has_classes = _predicts(table)
     truth, predicted = labels.votes.select(rows), table.votes.select(positions)

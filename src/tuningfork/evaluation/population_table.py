@@ -18,6 +18,8 @@ from .._utils.text import counted
 from ..inputs.catalogues import open_rows
 from ..model.bundle import Bundle, builtin_models, open_bundle
 from ..model.posterior import VotePosterior
+from ..pipeline.manifest import MANIFEST, read_run
+from ..pipeline.merge import about_run
 from ..tables import format_of
 from ..tables.columns import about_table, is_true
 from ..votes.rules import Rule
@@ -45,11 +47,19 @@ class PopulationTable:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.parts = sorted(self.path.glob(_PARTS)) if self.path.is_dir() else [self.path]
+        # A run's manifest says which parts there must be, and which model wrote them; its parts do not.
+        run = read_run(self.path) if (self.path / MANIFEST).is_file() else None
+        self.parts = [self.path]
+        if run:
+            self.parts = [run.part(number) for number in range(run.parts)]
+        elif self.path.is_dir():
+            self.parts = sorted(self.path.glob(_PARTS))
+        if missing := [part for part in self.parts if not part.exists()]:
+            raise PopulationError(f"{missing[0]} is missing; finish the run with --resume")
         if not self.parts:
             raise PopulationError(f"{path}: a folder without parts of a prediction run ({_PARTS})")
         self.schema: pa.Schema = open_rows(str(self.parts[0]))[0].schema
-        self.about: Mapping[str, str] = about_table(self.schema)
+        self.about: Mapping[str, str] = about_run(run.identity) if run else about_table(self.schema)
 
     def values(self, column: str) -> Iterator[NDArray[Any]]:
         """Iterate over a column, a block at a time: floats, NaN where blank, or texts.

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..model.prediction_columns import bound_name
-from ..tables import CatalogError, RowError, read_table
+from ..pipeline.merge import table_of
+from ..tables import CatalogError, RowError
 from ..tables.columns import about_table
 from ..votes.fractions import cumulative_from_conditional
 from ..votes.label_table import labels_from_table
@@ -82,15 +83,17 @@ class PredictionTable:
 
 
 def read_predictions(path: str | os.PathLike[str], tree: DecisionTree) -> PredictionTable:
-    """Read a table written by `tuningfork predict`, in its own columns or in the campaign's.
+    """Read a table or a folder of parts written by `tuningfork predict`, in its own columns or in the campaign's.
 
     Raises
     ------
     CatalogError
         If it has neither.
+    ManifestError
+        If a part of the folder is missing or damaged.
     """
     problems: dict[int, str] = {}
-    return predictions_from_table(read_table(path, text=True, problems=problems), tree, path, problems)
+    return predictions_from_table(table_of(path, text=True, problems=problems), tree, path, problems)
 
 
 def predictions_from_table(

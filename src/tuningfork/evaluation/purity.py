@@ -61,7 +61,7 @@ class Purity:
 
 
 _MEANING = {
-    "purity": "Share of the sample that is of the class, blank votes made up for",
+    "purity": "Share of the sample that is of the class; known votes are weighted to stand for blank ones",
     "completeness": "Share of the class that is in the sample",
     "yield": "Share of all judged galaxies that is in the sample",
 }

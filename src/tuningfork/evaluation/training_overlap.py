@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from ..model.bundle import BundleError, builtin_models, open_bundle
 from ..model.training_ids import SUBSETS, TrainingIDs
+from ..tables import CatalogError
 
-__all__ = ["leave_out_training", "training_ids_of", "training_to_exclude"]
+__all__ = ["all_in_training", "leave_out_training", "training_ids_of", "training_to_exclude"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,3 +88,11 @@ def leave_out_training(
             else "they are left out; --include-training keeps them",
         )
     return [row for row, subset in enumerate(subsets) if include or not subset], counts
+
+
+def all_in_training(source: object, count: int) -> CatalogError:
+    """The error of an evaluation from which `leave_out_training` has left no galaxy; `source` is the table's name."""
+    return CatalogError(
+        f"{source}: all {count} galaxies were in the training of the model, whose scores say nothing of new ones; "
+        "--include-training scores them"
+    )

@@ -20,7 +20,7 @@ from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
 from .prediction_table import PredictionTable
-from .training_overlap import leave_out_training
+from .training_overlap import all_in_training, leave_out_training
 
 __all__ = [
     "NO_CLASS",
@@ -316,10 +316,11 @@ def labelled_rows(
     places = {id_: row for row, id_ in enumerate(truth.ids) if split is None or split.get(id_) == subset}
     pairs = [(row, places[id_]) for row, id_ in enumerate(table.ids) if id_ in places and has_class[row]]
     unseen, left_out = leave_out_training([table.ids[row] for row, _ in pairs], exclude)
-    if not unseen:
+    if not pairs:
         raise CatalogError(
             f"{table.path} and {truth.path} have no galaxy with a class in common; are their IDs of one kind?"
-            + (" Those of the model's training are left out" if exclude else "")
         )
+    if not unseen:
+        raise all_in_training(table.path, len(pairs))
     rows, true_rows = np.array([pairs[at] for at in unseen], np.intp).T
     return rows, true_rows, left_out

@@ -19,6 +19,7 @@ from ..model.embeddings import COLUMN
 from ..model.model import Model
 from ..model.options import InferenceOptions
 from ..pipeline.in_process import predict_batches
+from ..pipeline.merge import part_tables
 from ..pipeline.options import PredictError
 from ..similarity.pca import principal_components
 from ..tables import CatalogError, RowError, format_of, read_table
@@ -39,7 +40,16 @@ _COMPONENTS, _FITTED = 64, 4096
 
 
 def table_blocks(path: str | os.PathLike[str]) -> Iterator[pa.Table]:
-    """A prediction table in blocks of rows; of a Parquet file, no more than one is in memory. Raises CatalogError."""
+    """A prediction table in blocks of rows; of a Parquet file or a folder of parts, no more than one is in memory.
+
+    Raises
+    ------
+    CatalogError, ManifestError
+        If it cannot be read, or the folder is no run, or a part is missing.
+    """
+    if os.path.isdir(path):
+        yield from part_tables(path)
+        return
     if format_of(path).name != "parquet":
         yield read_table(path, text=True)
         return

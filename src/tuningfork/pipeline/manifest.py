@@ -265,7 +265,7 @@ def read_run(folder: Path) -> PredictionRun:
     except ManifestError:
         raise
     except FileNotFoundError:
-        raise ManifestError(f"{file}: no such file; is it the folder of a prediction?") from None
+        raise ManifestError(f"{folder}: not a folder that `predict` wrote (it has no {MANIFEST})") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"{file} cannot be read ({one_line(error)}); delete {folder} to begin anew") from None
     if run.rows < 1 or run.part_rows < 1:

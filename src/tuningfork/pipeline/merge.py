@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from ..tables import MAX_REPORTED, RowError, read_table, table_writer
 from ..tables.columns import ABOUT_TABLE
 from .manifest import ManifestError, PredictionRun, read_run
 
-__all__ = ["RunOutcome", "about_run", "merge", "read_part", "run_outcome", "table_of", "write_parts"]
+__all__ = [
+    "RunOutcome",
+    "about_run",
+    "merge",
+    "part_tables",
+    "read_part",
+    "run_outcome",
+    "table_of",
+    "write_parts",
+]
 
 #: Rows that are written together: small row groups make slow readers.
 WRITTEN_AT_ONCE = 50_000
@@ -111,8 +120,16 @@ def write_parts(
                 progress(number + 1, run.parts)
 
 
-def table_of(path: str | os.PathLike[str]) -> pa.Table:
+def table_of(
+    path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None
+) -> pa.Table:
     """A table of any format, or the parts of a run's folder in order, in memory.
+
+    Parameters
+    ----------
+    path : path-like
+    text, problems
+        Of a CSV, as `read_table` has them.
 
     Raises
     ------
@@ -120,10 +137,22 @@ def table_of(path: str | os.PathLike[str]) -> pa.Table:
         If it cannot be read, is no run, or a part is missing or damaged.
     """
     if not Path(path).is_dir():
-        return read_table(path)
-    run = read_run(Path(path))
+        return read_table(path, text=text, problems=problems)
+    return pa.concat_tables(part_tables(path))
+
+
+def part_tables(folder: str | os.PathLike[str]) -> Iterator[pa.Table]:
+    """The parts of a run's folder in order, one at a time, each with what the whole table says of itself.
+
+    Raises
+    ------
+    ManifestError
+        If the folder is no run, or a part is missing or damaged.
+    """
+    run = read_run(Path(folder))
     schema = _schema(run)
-    return pa.concat_tables(read_part(run, number).cast(schema) for number in range(run.parts))
+    for number in range(run.parts):
+        yield read_part(run, number).cast(schema)
 
 
 def _schema(run: PredictionRun) -> pa.Schema:

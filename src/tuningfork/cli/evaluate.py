@@ -194,7 +194,8 @@ def _print_scores(report: dict[str, Any]) -> None:
     _print_classes(scores, f"{counted(scores['galaxies'], 'galaxy', 'galaxies')} whose votes pass the rule of a class")
     if "classes_and_none" in report:
         scores = report["classes_and_none"]
-        left_out = f"; {scores['undecided']} undecided ones are left out, others weighted to stand for them" if scores["undecided"] else ""
+        undecided = f"; {scores['undecided']} undecided ones are left out, others weighted to stand for them"
+        left_out = undecided if scores["undecided"] else ""
         galaxies = counted(scores["galaxies"], "galaxy", "galaxies")
         _print_classes(scores, f"{galaxies} of any class and none{left_out}")
 

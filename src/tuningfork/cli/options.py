@@ -110,7 +110,9 @@ SplitOption = Annotated[
 ]
 PartOption = Annotated[str, typer.Option("--part", help="Part to use with --split: train, validation or test.")]
 ResamplesOption = Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples.")]
-PredictionsArgument = Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`, or its folder of parts.")]
+PredictionsArgument = Annotated[
+    Path, typer.Argument(help="Table written by `tuningfork predict`, or its folder of parts.")
+]
 SomeLabelsArgument = Annotated[
     Path, typer.Argument(help="Table of votes, or with --column of classes, of some of these galaxies.")
 ]

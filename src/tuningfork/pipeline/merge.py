@@ -120,9 +120,7 @@ def write_parts(
                 progress(number + 1, run.parts)
 
 
-def table_of(
-    path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None
-) -> pa.Table:
+def table_of(path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None) -> pa.Table:
     """A table of any format, or the parts of a run's folder in order, in memory.
 
     Parameters

@@ -15,7 +15,7 @@ import pytest
 from tuningfork.simulation.dataset import simulate
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "gpu"
-#: Teachers, a student that learns from them, and one that is trained further, at a rate of 0, so that it stays as it was.
+#: Teachers, a student that learns from them, and one that is trained further, at a rate of 0: it stays as it was.
 PLAN = """
 longest = 1000
 share = 0.95

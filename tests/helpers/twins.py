@@ -373,11 +373,11 @@ def sky_column(folder: Path) -> str:
     return rows(folder / "t.ecsv")
 
 
-def labels(name: str, ids: list[Any]) -> Callable[[Path], str]:
+def labels(name: str, ids: list[Any], last: str = "smooth", column: str = "id") -> Callable[[Path], str]:
     """A label table with these identifiers."""
 
     def make(folder: Path) -> str:
-        write_table(folder / name, pa.table({"id": ids, "label": ["spiral", "smooth"] * 2}))
+        write_table(folder / name, pa.table({column: ids, "label": ["spiral", "smooth", "spiral", last]}))
 
         def use() -> str:
             found = read_labels(folder / name)
@@ -501,6 +501,38 @@ TABLES = [
     ),
     Twin("units", "decimal commas", "decimal comma", csv("id;ra;dec;path\ng;150,1;2,2;a.png\n")),
     Twin("units", "coordinates as astropy saves them", "150.1000 2.2000", sky_column),
+    Twin(
+        "units",
+        "VizieR: comments, names, units, dashes, with tabs",
+        "read g1, 148.9690 2.2918",
+        csv("#  VizieR\n\n_RAJ2000\t_DEJ2000\tid\tpath\nrad\trad\t \t \n-----\t-----\t--\t---\n2.6\t0.04\tg1\ta.png\n"),
+    ),
+    Twin("units", "units in a comment", "148.9690 2.2918", csv("# id,ra,dec,path\n# ,rad,rad,\ng,2.6,0.04,a.png\n")),
+    Twin(
+        "units",
+        "RA, hours and equinox in the name",
+        "151.5000",
+        csv('id,"RA (J2000, hours)","Dec, deg",path\ng,10.1,2.2,a\n'),
+    ),
+    Twin(
+        "units",
+        "galactic longitude named by the user",
+        "no right ascension",
+        csv("id,glon,glat,path\ng,150,2,a.png\n", right_ascension="glon", declination="glat"),
+    ),
+    Twin("units", "half a position", "'dec' is half a position", csv("id,rah,dec,path\ng,10.1,2.2,a.png\n")),
+    Twin(
+        "units", "names of SExtractor", "150.1000 2.2000", csv("id,ALPHA_J2000,DELTA_J2000,path\ng,150.1,2.2,a.png\n")
+    ),
+    Twin("units", "blank positions of R and SQL", "read g h", csv(HEAD + "g,NA,NA,a.png\nh,\\N,\\N,b.png\n")),
+    Twin("tables", "sep=; of spreadsheets", "150.1000 2.2000", csv("sep=;\nid;ra;dec;path\ng;150.1;2.2;a.png\n")),
+    Twin("tables", "a title above the names", "150.1000 2.2000", csv("Table1\n" + HEAD + "g,150.1,2.2,a.png\n")),
+    Twin("tables", "a title above unusual names", "is no header", csv("Table1\na,b\n1,2\n")),
+    Twin("tables", "blanks between cells", "separated by blanks", csv("# id ra dec path\ng 150.1 2.2 a.png\n")),
+    Twin("tables", "bytes of another kind", "no text", csv("PK\x03\x04\n")),
+    Twin("tables", "UTF-16 without a mark", "read g", csv(HEAD + "g,150.1,2.2,a.png\n", encoding="utf-16-le")),
+    Twin("tables", "two byte order marks", "read g", csv("\ufeff\ufeff" + HEAD + "g,150.1,2.2,a.png\n")),
+    Twin("tables", "commas within names, semicolons between", "read g", csv("id;mag, r;path\ng;17;a.png\n")),
     Twin("tables", "semicolons", "150.1000 2.2000", csv("id;ra;dec;path\ng;150.1;2.2;a.png\n")),
     Twin("tables", "tabs", "150.1000 2.2000", csv("id\tra\tdec\tpath\ng\t150.1\t2.2\ta.png\n")),
     Twin("tables", "UTF-16", "150.1000 2.2000", csv(HEAD + "g,150.1,2.2,a.png\n", encoding="utf-16")),
@@ -550,6 +582,35 @@ TABLES = [
     Twin("identifiers", "leading zeros", "read 007 7", csv("id,path\n007,a.png\n7,b.png\n")),
     Twin("identifiers", '="00123" of spreadsheets', "read 00123", csv('id,path\n="00123",a.png\n')),
     Twin("identifiers", "5.87722981742084E17", "lost its last digits", csv("id,path\n5.87722981742084E17,a.png\n")),
+    Twin("identifiers", "5,87723E+17", "lost its last digits", csv("id;path\n5,87723E+17;a.png\n")),
+    Twin("identifiers", "587,722,981,742", "read 587722981742", csv('id,path\n"587,722,981,742",a.png\n')),
+    Twin("identifiers", "b'J1129'", "read J1129", csv("id,path\nb'J1129',a.png\n")),
+    Twin("identifiers", "##### of spreadsheets", "no ID", csv("id,path\n#####,a.png\n")),
+    Twin(
+        "identifiers",
+        "rounded to 15 digits",
+        "as spreadsheets round them",
+        csv("id,path\n" + "".join(f"{number}000,a.png\n" for number in range(587722981742084, 587722981742089))),
+    ),
+    Twin(
+        "identifiers",
+        "rounded to 64 bits, then integers",
+        "64-bit decimal numbers",
+        table(
+            "t.parquet",
+            {"id": np.array([587722981742084097, 587722981742084401, 587722981742084999], np.float64).astype(int)},
+        ),
+    ),
+    Twin("identifiers", "accents of two characters", "read \u00e9", csv("id,path\ne\u0301,a.png\n")),
+    Twin(
+        "identifiers",
+        "labels that differ in case",
+        "differ only in case",
+        labels("l.csv", ["a", "b", "c", "d"], "Smooth"),
+    ),
+    Twin(
+        "identifiers", "ID column in capitals", "read a b c d", labels("l.csv", ["a", "b", "c", "d"], column="GALAXYID")
+    ),
     Twin("identifiers", "NaN as text", "no ID", csv("id,path\nNaN,a.png\n")),
     Twin("archives", "names with dots in a tar", "read J1.88-00.4 g2", lambda folder: archive(folder, "tar")),
     Twin("archives", "names with dots in a zip", "read J1.88-00.4 g2", lambda folder: archive(folder, "zip")),

@@ -194,7 +194,7 @@ def known_weights(cumulative: Floats, tree: DecisionTree, groups: Groups) -> Flo
 
 def _from_column(labels: str | os.PathLike[str], tree: DecisionTree, column: str, groups: Groups) -> TrueClasses:
     table = read_table(labels, text=True)
-    id_column = next((name for name in (*tree.id_columns, "id") if name in table.column_names), None)
+    id_column = tree.id_column(table.column_names) or ("id" if "id" in table.column_names else None)
     if id_column is None or column not in table.column_names:
         missing = f"column {column!r}" if id_column else f"ID column; call it {tree.id_columns[0]} or id"
         raise CatalogError(f"{labels}: no {missing} (the file has {', '.join(table.column_names[:8])})")

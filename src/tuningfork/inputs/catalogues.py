@@ -20,7 +20,7 @@ from ..tables import format_of, formats, has_format
 from ..tables.angles import AngleError, Position, hours_warning, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.columns import Column
-from ..tables.identifiers import IdentifierError, exact_id, file_id, integer_limit
+from ..tables.identifiers import IdentifierError, RoundedIds, exact_id, file_id, integer_limit
 from .byte_source import ReadAhead, SourceUnavailable
 from .cell_types import converted
 from .files import file_item
@@ -100,7 +100,7 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     names = [chosen.id, ra, dec, chosen.radius, columns.error, image]
     wanted = [*(name for name in names if name is not None), *taken_over]
     limit = id_limit(chosen.id, table.schema)
-    number, positions, greatest = 0, 0, 0.0
+    number, positions, greatest, rounded = 0, 0, 0.0, RoundedIds()
     for number, (values, problem) in enumerate(table.rows(wanted), 1):
         row = f"{where}#row{number}"
         if problem:
@@ -113,6 +113,7 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
             # Paths as bytes: Parquet without its text type, FITS.
             content = content.decode("utf-8", "surrogateescape").rstrip("\0 ")
         name = row_id(id_, chosen.id, where, number, limit)
+        rounded.add(name)
         if chosen.id is not None and not name:
             yield InputItem(
                 f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one"
@@ -137,6 +138,8 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
             continue
         yield replace(make(number, row, name, content), **beside)
     if chosen.positions and (warning := hours_warning(positions, greatest, chosen.positions.ra)):
+        logger.warning("%s: %s", where, warning)
+    if chosen.id and (warning := rounded.warning(chosen.id)):
         logger.warning("%s: %s", where, warning)
 
 
@@ -201,6 +204,8 @@ def _path_row(location: str, where: str) -> _Make:
 
 
 def _item_at(path: str, folder: str | Path) -> InputItem:
+    if path != path.strip() and not (isinstance(folder, Path) and _exists(folder / native_path(path))):
+        path = path.strip()  # behind a comma and a blank
     if is_url(path) and not path.lower().startswith("file://"):
         check_url(path)
         return object_item(path)
@@ -217,6 +222,13 @@ def _item_at(path: str, folder: str | Path) -> InputItem:
     if path.startswith("/") or is_url(path):
         raise InputError(f"{text(path)}: a catalogue in a store names files beside it, or addresses")
     return object_item(join_url(folder, path))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def id_limit(column: str | None, schema: pa.Schema) -> int:

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .._utils.errors import InputError
-from .._utils.text import one_line, text
+from .._utils.text import one_line
 from ..tables import CatalogError, read_table
 from ..tables.columns import is_text
-from ..tables.csv import MAX_LINE, CsvReader, csv_encoding, csv_error
+from ..tables.csv import CsvReader, csv_error
+from ..tables.csv_header import MAX_LINE, csv_encoding
 from ..tables.csvw import with_metadata
 from ..tables.parquet import schema_with_units
 from .byte_source import ByteSource, ByteStream, SourceUnavailable
@@ -137,8 +138,7 @@ class CsvRows:
             raise InputError(f"{where}: cannot be read as CSV: {error}") from None
         if not any(self._reader.names):
             raise InputError(f"{where}: the file is empty; a line with the columns' names is expected first")
-        fields = [(text(name), pa.string()) for name in self._reader.names]
-        self.schema = with_metadata(pa.schema(fields), where)
+        self.schema = with_metadata(self._reader.schema, where)
 
     def _lines(self) -> Iterator[str]:
         for line in iter(partial(self._text.readline, MAX_LINE), ""):

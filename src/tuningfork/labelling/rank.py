@@ -125,14 +125,25 @@ def order_schema(by_features: bool = False) -> pa.Schema:
 def labelled_ids(path: str | os.PathLike[str], tree: DecisionTree) -> frozenset[str]:
     """IDs of a table's rows that have a label: any cell that is not blank beside the ID. Raises CatalogError."""
     table = read_table(path, text=True)
-    column = next((name for name in ("id", *tree.id_columns) if name in table.column_names), None)
+    column = tree.id_column(table.column_names, "id")
     if column is None:
         raise CatalogError(f"{path}: no ID column; call it id or {tree.id_columns[0]}")
     others = [table[name] for name in table.column_names if name != column]
-    filled = [pc.is_valid(other).to_numpy(zero_copy_only=False) for other in others]
+    filled = [_is_filled(other) for other in others]
     labelled = np.logical_or.reduce(filled) if filled else np.ones(table.num_rows, bool)
     ids = exact_ids(table[column], column, path)
     return frozenset(id_ for row, id_ in enumerate(ids) if id_ and labelled[row])
+
+
+def _is_filled(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """(N,) whether a cell holds anything; formats of astronomy write blank text and NaN for nothing."""
+    if pa.types.is_string(column.type):
+        filled = pc.not_equal(pc.utf8_trim_whitespace(column), "")
+    elif pa.types.is_floating(column.type):
+        filled = pc.invert(pc.is_nan(column))
+    else:
+        filled = pc.is_valid(column)
+    return np.asarray(pc.fill_null(filled, False).to_numpy(zero_copy_only=False), bool)
 
 
 def rank(

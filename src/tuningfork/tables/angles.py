@@ -16,11 +16,13 @@ from .._utils.errors import InputError, TuningforkError
 from .columns import about, name_and_unit
 
 __all__ = [
+    "NO_UNIT",
     "AngleError",
     "Position",
     "PositionColumns",
     "degrees_per_unit",
     "hours_warning",
+    "is_angle_unit",
     "is_blank",
     "parse_angle",
     "parse_declination",
@@ -43,9 +45,17 @@ _UNITS = {
     **dict.fromkeys(("arcsec", "arcsecs", "arcsecond", "arcseconds", "asec", '"', "″", "''"), 1 / 3600),
     "mas": 1 / 3.6e6,
 }
+#: How headers spell sexagesimal columns: HH:MM:SS.SS, "h m s".
+_NOTATION = re.compile(r"([hd])+[:. ]*m+[:. ]*s+(\.s+)?")
 #: What headers write for "no unit".
-_NO_UNIT = ("", "-", "--", "---", "none", "null", "unitless")
-_BLANK = ("", "nan", "none", "null", "--", "n/a", "<na>")
+NO_UNIT = ("", "-", "--", "---", "none", "null", "unitless")
+#: Words for nothing, also those of R and SQL, and the errors of spreadsheets.
+_BLANK = frozenset(
+    (
+        *("", "nan", "none", "null", "--", "na", "n/a", "<na>", "<null>", "\\n", "#n/a", "#na", "#value!", "#ref!"),
+        *("#name?", "#div/0!", "#num!", "#null!"),
+    )
+)
 #: The reason of a row whose position is blank.
 _EMPTY = "no position"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -55,11 +65,16 @@ _SEXAGESIMAL = re.compile(
     r"(?:[:mᵐ′'\s]\s*(?:(\d+(?:\.\d*)?)\s*(?:[sˢ″\"]|''|′′)?)?)?",
     re.IGNORECASE | re.ASCII,
 )
-#: Systems of coordinates, by the words of UCD1+, that are not the equator's.
-#: Equinoxes other than J2000, in names of columns.
+#: Equinoxes other than J2000, in names of columns; and names of coordinates that are not the equator's.
 _OTHER_EQUINOX = re.compile(r"19[05]0|1875|1855")
+_OTHER_NAME = re.compile(
+    r"_?(sg|g|e)(lon|lat)(_.*)?|(super)?(gal|ecl)(actic|iptic)?[_ ]?(l|b|lon|lat|longitude|latitude)|[lb](ii)?"
+    r"|az(imuth)?|alt(itude)?",
+    re.IGNORECASE,
+)
 #: What brackets behind a column's name may hold that is no unit.
 _EQUINOX = re.compile(r"(ICRS|FK5)?[ ,;_]*J?2000(\.0)?|ICRS|FK5", re.IGNORECASE)
+#: Systems of coordinates, by the words of UCD1+, that are not the equator's.
 _OTHER_FRAMES = ("pos.galactic", "pos.ecliptic", "pos.supergalactic", "pos.az", "pos.cartesian", "pos.earth")
 
 Floats = NDArray[np.float64]
@@ -84,12 +99,14 @@ def degrees_per_unit(unit: str) -> float | None:
     (15.0, 15.0, None)
     """
     name = unit.strip().lower()
-    if name in _NO_UNIT:
+    if name in NO_UNIT:
         return None
     # VizieR writes "h:m:s" with its quotation marks.
     known = _UNITS.get(name) or _UNITS.get(name.strip("\"'[]. "))
     if known is not None:
         return known
+    if match := _NOTATION.fullmatch(name.strip("\"'")):
+        return 15.0 if match[1] == "h" else 1.0
     try:
         from astropy.units import Unit
 
@@ -98,11 +115,26 @@ def degrees_per_unit(unit: str) -> float | None:
         raise AngleError(f"{unit!r} is no unit of an angle") from None
 
 
+def is_angle_unit(word: str) -> bool:
+    """Whether a cell is the unit of an angle as headers spell it out; `h` or `d` alone may be anything.
+
+    Examples
+    --------
+    >>> is_angle_unit("deg"), is_angle_unit('"h:m:s"'), is_angle_unit("mag"), is_angle_unit("d")
+    (True, True, False, False)
+    """
+    name = word.strip().strip("\"'[]()").lower()
+    return len(name) > 1 and (name in _UNITS or bool(_NOTATION.fullmatch(name)))
+
+
 def is_blank(value: object) -> bool:
-    """Whether a cell holds nothing: null, NaN, or a word for it."""
+    """Whether a cell holds nothing: null, NaN, or a word for it, as is ``####``, a number that did not fit its cell."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    return value is None or value != value or (isinstance(value, str) and value.strip(" \0\t\r\n").lower() in _BLANK)
+    if not isinstance(value, str):
+        return value is None or value != value
+    cell = value.strip(" \0\t\r\n").lower()
+    return cell in _BLANK or not cell.strip("#")
 
 
 def parse_angle(value: object, unit: str = "", *, in_hours: bool = False) -> float:
@@ -279,6 +311,8 @@ class PositionColumns:
                     f"{where}: column {name!r} is {known['ucd']!r}; right ascension and declination are needed"
                 )
             frame = known.get("frame") or (_OTHER_EQUINOX.search(name) and "of another equinox, by its name")
+            if not frame and _OTHER_NAME.fullmatch(name_and_unit(name)[0]) and not known.get("ucd"):
+                frame = "no right ascension or declination, by its name"
             if frame:
                 raise InputError(f"{where}: column {name!r} is {frame}; convert the positions to ICRS or J2000")
             units.append(_checked_unit(_unit(schema.field(name)), name, where))
@@ -342,10 +376,10 @@ def _numeric(column: pa.ChunkedArray) -> Floats | None:
 def _unit(field: pa.Field) -> str:
     """The unit of a column, by what the table says of it or, where that is nothing, by its name; "" for none."""
     unit = about(field).get("unit", "")
-    if unit.strip().lower() not in _NO_UNIT:
+    if unit.strip().lower() not in NO_UNIT:
         return unit
-    unit = name_and_unit(field.name)[1]
-    return "" if _EQUINOX.fullmatch(unit) else unit
+    words = re.split(r"\s*[,;]\s*", name_and_unit(field.name)[1])
+    return ", ".join(word for word in words if not _EQUINOX.fullmatch(word))
 
 
 def _checked_unit(unit: str, column: str, where: str) -> str:
@@ -360,7 +394,7 @@ def size_unit(column: str, schema: pa.Schema, where: str) -> str:
     """The unit of a column of angular sizes, "" for arcseconds. Raises InputError if it is none of an angle."""
     unit = _unit(schema.field(column))
     # `petro_rad` is a radius.
-    if unit.lower() in _RADIANS and column.lower().endswith(f"_{unit.lower()}"):
+    if unit.lower() in _RADIANS and column.lower().endswith(unit.lower()):
         unit = about(schema.field(column)).get("unit", "")
     return _checked_unit(unit, column, where)
 

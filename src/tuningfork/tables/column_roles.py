@@ -12,7 +12,7 @@ from .._utils.errors import InputError
 from .angles import PositionColumns, size_unit
 from .columns import Column, about, is_text, name_and_unit
 
-__all__ = ["Columns", "ImageColumns", "SkyColumns", "id_column", "image_columns", "sky_columns"]
+__all__ = ["Columns", "ImageColumns", "SkyColumns", "id_column", "image_columns", "is_position_name", "sky_columns"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,18 @@ USUAL = {
     "right_ascension": ("ra", "right_ascension", "raj2000", "ra_deg", "ra_j2000"),
     "declination": ("dec", "declination", "dej2000", "decj2000", "dec_deg", "dec_j2000"),
 }
-#: By these words of UCD1+ where no name is usual.
+#: Names of positions in survey catalogues, the first of which counts where none is usual.
+_OTHERS = {
+    "right_ascension": (
+        *("_raj2000", "ra_icrs", "_ra_icrs", "_ra.icrs", "_ra", "alpha_j2000", "alphawin_j2000", "ramean", "rastack"),
+        *("rightascension", "target_ra", "s_ra", "ra_mean"),
+    ),
+    "declination": (
+        *("_dej2000", "de_icrs", "dec_icrs", "_de_icrs", "_de.icrs", "_de", "delta_j2000", "deltawin_j2000"),
+        *("decmean", "decstack", "target_dec", "s_dec", "dec_mean", "de", "decl"),
+    ),
+}
+#: By these words of UCD1+ where no name is known.
 _UCDS = {
     "id": ("meta.id;meta.main",),
     "right_ascension": ("pos.eq.ra;meta.main", "pos.eq.ra"),
@@ -100,6 +111,12 @@ class ImageColumns:
     positions: PositionColumns | None
     radius: str | None
     radius_unit: str = ""
+
+
+def is_position_name(name: str) -> bool:
+    """Whether a column's name, without its unit, is one of those of positions."""
+    plain = name_and_unit(name)[0].lower()
+    return any(plain in (*USUAL[role], *others) for role, others in _OTHERS.items())
 
 
 def id_column(columns: Columns, schema: pa.Schema, where: str) -> str:
@@ -174,6 +191,8 @@ def image_columns(columns: Columns, schema: pa.Schema, where: str) -> ImageColum
         if columns.right_ascension is not None or columns.declination is not None:
             role = "right_ascension" if ra is None else "declination"
             raise InputError(f"{where}: half a position; name its other column with {OPTIONS[role]}. {_offer(schema)}")
+        half = dec if ra is None else ra
+        logger.warning("%s: column %r is half a position and is left out; name the other column", where, half)
         ra = dec = None
     positions = None if ra is None or dec is None else PositionColumns.of(ra, dec, schema, where)
     id_ = _find("id", columns.id, schema, where)
@@ -213,11 +232,15 @@ def _find(role: str, name: str | None, schema: pa.Schema, where: str) -> str | N
 
 
 def _usual(role: str, schema: pa.Schema) -> list[str]:
-    """Columns by their usual names, else with a unit behind it (positions), else by their UCD."""
+    """Columns by their usual names, else with a unit behind it or by other names (positions), else by their UCD."""
     if (named := _matching(USUAL[role], schema)) or role not in _UCDS:
         return named
-    if role != "id" and (named := [n for n in schema.names if name_and_unit(n)[0].lower() in USUAL[role]]):
+    plain = {name: name_and_unit(name)[0].lower() for name in schema.names}
+    if role != "id" and (named := [name for name in schema.names if plain[name] in USUAL[role]]):
         return named
+    for other in _OTHERS.get(role, ()):
+        if named := [name for name in schema.names if other in (plain[name], name.lower())]:
+            return named
     for ucd in _UCDS[role]:
         named = [field.name for field in schema if about(field).get("ucd", "").strip().lower() == ucd]
         # Of several, as joined tables have them, nobody asked for one.

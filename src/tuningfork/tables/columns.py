@@ -39,10 +39,12 @@ ABOUT_TABLE = (
     "values_kind_source",
 )
 _ABOUT_COLUMN = ("description", "unit", "ucd", "frame")
-#: Units that names of columns end with, where the table has no place for them: ``ra (deg)``, ``RA [h]``, ``dec_rad``.
+#: Units that names of columns end with, where the table has no place for them: ``ra (deg)``, ``RA [h]``, ``dec_rad``,
+#: ``RA, hours``.
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^)\]]*?)\s*[)\]]")
 _SUFFIX = re.compile(
-    r"(.*)_(deg|degrees?|rad|radians?|hourangle|hours?|hrs?|hms|dms|arcmin|arcsec|asec|mas|pix|pixels?|px)",
+    r"(.*?)\s*[_.:,;/ -]\s*"
+    r"(deg|degrees?|rad|radians?|hourangle|hours?|hrs?|hms|dms|arcmin|arcsec|asec|mas|pix|pixels?|px)",
     re.IGNORECASE,
 )
 

@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from .._utils.text import text
 from .column_roles import USUAL
-from .columns import plain_schema
+from .columns import meaning, plain_schema
+from .csv_header import csv_encoding, read_header
 from .csvw import metadata_path, metadata_text, with_metadata
 from .formats import CatalogError, Format
 
 __all__ = [
     "CsvReader",
-    "csv_encoding",
     "FORMAT",
-    "MAX_LINE",
     "csv_error",
     "csv_text",
     "number_types",
@@ -36,22 +36,12 @@ __all__ = [
     "write_rows",
 ]
 
-#: Characters of a line; a longer one is no line.
-MAX_LINE = 2**20
-#: Comment lines before the header.
-MAX_COMMENTS = 1000
 #: What spreadsheets take for a formula (OWASP, "CSV Injection"); a number is none. Such a text is written with an
 #: apostrophe before it, which reading takes away again.
 _FORMULA, _NUMBER = r"^'*[=+\-@\t\r]", r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
-#: What may separate cells where the header has no comma.
-_SEPARATORS = (";", "\t", "|")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-#: The first line of astropy's own format, whose header has the units that CSV has no place for.
-_ECSV = "# %ECSV"
 #: What reading raises for what is no CSV.
 csv_error = csv.Error
-_USUAL = {name for names in USUAL.values() for name in names}
 
 
 # ---------------------------------------------------------------- writing
@@ -117,7 +107,8 @@ def _guarded(cell: Any) -> Any:
 class CsvReader:
     """Read CSV from lines, row by row; a row with too few or too many cells is a problem, those after it are good.
 
-    Blank lines and comment lines (``#``) before the header are left out; a comment line may be the header itself.
+    Blank lines, a title and comment lines (``#``) before the header are left out; a comment line may be the header
+    itself. A line of units below the names is read as such.
 
     Parameters
     ----------
@@ -128,8 +119,10 @@ class CsvReader:
     ----------
     names : list of str
         The columns; empty if there is no header.
+    units : list of str
+        Of the columns; "" for none.
     separator : str
-        What separates cells: a comma, or a semicolon, tab or bar where the header has no comma.
+        What separates cells: a comma, semicolon, tab or bar, as the header shows.
 
     Raises
     ------
@@ -139,8 +132,20 @@ class CsvReader:
 
     def __init__(self, lines: Iterable[str]) -> None:
         lines = iter(lines)
-        self.names, self.skipped, first, self.separator = _header(lines)
-        self._reader = csv.reader(lines if first is None else chain([first], lines), delimiter=self.separator)
+        header = read_header(lines)
+        self.names, self.units, self.separator = header.names, header.units, header.separator
+        self.skipped = header.skipped
+        self._reader = csv.reader(chain(header.ahead, lines), delimiter=self.separator)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns, each of text, with the units of a line below their names."""
+        return pa.schema(
+            [
+                pa.field(text(name), pa.string(), metadata=meaning(unit=text(unit) or None) or None)
+                for name, unit in zip(self.names, self.units, strict=True)
+            ]
+        )
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[tuple[list[str], str]]:
         """The cells of each row that is not blank, and "" or what is wrong with it.
@@ -172,55 +177,9 @@ class CsvReader:
                 yield [cell[1:] if _GUARDED.match(cell) else cell for cell in cells], ""
 
 
-def _header(lines: Iterator[str]) -> tuple[list[str], int, str | None, str]:
-    """Names of the columns, how many lines precede the rows, the first row if it was read already, the separator."""
-    comment = ""
-    for number, line in enumerate(lines, 1):
-        if len(line) >= MAX_LINE:
-            raise csv.Error(f"a line is longer than {MAX_LINE} characters")
-        if line.startswith(_ECSV):
-            raise csv.Error("it is ECSV, whose header says more than CSV can; name it .ecsv")
-        if not line.strip():
-            continue
-        if line.startswith("#") and number <= MAX_COMMENTS:
-            comment = line.lstrip("#")
-            continue
-        separator = _separator(line)
-        cells, names = _cells(line, separator), _cells(comment, separator)
-        if _is_header(names, cells):
-            return names, number - 1, line, separator
-        return cells, number, None, separator
-    names = _cells(comment, separator := _separator(comment))
-    return (names if len(names) > 1 else []), 0, None, separator
-
-
-def _separator(line: str) -> str:
-    if len(_cells(line, ",")) > 1:
-        return ","
-    return next((each for each in _SEPARATORS if len(_cells(line, each)) > 1), ",")
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
-
-
-def csv_encoding(start: bytes) -> str:
-    """The encoding of a CSV file that begins with these bytes: UTF-8, or UTF-16 as its mark says."""
-    return "utf-16" if start.startswith(_UTF16) else "utf-8-sig"
-
-
 def _encoding(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as file:
         return csv_encoding(file.read(2))
-
-
-def _is_header(comment: list[str], first: list[str]) -> bool:
-    """Whether a comment line names the columns of the line behind it."""
-    if len(comment) != len(first) or len(first) < 2:
-        return False
-    usual = [any(cell.lower() in _USUAL for cell in cells) for cells in (comment, first)]
-    numbers = [any(re.match(_NUMBER, cell) for cell in cells) for cells in (comment, first)]
-    return numbers == [False, True] or (usual == [True, False] and not any(numbers))
 
 
 def strict_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -292,7 +251,7 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
     if not any(names):
         raise CatalogError(f"{path}: the file is empty; a line with the columns' names is expected first")
     if not has_rows:
-        return with_metadata(pa.schema([(name, pa.string()) for name in names]), path).empty_table()
+        return with_metadata(reader.schema, path).empty_table()
     ids = {name for name in names if name.lower() in USUAL["id"]}
     types = dict.fromkeys(names if text else ids, pa.string())
     try:
@@ -318,7 +277,7 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
         _unguarded(column if text or name not in ids else _integers(column))
         for name, column in zip(names, table.columns, strict=True)
     ]
-    schema = pa.schema([(name, column.type) for name, column in zip(names, columns, strict=True)])
+    schema = pa.schema([field.with_type(column.type) for field, column in zip(reader.schema, columns, strict=True)])
     return pa.Table.from_arrays(columns, schema=with_metadata(schema, path))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow as pa
 from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
-from ..tables.identifiers import exact_id, file_id
+from ..tables.identifiers import file_id
 from .tree import Answer, ClassRule, DecisionTree, Question
 from .tree_files import load_tree
 
@@ -89,6 +90,7 @@ def tree_of_labels(
     tree = None if str(name) == OWN else load_tree(name)
     if tree and is_class_tree(tree):
         return tree
+    table = _with_label(table)
     names = table.column_names
     if LABEL not in names:
         if tree is None:
@@ -107,17 +109,23 @@ def tree_of_labels(
         raise CatalogError(f"{path}: every cell of column {LABEL!r} is empty; name the class of each galaxy")
     if len(classes) == 1:
         raise CatalogError(f"{path}: every label is {classes.pop()!r}; at least two classes are needed")
+    lowered = sorted(classes, key=str.lower)
+    for one, other in pairwise(lowered):
+        if one.lower() == other.lower():
+            raise CatalogError(f"{path}: labels {one!r} and {other!r} differ only in case; write them alike")
     if len(classes) > MAX_CLASSES:
         raise CatalogError(f"{path}: {len(classes)} different labels; up to {MAX_CLASSES} classes can be learned")
     return class_tree(sorted(classes, key=int if all(re.fullmatch(r"[+-]?\d{1,18}", t) for t in classes) else None))
 
 
-def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) -> pa.Table:
+def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str], ids: Sequence[str]) -> pa.Table:
     """Replace the column `label` by the columns of a tree of classes, 1 or 0; return any other table as it is.
 
     A row without a label, with one that is no class of the tree, or of a galaxy that has another label too
-    is noted in `problems`, as a row that cannot be read is: its number, from 0, and the reason.
+    is noted in `problems`, as a row that cannot be read is: its number, from 0, and the reason. `ids` are the
+    identifiers of the rows, if they are known.
     """
+    table = _with_label(table)
     names = table.column_names
     if (
         not is_class_tree(tree)
@@ -127,9 +135,8 @@ def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) ->
         return table
     labels = [label_text(cell) for cell in table[LABEL].to_pylist()]
     rows: dict[str, list[int]] = {}
-    id_column = next((name for name in tree.id_columns if name in names), None)
-    for row, id_ in enumerate(table[id_column].to_pylist() if id_column else ()):
-        rows.setdefault(exact_id(id_), []).append(row)
+    for row, id_ in enumerate(ids):
+        rows.setdefault(id_, []).append(row)
     for row, label in enumerate(labels):
         if not label:
             problems.setdefault(row, f"column {LABEL} is empty; name the galaxy's class, or remove the row")
@@ -145,6 +152,14 @@ def with_votes(table: pa.Table, tree: DecisionTree, problems: dict[int, str]) ->
     for name, values in votes.items():
         out = out.append_column(name, values)
     return out
+
+
+def _with_label(table: pa.Table) -> pa.Table:
+    """The table with its column `label` spelled so, whatever its case."""
+    others = [name for name in table.column_names if name.strip().lower() == LABEL]
+    if len(others) != 1 or others[0] == LABEL:
+        return table
+    return table.rename_columns([LABEL if name == others[0] else name for name in table.column_names])
 
 
 def write_folder_labels(images: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:

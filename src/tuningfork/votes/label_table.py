@@ -149,9 +149,10 @@ def labels_from_table(
     """
     known = dict(problems or {})
     tree = _with_own_kind(tree, table) if own_kind else tree
-    table = with_votes(table, tree, known)
+    id_column = tree.id_column(table.column_names)
+    ids = [] if id_column is None else exact_ids(table[id_column], id_column, path)
+    table = with_votes(table, tree, known, ids)
     names = table.column_names
-    id_column = next((name for name in tree.id_columns if name in names), None)
     if id_column is None:
         columns = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise CatalogError(f"{path}: no ID column; call it {' or '.join(tree.id_columns)} (the file has {columns})")
@@ -160,7 +161,6 @@ def labels_from_table(
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
             hint = f"is {near[0]!r} meant? rename it" if near else "add it, with blank cells where it is unknown"
             raise CatalogError(f"{path}: column {column!r} is missing; {hint}")
-    ids = exact_ids(table[id_column], id_column, path)
     values = np.empty((len(ids), len(tree.columns)))
     errors: dict[int, RowError] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -198,6 +198,19 @@ class DecisionTree:
             Who says so.
         """
         return replace(self, values_kind=kind, values_kind_source=source)
+
+    def id_column(self, names: Sequence[str], *first: str) -> str | None:
+        """The column of identifiers of a table with the columns `names`, in any case where none is spelled so.
+
+        Parameters
+        ----------
+        first : str
+            Names that are looked for before those of the campaign.
+        """
+        wanted = (*first, *self.id_columns)
+        exact = [name for name in wanted if name in names]
+        lowered = [name for each in wanted for name in names if name.strip().lower() == each.lower()]
+        return next(iter([*exact, *lowered]), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, the same form as a tree's TOML file; `from_dict` reads it back."""

@@ -19,7 +19,7 @@ from ...images.image import ImageError
 from ...images.read import read_image
 from ...model.bundle import open_bundle
 from ...tables import CatalogError, RowError, read_table
-from ...tables.identifiers import exact_id
+from ...tables.identifiers import IdentifierError, exact_ids
 from ...votes.tree import DecisionTree
 from ..dataset import CachedImages, GalaxyDataset, ImageFiles, Targets
 from ..image_cache import cached_array, content_key, frame_side, open_cache
@@ -204,8 +204,8 @@ def _rows(source: LabelSource, table: Any, tree: DecisionTree, errors: list[RowE
     """ID → row of the source's table. Of rows that contradict each other by having one ID, none is used."""
     if table is None:
         return {}
-    column = source.id or next((name for name in tree.id_columns if name in table.column_names), table.column_names[0])
-    ids = [exact_id(value) for value in column_of(source, table, column)]
+    column = source.id or tree.id_column(table.column_names) or table.column_names[0]
+    ids = _ids(source, table, column)
     counts = Counter(ids)
     errors += [
         RowError(str(source.labels), row + 1, id_, column, "this ID has more than one row; none is used")
@@ -213,6 +213,14 @@ def _rows(source: LabelSource, table: Any, tree: DecisionTree, errors: list[RowE
         if counts[id_] > 1
     ]
     return {id_: row for row, id_ in enumerate(ids) if counts[id_] == 1}
+
+
+def _ids(source: LabelSource, table: Any, column: str) -> list[str]:
+    column_of(source, table, column)
+    try:
+        return exact_ids(table[column], column, source.labels)
+    except IdentifierError as error:
+        raise SourceError(f"source {source.name!r}: {error}") from None
 
 
 def _held_out(
@@ -224,7 +232,7 @@ def _held_out(
         return np.array([id_ in held_out for id_ in ids])
     if table is None:
         raise SourceError(f"source {source.name!r}: same_as names a column, but there is no table of labels")
-    names = [exact_id(value) for value in column_of(source, table, source.same_as)]
+    names = _ids(source, table, source.same_as)
     return np.array([id_ in held_out or (id_ in rows and names[rows[id_]] in held_out) for id_ in ids])
 
 

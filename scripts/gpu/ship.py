@@ -32,7 +32,7 @@ from tuningfork import __version__, load_tree, read_image, read_labels
 from tuningfork.evaluation.baselines import baseline_votes
 from tuningfork.evaluation.calibrate import fit_calibration, fit_class_calibration, held_out_bounds
 from tuningfork.evaluation.evaluate import evaluate
-from tuningfork.evaluation.ood_evaluation import measured
+from tuningfork.evaluation.ood_evaluation import image_statistics
 from tuningfork.evaluation.prediction_table import PredictionTable
 from tuningfork.evaluation.purity import purity
 from tuningfork.evaluation.reliability import coverage
@@ -133,7 +133,7 @@ def main() -> None:
             "trained with": about["trained_with"],
         },
     )
-    statistics, unread = measured(bundle, paths)
+    statistics, unread = image_statistics(bundle, paths)
     if unread:
         parser.error(f"{unread[0].file}: {unread[0].reason}")
     calibration, _ = fit_calibration(bundle, votes, predicted[:, len(tree.columns) :], truth, LEVEL)

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tuningfork.cli import app
-from tuningfork.evaluation.ood_evaluation import evaluate_domain, measured
+from tuningfork.evaluation.ood_evaluation import evaluate_domain, image_statistics
 from tuningfork.images.find import find_images
 from tuningfork.images.read import read_image
 from tuningfork.images.statistics import STATISTICS, appearance
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 def bundle(folder):
     """The shipped model, seen from one side, with the domain of the first 300 simulated galaxies."""
     plain = replace(open_bundle(), n_views=1, calibration=None)
-    rows, errors = measured(plain, sorted(folder.iterdir())[:300])
+    rows, errors = image_statistics(plain, sorted(folder.iterdir())[:300])
     assert not errors
     return replace(plain, calibration=Calibration(domain=fit_novelty_detector(rows)))
 
@@ -349,7 +349,7 @@ def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
 def test_another_survey_is_told_from_galaxy_zoo_2(shared):
     inside = list(find_images([shared / "data/gz2_hart16/images"]))
     plain = open_bundle()
-    rows, _ = measured(plain, inside[:800])
+    rows, _ = image_statistics(plain, inside[:800])
     fitted = replace(plain, calibration=Calibration(domain=fit_novelty_detector(rows)))
     report = evaluate_domain(
         fitted, inside[800:], {"decals": [shared / "data/galaxy10_decals"]}, n_synthetic=0, resamples=20

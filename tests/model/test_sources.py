@@ -1,7 +1,9 @@
 """What `Model.predict` takes: each kind of input is predicted as the same image, or refused by name."""
 
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,9 @@ from PIL import Image
 
 from tuningfork.images import ImageError
 from tuningfork.model.model import load
+from tuningfork.model.options import InferenceOptions
 from tuningfork.model.predictions import Prediction, Predictions
+from tuningfork.model.sources import images_of
 from tuningfork.simulation import draw, render
 from tuningfork.tables import write_table
 
@@ -147,6 +151,19 @@ def test_a_dim_image_of_a_batch_is_no_image_of_another_depth(model, images):
     dim = (deep[1] >> 4).astype(np.uint8)
     np.testing.assert_allclose(got.cumulative[1], model.predict([dim], n_views=1).cumulative[0], atol=1e-6)
     assert all("12-bit" in warning for warning in got.warnings)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are listed on Linux only")
+def test_archives_are_closed_afterwards(model, place):
+    archive = (place / "cutouts.zip").resolve()
+    with images_of(archive) as images:
+        images.read(0, 2, model.reader_of(InferenceOptions()))
+        assert archive in open_files()
+    assert archive not in open_files()
+
+
+def open_files():
+    return [Path(os.path.realpath(link)) for link in Path("/proc/self/fd").iterdir()]
 
 
 def test_names_come_from_files_tables_and_numbers(model, images, place):

@@ -103,9 +103,6 @@ def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[
     if shown.class_probability is not None:
         known = shown.class_index >= 0
         best[known] = shown.class_probability[np.flatnonzero(known), shown.class_index[known]]
-    bounds = {
-        end: [f"{name.removesuffix('_fraction')}_{end}" for name in tree.fraction_names] for end in ("low", "high")
-    }
     out: dict[str, NDArray[Any]] = {
         "id": np.array(words["id"], object),
         "path": np.array(words["path"], object),
@@ -118,7 +115,8 @@ def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[
         "flags": flags,
         "fractions": _packed(shown.fractions),
     }
-    for end, names in bounds.items():
+    for end in ("low", "high"):
+        names = [f"{name}_{end}" for name in tree.answer_names]
         has_columns = set(names) <= set(table.column_names)
         values = (
             np.column_stack([numbers(table, name) for name in names])

@@ -36,8 +36,8 @@ def baseline_votes(
     errors : list of RowError
         Images that are missing or cannot be read.
     """
-    with np.errstate(invalid="ignore"):
-        mean = np.nanmean(train.fractions, 0)
+    known = np.logical_not(np.isnan(train.fractions)).sum(0)
+    mean = np.divide(np.nansum(train.fractions, 0), known, out=np.full(len(known), np.nan), where=known > 0)
     predictions = {"mean_of_training_votes": VoteTable(test.tree, test.ids, np.tile(mean, (len(test), 1)))}
     errors: list[RowError] = []
     if images:

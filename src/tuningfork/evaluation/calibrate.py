@@ -34,7 +34,7 @@ from ..votes.label_table import LabelTable
 from ..votes.split_file import check_subset
 from ..votes.values_kind import kind_conflict
 from ..votes.vote_table import VoteTable
-from .ood_evaluation import measured
+from .ood_evaluation import image_statistics
 from .reliability import coverage
 from .training_overlap import leave_out_training
 
@@ -202,7 +202,7 @@ def calibrate(
     predicted = predictions.votes.select(good)
     truth = labels.votes.select([rows[i] for i in good])
     calibration, missing = fit_calibration(bundle, predicted, predictions.class_probability[good], truth, options.level)
-    statistics, unread = measured(
+    statistics, unread = image_statistics(
         bundle, domain_images, progress and (lambda done, _: progress(len(paths) + done, total))
     )
     errors += [error for error in unread if error.file not in set(predictions.paths)]

@@ -148,7 +148,7 @@ def evaluate(
             baselines, unread = baseline_votes(labels.votes.select(train), truth, images)
             errors += unread
             report["baselines"] = {
-                name: _baseline_scores(baseline, truth, resamples, seed) for name, baseline in baselines.items()
+                name: _rmse_scores(baseline, truth, resamples, seed) for name, baseline in baselines.items()
             }
     return Evaluation(report, tuple(errors))
 
@@ -201,13 +201,13 @@ def _match_rows(
 def _vote_scores(predicted: VoteTable, truth: VoteTable, resamples: int, seed: int) -> dict[str, Any]:
     per_question = metrics.rmse_per_question(predicted.fractions, truth.fractions, truth.tree)
     return {
-        **_baseline_scores(predicted, truth, resamples, seed),
+        **_rmse_scores(predicted, truth, resamples, seed),
         "rmse_per_question": {key: metrics.number_or_none(value) for key, value in per_question.items()},
         "largest_sum_violation": float(np.nanmax(np.abs(sum_violations(predicted.fractions, truth.tree)))),
     }
 
 
-def _baseline_scores(predicted: VoteTable, truth: VoteTable, resamples: int, seed: int) -> dict[str, Any]:
+def _rmse_scores(predicted: VoteTable, truth: VoteTable, resamples: int, seed: int) -> dict[str, Any]:
     """RMSE on the galaxies whose votes are all known, and over all known columns, of those that are predicted."""
     truth = truth.select([truth.row_of[id_] for id_ in predicted.ids])
 
@@ -239,16 +239,16 @@ def _class_reports(
     classes, names = assigned[at], [rule.name for rule in tree.classes]
     keys = [rule.key for rule in tree.classes]
     has_class = truth.classes >= 0
-    given_class = np.full((len(at), len(names)), np.nan) if probability is None else probability[at]
+    class_probability = np.full((len(at), len(names)), np.nan) if probability is None else probability[at]
     # Of a galaxy that has a class the question is which one.
-    nearest = classes if probability is None else given_class.argmax(1)
+    nearest = classes if probability is None else class_probability.argmax(1)
     scores = _class_scores(
-        nearest[has_class], given_class[has_class], truth.classes[has_class], keys, None, resamples, seed
+        nearest[has_class], class_probability[has_class], truth.classes[has_class], keys, None, resamples, seed
     )
     report: dict[str, Any] = {"classes": {**scores, "names": names}}
     if table.no_class_probability is not None and not np.isnan(table.no_class_probability[at]).any():
         none = table.no_class_probability[at, None]
-        joint = np.concatenate([given_class * (1 - none), none], 1)
+        joint = np.concatenate([class_probability * (1 - none), none], 1)
         known = truth.classes > Status.UNDECIDED
         true = np.where(truth.classes < 0, len(names), truth.classes)
         # Without weights, classes that are often undecided would be too rare.

@@ -27,7 +27,7 @@ from ..tables import RowError
 from ..tables.identifiers import file_id
 from .metrics import auroc, bootstrap
 
-__all__ = ["DomainEvaluation", "evaluate_domain", "measured"]
+__all__ = ["DomainEvaluation", "evaluate_domain", "image_statistics"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -42,9 +42,26 @@ class DomainEvaluation:
     errors: tuple[RowError, ...]
 
 
-def measured(bundle: Bundle, images: Sequence[Path], progress: Progress | None = None) -> tuple[Floats, list[RowError]]:
-    """Return the `appearance` (N, D) of the images that can be read, and the others with their reasons."""
-    return _measured(bundle.networks[0].preprocess, [(path, None) for path in images], progress)
+def image_statistics(
+    bundle: Bundle, images: Sequence[Path], progress: Progress | None = None
+) -> tuple[Floats, list[RowError]]:
+    """Measure what the novelty detector judges images by.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose first network's crop and size the images get.
+    images : sequence of N paths
+    progress : callable (images done, images in all), optional
+
+    Returns
+    -------
+    (M, D) float64
+        `images.statistics.appearance` of the M images that can be read, in their order.
+    list of RowError
+        The others, with the reason.
+    """
+    return _statistics(bundle.networks[0].preprocess, [(path, None) for path in images], progress)
 
 
 def evaluate_domain(
@@ -94,7 +111,7 @@ def evaluate_domain(
             if progress:
                 progress(before + number, total)
 
-        rows, failed = _measured(preprocess, images, count)
+        rows, failed = _statistics(preprocess, images, count)
         if not len(rows):
             raise DomainError(f"{kind or 'in domain'}: no image that can be read; is it the right folder?")
         scores[kind] = domain.scores(rows)
@@ -119,7 +136,7 @@ def evaluate_domain(
     return DomainEvaluation(report, tuple(errors))
 
 
-def _measured(
+def _statistics(
     preprocess: Preprocess, images: Sequence[tuple[Path, Change | None]], progress: Progress | None
 ) -> tuple[Floats, list[RowError]]:
     def measure(each: tuple[Path, Change | None]) -> Floats | RowError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
-from ..model.posterior import VotePosterior
+from ..model.posterior import VotePosterior, id_keys
 from ..tables import Column, arrow_schema, ucd
 from ..votes.fractions import cumulative_from_conditional
 from ..votes.rules import Rule
@@ -212,7 +211,7 @@ def count_population(
         rows = np.flatnonzero(predicted & (place >= 0))
         ids, fractions, where = [block.ids[row] for row in rows.tolist()], block.fractions[rows], place[rows]
         flagged, total = flagged + int(block.out_of_domain[rows].sum()), total + len(rows)
-        keys.append(_keys(ids))
+        keys.append(np.array(id_keys(ids), np.uint64))
         galaxies += np.bincount(where, minlength=shape[1])
         draws = posterior.draws(fractions, ids, tree, options.draws, options.seed, questions=questions)
         cumulative = cumulative_from_conditional(fractions, tree)
@@ -226,10 +225,11 @@ def count_population(
         for number, rule in enumerate(rules)
         for bin_ in range(shape[1])
     ]
+    repeated = total - len(np.unique(np.concatenate(keys))) if keys else 0
     notes = []
     if flagged:
         notes.append(f"{flagged} of the {total} counted are flagged as out of domain; their fractions may mean nothing")
-    if repeated := total - len(np.unique(np.concatenate(keys))) if keys else 0:
+    if repeated:
         notes.append(f"{repeated} rows have the ID of an earlier row; they are counted again")
     return Population(
         tuple(counts), options.level, options.draws, total, {k: n for k, n in left_out.items() if n}, tuple(notes)
@@ -246,12 +246,6 @@ def _checked(posterior: VotePosterior, rules: Sequence[Rule]) -> tuple[DecisionT
                 f"rule {rule.text!r} needs draws of {key}, which the model has not ({posterior.missing[key]})"
             )
     return tree, {key for rule in rules for key in rule.questions}
-
-
-def _keys(ids: Sequence[str]) -> NDArray[np.uint64]:
-    return np.array(
-        [int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=8).digest(), "little") for id_ in ids], np.uint64
-    )
 
 
 def _count(
@@ -298,26 +292,28 @@ def _schema() -> pa.Schema:
         "sampling": f"{share} the error of sampling from a large population",
         "total": f"{share} both errors",
     }
-    bounds = [("low", "Lower", ucd.LEAST), ("high", "Upper", ucd.GREATEST)]
+    bounds = (("low", "Lower", ucd.LEAST), ("high", "Upper", ucd.GREATEST))
     columns = [
         Column("rule", pa.string(), "Rule on the vote fractions", ucd=ucd.NOTE),
         Column("bin", pa.string(), "Bin of the column that is counted by", ucd=ucd.NOTE),
         *(
-            Column(end, pa.float64(), f"{word} edge of the bin; null: it has none", ucd=unit)
-            for end, word, unit in bounds
+            Column(end, pa.float64(), f"{word} edge of the bin; null: it has none", ucd=limit)
+            for end, word, limit in bounds
         ),
         Column("galaxies", pa.int64(), "Galaxies with a prediction in the bin", "", ucd.COUNT),
         Column("thresholded", pa.int64(), "Those whose predicted fractions fulfil the rule: biased", "", ucd.COUNT),
         Column("count", pa.float64(), "Those that fulfil the rule, mean over draws of the fractions", "", ucd.COUNT),
         *(
-            Column(f"count_{end}", pa.float64(), f"{word} bound of count, by the error of the classification", "", unit)
-            for end, word, unit in bounds
+            Column(
+                f"count_{end}", pa.float64(), f"{word} bound of count, by the error of the classification", "", limit
+            )
+            for end, word, limit in bounds
         ),
         Column("fraction", pa.float64(), "count over galaxies; null without galaxies", "", ucd.VALUE),
         *(
-            Column(f"{name}_{end}", pa.float64(), f"{word} bound {text}", "", unit)
+            Column(f"{name}_{end}", pa.float64(), f"{word} bound {text}", "", limit)
             for name, text in texts.items()
-            for end, word, unit in bounds
+            for end, word, limit in bounds
         ),
         Column("level", pa.float64(), "Share of cases that each interval is to hold", "", ucd.LEVEL),
     ]

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..model.prediction_columns import bound_name
 from ..pipeline.merge import table_of
 from ..tables import CatalogError, RowError
 from ..tables.columns import about_table
@@ -131,7 +130,7 @@ def predictions_from_table(
         ]
     level = _numbers(table, ["interval_level"], fractions.rows, path)
     low, high = (
-        _numbers(table, [bound_name(name, end) for name in tree.fraction_names], fractions.rows, path)
+        _numbers(table, [f"{name}_{end}" for name in tree.answer_names], fractions.rows, path)
         for end in ("low", "high")
     )
     levels = set() if level is None else set(level[~np.isnan(level)].tolist())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from ..model.bundle import BundleError, builtin_models, open_bundle
 from ..model.training_ids import SUBSETS, TrainingIDs
@@ -34,8 +33,11 @@ def training_ids_of(about: Mapping[str, str], model: str | None = None) -> Train
     name = model or about.get("model", "")
     bundle = None
     if model is not None or name in builtin_models():
-        with suppress(*(() if model else (BundleError,))):
+        try:
             bundle = open_bundle(name)
+        except BundleError:
+            if model is not None:
+                raise
     if bundle is None or (model is None and about.get("model_sha256", bundle.sha256) != bundle.sha256):
         logger.warning(
             "which galaxies the model was trained on is not known, so none is left out; name the model with --model"

@@ -14,7 +14,7 @@ from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, RowError, read_table
 from ..tables.identifiers import exact_ids
 from ..votes.class_labels import label_text
-from ..votes.clean_samples import MAX_PATTERNS, Status, class_fits, classify
+from ..votes.clean_samples import Status, class_fits, classify, inverse_probability
 from ..votes.label_table import read_labels
 from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
@@ -181,15 +181,7 @@ def known_weights(cumulative: Floats, tree: DecisionTree, groups: Groups) -> Flo
     (N, G) float64
         At least 1; 0 where it is not known whether the galaxy is of the group.
     """
-    unknown = np.isnan(cumulative)
-    patterns, counts = np.unique(unknown, axis=0, return_counts=True)
-    most = np.argsort(-counts, kind="stable")[:MAX_PATTERNS]
-    known = np.zeros((len(cumulative), len(groups)))
-    for at in most:
-        hidden = np.where(patterns[at] | unknown, np.nan, cumulative)
-        known += counts[at] * (_of_groups(hidden, tree, groups) >= 0)
-    total = counts[most].sum() if len(counts) else 0
-    return np.where(_of_groups(cumulative, tree, groups) >= 0, np.maximum(total, 1) / np.maximum(known, 1), 0.0)
+    return inverse_probability(cumulative, lambda values: _of_groups(values, tree, groups) >= 0)
 
 
 def _from_column(labels: str | os.PathLike[str], tree: DecisionTree, column: str, groups: Groups) -> TrueClasses:

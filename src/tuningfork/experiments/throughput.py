@@ -6,9 +6,9 @@ import time
 
 import torch
 
-from ..training.lightning_module import MorphologyModule
 from ..training.malloc import keep_freed_memory
 from ..training.recipe import Recipe
+from ..training.speed import training_step
 from ..votes.tree_files import load_tree
 
 __all__ = ["galaxies_per_second"]
@@ -24,26 +24,20 @@ def galaxies_per_second(recipe: Recipe) -> float:
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tree = load_tree(recipe.tree)
-    module = MorphologyModule(recipe, tree).to(device).train()
-    optimizer = torch.optim.AdamW(module.parameters(), 1e-6)
+    step = training_step(recipe, device)
     images = torch.randn(recipe.batch, 3, recipe.size, recipe.size, device=device)
     known = torch.full((recipe.batch, len(tree.columns)), 0.5, device=device)
     candidates = torch.zeros(recipe.batch, len(tree.classes), device=device)
     candidates[:, :1] = 1
-    kind = torch.float16 if recipe.precision == "16-mixed" and device.type == "cuda" else torch.bfloat16
 
-    def step() -> None:
-        with torch.autocast(device.type, kind, enabled=recipe.precision != "32-true"):
-            loss = module.loss((images, known, candidates))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    def synchronized_step() -> None:
+        step((images, known, candidates))
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    step()  # the first one also lays out memory
+    synchronized_step()  # the first one also lays out memory
     started, steps = time.monotonic(), 0
     while steps < 2 or time.monotonic() - started < _SECONDS:
-        step()
+        synchronized_step()
         steps += 1
     return steps * recipe.batch / (time.monotonic() - started) / _OVERHEAD

@@ -50,7 +50,7 @@ class Tally:
 def tally(answers: Iterable[AnswerRecord], tree: DecisionTree) -> Tally:
     """Count the valid answers of all who finished the galaxy."""
     columns = {
-        (question.key, answer.key): tree.columns.index(answer.column)
+        (question.key, answer.key): tree.positions[answer.column]
         for question in tree.questions
         for answer in question.answers
     }

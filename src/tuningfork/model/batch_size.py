@@ -42,7 +42,7 @@ class Tuning:
     threads : int, at least 1
         Those of the network when this was measured.
     milliseconds : float, above 0
-        What the networks take for a image, with all its views, at this batch size.
+        What the networks take for an image, with all its views, at this batch size.
     runtime : str
         What they ran on.
     """
@@ -128,7 +128,7 @@ class _Measuring:
     def open(self) -> Callable[[tuple[int, int, float], Callable[[Any], None]], Tuning]:
         """Open the model; called in that process."""
         model = Model(self.bundle, **self.running)
-        return lambda task, say: _measure(model, *task)
+        return lambda task, _: _measure(model, *task)
 
 
 def _key(model: Model, n_views: int | None, running: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,19 +169,19 @@ def _measure(model: Model, n_views: int, threads: int, seconds: float) -> Tuning
         for _ in range(max(BATCHES))
     ]
 
-    def took(batch: int) -> float:
+    def seconds_per_image(batch: int) -> float:
         started = time.perf_counter()
         model.run(inputs[:batch], InferenceOptions(n_views))
         return (time.perf_counter() - started) / batch
 
     end = time.perf_counter() + seconds
-    took(1)  # the first call sets up memory
-    # Rounds over all sizes, so that whatever else the machine does meets all alike; the least time is the truest.
-    best = {1: took(1)}
+    seconds_per_image(1)  # the first call sets up memory
+    # Rounds over all sizes, so that other load on the machine affects them alike; the minimum is disturbed least.
+    best = {1: seconds_per_image(1)}
     while True:
         for batch in BATCHES:
             if batch * min(best.values()) > end - time.perf_counter():
                 fastest = min(best.values())
                 chosen = min(size for size, least in best.items() if least <= (1 + _ALIKE) * fastest)
                 return Tuning(chosen, threads, 1e3 * best[chosen], model.runtime)
-            best[batch] = min(best.get(batch, math.inf), took(batch))
+            best[batch] = min(best.get(batch, math.inf), seconds_per_image(batch))

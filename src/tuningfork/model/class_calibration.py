@@ -236,8 +236,7 @@ def class_scores(tree: DecisionTree, *, votes: Floats | None = None, probability
         none = 0.0
     else:
         if votes is not None:
-            position = {column: at for at, column in enumerate(tree.columns)}
-            probability = votes[:, [position[rule.all_of[0][0]] for rule in tree.classes]]
+            probability = votes[:, [tree.positions[rule.all_of[0][0]] for rule in tree.classes]]
         assert probability is not None
         scores = np.log(np.maximum(probability, LEAST_PROBABILITY))
         none = -math.inf

@@ -29,18 +29,14 @@ _BLOCK = 64
 def draw_schema(tree: DecisionTree, k: int) -> pa.Schema:
     """Return the columns ``bar_yes_draws``, …: lists of k float16."""
     columns = []
-    for name, answer, question in (
-        (name, answer, question)
-        for question, part in zip(tree.questions, tree.slices, strict=True)
-        for name, answer in zip(tree.fraction_names[part], tree.answers[part], strict=True)
-    ):
+    for name, answer, question in zip(tree.answer_names, tree.answers, tree.question_numbers, strict=True):
         text = (
             f'{k} draws from the posterior of the share of all volunteers who answer "{answer.text}" to '
-            f'"{question.text}", 0 to 1; the same draw of all answers belongs together; null: no prediction, or no '
-            "posterior"
+            f'"{tree.questions[question].text}", 0 to 1; the same draw of all answers belongs together; '
+            "null: no prediction, or no posterior"
         )
         kind = pa.list_(_ARROW_TYPE, k)
-        columns.append(Column(f"{name.removesuffix('_fraction')}_draws", kind, text, "", ucd.FRACTION))
+        columns.append(Column(f"{name}_draws", kind, text, "", ucd.FRACTION))
     return arrow_schema(columns)
 
 

@@ -29,7 +29,7 @@ class Embedder:
     model, sha256 : str
         The bundle's name and digest.
     n_views : int
-        Turned views whose mean they are.
+        Rotated and reflected views that they are the mean of.
     width : int
         D, numbers in each.
     """

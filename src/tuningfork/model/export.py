@@ -121,8 +121,8 @@ def _build(graph: GraphBuilder, model: Model, n_views: int, dtype: np.dtype[Any]
                 graph.output(name, _spread(graph, _mean(graph, stacked, others)), dtype, [BATCH])
     if tree.classes:
         evidence = {"votes": cumulative} if answers else {"probability": _networks_mean(graph, probabilities)}
-        given, none = class_outputs(graph, tree, model.calibration.classes, dtype, **evidence)
-        graph.output("class_probability", given, dtype, [BATCH, len(tree.classes)])
+        probability, none = class_outputs(graph, tree, model.calibration.classes, dtype, **evidence)
+        graph.output("class_probability", probability, dtype, [BATCH, len(tree.classes)])
         if none:
             graph.output("no_class_probability", none, dtype, [BATCH])
     if features:

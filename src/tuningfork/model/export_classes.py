@@ -43,7 +43,7 @@ def class_outputs(
         scores = graph.add("Div", margins, np.array(MARGIN_SCALE, dtype))
     else:
         if votes:
-            places = [tree.columns.index(rule.all_of[0][0]) for rule in tree.classes]
+            places = [tree.positions[rule.all_of[0][0]] for rule in tree.classes]
             probability = graph.add("Gather", votes, np.array(places), axis=1)
         scores = graph.add("Log", graph.add("Max", probability, np.array(LEAST_PROBABILITY, dtype)))
     logits = graph.add("Mul", scores, np.array(calibration.slope, dtype))
@@ -75,7 +75,7 @@ def _margins(graph: GraphBuilder, votes: str, tree: DecisionTree, dtype: np.dtyp
     """(N, C); see `votes.clean_samples.class_margins`."""
 
     def differences(thresholds: tuple[tuple[str, float], ...]) -> str:
-        places = np.array([tree.columns.index(column) for column, _ in thresholds])
+        places = np.array([tree.positions[column] for column, _ in thresholds])
         least = np.array([least for _, least in thresholds], dtype)
         return graph.add("Sub", graph.add("Gather", votes, places, axis=1), least)
 
@@ -89,11 +89,10 @@ def _agreement(graph: GraphBuilder, votes: str, tree: DecisionTree, dtype: np.dt
         most = graph.add("ArgMax", graph.part(votes, 1, part.start, part.stop), axis=1, keepdims=1)
         answers = np.arange(part.stop - part.start)[None]
         chosen.append(graph.cast(graph.add("Equal", most, answers), dtype))
-    question_of = [number for number, part in enumerate(tree.slices) for _ in range(part.start, part.stop)]
     for number, sources in question_sources(tree):
         reached = []
         for position in sources:
-            question = question_of[position]
+            question = tree.question_numbers[position]
             at = position - tree.slices[question].start
             reached.append(graph.part(chosen[question], 1, at, at + 1))
         any_of = graph.add("Max", *reached) if len(reached) > 1 else reached[0]
@@ -101,7 +100,7 @@ def _agreement(graph: GraphBuilder, votes: str, tree: DecisionTree, dtype: np.dt
     on_path = graph.add("Concat", *chosen, axis=1)
 
     def marks(thresholds: tuple[tuple[str, float], ...]) -> str:
-        return graph.add("Gather", on_path, np.array([tree.columns.index(column) for column, _ in thresholds]), axis=1)
+        return graph.add("Gather", on_path, np.array([tree.positions[column] for column, _ in thresholds]), axis=1)
 
     return _of_rules(graph, tree, marks)
 

@@ -309,8 +309,7 @@ class Model:
         framing_options = (("stretch", stretch), ("size", size))
         changes: dict[str, Any] = {name: value for name, value in framing_options if value is not None}
         reader = replace(self.reader_of(options), framing=replace(framing or self.framing, **changes))
-        images = images_of(source)
-        with progress_of(progress) as report:
+        with images_of(source) as images, progress_of(progress) as report:
             predictions = self._predict(images, options, reader, report)
         if not images.is_single:
             return predictions

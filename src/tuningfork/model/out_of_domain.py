@@ -19,7 +19,7 @@ __all__ = ["NoveltyDetector", "DomainError", "fit_novelty_detector", "galaxies_n
 
 Floats = NDArray[np.float64]
 
-#: Differences below this count for nothing, in the units of `appearance`: about 1 % of a level, 1 % of a share.
+#: Differences below this count for nothing, in the units of `images.statistics`: about 1 % of a level, 1 % of a share.
 RESOLUTION = 0.01
 #: Galaxies for each statistic, below which their covariance says little; the rate of false alarms holds even so.
 PER_STATISTIC = 4
@@ -46,7 +46,7 @@ class NoveltyDetector:
     fitted, held_out : int
         Galaxies that mean and covariance, and that the threshold, come from.
     statistics : tuple of D texts
-        Names of the statistics: the keys of `appearance.STATISTICS`.
+        Names of the statistics: the keys of `images.statistics.STATISTICS`.
 
     Raises
     ------
@@ -84,9 +84,9 @@ class NoveltyDetector:
     def _whitening(self) -> Floats:
         return np.linalg.inv(np.linalg.cholesky(np.array(self.covariance)))
 
-    def scores(self, measured: Floats) -> Floats:
+    def scores(self, values: Floats) -> Floats:
         """Return the scores (N,) of images' statistics (N, D): 0 and above; above 1 is out of domain."""
-        return _distances(measured, np.array(self.mean), self._whitening) / self.threshold
+        return _distances(values, np.array(self.mean), self._whitening) / self.threshold
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types; `from_dict` reads them back."""
@@ -116,9 +116,9 @@ def galaxies_needed(rate: float) -> int:
 
 
 def fit_novelty_detector(
-    measured: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0, *, training: NDArray[np.bool_] | None = None
+    values: Floats | Sequence[Floats], rate: float = 0.01, seed: int = 0, *, training: NDArray[np.bool_] | None = None
 ) -> NoveltyDetector:
-    """Fit a novelty detector on the image statistics (N, D) of in-domain galaxies, as `appearance` measures them.
+    """Fit a novelty detector on the statistics of the images of in-domain galaxies.
 
     Mean and covariance come from one half of the galaxies, chosen by chance; the threshold is the
     ⌈(n + 1)(1 − rate)⌉-th smallest distance of the n others. A further galaxy of the same kind exceeds it with
@@ -128,7 +128,8 @@ def fit_novelty_detector(
 
     Parameters
     ----------
-    measured : (N, D)
+    values : (N, D)
+        Statistics of the images, as `images.statistics.appearance` measures them.
     rate : float in (0, 1)
         Of false alarms.
     seed : int
@@ -146,7 +147,7 @@ def fit_novelty_detector(
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate of false alarms {rate} is not between 0 and 1")
-    rows = np.asarray(measured, np.float64)
+    rows = np.asarray(values, np.float64)
     is_training = np.zeros(len(rows), bool) if training is None else training
     new, needed = rows[~is_training], galaxies_needed(rate)
     by_training = int(is_training.sum()) >= needed // 2 and len(new) >= needed // 2

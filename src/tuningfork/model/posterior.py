@@ -17,7 +17,7 @@ from ..votes.traversal import with_parents
 from ..votes.tree import DecisionTree
 from .views import check_n_views
 
-__all__ = ["RESOLUTION", "QuestionPosterior", "Split", "VotePosterior", "predictors", "splits_of"]
+__all__ = ["RESOLUTION", "QuestionPosterior", "Split", "VotePosterior", "id_keys", "predictors", "splits_of"]
 
 Floats = NDArray[np.float64]
 
@@ -104,6 +104,11 @@ class QuestionPosterior:
             raise ValueError("posterior: a question has either an order or a reason why it has none")
         if sorted(self.order) != list(range(len(self.order))) or len(self.splits) != max(0, len(self.order) - 1):
             raise ValueError(f"posterior: order {self.order} and {len(self.splits)} splits make no sense")
+
+
+def id_keys(ids: Sequence[str]) -> list[int]:
+    """Return a number of 64 bits for each identifier: its BLAKE2 digest, the same on every machine."""
+    return [int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=8).digest(), "little") for id_ in ids]
 
 
 def splits_of(order: Sequence[int], fractions: Floats) -> Iterator[tuple[int, Floats, Floats]]:
@@ -213,10 +218,7 @@ class VotePosterior:
         wanted = None if questions is None else with_parents(tree, questions)
         cumulative = cumulative_from_conditional(fractions, tree)
         rows = np.flatnonzero(np.logical_not(np.any(np.isnan(fractions[:, tree.slices[0]]), 1)))
-        keys = [
-            int.from_bytes(hashlib.blake2b(ids[row].encode(), digest_size=8).digest(), "little")
-            for row in rows.tolist()
-        ]
+        keys = id_keys([ids[row] for row in rows.tolist()])
         for number, (question, part) in enumerate(zip(tree.questions, tree.slices, strict=True)):
             fitted = self.questions[question.key]
             if fitted.reason or (wanted is not None and question.key not in wanted):

@@ -77,17 +77,17 @@ def choose_precision(
         faster = Model(model.bundle, **running, framing=model.framing)
     except RuntimeUnavailable as error:
         return model, PrecisionChoice("f32", str(error))
-    expected, found = (each.predict_loaded(good, options) for each in (model, faster))
-    off = np.abs(found.fractions - expected.fractions)
-    half = (expected.high - expected.low) / 2
+    reference, reduced = (each.predict_loaded(good, options) for each in (model, faster))
+    off = np.abs(reduced.fractions - reference.fractions)
+    half = (reference.high - reference.low) / 2
     # Questions that nobody would reach have no fraction; answers without intervals cannot be judged.
     known = np.isfinite(off) & np.isfinite(half)
     off, half = np.where(known, off, 0), np.where(known, half, 0)
     count = np.maximum(known.sum(0), 1)
     rms, width = np.sqrt((off**2).sum(0) / count), half.sum(0) / count
     of_interval = float(np.max(rms / np.maximum(width, 1e-9), initial=0, where=known.any(0)))
-    inside = ((found.fractions >= expected.low) & (found.fractions <= expected.high))[known].all()
-    enough = of_interval < MOST and inside and not any(found.errors) and known.any()
+    inside = ((reduced.fractions >= reference.low) & (reduced.fractions <= reference.high))[known].all()
+    enough = of_interval < MOST and inside and not any(reduced.errors) and known.any()
     reason = f"on {len(good)} images bf16 deviates by at most {of_interval:.2f} of half an interval, {MOST} is allowed"
     if not inside:
         reason += "; a fraction leaves its interval"

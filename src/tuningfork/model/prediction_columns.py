@@ -15,7 +15,7 @@ from ..votes.tree import DecisionTree
 from .embeddings import COLUMN, Embedder
 from .structure_columns import REASON, STRUCTURE_COLUMNS, structure_arrays
 
-__all__ = ["bound_name", "kaggle_schema", "kaggle_table", "output_schema", "output_table"]
+__all__ = ["kaggle_schema", "kaggle_table", "output_schema", "output_table"]
 
 
 def output_table(predictions: Any) -> pa.Table:
@@ -27,7 +27,7 @@ def output_table(predictions: Any) -> pa.Table:
     predicted = predictions.votes.complete
     columns.update(zip(tree.fraction_names, number_arrays(predictions.fractions, np.float32, predicted), strict=True))
     for end, bounds in (("low", predictions.low), ("high", predictions.high)):
-        names = [bound_name(name, end) for name in tree.fraction_names]
+        names = [f"{name}_{end}" for name in tree.answer_names]
         columns.update(zip(names, number_arrays(bounds, np.float32), strict=True))
     columns["description"] = text_array(predictions.descriptions)
     columns["interval_level"] = number_array(predictions.level, np.float64)
@@ -77,69 +77,73 @@ def output_schema(tree: DecisionTree, embedder: Embedder | None = None, *, struc
 def _output_schema(
     tree: DecisionTree, meanings: tuple[str, ...], embedder: Embedder | None, structure: bool
 ) -> pa.Schema:
-    columns = [
+    columns = [*_ABOUT, *_fraction_columns(tree), *(_class_columns(tree, meanings) if tree.classes else ()), *_QUALITY]
+    if structure:
+        columns += [*STRUCTURE_COLUMNS, REASON]
+    schema = arrow_schema(columns)
+    return schema.append(embedder.field) if embedder else schema
+
+
+_ABOUT = (
+    Column(
+        "id",
+        pa.string(),
+        "Identifier of the galaxy: the catalogue's, else the image file's name without extension",
+        ucd=ucd.IDENTIFIER,
+    ),
+    Column("path", pa.string(), "Image file", ucd=ucd.FILE),
+    Column(
+        "description",
+        pa.string(),
+        "What the majority says, in words, by the predicted votes; empty without a prediction of them",
+        ucd=ucd.CLASS_NAME,
+    ),
+)
+
+
+def _fraction_columns(tree: DecisionTree) -> list[Column]:
+    """The fraction of each answer with the bounds of its interval, and the level of the intervals."""
+    columns = []
+    for name, answer, question in zip(tree.answer_names, tree.answers, tree.question_numbers, strict=True):
+        text = f'Predicted share of those asked "{tree.questions[question].text}" who answer "{answer.text}", 0 to 1'
+        fraction = f"{name}_fraction"
+        columns.append(Column(fraction, pa.float32(), text, "", ucd.FRACTION))
+        for end, word, limit in (("low", "lower", ucd.LOWER), ("high", "upper", ucd.UPPER)):
+            text = f"Interval of {fraction}, {word} bound; null: not calibrated"
+            columns.append(Column(f"{name}_{end}", pa.float32(), text, "", limit))
+    text = "Promised share of galaxies with all fractions of a question within their intervals; null: not calibrated"
+    return [*columns, Column("interval_level", pa.float64(), text, "", ucd.LEVEL)]
+
+
+def _class_columns(tree: DecisionTree, meanings: tuple[str, ...]) -> list[Column]:
+    """The class in several words, and the probability of each class and of none."""
+    listed = ", ".join(f"{number} {meaning}" for number, meaning in enumerate(meanings))
+    return [
         Column(
-            "id",
-            pa.string(),
-            "Identifier of the galaxy: the catalogue's, else the image file's name without extension",
-            ucd=ucd.IDENTIFIER,
+            "class",
+            pa.int8(),
+            f"Most probable class: {listed}; null if none is more probable, or without a prediction",
+            ucd=ucd.CLASS,
         ),
-        Column("path", pa.string(), "Image file", ucd=ucd.FILE),
         Column(
-            "description",
+            "class_name",
             pa.string(),
-            "What the majority says, in words, by the predicted votes; empty without a prediction of them",
+            f'Most probable class in words, "{NO_CLASS}" if none is more probable; empty without a prediction',
             ucd=ucd.CLASS_NAME,
         ),
-    ]
-    names = iter(tree.fraction_names)
-    for question in tree.questions:
-        for answer in question.answers:
-            name, text = next(names), f'Predicted share of those asked "{question.text}" who answer "{answer.text}"'
-            columns += [
-                Column(name, pa.float32(), f"{text}, 0 to 1", "", ucd.FRACTION),
-                *(
-                    Column(
-                        bound_name(name, end),
-                        pa.float32(),
-                        f"Interval of {name}, {word} bound; null: not calibrated",
-                        "",
-                        limit,
-                    )
-                    for end, word, limit in (("low", "lower", ucd.LOWER), ("high", "upper", ucd.UPPER))
-                ),
-            ]
-    text = "Promised share of galaxies with all fractions of a question within their intervals; null: not calibrated"
-    columns.append(Column("interval_level", pa.float64(), text, "", ucd.LEVEL))
-    if tree.classes:
-        listed = ", ".join(f"{number} {meaning}" for number, meaning in enumerate(meanings))
-        columns += [
-            Column(
-                "class",
-                pa.int8(),
-                f"Most probable class: {listed}; null if none is more probable, or without a prediction",
-                ucd=ucd.CLASS,
-            ),
-            Column(
-                "class_name",
-                pa.string(),
-                f'Most probable class in words, "{NO_CLASS}" if none is more probable; empty without a prediction',
-                ucd=ucd.CLASS_NAME,
-            ),
-            Column(
-                "nearest_class",
-                pa.string(),
-                "Most probable class in words, also where none is more probable; null without a prediction",
-                ucd=ucd.CLASS_NAME,
-            ),
-            Column(
-                "clean_class",
-                pa.string(),
-                "Class whose clean-sample thresholds the predicted votes pass; null if they pass none",
-                ucd=ucd.SAMPLE,
-            ),
-        ]
-        columns += [
+        Column(
+            "nearest_class",
+            pa.string(),
+            "Most probable class in words, also where none is more probable; null without a prediction",
+            ucd=ucd.CLASS_NAME,
+        ),
+        Column(
+            "clean_class",
+            pa.string(),
+            "Class whose clean-sample thresholds the predicted votes pass; null if they pass none",
+            ucd=ucd.SAMPLE,
+        ),
+        *(
             Column(
                 f"class_{number}_probability",
                 pa.float32(),
@@ -148,61 +152,57 @@ def _output_schema(
                 ucd.CLASS_PROBABILITY,
             )
             for number, rule in enumerate(tree.classes)
-        ]
-        columns.append(
-            Column(
-                "no_class_probability",
-                pa.float32(),
-                "Probability that the volunteers' votes pass the thresholds of no clean sample, 0 to 1; null: the "
-                "model predicts no votes",
-                "",
-                ucd.CLASS_PROBABILITY,
-            )
-        )
-    columns += [
-        Column(
-            "rotation_spread",
-            pa.float32(),
-            "How much the image's rotated and reflected views disagree: root mean square over the answers of the "
-            "standard deviation of the cumulative fractions, 0 to 0.5; null with one view",
-            "",
-            ucd.SPREAD,
         ),
         Column(
-            "network_spread",
+            "no_class_probability",
             pa.float32(),
-            "How much the model's networks disagree, in the same measure; null with one network",
+            "Probability that the volunteers' votes pass the thresholds of no clean sample, 0 to 1; null: the "
+            "model predicts no votes",
             "",
-            ucd.SPREAD,
-        ),
-        Column(
-            "domain_score",
-            pa.float32(),
-            "How unlike the galaxies of the model's training the image is: Mahalanobis distance of its sky, noise, "
-            "light and colours, over the model's threshold; 0 and above; null: not calibrated",
-            "",
-            ucd.VALUE,
-        ),
-        Column(
-            "out_of_domain",
-            pa.bool_(),
-            "Whether domain_score is above 1: perhaps another survey, a star, an artefact, no galaxy in the middle; "
-            "the other columns are then not to be relied on; null: not calibrated",
-            ucd=ucd.QUALITY,
+            ucd.CLASS_PROBABILITY,
         ),
     ]
-    text = "Empty, or what to know of the image: a part without data, another angular scale than the model's"
-    columns.append(Column("warning", pa.string(), text, ucd=ucd.NOTE))
-    columns.append(Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE))
-    if structure:
-        columns += [*STRUCTURE_COLUMNS, REASON]
-    schema = arrow_schema(columns)
-    return schema.append(embedder.field) if embedder else schema
 
 
-def bound_name(fraction_name: str, end: str) -> str:
-    """The column of an interval's `end`, "low" or "high": ``bar_yes_fraction`` → ``bar_yes_low``."""
-    return f"{fraction_name.removesuffix('_fraction')}_{end}"
+_QUALITY = (
+    Column(
+        "rotation_spread",
+        pa.float32(),
+        "How much the image's rotated and reflected views disagree: root mean square over the answers of the "
+        "standard deviation of the cumulative fractions, 0 to 0.5; null with one view",
+        "",
+        ucd.SPREAD,
+    ),
+    Column(
+        "network_spread",
+        pa.float32(),
+        "How much the model's networks disagree, in the same measure; null with one network",
+        "",
+        ucd.SPREAD,
+    ),
+    Column(
+        "domain_score",
+        pa.float32(),
+        "How unlike the galaxies of the model's training the image is: Mahalanobis distance of its sky, noise, "
+        "light and colours, over the model's threshold; 0 and above; null: not calibrated",
+        "",
+        ucd.VALUE,
+    ),
+    Column(
+        "out_of_domain",
+        pa.bool_(),
+        "Whether domain_score is above 1: perhaps another survey, a star, an artefact, no galaxy in the middle; "
+        "the other columns are then not to be relied on; null: not calibrated",
+        ucd=ucd.QUALITY,
+    ),
+    Column(
+        "warning",
+        pa.string(),
+        "Empty, or what to know of the image: a part without data, another angular scale than the model's",
+        ucd=ucd.NOTE,
+    ),
+    Column("error", pa.string(), "Empty, or why this row has no prediction", ucd=ucd.NOTE),
+)
 
 
 @lru_cache(maxsize=8)

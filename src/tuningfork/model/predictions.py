@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, overload
 
@@ -129,15 +130,21 @@ class Predictions:
             return Prediction(self.select([row % len(self)]))
         return self.select(rows)
 
+    @cached_property
+    def _rows(self) -> dict[str, list[int]]:
+        """ID → rows; more than one where galaxies share an ID."""
+        rows: dict[str, list[int]] = {}
+        for row, id_ in enumerate(self.ids):
+            rows.setdefault(id_, []).append(row)
+        return rows
+
     def _row_of(self, id_: str) -> int:
-        found = [row for row, each in enumerate(self.ids) if each == id_]
-        if not found:
+        rows = self._rows.get(id_, [])
+        if not rows:
             raise KeyError(f"no galaxy {id_!r}{nearest(id_, self.ids[:MAX_NEAREST])}")
-        if len(found) > 1:
-            raise KeyError(
-                f"{len(found)} galaxies have the ID {id_!r}: choose one by its number, {found[0]} or another"
-            )
-        return found[0]
+        if len(rows) > 1:
+            raise KeyError(f"{len(rows)} galaxies have the ID {id_!r}: choose one by its number, {rows[0]} or another")
+        return rows[0]
 
     def select(self, rows: Rows) -> Predictions:
         """Return some of the galaxies, in this order.
@@ -391,6 +398,7 @@ def concatenated(tree: DecisionTree, parts: Sequence[Predictions]) -> Prediction
             return VoteTable.concatenated(values)
         if isinstance(values[0], np.ndarray):
             return np.concatenate(values)
-        return sum(values, ()) if isinstance(values[0], tuple) else values[0]
+        # Not their sum, which would copy those before once for each part.
+        return tuple(chain.from_iterable(values)) if isinstance(values[0], tuple) else values[0]
 
     return Predictions(*(joined([getattr(part, field.name) for part in parts]) for field in fields(Predictions)))

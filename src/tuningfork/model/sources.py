@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,11 @@ from .._utils.urls import is_url
 from ..images.image import ImageError
 from ..images.read import is_single_image
 from ..images.values import to_display_bytes
-from ..inputs import ItemReader, find_items, is_catalogue
+from ..inputs import InputItem, ItemReader, find_items, is_catalogue
 from .image_reader import ImageReader, LoadedImage
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ..inputs import InputItem
 
 __all__ = ["ImageRow", "Images", "images_of"]
 
@@ -60,7 +58,7 @@ class ImageRow:
 
 @dataclass
 class Images:
-    """The images of a source, and whether it is one image rather than several.
+    """The images of a source, and whether it is one image rather than several; a context manager that closes archives.
 
     Parameters
     ----------
@@ -72,6 +70,13 @@ class Images:
     is_single: bool
     _items: ItemReader = field(default_factory=ItemReader)
 
+    def __enter__(self) -> Images:
+        self._items.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._items.__exit__(*error)
+
     def read(self, first: int, last: int, reader: ImageReader) -> list[LoadedImage]:
         """Read the rows from `first` up to `last`; a failure becomes the row's error."""
         return reader.add_scores([self._read(self.rows[n], n, reader) for n in range(first, min(last, len(self.rows)))])
@@ -80,25 +85,20 @@ class Images:
         name = row.name
         if row.error:
             return LoadedImage(*(name or (str(number), "")), None, row.error)
-        if not _is_item(row.source):
+        if not isinstance(row.source, InputItem):
             loaded = reader.read(row.source, number, name=name, scored=False)
         else:
-            item: InputItem = row.source
+            item = row.source
             try:
-                fetch: Callable[[], bytes] = self._items.prepare(item)
-                loaded = reader.read(fetch(), number, name=(item.id, item.path), radius=item.radius, scored=False)
+                loaded = reader.read(
+                    self._items.prepare(item)(), number, name=(item.id, item.path), radius=item.radius, scored=False
+                )
             except ImageError as error:
                 return LoadedImage(item.id, item.path, None, str(error))
         if not row.warnings:
             return loaded
         warning = "; ".join(filter(None, (*row.warnings, loaded.warning)))
         return replace(loaded, warning=warning)
-
-
-def _is_item(source: Any) -> bool:
-    from ..inputs import InputItem
-
-    return isinstance(source, InputItem)
 
 
 def images_of(source: Any) -> Images:
@@ -285,10 +285,4 @@ def _of_table(table: pa.Table) -> Iterator[ImageRow]:
             yield ImageRow(data, (name or str(number), ""))
         else:
             item = file_item(Path(str(content)))
-            yield ImageRow(item) if not name else ImageRow(_renamed(item, name))
-
-
-def _renamed(item: InputItem, name: str) -> InputItem:
-    from dataclasses import replace
-
-    return replace(item, id=name)
+            yield ImageRow(replace(item, id=name) if name else item)

@@ -69,7 +69,7 @@ class TrainingSet:
         """Positions of one part's galaxies."""
         return np.flatnonzero(self.parts == part)
 
-    def with_classes(self, tree: DecisionTree) -> TrainingSet:
+    def with_classes(self) -> TrainingSet:
         """Only the galaxies whose votes decide a class; raises TrainError if a part is left without."""
         keep = np.flatnonzero(self.votes.classes >= 0)
         for part in ("train", "validation"):
@@ -88,15 +88,15 @@ class TrainingSet:
         classes = self.votes.classes
         lines = []
         for number, rule in enumerate(tree.classes):
-            here = self.parts[classes == number]
-            if not len(here):
+            parts = self.parts[classes == number]
+            if not len(parts):
                 lines.append(f"no galaxy has class {number} ({rule.name}): it is not learned, and its score is blank")
                 continue
-            if (here == "train").sum() == 1:
+            if (parts == "train").sum() == 1:
                 lines.append(f"class {number} ({rule.name}) has a single galaxy in the training part; label some more")
-            lacking = [part for part in PARTS if part in self.parts and part not in here]
-            if lacking:
-                lines.append(f"class {number} ({rule.name}), {len(here)} in all, is absent from: {', '.join(lacking)}")
+            absent = [part for part in PARTS if part in self.parts and part not in parts]
+            if absent:
+                lines.append(f"class {number} ({rule.name}), {len(parts)} in all, is absent from: {', '.join(absent)}")
         return lines
 
     def counts(self, tree: DecisionTree) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def read_training_set(
         cache=stored,
         cache_rows=stored.rows[good] if stored else np.arange(len(good)),
     )
-    return data.with_classes(tree) if recipe.task == "classes" else data
+    return data.with_classes() if recipe.task == "classes" else data
 
 
 def _grouped(

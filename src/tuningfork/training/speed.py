@@ -26,7 +26,7 @@ from .lightning_module import MorphologyModule
 from .malloc import keep_freed_memory
 from .recipe import Recipe
 
-__all__ = ["TrainingSpeed", "measure_training"]
+__all__ = ["TrainingSpeed", "measure_training", "training_step"]
 
 #: Images are used again and again; so many are enough.
 MOST_IMAGES = 512
@@ -92,7 +92,7 @@ def measure_training(
     paths = list(find_images([Path(images)]))[:MOST_IMAGES]
     if not paths:
         raise TrainError(f"{images}: no image to measure with")
-    step = _step(recipe, where)
+    step = training_step(recipe, where)
     paths_of: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         key = content_key([path.name for path in paths], paths)
@@ -132,8 +132,8 @@ def _batches(
     return DeviceLoader(device_frames, targets, recipe.preprocess, sampler, recipe.batch, device, recipe.augmentation)
 
 
-def _step(recipe: Recipe, device: torch.device) -> Callable[[tuple[Tensor, ...]], None]:
-    """A training step without Lightning's loop."""
+def training_step(recipe: Recipe, device: torch.device) -> Callable[[tuple[Tensor, ...]], None]:
+    """Return a function that takes one training step on a batch, without Lightning's loop; the weights hardly move."""
     module = MorphologyModule(recipe.changed(loss="squared"), load_tree(recipe.tree)).to(device).train()
     optimizer = torch.optim.AdamW(module.parameters(), 1e-6)
     kind = torch.float16 if recipe.precision == "16-mixed" and device.type == "cuda" else torch.bfloat16

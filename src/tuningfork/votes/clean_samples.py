@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 import numpy as np
@@ -10,11 +11,20 @@ from numpy.typing import ArrayLike, NDArray
 from .traversal import majority_answers
 from .tree import DecisionTree
 
-__all__ = ["NO_CLASS", "Status", "class_fits", "class_margins", "classify", "decision_weights", "justified"]
+__all__ = [
+    "NO_CLASS",
+    "Status",
+    "class_fits",
+    "class_margins",
+    "classify",
+    "decision_weights",
+    "inverse_probability",
+    "justified",
+]
 
 #: By how much a fraction may miss its threshold: tables in single precision hold 0.715 as 0.71499997.
 SLACK = 1e-6
-#: In `decision_weights`, combinations of unknown columns beyond the most frequent ones are left aside.
+#: In `inverse_probability`, combinations of unknown columns beyond the most frequent ones are left aside.
 MAX_PATTERNS = 50
 #: What a galaxy of no clean sample is called.
 NO_CLASS = "no clean class"
@@ -46,11 +56,10 @@ def class_fits(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.int8]:
         1 fits, 0 does not, -1 depends on a column that is unknown.
     """
     cumulative = np.asarray(cumulative, np.float64)
-    position = {column: i for i, column in enumerate(tree.columns)}
     out = np.empty((*cumulative.shape[:-1], len(tree.classes)), np.int8)
 
     def tests(thresholds: tuple[tuple[str, float], ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        values = cumulative[..., [position[column] for column, _ in thresholds]]
+        values = cumulative[..., [tree.positions[column] for column, _ in thresholds]]
         return values >= np.array([least for _, least in thresholds]) - SLACK, np.isnan(values)
 
     for c, rule in enumerate(tree.classes):
@@ -87,10 +96,9 @@ def class_margins(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.float
     True
     """
     cumulative = np.asarray(cumulative, np.float64)
-    position = {column: i for i, column in enumerate(tree.columns)}
 
     def differences(thresholds: tuple[tuple[str, float], ...]) -> NDArray[np.float64]:
-        return cumulative[..., [position[column] for column, _ in thresholds]] - np.array(
+        return cumulative[..., [tree.positions[column] for column, _ in thresholds]] - np.array(
             [least for _, least in thresholds]
         )
 
@@ -116,13 +124,12 @@ def justified(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.bool_]:
     (N, C) bool
     """
     cumulative = np.asarray(cumulative, np.float64)
-    position = {column: i for i, column in enumerate(tree.columns)}
     on_path = majority_answers(tree, cumulative)
     out = class_fits(cumulative, tree) == 1
     for c, rule in enumerate(tree.classes):
-        agree = on_path[:, [position[column] for column, _ in rule.all_of]].all(-1)
+        agree = on_path[:, [tree.positions[column] for column, _ in rule.all_of]].all(-1)
         if rule.any_of:
-            agree &= on_path[:, [position[column] for column, _ in rule.any_of]].any(-1)
+            agree &= on_path[:, [tree.positions[column] for column, _ in rule.any_of]].any(-1)
         out[:, c] |= agree
     return out
 
@@ -162,14 +169,31 @@ def decision_weights(cumulative: ArrayLike, tree: DecisionTree) -> NDArray[np.fl
     (N,) float64
         At least 1; 0 where `classify` leaves the class undecided.
     """
-    cumulative = np.asarray(cumulative, np.float64)
-    unknown = np.isnan(cumulative)
-    patterns, counts = np.unique(unknown, axis=0, return_counts=True)
+    return inverse_probability(cumulative, lambda values: classify(values, tree) != Status.UNDECIDED)
+
+
+def inverse_probability(
+    cumulative: ArrayLike, decided: Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+) -> NDArray[np.float64]:
+    """Return 1 over the share of a table's patterns of blank cells that would leave each galaxy decided.
+
+    Parameters
+    ----------
+    cumulative : (N, A), NaN where unknown
+    decided : function of (N, A)
+        Whether something is decided by the known cells, (N,) or (N, G).
+
+    Returns
+    -------
+    (N,) or (N, G) float64
+        At least 1; 0 where it is not decided.
+    """
+    values = np.asarray(cumulative, np.float64)
+    patterns, counts = np.unique(np.isnan(values), axis=0, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:MAX_PATTERNS]
-    decided = np.zeros(len(cumulative))
+    known = decided(values)
+    total = np.zeros(known.shape)
     for at in most:
-        hidden = np.where(patterns[at], np.nan, cumulative)
-        decided += counts[at] * (classify(hidden, tree) != Status.UNDECIDED)
-    known = classify(cumulative, tree) != Status.UNDECIDED
+        total += counts[at] * decided(np.where(patterns[at], np.nan, values))
     # Its own pattern may be a rare one that is left out.
-    return np.where(known, counts[most].sum() / np.maximum(decided, 1), 0.0)
+    return np.where(known, max(int(counts[most].sum()), 1) / np.maximum(total, 1), 0.0)

@@ -96,8 +96,7 @@ class Rule:
     @cached_property
     def questions(self) -> frozenset[str]:
         """Keys of the questions whose answers it names; not of those that lead to them."""
-        owner = [question.key for question in self.tree.questions for _ in question.answers]
-        return frozenset(owner[answer] for answer in self.answers)
+        return frozenset(self.tree.questions[self.tree.question_numbers[answer]].key for answer in self.answers)
 
 
 def parse_rule(text: str, tree: DecisionTree) -> Rule:
@@ -158,7 +157,6 @@ class _Parser:
         self.text, self.tree = text, tree
         self.tokens = list(_tokens(text))
         self.at = self.depth = 0
-        self.owner = [question for question in tree.questions for _ in question.answers]
         self.answers: set[int] = set()
         self.meanings: dict[str, str] = {}
         self.is_conditional = False
@@ -269,7 +267,7 @@ class _Parser:
             self.answers.add(answer)
             self.is_conditional |= is_conditional
             of_whom = "of those asked" if is_conditional else "of all volunteers"
-            question = self.owner[answer].key.replace("_", " ")
+            question = self.tree.questions[self.tree.question_numbers[answer]].key.replace("_", " ")
             self.meanings[name] = f'share {of_whom} who answer "{self.tree.answers[answer].text}" ({question})'
             return lambda c, f: (f if is_conditional else c)[..., answer]
         if token.text == "(" and token.kind == "sign":
@@ -281,10 +279,9 @@ class _Parser:
             inner = self._value()
             return lambda c, f: -inner(c, f)
         self.at -= 1
-        what = (
-            "the rule ends where a fraction or number is expected" if token.kind == "end" else f"{token.text!r} is not "
-        )
-        raise self._error(what if token.kind == "end" else f"{what}expected here; a fraction or number is", token)
+        if token.kind == "end":
+            raise self._error("the rule ends where a fraction or number is expected", token)
+        raise self._error(f"{token.text!r} is not expected here; a fraction or number is", token)
 
     def _answer(self, name: str, token: _Token) -> tuple[int, bool]:
         """The place of a name's answer, and whether its conditional fraction is meant."""
@@ -292,18 +289,17 @@ class _Parser:
         if name in tree.columns and not _is_word(name, tree):
             if tree.values == "counts":
                 raise self._error(f"{name} is a number of votes; name its fraction", token)
-            return tree.columns.index(name), tree.values == "conditional"
+            return tree.positions[name], tree.values == "conditional"
         if name in tree.fraction_names:
             return tree.fraction_names.index(name), True
         places = _places(name, tree)
         if len(places) == 1:
             return places[0], False
-        stems = [fraction.removesuffix("_fraction") for fraction in tree.fraction_names]
         if places:
-            raise self._error(f"{name!r} may be {' or '.join(stems[place] for place in places)}", token)
-        known = [*stems, *(answer.key for answer in tree.answers), *tree.fraction_names]
+            raise self._error(f"{name!r} may be {' or '.join(tree.answer_names[place] for place in places)}", token)
+        known = [*tree.answer_names, *(answer.key for answer in tree.answers), *tree.fraction_names]
         close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(stems[:3])}, …"
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(tree.answer_names[:3])}, …"
         raise self._error(f"no fraction is called {name!r}; {hint}", token)
 
     def _class(self) -> _Judge:
@@ -316,9 +312,8 @@ class _Parser:
         if key not in keys and not (key.isdecimal() and int(key) < len(rules)):
             raise self._error(f"no class is called {key!r}; there are 0…{len(rules) - 1} and {', '.join(keys)}", token)
         number = keys.index(key) if key in keys else int(key)
-        position = {column: place for place, column in enumerate(self.tree.columns)}
         for rule in rules[: number + 1]:
-            self.answers |= {position[column] for column, _ in (*rule.all_of, *rule.any_of)}
+            self.answers |= {self.tree.positions[column] for column, _ in (*rule.all_of, *rule.any_of)}
         self.meanings[token.text] = f"clean sample: {rules[number].name}"
 
         def judge(cumulative: Floats, conditional: Floats) -> Truth:
@@ -348,9 +343,8 @@ def _is_word(name: str, tree: DecisionTree) -> bool:
 
 def _places(name: str, tree: DecisionTree) -> list[int]:
     """Answers that are called so: by question and answer; else by the answer; else by how the answer begins."""
-    stems = [fraction.removesuffix("_fraction") for fraction in tree.fraction_names]
-    if name in stems:
-        return [stems.index(name)]
+    if name in tree.answer_names:
+        return [tree.answer_names.index(name)]
     keys = [answer.key for answer in tree.answers]
     exact = [place for place, key in enumerate(keys) if key == name]
     return exact or [place for place, key in enumerate(keys) if key.startswith(f"{name}_")]

@@ -118,7 +118,6 @@ def question_sources(tree: DecisionTree) -> tuple[tuple[int, list[int]], ...]:
 
     A question comes after those whose answers lead to it. One that no answer leads to is reached by its parent.
     """
-    question_of = [number for number, part in enumerate(tree.slices) for _ in range(part.start, part.stop)]
     sources: list[list[int]] = []
     for question, parent in zip(tree.questions, tree.parents, strict=True):
         leading = [position for position, answer in enumerate(tree.answers) if answer.next == question.key]
@@ -127,7 +126,7 @@ def question_sources(tree: DecisionTree) -> tuple[tuple[int, list[int]], ...]:
     done: list[int] = []
 
     def visit(number: int, above: frozenset[int]) -> None:
-        for before in (question_of[position] for position in sources[number]):
+        for before in (tree.question_numbers[position] for position in sources[number]):
             if before not in (*done, *above):
                 visit(before, above | {number})
         if number not in done:
@@ -164,11 +163,10 @@ def with_parents(tree: DecisionTree, questions: Collection[str]) -> set[str]:
     >>> sorted(with_parents(load_tree("gz2"), ["bar"]))
     ['bar', 'edge_on', 'smooth_or_features']
     """
-    owner = [question.key for question in tree.questions for _ in question.answers]
     out = set(questions)
     for question, parent in zip(reversed(tree.questions), reversed(tree.parents), strict=True):
         if question.key in out and parent is not None:
-            out.add(owner[parent])
+            out.add(tree.questions[tree.question_numbers[parent]].key)
     return out
 
 

@@ -129,11 +129,19 @@ class DecisionTree:
         return tuple(answer.column for answer in self.answers)
 
     @cached_property
+    def positions(self) -> dict[str, int]:
+        """Column of the label table → its position on the answer axis."""
+        return {column: position for position, column in enumerate(self.columns)}
+
+    @cached_property
+    def answer_names(self) -> tuple[str, ...]:
+        """Names in words of the answers, such as ``bar_yes``."""
+        return tuple(f"{question.key}_{answer.key}" for question in self.questions for answer in question.answers)
+
+    @cached_property
     def fraction_names(self) -> tuple[str, ...]:
         """Names in words of the conditional fractions, such as ``bar_yes_fraction``."""
-        return tuple(
-            f"{question.key}_{answer.key}_fraction" for question in self.questions for answer in question.answers
-        )
+        return tuple(f"{name}_fraction" for name in self.answer_names)
 
     @cached_property
     def slices(self) -> tuple[slice, ...]:
@@ -148,7 +156,7 @@ class DecisionTree:
     def parents(self) -> tuple[int | None, ...]:
         """For each question, the position of its parent column on the answer axis, or None."""
         return tuple(
-            None if question.parent is None else self.columns.index(question.parent) for question in self.questions
+            None if question.parent is None else self.positions[question.parent] for question in self.questions
         )
 
     @cached_property

@@ -84,7 +84,7 @@ def _derived(data: dict[str, Any]) -> dict[str, Any]:
     if data["base"] not in builtin_trees():
         raise SchemaError(f"base {data['base']!r} is none of {', '.join(builtin_trees())}")
     base = load_tree(data["base"])
-    keys = [name.removesuffix("_fraction") for name in base.fraction_names]
+    keys = base.answer_names
     columns = data.get("columns")
     old, new = data.get("replace_suffix", ("", ""))
     if columns is None:

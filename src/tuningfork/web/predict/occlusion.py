@@ -65,7 +65,6 @@ def _score(model: Model, image: _Image, about: str) -> tuple[_Score, str]:
         # One view: the others would rotate the map.
         return model.run([model.inputs(each) for each in images], InferenceOptions(1, 32))
 
-    complete = predict([image])
     if about and about not in tree.fraction_names:
         raise ValueError(f"{about!r} is no fraction of {tree.title}; such as {tree.fraction_names[0]}")
     if not about and tree.classes:
@@ -73,16 +72,17 @@ def _score(model: Model, image: _Image, about: str) -> tuple[_Score, str]:
         def classes(images: Iterable[_Image]) -> NDArray[np.float64]:
             outputs = predict(images)
             votes = outputs.cumulative if model.bundle.outputs.votes else None
-            given, none = class_probabilities(
+            probability, none = class_probabilities(
                 model.calibration.classes, tree, votes=votes, probability=outputs.class_probability
             )
-            return given * (1 - np.nan_to_num(none))[:, None]
+            return probability * (1 - np.nan_to_num(none))[:, None]
 
         best = int(np.argmax(classes([image])[0]))
         return lambda images: classes(images)[:, best], tree.classes[best].name
-    if np.isnan(complete.cumulative).any():
+    complete = predict([image]).cumulative[0]
+    if np.isnan(complete).any():
         raise ValueError("this model predicts only classes; leave out `about`")
-    at = tree.fraction_names.index(about) if about else int(np.argmax(complete.cumulative[0][tree.slices[0]]))
-    question = next(q for q, part in zip(tree.questions, tree.slices, strict=True) if part.start <= at < part.stop)
+    at = tree.fraction_names.index(about) if about else int(np.argmax(complete[tree.slices[0]]))
+    question = tree.questions[tree.question_numbers[at]]
     text = f"{question.text} {tree.answers[at].text}"
     return lambda images: conditional_from_cumulative(predict(images).cumulative, tree)[:, at], text

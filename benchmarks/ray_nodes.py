@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import tuningfork
 from tuningfork.images.find import find_images
 from tuningfork.pipeline.predict import ExecutionOptions, predict_files
-from tuningfork.pipeline.ray import engine
+from tuningfork.pipeline.ray.cluster import check_ray
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int)
     args = parser.parse_args()
-    engine.check()
+    check_ray()
     import ray
     from ray.cluster_utils import Cluster
 

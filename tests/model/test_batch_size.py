@@ -13,7 +13,7 @@ from tuningfork._utils.processes import Worker, WorkerCrash, WorkerError
 from tuningfork.model import batch_size as tuning
 from tuningfork.model.batch_size import BATCHES, Tuning, tune_batch_size
 from tuningfork.model.options import InferenceOptions
-from tuningfork.pipeline import predict
+from tuningfork.pipeline import task
 from tuningfork.simulation import draw, render
 
 
@@ -84,7 +84,7 @@ def test_a_run_does_not_fail_for_want_of_a_measurement(model, tmp_path, monkeypa
         raise trouble
 
     monkeypatch.setattr(Worker, "run", fail)
-    assert predict._batch(model, None, 1, predict.MIN_ROWS_TO_TUNE) == predict.BATCH
+    assert task.chosen_batch_size(model, None, 1, task.MIN_ROWS_TO_TUNE) == task.BATCH
 
 
 def test_it_is_remembered_until_it_is_asked_again(model, tmp_path, measured):

@@ -16,10 +16,11 @@ from tuningfork.inputs.files import file_item
 from tuningfork.model.bundle import write_bundle
 from tuningfork.model.embeddings import COLUMN, Embedder, EmbeddingError, embedder_of
 from tuningfork.model.options import InferenceOptions
-from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
+from tuningfork.pipeline.chunks import Chunk, predict_chunk
 from tuningfork.pipeline.in_process import predict_inputs
 from tuningfork.pipeline.manifest import ManifestError
 from tuningfork.pipeline.options import ExecutionOptions
+from tuningfork.pipeline.part_table import TableLayout
 from tuningfork.pipeline.predict import PredictError, predict_files
 from tuningfork.simulation import simulate
 from tuningfork.tables import read_table

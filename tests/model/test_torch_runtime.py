@@ -20,7 +20,7 @@ from tuningfork.model.model import Model
 from tuningfork.model.options import InferenceOptions
 from tuningfork.model.runtime import NetworkError, RuntimeUnavailable, open_network
 from tuningfork.model.torch_network import OPERATORS, TorchNetwork
-from tuningfork.pipeline.predict import _batch
+from tuningfork.pipeline.task import chosen_batch_size
 from tuningfork.simulation import draw, render
 
 
@@ -74,8 +74,8 @@ def test_no_image_gives_no_row(model):
 
 
 def test_its_batches_are_large_if_not_chosen(model):
-    assert _batch(in_torch(model), 1, 1, 10**6) == 256
-    assert _batch(model, 1, 1, 10) == 8
+    assert chosen_batch_size(in_torch(model), 1, 1, 10**6) == 256
+    assert chosen_batch_size(model, 1, 1, 10) == 8
 
 
 # ------------------------------------------------------------------ operators

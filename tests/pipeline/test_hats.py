@@ -10,9 +10,10 @@ from PIL import Image
 import tuningfork
 from tuningfork._utils.files import write_text
 from tuningfork.inputs import InputItem, ItemReader
-from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
+from tuningfork.pipeline.chunks import Chunk, predict_chunk
 from tuningfork.pipeline.hats import HatsError, partition
 from tuningfork.pipeline.manifest import ManifestError, open_run, read_run
+from tuningfork.pipeline.part_table import TableLayout
 from tuningfork.simulation import draw, render
 
 

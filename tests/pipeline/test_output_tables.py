@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tuningfork.labelling.rank import order_schema
 from tuningfork.model.prediction_columns import kaggle_schema, output_schema
-from tuningfork.pipeline.chunks import TableLayout, table_schema
+from tuningfork.pipeline.part_table import TableLayout, table_schema
 from tuningfork.surveys.cutout_table import CARRIED, cutouts_schema
 from tuningfork.tables import CatalogError, Column, about, arrow_schema, read_table, table_writer, ucd
 from tuningfork.votes.tree_files import load_tree

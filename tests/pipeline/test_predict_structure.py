@@ -24,13 +24,14 @@ from tuningfork.images.image import ImageError
 from tuningfork.inputs import ItemReader, find_items
 from tuningfork.model.model import Model
 from tuningfork.model.structure_columns import REASON, STRUCTURE_COLUMNS
-from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_batches_of, predict_chunk
+from tuningfork.pipeline.chunks import Chunk, predict_batches_of, predict_chunk
 from tuningfork.pipeline.in_process import predict_batches
 from tuningfork.pipeline.local import ChunkJob
 from tuningfork.pipeline.manifest import ManifestError, read_run
 from tuningfork.pipeline.measure import measure_files
 from tuningfork.pipeline.merge import run_outcome, table_of
 from tuningfork.pipeline.options import ExecutionOptions, PredictError
+from tuningfork.pipeline.part_table import TableLayout
 from tuningfork.pipeline.predict import InferenceOptions, predict_files
 from tuningfork.tables import read_table
 from tuningfork.tables.columns import about

@@ -23,11 +23,12 @@ from tuningfork._utils.files import lock
 from tuningfork.inputs import InputItem, ItemReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import local, predict
-from tuningfork.pipeline.chunks import Chunk, TableLayout, predict_chunk
+from tuningfork.pipeline.chunks import Chunk, predict_chunk
 from tuningfork.pipeline.in_process import predict_inputs
 from tuningfork.pipeline.manifest import MANIFEST, ManifestError, part_rows, read_run
 from tuningfork.pipeline.merge import merge
 from tuningfork.pipeline.options import ExecutionOptions
+from tuningfork.pipeline.part_table import TableLayout
 from tuningfork.pipeline.predict import PredictError, predict_files
 from tuningfork.simulation import draw, render
 

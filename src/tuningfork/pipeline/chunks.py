@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
 
 from .._utils.text import one_line
 from ..images.image import ImageError
 from ..images.structure import check_statmorph
 from ..inputs import InputItem, ItemReader
-from ..model.draw_columns import draw_columns, draw_schema
-from ..model.embeddings import Embedder
 from ..model.image_reader import ImageReader, LoadedImage
 from ..model.model import Model
 from ..model.options import InferenceOptions
-from ..model.prediction_columns import kaggle_schema, output_schema
 from ..model.predictions import Predictions, concatenated
 from ..model.runtime import CPU_BATCH as BATCH
-from ..model.structure_columns import REASON
-from ..tables import Column, arrow_schema, ucd
-from ..tables.arrow import number_array
-from ..votes.tree import DecisionTree
+from .part_table import ChunkResult, TableLayout, chunk_result
 
 __all__ = [
     "MEASURED_ROWS",
     "Chunk",
-    "ChunkResult",
-    "TableLayout",
-    "chunk_result",
     "predict_batches_of",
     "predict_chunk",
     "predict_items",
     "read_item",
     "read_items",
-    "table_schema",
-    "write_part",
 ]
 
 #: Rows whose fractions are computed together, whatever the batch size: small arrays cost NumPy as much as large ones.
@@ -52,30 +35,6 @@ BLOCK = 64
 READ_AHEAD = 3
 #: Rows of a part whose galaxies are measured: each takes about a second.
 MEASURED_ROWS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class TableLayout:
-    """Columns of the output table.
-
-    Parameters
-    ----------
-    kaggle : GalaxyID and the cumulative columns in the campaign's order, instead of named columns
-    positions : columns `ra` and `dec` behind the path, in degrees; not in Kaggle's layout
-    embedder : whose embeddings are the last column; None: there is none
-    carried : columns of the catalogue behind these; see `inputs.Columns`
-    temporary : whether parts are joined and removed at the end: quick to write and to read, rather than small
-    draws : how many draws of each fraction are in the last columns; not in Kaggle's layout
-    structure : whether there are columns of structural parameters; not in Kaggle's layout
-    """
-
-    kaggle: bool = False
-    positions: bool = False
-    embedder: Embedder | None = None
-    carried: tuple[Column, ...] = ()
-    temporary: bool = False
-    draws: int = 0
-    structure: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,16 +51,6 @@ class Chunk:
     items: Sequence[InputItem]
     known_failures: Mapping[int, str] = field(default_factory=dict)
     row_by_row: bool = False
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """A predicted chunk: the bytes of a Parquet file, how many rows it has, and how many of them failed."""
-
-    number: int
-    data: bytes
-    rows: int
-    failed: int
 
 
 def read_items(reading: ImageReader, items: Iterable[tuple[InputItem, Callable[[], bytes]]]) -> list[LoadedImage]:
@@ -222,81 +171,4 @@ def predict_chunk(
             predictions.append(block)
             if on_rows and not inference.structure:
                 on_rows(len(block))
-    return chunk_result(chunk, concatenated(model.tree, predictions), layout)
-
-
-def chunk_result(chunk: Chunk, predictions: Predictions, layout: TableLayout) -> ChunkResult:
-    """Write a chunk's predictions as a Parquet file.
-
-    Errors and flags are in the file's metadata, too, since Kaggle's layout has no columns for them: `errors`, a JSON
-    of row → path, ID, reason, and `out_of_domain`, `warnings`, `not_measured` and `classes` (a JSON), counts.
-    """
-    schema = table_schema(predictions.tree, layout)
-    table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
-    for place, name, values in (
-        (2, "ra", [item.right_ascension for item in chunk.items]),
-        (3, "dec", [item.declination for item in chunk.items]),
-    ):
-        if name in schema.names:
-            column = number_array(np.array(values, np.float64), np.float64)
-            table = table.add_column(place, schema.field(name), column)
-    carried = [json.loads(item.carried) if item.carried else [None] * len(layout.carried) for item in chunk.items]
-    for number, carry in enumerate(layout.carried):
-        column = pa.array([values[number] for values in carried], carry.type)
-        table = table.add_column(schema.get_field_index(carry.name), schema.field(carry.name), column)
-    if layout.draws:
-        fields = draw_schema(predictions.tree, layout.draws)
-        for each, column in zip(fields, draw_columns(predictions, layout.draws), strict=True):
-            table = table.append_column(each, column)
-    errors = {
-        str(row): [predictions.paths[row], predictions.ids[row], reason]
-        for row, reason in enumerate(predictions.errors)
-        if reason
-    }
-    flagged = str(predictions.out_of_domain.sum())
-    warned = str(sum(map(bool, predictions.warnings)))
-    counts = json.dumps(predictions.class_counts())
-    metadata = {**(schema.metadata or {}), "errors": json.dumps(errors), "out_of_domain": flagged, "warnings": warned}
-    metadata["classes"] = counts
-    if layout.structure:
-        metadata["not_measured"] = str(sum(map(bool, table[REASON.name].to_pylist())))
-    data = write_part(table.replace_schema_metadata(metadata), temporary=layout.temporary)
-    return ChunkResult(chunk.number, data, len(table), len(errors))
-
-
-def write_part(table: pa.Table, *, temporary: bool = False) -> bytes:
-    """A table as the bytes of a Parquet file with checksums; a temporary one is quick to write rather than small."""
-    import pyarrow.parquet as pq
-
-    from ..tables.parquet import repeating_columns
-
-    buffer = io.BytesIO()
-    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": repeating_columns(table.schema)}
-    if temporary:
-        options = {"compression": "lz4", "use_dictionary": False, "write_statistics": False}
-    with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True, **options) as writer:
-        writer.write_table(table)
-    return buffer.getvalue()
-
-
-def table_schema(tree: DecisionTree, layout: TableLayout) -> pa.Schema:
-    """The columns of the output table."""
-    if layout.kaggle:
-        return kaggle_schema(tree)
-    schema = output_schema(tree, layout.embedder, structure=layout.structure)
-    if layout.positions:
-        position = arrow_schema(
-            [
-                Column(name, pa.float64(), f"{text} (ICRS), of the input; null: it has none", "deg", ucd_word)
-                for name, text, ucd_word in (
-                    ("ra", "Right ascension", ucd.RIGHT_ASCENSION),
-                    ("dec", "Declination", ucd.DECLINATION),
-                )
-            ]
-        )
-        schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
-    for place, column in enumerate(arrow_schema(layout.carried), 4 if layout.positions else 2):
-        schema = schema.insert(place, column)
-    for each in draw_schema(tree, layout.draws) if layout.draws else ():
-        schema = schema.append(each)
-    return schema
+    return chunk_result(chunk.number, chunk.items, concatenated(model.tree, predictions), layout)

@@ -14,8 +14,9 @@ from ..inputs.spool import splits_row_group, spool_rows
 from ..model.bundle import Bundle
 from ..model.model import Model
 from ..model.options import InferenceOptions
-from .chunks import Chunk, ChunkResult, TableLayout, predict_chunk
+from .chunks import Chunk, predict_chunk
 from .options import ExecutionOptions
+from .part_table import ChunkResult, TableLayout
 
 __all__ = ["ChunkJob", "drive_chunks", "predict_chunks", "worker_count"]
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from .. import __version__
 from .._utils.errors import TuningforkError
-from .._utils.files import write_text
+from .._utils.files import atomic_file, write_text
 from .._utils.processes import available_cores
 from .._utils.text import one_line
 from ..inputs import Digest, InputItem, read_listing, write_listing
@@ -79,6 +79,11 @@ class PredictionRun:
     def part(self, number: int) -> Path:
         """The file of a part, numbered from 0."""
         return self.folder / f"part-{number:08d}.parquet"
+
+    def write_part(self, number: int, data: bytes) -> None:
+        """Write the file of a part, completely or not at all."""
+        with atomic_file(self.part(number)) as file:
+            file.write_bytes(data)
 
     def rows_of(self, number: int) -> int:
         """How many rows a part has."""

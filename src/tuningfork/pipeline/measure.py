@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from .. import __version__
-from .._utils.files import atomic_file, check_output, lock
+from .._utils.files import check_output, lock
 from .._utils.processes import Worker, available_cores, run_tasks
 from ..images.fits.framing import Framing
 from ..images.flux import read_flux
@@ -23,14 +23,15 @@ from ..inputs import Columns, InputItem, ItemReader, find_items
 from ..model.structure_columns import STRUCTURE_COLUMNS, structure_arrays
 from ..tables import Column, arrow_schema, check_format, ucd
 from ..tables.arrow import text_array
-from .chunks import MEASURED_ROWS, Chunk, ChunkResult, write_part
+from .chunks import MEASURED_ROWS, Chunk
 from .local import drive_chunks
 from .manifest import PredictionRun, open_run
 from .merge import run_outcome, write_parts
 from .options import ExecutionOptions, PredictError
-from .predict import run_folder
+from .part_table import ChunkResult, part_bytes
 from .repeated_ids import count_repeated_ids
 from .summary import RowProgress, RunSummary, no_image_error
+from .task import run_folder
 
 __all__ = ["measure_files", "structure_schema"]
 
@@ -128,8 +129,7 @@ def measure_files(
         chunks = (Chunk(number, chunk_items) for number, chunk_items in run.chunks_of(missing))
         workers = min(execution.workers or available_cores(), max(len(missing), 1))
         for part in _parts(chunks, framing, workers, count):
-            with atomic_file(run.part(part.number)) as file:
-                file.write_bytes(part.data)
+            run.write_part(part.number, part.data)
         outcome = run_outcome(run, range(run.parts))
         _merge(run, output)
         run.remove()
@@ -176,7 +176,7 @@ def _measure_chunk(
         "out_of_domain": "0",
         "warnings": str(sum(bool(row["warning"]) for row in rows)),
     }
-    return ChunkResult(chunk.number, write_part(_table(rows).replace_schema_metadata(metadata)), len(rows), len(errors))
+    return ChunkResult(chunk.number, part_bytes(_table(rows).replace_schema_metadata(metadata)), len(rows), len(errors))
 
 
 def _row(item: InputItem, fetch: Callable[[], bytes], framing: Framing) -> dict[str, Any]:

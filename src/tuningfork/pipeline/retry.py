@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .._utils.files import atomic_file
 from ..inputs import InputItem
 from ..model.structure_columns import REASON
 from ..tables import RowError, read_table, table_writer
 from ..tables.columns import about_table
-from .chunks import Chunk, ChunkResult, write_part
+from .chunks import Chunk
 from .manifest import ManifestError, PredictionRun, check_identity, read_run
 from .merge import about_run, read_part, run_outcome
+from .part_table import ChunkResult, part_bytes
 from .summary import RunSummary
 
 __all__ = ["retry_failed"]
@@ -100,15 +100,15 @@ def _retry_table(task: _Task) -> RunSummary:
     table = table.cast(expected).replace_schema_metadata(about_run(identity))
     failed = _failed_rows(table)
     unmeasured = _unmeasured_rows(table, failed) if task.is_measured else {}
-    matches = _matched(failed | unmeasured, task.items)
+    matches = _match_items(failed | unmeasured, task.items)
     rows = sorted(matches)
     blocks = [rows[first : first + CHUNK_ROWS] for first in range(0, len(rows), CHUNK_ROWS)]
     chunks = [Chunk(number, [matches[row] for row in block]) for number, block in enumerate(blocks)]
     # Chunks come in any order.
     parts = {result.number: _table_of(result) for result in task.predict(chunks, has_positions)}
-    for number, block in enumerate(blocks):
-        table = _replaced(table, block, parts[number], failed)
     if rows:
+        new = pa.concat_tables([parts[number].cast(table.schema) for number in range(len(blocks))])
+        table = _replace_rows(table, rows, new, failed)
         with table_writer(output, table.schema) as write:
             write(table)
     names = table.column_names
@@ -131,7 +131,7 @@ def _retry_parts(task: _Task) -> RunSummary:
     if any(not run.is_complete(number) for number in range(run.parts)):
         raise ManifestError(f"{folder} lacks parts; go on with --resume first")
     unmeasured = dict(_unmeasured_of_parts(run)) if task.is_measured else {}
-    matches = _matched(dict(_failed_of_parts(run)) | unmeasured, task.items)
+    matches = _match_items(dict(_failed_of_parts(run)) | unmeasured, task.items)
     numbered = {n: list(rows) for n, rows in groupby(sorted(matches), lambda row: row // run.part_rows)}
     chunks = [Chunk(number, [matches[row] for row in rows]) for number, rows in numbered.items()]
     for result in task.predict(chunks, run.has_positions):
@@ -176,8 +176,8 @@ def _rewrite_part(run: PredictionRun, result: ChunkResult, rows: list[int]) -> N
     before, fresh = old.schema.metadata, new.schema.metadata
     failed = {int(row): error for row, error in json.loads(before[b"errors"]).items()}
     again = {rows[int(row)]: error for row, error in json.loads(fresh[b"errors"]).items()}
-    errors = {row: again.get(row) if row in rows else error for row, error in failed.items()}
-    table = _replaced(old, rows, new, failed)
+    errors = failed | {row: again.get(row) for row in failed.keys() & set(rows)}
+    table = _replace_rows(old, rows, new, failed)
     if "error" in table.column_names:
         counts = {b"out_of_domain": _count(table, "out_of_domain"), b"warnings": _count(table, "warning")}
         names = table["class_name"].to_pylist() if "class_name" in table.column_names else ()
@@ -194,8 +194,7 @@ def _rewrite_part(run: PredictionRun, result: ChunkResult, rows: list[int]) -> N
         b"errors": json.dumps({str(row): error for row, error in sorted(errors.items()) if error}),
         b"classes": json.dumps(dict(classes.most_common())),
     }
-    with atomic_file(run.part(result.number)) as part:
-        part.write_bytes(write_part(table.replace_schema_metadata(metadata)))
+    run.write_part(result.number, part_bytes(table.replace_schema_metadata(metadata)))
 
 
 def _table_of(result: ChunkResult) -> pa.Table:
@@ -222,24 +221,24 @@ def _count(table: pa.Table, name: str) -> int:
     return sum(map(bool, table[name].to_pylist()))
 
 
-def _matched(rows: _Rows, items: Iterable[InputItem]) -> dict[int, InputItem]:
-    """The items of rows."""
+def _match_items(rows: _Rows, items: Iterable[InputItem]) -> dict[int, InputItem]:
+    """The items of rows: by ID and path, else by an ID that one row alone has."""
     by_path: dict[tuple[str, str], list[int]] = {}
     by_id: dict[str, list[int]] = {}
     for row, (id_, path) in rows.items():
         by_path.setdefault((id_, path), []).append(row)
         by_id.setdefault(id_, []).append(row)
     matches: dict[int, InputItem] = {}
-    maybe: dict[int, InputItem] = {}
+    of_other_path: dict[int, InputItem] = {}
     for item in items:
-        if equal := by_path.get((item.id, item.path)):
-            matches[equal.pop(0)] = item
-        elif len(same := by_id.get(item.id, [])) == 1:
-            maybe.setdefault(same[0], item)
-    return {**maybe, **matches}
+        if rows_of_path := by_path.get((item.id, item.path)):
+            matches[rows_of_path.pop(0)] = item
+        elif len(rows_of_id := by_id.get(item.id, [])) == 1:
+            of_other_path.setdefault(rows_of_id[0], item)
+    return of_other_path | matches
 
 
-def _replaced(table: pa.Table, rows: list[int], new: pa.Table, failed: Collection[int]) -> pa.Table:
+def _replace_rows(table: pa.Table, rows: list[int], new: pa.Table, failed: Collection[int]) -> pa.Table:
     """A table with new rows in these places, but for those that were predicted and now failed."""
     worse = {place for place in _failed_rows(new) if rows[place] not in failed}
     order = np.arange(len(table))

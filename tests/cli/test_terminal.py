@@ -228,7 +228,7 @@ def test_common_mistakes_are_answered_with_the_right_command(run, tmp_path, pict
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/notes.txt").write_text("x")
     answers = {
-        ("predict", "galaxies.csv"): "tuningfork predict galaxies.csv --source legacy --size 60 -o votes.parquet",
+        ("predict", "galaxies.csv"): "tuningfork predict galaxies.csv --source sdss --size 60 -o votes.parquet",
         ("predict", "votes.csv"): "tuningfork evaluate votes.parquet votes.csv",
         ("predict", "kaggle.zip"): "tuningfork predict images_training_rev1.zip -o votes.parquet",
         ("predict", "empty"): "no image",

@@ -465,7 +465,12 @@ def test_a_blank_line_before_the_header(tmp_path: Path, refused: Callable[..., s
 
 
 def test_what_is_no_file(tmp_path: Path, solution: Path) -> None:
-    for path, said in ((tmp_path / "none.csv", "no such file"), (tmp_path, "a folder or a pipe")):
+    (tmp_path / "votes.parquet").write_bytes(b"PAR1")
+    for path, said in (
+        (tmp_path / "none.csv", "no such file"),
+        (tmp_path, "a folder or a pipe"),
+        (tmp_path / "votes.parquet", "a submission is a CSV; .*--format kaggle"),
+    ):
         with pytest.raises(SubmissionError, match=said):
             score(path, solution, TREE)
 

@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,8 +238,14 @@ def test_predictions_are_chosen_by_number_mask_and_id(predictions):
     assert [galaxy.id for galaxy in predictions] == ["g0", "g1", "g2"]
     with pytest.raises(KeyError, match="did you mean 'g1'"):
         predictions["g1x"]
-    with pytest.raises(IndexError, match="galaxy 3 of 3"):
+    with pytest.raises(IndexError, match="galaxy 3 of 3$"):
         predictions[3]
+    with pytest.raises(KeyError, match=r"it is a column: predictions\.to_pandas\(\)\['bar_yes_fraction'\]"):
+        predictions["bar_yes_fraction"]
+    numbered = replace(predictions, votes=replace(predictions.votes, ids=("7", "8", "9")))
+    with pytest.raises(IndexError, match=r"IDs are texts: predictions\['8'\]"):
+        numbered[8]
+    assert repr(numbered).splitlines() == [f"{id_}: {numbered[id_].headline()}" for id_ in ("7", "8", "9")]
     with pytest.raises(IndexError):
         predictions[[True, False]]
     twice = predictions[[0, 0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -21,6 +22,7 @@ from tuningfork.similarity.projection import MIN_GALAXIES, MapError, project
 from tuningfork.simulation import simulate
 from tuningfork.tables import read_table
 from tuningfork.tables.arrow import text_array, vector_array
+from tuningfork.votes.clean_samples import NO_CLASS
 
 try:
     from playwright.sync_api import expect
@@ -155,6 +157,14 @@ def test_each_galaxy_is_a_point_that_can_be_reached_by_keyboard(galaxies, flat):
     assert sum(about["type"] == "checkbox" for about in page.inputs) == 3
     for words in ("spiral (8)", "round &amp; smooth (8)", "no class (8)"):
         assert words in html
+
+
+def test_galaxies_without_a_class_are_the_grey_background(galaxies, flat):
+    sample = sample_of(galaxies)
+    kinds = (NO_CLASS, "a", "", *"bcdefgh", *[NO_CLASS] * 14)
+    page = str(galaxy_map(replace(sample, kinds=kinds)))
+    assert page.count(drawing._GREY) == 2
+    assert page.count(drawing._COLOURS[0]) == 2  # eight classes have seven colours
 
 
 def test_a_point_shows_its_own_picture(galaxies, flat):

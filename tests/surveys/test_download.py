@@ -422,7 +422,7 @@ def test_how_large_must_be_said_in_one_way(sky, catalogue, tmp_path, run, more):
 
 def test_no_such_source_is_said_before_anything_is_made(catalogue, tmp_path, run):
     result = run("cutouts", catalogue, "--source", "nowhere", "--size", "40", "-o", tmp_path / "out", code=1)
-    assert "no such source; hips:CDS" in result.stderr
+    assert "no such source; there are hips:CDS" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

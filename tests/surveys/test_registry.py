@@ -16,7 +16,7 @@ def test_every_survey_of_the_package_is_listed_and_opens() -> None:
     assert {"legacy", "sdss", "hips", "sia", "sia1"} <= names
     for name in ("legacy", "sdss", "hips:CDS/P/SDSS9/color"):
         assert callable(open_source(name).cutout)
-    with pytest.raises(SurveyError, match="no such source; hips:CDS"):
+    with pytest.raises(SurveyError, match="no such source; there are hips:CDS"):
         open_source("nowhere")
 
 

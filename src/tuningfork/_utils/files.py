@@ -264,7 +264,9 @@ def check_output(
         return
     check_writable(target)
     if os.path.lexists(target) and not overwrite:
-        raise OutputError(f"{target}: exists; name another output, or give --overwrite to replace it")
+        raise OutputError(
+            f"{target}: exists; name another output, or replace it with --overwrite (in Python: overwrite=True)"
+        )
 
 
 @contextmanager

@@ -25,13 +25,13 @@ __all__ = [
 
 FITS = "FITS images"
 HduOption = Annotated[
-    str | None, typer.Option(help="The image, by number or name [default: of the sky].", rich_help_panel=FITS)
+    str | None, typer.Option(help="The image, by number or name [default: the science image].", rich_help_panel=FITS)
 ]
 BandsOption = Annotated[
     str | None, typer.Option(help="Images or planes that are blue, green, red: G,R,I or 0,1,2.", rich_help_panel=FITS)
 ]
 MaskOption = Annotated[
-    str | None, typer.Option(help="Image of bad pixels, by number or name: not 0.", rich_help_panel=FITS)
+    str | None, typer.Option(help="Mask image, by number or name: pixels that are not 0 are bad.", rich_help_panel=FITS)
 ]
 MaskBitsOption = Annotated[
     str | None,
@@ -39,7 +39,9 @@ MaskBitsOption = Annotated[
 ]
 MeasureOption = Annotated[
     bool,
-    typer.Option("--measure", help="Measure the galaxy; show 8.48 petroR90, as trained on.", rich_help_panel=FITS),
+    typer.Option(
+        "--measure", help="Measure the galaxy, and frame it to 8.48 petroR90, as in training.", rich_help_panel=FITS
+    ),
 ]
 KeepOrientationOption = Annotated[
     bool, typer.Option("--keep-orientation", help="Do not turn north up by the WCS.", rich_help_panel=FITS)
@@ -47,7 +49,7 @@ KeepOrientationOption = Annotated[
 StretchOption = Annotated[
     str,
     typer.Option(
-        help="How FITS images become colours: auto, or a survey's own.",
+        help="Stretch from fluxes to colours: auto, or that of a survey, such as sdss, legacy, hst or euclid.",
         rich_help_panel=FITS,
         autocompletion=completion.stretches,
     ),

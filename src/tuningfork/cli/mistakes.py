@@ -105,7 +105,7 @@ def explain(path: str, error: InputError, output: str) -> InputError:
     except InputError:
         return error
     return InputError(
-        f"{path}: has positions but no images: tuningfork predict {quoted} --source legacy --size 60 -o {output} "
+        f"{path}: has positions but no images: tuningfork predict {quoted} --source sdss --size 60 -o {output} "
         "downloads them (60 arcsec a side; `tuningfork predict --help-all` lists the sources). If a column names image "
         "files, name it with --path-column"
     )

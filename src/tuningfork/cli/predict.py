@@ -98,7 +98,7 @@ def predict(
     views: ViewsOption = None,
     embeddings: Annotated[
         bool,
-        typer.Option("--embeddings", help="Also what the networks see, as a column of vectors; not in CSV."),
+        typer.Option("--embeddings", help="Also the networks' embeddings, a column of vectors; not in CSV."),
     ] = False,
     draws: Annotated[
         int, typer.Option(min=0, help="Draws of the fractions from their posterior, as columns; Parquet only.")
@@ -188,7 +188,7 @@ def predict(
 
         tuningfork predict images/ -o votes.parquet --bands g,r,i --measure
 
-        tuningfork predict galaxies.csv --source legacy --size 60 -o votes.parquet
+        tuningfork predict galaxies.csv --source sdss --size 60 -o votes.parquet
 
         tuningfork predict cutouts/cutouts.parquet -o votes.parquet
 

@@ -47,15 +47,15 @@ class Engine(StrEnum):
 
 
 RunWorkersOption = Annotated[
-    int, typer.Option(min=0, help="Processes; 0: one a core if it pays.", rich_help_panel=_SCALE)
+    int, typer.Option(min=0, help="Processes; 0: one a core where that is faster.", rich_help_panel=_SCALE)
 ]
 RunBatchOption = Annotated[
-    int, typer.Option(min=0, max=4096, help="Images at a time; 0: what is fast.", rich_help_panel=_SCALE)
+    int, typer.Option(min=0, max=4096, help="Images at a time; 0: the fastest number.", rich_help_panel=_SCALE)
 ]
 PrecisionOption = Annotated[
     Precision,
     typer.Option(
-        help="bf16: nearly twice as fast on CPUs that know it, fractions off by 0.01 (needs OpenVINO); "
+        help="bf16: nearly twice as fast on CPUs that support it, fractions off by 0.01 (needs OpenVINO); "
         "auto: bf16 if the first images show that its deviations are small beside the intervals.",
         rich_help_panel=_SCALE,
     ),
@@ -63,7 +63,9 @@ PrecisionOption = Annotated[
 DeviceOption = Annotated[Device, typer.Option(help="auto: an NVIDIA GPU if there is one.", rich_help_panel=_SCALE)]
 ShardOption = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Do the I-th of N shares; all write one folder, at once.", rich_help_panel=_SCALE),
+    typer.Option(
+        metavar="I/N", help="Predict the I-th of N shards; all write one folder together.", rich_help_panel=_SCALE
+    ),
 ]
 EngineOption = Annotated[Engine, typer.Option(help="local: this machine; ray: a cluster.", rich_help_panel=_SCALE)]
 AddressOption = Annotated[

@@ -16,6 +16,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from ..tables import format_of, has_format
 from ..tables.csv import csv_error, strict_rows
 from ..votes import fractions as votes
 from ..votes.label_table import read_labels
@@ -152,6 +153,8 @@ def _header(path: str | os.PathLike[str], tree: DecisionTree) -> list[str]:
     if not Path(path).is_file():
         # It is read up to three times, which a pipe cannot bear.
         raise SubmissionError(f"{path}: a folder or a pipe; name a CSV file")
+    if has_format(path) and format_of(path).name != "csv":
+        raise SubmissionError(f"{path}: a submission is a CSV; write it by `tuningfork predict --format kaggle`")
     expected = [tree.id_columns[0], *tree.columns]
     line, cells = next(_lines(path), (0, []))
     if not cells:

@@ -314,7 +314,8 @@ class Model:
         if not images.is_single:
             return predictions
         if predictions.errors[0]:
-            raise ImageError(predictions.errors[0])
+            where = f"{predictions.paths[0]}: " if predictions.paths[0] else ""
+            raise ImageError(f"{where}{predictions.errors[0]}")
         return predictions[0]
 
     def embed(self, source: Any, *, n_views: int | None = None) -> NDArray[np.float32]:

@@ -264,14 +264,18 @@ class Prediction:
     def _repr_html_(self) -> str:
         return card_html(self.card())
 
+    def _line(self) -> str:
+        """Return identifier, flags, description and class, or why there is no prediction, in one line."""
+        return f"{self.id}: {self.error or '; '.join(filter(None, (*self._flags(), self.headline())))}"
+
     def __str__(self) -> str:
         if self.error:
-            return f"{self.id}: {self.error}"
+            return self._line()
         answers = ", ".join(
             f"{question.key.replace('_', ' ')}: {self.tree.answers[at].text} {self.conditional[at]:.0%}"
             + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
             for question, at in self._path()
         )
-        return f"{self.id}: " + "; ".join(filter(None, (*self._flags(), self.headline(), answers)))
+        return "; ".join(filter(None, (self._line(), answers)))
 
     __repr__ = __str__

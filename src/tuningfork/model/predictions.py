@@ -27,7 +27,7 @@ from .class_calibration import class_index
 from .embeddings import Embedder
 from .posterior import VotePosterior
 from .prediction import Prediction
-from .prediction_columns import kaggle_table, output_table
+from .prediction_columns import kaggle_table, output_schema, output_table
 from .prediction_files import write_file as _write_file
 from .prediction_files import write_gallery_of
 
@@ -126,7 +126,8 @@ class Predictions:
         if isinstance(rows, int | np.integer):
             row = operator.index(rows)
             if not -len(self) <= row < len(self):
-                raise IndexError(f"galaxy {row} of {len(self)}")
+                hint = f"; IDs are texts: predictions[{str(row)!r}]" if str(row) in self._rows else ""
+                raise IndexError(f"galaxy {row} of {len(self)}{hint}")
             return Prediction(self.select([row % len(self)]))
         return self.select(rows)
 
@@ -141,6 +142,8 @@ class Predictions:
     def _row_of(self, id_: str) -> int:
         rows = self._rows.get(id_, [])
         if not rows:
+            if id_ in output_schema(self.tree).names:
+                raise KeyError(f"no galaxy {id_!r}; it is a column: predictions.to_pandas()[{id_!r}]")
             raise KeyError(f"no galaxy {id_!r}{nearest(id_, self.ids[:MAX_NEAREST])}")
         if len(rows) > 1:
             raise KeyError(f"{len(rows)} galaxies have the ID {id_!r}: choose one by its number, {rows[0]} or another")
@@ -375,7 +378,7 @@ class Predictions:
         return astropy_table(self.to_table())
 
     def __str__(self) -> str:
-        lines = [str(self[row]) for row in range(min(len(self), MAX_ROWS))]
+        lines = [self[row]._line() for row in range(min(len(self), MAX_ROWS))]
         more = [f"… and {len(self) - MAX_ROWS} more"] if len(self) > MAX_ROWS else []
         return "\n".join([*lines, *more]) or "no galaxies"
 

@@ -37,7 +37,9 @@ MAX_POINTS = 2000
 #: Pixels of a thumbnail in the sheet, and as it is shown.
 _SIDE, _SHOWN = 64, 128
 #: Okabe & Ito's, distinct for nearly all eyes, and by brightness on light and dark; more kinds begin anew.
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#8b8b8b")
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800")
+#: Of galaxies without a class, which are most: they are the background.
+_GREY = "#8b8b8b"
 #: Bands from top to bottom in which points follow one another, to and fro, so that the arrow keys go to a near one.
 _BANDS = 24
 
@@ -115,7 +117,11 @@ def galaxy_map(sample: Sample, *, images: Path | None = None, seed: int = 0, cro
         sheet=sheet,
         sheet_width=across * _SHOWN,
         kinds=[
-            {"name": kind, "galaxies": totals[kind], "colour": _COLOURS[number % len(_COLOURS)]}
+            {
+                "name": kind,
+                "galaxies": totals[kind],
+                "colour": _GREY if kind in ("", NO_CLASS) else _COLOURS[number % len(_COLOURS)],
+            }
             for number, kind in enumerate(kinds)
         ],
         points=[

@@ -129,7 +129,8 @@ class MosaicSource:
         nearest = next(iter(near.values()))
         if not all(near.values()):
             count = len({tile.path for tiles in self._tiles.values() for tile in tiles})
-            raise ImageError(f"outside of all tiles ({count}), or of those of one band")
+            of_band = "" if len(near) == 1 else ", or of those of one band"
+            raise ImageError(f"outside of all tiles ({count}){of_band}")
         finest = min(tile.pixel_scale for tile in nearest)
         side = round(size / finest)
         if side < MIN_SIDE:

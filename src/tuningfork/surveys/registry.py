@@ -179,7 +179,7 @@ def open_source(spec: str, options: SurveyOptions = SurveyOptions(), *, client: 
     except (FileNotFoundError, ValueError) as error:
         raise SurveyError(str(error)) from None
     near = nearest(name, [each.partition(":")[0] for each in survey_names()])
-    raise SurveyError(f"{spec}: no such source{near}; {', '.join(survey_names())}, {OTHERS}")
+    raise SurveyError(f"{spec}: no such source{near}; there are {', '.join(survey_names())}, {OTHERS}")
 
 
 def _no_mask(spec: str, options: SurveyOptions) -> None:

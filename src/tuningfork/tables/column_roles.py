@@ -183,7 +183,8 @@ def image_columns(columns: Columns, schema: pa.Schema, where: str) -> ImageColum
             )
         raise InputError(
             f"{where}: no column of images ({', '.join(USUAL['path'])}); name it with --path-column, "
-            f"or with --bytes-column. {_offer(schema)}"
+            "or with --bytes-column; for a catalogue of positions give --source, and their columns with --ra-column "
+            f"and --dec-column. {_offer(schema)}"
         )
     ra = _find("right_ascension", columns.right_ascension, schema, where)
     dec = _find("declination", columns.declination, schema, where)

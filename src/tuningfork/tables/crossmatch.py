@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._utils.errors import TuningforkError
+from .._utils.errors import InputError, TuningforkError
 from . import ucd
 from .angles import AngleError, hours_warning, parse_angle
 from .column_roles import Columns, id_column, sky_columns
@@ -199,7 +199,10 @@ def _counts(partner: Indices) -> tuple[int, int]:
 def _positions(catalogue: Catalogue, errors: list[RowError], warnings: list[str]) -> Floats:
     """Right ascension and declination (N, 2), degrees; NaN where there are none, which is reported."""
     table, name = catalogue.table, catalogue.name
-    columns = sky_columns(catalogue.columns, table.schema, name)
+    try:
+        columns = sky_columns(catalogue.columns, table.schema, name)
+    except InputError as error:
+        raise InputError(f"{error}. Without positions join by identifiers: --on id") from None
     positions, failures = columns.positions.read_table(table)
     for row, failure in islice(sorted(failures.items()), MAX_REPORTED):
         id_ = "" if columns.id is None else str(table[columns.id][row].as_py() or "")

@@ -270,8 +270,11 @@ def _labels(
 
 
 def _log_data(data: TrainingSet, counts: dict[str, Any], tree: DecisionTree) -> None:
-    logger.info("galaxies: %s; complete rows: %s; left out: %d",
-                counts["galaxies"], counts["complete_rows"], len(data.errors))  # fmt: skip
+    parts = ", ".join(
+        f"{part} {number} ({counts['complete_rows'][part]} with all votes)"
+        for part, number in counts["galaxies"].items()
+    )
+    logger.info("galaxies: %s; left out: %d", parts, len(data.errors))
     for line in data.warnings(tree):
         logger.warning("note: %s", line)
     if data.cache:

@@ -238,7 +238,7 @@ def test_predictions_are_chosen_by_number_mask_and_id(predictions):
     assert [galaxy.id for galaxy in predictions] == ["g0", "g1", "g2"]
     with pytest.raises(KeyError, match="did you mean 'g1'"):
         predictions["g1x"]
-    with pytest.raises(IndexError, match="galaxy 3 of 3$"):
+    with pytest.raises(IndexError, match=r"galaxy 3 of 3$"):
         predictions[3]
     with pytest.raises(KeyError, match=r"it is a column: predictions\.to_pandas\(\)\['bar_yes_fraction'\]"):
         predictions["bar_yes_fraction"]

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
@@ -365,12 +366,34 @@ def votable(fields: str, cells: str, head: str = "") -> Callable[[Path], str]:
     return make
 
 
-def sky_column(folder: Path) -> str:
-    """astropy's ECSV with a column of coordinates."""
-    from astropy.coordinates import SkyCoord
+def sky_column(name: str) -> Callable[[Path], str]:
+    """astropy's tables with a column of galactic coordinates."""
 
-    Table({"id": ["g"], "path": ["a.png"], "sky": SkyCoord([150.1], [2.2], unit="deg")}).write(folder / "t.ecsv")
-    return rows(folder / "t.ecsv")
+    def make(folder: Path) -> str:
+        from astropy.coordinates import SkyCoord
+
+        sky = SkyCoord([150.1], [2.2], unit="deg").galactic
+        Table({"id": ["g"], "path": ["a.png"], "sky": sky}).write(folder / name)
+        return rows(folder / name)
+
+    return make
+
+
+def in_radians(folder: Path) -> str:
+    """astropy's Parquet, whose YAML takes several lines for a column with a long description."""
+    out = Table({"id": ["g"], "path": ["a.png"], "ra": [2.6], "dec": [0.04]})
+    for name in ("ra", "dec"):
+        out[name].unit, out[name].description = "rad", "position " * 30
+    out.write(folder / "t.parquet")
+    return rows(folder / "t.parquet")
+
+
+def named_units(folder: Path) -> str:
+    """Units of Arrow fields as other programs call them."""
+    out = pa.table({"id": ["g"], "path": ["a.png"], "ra": [2.6], "dec": [0.04]})
+    fields = [field.with_metadata({"units": "rad"}) if field.name in ("ra", "dec") else field for field in out.schema]
+    pa.parquet.write_table(out.cast(pa.schema(fields)), folder / "t.parquet")
+    return rows(folder / "t.parquet")
 
 
 def labels(name: str, ids: list[Any], last: str = "smooth", column: str = "id") -> Callable[[Path], str]:
@@ -500,7 +523,21 @@ TABLES = [
         csv(HEAD + "g,10.5h,2d,a.png\nh,10:30,-00:30:00,a.png\n"),
     ),
     Twin("units", "decimal commas", "decimal comma", csv("id;ra;dec;path\ng;150,1;2,2;a.png\n")),
-    Twin("units", "coordinates as astropy saves them", "150.1000 2.2000", sky_column),
+    Twin("units", "coordinates as astropy saves them, ECSV", "150.1000 2.2000", sky_column("t.ecsv")),
+    Twin("units", "coordinates as astropy saves them, FITS", "150.1000 2.2000", sky_column("t.fits")),
+    Twin("units", "radians with long descriptions, astropy's Parquet", "148.9690 2.2918", in_radians),
+    Twin("units", "units of Arrow's fields", "148.9690 2.2918", named_units),
+    Twin(
+        "units",
+        "positions as vectors of one number",
+        "150.1000 2.2000",
+        fits_table(
+            {},
+            fits.Column("id", "J", array=[1, 2, 3]),
+            fits.Column("ra", "1D", dim="(1)", array=np.full((3, 1), 150.1)),
+            fits.Column("dec", "1D", dim="(1)", array=np.full((3, 1), 2.2)),
+        ),
+    ),
     Twin(
         "units",
         "VizieR: comments, names, units, dashes, with tabs",

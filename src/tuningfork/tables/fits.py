@@ -23,6 +23,8 @@ from .from_astropy import read_astropy
 __all__ = ["FORMAT", "read_fits", "write_fits"]
 
 _BLOCK = 2880
+#: Begins the comment in which astropy tells what objects columns stand for.
+_MIXINS = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
 _LETTERS = {np.dtype(np.int16): "I", np.dtype(np.int32): "J", np.dtype(np.int64): "K"} | {
     np.dtype(np.float32): "E",
     np.dtype(np.float64): "D",
@@ -180,6 +182,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
             # astropy compares scaled numbers with a null that stands for a number as it is stored.
             for column in hdu.columns:
                 column.null = None
+        mixed = Table.read(hdu, format="fits") if _MIXINS in hdu.header.get("COMMENT", ()) else None
+        hdu.header.remove("COMMENT", ignore_missing=True, remove_all=True)
         table = Table.read(hdu, format="fits")
         raw = hdu.data.view(np.ndarray)
         frame = _frame(hdu.header)
@@ -196,8 +200,20 @@ def _read(path: str | os.PathLike[str]) -> Any:
             column.meta["name"] = str(hdu.header.get(f"TTYPE{number}", name)).strip() or name
             if hdu.header.get(f"TUNIT{number}") == "":
                 column.unit = ""
+        if mixed is not None:
+            _put_mixins(table, mixed)
         table.meta = {key.lower(): value for key, value in hdu.header.items()}
     return table
+
+
+def _put_mixins(table: Any, mixed: Any) -> None:
+    """Coordinates, which astropy writes as several columns and a comment, in place of these columns."""
+    for name in mixed.colnames:
+        if hasattr(mixed[name], "icrs"):
+            parts = [part for part in table.colnames if part == name or part.startswith(f"{name}.")]
+            table.add_column(mixed[name], name=f"{name}\0", index=table.colnames.index(parts[0]) if parts else None)
+            table.remove_columns(parts)
+            table.rename_column(f"{name}\0", name)
 
 
 def _frame(header: Any) -> str:

@@ -78,6 +78,9 @@ def _array(values: NDArray[Any], mask: Any) -> pa.Array:
         raise TypeError("complex numbers")
     if values.dtype.byteorder not in ("=", "|"):
         values = values.astype(values.dtype.newbyteorder("="))
+    if values.ndim > 1 and values.size == len(values):
+        # Vectors of one number, as IDL writes.
+        values, mask = values.ravel(), np.ravel(mask) if np.shape(mask) == values.shape else mask
     mask = np.broadcast_to(mask, values.shape) if mask is not None and np.shape(mask) else None
     if values.ndim < 2:
         return pa.array(values.tolist() if values.dtype.kind in "UO" else values, mask=mask)

@@ -22,7 +22,11 @@ __all__ = ["FORMAT", "read_parquet", "repeating_columns", "schema_with_units", "
 _VOPARQUET = "IVOA.VOTable-Parquet"
 #: Times its size that a file may unpack to, beyond a GiB.
 MAX_EXPANSION = 100
-_COLUMN = re.compile(r"- \{(?:.*, )?name: (?P<name>'[^']*'|[^,}]+), .*?\bunit: (?P<unit>'[^']*'|[^,}]+)")
+#: A column of the YAML that astropy writes, on one line or several, with these of its keys.
+_YAML_COLUMN = re.compile(r"^- ", re.MULTILINE)
+_YAML_KEYS = {
+    key: re.compile(rf"(?:^|[{{,\n])\s*{key}: *(?:'([^']*)'|\"([^\"]*)\"|([^,}}\n]+))") for key in ("name", "unit")
+}
 
 
 @contextmanager
@@ -70,8 +74,7 @@ def read_parquet(path: str | os.PathLike[str]) -> pa.Table:
     # Of the file, not of its content: the numbers of its fields, and a VOTable of what it says once more.
     fields, known = [], _declared(schema.metadata or {})
     for field in schema:
-        own = {k: v for k, v in (field.metadata or {}).items() if k != b"PARQUET:field_id"}
-        fields.append(field.with_metadata({**known.get(field.name, {}), **own}))
+        fields.append(field.with_metadata({**known.get(field.name, {}), **_own(field)}))
     about_file = {k: v for k, v in (schema.metadata or {}).items() if not k.startswith(_VOPARQUET.encode())}
     return table.cast(pa.schema(fields)).replace_schema_metadata(about_file)
 
@@ -93,7 +96,7 @@ def _unpacked_bytes(column: pa.ChunkedArray) -> int:
 def schema_with_units(schema: pa.Schema) -> pa.Schema:
     """The schema with the units and UCDs that other programs' metadata declare, where the fields have none."""
     known = _declared(schema.metadata or {})
-    fields = [field.with_metadata({**known.get(field.name, {}), **(field.metadata or {})}) for field in schema]
+    fields = [field.with_metadata({**known.get(field.name, {}), **_own(field)}) for field in schema]
     return pa.schema(fields, schema.metadata)
 
 
@@ -109,11 +112,21 @@ def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, dict[bytes, bytes]]:
                     known[field.get("name", "")] = {
                         k.encode(): v.encode() for k, v in attributes.items() if v is not None
                     }
-    for line in metadata.get(b"table_meta_yaml", b"").decode("utf-8", "replace").splitlines():
-        # One line a column, as astropy writes it: - {name: ra, unit: rad, datatype: float64}
-        if match := _COLUMN.match(line):
-            known.setdefault(match["name"].strip("'\""), {})[b"unit"] = match["unit"].strip("'\"").encode()
+    yaml = metadata.get(b"table_meta_yaml", b"").decode("utf-8", "replace").partition("\nmeta:")[0]
+    for column in _YAML_COLUMN.split(yaml)[1:]:
+        # - {name: ra, unit: rad, datatype: float64}, or a line for each key where there is a description.
+        found = {key: match for key, pattern in _YAML_KEYS.items() if (match := pattern.search(column))}
+        if len(found) == len(_YAML_KEYS):
+            name, unit = ("".join(filter(None, found[key].groups())).strip() for key in ("name", "unit"))
+            known.setdefault(name, {})[b"unit"] = unit.encode()
     return known
+
+
+def _own(field: pa.Field) -> dict[bytes, bytes]:
+    """What a field says of itself; other programs call the unit otherwise: `units`, `TUNIT`."""
+    own = {k: v for k, v in (field.metadata or {}).items() if k != b"PARQUET:field_id"}
+    unit = next((value for key, value in own.items() if key.lower() in (b"units", b"unit", b"tunit")), None)
+    return own if unit is None else {b"unit": unit, **own}
 
 
 FORMAT = Format("parquet", (".parquet", ".pq"), read_parquet, write_parquet)

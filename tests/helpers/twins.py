@@ -34,6 +34,7 @@ RGB = np.asarray(Image.fromarray(render(draw(2, 0))).resize((SIDE, SIDE)))
 GREY = np.asarray(Image.fromarray(RGB).convert("L"))
 Y, X = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
 FLUX = (1000 * np.exp(-np.hypot(X, 1.5 * Y) / 6) + np.random.default_rng(0).normal(0, 3, X.shape)).astype(np.float32)
+CUBE = np.stack([0.5 * FLUX, FLUX, 1.5 * FLUX]).astype(np.float32)
 PATHS = ["a.png", "b.png", "c.png"]
 
 
@@ -142,6 +143,12 @@ def with_sum(data: np.ndarray) -> bytes:
     return bytes(content)
 
 
+def asinh_magnitudes() -> bytes:
+    """Fluxes as Pan-STARRS stores them: scaled integers of asinh magnitudes."""
+    values = np.arcsinh(FLUX / 200) * 2.5 / np.log(10)
+    return fits_bytes(np.rint(values * 1e6).astype(np.int32), BSCALE=1e-6, BOFFSET=0.0, BSOFTEN=100.0)
+
+
 def changed(values: np.ndarray, where: Any, value: float) -> np.ndarray:
     """A copy with another value somewhere."""
     out = values.copy()
@@ -212,6 +219,18 @@ IMAGES = [
         lambda _: picture(fits_bytes(changed(np.rint(FLUX).astype(np.int16), np.s_[:30], -32768), BLANK=-32768), VIS),
     ),
     Twin("no data", "NaN border", "no data", lambda _: picture(fits_bytes(changed(FLUX, np.s_[:10], np.nan)), VIS)),
+    Twin(
+        "no data",
+        "a border of numpy's fill value",
+        "exactly 1e+20",
+        lambda _: picture(fits_bytes(np.where(np.abs(X) > 44, 1e20, FLUX).astype(np.float32)), VIS),
+    ),
+    Twin(
+        "no data",
+        "-99 here and there",
+        "exactly -99",
+        lambda _: picture(fits_bytes(np.where((X * Y) % 97 < 3, -99, FLUX).astype(np.float32)), VIS),
+    ),
     Twin("no data", "masked array in Python", "masked", lambda _: picture(np.ma.masked_greater(RGB, 90))),
     Twin(
         "no data",
@@ -232,12 +251,42 @@ IMAGES = [
         ),
     ),
     Twin("damaged files", "FITS with a wrong DATASUM", "checksum", lambda _: picture(with_sum(FLUX), VIS)),
+    Twin(
+        "damaged files",
+        "FITS sent as text, line ends changed",
+        "sent as text",
+        lambda _: picture(fits_bytes(FLUX).replace(b"\n", b"\r\n"), VIS),
+    ),
+    Twin("damaged files", "a web page in place of an image", "a web page", lambda _: picture(b"<html>404</html>")),
+    Twin("damaged files", "bzip2", "compressed by bzip2", lambda _: picture(b"BZh91AY&SY")),
     Twin("damaged files", "cut .fits.gz", "refused", lambda _: picture(gzip.compress(fits_bytes(FLUX))[:-300], VIS)),
     Twin(
         "HDUs",
         "two axes of length 1",
         "read",
         lambda _: picture(fits_bytes(FLUX[None, None]), VIS, PLAIN),
+    ),
+    Twin(
+        "HDUs",
+        "a preview before the science image",
+        "read; warning: 2 bands found, of which only SCI is used",
+        lambda _: picture(fits_bytes(GREY, fits.ImageHDU(FLUX, name="SCI")), VIS, PLAIN),
+    ),
+    Twin(
+        "HDUs",
+        "names of maps that contain a known word",
+        "read; warning: image 2 is used, left out: OCCMASK",
+        lambda _: picture(fits_bytes(None, fits.ImageHDU(FLUX + 9, name="OCCMASK"), fits.ImageHDU(FLUX)), VIS, PLAIN),
+    ),
+    Twin(
+        "HDUs",
+        "EXTNAME and EXTVER",
+        "read",
+        lambda _: picture(
+            fits_bytes(None, fits.ImageHDU(FLUX + X, name="SCI", ver=1), fits.ImageHDU(FLUX, name="SCI", ver=2)),
+            Framing(stretch="euclid", hdu="SCI,2"),
+            PLAIN,
+        ),
     ),
     Twin("HDUs", "colours last, (H, W, 3)", "refused", lambda _: picture(fits_bytes(RGB.copy()))),
     Twin(
@@ -276,8 +325,52 @@ IMAGES = [
             RGB,
         ),
     ),
+    Twin(
+        "bands",
+        "a cube whose header says z, r, g",
+        "by wavelength: g, r, z",
+        lambda _: picture(
+            fits_bytes(CUBE[::-1], BANDS="zrg"), Framing(stretch="sdss"), read_image(fits_bytes(CUBE)).rgb
+        ),
+    ),
+    Twin(
+        "bands",
+        "planes by the names of the header",
+        "read",
+        lambda _: picture(
+            fits_bytes(np.concatenate([CUBE, CUBE[:1]]), BAND0="g", BAND1="r", BAND2="i", BAND3="z"),
+            Framing(bands=("g", "r", "i")),
+            read_image(fits_bytes(CUBE)).rgb,
+        ),
+    ),
+    Twin(
+        "bands",
+        "planes without names",
+        "names none",
+        lambda _: picture(fits_bytes(CUBE), Framing(bands=("g", "r", "i"))),
+    ),
+    Twin(
+        "bands",
+        "named from red to blue",
+        "decreasing wavelength",
+        lambda _: picture(fits_bytes(CUBE, BANDS="gri"), Framing(bands=("i", "r", "g"))),
+    ),
     Twin("bands", "four planes without names", "refused", lambda _: picture(fits_bytes(np.stack([FLUX] * 4)))),
     Twin("bands", "three bands, one is zeros", "band", lambda _: picture(fits_bytes(np.stack([FLUX, FLUX * 0, FLUX])))),
+    Twin(
+        "value ranges",
+        "asinh magnitudes of Pan-STARRS",
+        "read",
+        lambda _: picture(asinh_magnitudes(), VIS, PLAIN),
+    ),
+    Twin("value ranges", "FITS in ABmag", "logarithm", lambda _: picture(fits_bytes(FLUX, BUNIT="ABmag"), VIS)),
+    Twin("value ranges", "an array behind an axis of length 1", "read", lambda _: picture(RGB[None], like=RGB)),
+    Twin(
+        "WCS",
+        "a degree for each pixel, as without CDELT",
+        "has no WCS",
+        lambda _: picture(fits_bytes(FLUX, CTYPE1="RA---TAN", CTYPE2="DEC--TAN"), Framing(size=20)),
+    ),
     Twin("WCS", "--size without a scale", "refused", lambda _: picture(fits_bytes(FLUX), Framing(size=20))),
 ]
 

@@ -78,11 +78,11 @@ def test_any_byte_order_gives_native_floats(dtype: str) -> None:
 
 
 def test_an_image_is_named_by_number_or_name() -> None:
-    data = file_of(fits.PrimaryHDU(), fits.ImageHDU(FLUX[0], name="A"), fits.ImageHDU(FLUX[1], name="SCI"))
+    data = file_of(fits.PrimaryHDU(), fits.ImageHDU(FLUX[0], name="SCI"), fits.ImageHDU(FLUX[1], name="A"))
     assert np.array_equal(planes_of(data)[0], FLUX[0])
     assert np.array_equal(planes_of(data, Framing(hdu=2))[0], FLUX[1])
-    assert np.array_equal(planes_of(data, Framing(hdu="sci"))[0], FLUX[1])
-    with pytest.raises(ImageError, match=r"no unit 'g' .* it has 0 PRIMARY, 1 A, 2 SCI"):
+    assert np.array_equal(planes_of(data, Framing(hdu="a"))[0], FLUX[1])
+    with pytest.raises(ImageError, match=r"no unit 'g' .* it has 0 PRIMARY, 1 SCI, 2 A"):
         planes_of(data, Framing(hdu="g"))
     with pytest.raises(ImageError, match="no unit 9"):
         planes_of(data, Framing(hdu=9))

@@ -10,7 +10,7 @@ import pytest
 from tuningfork.images import ImageError, read_image
 from tuningfork.images.fits.bands import open_bands
 from tuningfork.images.fits.framing import Framing, parse_mask_bits
-from tuningfork.images.fits.units import by_wavelength
+from tuningfork.images.fits.names import by_wavelength
 
 fits = pytest.importorskip("astropy.io.fits")
 

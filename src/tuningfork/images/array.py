@@ -21,7 +21,7 @@ def image_from_array(array: NDArray[np.generic]) -> RGBImage:
 
     Parameters
     ----------
-    array : (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (3, H, W)
+    array : (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (3, H, W), behind axes of length 1
         Bytes, integers in 0…65535 or floats in [0, 1], see `values.to_display_bytes`; a fourth channel is opacity,
         and is laid on black. Fluxes need a stretch first: save them as FITS, or scale them.
 
@@ -33,6 +33,8 @@ def image_from_array(array: NDArray[np.generic]) -> RGBImage:
     if np.ma.is_masked(array):
         raise ImageError("masked array: fill its masked pixels, or save it as FITS with NaN there")
     array = np.asarray(array)
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (1, 3, 4):
         array = np.moveaxis(array, 0, 2)
     if array.ndim == 2:

@@ -21,6 +21,9 @@ BLOCK, WARNED_CONSTANT = 1 / 16, 0.06
 #: Pixels across that are compared first, and the share of equal neighbours among them, of bytes and of fluxes, from
 #: which on all are.
 SAMPLE, SUSPICIOUS_BYTES, SUSPICIOUS_FLUXES = 48, 0.12, 0.04
+#: Share of fluxes that are exactly the least or the greatest of all before they are suspicious, and how far from the
+#: others they then are, in times the range of the others on that side of their median.
+WARNED_EXTREME, FAR = 0.005, 3.0
 #: Pixels around the middle that are compared, at least.
 CORE = 2.0
 #: Brightness below which nothing is visible.
@@ -61,7 +64,8 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
         warnings.append(f"nearly black: its brightest value is {brightest} of 255")
     if warnings:
         return tuple(warnings)
-    others = (*_core(planes), *_zeros(sample)) if is_flux else ()
+    extreme = _extremes(sample) if is_flux else []
+    others = (*_core(planes), *_zeros(sample), *extreme) if is_flux else ()
     if _equal_neighbours(sample, each=not is_flux) < (SUSPICIOUS_FLUXES if is_flux else SUSPICIOUS_BYTES):
         return others
     constant = _constant_blocks(planes, each=not is_flux)
@@ -72,7 +76,7 @@ def constant_parts(planes: NDArray[np.generic], *, is_flux: bool = False) -> tup
         if zero[distance <= max(1.0, MIDDLE * reach)].mean() > MOST_BLANK:
             raise NoDataError("the middle of the frame has no data: it is exactly 0")
     share = float(constant.mean())
-    if share < WARNED_CONSTANT:
+    if share < WARNED_CONSTANT or extreme:
         return others
     return (f"{share:.0%} of the frame has one and the same value; if it has no data, mark it (NaN, BLANK, --mask)",)
 
@@ -98,6 +102,25 @@ def _zeros(sample: NDArray[np.generic]) -> list[str]:
     if share < WARNED_CONSTANT or not np.mod(sample[np.isfinite(sample)], 1).any():
         return []
     return [f"{share:.0%} of the frame is exactly 0; if it has no data, mark it (NaN, BLANK, --mask)"]
+
+
+def _extremes(sample: NDArray[np.generic]) -> list[str]:
+    """Warn of a value that stands for no data by being far from all others: -999, 65535, numpy's 1e20."""
+    for plane in sample.astype(np.float64):
+        ordered = np.sort(plane[np.isfinite(plane)])
+        for values in (ordered, -ordered[::-1]):
+            count = int(np.searchsorted(values, values[0], "right")) if values.size else 0
+            rest = values[count:]
+            if not rest.size or count < max(2, WARNED_EXTREME * values.size) or values[0] == 0:
+                continue
+            reach = float(np.median(rest) - rest[0])
+            if reach > 0 and rest[0] - values[0] > FAR * reach:
+                value = values[0] if values is ordered else -values[0]
+                return [
+                    f"{count / plane.size:.1%} of the frame is exactly {value:g}, far from all other values; if it has "
+                    "no data, mark it (NaN, BLANK, --mask)"
+                ]
+    return []
 
 
 def _constant_bands(planes: NDArray[np.generic], sample: NDArray[np.generic], *, is_flux: bool) -> list[str]:

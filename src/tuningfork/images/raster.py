@@ -13,6 +13,7 @@ from .._utils.text import one_line
 from .array import image_from_array
 from .complaints import decoder_complaints
 from .image import MAX_PIXELS, ImageError, RGBImage, check_size
+from .kinds import kind_of
 from .markers import (
     check_jpeg_scans,
     check_jpeg_zeros,
@@ -78,6 +79,7 @@ def _with_pillow(data: bytes) -> RGBImage:
                 check_jpeg_zeros(data)
             elif image.format == "TIFF":
                 check_tiff_checksums(data, dict(image.tag_v2))  # type: ignore[attr-defined]
+                _check_photometry(image)
             sixteen = _sixteen_bit_colours(data, image)
             frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
             result = image_from_pillow(image) if sixteen is None else upright(image_from_array(sixteen), image)
@@ -86,13 +88,22 @@ def _with_pillow(data: bytes) -> RGBImage:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not an image of a known kind (JPEG, PNG, WebP, TIFF, FITS, .npy)") from None
+        seems = kind_of(data)
+        raise ImageError(
+            f"not an image of a known kind (JPEG, PNG, WebP, TIFF, FITS, .npy){seems and f': it seems to be {seems}'}"
+        ) from None
     except Image.DecompressionBombError:
         raise ImageError(f"too many pixels; at most {MAX_PIXELS} are read") from None
     except MemoryError:
         raise ImageError("not enough memory to decode it") from None
     except Exception as error:  # decoders raise many kinds on damaged files: OSError, SyntaxError, struct.error …
         raise ImageError(f"damaged or truncated file: {one_line(error)}") from None
+
+
+def _check_photometry(image: Image.Image) -> None:
+    # Pillow turns such pixels round only if they have 8 bits.
+    if image.tag_v2.get(262) == 0 and (image.mode.startswith("I") or image.mode == "F"):  # type: ignore[attr-defined]
+        raise ImageError("TIFF file of more than 8 bits in which 0 is white; save it with 0 as black (MinIsBlack)")
 
 
 def _sixteen_bit_colours(data: bytes, image: Image.Image) -> NDArray[np.uint16] | None:

@@ -18,9 +18,9 @@ from PIL import Image
 from .._utils.errors import TuningforkError
 from ..images.fits.bands import Band, open_bands
 from ..images.fits.framing import Framing, Unit
+from ..images.fits.names import by_wavelength
 from ..images.fits.render import check_planes, render_bands
 from ..images.fits.stretch import AUTO
-from ..images.fits.units import by_wavelength
 from ..images.fits.wcs import celestial_wcs, pixels_at, resample, sky_at, tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
 from .cutout import Cutout, Provenance, check_square, utc_text

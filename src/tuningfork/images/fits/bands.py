@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..image import ImageError
 from .file import FitsFile, Source, damage_as_error, open_fits
 from .framing import Framing, Unit
+from .names import by_wavelength, plane_names
 from .units import ImageUnit, check_unit, choose_unit, named_unit
 
 __all__ = ["Band", "Bands", "open_bands"]
@@ -122,9 +123,10 @@ def open_bands(
                 bits = _bits(framing.mask_bits, flags) if flags else None
                 bands += [_band(image, plane, flags, bits) for image, plane in images]
                 for unit in {id(image): image for image, _ in images}.values():
-                    check_unit(unit)
+                    warnings += check_unit(unit)
                 warnings += [*left_out, *file.complaints]
-            if len(bands) == 3 and len(paths) == 1 and not framing.bands and all(band.is_display for band in bands):
+            is_cube = len(bands) == 3 and len(paths) == 1 and not framing.bands
+            if is_cube and all(band.is_display for band in bands) and not plane_names(bands[0].header, 3):
                 bands.reverse()
         yield Bands(bands, tuple(dict.fromkeys(warnings)), _describe(flags))
 
@@ -133,13 +135,14 @@ def _images(
     file: FitsFile, framing: Framing, flags: ImageUnit | None, *, is_one_band: bool
 ) -> tuple[list[tuple[ImageUnit, int | None]], list[str]]:
     """The images of one file, with the plane if it is a cube; and what was left out."""
-    if not is_one_band and any(isinstance(band, str) for band in framing.bands):
-        return [(_flat(named_unit(file, band), band), None) for band in framing.bands], []
     warnings: list[str] = []
+    by_name = not is_one_band and any(isinstance(band, str) for band in framing.bands)
     if framing.hdu is not None:
         image = named_unit(file, framing.hdu)
     else:
         image, warnings = choose_unit(file, [flags.number] if flags and flags.file is file else [])
+    if by_name:
+        return _by_name(file, image, framing.bands)
     if is_one_band:
         if len(image.shape) == 3:
             raise ImageError(f"a file of {image.shape[0]} planes cannot be one band of several files")
@@ -154,15 +157,39 @@ def _images(
             f"FITS image of {image.shape[1]}×{count} px with {image.shape[2]} colours a pixel; save it as planes: "
             "NAXIS3 = 3"
         )
+    names = plane_names(image.hdu.header, count)
     planes = framing.bands or range(count)
     if len(planes) not in (1, 3):
+        which = f" ({', '.join(names)})" if names else ""
+        example = ",".join(by_wavelength(names)[:3]) if names else "0,1,2"
         raise ImageError(
-            f"FITS image with {count} planes; 1 or 3 are expected, or --bands that name them: --bands 0,1,2"
+            f"FITS image with {count} planes{which}; 1 or 3 are expected, or --bands that name them: --bands {example}"
         )
+    if names and not framing.bands and (ordered := by_wavelength(names)) != list(names):
+        planes = [names.index(name) for name in ordered]
+        warnings = [*warnings, f"planes {', '.join(names)} are taken by wavelength: {', '.join(ordered)}"]
     for plane in planes:
         if not 0 <= int(plane) < count:
             raise ImageError(f"no plane {plane} in the cube; it has 0 to {count - 1}")
     return [(image, int(plane)) for plane in planes], warnings
+
+
+def _by_name(
+    file: FitsFile, image: ImageUnit, bands: Sequence[Unit]
+) -> tuple[list[tuple[ImageUnit, int | None]], list[str]]:
+    """Bands that the user names: planes of the cube by its header, else images of the file."""
+    words = [str(band) for band in bands]
+    warnings = []
+    if len(words) > 1 and by_wavelength(words) == words[::-1]:
+        warnings = [f"bands {', '.join(words)} are by decreasing wavelength: the first is shown blue, the last red"]
+    if len(image.shape) == 3:
+        planes = [name.lower() for name in plane_names(image.hdu.header, image.shape[0])]
+        if planes and all(word.lower() in planes for word in words):
+            return [(image, planes.index(word.lower())) for word in words], warnings
+        if len(file.hdus) == 1:
+            known = f"it has {', '.join(planes)}" if planes else "its header names none; give their numbers from 0"
+            raise ImageError(f"no planes {', '.join(words)} in the cube: {known}")
+    return [(_flat(named_unit(file, band), band), None) for band in bands], warnings
 
 
 def _flat(image: ImageUnit, name: Unit) -> ImageUnit:

@@ -27,6 +27,7 @@ __all__ = ["FitsFile", "Source", "check_fits_header", "damage_as_error", "is_fit
 Source = str | Path | bytes
 #: What begins a FITS file and one that is packed with gzip.
 FITS, GZIP = b"SIMPLE  =", b"\x1f\x8b"
+BLOCK = 2880
 #: The standard allows 999 axes and columns; astropy counts up to whatever a header claims.
 _ENDLESS = [re.compile(key + rb" *= *\+?0*[1-9]\d{3}") for key in (b"NAXIS", b"TFIELDS")]
 #: Bytes of a file in which impossible headers are looked for.
@@ -88,11 +89,23 @@ def open_fits(source: Source) -> Iterator[FitsFile]:
             # A section is read by itself; mapping the file would refuse scaled integers.
             hdus = stack.enter_context(fits.open(stream, memmap=False))
             packed = [number for number, hdu in enumerate(hdus) if isinstance(hdu, fits.CompImageHDU)]
+            rest = _behind(hdus, stream)
             stream.seek(0)
             # astropy unpacks tiles of any size, so that their table is looked at first.
             raw = fits.open(stream, memmap=False, disable_image_compression=True) if packed else []
             tiles = {number: PackedTiles.of(raw[number], stream) for number in packed}
+        if rest and not complaints:
+            complaints.append(f"{rest} bytes follow the last image: is the file damaged, or was it sent as text?")
         yield FitsFile(hdus, tiles, complaints)
+
+
+def _behind(hdus: Any, stream: BinaryIO) -> int:
+    """Bytes behind the last unit, unless they are whole records, which the standard allows."""
+    place = hdus[-1].fileinfo() if len(hdus) else None
+    size = stream.seek(0, io.SEEK_END)
+    if not place or size % BLOCK == 0:
+        return 0
+    return int(max(0, size - place["datLoc"] - place["datSpan"]))
 
 
 def _stream(source: Source) -> BinaryIO:

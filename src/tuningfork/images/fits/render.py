@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image import ImageError, RGBImage, check_size
+from ..image import MIN_SIDE, ImageError, RGBImage, check_size
 from ..no_data import blank_pixels, constant_parts
 from .bands import Band, Bands, Source, open_bands
 from .framing import Framing
@@ -117,7 +117,13 @@ def _side(bands: Sequence[Band], framing: Framing, radius: float, scale: float) 
     size = framing.side(radius)
     if size is not None:
         if math.isfinite(scale):
-            return max(1, round(size / scale)), ""
+            pixels = round(size / scale)
+            if pixels < MIN_SIDE:
+                raise ImageError(
+                    f"a frame of {size:g} arcsec is {size / scale:.2g} px at {scale:.4g} arcsec a pixel, by the WCS; "
+                    f"at least {MIN_SIDE} px are needed"
+                )
+            return pixels, ""
         if framing.size is not None:
             raise ImageError("a size in arcsec (--size) needs a pixel scale, and the image has no WCS; leave it out")
         return None, "its pixel scale is not known: all of the image is shown"

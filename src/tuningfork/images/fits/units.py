@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,30 +16,21 @@ from ..image import MAX_PIXELS, ImageError
 from ..noise import mad_std
 from .file import FitsFile, damage_as_error
 from .framing import Unit
+from .names import by_wavelength, is_auxiliary, is_logarithm, is_science
 
-__all__ = ["ImageUnit", "by_wavelength", "check_unit", "choose_unit", "named_unit", "unit_list"]
+__all__ = ["ImageUnit", "check_unit", "choose_unit", "named_unit", "unit_list"]
 
-#: Words in names of images beside the science image.
-_AUXILIARY = """
-    weight weights wht wt wgt wmap weightmap var variance vari ivar invvar inverse err error errors unc uncert
-    uncertainty rms sigma std stddev noise mask msk masks dq dqmask flag flags bad badpix badpixel bpm bpix quality
-    qual exp expmap exposure exptime texp nexp coverage ctx con context psf psfim seg segm segmap segmentation bkg
-    bg back cov background sky model resid residual residuals chi2 nim samp time maskbits depth galdepth psfdepth
-"""
-AUXILIARY = frozenset(_AUXILIARY.split())
-#: Cards that describe what an image holds.
-NAME_CARDS = ("EXTNAME", "HDUNAME", "EXTTYPE", "IMTYPE", "HDUCLAS2", "HDUCLAS3")
 #: Cards that name a band.
 BAND_CARDS = ("HDUNAME", "FILTER", "BAND", "FILTNAM")
-#: Units of BUNIT whose numbers are logarithms of flux.
-_LOGARITHMS = re.compile(r"\b(mag|dex|db|log(10)?|ln)\b")
 #: Bytes of an image whose checksum is compared; larger ones are read a section at a time.
 CHECKED_BYTES = 2**25
 #: An image of so few values is a mask.
 FEW_VALUES = 4
 SAMPLE = 65536
-#: Filters by increasing wavelength.
-WAVELENGTHS = ("fuv", "nuv", "u", "b", "g", "v", "r", "i", "z", "y", "j", "h", "k", "ks")
+#: Pan-STARRS stores stacks as asinh magnitudes (Waters et al. 2020, ApJS 251, 4, section 6): flux = BOFFSET +
+#: 2 BSOFTEN sinh(v / a), a = 2.5 / ln 10.
+_ASINH = ("BOFFSET", "BSOFTEN")
+_POGSON = 2.5 / math.log(10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +67,17 @@ class ImageUnit:
             self.file.tiles[self.number].check(tuple(section))
         lengths = [len(range(*at.indices(n))) for at, n in zip((rows, columns), self.shape[-2:], strict=True)]
         # astropy keeps some axes of length 1.
-        return np.asarray(self.hdu.section[tuple(section)]).reshape(lengths)
+        values = np.asarray(self.hdu.section[tuple(section)]).reshape(lengths)
+        if self.is_asinh and self.hdu.header["BITPIX"] > 0:
+            offset, softening = (float(self.hdu.header[card]) for card in _ASINH)
+            with np.errstate(over="ignore"):
+                values = offset + 2 * softening * np.sinh(values.astype(np.float64) / _POGSON)
+        return values
+
+    @property
+    def is_asinh(self) -> bool:
+        """Whether its cards are those of Pan-STARRS' asinh magnitudes; floats may be fluxes again."""
+        return all(isinstance(self.hdu.header.get(card), int | float) for card in _ASINH)
 
 
 def image_unit(file: FitsFile, number: int) -> ImageUnit | None:
@@ -93,21 +95,30 @@ def image_unit(file: FitsFile, number: int) -> ImageUnit | None:
     return ImageUnit(file, number, label, tuple(hdu.shape[axis] for axis in axes), axes)
 
 
-def check_unit(image: ImageUnit) -> None:
-    """Raise ImageError for an image whose numbers are no fluxes by its BUNIT, or whose DATASUM is another one."""
+def check_unit(image: ImageUnit) -> list[str]:
+    """Raise ImageError for an image whose numbers are no fluxes by its BUNIT, or whose DATASUM is another one.
+
+    Returns
+    -------
+    list of str
+        Warnings of numbers that may be no fluxes.
+    """
     header = image.hdu.header
     unit = str(header.get("BUNIT", "")).strip()
-    if _LOGARITHMS.search(unit.lower()):
+    is_float = header["BITPIX"] < 0
+    if is_logarithm(unit) and (is_float or not image.is_asinh):
         raise ImageError(f"image {image.label} is in {unit} (BUNIT), a logarithm; fluxes are needed")
     expected = str(header.get("DATASUM", "")).strip()
     # That of a packed image is of its pixels before they were packed.
-    if not expected.isdigit() or image.number in image.file.tiles:
-        return
-    place = image.hdu.fileinfo()
-    if 0 < place["datSpan"] <= CHECKED_BYTES:
-        place["file"].seek(place["datLoc"])
-        if _datasum(place["file"].read(place["datSpan"])) != int(expected):
-            raise ImageError(f"damaged FITS file: the checksum of image {image.label} (DATASUM) is another one")
+    if expected.isdigit() and image.number not in image.file.tiles:
+        place = image.hdu.fileinfo()
+        if 0 < place["datSpan"] <= CHECKED_BYTES:
+            place["file"].seek(place["datLoc"])
+            if _datasum(place["file"].read(place["datSpan"])) != int(expected):
+                raise ImageError(f"damaged FITS file: the checksum of image {image.label} (DATASUM) is another one")
+    if is_float and image.is_asinh:
+        return [f"image {image.label} has the cards of asinh magnitudes (BSOFTEN): its floats are taken as fluxes"]
+    return []
 
 
 def _datasum(data: bytes) -> int:
@@ -120,7 +131,8 @@ def _datasum(data: bytes) -> int:
 
 def unit_list(file: FitsFile) -> str:
     """All units of a file, for messages."""
-    return ", ".join(f"{number} {hdu.name}".strip() for number, hdu in enumerate(file.hdus))
+    names = (hdu.name or str(hdu.header.get("FILTER", "")) for hdu in file.hdus)
+    return ", ".join(f"{number} {name}".strip() for number, name in enumerate(names))
 
 
 def named_unit(file: FitsFile, unit: Unit) -> ImageUnit:
@@ -138,10 +150,15 @@ def _number(file: FitsFile, unit: Unit) -> int:
         return file.hdus.index_of(unit) if isinstance(unit, str) else range(len(file.hdus))[unit]
     except (KeyError, IndexError):
         pass
+    if version := re.fullmatch(r"(.+?)\s*[,:]\s*(\d+)", str(unit)):
+        with suppress(KeyError):
+            return int(file.hdus.index_of((version[1], int(version[2]))))
     for card in BAND_CARDS:
-        matches = [n for n, hdu in enumerate(file.hdus) if str(hdu.header.get(card, "")).strip() == unit]
-        if len(matches) == 1:
-            return matches[0]
+        values = [str(hdu.header.get(card, "")).strip() for hdu in file.hdus]
+        # g DECam SDSS c0001 4720.0 1520.0 is the filter g.
+        for named in ([value == unit for value in values], [value.split()[:1] == [unit] for value in values]):
+            if sum(named) == 1:
+                return named.index(True)
     raise ImageError(f"no unit {unit!r} in the FITS file; it has {unit_list(file)}")
 
 
@@ -165,7 +182,9 @@ def choose_unit(file: FitsFile, masks: Iterable[int] = ()) -> tuple[ImageUnit, l
     """
     with damage_as_error():
         images = [image for n in range(len(file.hdus)) if (image := image_unit(file, n)) and n not in set(masks)]
-        named = [image for image in images if not _words(image.hdu) & AUXILIARY]
+        named = [image for image in images if not is_auxiliary(image.hdu.header)]
+        # The science image before a preview of it.
+        named.sort(key=lambda image: not is_science(image.hdu.header))
         _check_any(file, images, named)
         chosen = _by_values(named or images)
         others = [image for image in images if image is not chosen]
@@ -183,11 +202,6 @@ def _check_any(file: FitsFile, images: Sequence[ImageUnit], named: Sequence[Imag
         tables = sum(not hdu.is_image for hdu in file.hdus)
         holds = f"; it holds {tables} table{'s' * (tables > 1)}" if tables else ""
         raise ImageError(f"FITS file without an image of 2 or 3 axes{holds}")
-
-
-def _words(hdu: Any) -> set[str]:
-    text = " ".join(str(hdu.header.get(card, "")) for card in NAME_CARDS).lower()
-    return {word.rstrip("0123456789") or word for word in re.split(r"[^a-z0-9]+", text)} - {""}
 
 
 def _by_values(images: Sequence[ImageUnit]) -> ImageUnit:
@@ -240,18 +254,3 @@ def _left_out(chosen: ImageUnit, others: Sequence[ImageUnit], named: Sequence[Im
     if rest:
         warnings.append(f"image {chosen.label} is used, left out: {', '.join(rest[:8])}{'…' * (len(rest) > 8)}")
     return warnings
-
-
-def by_wavelength(names: Sequence[str]) -> list[str]:
-    """Names of bands by increasing wavelength, as far as it is known from them: g, r, i; F435W; else as they are."""
-    keys = []
-    for name in names:
-        digits = re.fullmatch(r"F(\d{3,4})[A-Z]\w?", name.upper())
-        last = re.split(r"[^a-z]+", name.lower())[-1] or re.split(r"[^a-z]+", name.lower())[0]
-        if digits:
-            keys.append(float(digits[1]))
-        elif last in WAVELENGTHS:
-            keys.append(float(WAVELENGTHS.index(last)))
-        else:
-            return list(names)
-    return [name for _, name in sorted(zip(keys, names, strict=True), key=lambda pair: pair[0])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,8 @@ __all__ = [
 #: Degrees: an image that is so close to north up is turned by quarters, and no pixel is interpolated. A network that
 #: was trained on galaxies in any direction is blind to a degree, but interpolation smooths the noise that it sees.
 STRAIGHT = 1.0
-#: Arcseconds a pixel between which a WCS is plausible.
-FINEST, COARSEST = 1e-4, 3600.0
+#: Arcseconds a pixel between which a WCS is plausible; a degree stands where a header gives none.
+FINEST, COARSEST = 1e-4, 3599.0
 #: Flux that no pixel has; and the share of holes among its neighbours that makes an interpolated pixel one.
 ABSURD, MOST_HOLE = 1e30, 0.25
 
@@ -74,8 +75,11 @@ class Orientation:
 
 def celestial_wcs(header: Any) -> tuple[Any, str]:
     """The WCS of an image's two axes of the sky, or None and why there is none that can be used."""
+    from astropy import log
     from astropy.wcs import WCS
 
+    # astropy prints its information on the standard output, where a table may be written.
+    log.addFilter(_is_warning)
     try:
         with decoder_complaints():
             # Distortions (SIP, TPV) of the axes of the sky are refused with a third axis beside them.
@@ -93,6 +97,10 @@ def celestial_wcs(header: Any) -> tuple[Any, str]:
     if middle is None:
         return None, "broken WCS (its pixels have no place or no size in the sky)"
     return wcs, ""
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 def _is_celestial(header: Any, axis: int) -> bool:

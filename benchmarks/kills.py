@@ -32,7 +32,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from tuningfork._utils.processes import child_environment, python_command
+from tuningfork._utils.environment import child_environment, python_command
 from tuningfork.simulation import simulate
 from tuningfork.tables import read_table, write_table
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from tuningfork._utils.processes import available_cores
+from tuningfork._utils.environment import available_cores
 from tuningfork.images.find import find_images
 
 #: Images of a batch.

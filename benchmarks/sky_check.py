@@ -21,7 +21,8 @@ from scipy.ndimage import map_coordinates
 import tuningfork
 from tuningfork.images.fits.framing import FRAME_RADII
 from tuningfork.simulation import draw, light
-from tuningfork.simulation.render import CAMERA_PIXEL, COMPOSITE_QUALITY, SKY_LIGHT, SKY_NOISE, stretch
+from tuningfork.simulation.canvas import CAMERA_PIXEL
+from tuningfork.simulation.render import COMPOSITE_QUALITY, SKY_LIGHT, SKY_NOISE, stretch
 from tuningfork.surveys.mosaic import MosaicSource
 from tuningfork.tables import table_writer
 

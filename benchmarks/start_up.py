@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from tuningfork._utils.processes import child_environment, python_command
+from tuningfork._utils.environment import child_environment, python_command
 from tuningfork.evaluation.speed import simulated_images
 from tuningfork.evaluation.speed_report import Spread
 

@@ -18,7 +18,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 from tuningfork import TuningforkError, load, load_tree, read_table
-from tuningfork._utils.processes import child_environment, python_command
+from tuningfork._utils.environment import child_environment, python_command
 from tuningfork.cli import app
 
 ROOT = Path(__file__).parents[1]

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from tuningfork._utils import files
+from tuningfork._utils import files, locks
 from tuningfork._utils.files import (
     OutputError,
     atomic_file,
     check_output,
     check_writable,
-    lock,
     part_of,
     reserved_output,
     write_text,
 )
+from tuningfork._utils.locks import lock
 
-needs_locks = pytest.mark.skipif(files.fcntl is None, reason="the system has no flock")
+needs_locks = pytest.mark.skipif(not locks.has_locks(), reason="the system has no flock")
 needs_root_limits = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
 )
@@ -382,7 +382,7 @@ def test_of_many_that_wait_one_is_in_at_a_time(tmp_path: Path) -> None:
 @needs_locks
 def test_the_lock_of_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
     path = str(tmp_path / ".lock")
-    code = f"from tuningfork._utils.files import lock\nwith lock({path!r}): print(flush=True); input()"
+    code = f"from tuningfork._utils.locks import lock\nwith lock({path!r}): print(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
         assert process.stdout is not None
@@ -397,6 +397,6 @@ def test_the_lock_of_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
 
 
 def test_without_locks_the_work_is_done_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
     with lock(tmp_path / ".lock", ValueError("busy")), lock(tmp_path / ".lock", ValueError("busy")):
         assert os.listdir(tmp_path) == []

@@ -14,16 +14,8 @@ from pathlib import Path
 import pytest
 
 import tuningfork
-from tuningfork._utils.processes import (
-    Worker,
-    WorkerCrash,
-    WorkerError,
-    WorkerTimeout,
-    available_cores,
-    child_environment,
-    python_command,
-    run_tasks,
-)
+from tuningfork._utils.environment import available_cores, child_environment, python_command
+from tuningfork._utils.processes import Worker, WorkerCrash, WorkerError, WorkerTimeout, run_tasks
 
 TESTS = Path(__file__).parent
 
@@ -198,7 +190,7 @@ def test_cores_are_those_that_this_process_may_use():
     assert 1 <= available_cores() <= os.cpu_count()
     if hasattr(os, "sched_setaffinity"):
         code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        code += "from tuningfork._utils.processes import available_cores; print(available_cores())"
+        code += "from tuningfork._utils.environment import available_cores; print(available_cores())"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "1\n"
 
@@ -236,7 +228,7 @@ def test_modules_of_the_current_folder_are_never_imported(tmp_path, monkeypatch)
 def test_children_are_started_in_one_way_that_imports_nothing_from_the_current_folder():
     source = Path(tuningfork.__file__).parent
     users = {str(file.relative_to(source)) for file in source.rglob("*.py") if "sys.executable" in file.read_text()}
-    assert users == {"_utils/processes.py"}
+    assert users == {"_utils/environment.py"}
     assert "-P" in python_command()
 
 

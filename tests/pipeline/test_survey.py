@@ -19,7 +19,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from PIL import Image
 
 import tuningfork
-from tuningfork._utils.files import lock
+from tuningfork._utils.locks import lock
 from tuningfork.inputs import InputItem, ItemReader
 from tuningfork.model.options import InferenceOptions
 from tuningfork.pipeline import local, predict

@@ -24,8 +24,9 @@ from PIL import Image
 
 from tuningfork import simulation as sim
 from tuningfork.simulation import dataset as simulated_folder
+from tuningfork.simulation.canvas import WEIGHTS, Canvas, sersic
 from tuningfork.simulation.galaxy import FRAME, KINDS, PETRO_R90, petrosian_r90, sersic_b
-from tuningfork.simulation.render import WEIGHTS, Canvas, sersic, stretch
+from tuningfork.simulation.render import stretch
 from tuningfork.votes.clean_samples import classify
 from tuningfork.votes.fractions import conditional_from_cumulative, sum_violations
 from tuningfork.votes.tree import Answer, DecisionTree, Question

@@ -11,7 +11,7 @@ pytest.importorskip("fastapi")
 
 from typer.main import get_command
 
-from tuningfork._utils.processes import child_environment, python_command
+from tuningfork._utils.environment import child_environment, python_command
 from tuningfork.cli import app
 from tuningfork.web import decoder, server
 from tuningfork.web.label.app import LIMITS

@@ -1,4 +1,4 @@
-"""Atomic files, output guard and locks: an output appears complete or not at all, and nothing else is harmed."""
+"""Atomic files and the output guard: an output appears complete or not at all, and nothing else is harmed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import TuningforkError
+from .locks import SAFE_FLAGS, has_locks, is_at, lock, try_lock
 from .urls import is_url
-
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "OutputError",
@@ -23,14 +19,10 @@ __all__ = [
     "check_output",
     "check_writable",
     "default_cache",
-    "lock",
     "part_of",
     "reserved_output",
     "write_text",
 ]
-
-#: Never through a link that somebody else has put there; files of ours are not for child processes.
-_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class OutputError(TuningforkError, ValueError):
@@ -98,12 +90,12 @@ def _new_part(target: Path) -> tuple[Path, int]:
     part = part_of(target)
     for _ in range(100):
         try:
-            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, 0o666)
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o666)
         except FileExistsError:
             if not _remove_stale(part):
                 part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
             continue
-        if _try_lock(descriptor) and _is_at(descriptor, part):
+        if try_lock(descriptor) and is_at(descriptor, part):
             os.utime(part, ns=(0, 0))
             return part, descriptor
         os.close(descriptor)
@@ -112,16 +104,16 @@ def _new_part(target: Path) -> tuple[Path, int]:
 
 def _remove_stale(part: Path) -> bool:
     """Remove what a killed writer left; False if its writer lives, or if it is no plain file of ours."""
-    if fcntl is None:
+    if not has_locks():
         return False
     try:
-        descriptor = os.open(part, os.O_RDWR | os.O_NONBLOCK | _SAFE)
+        descriptor = os.open(part, os.O_RDWR | os.O_NONBLOCK | SAFE_FLAGS)
     except FileNotFoundError:
         return True
     except OSError:
         return False
     try:
-        if part.is_file() and _try_lock(descriptor) and _is_at(descriptor, part):
+        if part.is_file() and try_lock(descriptor) and is_at(descriptor, part):
             os.unlink(part)
             return True
         return False
@@ -131,79 +123,10 @@ def _remove_stale(part: Path) -> bool:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
-
-
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 text file, completely or not at all."""
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="")
-
-
-# ---------------------------------------------------------------- locks
-
-
-@contextmanager
-def lock(path: str | os.PathLike[str], busy: Exception | None = None, *, shared: bool = False) -> Iterator[None]:
-    """Hold the file `path`, made for this and removed after it, for this process alone.
-
-    The lock goes with the process, however it ends: the file that a killed one leaves is in nobody's way.
-    It binds only those who ask for it, other machines only where the file system's ``flock`` reaches them,
-    and on Windows, which has no ``flock``, nobody.
-
-    Parameters
-    ----------
-    busy : exception, optional
-        Raised if another process holds it; None: wait until that one lets go.
-    shared : bool
-        Hold it together with others who share it, but with none who wants it alone; the file stays.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be made, or its file system has no locks.
-    """
-    if fcntl is None:
-        yield
-        return
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            try:
-                fcntl.flock(descriptor, kind | (fcntl.LOCK_NB if busy else 0))
-            except BlockingIOError:
-                assert busy is not None
-                raise busy from None
-            if not _is_at(descriptor, path):
-                continue
-            try:
-                yield
-            finally:
-                # Another user's folder may not allow it, and a file that nobody holds is no obstacle.
-                if not shared:
-                    with suppress(OSError):
-                        os.unlink(path)
-            return
-        finally:
-            os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
-    # Whoever held it before may have removed the very file that we opened; a third one could hold its successor.
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
 
 
 # ---------------------------------------------------------------- output guard

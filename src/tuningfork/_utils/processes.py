@@ -11,9 +11,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any, Protocol
 
+from .environment import child_environment, python_command
 from .errors import TuningforkError
 
 try:
@@ -27,15 +27,9 @@ __all__ = [
     "WorkerCrash",
     "WorkerError",
     "WorkerTimeout",
-    "available_cores",
-    "child_environment",
-    "limit_blas",
-    "python_command",
     "run_tasks",
 ]
 
-#: Libraries that would each start a thread for every core, in every process.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LENGTH = struct.Struct("<Q")
 
 
@@ -78,35 +72,6 @@ class Job(Protocol):
 
     def open(self) -> Callable[[Any, Callable[[Any], None]], Any]:
         """Called in the worker; returns a function of (task, send_message) that returns the task's answer."""
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    # A batch system may lend fewer than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def python_command(*arguments: str) -> list[str]:
-    """The command of a child process of this Python that never imports from the current folder (``-P``)."""
-    return [sys.executable, "-P", *arguments]
-
-
-def child_environment(*, one_thread: bool = False) -> dict[str, str]:
-    """The environment of a child process, in which the very package that runs here is imported.
-
-    An empty part of PYTHONPATH would stand for the current folder, whose files may be a stranger's.
-    """
-    paths = [str(Path(__file__).parents[2]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
-    return environment | (dict.fromkeys(_ONE_THREAD, "1") if one_thread else {})
-
-
-def limit_blas() -> None:
-    """Let NumPy, if it is not imported yet, start no threads for linear algebra, unless the user has set their number.
-
-    They would wait for work in a busy loop: a fifth of a short command's processor time, for matrices of 37 columns.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class Worker:
@@ -155,38 +120,22 @@ class Worker:
         OSError
             If no process can be started.
         """
-        last_message, expired = None, threading.Event()
-        timer: threading.Timer | None = None
-        limit = timeout if timeout is not None else idle
+        last_message = None
         # Not within `try`: that no process can be started says nothing of the task.
         process, is_new = self._process, False
         if process is None:
             process, is_new = self._start(), True
-
-        def expire() -> None:
-            expired.set()
-            process.kill()
-
-        def wind() -> None:
-            nonlocal timer
-            if timer is not None:
-                timer.cancel()
-            if limit is not None:
-                timer = threading.Timer(limit, expire)
-                timer.daemon = True
-                timer.start()
-
+        assert process.stdin
+        assert process.stdout
+        limit = idle if timeout is None else timeout
+        watchdog = _Watchdog(process, limit)
         try:
             if is_new:
-                assert process.stdin
                 _send(process.stdin, pickle.dumps(self._memory_limit))
                 _send(process.stdin, self._job)
-                assert process.stdout
                 # Its start, on a busy machine some seconds, is not the task's time.
                 _receive(process.stdout)
-            wind()
-            assert process.stdin
-            assert process.stdout
+            watchdog.restart()
             _send(process.stdin, pickle.dumps(task))
             while True:
                 kind, value = pickle.loads(_receive(process.stdout))
@@ -196,16 +145,15 @@ class Worker:
                     raise WorkerError(value)
                 last_message = value
                 if timeout is None:
-                    wind()
+                    watchdog.restart()
                 on_message(value)
         except (EOFError, OSError):  # OSError: the pipe is broken, or closed by another thread
             exit_code = self._end(grace=5)
-            if expired.is_set():
+            if watchdog.expired.is_set():
                 raise WorkerTimeout(f"took longer than {limit:g} s", last_message) from None
             raise WorkerCrash(exit_code, last_message) from None
         finally:
-            if timer is not None:
-                timer.cancel()
+            watchdog.stop()
 
     def close(self) -> None:
         """End the process now, whatever it does; from any thread."""
@@ -239,9 +187,36 @@ class Worker:
             process.kill()
             code = process.wait()
         for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                pipe and pipe.close()
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
         return code
+
+
+class _Watchdog:
+    """Kills a process that is not heard of for so many seconds; None: never."""
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float | None) -> None:
+        self._process, self._seconds = process, seconds
+        self._timer: threading.Timer | None = None
+        self.expired = threading.Event()
+
+    def restart(self) -> None:
+        """Count the seconds from now on."""
+        self.stop()
+        if self._seconds is not None:
+            self._timer = threading.Timer(self._seconds, self._expire)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Count no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
+        self.expired.set()
+        self._process.kill()
 
 
 def run_tasks(

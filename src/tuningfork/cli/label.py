@@ -129,7 +129,7 @@ def label(
             from ..web.label.app import label_app
             from ..web.label.invite import is_loopback, new_token, public_host
             from ..web.server import serve
-        from .._utils.files import lock
+        from .._utils.locks import lock
         from ..labelling.fine_tune import FineTuning
         from ..labelling.image_folder import check_folder
         from ..labelling.order import OrderSource

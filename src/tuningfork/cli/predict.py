@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .._utils.processes import limit_blas
+from .._utils.environment import limit_blas
 from .._utils.text import counted
 from .command_line import app, options_given
 from .console import detail

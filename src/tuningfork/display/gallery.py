@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .._utils.environment import available_cores
 from .._utils.files import atomic_file
-from .._utils.processes import available_cores
 from ..images.encode import jpeg
 from ..votes.clean_samples import NO_CLASS
 from ..votes.tree import DecisionTree

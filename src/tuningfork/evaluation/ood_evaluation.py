@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.binomial import binomial_interval
-from .._utils.processes import available_cores
+from .._utils.environment import available_cores
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess

@@ -20,8 +20,9 @@ from typing import Any
 
 from PIL import Image
 
+from .._utils.environment import available_cores
 from .._utils.errors import TuningforkError
-from .._utils.processes import Worker, available_cores
+from .._utils.processes import Worker
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.read import read_image

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .._utils.processes import available_cores
+from .._utils.environment import available_cores
 
 __all__ = ["EndToEnd", "SpeedReport", "Spread", "forecast", "machine"]
 

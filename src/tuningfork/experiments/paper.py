@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .._utils.environment import available_cores, child_environment, python_command
 from .._utils.files import write_text
-from .._utils.processes import available_cores, child_environment, python_command
 from ..model.model import load
 from ..pipeline.options import ExecutionOptions
 from ..pipeline.predict import predict_files

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._utils.processes import child_environment, python_command
+from .._utils.environment import child_environment, python_command
 from .campaign import Campaign
 from .database import LabellingError
 from .export import export

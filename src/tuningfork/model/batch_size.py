@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.environment import available_cores
 from .._utils.files import default_cache, write_text
-from .._utils.processes import Worker, available_cores
+from .._utils.processes import Worker
 from .bundle import Bundle
 from .model import Model
 from .options import InferenceOptions

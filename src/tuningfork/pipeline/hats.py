@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from .._utils.environment import available_cores
 from .._utils.errors import TuningforkError
 from .._utils.extras import install_hint
 from .._utils.files import check_writable
-from .._utils.processes import available_cores
 from ..tables import table_writer
 from .manifest import ManifestError, PredictionRun
 

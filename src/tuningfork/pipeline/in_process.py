@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from .._utils.processes import available_cores
+from .._utils.environment import available_cores
 from ..inputs import Columns, ItemReader, find_items
 from ..inputs.files import file_item
 from ..model.model import Model

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .._utils.processes import Worker, WorkerCrash, WorkerError, WorkerTimeout, available_cores, run_tasks
+from .._utils.environment import available_cores
+from .._utils.processes import Worker, WorkerCrash, WorkerError, WorkerTimeout, run_tasks
 from ..images.fits.framing import Framing
 from ..inputs import ItemReader
 from ..inputs.spool import splits_row_group, spool_rows

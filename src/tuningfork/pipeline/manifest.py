@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from .. import __version__
+from .._utils.environment import available_cores
 from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file, write_text
-from .._utils.processes import available_cores
 from .._utils.text import one_line
 from ..inputs import Digest, InputItem, read_listing, write_listing
 

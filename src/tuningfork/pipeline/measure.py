@@ -14,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 
 from .. import __version__
-from .._utils.files import check_output, lock
-from .._utils.processes import Worker, available_cores, run_tasks
+from .._utils.environment import available_cores
+from .._utils.files import check_output
+from .._utils.locks import lock
+from .._utils.processes import Worker, run_tasks
 from ..images.fits.framing import Framing
 from ..images.flux import read_flux
 from ..images.structure import check_statmorph, structure_row, version_of_statmorph

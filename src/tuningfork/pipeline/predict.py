@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._utils.files import lock
+from .._utils.locks import lock
 from .._utils.processes import WorkerError
 from ..inputs import Columns, InputItem
 from ..model.model import Model, load

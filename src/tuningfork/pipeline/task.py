@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .._utils.environment import available_cores
 from .._utils.files import check_output, check_writable
-from .._utils.processes import WorkerCrash, WorkerError, available_cores
+from .._utils.processes import WorkerCrash, WorkerError
 from .._utils.urls import is_url
 from ..images.structure import version_of_statmorph
 from ..inputs import Columns, InputItem, find_items

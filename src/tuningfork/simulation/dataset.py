@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._utils.environment import available_cores
 from .._utils.errors import TuningforkError
 from .._utils.files import atomic_file, part_of, write_text
-from .._utils.processes import Worker, WorkerCrash, available_cores, run_tasks
+from .._utils.processes import Worker, WorkerCrash, run_tasks
 from ..tables.csv import write_rows
 from .galaxy import Galaxy, draw
 from .render import render

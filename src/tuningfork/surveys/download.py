@@ -12,7 +12,8 @@ from operator import length_hint
 from pathlib import Path
 
 from .._utils.errors import TuningforkError
-from .._utils.files import atomic_file, lock
+from .._utils.files import atomic_file
+from .._utils.locks import lock
 from .._utils.text import one_line
 from .._utils.threads import imap_unordered
 from ..images.encode import jpeg, png

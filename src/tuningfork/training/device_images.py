@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from .._utils.processes import available_cores
+from .._utils.environment import available_cores
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
 from .dataset import CachedImages, EpochSampler, RandomView, Targets

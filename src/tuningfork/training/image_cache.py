@@ -20,10 +20,11 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
+from .._utils.environment import available_cores
 from .._utils.errors import TuningforkError
-from .._utils.files import atomic_file, lock, write_text
+from .._utils.files import atomic_file, write_text
 from .._utils.files import default_cache as default_folder
-from .._utils.processes import available_cores
+from .._utils.locks import lock
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
 from ..images.read import READING_RULES, read_image

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._utils.processes import available_cores
+from .._utils.environment import available_cores
 from ..images.find import find_images
 from ..votes.tree_files import load_tree
 from .dataset import CachedImages, EpochSampler, GalaxyDataset, Targets, TimedLoader, loader

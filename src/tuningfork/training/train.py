@@ -18,8 +18,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from .._utils.environment import available_cores
 from .._utils.files import write_text
-from .._utils.processes import available_cores
 from ..model.bundle import write_bundle
 from ..model.model import Model
 from ..model.training_ids import TrainingIDs

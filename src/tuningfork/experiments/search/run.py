@@ -17,8 +17,8 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from ..._utils.files import lock
-from ..._utils.processes import available_cores
+from ..._utils.environment import available_cores
+from ..._utils.locks import lock
 from ..._utils.text import one_line
 from ...training.initial.weights import check_init
 from ...training.join import TrainError, read_training_set

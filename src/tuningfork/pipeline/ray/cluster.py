@@ -11,9 +11,10 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from ... import __version__
+from ..._utils.environment import available_cores
 from ..._utils.errors import TuningforkError
 from ..._utils.extras import install_hint
-from ..._utils.processes import WorkerError, available_cores
+from ..._utils.processes import WorkerError
 from ...model.model import Model
 
 __all__ = ["MissingRay", "check_nodes", "check_ray", "cluster_size", "ray_cluster", "ray_reason"]

@@ -249,6 +249,8 @@ def test_the_reference_has_every_command_option_and_its_words():
             assert parameter.help, f"{name}: {parameter.name} says nothing"
             shown = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar or parameter.name]
             assert all(f"`{option}`" in section for option in shown), f"{name}: {shown}"
+    # In a text two hyphens become a dash.
+    assert not re.findall(r".*[^-]--[a-z].*", re.sub(r"```.*?```|`.*?`", "", page, flags=re.S))
 
 
 def test_every_page_is_in_the_list_of_pages():

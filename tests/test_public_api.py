@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 
@@ -54,6 +55,9 @@ def test_a_public_name_is_documented_and_its_example_runs(name):
         text = inspect.getdoc(thing) or ""
         if not text:
             bare.append(key)
+        if not inspect.isfunction(thing) and not inspect.isclass(thing):
+            # The reference takes what stands before a colon in the first line of a property for its type.
+            assert ":" not in re.sub(r"``.*?``|`.*?`", "", text.partition("\n")[0]), key
         takes = inspect.isfunction(thing) and set(inspect.signature(thing).parameters) - {"self", "cls"}
         if takes and "Parameters\n---" not in text:
             bare.append(f"{key}: no Parameters")

@@ -50,7 +50,7 @@ def reference() -> str:
             thing = getattr(tuningfork, name)
             kind = "class" if inspect.isclass(thing) else "function"
             members = "\n   :members:" if kind == "class" else ""
-            parts.append(f"```{{eval-rst}}\n.. auto{kind}:: {thing.__module__}.{name}{members}\n```\n")
+            parts.append(f"```{{eval-rst}}\n.. auto{kind}:: tuningfork.{name}{members}\n```\n")
     return "\n".join(parts)
 
 

@@ -49,7 +49,7 @@ def _section(name: str, command: Any) -> str:
     fill_help(command)
     description, _, examples = inspect.cleandoc(command.help).partition("Examples:")
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
-    parts = [f"\n## tuningfork {name}\n", description.strip() + "\n"]
+    parts = [f"\n## tuningfork {name}\n", _options_as_code(description.strip()) + "\n"]
     if lines:
         parts.append("```console\n" + "".join(f"$ {line}\n" for line in lines) + "```\n")
     panels: dict[str, list[Any]] = {}
@@ -79,7 +79,15 @@ def _row(parameter: Any) -> str:
     return f"| {names} | {_plain(text)} |\n"
 
 
+def _options_as_code(text: str) -> str:
+    """Options in backticks, since two hyphens in a text become a dash."""
+    pieces = text.split("`")
+    pieces[::2] = [re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"`\1`", piece) for piece in pieces[::2]]
+    return "`".join(pieces)
+
+
 def _plain(text: str) -> str:
+    text = _options_as_code(text)
     return re.sub(r"([|<>\[\]{}])(?=[^`]*(?:`[^`]*`[^`]*)*$)", r"\\\1", " ".join(text.split()))
 
 

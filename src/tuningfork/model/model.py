@@ -127,7 +127,7 @@ class Model:
 
     @property
     def card(self) -> str:
-        """Its card in Markdown: what it was trained on, how it scores, what it fails at, licence and credit."""
+        """Its card in Markdown (what it was trained on, how it scores, what it fails at, licence and credit)."""
         return model_card(self.bundle)
 
     @property

@@ -189,12 +189,12 @@ class Predictions:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """(N,) identifiers of the galaxies: file names without extension, unless the input names them."""
+        """(N,) identifiers of the galaxies, which are file names without extension unless the input names them."""
         return self.votes.ids
 
     @property
     def cumulative(self) -> NDArray[np.float64]:
-        """(N, A) predicted share of all volunteers who give each answer: the fractions multiplied down the tree."""
+        """(N, A) predicted share of all volunteers who give each answer, which is the fractions multiplied down the tree."""
         return self.votes.fractions
 
     @property
@@ -204,7 +204,7 @@ class Predictions:
 
     @cached_property
     def class_index(self) -> NDArray[np.int8]:
-        """(N,) the most probable of the classes and none: 0 to C − 1, C if it is none; −1 without a prediction."""
+        """(N,) the most probable of the classes and none, 0 to C − 1, C if it is none; −1 without a prediction."""
         return class_index(self.class_probability, self.no_class_probability)
 
     @property

@@ -155,7 +155,7 @@ class Recipe(StrictModel):
 
     @property
     def monitor(self) -> str:
-        """The validation's figure that chooses the epoch: the lower the better."""
+        """The validation's figure that chooses the epoch (the lower the better)."""
         if self.task == "classes":
             return "val_loss"
         return "val_dirichlet" if self.loss == "dirichlet" else "val_rmse"

@@ -166,7 +166,7 @@ class DecisionTree:
 
     @cached_property
     def levels(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-        """Answers below others, level by level: their positions on the answer axis, and their parents' positions."""
+        """Answers below others, level by level (their positions on the answer axis, and their parents' positions)."""
         depths: list[int] = []
         for part, parent in zip(self.slices, self.parents, strict=True):
             depths += [0 if parent is None else depths[parent] + 1] * (part.stop - part.start)

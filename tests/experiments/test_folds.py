@@ -185,6 +185,18 @@ def test_the_table_is_what_the_runs_predict(place, trained):
     assert table["turned"]["trainings"] == 2
 
 
+def test_the_mean_of_predictions_of_different_galaxies_is_refused(place, trained, tmp_path, monkeypatch):
+    read_run = module.read_run
+
+    def reordered(folder):
+        run = read_run(folder)
+        return replace(run, ids=run.ids[::-1]) if folder.parent.name == "other" else run
+
+    monkeypatch.setattr(module, "read_run", reordered)
+    with pytest.raises(StudyError, match="both: first and other predicted different galaxies of fold 0"):
+        fold_table(trained, place / "out")
+
+
 def test_networks_without_votes_have_no_rmse(place, trained, monkeypatch):
     read_run = module.read_run
     monkeypatch.setattr(module, "read_run", lambda folder: replace(read_run(folder), predicted=None))

@@ -1,4 +1,4 @@
-"""AuxiliaryData sources: each tells what its labels mean, none teaches on a galaxy that is judged."""
+"""Auxiliary sources: each says what its labels mean; none teaches on a galaxy that is judged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from tuningfork.simulation import simulate
 from tuningfork.training.auxiliary.config import AuxiliaryTarget, SourceError, load_sources
 from tuningfork.training.auxiliary.dataset import SAME_AT_ANY_SCALE, read_auxiliary
 from tuningfork.training.auxiliary.loss import AuxiliaryLoss, TargetScheme
+from tuningfork.training.auxiliary.targets import SourceGalaxies
 from tuningfork.training.dataset import EpochSampler
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import candidate_loss, vote_loss
@@ -63,7 +65,7 @@ def images_of(folder):
 
 
 def write_source(folder, text, header, rows):
-    """A file of one source, `text` its tells, with a table of labels and copies of the other galaxies' images."""
+    """A file of one source, `text` its settings, with a table of labels and copies of the other galaxies' images."""
     with open(folder / "labels.csv", "w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     path = folder / "sources.toml"
@@ -130,6 +132,13 @@ def test_a_class_label_is_an_inequality_on_votes(other, data):
     assert least["Class4.1"] == np.float32(0.619)
     assert least["Class3.1"] == least["Class3.2"] == 0
     assert ["9" in error.reason for error in auxiliary.errors if error.column == "c"] == [True]
+
+
+def test_class_numbers_stored_as_floats_are_the_same_labels(other):
+    target = '[[source.targets]]\nkind = "classes"\ncolumn = "c"\n[source.targets.means]\n4 = ["irregular"]\n'
+    (source,) = load_sources(write_source(other, target, ["id", "c"], []), TREE)
+    table = pa.table({"id": ["a", "b"], "c": [4.0, None]})
+    assert SourceGalaxies(source, (), "", table, [0, 1, -1]).labels("c") == ["4", "", ""]
 
 
 def test_counts_keep_the_fractions_and_the_volunteers(other, data, galaxies):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._utils.binomial import binomial_interval
 from ..votes.clean_samples import NO_CLASS
-from ..votes.tree import DecisionTree
+from ..votes.tree import DecisionTree, Question
 from ..votes.vote_table import VoteTable
 from .plot_style import COLOURS, PlotError, short_text
 from .prediction_columns import ColumnError, ShownColumns, numbers, texts
@@ -47,48 +47,31 @@ _PREFERRED_COLOURS = (("u", "r"), ("g", "r"), ("g", "i"), ("u", "g"), ("r", "i")
 # ------------------------------------------------------------------ fractions
 
 
-def fraction_rows(tree: DecisionTree) -> int:
-    """Rows of the longer of the two columns of `_fractions`."""
-    return max(sum(len(q.answers) + 1.4 for q in part) for part in _two_columns(tree))  # type: ignore[return-value]
+def fraction_rows(tree: DecisionTree) -> float:
+    """Height, in rows of text, of the longer of the two columns of `draw_fractions`."""
+    return max(sum(_height(tree.questions[number]) for number in column) for column in _two_columns(tree))
 
 
-def _two_columns(tree: DecisionTree) -> tuple[list[Any], list[Any]]:
-    sizes = np.cumsum([len(question.answers) + 1.4 for question in tree.questions])
-    first = max(1, int(np.searchsorted(sizes, sizes[-1] / 2 + 1)))
-    return list(tree.questions[:first]), list(tree.questions[first:])
+def _height(question: Question) -> float:
+    """Rows of text that a question takes: its answers and its heading."""
+    return len(question.answers) + 1.4
+
+
+def _two_columns(tree: DecisionTree) -> tuple[range, range]:
+    """Numbers of the questions in the left and in the right column, which may be empty."""
+    heights = np.cumsum([_height(question) for question in tree.questions])
+    first = max(1, int(np.searchsorted(heights, heights[-1] / 2 + 1)))
+    return range(first), range(first, len(tree.questions))
 
 
 def draw_fractions(part: SubFigure, shown: ShownColumns) -> None:
     """Of each answer the median, the half and nine tenths of the galaxies that reach its question."""
     columns = [questions for questions in _two_columns(shown.tree) if questions]
-    rows = fraction_rows(shown.tree)
-    slices = dict(zip((q.key for q in shown.tree.questions), shown.tree.slices, strict=True))
-    numbers_ = {q.key: n for n, q in enumerate(shown.tree.questions)}
-    reach = shown.reach
     all_axes = part.subplots(1, len(columns), squeeze=False)[0]
     for axes, questions in zip(all_axes, columns, strict=True):
-        y, ticks, labels = 0.0, [], []
-        for question in questions:
-            with np.errstate(invalid="ignore"):
-                reached = reach[:, numbers_[question.key]] >= MIN_REACH
-            y -= 1.4
-            axes.text(0, y + 0.05, f"{question.key.replace('_', ' ')}  ({int(reached.sum()):,})",
-                      fontsize=7.5, fontweight="bold", va="center")  # fmt: skip
-            for at, answer in zip(range(slices[question.key].start, slices[question.key].stop), question.answers,
-                                  strict=True):  # fmt: skip
-                y -= 1
-                ticks.append(y)
-                labels.append(short_text(answer.text, 22))
-                values = shown.fractions[reached, at]
-                values = values[np.isfinite(values)]
-                if not len(values):
-                    continue
-                low, first, middle, third, high = np.percentile(values, (5, 25, 50, 75, 95))
-                axes.plot([low, high], [y, y], color=COLOURS[0], linewidth=1, solid_capstyle="butt")
-                axes.plot([first, third], [y, y], color=COLOURS[5], linewidth=5, solid_capstyle="butt")
-                axes.plot(middle, y, "|", color="black", markersize=6, markeredgewidth=1.6)
-        axes.set_yticks(ticks, labels, fontsize=7.5)
-        axes.set(xlim=(-0.02, 1.02), ylim=(-rows - 0.6, 0.2), xlabel="fraction of those who reach the question")
+        _draw_questions(axes, questions, shown)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-fraction_rows(shown.tree) - 0.6, 0.2))
+        axes.set(xlabel="fraction of those who reach the question")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="y", visible=False)
@@ -96,6 +79,36 @@ def draw_fractions(part: SubFigure, shown: ShownColumns) -> None:
         "Vote fractions: median, half and nine tenths of the galaxies that reach the question (their number)",
         fontsize=8.5, x=0.01, ha="left",
     )  # fmt: skip
+
+
+def _draw_questions(axes: Axes, questions: range, shown: ShownColumns) -> None:
+    """Questions below each other, by their numbers, each with its answers."""
+    tree = shown.tree
+    y, ticks, labels = 0.0, [], []
+    for number in questions:
+        question, part = tree.questions[number], tree.slices[number]
+        with np.errstate(invalid="ignore"):
+            reached = shown.reach[:, number] >= MIN_REACH
+        y -= 1.4
+        axes.text(0, y + 0.05, f"{question.key.replace('_', ' ')}  ({int(reached.sum()):,})",
+                  fontsize=7.5, fontweight="bold", va="center")  # fmt: skip
+        for place, answer in enumerate(question.answers, part.start):
+            y -= 1
+            ticks.append(y)
+            labels.append(short_text(answer.text, 22))
+            _draw_quantiles(axes, shown.fractions[reached, place], y, thickness=5)
+    axes.set_yticks(ticks, labels, fontsize=7.5)
+
+
+def _draw_quantiles(axes: Axes, values: Floats, y: float, thickness: float) -> None:
+    """A thin line over nine tenths of the values (N,), a thick one over half, a tick at the median; NaN is left out."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    low, first, middle, third, high = np.percentile(values, (5, 25, 50, 75, 95))
+    axes.plot([low, high], [y, y], color=COLOURS[0], linewidth=1, solid_capstyle="butt")
+    axes.plot([first, third], [y, y], color=COLOURS[5], linewidth=thickness, solid_capstyle="butt")
+    axes.plot(middle, y, "|", color="black", markersize=1.2 * thickness, markeredgewidth=1.7)
 
 
 # ------------------------------------------------------------------ classes
@@ -170,11 +183,7 @@ def draw_colour_by_class(part: SubFigure, shown: ShownColumns, name: str, values
     for number, place in enumerate(places):
         own = values[(shown.class_index == number) & np.isfinite(values)]
         labels[number] = f"{labels[number]} ({len(own):,})"
-        if len(own):
-            low, first, middle, third, high = np.percentile(own, (5, 25, 50, 75, 95))
-            axes.plot([low, high], [place, place], color=COLOURS[0], linewidth=1, solid_capstyle="butt")
-            axes.plot([first, third], [place, place], color=COLOURS[5], linewidth=8, solid_capstyle="butt")
-            axes.plot(middle, place, "|", color="black", markersize=10, markeredgewidth=1.8)
+        _draw_quantiles(axes, own, float(place), thickness=8)
     axes.set_yticks(places, labels)
     axes.set(xlabel=short_text(name, 60))
     part.suptitle("Colour by class: median, half and nine tenths of the galaxies", fontsize=8.5, x=0.01, ha="left")

@@ -25,7 +25,6 @@ __all__ = [
     "overall",
     "per_class",
     "rmse",
-    "rmse_per_answer",
     "rmse_per_question",
 ]
 
@@ -93,11 +92,6 @@ def rmse(predicted: Floats, known: Floats) -> float:
     """
     cells = ~np.isnan(known)
     return float(np.sqrt(np.mean((predicted[cells] - known[cells]) ** 2))) if cells.any() else float("nan")
-
-
-def rmse_per_answer(predicted: Floats, known: Floats) -> Floats:
-    """RMSE of each column, (A,); NaN where a column is never known."""
-    return np.array([rmse(predicted[:, [a]], known[:, [a]]) for a in range(known.shape[1])])
 
 
 def rmse_per_question(predicted: Floats, known: Floats, tree: DecisionTree) -> dict[str, float]:

@@ -112,7 +112,11 @@ def class_reliability(
         return None
     sure, right = probability.max(1), probability.argmax(1) == classes
     rng = np.random.default_rng(seed)
-    perfect = [calibration_error(sure, rng.random(len(sure)) < sure, weights=weights) for _ in range(simulations)]
+    order = np.argsort(sure, kind="stable")  # sorted once: `calibration_error` is then much faster
+    perfect = [
+        calibration_error(sure[order], (rng.random(len(sure)) < sure)[order], weights=weights[order])
+        for _ in range(simulations)
+    ]
     return {
         "galaxies": len(sure),
         "mean_probability": float(np.average(sure, weights=weights)),

@@ -22,6 +22,7 @@ from ..training.options import Hardware, TrainingOptions
 from ..training.recipe import load_recipe
 from ..training.train import train
 from .fold_plan import FoldPlan, FoldRow
+from .plan import StudyError
 from .runs import TrainingRun, read_run
 from .scores import predicted_rows
 
@@ -89,6 +90,11 @@ def fold_table(plan: FoldPlan, output: Path, *, resamples: int = RESAMPLES) -> l
     that it is compared with; ``gain`` is how much smaller rmse_known is than that row's on the same folds, as a
     fraction, with its spread over trainings, and ``paired`` the same over all galaxies of these folds, with its 95 %
     bootstrap interval: both networks predict the same resampled galaxies.
+
+    Raises
+    ------
+    StudyError
+        If the members of a mean predicted different galaxies.
     """
     scores: dict[str, dict[tuple[int, int], dict[str, float]]] = {}
     errors: dict[str, dict[int, Errors]] = {}
@@ -164,6 +170,11 @@ def _run_of(row: FoldRow, plan: FoldPlan, output: Path, fold: int, seed: int) ->
         done = [run for run in runs if run is not None]
         if len(done) < len(runs):
             return None
+        if any(run.ids != done[0].ids for run in done):
+            raise StudyError(
+                f"{row.name}: {' and '.join(row.mean_of)} predicted different galaxies of fold {fold}; "
+                "train them on the same labels and images"
+            )
         return replace(
             done[0],
             predicted=_mean_of([run.predicted for run in done]),

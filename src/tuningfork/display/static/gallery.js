@@ -93,9 +93,7 @@ const source = {
 
 /** The questions on the path of the most frequent answers, in its order: the walk of votes/traversal.py. */
 export function majorityPath(questions, shareOf) {
-  if (questions.some((question) => question.answers.every((answer) => shareOf(answer.name) == null))) {
-    if (!questions.length || questions[0].answers.every((answer) => shareOf(answer.name) == null)) return [];
-  }
+  if (!questions.length || questions[0].answers.every((answer) => shareOf(answer.name) == null)) return [];
   const byKey = Object.fromEntries(questions.map((question) => [question.key, question]));
   const targets = new Set(questions.flatMap((question) => question.answers.map((answer) => answer.next)));
   const best = (question) => question.answers.reduce((most, answer) => ((shareOf(answer.name) ?? -1) > (shareOf(most.name) ?? -1) ? answer : most));

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from ...images.preprocess import Preprocess
 from ...model.bundle import BundleError, open_bundle
 from ...model.model import Model
+from ...pipeline.in_process import predict_batches
 from ...tables import RowError
 from ...tables.identifiers import file_id
 from ...votes import fractions as votes
+from ...votes.class_labels import label_text
 from ...votes.label_table import labels_from_table
 from ...votes.tree import DecisionTree
 from ...votes.values_kind import kind_conflict
@@ -25,7 +27,6 @@ from .config import MAX_LABELS, AuxiliaryTarget, LabelSource, SourceError, match
 
 __all__ = ["SourceGalaxies", "column_of", "source_preprocess", "targets_of"]
 
-_BATCH = 64
 Values = NDArray[np.float32]
 
 
@@ -59,7 +60,7 @@ class SourceGalaxies:
 
     def labels(self, name: str) -> list[str]:
         """Each galaxy's text in a column, "" without one."""
-        cells = [str(value).strip() for value in self.column(name)]
+        cells = [label_text(value) for value in self.column(name)]
         return [cells[row] if row >= 0 else "" for row in self.rows]
 
 
@@ -198,9 +199,7 @@ def _predictions(target: AuxiliaryTarget, galaxies: SourceGalaxies, tree: Decisi
         raise SourceError(f"{where}: teacher {target.model}: {error}") from None
 
     def predict() -> NDArray[np.float32]:
-        batches = (
-            model.predict(galaxies.paths[start : start + _BATCH]) for start in range(0, len(galaxies.paths), _BATCH)
-        )
+        batches = predict_batches(model, galaxies.paths)
         return np.concatenate([np.concatenate([each.cumulative, each.class_probability], 1) for each in batches])
 
     about = [network.sha256 for network in networks] + [network.preprocess.to_dict() for network in networks]

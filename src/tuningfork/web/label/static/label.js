@@ -1,6 +1,6 @@
 // The labelling page: gets the state of this labeller, shows one question, sends one answer at a time.
 
-import { byId, element as create, percent as percentOf } from "./dom.js";
+import { byId, element, percent } from "./dom.js";
 import { bars } from "./tree.js";
 
 const KEYS = "123456789abcdefghijklmnopqrstuvwxyz";
@@ -83,10 +83,6 @@ function note(text, about = "answer") {
   byId("note").hidden = !byId("note").textContent;
 }
 
-function element(tag, text, properties = {}) {
-  return Object.assign(document.createElement(tag), { textContent: text }, properties);
-}
-
 function show(next) {
   const isNewGalaxy = state?.galaxy !== next.galaxy || state.campaign !== next.campaign;
   state = next;
@@ -112,8 +108,8 @@ function show(next) {
   }
   byId("image").alt = `Galaxy ${next.id}`;
   byId("previous").replaceChildren(...next.previous.map((each) => {
-    const entry = element("li", "", { title: each.question });
-    entry.append(element("span", `${each.question} `, { className: "unseen" }), element("b", each.answer));
+    const entry = element("li", { title: each.question });
+    entry.append(element("span", { class: "unseen" }, `${each.question} `), element("b", {}, each.answer));
     return entry;
   }));
   byId("question").textContent = question.text;
@@ -122,14 +118,14 @@ function show(next) {
   byId("answers").classList.toggle("several", question.answers.length > 3);
   byId("answers").classList.toggle("many", question.answers.length > 8);
   byId("answers").replaceChildren(...question.answers.map((answer, number) => {
-    const button = element("button", "", { type: "button" });
+    const button = element("button", { type: "button" });
     if (KEYS[number]) {
-      button.append(element("kbd", KEYS[number]));
+      button.append(element("kbd", {}, KEYS[number]));
       button.setAttribute("aria-keyshortcuts", KEYS[number]);
     }
     if (answer.help) button.title = answer.help;
-    if (answer.example) button.prepend(create("img", { src: answer.example, alt: "", width: 144, height: 144 }));
-    button.append(create("span", {}, ` ${answer.text}`));
+    if (answer.example) button.prepend(element("img", { src: answer.example, alt: "", width: 144, height: 144 }));
+    button.append(element("span", {}, ` ${answer.text}`));
     button.addEventListener("click", () => answerWith(answer.key));
     return button;
   }));
@@ -207,7 +203,7 @@ byId("image").addEventListener("error", async () => {
   const response = await fetch(`/api/images/${galaxy}`).catch(() => null);
   if (response?.status === 410) {
     const { error } = await response.json();
-    await start(state.name);
+    await start(state.name).catch(() => {});
     return note(error);
   }
   // The machine is busy, or the server is away: the image itself may be good.
@@ -230,27 +226,22 @@ async function showResults() {
     const all = question.answers.reduce((sum, answer) => sum + answer.count, 0);
     const most = Math.max(...question.answers.map((answer) => answer.count));
     return [
-      create("h3", {}, question.text, " ", create("small", {}, all === 1 ? "1 answer" : `${all} answers`)),
+      element("h3", {}, question.text, " ", element("small", {}, all === 1 ? "1 answer" : `${all} answers`)),
       bars(question.answers.map(({ text, count }) => ({ text, share: count / all, chosen: count === most }))),
     ];
   }));
   // With one labeller there is nobody to agree with.
   byId("agreement").hidden = !result.questions.some((each) => each.galaxies > 0);
-  const percent = (value) => (value === null ? "–" : percentOf(value));
-  byId("questions").replaceChildren(...result.questions.filter((each) => each.galaxies > 0).map((each) => {
-    const row = document.createElement("tr");
-    row.append(
-      element("td", each.text), element("td", each.galaxies), element("td", percent(each.raw)),
-      element("td", each.alpha === null ? "–" : each.alpha.toFixed(2)),
-    );
-    return row;
-  }));
+  byId("questions").replaceChildren(...result.questions.filter((each) => each.galaxies > 0).map((each) =>
+    element("tr", {},
+      element("td", {}, each.text), element("td", {}, each.galaxies), element("td", {}, percent(each.raw)),
+      element("td", {}, each.alpha === null ? "–" : each.alpha.toFixed(2)))));
   const each = Object.entries(result.progress.people).map(([name, count]) => `${name} ${count}`);
   byId("people").textContent = each.length ? `Galaxies by person: ${each.join(", ")}.` : "";
   byId("left-out").hidden = !result.left_out.length;
   byId("left-out").querySelector("summary").textContent = `${result.left_out.length} left out`;
   byId("left-out").querySelector("ul").replaceChildren(
-    ...result.left_out.map((each) => element("li", `${each.id}: ${each.reason}`)),
+    ...result.left_out.map((each) => element("li", {}, `${each.id}: ${each.reason}`)),
   );
 }
 
@@ -278,11 +269,16 @@ async function training(method) {
   }
 }
 
+let watching = false; // once, even if the dialog is closed and opened again between two requests
+
 async function watchTraining() {
+  if (watching) return;
+  watching = true;
   while (byId("results").open) {
     await training("GET");
     await pause(2);
   }
+  watching = false;
 }
 
 byId("open-results").addEventListener("click", async () => {
@@ -290,7 +286,7 @@ byId("open-results").addEventListener("click", async () => {
   try {
     await showResults();
   } catch (error) {
-    note(error.message);
+    byId("so-far").textContent = error.message;
   }
   if (!byId("training").hidden) watchTraining();
 });
@@ -299,19 +295,23 @@ byId("stop").addEventListener("click", () => training("DELETE"));
 
 // ---------------------------------------------------------------- start
 
-const about = await request("GET", "/api/campaign");
-byId("tree").textContent = `${about.folder}, ${about.tree}`;
-byId("reference").textContent = about.reference;
-byId("training").hidden = !about.trains;
-byId("guide").hidden = !about.guide.length;
-// Images load when the help is opened for the first time.
-byId("guide-list").append(...about.guide.map((question) =>
-  create("details", {}, create("summary", {}, question.text), create("p", { class: "soft" }, question.help),
-    create("ul", { class: "examples" }, ...question.answers.map((answer) =>
-      create("li", {}, answer.example && create("img", { src: answer.example, alt: "", loading: "lazy", width: 144, height: 144 }),
-        create("b", {}, answer.text), create("small", {}, answer.help)))))));
-document.title = `Label ${about.folder}`;
+async function describe() {
+  const about = await request("GET", "/api/campaign");
+  byId("tree").textContent = `${about.folder}, ${about.tree}`;
+  byId("reference").textContent = about.reference;
+  byId("training").hidden = !about.trains;
+  byId("guide").hidden = !about.guide.length;
+  // Images load when the help is opened for the first time.
+  byId("guide-list").append(...about.guide.map((question) =>
+    element("details", {}, element("summary", {}, question.text), element("p", { class: "soft" }, question.help),
+      element("ul", { class: "examples" }, ...question.answers.map((answer) =>
+        element("li", {}, answer.example && element("img", { src: answer.example, alt: "", loading: "lazy", width: 144, height: 144 }),
+          element("b", {}, answer.text), element("small", {}, answer.help)))))));
+  document.title = `Label ${about.folder}`;
+}
+
 try {
+  await describe();
   if (remembered.name) await start(remembered.name);
 } catch (error) {
   note(error.message);

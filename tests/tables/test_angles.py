@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from tuningfork._utils.errors import InputError
 from tuningfork.tables import Column, arrow_schema
-from tuningfork.tables.angles import (
-    AngleError,
-    PositionColumns,
-    hours_warning,
-    parse_angle,
-    parse_declination,
-    parse_right_ascension,
-    parse_size,
-)
+from tuningfork.tables.angles import AngleError, parse_angle, parse_declination, parse_right_ascension, parse_size
+from tuningfork.tables.positions import PositionColumns, hours_warning
 
 RA = [("10:00:24", 150.1), ("10 00 24.0", 150.1), ("10h00m24s", 150.1), ("10ʰ00ᵐ24ˢ", 150.1), ("10:00.4", 150.1)]
 RA += [("150d06m00s", 150.1), ("150°06′00″", 150.1), ("2.5h", 37.5), ("150.1 deg", 150.1), (" +150.1", 150.1)]

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tuningfork._utils.errors import InputError
 from tuningfork.inputs import Columns
 from tuningfork.tables import Column, about, arrow_schema, read_table, table_writer, ucd, write_table
-from tuningfork.tables.angles import ENOUGH
 from tuningfork.tables.crossmatch import Catalogue, CrossmatchResult, MatchError, match, radius_of
+from tuningfork.tables.positions import ENOUGH
 
 pytest.importorskip("astropy")
 

@@ -17,10 +17,11 @@ from .._utils.errors import InputError
 from .._utils.text import text
 from .._utils.urls import is_url, join_url, name_of, public_url
 from ..tables import format_of, formats, has_format
-from ..tables.angles import AngleError, Position, hours_warning, is_blank, parse_size
+from ..tables.angles import AngleError, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.columns import Column
 from ..tables.identifiers import IdentifierError, RoundedIds, exact_id, file_id, integer_limit
+from ..tables.positions import Position, hours_warning
 from .byte_source import ReadAhead, SourceUnavailable
 from .cell_types import converted
 from .files import file_item

@@ -12,8 +12,9 @@ from .._utils.urls import public_url
 from ..images.fits.framing import Framing
 from ..inputs import Columns
 from ..inputs.catalogues import id_limit, open_rows, row_id
-from ..tables.angles import AngleError, hours_warning, parse_size
+from ..tables.angles import AngleError, parse_size
 from ..tables.column_roles import sky_columns
+from ..tables.positions import hours_warning
 
 __all__ = ["Target", "Targets"]
 

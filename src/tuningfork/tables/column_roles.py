@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from .._utils.errors import InputError
-from .angles import PositionColumns, size_unit
 from .columns import Column, about, is_text, name_and_unit
+from .positions import PositionColumns, size_unit
 
 __all__ = ["Columns", "ImageColumns", "SkyColumns", "id_column", "image_columns", "is_position_name", "sky_columns"]
 

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from .._utils.errors import InputError, TuningforkError
 from . import ucd
-from .angles import AngleError, hours_warning, parse_angle
+from .angles import AngleError, parse_angle
 from .column_roles import Columns, id_column, sky_columns
 from .columns import Column, arrow_schema
 from .formats import MAX_REPORTED, RowError
 from .identifiers import exact_ids
+from .positions import hours_warning
 
 __all__ = ["JOINS", "Catalogue", "MatchError", "CrossmatchResult", "match", "match_ids", "radius_of"]
 

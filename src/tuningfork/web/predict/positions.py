@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from ...tables.angles import position
+from ...tables.positions import position
 from .uploads import label
 
 __all__ = ["Position", "parse_positions", "position_lines"]

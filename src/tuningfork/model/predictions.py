@@ -194,7 +194,7 @@ class Predictions:
 
     @property
     def cumulative(self) -> NDArray[np.float64]:
-        """(N, A) predicted share of all volunteers who give each answer, which is the fractions multiplied down the tree."""
+        """(N, A) predicted share of all volunteers who give each answer, the fractions multiplied down the tree."""
         return self.votes.fractions
 
     @property

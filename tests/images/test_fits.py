@@ -21,7 +21,7 @@ from tuningfork.images.fits.file import is_fits
 from tuningfork.images.fits.framing import Framing, unit
 from tuningfork.images.fits.measure import FRAME_RADII, cut, petrosian_r90, scale_warning
 from tuningfork.images.fits.render import render_fits
-from tuningfork.images.fits.stretch import lupton, preset, preset_names, stretched
+from tuningfork.images.fits.stretch import apply_stretch, lupton, preset, preset_names
 from tuningfork.images.image import ImageError
 from tuningfork.images.no_data import blank_pixels
 from tuningfork.images.read import read_image
@@ -227,7 +227,7 @@ def test_legacy_is_the_viewers_own_formula_where_a_band_is_negative_too() -> Non
     mean = np.clip(scaled, 0, None).sum(0) / 3
     mean[mean == 0] = 1e-6
     expected = np.clip(scaled * np.arcsinh(20 * mean) / (math.sqrt(20) * mean), 0, 1)[::-1]
-    ours = stretched(image, "legacy").transpose(2, 0, 1) / 255
+    ours = apply_stretch(image, "legacy").transpose(2, 0, 1) / 255
     assert ((scaled < 0).any(0) & (scaled > 0.2).any(0)).mean() > 0.1
     np.testing.assert_allclose(ours, expected, atol=0.6 / 255)
 
@@ -238,7 +238,7 @@ def test_presets_keep_order_and_rise(name: str) -> None:
     count = len(chosen.bands)
     assert len(chosen.scales) == count
     ramp = np.clip(np.linspace(-1, 1, 64), 0, 1) * np.ones((count, 16, 1))
-    picture = stretched((ramp + RNG.normal(0, 1e-3, ramp.shape)).astype(np.float32), name)
+    picture = apply_stretch((ramp + RNG.normal(0, 1e-3, ramp.shape)).astype(np.float32), name)
     assert picture.shape == (16, 64, 3)
     bright = picture.astype(int).mean((0, 2))
     assert bright[-1] > bright[0] + 50
@@ -246,9 +246,9 @@ def test_presets_keep_order_and_rise(name: str) -> None:
     if count == 3:
         blue = np.zeros((3, 16, 16), np.float32)
         blue[0, 4:8, 4:8] = 1
-        assert stretched(blue, name)[5, 5].argmax() == 2
+        assert apply_stretch(blue, name)[5, 5].argmax() == 2
         with pytest.raises(ImageError, match=f"stretch {name} is for .* has 1 band;"):
-            stretched(blue[:1], name)
+            apply_stretch(blue[:1], name)
 
 
 @given(st.lists(st.floats(width=32), min_size=3, max_size=12), st.sampled_from(["auto", *preset_names()]))
@@ -256,15 +256,15 @@ def test_presets_keep_order_and_rise(name: str) -> None:
 def test_any_flux_is_a_picture_or_a_reason(values: list[float], name: str) -> None:
     planes = np.resize(np.array(values, np.float32), (1 if name == "euclid" else 3, 9, 9))
     if (np.abs(planes) < 1e30).any():
-        assert stretched(planes, name).shape == (9, 9, 3)
+        assert apply_stretch(planes, name).shape == (9, 9, 3)
     else:
         with pytest.raises(ImageError, match="no usable pixel"):
-            stretched(planes, name)
+            apply_stretch(planes, name)
 
 
 def test_nanomaggies_are_brightness_of_the_sky_whatever_the_pixel() -> None:
-    fine = stretched(FLUX, "sdss", 0.396)
-    coarse = stretched(FLUX * 4, "sdss", 0.792)
+    fine = apply_stretch(FLUX, "sdss", 0.396)
+    coarse = apply_stretch(FLUX * 4, "sdss", 0.792)
     assert np.abs(fine.astype(int) - coarse).max() <= 1
 
 

@@ -85,7 +85,7 @@ def bench(
         if as_json:
             print_json({**report.to_dict(), "forecasts": report.forecasts(price, galaxies)})
         else:
-            _show(report, price, galaxies)
+            _print_speed(report, price, galaxies)
 
 
 def _train(recipe: str, images: Path | None, steps: int, as_json: bool) -> None:
@@ -101,7 +101,7 @@ def _train(recipe: str, images: Path | None, steps: int, as_json: bool) -> None:
         if as_json:
             print_json(speed.to_dict())
             return
-        _line(f"{speed.network} at {speed.size} px, batch {speed.batch}, on {speed.device}; {steps} steps each")
+        _print_line(f"{speed.network} at {speed.size} px, batch {speed.batch}, on {speed.device}; {steps} steps each")
         rows = []
         for way, figures in speed.paths.items():
             cells = [f"{figures['input']:,.0f}/s", f"{figures['training']:,.0f}/s"]
@@ -136,11 +136,11 @@ def _runtimes(name: str, folder: Path | None, views: int | None, as_json: bool) 
         cells.append((row.runtime, f"{row.milliseconds:.2f}", f"{row.speed:.2f}", *deviations))
     print_table(("runtime", "ms", "speed", "deviation, rms", "largest", "same class"), cells)
     if decoding:
-        _line(
+        _print_line(
             f"JPEG decoding and resize: {decoding.milliseconds:.2f} ms an image; at libjpeg's smaller size "
             f"{decoding.scaled_milliseconds:.2f} ms, fractions off by up to {decoding.largest:.3f}, and so not used"
         )
-    _line(f"--precision auto takes {choice.precision}: {choice.reason}")
+    _print_line(f"--precision auto takes {choice.precision}: {choice.reason}")
 
 
 def _finite(value: Any) -> Any:
@@ -152,12 +152,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and isnan(value) else value
 
 
-def _show(report: SpeedReport, price: float | None, galaxies: int | None) -> None:
+def _print_speed(report: SpeedReport, price: float | None, galaxies: int | None) -> None:
     figures, settings, machine = report.figures, report.settings, report.machine
     memory = "" if machine["memory_gb"] is None else f", {machine['memory_gb']} GB"
-    _line(f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}")
-    _line(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
-    _line(
+    _print_line(f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}")
+    _print_line(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
+    _print_line(
         f"model {settings['model']}, {counted(settings['n_views'], 'view')}, {settings['runtime']}; "
         f"{settings['rows']} files of {settings['distinct']} images ({settings['images'] or 'simulated'}); "
         f"{settings['repeats']} repeats, median (minimum…maximum)"
@@ -171,9 +171,9 @@ def _show(report: SpeedReport, price: float | None, galaxies: int | None) -> Non
         ("(c) files to Parquet", *(_spread(figures.get(name), form) for name, form in columns)),
     )
     print_table(("", "images/s", "with start-up", "start-up, s", "peak memory, MB"), rows)
-    _line(f"(c) / bound: {_spread(figures['of_bound'], '.2f')}")
+    _print_line(f"(c) / bound: {_spread(figures['of_bound'], '.2f')}")
     if "gpu_percent" in figures:
-        _line(f"GPU in use: {_spread(figures['gpu_percent'])} %")
+        _print_line(f"GPU in use: {_spread(figures['gpu_percent'])} %")
     names = ("galaxies", "hours", "core hours", "images, GB", "table, GB")
     forecasts = []
     for row in report.forecasts(price, galaxies):
@@ -182,10 +182,12 @@ def _show(report: SpeedReport, price: float | None, galaxies: int | None) -> Non
         forecasts.append([*cells, *([] if row["cost"] is None else [f"{row['cost']:,.2f}"])])
     print_table((*names, *(["price"] if price is not None else [])), forecasts)
     if not machine["bytecode"]:
-        _line("note: Python may not write compiled modules (PYTHONDONTWRITEBYTECODE): every start is slower for it")
+        _print_line(
+            "note: Python may not write compiled modules (PYTHONDONTWRITEBYTECODE): every start is slower for it"
+        )
 
 
-def _line(text: str) -> None:
+def _print_line(text: str) -> None:
     screen().print(text, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -16,11 +16,11 @@ __all__ = ["cache"]
 
 @app.command()
 def cache(
-    clear: Annotated[
+    names: Annotated[
         list[str] | None,
         typer.Argument(metavar="NAME", help="What to clear with --clear: names of the list; none: all of it."),
     ] = None,
-    is_clearing: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is kept on this machine to save time, and clear it.
@@ -40,21 +40,18 @@ def cache(
         from .._utils.files import default_cache
         from .._utils.text import nearest
 
-        names = clear or []
+        names = names or []
         for name in names:
             if name not in KINDS:
                 raise typer.BadParameter(f"{name!r} is none of {', '.join(KINDS)}{nearest(name, KINDS)}")
-        if names and not is_clearing:
+        if names and not clear:
             raise typer.BadParameter("to clear it, give --clear", param_hint="NAME")
-        if is_clearing:
+        if clear:
             freed = clear_caches(names or list(KINDS))
             if as_json:
                 print_json({"folder": str(default_cache()), "cleared": freed})
             else:
-                files, size = (
-                    sum(each["files"] for each in freed.values()),
-                    sum(each["bytes"] for each in freed.values()),
-                )
+                files, size = (sum(each[key] for each in freed.values()) for key in ("files", "bytes"))
                 print_result(f"{default_cache()}: {files:,} files deleted, {size / 1e6:,.1f} MB freed")
             return
         sizes = cache_sizes()

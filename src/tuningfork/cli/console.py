@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from .._utils.text import escape_controls
 
-__all__ = ["Verbosity", "detail", "print_result", "echo", "has_colours", "print_json", "print_note", "verbosity"]
+__all__ = ["Verbosity", "echo", "has_colours", "print_detail", "print_json", "print_note", "print_result", "verbosity"]
 
 
 class Verbosity(enum.IntEnum):
@@ -65,7 +65,7 @@ def print_note(line: str) -> None:
         echo(line, err=True)
 
 
-def detail(line: str) -> None:
+def print_detail(line: str) -> None:
     """Print a line about how the work is done to stderr, with --verbose only."""
     if verbosity() is Verbosity.verbose:
         echo(line, err=True)

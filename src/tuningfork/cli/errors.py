@@ -28,7 +28,7 @@ __all__ = [
     "must_exist",
     "print_rows",
     "report_rows",
-    "rest",
+    "print_rest",
     "row_error",
     "trouble",
 ]
@@ -132,7 +132,7 @@ def print_rows(what: str, rows: Sequence[RowError], total: int) -> None:
         echo(f"  … and {total} more", err=True)
 
 
-def rest(total: int) -> None:
+def print_rest(total: int) -> None:
     """Print how many lines were not shown."""
     if total > SHOWN_ERRORS:
         echo(f"  … and {total - SHOWN_ERRORS} more")

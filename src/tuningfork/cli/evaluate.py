@@ -10,7 +10,7 @@ import typer
 from .._utils.text import counted, decimals
 from .command_line import app
 from .console import echo, print_json
-from .errors import SHOWN_ERRORS, SOME_ROWS_FAILED, must_exist, report_rows, rest, trouble
+from .errors import SHOWN_ERRORS, SOME_ROWS_FAILED, must_exist, print_rest, report_rows, trouble
 from .files import writing
 from .options import (
     IncludeTrainingOption,
@@ -106,11 +106,11 @@ def lint(
             for entry in report["broken_sums"][:SHOWN_ERRORS]:
                 equal = entry["should_equal"]
                 echo(f"  {entry['id']}: {entry['question']} should sum to {equal}, off by {entry['off_by']:+.6f}")
-            rest(len(result.broken))
+            print_rest(len(result.broken))
             echo(f"rows that fit several classes: {len(result.several_classes)}")
             for id_, names in list(result.several_classes.items())[:SHOWN_ERRORS]:
                 echo(f"  {id_}: {', '.join(names)} (the first counts)")
-            rest(len(result.several_classes))
+            print_rest(len(result.several_classes))
         report_rows(result.labels.errors)
         if result.broken:
             raise typer.Exit(SOME_ROWS_FAILED)
@@ -218,7 +218,6 @@ def print_coverage(per_question: dict[str, Any], title: str, rmse: dict[str, flo
     rmse : dict, optional
         Of each question, to stand beside it.
     """
-
     from ..model.card import coverage_cells
 
     rows = []

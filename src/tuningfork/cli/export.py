@@ -10,7 +10,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import echo, print_json
+from .console import print_json, print_result
 from .errors import libraries, trouble
 from .files import writing
 from .options import JsonOption, ModelArgument, OverwriteOption, ViewsOption, check_views
@@ -59,10 +59,8 @@ def export(
             data = export_onnx(bundle, n_views=views, tail=tail.value)
             with atomic_file(file) as part:
                 part.write_bytes(data)
-        views = views or bundle.n_views
-        if as_json:
-            print_json({"output": str(output), "bytes": len(data), "views": views, "tail": tail.value})
-        else:
-            echo(
-                f"{output}: model {bundle.name}, {counted(views, 'view', 'views')}, {len(data) / 1e6:.1f} MB", err=True
-            )
+            views = views or bundle.n_views
+            if as_json:
+                print_json({"output": str(output), "bytes": len(data), "views": views, "tail": tail.value})
+            else:
+                print_result(f"{output}: model {bundle.name}, {counted(views, 'view')}, {len(data) / 1e6:.1f} MB")

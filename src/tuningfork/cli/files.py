@@ -45,8 +45,8 @@ def writing(
     resumable : bool
         Whether it is a folder in which the command goes on by itself, and refuses another's.
     own : sequence of str
-        Of a resumable folder, patterns of files that only this command writes: one of them is in a folder that is not
-        empty, else it is refused. None: the command itself looks.
+        Of a resumable folder, patterns of files that only this command writes: a folder that is not empty must hold one
+        of them. Empty: the command itself judges the folder.
     suffix : str
         The extension by which standard output is written.
 

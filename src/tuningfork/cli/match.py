@@ -108,7 +108,7 @@ def match(
         from ..pipeline.merge import table_of
         from ..tables import check_format, table_writer, unheld_columns
         from ..tables.crossmatch import Catalogue, match_ids, radius_of
-        from ..tables.crossmatch import match as matched
+        from ..tables.crossmatch import match as match_positions
 
         check_format(output)
         arcsec = None if radius is None else radius_of(radius)
@@ -122,7 +122,7 @@ def match(
         if arcsec is None:
             result = match_ids(catalogues[0], catalogues[1], join=join.value)
         else:
-            result = matched(catalogues[0], catalogues[1], arcsec, join=join.value, symmetric=symmetric)
+            result = match_positions(catalogues[0], catalogues[1], arcsec, join=join.value, symmetric=symmetric)
         table = result.table.drop_columns([result.renamed.get(name, name) for name in others if name in dropped])
         unheld = unheld_columns(output, table.schema)
         table = table.drop_columns(unheld)

@@ -10,7 +10,7 @@ import typer
 
 from .._utils.text import counted
 from .command_line import app
-from .console import echo, print_json
+from .console import print_json, print_result
 from .errors import must_exist, report_rows, trouble
 from .files import writing
 from .fits_options import BandsOption, HduOption, MaskBitsOption, MaskOption, framing_of
@@ -50,20 +50,18 @@ def measure(
     """
     must_exist(paths)
     began = time.monotonic()
-    framing = framing_of(
-        hdu=hdu, bands=bands, mask=mask, mask_bits=mask_bits, orient=False, measure=False, stretch="auto", size=None
-    )
+    framing = framing_of(hdu=hdu, bands=bands, mask=mask, mask_bits=mask_bits, orient=False)
     with trouble("give the same command with --resume to go on"), writing(output, paths, overwrite or resume) as file:
         from ..pipeline.measure import measure_files
         from ..pipeline.options import ExecutionOptions
 
         with progress_bar("measuring") as progress:
             summary = measure_files(
-                paths, file or output, framing, ExecutionOptions(workers=workers, resume=resume), progress=progress
+                paths, file, framing, ExecutionOptions(workers=workers, resume=resume), progress=progress
             )
         seconds = time.monotonic() - began
         if as_json:
             print_json({"output": str(output), "rows": summary.rows, "failed": summary.failed, "seconds": seconds})
         else:
-            echo(f"{output}: {counted(summary.rows, 'row', 'rows')}, {summary.failed} failed, {seconds:.0f} s")
+            print_result(f"{output}: {counted(summary.rows, 'row')}, {summary.failed} failed, {seconds:.0f} s")
         report_rows(summary.errors, summary.failed)

@@ -47,8 +47,9 @@ def merge(
             _partition(folder, output, as_json)
         return
     with trouble(), writing(output, [folder], overwrite) as output:
-        from ..pipeline import merge as parts
         from ..pipeline.manifest import read_run
+        from ..pipeline.merge import merge as merge_parts
+        from ..pipeline.merge import run_outcome
 
         run = read_run(folder)
         missing = sum(not run.is_complete(number) for number in range(run.parts))
@@ -60,8 +61,8 @@ def merge(
         carried = [str(name) for name in run.identity.get("carried", ())]
         without = set(carried) - set(chosen_columns(keep, carried, str(folder)))
         with progress_bar("joining", "parts") as progress:
-            parts.merge(run, output, without=sorted(without), progress=progress)
-        outcome = parts.run_outcome(run, range(run.parts))
+            merge_parts(run, output, without=sorted(without), progress=progress)
+        outcome = run_outcome(run, range(run.parts))
         if as_json:
             print_json({"output": str(output), "rows": run.rows, "failed": outcome.failed})
         else:

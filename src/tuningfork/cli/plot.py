@@ -82,7 +82,7 @@ def plot(
         known_tree = load_tree(tree) if tree else tree_of_columns(read.column_names)
         votes = None
         if labels:
-            votes = _unseen(_votes(labels, known_tree), read, table, model, include_training)
+            votes = _without_training(_votes(labels, known_tree), read, table, model, include_training)
         figure = plot_predictions(read, known_tree, labels=votes, pairs=pairs, panels=panel or (), seed=seed)
         save_plot(figure, output)
         print_result(f"{output}: {counted(read.num_rows, 'galaxy', 'galaxies')}")
@@ -97,7 +97,9 @@ def _votes(path: Path, tree: DecisionTree) -> VoteTable:
     return read.votes
 
 
-def _unseen(votes: VoteTable, read: pa.Table, path: Path, model: str | None, include_training: bool) -> VoteTable:
+def _without_training(
+    votes: VoteTable, read: pa.Table, path: Path, model: str | None, include_training: bool
+) -> VoteTable:
     """Leave out the galaxies that the model learned from, since they look more reliable than new ones."""
     from ..display.prediction_columns import texts
     from ..evaluation.training_overlap import all_in_training, leave_out_training, training_ids_of

@@ -113,7 +113,7 @@ def population(
                 {**result.to_dict(), "names": {name: text for each in rules for name, text in each.meanings.items()}}
             )
         else:
-            _show(result, rules, by or "")
+            _print_population(result, rules, by or "")
 
 
 def _rules(texts: list[str], tree: DecisionTree) -> list[Rule]:
@@ -133,7 +133,7 @@ def _rules(texts: list[str], tree: DecisionTree) -> list[Rule]:
 _HEADER = ("galaxies", "count", "fraction", "classification", "sampling", "both", "thresholded")
 
 
-def _show(result: Population, rules: list[Rule], by: str) -> None:
+def _print_population(result: Population, rules: list[Rule], by: str) -> None:
     galaxies = counted(result.galaxies, "galaxy", "galaxies")
     echo(f"{galaxies}, {result.draws} draws; {result.level:.0%} intervals, of counts by the classification")
     for reason, count in result.left_out.items():

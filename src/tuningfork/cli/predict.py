@@ -13,7 +13,7 @@ import typer
 from .._utils.environment import limit_blas
 from .._utils.text import counted
 from .command_line import app, options_given
-from .console import detail
+from .console import print_detail
 from .errors import must_exist, report_rows, trouble
 from .files import standard_input, writing
 from .fits_options import (
@@ -249,7 +249,9 @@ def predict(
         columns = Columns(id_column, path_column, bytes_column, ra_column, dec_column, radius_column)
         arithmetic = "f32" if precision is Precision.auto else precision.value
         opened = load(model, threads=threads, precision=arithmetic, device=device.value, framing=framing)
-        detail(f"model {opened.bundle.name}: {opened.runtime}, {counted(views or opened.n_views, 'view', 'views')}")
+        print_detail(
+            f"model {opened.bundle.name}: {opened.runtime}, {counted(views or opened.n_views, 'view', 'views')}"
+        )
         if source is not None:
             # What is there stays: a second prediction downloads nothing again.
             paths = [cut_out_positions(paths[0], folder, request, columns, keep, resume and _is_begun(output))]
@@ -296,7 +298,7 @@ def _in_chosen_precision(opened: Model, paths: list[str], columns: Columns, infe
 
     images = first_images(opened, paths, columns, count=N_COMPARED)
     chosen, choice = choose_precision(opened, images, inference)
-    detail(f"precision {choice.precision}: {choice.reason}")
+    print_detail(f"precision {choice.precision}: {choice.reason}")
     return chosen
 
 

@@ -107,11 +107,11 @@ def purity(
         if as_json:
             print_json(result.report)
         else:
-            _show(result.short())
+            _print_purity(result.short())
         report_rows(result.errors)
 
 
-def _show(report: dict[str, Any]) -> None:
+def _print_purity(report: dict[str, Any]) -> None:
     from ..model.card import share_text
 
     galaxies = counted(report["galaxies"], "galaxy", "galaxies")

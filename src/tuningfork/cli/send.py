@@ -35,9 +35,9 @@ def send(
     must_exist([path])
     with trouble():
         from ..pipeline.merge import table_of
-        from ..tables.samp import send as sent
+        from ..tables.samp import send as send_to_tools
 
-        answers = sent(path, to, timeout=timeout, read=table_of)
+        answers = send_to_tools(path, to, timeout=timeout, read=table_of)
         if as_json:
             print_json([{"tool": answer.tool, "problem": answer.problem} for answer in answers])
         for answer in answers:

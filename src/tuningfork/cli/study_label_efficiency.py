@@ -69,12 +69,12 @@ def label_efficiency(
         if as_json:
             print_json({"folder": str(output), **report})
         else:
-            _show(report)
+            _print_curves(report)
             echo(f"{output / 'curves.svg'}: the curves; numbers in curves.json and curves.csv")
         report_rows(errors)
 
 
-def _show(report: dict[str, Any]) -> None:
+def _print_curves(report: dict[str, Any]) -> None:
     from ..experiments.learning_curves import SCORES
 
     echo(

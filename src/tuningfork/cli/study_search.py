@@ -94,11 +94,11 @@ def search(
         if as_json:
             print_json({"folder": str(output), **report.to_dict()})
         else:
-            _show(output, report)
+            _print_trials(output, report)
         report_rows(report.errors)
 
 
-def _show(output: Path, report: SearchReport) -> None:
+def _print_trials(output: Path, report: SearchReport) -> None:
     # Eight digits under eleven letters: names are broken, so that all columns have room.
     names = (name.replace("_", "\n") for name in (report.monitor, *report.names))
     rows = [

@@ -74,12 +74,12 @@ def trust(
         if as_json:
             print_json(report)
         else:
-            _show(report)
+            _print_reliability(report)
             print_result(f"{output}: trust.svg, trust.csv, trust.json")
         report_rows(errors)
 
 
-def _show(report: dict[str, Any]) -> None:
+def _print_reliability(report: dict[str, Any]) -> None:
     head = (
         "galaxies",
         "number",

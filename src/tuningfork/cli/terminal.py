@@ -146,7 +146,7 @@ class GalaxyTable:
     def lines(self, predictions: Predictions) -> Iterator[str]:
         """The lines of some galaxies, before the first of them the header."""
         if not self._widths:
-            self._widths = self._chosen(predictions)
+            self._widths = self._choose_widths(predictions)
             yield self.style.bold(self._line("id", "description", "clean class", "p", "flag"))
         for row in range(len(predictions)):
             galaxy = predictions[row]
@@ -160,7 +160,7 @@ class GalaxyTable:
             cells = (galaxy.id, galaxy.description, name or "–", "" if p != p else f"{p:.2f}")
             yield self._line(*map(_clean, cells), self.style.set(flag, "33"))
 
-    def _chosen(self, predictions: Predictions) -> dict[str, int]:
+    def _choose_widths(self, predictions: Predictions) -> dict[str, int]:
         names = [len(_clean(name)) for name in predictions.ids]
         least = max(4, min(NAME, max(names, default=0), self.width // 4))
         classes = [len(rule.name) for rule in predictions.tree.classes]

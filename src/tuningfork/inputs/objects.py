@@ -93,15 +93,15 @@ def _pages(folder: str) -> Iterator[list[StoredObject]]:
     folder += "" if folder.endswith("/") else "/"
     waiting, listed, without_files = [folder], 0, 0.0
     while waiting:
-        here, token = waiting.pop(), ""
-        if here.count("/") - folder.count("/") > MAX_DEPTH:
+        current, token = waiting.pop(), ""
+        if current.count("/") - folder.count("/") > MAX_DEPTH:
             raise SourceUnavailable(
                 f"folders of more than {MAX_DEPTH} levels, perhaps in a circle; name a part of them"
             )
-        store = store_of(here)
+        store = store_of(current)
         while True:
             started = time.monotonic()
-            objects, deeper, token = with_retries(partial(store.page, here, token))
+            objects, deeper, token = with_retries(partial(store.page, current, token))
             without_files = 0.0 if objects else without_files + time.monotonic() - started
             if without_files > MAX_SECONDS_WITHOUT_FILES:
                 raise SourceUnavailable(f"no file in {MAX_SECONDS_WITHOUT_FILES:g} s of listing; name a part of it")

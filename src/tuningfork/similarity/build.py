@@ -138,14 +138,14 @@ def build_index(
         axes = old.axes
     else:
         first = _first_blocks(stream, SAMPLE)
-        axes = _fitted(first, components, stream)
+        axes = _fit(first, components, stream)
     with index_writer(output, embedder, axes) as file:
         if old is not None:
             for at in range(0, len(old.vectors), _BATCH):
                 rows = slice(at, at + _BATCH)
                 file.write(old.ids[rows].to_pylist(), old.paths[rows].to_pylist(), old.vectors[rows])
         before = file.rows
-        for block in chain(_consumed(first), stream):
+        for block in chain(_pop_all(first), stream):
             file.write(block.ids, block.paths, axes.vectors(block.embeddings))
             if progress:
                 progress(file.rows, 0)
@@ -186,13 +186,14 @@ def _first_blocks(stream: _ValidRows, rows: int) -> list[Block]:
     return first
 
 
-def _fitted(first: Sequence[Block], components: int, stream: _ValidRows) -> PrincipalAxes:
+def _fit(first: Sequence[Block], components: int, stream: _ValidRows) -> PrincipalAxes:
     if not first:
         raise SimilarityError(f"no galaxy has an embedding ({stream.failed} rows failed); nothing to index")
     return fit_axes(np.concatenate([block.embeddings for block in first])[:SAMPLE], components)
 
 
-def _consumed(blocks: list[Block]) -> Iterator[Block]:
+def _pop_all(blocks: list[Block]) -> Iterator[Block]:
+    """Yield blocks and let go of each, so that its memory is free."""
     while blocks:
         yield blocks.pop(0)
 

@@ -139,7 +139,7 @@ def map_script() -> Script:
     return joined("dom.js", "save.js", "map.js")
 
 
-def map_page(drawn: Markup, source: str, model: str) -> str:
+def map_page(map_section: Markup, source: str, model: str) -> str:
     """A page of its own for what `galaxy_map` drew.
 
     Parameters
@@ -149,7 +149,7 @@ def map_page(drawn: Markup, source: str, model: str) -> str:
     """
     about = f"A map of {source}, by the embeddings of the model {model}."
     title = f"Galaxy map: {source}"
-    return str(render("map.html", title=title, sections=[], about=about, map=drawn, script=map_script()))
+    return str(render("map.html", title=title, sections=[], about=about, map=map_section, script=map_script()))
 
 
 def _point(place: NDArray[np.float32], cell: tuple[int, int], name: str, words: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class MosaicSource:
         grid = tangent_grid(ra, dec, size / side, (side, side))
         layers, used, is_display = [], [], True
         for name in self._names:
-            planes, files, bytes_ = self._coadded(near[name], grid, side)
+            planes, files, bytes_ = self._coadd(near[name], grid, side)
             layers.append(planes)
             used += files
             is_display &= bytes_
@@ -162,7 +162,7 @@ class MosaicSource:
         reach = np.array([tile.radius for tile in self._tiles[name]]) + size / 3600 / math.sqrt(2)
         return [self._tiles[name][at] for at in np.flatnonzero(away <= reach)]
 
-    def _coadded(self, tiles: Sequence[Tile], grid: Any, side: int) -> tuple[NDArray[np.float32], list[str], bool]:
+    def _coadd(self, tiles: Sequence[Tile], grid: Any, side: int) -> tuple[NDArray[np.float32], list[str], bool]:
         """The tiles' mean on the grid, (B, side, side), the files in it, and whether they are display brightness."""
         count = len(self._framing.bands) or 1
         total, weight = np.zeros((count, side, side), np.float32), np.zeros((count, side, side), np.float32)

@@ -116,8 +116,8 @@ class SiaService:
     def cutout(self, ra: float, dec: float, size: float, pixels: int) -> Cutout:
         """See `SkySource.cutout`."""
         check_square(ra, dec, size)
-        chosen = _chosen(self._images(ra, dec, size), self._bands)
-        answers = [self._fetched(image, ra, dec, size) for image in chosen]
+        chosen = _choose(self._images(ra, dec, size), self._bands)
+        answers = [self._fetch(image, ra, dec, size) for image in chosen]
         rgb, warning = cut_fits([answer.data for answer in answers], Square(ra, dec, size, pixels), self._framing)
         address = public_url(chosen[len(chosen) // 2].address)
         layer = ", ".join(self._bands or [image.title for image in chosen])
@@ -151,7 +151,7 @@ class SiaService:
             raise ImageError("no image of this position")
         return images
 
-    def _fetched(self, image: _Image, ra: float, dec: float, size: float) -> Answer:
+    def _fetch(self, image: _Image, ra: float, dec: float, size: float) -> Answer:
         return self._client.get(self._cut(image, ra, dec, size), _fits)
 
     def _cut(self, image: _Image, ra: float, dec: float, size: float) -> str:
@@ -255,7 +255,7 @@ def _away(place: Any, ra: Any, dec: Any) -> float:
         return math.inf
 
 
-def _chosen(images: Sequence[_Image], bands: Sequence[str]) -> list[_Image]:
+def _choose(images: Sequence[_Image], bands: Sequence[str]) -> list[_Image]:
     """One image of each band, by increasing wavelength: that whose middle is nearest."""
     nearest = sorted(images, key=lambda image: (image.away, image.address))
     if bands:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 
 from .._utils.text import text
 from .._utils.urls import public_url
@@ -108,10 +107,7 @@ class Targets:
         names = [chosen.positions.ra, chosen.positions.dec, chosen.id, chosen.radius]
         rows = table.rows([name for name in names if name is not None])
         limit = id_limit(chosen.id, table.schema)
-        for number in count():
-            cells, problem = next(rows, (None, ""))
-            if cells is None:
-                return
+        for number, (cells, problem) in enumerate(rows):
             if problem:
                 yield Target(number, f"row {number + 1}", math.nan, math.nan, math.nan, problem)
                 continue
@@ -123,8 +119,8 @@ class Targets:
             size, error = math.nan, position.error
             try:
                 size = self.framing.size or self.framing.radii * parse_size(radius, chosen.radius_unit)
-            except AngleError as problem:
-                error = error or f"column {chosen.radius!r}: {problem}"
+            except AngleError as radius_error:
+                error = error or f"column {chosen.radius!r}: {radius_error}"
             if chosen.id is not None and not name:
                 error = f"no ID in column {chosen.id!r}; give the galaxy one"
             yield Target(number, label, position.ra, position.dec, size, error)

@@ -46,12 +46,12 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
     """
     kind = format_of(path)
     options = {"text": text, "problems": problems} if kind.name == "csv" else {}
-    try:
-        with readable(path, kind.name), unpacked(path) as file:
+    with readable(path, kind.name), unpacked(path) as file:
+        try:
             table = kind.read(file, **options)
-    except CatalogError as error:
-        # The name that the user knows, where the file was unpacked.
-        raise CatalogError(str(error).replace(str(file), os.fspath(path))) if "file" in locals() else error from None
+        except CatalogError as error:
+            # The name that the user knows, where the file was unpacked.
+            raise CatalogError(str(error).replace(str(file), os.fspath(path))) from None
     names = table.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

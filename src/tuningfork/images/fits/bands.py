@@ -166,7 +166,7 @@ def _images(
             f"FITS image with {count} planes{which}; 1 or 3 are expected, or --bands that name them: --bands {example}"
         )
     if names and not framing.bands and (ordered := by_wavelength(names)) != list(names):
-        planes = [names.index(name) for name in ordered]
+        planes = tuple(names.index(name) for name in ordered)
         warnings = [*warnings, f"planes {', '.join(names)} are taken by wavelength: {', '.join(ordered)}"]
     for plane in planes:
         if not 0 <= int(plane) < count:

@@ -14,7 +14,7 @@ from ..no_data import blank_pixels, constant_parts
 from .bands import Band, Bands, Source, open_bands
 from .framing import Framing
 from .measure import cut, petrosian_r90, scale_warning
-from .stretch import AUTO, stretched
+from .stretch import AUTO, apply_stretch
 from .wcs import Orientation, celestial_wcs, north_up, orientation, resample, sky_at, tangent_grid
 
 __all__ = ["check_planes", "render_bands", "render_fits"]
@@ -108,7 +108,7 @@ def render_bands(
     """
     if is_display and stretch == AUTO:
         planes = np.rint(np.nan_to_num(planes)).clip(0, 255).astype(np.uint8)
-    rgb = stretched(planes, stretch, pixel_scale if math.isfinite(pixel_scale) else None)
+    rgb = apply_stretch(planes, stretch, pixel_scale if math.isfinite(pixel_scale) else None)
     return np.ascontiguousarray(rgb[::-1])
 
 

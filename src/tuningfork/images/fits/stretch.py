@@ -17,7 +17,7 @@ from PIL import Image
 from ..image import ImageError
 from ..noise import SIGMA_PER_MAD
 
-__all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretch_any", "stretched"]
+__all__ = ["AUTO", "Preset", "lupton", "preset", "preset_names", "stretch_any", "apply_stretch"]
 
 #: For images of unknown unit: levels are taken from the image itself, see `stretch_any`.
 AUTO = "auto"
@@ -124,7 +124,7 @@ def lupton(
     return np.clip(bright, 0, 1)
 
 
-def stretched(planes: NDArray[np.generic], name: str, pixel_scale: float | None = None) -> NDArray[np.uint8]:
+def apply_stretch(planes: NDArray[np.generic], name: str, pixel_scale: float | None = None) -> NDArray[np.uint8]:
     """Bands (B, H, W) by increasing wavelength → (H, W, 3) uint8, rows as they are.
 
     NaN, infinite and absurd fluxes are black. Bytes under ``auto`` are display brightness already.

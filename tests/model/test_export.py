@@ -163,3 +163,11 @@ def test_the_command_and_the_program_of_the_page(tmp_path, run, monkeypatch, cap
     shown = json.loads(votes.replace("'", '"'))
     np.testing.assert_allclose(list(shown.values()), expected.cumulative, atol=5.1e-4)
     assert classes == f"{expected.class_name} {max(expected.classes.values()):.3f}"
+
+
+def test_standard_output_holds_the_file_alone_and_quiet_is_quiet(tmp_path, monkeypatch, run):
+    monkeypatch.setattr("tuningfork.model.export.export_onnx", lambda *_, **__: b"ONNX")
+    done = run("export", "fast", "-o", "-", "--json")
+    assert done.stdout == "ONNX"
+    assert json.loads(done.stderr)["bytes"] == 4
+    assert run("export", "fast", "-o", tmp_path / "a.onnx", "--quiet").output == ""

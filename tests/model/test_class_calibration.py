@@ -16,8 +16,8 @@ from tuningfork.model.class_calibration import (
     class_probabilities,
     class_scores,
     contradictory,
-    fit_classes,
 )
+from tuningfork.model.class_calibration_fit import fit_classes
 from tuningfork.votes.class_labels import class_tree
 from tuningfork.votes.clean_samples import Status, class_fits, classify, decision_weights, justified
 from tuningfork.votes.fractions import conditional_from_logits, cumulative_from_conditional, softmax

@@ -18,7 +18,8 @@ from ..images.find import find_images
 from ..model.bundle import Bundle
 from ..model.calibration import Calibration
 from ..model.card import model_card
-from ..model.class_calibration import ClassCalibration, class_scores, contradictory, fit_classes
+from ..model.class_calibration import ClassCalibration, class_scores, contradictory
+from ..model.class_calibration_fit import fit_classes
 from ..model.intervals import fit_intervals
 from ..model.model import Model
 from ..model.options import InferenceOptions

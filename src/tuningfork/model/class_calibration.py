@@ -11,34 +11,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..votes.class_labels import is_class_tree
-from ..votes.clean_samples import Status, class_margins, justified
+from ..votes.clean_samples import class_margins, justified
 from ..votes.fractions import softmax
 from ..votes.tree import DecisionTree
 
-__all__ = ["ClassCalibration", "class_index", "class_probabilities", "class_scores", "contradictory", "fit_classes"]
+__all__ = ["ClassCalibration", "class_index", "class_probabilities", "class_scores", "contradictory"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 #: What class probabilities are made of, in words.
 SOURCES = {"network": "the network's class outputs", "votes": "the predicted fractions"}
-#: Fewer galaxies than this cannot tell one calibration from another.
-LEAST_GALAXIES = 50
 #: Scale of the margins, a difference of fractions, before calibration.
 MARGIN_SCALE = 0.1
 #: By how much the logit of a class that contradicts the votes stays below that of none.
 BELOW_NONE = 0.01
-#: Width of the normal prior of slope (around 1) and offsets (around 0).
-PRIOR = 1.0
-#: Folds of the cross-validation that judges a calibration.
-FOLDS = 10
 #: What a probability counts for at least, where its logarithm is taken.
 LEAST_PROBABILITY = 1e-12
 
@@ -246,119 +240,3 @@ def class_scores(tree: DecisionTree, *, votes: Floats | None = None, probability
 def contradictory(votes: Floats, tree: DecisionTree) -> Bools | None:
     """(N, C) whether each class would contradict the votes; None in a tree whose answers are classes."""
     return None if is_class_tree(tree) else ~justified(votes, tree)
-
-
-def fit_classes(
-    scores: Floats,
-    classes: NDArray[np.integer],
-    contradictions: Bools | None = None,
-    weights: Floats | None = None,
-    *,
-    source: str = "votes",
-) -> ClassCalibration:
-    """Fit slope and offsets by penalised likelihood, if they also do better on galaxies that they were not fitted on.
-
-    Parameters
-    ----------
-    scores : (N, C + 1) float64
-    classes : (N,) int
-        The true ones, as `votes.clean_samples.classify` gives them: −1 has none, −2 is not known and left out.
-    contradictions : (N, C) bool, optional
-    weights : (N,) float64, optional
-        For how many galaxies each counts; see `votes.clean_samples.decision_weights`.
-    source : "votes" or "network"
-    """
-    known = classes > Status.UNDECIDED
-    about: dict[str, Any] = {
-        "galaxies": int(known.sum()), "undecided": int((~known).sum()), "source": source
-    }  # fmt: skip
-    if about["galaxies"] < LEAST_GALAXIES:
-        return ClassCalibration(
-            reason=f"the votes decide the class of {about['galaxies']}; {LEAST_GALAXIES} are needed", **about
-        )
-    data = _Data(
-        scores[known],
-        np.where(classes[known] < 0, scores.shape[1] - 1, classes[known]).astype(int),
-        np.zeros((about["galaxies"], scores.shape[1] - 1), bool) if contradictions is None else contradictions[known],
-        np.ones(about["galaxies"]) if weights is None else weights[known],
-    )
-    # Folds by what the galaxies are, so that their order is of no importance.
-    order = np.lexsort((*data.scores.T[:-1], data.classes))
-    before = after = 0.0
-    for k in range(FOLDS):
-        held = np.zeros(len(order), bool)
-        held[order[k::FOLDS]] = True
-        before += _loss(ClassCalibration(), data.rows(held))
-        after += _loss(_fitted(data.rows(~held)), data.rows(held))
-    before, after = before / float(data.weights.sum()), after / float(data.weights.sum())
-    if after >= before:
-        reason = f"on galaxies left out, a calibration is no better (log loss {after:.4f}) than none ({before:.4f})"
-        return ClassCalibration(log_loss_before=before, log_loss_after=after, reason=reason, **about)
-    fitted = _fitted(data)
-    return replace(fitted, log_loss_before=before, log_loss_after=after, **about)
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """Galaxies whose class (N,) is known: 0…C−1, C none; scores (N, C + 1), contradictions (N, C), weights (N,)."""
-
-    scores: Floats
-    classes: NDArray[np.int64]
-    contradictions: Bools
-    weights: Floats
-
-    def rows(self, rows: Bools) -> _Data:
-        return _Data(self.scores[rows], self.classes[rows], self.contradictions[rows], self.weights[rows])
-
-
-def _fitted(data: _Data) -> ClassCalibration:
-    """The mode of the posterior, by Newton's method."""
-    count, classes = len(data.classes), data.scores.shape[1] - 1
-    scores, weights = data.scores[:, :-1], data.weights[:, None]
-    true = np.zeros((count, classes))
-    has_class = data.classes < classes
-    true[has_class, data.classes[has_class]] = 1.0
-    # What the parameters multiply, (2 + C, N, C): the scores below and above 0, and one class each.
-    factors = np.stack([np.minimum(scores, 0), np.maximum(scores, 0), *np.zeros((classes, count, classes))])
-    factors[2 + np.arange(classes), :, np.arange(classes)] = 1
-    start = np.concatenate([np.ones(2), np.zeros(classes)])
-    has_positive = bool((scores > 0).any())
-
-    def calibration(p: Floats) -> ClassCalibration:
-        slopes = np.clip(p[:2], 0.01, 100).tolist()
-        offsets = tuple(np.clip(p[2:], -100, 100).tolist())
-        return ClassCalibration(slopes[0], offsets, slope_above=slopes[1] if has_positive else None)
-
-    def penalised(p: Floats) -> float:
-        return _loss(calibration(p), data) + float(((p - start) ** 2).sum()) / (2 * PRIOR**2)
-
-    parameters, best = start, penalised(start)
-    for _ in range(50):
-        current = calibration(parameters)
-        logits = current.logits(data.scores)
-        probability = current(data.scores, data.contradictions)[:, :-1]
-        # A class that is held below none does not depend on the parameters.
-        free = ~data.contradictions | (logits[:, :-1] < -BELOW_NONE)
-        slack = np.where(free, weights * (probability - true), 0.0)
-        p = np.where(free, probability, 0.0)
-        mean = (p * factors).sum(2)
-        gradient = (slack * factors).sum((1, 2)) + (parameters - start) / PRIOR**2
-        weighted = (factors * (weights * p)).reshape(len(start), -1)
-        hessian = weighted @ factors.reshape(len(start), -1).T - (mean * data.weights) @ mean.T
-        step = np.linalg.solve(hessian + np.eye(len(start)) / PRIOR**2, gradient)
-        size = 1.0
-        while size > 1e-4 and not (value := penalised(parameters - size * step)) < best:
-            size /= 2
-        if size <= 1e-4:
-            break
-        parameters, converged = parameters - size * step, best - value < 1e-9 * max(1.0, abs(best))
-        best = value
-        if converged:
-            break
-    return calibration(parameters)
-
-
-def _loss(calibration: ClassCalibration, data: _Data) -> float:
-    """Weighted sum of −log probability of the true class, or of none."""
-    true = calibration(data.scores, data.contradictions)[np.arange(len(data.classes)), data.classes]
-    return float(-(data.weights * np.log(np.maximum(true, LEAST_PROBABILITY))).sum())

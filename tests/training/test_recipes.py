@@ -366,3 +366,16 @@ def test_the_papers_recipes_train_at_full_size(name):
     figures = steps(recipe, count=2 if recipe.network in SMALL else 1)
     assert all(np.isfinite(value) for value in figures.values())
     assert figures[recipe.monitor] > 0
+
+
+def test_an_unknown_recipe_is_answered_with_families_and_the_nearest():
+    with pytest.raises(
+        RecipeError, match=r"paper/classes and \d+ more.*did you mean '\w+/votes-efficientnet-b0'"
+    ) as said:
+        load_recipe("votes-efficientnet-b0")
+    assert len(str(said.value)) < 300
+
+
+def test_an_unknown_start_is_wrong_usage_and_answered_with_the_nearest(run, tmp_path):
+    words = ("train", "--init", "fst", "--images", tmp_path, "-o", tmp_path / "run")
+    assert "did you mean 'fast'" in re.sub(r"[│\s]+", " ", run(*words, code=2).output)

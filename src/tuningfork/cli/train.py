@@ -153,7 +153,7 @@ def train(
             from ..training.train import train as fit
         replaced = names_recipe_init(init)
         if init and not replaced and not is_model(init):
-            must_exist([Path(init)])
+            _init_exists(init)
         chosen = (
             adapt_recipe(load_recipe(recipe or ("finetune" if is_model(init) else "efficientnet_b0")), init)
             .changed(
@@ -200,3 +200,17 @@ def train(
             shown = ", ".join(f"{key} {value:.4f}" for key, value in report.best.items() if key != "epoch")
             echo(f"{report.bundle}: best epoch {report.best_epoch}, {shown}")
         report_rows(report.errors)
+
+
+def _init_exists(init: str) -> None:
+    """Wrong usage (exit code 2) if `--init` is neither a file nor the name of a model."""
+    from .._utils.text import nearest
+    from ..model.bundle import builtin_models
+
+    if not Path(init).exists():
+        names = (*builtin_models(), "imagenet", "scratch")
+        raise typer.BadParameter(
+            f"{init}: neither {', '.join(names)}, hf-hub:OWNER/NAME, local-dir:FOLDER, nor a file or a bundle's folder"
+            f"{nearest(init, names)}",
+            param_hint="--init",
+        )

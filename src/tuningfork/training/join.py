@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from .._utils.files import write_text
+from .._utils.text import counted
 from ..images.find import find_images
 from ..images.image import ImageError
 from ..images.read import read_image
@@ -29,6 +31,11 @@ from .recipe import Recipe
 from .split import PARTS, near_duplicates, signature, split
 
 __all__ = ["TrainingSet", "TrainError", "by_stem", "read_training_set", "write_split"]
+
+logger = logging.getLogger(__name__)
+
+#: Images without a label that a warning names.
+MAX_NAMES = 5
 
 
 class TrainError(TuningforkError, ValueError):
@@ -127,8 +134,8 @@ def read_training_set(
 ) -> TrainingSet:
     """Join by file stem, read every image once, and split by class and completeness.
 
-    Rows without an image, images without a row, and images that cannot be read are left out and
-    reported in `errors`. With `cache`, a folder, the images are stored there, decoded, or found there.
+    Rows without an image and images that cannot be read are left out and reported in `errors`; images without a row
+    are not used, which is logged. With `cache`, a folder, the images are stored there, decoded, or found there.
 
     Parameters
     ----------
@@ -149,11 +156,11 @@ def read_training_set(
     rows = [row for row, id_ in enumerate(table.ids) if id_ in files]
     errors += [RowError(table.path, 0, id_, "", "no image of this ID") for id_ in table.ids if id_ not in files]
     known = set(table.ids) | {error.id for error in table.errors}
-    errors += [
-        RowError(str(path), 0, id_, "", "no row of this ID in the label table")
-        for id_, path in files.items()
-        if id_ not in known
-    ]
+    if unlabelled := [id_ for id_ in files if id_ not in known]:
+        # Most who label some of their images train with the folder of all.
+        some = ", ".join(unlabelled[:MAX_NAMES]) + (", …" if len(unlabelled) > MAX_NAMES else "")
+        images_have = counted(len(unlabelled), "image has", "images have")
+        logger.warning("note: %s no label in %s: %s; left out", images_have, table.path, some)
     ids = [table.ids[row] for row in rows]
     paths = [files[id_] for id_ in ids]
     key = content_key(ids, paths, progress)

@@ -236,6 +236,14 @@ def builtin_recipes() -> tuple[str, ...]:
     return tuple(sorted(_builtin()))
 
 
+def _listed() -> list[str]:
+    """The recipes for an error: names alone in full, of each family the first and how many there are."""
+    families: dict[str, list[str]] = {}
+    for name in builtin_recipes():
+        families.setdefault(name.partition("/")[0], []).append(name)
+    return [names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more" for names in families.values()]
+
+
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Load a recipe that comes with the package, by name, or one from a TOML file.
 
@@ -267,7 +275,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         return Recipe.from_dict(_values(text, 0))
     except OSError as error:
         raise RecipeError(
-            f"{error.filename or text}: neither a recipe that comes with tuningfork ({', '.join(builtin_recipes())}) "
+            f"{error.filename or text}: neither a recipe that comes with tuningfork ({', '.join(_listed())}) "
             f"nor a readable TOML file ({error.strerror}){nearest(text, builtin_recipes())}"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

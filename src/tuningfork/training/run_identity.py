@@ -27,7 +27,7 @@ def check_run(run: Path, recipe: Recipe, options: TrainingOptions) -> Path | Non
     checkpoint = run / "last.ckpt"
     if checkpoint.exists():
         if not options.resume:
-            raise TrainError(f"{run} holds a training already; resume it, or name another folder")
+            raise TrainError(f"{run} holds a training already; go on with --resume, or name another folder")
         return checkpoint
     check_init(recipe, options.init)
     return None

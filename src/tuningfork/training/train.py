@@ -24,7 +24,7 @@ from ..model.bundle import write_bundle
 from ..model.model import Model
 from ..model.training_ids import TrainingIDs
 from ..tables import RowError
-from ..votes.class_labels import OWN, write_folder_labels
+from ..votes.class_labels import OWN, is_class_tree, write_folder_labels
 from ..votes.label_table import TOTAL, LabelTable, read_labels
 from ..votes.tree import DecisionTree
 from ..votes.values_kind import COUNTABLE
@@ -124,8 +124,11 @@ def train(
     table = _labels(labels, images, run, recipe, options.values_kind)
     tree = table.tree
     recipe = recipe.changed(tree=OWN) if tree.name == OWN else recipe
-    logger.info("labels: %s vote fractions%s", tree.values_kind,
-                f" ({tree.values_kind_source})" if tree.values_kind_source else "")  # fmt: skip
+    if is_class_tree(tree):
+        logger.info("labels: %d classes", len(tree.classes))
+    else:
+        logger.info("labels: %s vote fractions%s", tree.values_kind,
+                    f" ({tree.values_kind_source})" if tree.values_kind_source else "")  # fmt: skip
     tensorboard = _tensorboard(run) if options.tensorboard else False
     keep_freed_memory()
     if hardware.threads:
@@ -271,8 +274,7 @@ def _labels(
 
 def _log_data(data: TrainingSet, counts: dict[str, Any], tree: DecisionTree) -> None:
     parts = ", ".join(
-        f"{part} {number} ({counts['complete_rows'][part]} with all votes)"
-        for part, number in counts["galaxies"].items()
+        f"{part} {number} ({counts['complete_rows'][part]} complete)" for part, number in counts["galaxies"].items()
     )
     logger.info("galaxies: %s; left out: %d", parts, len(data.errors))
     for line in data.warnings(tree):

@@ -155,7 +155,10 @@ def labels_from_table(
     names = table.column_names
     if id_column is None:
         columns = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-        raise CatalogError(f"{path}: no ID column; call it {' or '.join(tree.id_columns)} (the file has {columns})")
+        raise CatalogError(
+            f"{path}: no ID column; call it {' or '.join(tree.id_columns)}. A table of classes of your own "
+            f"has the columns id and label (the file has {columns})"
+        )
     for column in tree.columns:
         if column not in names:
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)

@@ -178,10 +178,12 @@ def _read(path: str | os.PathLike[str]) -> Any:
             raise ValueError("there is no table in it")
         hdu = tables[0]
         nulls = [hdu.header.get(f"TNULL{number}") for number in range(1, len(hdu.columns) + 1)]
-        if isinstance(hdu, fits.BinTableHDU):
-            # astropy compares scaled numbers with a null that stands for a number as it is stored.
-            for column in hdu.columns:
-                column.null = None
+        if isinstance(hdu, fits.TableHDU):
+            for name in hdu.columns.names:
+                hdu.data.field(name)  # which turns text into numbers, nulls left out
+        # astropy compares scaled numbers with a null that stands for a number as it is stored, and numbers with text.
+        for column in hdu.columns:
+            column.null = None
         mixed = Table.read(hdu, format="fits") if _MIXINS in hdu.header.get("COMMENT", ()) else None
         hdu.header.remove("COMMENT", ignore_missing=True, remove_all=True)
         table = Table.read(hdu, format="fits")
@@ -192,7 +194,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
             # A truth that is not known is a zero byte, which astropy takes for false.
             if hdu.columns[number - 1].format.endswith("L") and stored.dtype.kind == "i":
                 null = 0
-            if isinstance(null, int) and stored.dtype.kind in "iu" and (unknown := stored == null).any():
+            unknown = _unknown(stored, null)
+            if unknown.any():
                 table[name] = MaskedColumn(table[name], mask=unknown)
             column = table[name]
             column.description = hdu.header.get(f"TCOMM{number}", column.description)
@@ -204,6 +207,15 @@ def _read(path: str | os.PathLike[str]) -> Any:
             _put_mixins(table, mixed)
         table.meta = {key.lower(): value for key, value in hdu.header.items()}
     return table
+
+
+def _unknown(stored: NDArray[Any], null: object) -> NDArray[np.bool_]:
+    """Cells as they are stored that equal the column's null, of numbers or of the text of an ASCII table."""
+    if isinstance(null, int) and stored.dtype.kind in "iu":
+        return np.asarray(stored == null)
+    if isinstance(null, str) and null.strip() and stored.dtype.kind == "S":
+        return np.asarray(np.char.strip(stored) == null.strip().encode("ascii", "replace"))
+    return np.zeros(len(stored), bool)
 
 
 def _put_mixins(table: Any, mixed: Any) -> None:

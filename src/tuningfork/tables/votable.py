@@ -163,6 +163,8 @@ def check_votable(file: BinaryIO) -> None:
         parser.ParseFile(file)
     except expat.ExpatError:
         pass  # what is not XML is reported by the reader
+    except CatalogError:
+        raise
     except (LookupError, ValueError) as error:
         raise CatalogError(f"the VOTable's encoding is not known: {error}; save it as UTF-8") from None
 

@@ -101,7 +101,8 @@ def open_fits(source: Source) -> Iterator[FitsFile]:
 
 def _behind(hdus: Any, stream: BinaryIO) -> int:
     """Bytes behind the last unit, unless they are whole records, which the standard allows."""
-    place = hdus[-1].fileinfo() if len(hdus) else None
+    # What is no unit of a known kind has no place.
+    place = hdus[-1].fileinfo() if len(hdus) and hasattr(hdus[-1], "fileinfo") else None
     size = stream.seek(0, io.SEEK_END)
     if not place or size % BLOCK == 0:
         return 0

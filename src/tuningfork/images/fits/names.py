@@ -14,7 +14,7 @@ _LIST = """
     uncertainty rms sigma std stddev noise mask msk masks dq dqmask flag flags bad badpix badpixel bpm bpix quality
     qual exp expmap exposuremap exposure exptime efftime texp nexp coverage ctx con context psf psfim psfsize seg segm
     segmap segmentation bkg bg back cov background sky model galmodel blobmodel resid residual residuals chi chi2 chisq
-    nim nea snr scorr samp time maskbits depth galdepth psfdepth
+    nim nea d2imarr wcsdvarr snr scorr samp time maskbits depth galdepth psfdepth
 """
 _AUXILIARY = frozenset(_LIST.split())
 _PARTS = re.compile(r"(?<!un)mask|weight|invvar|ivar|varianc|uncert|sigma|stdev|stddev|resid|segm|badpix|noise")

@@ -248,7 +248,8 @@ def _left_out(chosen: ImageUnit, others: Sequence[ImageUnit], named: Sequence[Im
     rest = [image.label for image in others if image not in bands]
     warnings = []
     if chosen in bands and len(bands) > 1:
-        names = by_wavelength([band.label for band in bands])
+        labels = [band.label for band in bands]
+        names = by_wavelength(labels if len(set(labels)) == len(labels) else [str(band.number) for band in bands])
         hint = f": for colours use --bands {','.join(names[:3])}" if len(names) > 2 else ""
         warnings.append(f"{len(bands)} bands found, of which only {chosen.label} is used{hint}; one by --hdu")
     if rest:

@@ -29,6 +29,8 @@ __all__ = [
 STRAIGHT = 1.0
 #: Arcseconds a pixel between which a WCS is plausible; a degree stands where a header gives none.
 FINEST, COARSEST = 1e-4, 3599.0
+#: Cards of distortions in tables of other units, as in HST's; they are below a pixel.
+_LOOKUP = ("CPDIS", "CPERR", "DP1", "DP2", "D2IM", "DET2IM", "AXISCORR")
 #: Flux that no pixel has; and the share of holes among its neighbours that makes an interpolated pixel one.
 ABSURD, MOST_HOLE = 1e30, 0.25
 
@@ -80,6 +82,8 @@ def celestial_wcs(header: Any) -> tuple[Any, str]:
 
     # astropy prints its information on the standard output, where a table may be written.
     log.addFilter(_is_warning)
+    if any(card.keyword.startswith(_LOOKUP) for card in header.cards):
+        header = type(header)([card for card in header.cards if not card.keyword.startswith(_LOOKUP)])
     try:
         with decoder_complaints():
             # Distortions (SIP, TPV) of the axes of the sky are refused with a third axis beside them.

@@ -237,7 +237,7 @@ def test_a_bound_that_is_no_number_is_named(galaxies, calibrated, tmp_path):
     pyarrow.parquet.write_table(table.set_column(at, "bar_yes_low", pyarrow.array(["0.5", "wide"])), path)
     result = CliRunner().invoke(app, ["evaluate", str(path), str(galaxies / "training_solutions_rev1.csv")])
     assert result.exit_code == 1
-    assert f"{path}, column bar_yes_low: " in result.stderr
+    assert f"{path}, row 2, column bar_yes_low: 'wide'" in result.stderr
     assert "wide" in result.stderr
 
 

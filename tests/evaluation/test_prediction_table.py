@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -58,3 +60,30 @@ def test_a_blank_prediction_is_reported_by_its_row_in_the_file(rows):
     errors = evaluate(predicted, LabelTable("labels.csv", votes, votes.fractions), resamples=10).errors
     reported = {(error.row, error.id, error.column) for error in errors}
     assert {(5, rows.ids[4], ""), (6, rows.ids[5], "class")} <= reported
+
+
+def test_a_table_that_other_programs_saved_again(rows):
+    """pandas writes integers beside a blank as 3.0, R a blank as NA, and either another name of the column."""
+    table = rows.to_table()
+    classes = ["NA" if number is None else f"{number}.0" for number in table["class"].to_pylist()]
+    at = table.column_names.index("class")
+    saved = table.set_column(at, "class", pa.array(classes)).rename_columns(["ID", *table.column_names[1:]])
+    name = rows.tree.fraction_names[0]
+    texts = [*map(str, saved[name].to_pylist()[:-1]), "NA"]
+    saved = saved.set_column(saved.column_names.index(name), name, pa.array(texts))
+    read, again = (predictions_from_table(each, rows.tree, "votes.csv") for each in (table, saved))
+    assert again.ids == read.ids
+    assert again.classes.tolist() == read.classes.tolist()
+    np.testing.assert_array_equal(again.votes.fractions, read.votes.fractions)
+    wrong = saved.set_column(saved.column_names.index(name), name, pa.array(["0,5"] * len(rows)))
+    labels = LabelTable("labels.csv", rows.votes, rows.votes.fractions)
+    with pytest.raises(CatalogError, match=f"none of its 8 rows can be used.*row 1 .*column {name}: '0,5' is not"):
+        evaluate(predictions_from_table(wrong.slice(0, 8), rows.tree, "votes.csv"), labels, resamples=10)
+
+
+def test_no_galaxy_in_common_shows_the_identifiers(rows):
+    votes = rows.votes.select(range(8))
+    renamed = dataclasses.replace(votes, ids=tuple(f"{id_}.jpg" for id_ in votes.ids))
+    predictions = predictions_from_table(rows.to_table(), rows.tree, "votes.csv")
+    with pytest.raises(CatalogError, match=rf"in common: '{votes.ids[0]}', … and '{votes.ids[0]}\.jpg', …"):
+        evaluate(predictions, LabelTable("labels.csv", renamed, renamed.fractions), resamples=10)

@@ -127,7 +127,6 @@ def test_a_blank_cell_is_unknown(tmp_path: Path, cell: str) -> None:
     ("1.00001", "1.00001 is outside [0, 1]; leave the cell blank if it is unknown"),
     ("many", "'many' is not a number; leave the cell blank if it is unknown"),
     ("0,5", "'0,5' is not a number; leave the cell blank if it is unknown"),
-    ("N/A", "'N/A' is not a number; leave the cell blank if it is unknown"),
     ("½", "'½' is not a number; leave the cell blank if it is unknown"),
 ])  # fmt: skip
 def test_a_cell_that_is_no_fraction_costs_its_row(tmp_path: Path, cell: str, reason: str) -> None:

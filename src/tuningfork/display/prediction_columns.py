@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from ..tables.columns import is_true
+from ..tables.numbers import float_column
 from ..votes.clean_samples import NO_CLASS
 from ..votes.fractions import cumulative_from_conditional, reach_probability
 from ..votes.tree import DecisionTree
@@ -103,13 +103,9 @@ def _class_probability(table: pa.Table, tree: DecisionTree) -> Floats | None:
 
 def numbers(table: pa.Table, name: str) -> Floats:
     """A column as (N,) float64, NaN where blank. Raises ColumnError if it holds no numbers."""
-    try:
-        column = table[name]
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column = pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
-        values: Floats = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ColumnError(f"column {name!r} holds no numbers: {error}") from None
+    values, wrong = float_column(table[name])
+    for row, cell in wrong.items():
+        raise ColumnError(f"column {name!r} holds no numbers: {cell!r} in row {row + 1}")
     return values
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.training_ids import TrainingIDs
-from ..tables import CatalogError, RowError
+from ..tables import RowError
 from ..votes.clean_samples import NO_CLASS, Status, decision_weights
 from ..votes.fractions import sum_violations
 from ..votes.label_table import LabelTable
@@ -21,7 +21,7 @@ from ..votes.values_kind import kind_conflict
 from ..votes.vote_table import VoteTable
 from . import metrics
 from .baselines import baseline_votes
-from .prediction_table import PredictionTable, read_predictions, warn_unmatched
+from .prediction_table import PredictionTable, none_in_common, read_predictions, warn_unmatched
 from .reliability import class_reliability, coverage
 from .resampling import Resamples, confusion_cells, root_mean, squared_errors
 from .training_overlap import all_in_training, leave_out_training
@@ -187,9 +187,7 @@ def _match_rows(
     unlabelled = [id_ for id_ in table.ids if id_ not in labelled] if split is None else []
     if not rows:
         which = f" of the {subset} part" if split is not None else ""
-        raise CatalogError(
-            f"{table.path} and {labels.path} have no galaxy{which} in common; are their IDs of one kind?"
-        )
+        raise none_in_common((table.path, table.ids), (labels.path, labels.ids), errors, which)
     # Two tables of different galaxies are nothing wrong, but it must be known that not all of them were compared.
     unmatched = {
         "labels": warn_unmatched(table.path, "no prediction", [id_ for id_ in missing if id_ not in reported]),

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..pipeline.merge import table_of
 from ..tables import CatalogError, RowError
+from ..tables.angles import is_blank
 from ..tables.columns import about_table
+from ..tables.numbers import float_column
 from ..votes.fractions import cumulative_from_conditional
 from ..votes.label_table import labels_from_table
 from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
 
-__all__ = ["PredictionTable", "predictions_from_table", "read_predictions", "warn_unmatched"]
+__all__ = [
+    "PredictionTable",
+    "none_in_common",
+    "none_usable",
+    "predictions_from_table",
+    "read_predictions",
+    "warn_unmatched",
+]
 
 #: Identifiers that a warning names.
 MAX_NAMES = 5
@@ -100,12 +107,13 @@ def predictions_from_table(
 ) -> PredictionTable:
     """Return the predictions of a table that is already in memory; `path` is named in errors."""
     names = set(table.column_names)
-    if not set(tree.fraction_names) <= names or "id" not in names:
+    id_column = "id" if "id" in names else next((name for name in names if name.strip().lower() == "id"), None)
+    if not set(tree.fraction_names) <= names or id_column is None:
         labels = labels_from_table(table, tree, path, problems)
         return PredictionTable(
             str(path), labels.votes, labels.errors, rows=labels.rows, about=about_table(table.schema)
         )
-    renamed = table.select(["id", *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
+    renamed = table.select([id_column, *tree.fraction_names]).rename_columns([tree.id_columns[0], *tree.columns])
     fractions = labels_from_table(renamed, tree, path, problems)
     rows = dict(zip(fractions.ids, fractions.rows, strict=True))
     classes = None
@@ -122,11 +130,14 @@ def predictions_from_table(
     if classes is not None and no_class is not None:
         # "No clean class" has no number in the table.
         classes = np.where((classes < 0) & ~np.isnan(no_class[:, 0]), len(tree.classes), classes)
-    errors = list(fractions.errors)
+    own = dict(zip((tree.id_columns[0], *tree.columns), (id_column, *tree.fraction_names), strict=True))
+    errors = [replace(error, column=own.get(error.column, error.column)) for error in fractions.errors]
     if "error" in names:
         reasons = table["error"].to_pylist()
         errors += [
-            RowError(str(path), row + 1, id_, "error", str(reasons[row])) for id_, row in rows.items() if reasons[row]
+            RowError(str(path), row + 1, id_, "error", str(reasons[row]))
+            for id_, row in rows.items()
+            if not is_blank(reasons[row])
         ]
     level = _numbers(table, ["interval_level"], fractions.rows, path)
     low, high = (
@@ -153,11 +164,13 @@ def predictions_from_table(
 
 
 def _class_number(cell: object, count: int, where: str) -> int:
-    if cell is None or cell == "":
+    if is_blank(cell):
         return -1
     try:
-        number = int(cell)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+        # 3.0, as pandas writes a column with a blank cell.
+        decimal = float(cell)  # type: ignore[arg-type]
+        number = int(decimal) if decimal.is_integer() else -1
+    except (TypeError, ValueError, OverflowError):
         number = -1
     if not 0 <= number < count:
         raise CatalogError(f"{where}, column class: {cell!r} is none of 0…{count - 1}; leave it blank if it is unknown")
@@ -170,13 +183,39 @@ def _numbers(table: pa.Table, names: Sequence[str], rows: Sequence[int], path: o
         return None
     out = np.empty((len(rows), len(names)))
     for number, name in enumerate(names):
-        try:
-            out[:, number] = pc.fill_null(
-                table[name].take(pa.array(rows, pa.int64())).cast(pa.float64()), math.nan
-            ).to_numpy()
-        except pa.ArrowInvalid as error:
-            raise CatalogError(f"{path}, column {name}: {error}") from None
+        out[:, number], wrong = float_column(table[name].take(pa.array(rows, pa.int64())))
+        for row, cell in wrong.items():
+            raise CatalogError(f"{path}, row {rows[row] + 1}, column {name}: {cell!r} is not a number")
     return out
+
+
+def none_usable(path: str, errors: Sequence[RowError]) -> CatalogError:
+    """An error of a table without a row that can be used."""
+    if not errors:
+        return CatalogError(f"{path}: it has no rows")
+    return CatalogError(f"{path}: none of its {len(errors)} rows can be used, such as {errors[0]}")
+
+
+def none_in_common(
+    first: tuple[str, Sequence[str]], second: tuple[str, Sequence[str]], errors: Sequence[RowError], which: str = ""
+) -> CatalogError:
+    """An error of two tables, each a path and its usable identifiers, that have no galaxy in common.
+
+    Parameters
+    ----------
+    errors : sequence of RowError
+        Of rows of either table.
+    which : str
+        Of which galaxies: `` of the test part``.
+    """
+    for path, ids in (second, first):
+        if not ids:
+            return none_usable(path, [error for error in errors if error.file == path])
+    (path, ids), (other, others) = first, second
+    return CatalogError(
+        f"{path} and {other} have no galaxy{which} in common: {ids[0]!r}, … and {others[0]!r}, …; are their IDs of one "
+        "kind?"
+    )
 
 
 def warn_unmatched(path: str, what: str, ids: Sequence[str]) -> int:

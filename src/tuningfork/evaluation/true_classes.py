@@ -19,7 +19,7 @@ from ..votes.label_table import read_labels
 from ..votes.split_file import check_subset
 from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
-from .prediction_table import PredictionTable
+from .prediction_table import PredictionTable, none_in_common, none_usable
 from .training_overlap import all_in_training, leave_out_training
 
 __all__ = [
@@ -243,6 +243,8 @@ def group_probabilities(table: PredictionTable, groups: Groups) -> tuple[Floats,
         If the table has no class probabilities.
     """
     probability = table.probability
+    if not table.ids:
+        raise none_usable(table.path, table.errors)
     if probability is None or np.isnan(probability).all():
         raise CatalogError(f"{table.path}: no class probabilities; predict with a model of classes")
     if table.no_class_probability is not None:
@@ -309,9 +311,8 @@ def labelled_rows(
     pairs = [(row, places[id_]) for row, id_ in enumerate(table.ids) if id_ in places and has_class[row]]
     unseen, left_out = leave_out_training([table.ids[row] for row, _ in pairs], exclude)
     if not pairs:
-        raise CatalogError(
-            f"{table.path} and {truth.path} have no galaxy with a class in common; are their IDs of one kind?"
-        )
+        errors = [*truth.errors, *table.errors]
+        raise none_in_common((table.path, table.ids), (truth.path, truth.ids), errors, " with a class")
     if not unseen:
         raise all_in_training(table.path, len(pairs))
     rows, true_rows = np.array([pairs[at] for at in unseen], np.intp).T

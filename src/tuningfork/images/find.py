@@ -13,7 +13,12 @@ from pathlib import Path
 __all__ = ["EXTENSIONS", "count_left_out", "find_image", "find_images", "is_image_name", "is_raster_name"]
 
 #: Files of these kinds are taken from a folder; a file that is named directly is tried whatever its name.
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits", ".fit", ".fts", ".fz", ".npy"})
+EXTENSIONS = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff"),
+        *(".fits", ".fit", ".fts", ".fz", ".npy"),
+    )
+)
 _FITS = (".fits", ".fit", ".fts")
 #: Extensions that an image named by its ID may have.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".fits")

@@ -194,6 +194,7 @@ def rank(
         raise CatalogError(
             f"{source or 'the images'}: no galaxy is left to label: of {rows} rows, {labelled} are labelled, "
             f"{outside} out of the model's domain and {failed} without a prediction"
+            + (f", such as {errors[0]}" if errors else "")
         )
     corrected, (vectors, roots, entropies, ids, paths) = shortlist.finish()
     known = np.concatenate(centres) if centres else None

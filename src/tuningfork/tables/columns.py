@@ -169,5 +169,11 @@ def unit_text(unit: Any) -> str | None:
 
 
 def is_true(cell: object) -> bool:
-    """Whether a cell of a column of truth values is true; in formats of text it is a word, and blank is false."""
-    return str(cell).strip().lower() in ("true", "1")
+    """Whether a cell of a column of truth values is true; in formats of text it is a word, and blank is false.
+
+    Examples
+    --------
+    >>> [is_true(cell) for cell in (True, "TRUE", 1.0, "T", "yes", "False", "0.0", "", None)]
+    [True, True, True, True, True, False, False, False, False]
+    """
+    return str(cell).strip().lower() in ("true", "1", "1.0", "t", "yes", "y")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..tables import CatalogError, RowError, read_table
 from ..tables.columns import about_table
 from ..tables.identifiers import exact_ids
+from ..tables.numbers import float_column
 from .class_labels import tree_of_labels, with_votes
 from .fractions import cumulative_from
 from .tree import DecisionTree
@@ -182,16 +181,9 @@ def labels_from_table(
             first[id_] = row
 
     def numbers(column: str, counted: bool) -> NDArray[np.float64]:
-        cells = table[column]
-        try:
-            out = np.array(pc.fill_null(cells.cast(pa.float64()), math.nan).to_numpy())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            out = np.full(len(ids), math.nan)
-            for row, cell in enumerate(cells.to_pylist()):
-                try:
-                    out[row] = float("nan" if cell is None else str(cell).strip() or "nan")
-                except ValueError:
-                    report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
+        out, wrong = float_column(table[column])
+        for row, cell in wrong.items():
+            report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
         top = np.finfo(np.float64).max if counted else 1 + RANGE_TOLERANCE
         for row in np.flatnonzero((out < -RANGE_TOLERANCE) | (out > top)).tolist():
             limit = "negative or not finite" if counted else "outside [0, 1]"

@@ -294,12 +294,6 @@ class Network(nn.Module):
                 continue
             value.copy_(found[key].float() * found.get(f"{key}.scale", torch.ones(())))
 
-    def load_trained(self, path: Path) -> None:
-        """What `Training.weights_to` wrote; what only the training needs begins anew."""
-        own = self.state_dict()
-        for key, value in load_file(path).items():
-            own[key].copy_(value.float())
-
 
 def cost(
     family: Family,
@@ -348,7 +342,7 @@ class Family:
     teaches: bool = False
     fill: float = 0.5  # weight of a teacher's fraction
     blend: float = 0.0  # how far a known fraction is moved to the teacher's, which smooths the volunteers' noise
-    init: str = "imagenet"  # or "" for random weights, or the family whose network of the same fold is trained further
+    init: str = "imagenet"  # or "" for random weights
     output: str = "tree"  # or "sigmoid": each fraction by itself
     loss: str = "squares"  # their sum in a galaxy, on average; or "rmse" of all known fractions of a batch
     votes_only: bool = False
@@ -410,22 +404,17 @@ class Training:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.captured = False
 
-    def begin(
-        self, family: Family, tables: Mapping[str, Tensor], order: np.ndarray, seed: int, trained: Path | None = None
-    ) -> None:
-        """First weights, a fresh optimiser, and what is to be learned, all in the memory that the graph knows.
+    def begin(self, family: Family, tables: Mapping[str, Tensor], order: np.ndarray, seed: int) -> None:
+        """ImageNet weights, a fresh optimiser, and what is to be learned, all in the memory that the graph knows.
 
-        Weights are those of the file `trained`, or of ImageNet, or random, as the family says; it differs from this
-        training's own in nothing that was captured.
+        `family` differs from this training's own in nothing that was captured.
         """
         steps = len(order)
         torch.manual_seed(seed)
         fresh = Network(family, self.tree, self.classes, self.network.folders.out_features)
+        if family.init:
+            fresh.load_body(self.weights)
         with torch.no_grad():
-            if trained:
-                fresh.load_trained(trained)
-            elif family.init:
-                fresh.load_body(self.weights)
             states = [each.state_dict().values() for each in (self.network, self.average, fresh)]
             for own, average, new in zip(*states, strict=True):
                 own.copy_(new)
@@ -921,15 +910,6 @@ class Job:
             said.append(_fractions(self.galaxies.pack["taught"]))
         return np.mean(said, 0)
 
-    def trained(self, family: Family, fold: int) -> Path | None:
-        """The network that a training goes on with, which did not see the fold either."""
-        if family.init in ("", "imagenet"):
-            return None
-        path = self.done / f"{Step(family.init, fold).name}.safetensors"
-        if not path.exists():
-            raise ValueError(f"{path.name}, which is to be trained further, is not there")
-        return path
-
     def carry_out(self, step: Step, scale: float | None = None) -> None:
         family, galaxies, pack = self.family(step), self.galaxies, self.galaxies.pack
         scale = self.scale() if scale is None else scale
@@ -948,8 +928,7 @@ class Job:
             train, validation = np.split(np.random.default_rng(seed).permutation(train),
                                          [round(len(train) * (1 - VALIDATION))])  # fmt: skip
         tables = tables_of(family, galaxies, self.taught(family, step.fold) if family.taught else None)
-        order = order_of(family, train, galaxies, steps, seed)
-        training.begin(family, tables, order, seed, self.trained(family, step.fold))
+        training.begin(family, tables, order_of(family, train, galaxies, steps, seed), seed)
         training.ready()
         if family.schedule == "plateau":
             seconds = plateau(training, steps, len(train), validation, self.check)

@@ -9,9 +9,8 @@ The folder then holds `pictures.bin` (WebP files one after the other), `pack.npz
 
 Packed is the middle 240×240 of each 424×424 frame, a little more than the networks' crop of 212. The quality keeps
 the noise of the labelled pictures, which predictions see too: at 80, WebP smooths it away and a trained network's
-fractions move by 0.015 (root mean square), at 88 by 0.008; `--lossless` keeps every pixel, where size does not count.
-Of the galaxies of Hart et al. 2016 and of the weakly labelled ones those are left out that a Kaggle set also has, by
-ID, or that look like a labelled one.
+fractions move by 0.015 (root mean square), at 88 by 0.008. Of the galaxies of Hart et al. 2016 and of the weakly
+labelled ones those are left out that a Kaggle set also has, by ID, or that look like a labelled one.
 
 `--teacher` names a model whose predictions of all packed galaxies the last students learn from too. A job that goes on
 on another machine begins with what is finished: `--done` names the folder of its `.npz`, of which the teachers'
@@ -55,8 +54,6 @@ Floats = NDArray[np.float32]
 #: Sides in pixels of the frame, of its middle that is packed (weak pictures show no more), and of weak ones packed.
 FRAME, CANVAS, WEAK_PACKED = 424, 240, 180
 CROP, FOLDS = 0.5, 5
-#: Instead of a quality: every pixel is kept.
-LOSSLESS = 0
 #: ImageNet weights in the registry's packages, by their SHA-256.
 WEIGHTS = {
     "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -86,15 +83,12 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=88, help="of the labelled pictures' WebP")
     parser.add_argument("--hart-quality", type=int, default=85)
     parser.add_argument("--weak-quality", type=int, default=70)
-    parser.add_argument("--lossless", action="store_true", help="keep every pixel, in a folder of 2 GB")
     parser.add_argument("--teacher", help="a model that comes with the package, or a bundle's folder")
     parser.add_argument("--done", type=Path, help="folder of the finished teachers' predictions of all that is packed")
     parser.add_argument("--drop", type=int, default=0, help="weak pictures without a five-class label to leave out")
     parser.add_argument("--first", type=int, help="only so many galaxies of each source, for a rehearsal")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    if args.lossless:
-        args.quality = args.hart_quality = args.weak_quality = LOSSLESS
     tree = load_tree("gz2")
 
     table = read_labels(args.labels, tree)
@@ -123,8 +117,7 @@ def main() -> None:
         keep = _unlike(_seen(paths, CROP * FRAME / CANVAS), frames)
         rows, paths = [rows[i] for i in keep], [paths[i] for i in keep]
         parts.append(_part(tree, "weak", [row["GalaxyID"] for row in rows], **_weak(rows, tree)))
-        side = CANVAS if args.lossless else WEAK_PACKED
-        packed.append(_packed(paths, CANVAS, side, args.weak_quality))
+        packed.append(_packed(paths, CANVAS, WEAK_PACKED, args.weak_quality))
         shown.append((paths, CANVAS / FRAME))
 
     files = [file for part in packed for file in part]
@@ -173,7 +166,6 @@ def _unlike(signatures: Floats, others: Floats) -> list[int]:
 
 def _packed(paths: Sequence[Path], whole: int, side: int, quality: int) -> list[bytes]:
     """WebP files, with `side` pixels, of the middle of pictures of `whole` pixels."""
-    how = {"lossless": True, "method": 0} if quality == LOSSLESS else {"quality": quality, "method": 6}
 
     def one(path: Path) -> bytes:
         picture = Image.fromarray(read_image(path).rgb)
@@ -184,7 +176,7 @@ def _packed(paths: Sequence[Path], whole: int, side: int, quality: int) -> list[
         if side != CANVAS:
             picture = picture.resize((side, side), Image.Resampling.LANCZOS)
         stream = io.BytesIO()
-        picture.save(stream, "WEBP", **how)
+        picture.save(stream, "WEBP", quality=quality, method=6)
         return stream.getvalue()
 
     with ThreadPoolExecutor(2) as pool:

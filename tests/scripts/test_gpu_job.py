@@ -15,7 +15,7 @@ import pytest
 from tuningfork.simulation.dataset import simulate
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "gpu"
-#: Teachers, a student that learns from them, and one that is trained further, at a rate of 0: it stays as it was.
+#: A teacher, its students, of which one has no teacher, and one step with changes of its own.
 PLAN = """
 longest = 1000
 share = 0.95
@@ -41,28 +41,19 @@ pictures = 8
 taught = ["teacher"]
 teaches = true
 
-[family.further]
-network = "efficientnet_lite0"
-size = 32
-labelled = 4
-hart = 0
-weak = 0
-pictures = 8
-init = "default"
-taught = ["teacher", "default"]
-rate = 0.0
-
 [[step]]
 family = "teacher"
-folds = [0, 1]
+folds = [0]
 
 [[step]]
 family = "default"
-folds = [0, -1]
+folds = [0, -1, 1]
 
 [[step]]
-family = "further"
-folds = [0, -1, 1]
+family = "default"
+variant = "alone"
+folds = [1]
+changes = { taught = [], mix = 0.3 }
 """
 
 
@@ -81,7 +72,7 @@ def work(tmp_path_factory):
     main.__globals__.update(WEIGHTS={})  # those of ImageNet are not needed to show that the job works
     words = ["--images", galaxies / "images_training_rev1", "--labels", galaxies / "training_solutions_rev1.csv"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["prepare.py", *map(str, words), "--output", str(pack), "--lossless"])
+        patch.setattr(sys, "argv", ["prepare.py", *map(str, words), "--output", str(pack)])
         main()
     timm = main.__globals__["timm"]
     body = timm.create_model("efficientnet_lite0").state_dict()
@@ -97,7 +88,7 @@ def work(tmp_path_factory):
 def test_each_step_leaves_predictions_of_its_fold(work):
     done, pack = work[0] / "done", np.load(work[1] / "pack.npz")
     assert set(pack["fold"]) == {0, 1, 2, 3, 4}
-    for name in ("teacher-0", "teacher-1", "default-0", "further-0"):
+    for name in ("teacher-0", "default-0", "default-alone-1"):
         with np.load(done / f"{name}.npz") as file:
             fold, views, figures = file["held"], file["views"], json.loads(str(file["figures"]))
         assert fold.tolist() == np.flatnonzero(pack["fold"] == int(name[-1])).tolist()
@@ -111,32 +102,24 @@ def test_each_step_leaves_predictions_of_its_fold(work):
 
 
 @pytest.mark.slow
-def test_a_network_is_trained_further(work):
-    from safetensors.torch import load_file
-
-    for tag in ("0", "all"):
-        before, after = (
-            load_file(work[0] / "done" / f"{family}-{tag}.safetensors") for family in ("default", "further")
-        )
-        assert before.keys() == after.keys()
-        kernels = [key for key, value in before.items() if value.ndim == 4]
-        assert len(kernels) > 40
-        assert all(bool((before[key] == after[key]).all()) for key in kernels)
+def test_all_galaxies_teach_the_last_network(work):
+    done, pack = work[0] / "done", np.load(work[1] / "pack.npz")
+    with np.load(done / "default-all.npz") as file:
+        fractions = file["all"]
+    assert fractions.shape == (len(pack["ids"]), 37 + 7)
+    assert (done / "default-all.safetensors").stat().st_size > 1_000_000
 
 
 @pytest.mark.slow
-def test_a_step_whose_network_is_missing_fails_alone(work):
+def test_a_student_without_its_teacher_fails_alone(work):
     ended = work[2]
     assert ended.returncode == 1
-    assert (
-        "further-1 failed: ValueError: default-1.safetensors, which is to be trained further, is not there"
-        in ended.stdout
-    )
-    assert ended.stdout.splitlines()[-1].endswith("all done; failed: further-1")
+    assert "default-1 failed: ValueError: no teacher of ('teacher',) is there" in ended.stdout
+    assert ended.stdout.splitlines()[-1].endswith("all done; failed: default-1")
 
 
 @pytest.mark.slow
-def test_lossless_packing_keeps_every_pixel(work):
+def test_packing_keeps_the_middle_of_the_image(work):
     from PIL import Image
 
     from tuningfork import read_image
@@ -145,4 +128,9 @@ def test_lossless_packing_keeps_every_pixel(work):
     first = (work[1] / "pictures.bin").read_bytes()[: int(pack["ends"][0])]
     stored = np.asarray(Image.open(io.BytesIO(first)))
     whole = read_image(galaxies / "images_training_rev1" / f"{pack['ids'][0]}.jpg").rgb
-    np.testing.assert_array_equal(stored, whole[92:332, 92:332])
+    assert stored.shape == (240, 240, 3)
+    # WebP's loss, of a few levels; a shift by a pixel would be a multiple of it.
+    middle = whole.astype(float)
+    errors = {at: np.abs(stored - middle[92 + at : 332 + at, 92 + at : 332 + at]).mean() for at in (-1, 0, 1)}
+    assert errors[0] < 3
+    assert errors[0] < min(errors[-1], errors[1])

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tracemalloc
+import unicodedata
 from contextlib import suppress
 from dataclasses import replace
 
@@ -215,9 +216,10 @@ def test_any_text_can_stand_for_an_id_and_a_path(tmp_path, body):
     for item, (id_, path) in zip(found, body, strict=True):
         assert item.id
         # A word for nothing, such as NaN, is none; a number with decimals or in powers of ten has a rule of its own.
-        is_number = re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", id_.strip())
-        if not is_blank(id_) and path.strip() and (not is_number or id_.strip().isdigit()):
-            assert item.id == id_.strip()
+        name = id_.rstrip("\0").strip()
+        is_number = re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", name)
+        if not is_blank(id_) and path.strip() and (not is_number or name.isdigit()):
+            assert item.id == unicodedata.normalize("NFC", name)
         if item.kind == "file":
             assert isinstance(opened([item])[0], str)
         assert "u:p" not in item.path + item.error

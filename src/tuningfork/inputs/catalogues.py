@@ -93,61 +93,81 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     """
     where = text(public_url(location))
     table, stamp = open_rows(location)
-    chosen = image_columns(columns, table.schema, where)
-    make = _bytes_row(table.schema, chosen, location, where, stamp) if chosen.is_bytes else _path_row(location, where)
-    taken_over = [name for name, _ in columns.carried]
-    image = _listed_column(table.schema, chosen)
-    ra, dec = (chosen.positions.ra, chosen.positions.dec) if chosen.positions else (None, None)
-    names = [chosen.id, ra, dec, chosen.radius, columns.error, image]
-    wanted = [*(name for name in names if name is not None), *taken_over]
-    limit = id_limit(chosen.id, table.schema)
-    number, positions, greatest, rounded = 0, 0, 0.0, RoundedIds()
-    for number, (values, problem) in enumerate(table.rows(wanted), 1):
-        row = f"{where}#row{number}"
-        if problem:
-            yield InputItem(f"row {number}", row, "file", "", error=problem)
-            continue
-        cells_left = iter(values)
-        cells = [None if name is None else next(cells_left) for name in names]
-        id_, right_ascension, declination, radius, reason, content = cells
+    rows = _RowItems(location, where, stamp, table.schema, columns)
+    for number, (values, problem) in enumerate(table.rows(rows.names), 1):
+        yield rows.failed(number, problem) if problem else rows.item(number, values)
+    for warning in rows.warnings():
+        logger.warning("%s: %s", where, warning)
+
+
+class _RowItems:
+    """Makes the item of each row of a catalogue, and remembers what is odd about all of them together.
+
+    Attributes
+    ----------
+    names : list of str
+        The columns whose cells `item` takes.
+    """
+
+    def __init__(self, location: str, where: str, stamp: str, schema: pa.Schema, columns: Columns) -> None:
+        chosen = image_columns(columns, schema, where)
+        self._where, self._chosen, self._carried = where, chosen, columns.carried
+        self._make = (_bytes_row if chosen.is_bytes else _path_row)(schema, chosen, location, where, stamp)
+        self._limit = id_limit(chosen.id, schema)
+        ra, dec = (chosen.positions.ra, chosen.positions.dec) if chosen.positions else (None, None)
+        image = _listed_column(schema, chosen)
+        self._roles = [chosen.id, ra, dec, chosen.radius, columns.error, image]
+        self.names = [*(name for name in self._roles if name is not None), *(name for name, _ in columns.carried)]
+        self._positions, self._greatest, self._rounded = 0, 0.0, RoundedIds()
+
+    def failed(self, number: int, problem: str, name: str = "", **fields: Any) -> InputItem:
+        """The item of a row that cannot be used."""
+        name = name or f"row {number}"
+        return InputItem(name, f"{self._where}#row{number}", "file", "", error=problem, **fields)
+
+    def item(self, number: int, values: Sequence[object]) -> InputItem:
+        """The item of a row, counted from 1, by the cells of the columns `names`."""
+        cells = iter(values)
+        id_, ra, dec, radius, reason, content = (None if name is None else next(cells) for name in self._roles)
+        chosen = self._chosen
         if isinstance(content, bytes):
             # Paths as bytes: Parquet without its text type, FITS.
             content = content.decode("utf-8", "surrogateescape").rstrip("\0 ")
-        name = row_id(id_, chosen.id, where, number, limit)
-        rounded.add(name)
+        name = row_id(id_, chosen.id, self._where, number, self._limit)
+        self._rounded.add(name)
         if chosen.id is not None and not name:
-            yield InputItem(
-                f"row {number}", row, "file", "", error=f"no ID in column {chosen.id!r}; give the galaxy one"
-            )
-            continue
-        position = _position(chosen, right_ascension, declination)
-        if position.ra == position.ra:
-            positions, greatest = positions + 1, max(greatest, position.ra)
-        beside: dict[str, Any] = {"right_ascension": position.ra, "declination": position.dec}
-        carried, unlike = _carried(cells_left, columns.carried)
-        beside["carried"] = carried
-        problem = str(reason or "") or position.error or unlike
+            return self.failed(number, f"no ID in column {chosen.id!r}; give the galaxy one")
+        position = self._position(ra, dec)
+        carried, problem = _carried(cells, self._carried)
+        fields: dict[str, Any] = {"right_ascension": position.ra, "declination": position.dec, "carried": carried}
+        problem = str(reason or "") or position.error or problem
         if chosen.radius is not None:
             try:
-                beside["radius"] = parse_size(radius, chosen.radius_unit)
+                fields["radius"] = parse_size(radius, chosen.radius_unit)
             except AngleError as error:
                 problem = problem or f"column {chosen.radius!r}: {error}"
         if not problem and not chosen.is_bytes and not str(content or "").strip():
             problem = f"no path in column {chosen.image!r}"
         if problem:
-            yield InputItem(name or f"row {number}", row, "file", "", error=text(problem), **beside)
-            continue
-        yield replace(make(number, row, name, content), **beside)
-    if chosen.positions and (warning := hours_warning(positions, greatest, chosen.positions.ra)):
-        logger.warning("%s: %s", where, warning)
-    if chosen.id and (warning := rounded.warning(chosen.id)):
-        logger.warning("%s: %s", where, warning)
+            return self.failed(number, text(problem), name, **fields)
+        return replace(self._make(number, f"{self._where}#row{number}", name, content), **fields)
 
+    def _position(self, ra: object, dec: object) -> Position:
+        positions = self._chosen.positions
+        if positions is None or (is_blank(ra) and is_blank(dec)):
+            return Position(math.nan, math.nan)
+        position = positions.read(ra, dec)
+        if not position.reason:
+            self._positions, self._greatest = self._positions + 1, max(self._greatest, position.ra)
+        return position
 
-def _position(chosen: ImageColumns, ra: object, dec: object) -> Position:
-    if chosen.positions is None or (is_blank(ra) and is_blank(dec)):
-        return Position(math.nan, math.nan)
-    return chosen.positions.read(ra, dec)
+    def warnings(self) -> Iterator[str]:
+        """What is odd about the positions and the identifiers of all rows."""
+        chosen = self._chosen
+        if chosen.positions and (warning := hours_warning(self._positions, self._greatest, chosen.positions.ra)):
+            yield warning
+        if chosen.id and (warning := self._rounded.warning(chosen.id)):
+            yield warning
 
 
 _Make = Callable[[int, str, str, object], InputItem]
@@ -184,7 +204,7 @@ def _bytes_row(schema: pa.Schema, chosen: ImageColumns, location: str, where: st
     return make
 
 
-def _path_row(location: str, where: str) -> _Make:
+def _path_row(schema: pa.Schema, chosen: ImageColumns, location: str, where: str, stamp: str) -> _Make:
     is_remote = is_url(location)
     folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import re
 import threading
 from importlib import import_module
 
@@ -19,6 +20,7 @@ __all__ = ["REMOTE_THREADS", "Store", "StoredObject", "check_url", "schemes", "s
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
+_CONTROLS = re.compile(r"[\x00-\x1f]")
 _open_stores: dict[tuple[int, type[Store]], Store] = {}
 _lock = threading.Lock()
 
@@ -52,7 +54,7 @@ def check_url(url: str) -> None:
         )
     if not host:
         raise InputError(f"{public_url(url)}: names no {'host' if scheme.startswith('http') else 'bucket'}")
-    if any(ord(letter) < 32 for letter in url):
+    if _CONTROLS.search(url):
         raise InputError(f"{public_url(url)}: holds control characters")
 
 

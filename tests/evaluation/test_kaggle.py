@@ -20,7 +20,7 @@ from sklearn.metrics import mean_squared_error
 from typer.testing import CliRunner, Result
 
 from tuningfork.cli import app
-from tuningfork.evaluation import kaggle as room
+from tuningfork.evaluation import submission as module
 from tuningfork.evaluation.evaluate import evaluate
 from tuningfork.evaluation.kaggle import Score, SubmissionError, score
 from tuningfork.model.prediction_columns import kaggle_schema
@@ -261,7 +261,7 @@ def test_any_way_to_write_a_number(judged: Callable[[Rows], Score], rows: Rows, 
 def test_both_ways_of_reading_agree(tmp_path: Path, rows: Rows) -> None:
     position = {id_: row for row, id_ in enumerate(IDS)}
     path = written(tmp_path / "sub.csv", [rows[0], *rows[:0:-1]])
-    fast, careful = (read(path, HEADER, position) for read in (room._read_fast, room._read_carefully))
+    fast, careful = (read(path, HEADER, position) for read in (module._read_fast, module._read_carefully))
     assert fast is not None
     np.testing.assert_array_equal(fast[0], [4, 3, 2, 1, 0])
     np.testing.assert_array_equal(fast[0], careful[0])
@@ -275,7 +275,7 @@ def test_the_common_layouts_are_read_fast(tmp_path: Path, rows: Rows) -> None:
         with open(path, "w", newline="") as file:
             cells = [rows[0], *([row[0], *map(float, row[1:])] for row in rows[1:])]
             csv.writer(file, quoting=quoting, lineterminator=end).writerows(cells)
-        assert room._read_fast(path, HEADER, position) is not None
+        assert module._read_fast(path, HEADER, position) is not None
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "fits", "vot", "ecsv"])

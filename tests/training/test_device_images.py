@@ -18,16 +18,8 @@ from PIL import Image
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.simulation import draw, render
 from tuningfork.training import batches, device_images, speed
-from tuningfork.training.dataset import (
-    CachedImages,
-    EpochSampler,
-    GalaxyDataset,
-    ImageFiles,
-    RandomView,
-    Targets,
-    augmented,
-    loader,
-)
+from tuningfork.training.augmentation import RandomView, augmented
+from tuningfork.training.dataset import CachedImages, EpochSampler, GalaxyDataset, ImageFiles, Targets, loader
 from tuningfork.training.device_images import DeviceFrames, DeviceLoader, DeviceViews, triangle
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import MorphologyModule

@@ -26,7 +26,8 @@ from tuningfork.images.read import read_image
 from tuningfork.simulation import draw, render
 from tuningfork.training import image_cache as cache_module
 from tuningfork.training import join
-from tuningfork.training.dataset import CachedImages, GalaxyDataset, ImageFiles, Targets, augmented
+from tuningfork.training.augmentation import augmented
+from tuningfork.training.dataset import CachedImages, GalaxyDataset, ImageFiles, Targets
 from tuningfork.training.image_cache import (
     SIDES,
     CacheError,

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 pytest.importorskip("tuningfork.training")  # first: it lets timm import torchvision
 
 from tuningfork.images.preprocess import Preprocess
-from tuningfork.training.dataset import Targets, augmented
+from tuningfork.training.augmentation import augmented
+from tuningfork.training.dataset import Targets
 from tuningfork.training.lightning_module import MorphologyModule, cosine_factor, warmed_average
 from tuningfork.training.options import Hardware
 from tuningfork.training.recipe import Augmentation, Recipe

@@ -14,7 +14,8 @@ from tuningfork.images.read import read_image
 from tuningfork.model.bundle import open_bundle
 from tuningfork.model.model import Model
 from tuningfork.simulation import draw, render, simulate
-from tuningfork.training.dataset import EpochSampler, GalaxyDataset, ImageFiles, Targets, augmented, loader
+from tuningfork.training.augmentation import augmented
+from tuningfork.training.dataset import EpochSampler, GalaxyDataset, ImageFiles, Targets, loader
 from tuningfork.training.join import TrainError, read_training_set
 from tuningfork.training.lightning_module import candidate_loss, vote_loss
 from tuningfork.training.network import MorphologyNetwork, cumulative_from_logits

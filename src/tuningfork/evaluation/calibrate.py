@@ -169,16 +169,7 @@ def calibrate(
     check_subset(split, subset)
     files = list(find_images(images))
     rows, paths, errors = _match_files(labels, files, split, subset)
-    unseen, _ = leave_out_training(
-        [labels.ids[row] for row in rows], bundle.training_ids, include=options.include_training, among=("train",)
-    )
-    if (rows and not unseen) or (not options.include_training and (subset == "train" and split is not None)):
-        raise CalibrationError(
-            f"{labels.path}: the model was trained on these galaxies, so its errors are too small to promise anything; "
-            "name others, or another --part"
-        )
-    if bundle.training_ids is None and not options.include_training:
-        _refuse_training_labels(bundle, digest, split, labels.path)
+    unseen = _not_trained_on(bundle, labels, rows, digest, split, subset, options)
     rows, paths = [rows[at] for at in unseen], [paths[at] for at in unseen]
     if not rows:
         which = f" of the {subset} part" if split is not None else ""
@@ -187,13 +178,7 @@ def calibrate(
         )
     domain_images = [p for p in files if split is None or split.get(file_id(p.name)) in ("train", subset)]
     total = len(paths) + len(domain_images)
-    model = Model(replace(bundle, calibration=None), threads=options.threads)
-    batches: list[Predictions] = []
-    for batch in predict_batches(model, paths, InferenceOptions(batch_size=options.batch_size)):
-        batches.append(batch)
-        if progress:
-            progress(sum(map(len, batches)), total)
-    predictions = concatenated(model.tree, batches)
+    predictions = _predict(bundle, paths, options, progress and (lambda done: progress(done, total)))
     good = [i for i, reason in enumerate(predictions.errors) if not reason]
     errors += [
         RowError(path, 0, id_, "", reason)
@@ -222,6 +207,25 @@ def calibrate(
         "left_out": _left_out(bundle, predicted, truth, options.level),
     }
     ids = (bundle.training_ids or TrainingIDs(digest, {})).with_subset("calibration", truth.ids)
+    return CalibrationResult(_with_calibration(bundle, calibration, figures, ids), missing, tuple(errors))
+
+
+def _predict(
+    bundle: Bundle, paths: Sequence[Path], options: CalibrationOptions, progress: Callable[[int], None] | None
+) -> Predictions:
+    """Predictions of a bundle without its calibration; `progress` gets the number of images done."""
+    model = Model(replace(bundle, calibration=None), threads=options.threads)
+    batches, done = [], 0
+    for batch in predict_batches(model, paths, InferenceOptions(batch_size=options.batch_size)):
+        batches.append(batch)
+        done += len(batch)
+        if progress:
+            progress(done)
+    return concatenated(model.tree, batches)
+
+
+def _with_calibration(bundle: Bundle, calibration: Calibration, figures: Mapping[str, Any], ids: TrainingIDs) -> Bundle:
+    """The bundle with a calibration, its figures and the galaxies that it was fitted on; its card is written anew."""
     changed = replace(
         bundle,
         calibration=calibration,
@@ -229,9 +233,36 @@ def calibrate(
         figures={**{key: each for key, each in bundle.figures.items() if key != "purity"}, "calibration": figures},
         training={**bundle.training, "id_hashes": ids.to_dict()},
     )
-    if "CARD.md" in bundle.documents:
-        changed = replace(changed, documents={**bundle.documents, "CARD.md": model_card(changed)})
-    return CalibrationResult(changed, missing, tuple(errors))
+    if "CARD.md" not in bundle.documents:
+        return changed
+    return replace(changed, documents={**bundle.documents, "CARD.md": model_card(changed)})
+
+
+def _not_trained_on(
+    bundle: Bundle,
+    labels: LabelTable,
+    rows: Sequence[int],
+    digest: str,
+    split: Mapping[str, str] | None,
+    subset: str,
+    options: CalibrationOptions,
+) -> list[int]:
+    """Which of the rows of the labels, by position, the model was not trained on. Raises CalibrationError if none."""
+    unseen, _ = leave_out_training(
+        [labels.ids[row] for row in rows], bundle.training_ids, include=options.include_training, among=("train",)
+    )
+    if (rows and not unseen) or (not options.include_training and split is not None and subset == "train"):
+        raise CalibrationError(
+            f"{labels.path}: the model was trained on these galaxies, so its errors are too small to promise anything; "
+            "name others, or another --part"
+        )
+    # A bundle that does not say which galaxies it was trained on may name the label table.
+    is_training_table = bundle.training.get("labels_sha256") == digest
+    if bundle.training_ids is None and not options.include_training and split is None and is_training_table:
+        raise CalibrationError(
+            f"{labels.path}: the model was trained on this table; name the training's split.csv with --split"
+        )
+    return unseen
 
 
 def _trained_on(bundle: Bundle, ids: Sequence[str], options: CalibrationOptions) -> NDArray[np.bool_]:
@@ -239,14 +270,6 @@ def _trained_on(bundle: Bundle, ids: Sequence[str], options: CalibrationOptions)
     if bundle.training_ids is None or options.include_training:
         return np.zeros(len(ids), bool)
     return np.array([bool(subset) for subset in bundle.training_ids.subsets(ids, ("train",))], bool)
-
-
-def _refuse_training_labels(bundle: Bundle, digest: str, split: Mapping[str, str] | None, labels: str) -> None:
-    """Refuse the label table of the training of a bundle that does not say which galaxies it was trained on."""
-    if split is None and bundle.training.get("labels_sha256") == digest:
-        raise CalibrationError(
-            f"{labels}: the model was trained on this table; name the training's split.csv with --split"
-        )
 
 
 def _match_files(

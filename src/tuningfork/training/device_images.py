@@ -1,6 +1,6 @@
 """Device-side input: frames as bytes in the GPU's memory, augmented and shrunk there, batch by batch.
 
-The views are those of `dataset.augmented`, drawn from the same random numbers, and the resize is Pillow's, so a
+The views are those of `augmentation.augmented`, drawn from the same random numbers, and the resize is Pillow's, so a
 training sees the same images as on the host, to about one level of 255. Frames that do not fit into the device's memory
 stay in the host's and are sent a batch ahead, from pinned memory.
 """
@@ -24,7 +24,8 @@ from torch.nn import functional
 from .._utils.environment import available_cores
 from ..images.preprocess import Preprocess
 from ..images.read import read_image
-from .dataset import CachedImages, EpochSampler, RandomView, Targets
+from .augmentation import RandomView
+from .dataset import CachedImages, EpochSampler, Targets
 from .recipe import Augmentation
 
 __all__ = ["DeviceFrames", "DeviceLoader", "DeviceViews", "free_memory", "triangle"]

@@ -665,6 +665,10 @@ TABLES = [
     Twin("tables", "commas within names, semicolons between", "read g", csv("id;mag, r;path\ng;17;a.png\n")),
     Twin("tables", "semicolons", "150.1000 2.2000", csv("id;ra;dec;path\ng;150.1;2.2;a.png\n")),
     Twin("tables", "tabs", "150.1000 2.2000", csv("id\tra\tdec\tpath\ng\t150.1\t2.2\ta.png\n")),
+    Twin("tables", "tabs, .tsv", "150.1000 2.2000", csv("id\tra\tdec\tpath\ng\t150.1\t2.2\ta.png\n", "t.tsv")),
+    Twin("tables", "JSON named .csv", "it is JSON", csv('[{"id": 1}]')),
+    Twin("tables", "VOTable named .csv", "it is XML", csv("<?xml version='1.0'?>\n<VOTABLE/>")),
+    Twin("tables", "no path", "no path in column", csv("id,path\ng,NULL\n")),
     Twin("tables", "UTF-16", "150.1000 2.2000", csv(HEAD + "g,150.1,2.2,a.png\n", encoding="utf-16")),
     Twin(
         "tables",

@@ -314,7 +314,7 @@ def test_extensions_are_told_apart_in_either_case() -> None:
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.xlsx", ".csv"])
 def test_another_extension_is_refused_with_the_list(tmp_path: Path, name: str) -> None:
     for act in (format_of, read_table, lambda path: read_labels(path, TREE)):
-        with pytest.raises(CatalogError, match=r"is none of \.csv, \.parquet") as caught:
+        with pytest.raises(CatalogError, match=r"is none of \.csv, \.tsv, \.parquet") as caught:
             act(tmp_path / name)
         assert name in str(caught.value)
 

@@ -146,7 +146,7 @@ class _RowItems:
                 fields["radius"] = parse_size(radius, chosen.radius_unit)
             except AngleError as error:
                 problem = problem or f"column {chosen.radius!r}: {error}"
-        if not problem and not chosen.is_bytes and not str(content or "").strip():
+        if not problem and not chosen.is_bytes and is_blank(content):
             problem = f"no path in column {chosen.image!r}"
         if problem:
             return self.failed(number, text(problem), name, **fields)
@@ -164,6 +164,8 @@ class _RowItems:
     def warnings(self) -> Iterator[str]:
         """What is odd about the positions and the identifiers of all rows."""
         chosen = self._chosen
+        if chosen.half:
+            yield f"column {chosen.half!r} is half a position and is left out; name the other column"
         if chosen.positions and (warning := hours_warning(self._positions, self._greatest, chosen.positions.ra)):
             yield warning
         if chosen.id and (warning := self._rounded.warning(chosen.id)):
@@ -225,8 +227,10 @@ def _path_row(schema: pa.Schema, chosen: ImageColumns, location: str, where: str
 
 
 def _item_at(path: str, folder: str | Path) -> InputItem:
-    if path != path.strip() and not (isinstance(folder, Path) and _exists(folder / native_path(path))):
-        path = path.strip()  # behind a comma and a blank
+    for other in (path.strip(), path.strip().replace("\\", "/")):
+        # Behind a comma and a blank; as Windows writes it.
+        if path != other and not (isinstance(folder, Path) and _exists(folder / native_path(path))):
+            path = other
     if is_url(path) and not path.lower().startswith("file://"):
         check_url(path)
         return object_item(path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..tables import RowError
+from ..tables import RowError, has_format
 from .options import PredictError
 
 __all__ = ["RowProgress", "RunSummary", "left_out_text", "no_image_error"]
@@ -45,7 +45,10 @@ def left_out_text(left_out: Mapping[str, int]) -> str:
 def no_image_error(paths: Iterable[str | os.PathLike[str]], left_out: Mapping[str, int]) -> PredictError:
     """The error of inputs that hold no image; what else they hold is counted in it."""
     others = f"; left out: {left_out_text(left_out)}" if left_out else ""
-    where = ", ".join(map(str, paths))
+    names = [str(path) for path in paths]
+    where = ", ".join(names)
+    if names and all(map(has_format, names)):
+        return PredictError(f"{where}: no rows below the columns' names")
     return PredictError(f"no image in {where} (JPEG, PNG, WebP, TIFF, FITS or .npy); is it the right folder?{others}")
 
 

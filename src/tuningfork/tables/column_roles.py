@@ -103,7 +103,10 @@ class SkyColumns:
 
 @dataclass(frozen=True, slots=True)
 class ImageColumns:
-    """The columns of a table of images; `image` holds the bytes if `is_bytes`, else paths."""
+    """The columns of a table of images; `image` holds the bytes if `is_bytes`, else paths.
+
+    `half` is a column that is half a position, of which the other half is missing.
+    """
 
     image: str
     is_bytes: bool
@@ -111,6 +114,7 @@ class ImageColumns:
     positions: PositionColumns | None
     radius: str | None
     radius_unit: str = ""
+    half: str | None = None
 
 
 def is_position_name(name: str) -> bool:
@@ -188,16 +192,16 @@ def image_columns(columns: Columns, schema: pa.Schema, where: str) -> ImageColum
         )
     ra = _find("right_ascension", columns.right_ascension, schema, where)
     dec = _find("declination", columns.declination, schema, where)
+    half = None
     if (ra is None) != (dec is None):
         if columns.right_ascension is not None or columns.declination is not None:
             role = "right_ascension" if ra is None else "declination"
             raise InputError(f"{where}: half a position; name its other column with {OPTIONS[role]}. {_offer(schema)}")
         half = dec if ra is None else ra
-        logger.warning("%s: column %r is half a position and is left out; name the other column", where, half)
         ra = dec = None
     positions = None if ra is None or dec is None else PositionColumns.of(ra, dec, schema, where)
     id_ = _find("id", columns.id, schema, where)
-    return ImageColumns(image, is_bytes, id_, positions, *_radius(columns, schema, where))
+    return ImageColumns(image, is_bytes, id_, positions, *_radius(columns, schema, where), half)
 
 
 def _radius(columns: Columns, schema: pa.Schema, where: str) -> tuple[str | None, str]:

@@ -344,4 +344,4 @@ def _write_metadata(path: Path, schema: pa.Schema) -> None:
     write_text(metadata_path(path), metadata_text(path.name, schema))
 
 
-FORMAT = Format("csv", (".csv",), read_csv, write_csv, vectors=False, companion=_write_metadata)
+FORMAT = Format("csv", (".csv", ".tsv"), read_csv, write_csv, vectors=False, companion=_write_metadata)

@@ -23,6 +23,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _ECSV = "# %ECSV"
 #: The first line by which spreadsheets learn the separator.
 _SPREADSHEET = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
+_OTHER_FORMAT = re.compile(r"\s*(<(\?xml|!doctype|html|votable)|\{|\[\s*\{)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _USUAL = {name for names in USUAL.values() for name in names}
 #: Columns of names, which have no unit.
@@ -80,6 +81,9 @@ def read_header(lines: Iterator[str]) -> Header:
     while line := reader.next():
         if line.startswith(_ECSV):
             raise csv.Error("it is ECSV, whose header says more than CSV can; name it .ecsv")
+        if match := _OTHER_FORMAT.match(line):
+            kind = "JSON" if match[0][0] in "{[" else "XML or HTML"
+            raise csv.Error(f"it is {kind}, not CSV; is its extension right?")
         if _CONTROL.search(line):
             raise csv.Error("it is no text; is its extension right?")
         if not comments and not separator and (match := _SPREADSHEET.fullmatch(line)):

@@ -141,6 +141,8 @@ def check_format(path: str | os.PathLike[str]) -> None:
     """Raise CatalogError now, rather than after hours of work, if a table cannot be written as `path` asks."""
     if Path(path).suffix.lower() == ".gz":
         raise CatalogError(f"{path}: compressed tables are read, not written; leave out .gz")
+    if Path(path).suffix.lower() == ".tsv":
+        raise CatalogError(f"{path}: tables separated by tabs are read, not written; name it .csv")
     if format_of(path).astropy:
         needs_astropy(path)
 

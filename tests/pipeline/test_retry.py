@@ -102,3 +102,5 @@ def test_commands_read_a_folder_of_parts_as_the_merged_table(model, folder, tmp_
     for words in (("population", parts, "--rule", "smooth >= 0.5"), ("plot", parts, "-o", tmp_path / "b.png")):
         assert "part-00000001.parquet is missing" in run(*words, code=1).stderr
     assert "not a folder that `predict` wrote" in run("plot", folder, "-o", tmp_path / "b.png", code=1).stderr
+    assert "not a folder that `predict` wrote" in run("merge", table, "-o", tmp_path / "m.csv", code=1).stderr
+    assert "--retry-failed" in run("predict", folder, "-o", table, "--resume", "--model", "fast", code=1).stderr

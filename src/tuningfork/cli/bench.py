@@ -160,7 +160,7 @@ def _print_speed(report: SpeedReport, price: float | None, galaxies: int | None)
     _print_line(
         f"model {settings['model']}, {counted(settings['n_views'], 'view')}, {settings['runtime']}; "
         f"{settings['rows']} files of {settings['distinct']} images ({settings['images'] or 'simulated'}); "
-        f"{settings['repeats']} repeats, median (minimum…maximum)"
+        f"{counted(settings['repeats'], 'repeat')}, median (minimum…maximum)"
     )
     columns = (("steady", ",.0f"), ("rate", ",.0f"), ("start_up", ".1f"), ("peak_mb", ",.0f"))
     empty = ("", "", "")

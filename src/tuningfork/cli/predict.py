@@ -14,7 +14,7 @@ from .._utils.environment import limit_blas
 from .._utils.text import counted
 from .command_line import app, options_given
 from .console import print_detail
-from .errors import must_exist, report_rows, trouble
+from .errors import failure, must_exist, report_rows, trouble
 from .files import standard_input, writing
 from .fits_options import (
     BandsOption,
@@ -225,13 +225,19 @@ def predict(
     )
     is_file = output is not None and bool(output.suffix or str(output) == "-")
     again = "give the same command with --resume to go on" if output else ""
+    is_begun = resume and _is_begun(output)
+    if resume and output and is_file and output.exists() and not (is_begun or overwrite or retry_failed):
+        raise failure(
+            f"{output}: exists, and no run of it was interrupted; --retry-failed predicts its failed rows again, "
+            "--overwrite replaces it"
+        )
     # A folder of parts is guarded by its run, which shards share.
     guarded = output if is_file else None
     began = time.monotonic()
     with (
         trouble(again),
         standard_input(paths) as paths,
-        writing(guarded, [*paths, model], overwrite or retry_failed or (resume and _is_begun(output))) as file,
+        writing(guarded, [*paths, model], overwrite or retry_failed or is_begun) as file,
     ):
         output = file or output
         if output is not None and not is_file:
@@ -254,7 +260,7 @@ def predict(
         )
         if source is not None:
             # What is there stays: a second prediction downloads nothing again.
-            paths = [cut_out_positions(paths[0], folder, request, columns, keep, resume and _is_begun(output))]
+            paths = [cut_out_positions(paths[0], folder, request, columns, keep, is_begun)]
             columns = Columns()
         catalogues = [path for path in paths if is_catalogue(path)]
         print_unused_options(

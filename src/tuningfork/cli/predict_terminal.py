@@ -117,15 +117,16 @@ def print_summary(summary: RunSummary, output: Path, seconds: float, as_json: bo
         left_out = {"warnings": summary.warnings, "left_out": dict(summary.left_out)}
         print_json({"output": str(output), **counts, **left_out, "complete": summary.complete})
     else:
-        before = "as they were" if is_retried else "from the interrupted run"
+        before = "as they were" if is_retried else "predicted before"
         again = f" ({summary.resumed} of them {before})" if summary.resumed else ""
         flagged = "" if summary.out_of_domain is None else f", {summary.out_of_domain} out of domain"
         rest = "" if summary.complete else "; other shards have not ended yet"
         galaxies = counted(summary.rows, "galaxy", "galaxies")
         warned = f", {summary.warnings} with a warning (column `warning`)" if summary.warnings else ""
         unmeasured = f", {summary.not_measured} not measured (column `structure_error`)" if summary.not_measured else ""
-        rate = (summary.rows - summary.resumed) / seconds
-        time_ = f" in {duration(seconds)} ({rate:,.{0 if rate >= 10 else 1}f}/s)"
+        done = summary.rows - summary.resumed
+        rate = f" ({done / seconds:,.{0 if done >= 10 * seconds else 1}f}/s)" if done else ""
+        time_ = f" in {duration(seconds)}{rate}"
         print_result(f"{output}: {galaxies}{again}{time_}, {summary.failed} failed{flagged}{warned}{unmeasured}{rest}")
         if by_class := ", ".join(f"{count:,} {name}" for name, count in summary.classes.items()):
             print_result(f"classes: {by_class}")

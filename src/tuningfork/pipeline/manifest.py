@@ -169,7 +169,8 @@ def open_run(
     if (folder / MANIFEST).exists():
         if not resume and shards is None:
             raise ManifestError(
-                f"{folder} holds an interrupted or finished run: go on with --resume, or delete that folder"
+                f"{folder} holds an interrupted or finished run: go on with --resume, or delete that folder "
+                "(--overwrite replaces files only)"
             )
         return _resume(folder, identity, items, shards)
     # A run that was killed before its manifest was complete leaves a listing or a hidden part of it.
@@ -269,7 +270,7 @@ def read_run(folder: Path) -> PredictionRun:
         )
     except ManifestError:
         raise
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ManifestError(f"{folder}: not a folder that `predict` wrote (it has no {MANIFEST})") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"{file} cannot be read ({one_line(error)}); delete {folder} to begin anew") from None

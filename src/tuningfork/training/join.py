@@ -160,7 +160,7 @@ def read_training_set(
         # Most who label some of their images train with the folder of all.
         some = ", ".join(unlabelled[:MAX_NAMES]) + (", …" if len(unlabelled) > MAX_NAMES else "")
         images_have = counted(len(unlabelled), "image has", "images have")
-        logger.warning("note: %s no label in %s: %s; left out", images_have, table.path, some)
+        logger.warning("%s no label in %s: %s; left out", images_have, table.path, some)
     ids = [table.ids[row] for row in rows]
     paths = [files[id_] for id_ in ids]
     key = content_key(ids, paths, progress)

@@ -266,7 +266,7 @@ def test_the_number_of_views_changes_no_score(model, folder):
     np.testing.assert_array_equal(model.predict(paths, n_views=4).domain_score, model.predict(paths).domain_score)
 
 
-def test_a_evaluate_domainment_counts_and_names(bundle, folder, tmp_path):
+def test_the_evaluation_counts_images_and_names_kinds(bundle, folder, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"broken")
     Image.fromarray(np.full((64, 64, 3), 128, np.uint8)).save(tmp_path / "grey.png")
@@ -275,7 +275,7 @@ def test_a_evaluate_domainment_counts_and_names(bundle, folder, tmp_path):
     kinds = result.report["kinds"]
     assert [error.file for error in result.errors] == [str(broken)]
     assert kinds["cards"] == {
-        "pictures": 1,
+        "images": 1,
         "auroc": {"value": 1.0, "low": 1.0, "high": 1.0},
         "flagged": {"value": 1.0, "low": pytest.approx(0.2065, abs=1e-3), "high": 1.0},
     }
@@ -283,7 +283,7 @@ def test_a_evaluate_domainment_counts_and_names(bundle, folder, tmp_path):
     assert kinds["same"]["auroc"]["low"] < 0.5 < kinds["same"]["auroc"]["high"]
     assert kinds["synthetic: blank"]["auroc"]["value"] > 0.95
     assert set(kinds) == {"cards", "same", *(f"synthetic: {kind}" for kind in CONTAMINANTS)}
-    assert result.report["pictures"] == 30
+    assert result.report["images"] == 30
     with pytest.raises(DomainError, match="has no domain: it gets one by tuningfork calibrate"):
         evaluate_domain(replace(bundle, calibration=None), inside, {})
     with pytest.raises(DomainError, match="empty: no image"):
@@ -331,7 +331,7 @@ def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
             "--json",
         )
     )
-    assert report["pictures"] == 30
+    assert report["images"] == 30
     assert report["kinds"]["plain"]["flagged"]["value"] == 1
     shown = run("ood", tmp_path / "new", "--in-domain", folder, *split, "--n-synthetic", 2)
     assert "promised: at most 1 %" in shown

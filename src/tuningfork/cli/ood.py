@@ -93,14 +93,14 @@ def _folders(options: list[str]) -> dict[str, Path]:
 
 def _print_evaluation(report: dict[str, Any]) -> None:
     alarms, promised = _percent(report["false_alarms"]), report["promised_false_alarms"]
-    echo(f"false alarms: {alarms} of {report['pictures']} galaxies; promised: at most {100 * promised:.3g} %")
+    echo(f"false alarms: {alarms} of {report['images']} galaxies; promised: at most {100 * promised:.3g} %")
     if not report["kinds"]:
         return
     from ..model.card import interval_text
 
     rows = []
     for kind, each in report["kinds"].items():
-        rows.append((kind, each["pictures"], interval_text(each["auroc"], digits=3), _percent(each["flagged"])))
+        rows.append((kind, each["images"], interval_text(each["auroc"], digits=3), _percent(each["flagged"])))
     print_table(("kind", "images", "AUROC (95 % interval)", "flagged (95 % interval)"), rows)
 
 

@@ -123,10 +123,10 @@ def evaluate_domain(
         "model": bundle.name,
         "promised_false_alarms": domain.rate,
         "false_alarms": _share(usual),
-        "pictures": len(usual),
+        "images": len(usual),
         "kinds": {
             kind: {
-                "pictures": len(strange),
+                "images": len(strange),
                 "auroc": _auroc(usual, strange, resamples, seed),
                 "flagged": _share(strange),
             }

@@ -106,10 +106,10 @@ def sersic_b(index: float) -> float:
 
 
 def petrosian_r90(galaxy: Galaxy) -> float:
-    """Radius that holds 90 % of the petrosian light of the face-on bulge and disk, in frame pixels.
+    """Radius that holds 90 % of the Petrosian light of the face-on bulge and disk, in frame pixels.
 
-    The petrosian radius is where the local surface brightness falls to 0.2 of the mean inside, and
-    the petrosian light is that within twice this radius (Blanton et al. 2001).
+    The Petrosian radius is where the local surface brightness falls to 0.2 of the mean inside, and
+    the Petrosian light is that within twice this radius (Blanton et al. 2001).
     """
     has_bulge, has_disk = galaxy.bulge_to_total > 0, galaxy.bulge_to_total < 1
     longest = max(galaxy.disk_radius * has_disk, galaxy.bulge_radius * has_bulge)

@@ -15,10 +15,12 @@ __all__ = ["cut", "petrosian_r90", "scale_warning"]
 #: Factors by which a frame may be too wide or too narrow for its galaxy before that is a warning: of a radius from a
 #: catalogue, and of a measured one, which is less certain.
 TOLERATED, TOLERATED_MEASURED = 1.5, 2.0
-#: The petrosian radius is where the local surface brightness is this share of the mean inside (Blanton et al. 2001).
+#: The Petrosian radius is where the local surface brightness is this share of the mean inside (Blanton et al. 2001).
 PETROSIAN = 0.2
 #: Light of neighbours stands so many times the noise above what lies opposite of it.
 NEIGHBOUR = 3.0
+#: A galaxy rises above the noise where the light within some radius is so many times its uncertainty.
+SIGNIFICANT = 5.0
 #: Pixels from the centre within which opposite pixels are not compared.
 CORE = 3.0
 #: Of the curve of growth, in pixels: its step, and the radius within which each pixel counts as `PARTS`² parts.
@@ -61,10 +63,10 @@ def scale_warning(side: float, radius: float, *, measured: bool) -> str:
 
 
 def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None = None) -> float:
-    """Measure petroR90 of the galaxy in the middle, in pixels: the circle that holds 90 % of its petrosian light.
+    """Measure petroR90 of the galaxy in the middle, in pixels: the circle that holds 90 % of its Petrosian light.
 
-    The petrosian radius is where the light in the annulus of 0.8 to 1.25 radii is 0.2 of the mean inside, the
-    petrosian light what lies within twice that radius (Blanton et al. 2001, AJ 121, 2358, section 3.1). The sky is the
+    The Petrosian radius is where the light in the annulus of 0.8 to 1.25 radii is 0.2 of the mean inside, the
+    Petrosian light what lies within twice that radius (Blanton et al. 2001, AJ 121, 2358, section 3.1). The sky is the
     median of the outermost pixels; of two pixels that lie opposite of one another the fainter one counts for both where
     they differ by more than noise does, which takes most neighbours away.
 
@@ -93,18 +95,27 @@ def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None
     if centre is None:
         middle = _brightest(above, middle)
         distance, reach = _distance(light.shape, middle), _reach(light.shape, middle)
-    opposite = _turned(above, *middle)
+    opposite = _rotated(above, *middle)
     # In the core a fraction of a pixel makes opposite pixels differ, and there is no telling a neighbour apart.
     neighbour = (above - opposite > NEIGHBOUR * noise * math.sqrt(2)) & (distance > CORE)
     radii, total, area = _curve_of_growth(np.where(neighbour, opposite, above), middle, reach)
+    if total.max() <= 5 * noise * math.sqrt(np.interp(9, radii, area)):
+        return math.nan
+    # The noise of the light within each radius, with that of the sky, a median (π/2 times the variance of a mean).
+    uncertainty = noise * np.sqrt(area + area**2 * (math.pi / 2 / edge.sum()))
+    if (total <= SIGNIFICANT * uncertainty).all():
+        return math.nan
+    petrosian = _petrosian_radius(radii, total, area)
+    return _enclosing_radius(radii, total, 0.9 * float(np.interp(2 * petrosian, radii, total)))
+
+
+def _petrosian_radius(radii: NDArray[np.float64], total: NDArray[np.float64], area: NDArray[np.float64]) -> float:
+    """Where the local light falls below `PETROSIAN` of the mean inside, by the curve of growth; NaN if nowhere."""
     flux, size = (
         np.asarray(np.interp(1.25 * radii, radii, values) - np.interp(0.8 * radii, radii, values))
         for values in (total, area)
     )
     local = flux / np.maximum(size, 1e-9)
-    if total.max() <= 5 * noise * math.sqrt(np.interp(9, radii, area)):
-        return math.nan
-    # How far the local light is above its share of the mean; its first zero is the petrosian radius.
     excess = local - PETROSIAN * total / np.maximum(area, 1e-9)
     ends = np.flatnonzero((excess < 0) & (radii >= 1.5))
     if not len(ends):
@@ -112,13 +123,16 @@ def petrosian_r90(light: NDArray[np.float32], centre: tuple[float, float] | None
     at = int(ends[0])
     before = max(at - 1, 0)
     share = excess[before] / (excess[before] - excess[at]) if excess[before] > 0 else 0.0
-    petrosian = radii[before] + share * (radii[at] - radii[before])
-    full = float(np.interp(2 * petrosian, radii, total))
-    if full <= 0:
+    return float(radii[before] + share * (radii[at] - radii[before]))
+
+
+def _enclosing_radius(radii: NDArray[np.float64], total: NDArray[np.float64], light: float) -> float:
+    """The radius within which so much light lies; NaN if there is none."""
+    if not light > 0:
         return math.nan
-    first = int(np.argmax(total >= 0.9 * full))
+    first = int(np.argmax(total >= light))
     below = total[first - 1]
-    return float(radii[first - 1] + (0.9 * full - below) / max(total[first] - below, 1e-30) * RING)
+    return float(radii[first - 1] + (light - below) / max(total[first] - below, 1e-30) * RING)
 
 
 def _distance(shape: tuple[int, ...], centre: tuple[float, float]) -> NDArray[np.float64]:
@@ -172,10 +186,10 @@ def _curve_of_growth(
     return np.arange(count + 1, dtype=np.float64) * RING, total, area
 
 
-def _turned(image: NDArray[np.float32], column: float, row: float) -> NDArray[np.float32]:
-    """The image turned by 180° about a pixel; where there is nothing to turn, as it is."""
+def _rotated(image: NDArray[np.float32], column: float, row: float) -> NDArray[np.float32]:
+    """The image rotated by 180° about a pixel; as it is where the opposite pixel lies beyond the edge."""
     height, width = image.shape
     rows, columns = np.rint(2 * row - np.arange(height)).astype(int), np.rint(2 * column - np.arange(width)).astype(int)
     good = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))[None]
-    turned = image[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)[None]]
-    return np.where(good, turned, image)
+    rotated = image[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)[None]]
+    return np.where(good, rotated, image)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tuningfork._utils.processes import Worker
-from tuningfork.evaluation.speed import peak_memory
+from tuningfork.evaluation.resource_use import peak_memory
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from fresh import fresh_process
 from memory import small_images
 
 from tuningfork import load_tree
-from tuningfork.evaluation.speed import linked_images
+from tuningfork.evaluation.speed_images import linked_images
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.model.bundle import Bundle, Network, write_bundle
 from tuningfork.model.ensemble import INPUT, OUTPUT

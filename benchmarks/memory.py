@@ -16,7 +16,7 @@ import numpy as np
 from fresh import fresh_process
 from PIL import Image
 
-from tuningfork.evaluation.speed import linked_images
+from tuningfork.evaluation.speed_images import linked_images
 from tuningfork.images.preprocess import Preprocess
 from tuningfork.simulation import draw, render
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fresh import fresh_process
 
-from tuningfork.evaluation.speed import linked_images, sample_images, simulated_images
+from tuningfork.evaluation.speed_images import linked_images, sample_images, simulated_images
 from tuningfork.evaluation.speed_report import Spread, machine
 
 

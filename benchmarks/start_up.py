@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tuningfork._utils.environment import child_environment, python_command
-from tuningfork.evaluation.speed import simulated_images
+from tuningfork.evaluation.speed_images import simulated_images
 from tuningfork.evaluation.speed_report import Spread
 
 

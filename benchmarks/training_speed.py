@@ -17,7 +17,7 @@ from typing import Any
 
 from fresh import fresh_process
 
-from tuningfork.evaluation.speed import sample_images, simulated_images
+from tuningfork.evaluation.speed_images import sample_images, simulated_images
 from tuningfork.evaluation.speed_report import Spread, machine
 from tuningfork.training.recipe import load_recipe
 

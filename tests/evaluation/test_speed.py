@@ -14,14 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuningfork.evaluation import speed
-from tuningfork.evaluation.speed import (
-    BenchmarkError,
-    gpu_utilisation,
-    linked_images,
-    peak_memory,
-    sample_images,
-    simulated_images,
-)
+from tuningfork.evaluation.resource_use import gpu_utilisation, peak_memory
+from tuningfork.evaluation.speed_images import BenchmarkError, linked_images, sample_images, simulated_images
 from tuningfork.evaluation.speed_report import SURVEYS, EndToEnd, SpeedReport, Spread, forecast, machine
 from tuningfork.images.find import find_images
 from tuningfork.model.options import InferenceOptions

@@ -10,7 +10,7 @@ import pytest
 
 import tuningfork
 from tuningfork.evaluation import speed_runtimes
-from tuningfork.evaluation.speed import simulated_images
+from tuningfork.evaluation.speed_images import simulated_images
 from tuningfork.evaluation.speed_runtimes import measure_decoding, measure_runtimes
 from tuningfork.model import precision as precision_module
 from tuningfork.model.model import Model

@@ -113,7 +113,7 @@ def _train(recipe: str, images: Path | None, steps: int, as_json: bool) -> None:
 def _runtimes(name: str, folder: Path | None, views: int | None, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from ..evaluation.speed import sample_images, simulated_images
+    from ..evaluation.speed_images import sample_images, simulated_images
     from ..evaluation.speed_report import machine
     from ..evaluation.speed_runtimes import measure_decoding, measure_runtimes
     from ..model.model import load

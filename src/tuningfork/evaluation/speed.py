@@ -6,26 +6,21 @@ import io
 import logging
 import os
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from .._utils.environment import available_cores
-from .._utils.errors import TuningforkError
 from .._utils.processes import Worker
-from ..images.find import find_images
-from ..images.image import ImageError
-from ..images.read import read_image
 from ..inputs import InputItem
 from ..model.batch_size import tune_batch_size
 from ..model.bundle import Bundle, open_bundle
@@ -38,29 +33,21 @@ from ..pipeline.first_images import first_images
 from ..pipeline.predict import predict_files
 from ..simulation import draw, render
 from ..tables import table_writer
+from .resource_use import gpu_utilisation, peak_memory
+from .speed_images import MAX_IMAGES, linked_images, sample_images, simulated_images
 from .speed_report import EndToEnd, SpeedReport, machine
 
 __all__ = [
-    "BenchmarkError",
     "galaxies_per_second",
-    "gpu_utilisation",
-    "linked_images",
     "measure_speed",
-    "peak_memory",
-    "sample_images",
-    "simulated_images",
 ]
 
 logger = logging.getLogger(__name__)
 
-#: Distinct simulated galaxies; links repeat them. Of a user's folder, so many images are taken.
-N_SIMULATED, MAX_IMAGES = 200, 512
+#: Distinct simulated galaxies; links repeat them.
+N_SIMULATED = 200
 #: Images that a process decodes between two looks at the clock.
 IMAGES_AT_ONCE = 16
-
-
-class BenchmarkError(TuningforkError, ValueError):
-    """A measurement that cannot be made; the message says what to do."""
 
 
 def measure_speed(
@@ -228,19 +215,6 @@ def _end_to_end(task: Any) -> EndToEnd:
     return EndToEnd(rows, failed, rate, steady, start_up, peak, gpu_percent=busy)
 
 
-def gpu_utilisation(ended: threading.Event) -> float | None:
-    """Mean utilisation of the first GPU until `ended` is set, in percent, as ``nvidia-smi`` tells, or None."""
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-    samples = []
-    while not ended.wait(0.5):
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-            samples.append(float(done.stdout.splitlines()[0]))
-        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-            break
-    return statistics.mean(samples) if samples else None
-
-
 def _bytes_per_row(table: Path, distinct: int) -> float:
     """What a row takes, judged by the first rows: later ones repeat them and compress better."""
     import pyarrow.parquet as pq
@@ -257,22 +231,6 @@ def _bytes_per_row(table: Path, distinct: int) -> float:
     return (large - small) / (many - less)
 
 
-def peak_memory(ended: threading.Event) -> float | None:
-    """Peak memory of this process and its children until `ended` is set, in MB; None if it is not known."""
-    try:
-        import psutil
-    except ImportError:
-        return None
-    peak, own = 0, psutil.Process()
-    while not ended.wait(0.3):  # ten times a second slowed the work by 5 %
-        total = 0
-        for process in (own, *own.children(recursive=True)):
-            with suppress(psutil.Error):
-                total += getattr(process.memory_full_info(), "pss", 0)
-        peak = max(peak, total)
-    return peak / 1e6 or None
-
-
 def galaxies_per_second(model: Model, *, batches: int = 5) -> float:
     """The median rate over some batches of 32 simulated galaxies each, decoding on one thread included."""
     images = []
@@ -286,40 +244,3 @@ def galaxies_per_second(model: Model, *, batches: int = 5) -> float:
         model.predict(images * 4)
         rates.append(32 / (time.perf_counter() - started))
     return statistics.median(rates[1:])
-
-
-def simulated_images(folder: Path, n: int) -> list[Path]:
-    """Write `n` simulated galaxies as JPEG files of 424×424 px into `folder`, a new one."""
-    folder.mkdir()
-    paths = [folder / f"{index}.jpg" for index in range(n)]
-    for index, path in enumerate(paths):
-        Image.fromarray(render(draw(0, index))).save(path, "JPEG", quality=90)
-    return paths
-
-
-def sample_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The first 512 images of a folder that can be read. Raises BenchmarkError if there is none."""
-
-    def is_good(path: Path) -> bool:
-        with suppress(ImageError):
-            return bool(read_image(path).rgb.size)
-        return False
-
-    paths = [path.absolute() for path in islice(filter(is_good, find_images([folder])), MAX_IMAGES)]
-    if not paths:
-        raise BenchmarkError(f"no image that can be read in {folder}; is it the right folder?")
-    return paths
-
-
-def linked_images(images: Sequence[Path], rows: int, folder: Path) -> Path:
-    """`folder`, a new one, with `rows` files in sub-folders of 10,000: each image in turn, linked, not copied."""
-    for row in range(rows):
-        image = images[row % len(images)]
-        link = folder / f"{row // 10_000:05d}" / f"{row:09d}{image.suffix}"
-        if row % 10_000 == 0:
-            link.parent.mkdir(parents=True)
-        try:
-            os.link(image, link)
-        except OSError:  # another file system, or one with few hard links
-            os.symlink(image, link)
-    return folder

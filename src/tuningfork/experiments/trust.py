@@ -158,45 +158,21 @@ def trust(
     CatalogError
         If a table cannot be used, or the split has no such part.
     """
-    predictions, labels, tree = table.path, known.path, known.tree
+    predictions, tree = table.path, known.tree
     if table.low is None or table.high is None:
         raise StudyError(f"{predictions} has no intervals; calibrate the model, and predict with it")
     parts = read_split(split) if split else None
     check_subset(parts, part)
-    files = {file_id(path.name): path for path in find_images(images)}
-    places = table.votes.row_of
-    errors = [*table.errors, *known.errors]
-    rows, statistics = [], []
-    judged = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
-    unseen, left_out = leave_out_training([known.ids[row] for row in judged], exclude)
-    if judged and not unseen:
-        raise StudyError(
-            f"{predictions}: all {len(judged)} galaxies were in the training of the model, which looks more reliable "
-            "on these than on new ones; --include-training judges them"
-        )
-    judged = [judged[at] for at in unseen]
-    predicted = [row for row in judged if known.ids[row] in places]
-    failed = {error.id for error in table.errors}
-    missing = [known.ids[row] for row in judged if known.ids[row] not in places]
-    warn_unmatched(str(predictions), "no prediction", [id_ for id_ in missing if id_ not in failed])
-    for done, row in enumerate(predicted, 1):
-        id_ = known.ids[row]
-        try:
-            statistics.append(appearance(_PREPROCESS.resized(read_image(files[id_]).rgb)))
-            rows.append(row)
-        except KeyError:
-            errors.append(RowError(str(predictions), 0, id_, "", "no image of this ID"))
-        except ImageError as error:
-            errors.append(RowError(str(files[id_]), 0, id_, "", str(error)))
-        if progress:
-            progress(done, len(predicted))
+    wanted = [row for row, id_ in enumerate(known.ids) if parts is None or parts.get(id_) == part]
+    predicted, left_out = _predicted_rows(table, known, wanted, exclude)
+    rows, statistics, unreadable = _read_statistics(predictions, known, predicted, images, progress)
     if not rows:
         raise StudyError(
-            f"{predictions} and {labels} have no galaxy{f' of part {part}' if split else ''} with an image"
+            f"{predictions} and {known.path} have no galaxy{f' of part {part}' if split else ''} with an image"
         )
-    at = [places[known.ids[row]] for row in rows]
+    at = [table.votes.row_of[known.ids[row]] for row in rows]
     values = known.votes.fractions[rows]
-    by_name = dict(zip(STATISTICS, np.array(statistics).T, strict=True))
+    by_name = dict(zip(STATISTICS, statistics.T, strict=True))
     groups = [("all", np.ones(len(rows), bool))]
     groups += quantile_groups(by_name["light"], ("faint", "middling", "bright"))
     groups += quantile_groups(-by_name["concentration"], ("compact", "medium", "extended"))
@@ -218,4 +194,45 @@ def trust(
     write_text(output / "trust.csv", csv_text(report["groups"]))
     with atomic_file(output / "trust.svg") as partial:
         partial.write_bytes(trust_panels(report))
-    return report, tuple(errors)
+    return report, (*table.errors, *known.errors, *unreadable)
+
+
+def _predicted_rows(
+    table: PredictionTable, known: LabelTable, wanted: Sequence[int], exclude: TrainingIDs | None
+) -> tuple[list[int], dict[str, int]]:
+    """Those of the rows of the labels that are predicted and new to the model; how many are not new, by subset."""
+    unseen, left_out = leave_out_training([known.ids[row] for row in wanted], exclude)
+    if wanted and not unseen:
+        raise StudyError(
+            f"{table.path}: all {len(wanted)} galaxies were in the training of the model, which looks more reliable "
+            "on these than on new ones; --include-training judges them"
+        )
+    new = [wanted[at] for at in unseen]
+    failed = {error.id for error in table.errors}
+    missing = [known.ids[row] for row in new if known.ids[row] not in table.votes.row_of]
+    warn_unmatched(table.path, "no prediction", [id_ for id_ in missing if id_ not in failed])
+    return [row for row in new if known.ids[row] in table.votes.row_of], left_out
+
+
+def _read_statistics(
+    predictions: str,
+    known: LabelTable,
+    predicted: Sequence[int],
+    images: Sequence[Path],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[int], Floats, list[RowError]]:
+    """Rows of the labels whose image can be read, its `STATISTICS` (N, S), and the other images."""
+    files = {file_id(path.name): path for path in find_images(images)}
+    rows, statistics, errors = [], [], []
+    for done, row in enumerate(predicted, 1):
+        id_ = known.ids[row]
+        try:
+            if id_ not in files:
+                raise ImageError("no image of this ID")
+            statistics.append(appearance(_PREPROCESS.resized(read_image(files[id_]).rgb)))
+            rows.append(row)
+        except ImageError as error:
+            errors.append(RowError(str(files.get(id_, predictions)), 0, id_, "", str(error)))
+        if progress:
+            progress(done, len(predicted))
+    return rows, np.array(statistics), errors

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .questions import PLACE, Answer, Question
 from .traversal import majority_answers, majority_path
-from .tree import PLACE, Answer, DecisionTree, Question
+from .tree import DecisionTree
 
 __all__ = ["describe", "descriptions", "phrase_of"]
 

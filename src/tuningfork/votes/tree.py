@@ -2,70 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from .._utils.errors import TuningforkError
+from .questions import (
+    Answer,
+    ClassRule,
+    Question,
+    SchemaError,
+    check_flow,
+    check_phrases,
+    class_rule_from_dict,
+    question_from_dict,
+    required_text,
+)
 from .values_kind import KINDS, UNKNOWN
 
 __all__ = ["Answer", "ClassRule", "DecisionTree", "Question", "SchemaError"]
 
-#: In an answer's phrase, the place of the phrase of another question's answer.
-PLACE = re.compile(r"\{(\w+)\}")
 #: What the columns of a campaign's label table hold.
 VALUES = ("cumulative", "conditional", "counts")
 MAX_ANSWERS = 1_000
-
-
-class SchemaError(TuningforkError, ValueError):
-    """A tree description that cannot be used; the message names the entry and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer: `column` is its name in the campaign's label table, `next` the question it leads to.
-
-    `phrase` is what it adds to a description of the galaxy, see `description`; None: what its text suggests.
-    Two trees that differ in nothing else are the same tree.
-    """
-
-    key: str
-    text: str
-    column: str
-    next: str | None = None
-    phrase: str | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question. Its answers' *cumulative* fractions sum to that of the column `parent`, or to 1."""
-
-    key: str
-    text: str
-    answers: tuple[Answer, ...]
-    parent: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRule:
-    """A clean-sample rule on cumulative columns: every threshold of `all_of`, and one of `any_of` if there is one.
-
-    `description` says what the name means where it is not what an astronomer expects; "": the name says it.
-    """
-
-    key: str
-    name: str
-    all_of: tuple[tuple[str, float], ...]
-    any_of: tuple[tuple[str, float], ...] = ()
-    description: str = field(default="", compare=False)
-
-    @property
-    def meaning(self) -> str:
-        """The name, and what it means."""
-        return f"{self.name} ({self.description})" if self.description else self.name
 
 
 @dataclass(frozen=True)
@@ -278,57 +237,21 @@ class DecisionTree:
         """
         try:
             return cls(
-                name=_text(data, "name"),
-                title=_text(data, "title"),
+                name=required_text(data, "name"),
+                title=required_text(data, "title"),
                 reference=str(data.get("reference", "")),
                 values=str(data.get("values", "cumulative")),
                 id_columns=tuple(str(c) for c in data.get("id_columns", ("GalaxyID", "GalaxyId"))),
                 total_column=str(data.get("total_column", "")),
                 values_kind=str(data.get("values_kind", UNKNOWN)),
                 values_kind_source=str(data.get("values_kind_source", "")),
-                questions=tuple(_question(entry) for entry in data["questions"]),
-                classes=tuple(_rule(entry) for entry in data.get("classes", ())),
+                questions=tuple(question_from_dict(entry) for entry in data["questions"]),
+                classes=tuple(class_rule_from_dict(entry) for entry in data.get("classes", ())),
             )
         except KeyError as error:
             raise SchemaError(f"tree: entry {error} is missing") from None
         except (TypeError, AttributeError) as error:
             raise SchemaError(f"tree: an entry has the wrong form ({error})") from None
-
-
-def _text(entry: Mapping[str, Any], key: str) -> str:
-    value = entry[key]
-    if not isinstance(value, str) or not value:
-        raise SchemaError(f"tree: {key!r} must be a text that is not empty, not {value!r}")
-    return value
-
-
-def _phrase(entry: Mapping[str, Any]) -> str | None:
-    value = entry.get("phrase")
-    if value is not None and not isinstance(value, str):
-        raise SchemaError(f"tree: 'phrase' must be a text, not {value!r}")
-    return value
-
-
-def _question(entry: Mapping[str, Any]) -> Question:
-    return Question(
-        key=_text(entry, "key"),
-        text=_text(entry, "text"),
-        parent=entry.get("parent"),
-        answers=tuple(
-            Answer(_text(a, "key"), _text(a, "text"), _text(a, "column"), a.get("next"), _phrase(a))
-            for a in entry["answers"]
-        ),
-    )
-
-
-def _rule(entry: Mapping[str, Any]) -> ClassRule:
-    def thresholds(part: str) -> tuple[tuple[str, float], ...]:
-        return tuple((str(column), float(least)) for column, least in entry.get(part, {}).items())
-
-    description = entry.get("description", "")
-    if not isinstance(description, str):
-        raise SchemaError(f"tree: 'description' must be a text, not {description!r}")
-    return ClassRule(_text(entry, "key"), _text(entry, "name"), thresholds("all_of"), thresholds("any_of"), description)
 
 
 def _check(tree: DecisionTree) -> None:
@@ -366,47 +289,5 @@ def _check(tree: DecisionTree) -> None:
                 raise SchemaError(f"class {rule.key!r}: column {column!r} does not exist")
         if not rule.all_of and not rule.any_of:
             raise SchemaError(f"class {rule.key!r} has no threshold, so every galaxy would fit it")
-    _check_flow(tree)
-    _check_phrases(tree)
-
-
-def _check_flow(tree: DecisionTree) -> None:
-    """Walk the questions in the order of `next`; a cycle would never end."""
-    state: dict[str, int] = {}
-
-    def visit(key: str) -> None:
-        if state.get(key) == 1:
-            raise SchemaError(f"question {key!r} leads back to itself")
-        if state.get(key) == 2:
-            return
-        state[key] = 1
-        for answer in tree.question(key).answers:
-            if answer.next is not None:
-                visit(answer.next)
-        state[key] = 2
-
-    for question in tree.questions:
-        visit(question.key)
-
-
-def _check_phrases(tree: DecisionTree) -> None:
-    """Each place of a phrase is another question's, and none leads back to itself."""
-    keys = {question.key for question in tree.questions}
-    places: dict[str, set[str]] = {key: set() for key in keys}
-    for question in tree.questions:
-        for answer in question.answers:
-            if answer.phrase is None:
-                continue
-            names = set(PLACE.findall(answer.phrase))
-            where = f"{question.key}/{answer.key}: phrase {answer.phrase!r}"
-            if names - keys:
-                raise SchemaError(f"{where}: there is no question {min(names - keys)!r}")
-            if set("{}") & set(PLACE.sub("", answer.phrase)):
-                raise SchemaError(f"{where}: a place is written {{question}}, with the key of a question")
-            places[question.key] |= names
-    reached = {key: set(names) for key, names in places.items()}
-    for _ in keys:
-        reached = {key: names.union(*(places[name] for name in names)) for key, names in reached.items()}
-    circular = sorted(key for key, names in reached.items() if key in names)
-    if circular:
-        raise SchemaError(f"question {circular[0]!r}: its phrases lead back to themselves")
+    check_flow(tree.questions)
+    check_phrases(tree.questions)

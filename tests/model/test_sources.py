@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tuningfork.images import ImageError
+from tuningfork.images.encode import jpeg
 from tuningfork.model.model import load
 from tuningfork.model.options import InferenceOptions
 from tuningfork.model.predictions import Prediction, Predictions
@@ -73,13 +74,22 @@ def inputs(place, images):
     try:
         import pandas
 
-        yield "pandas data frame", pandas.DataFrame({"objid": ["x", "y", "z"], "file": paths}), 3
+        frame = pandas.DataFrame({"objid": ["x", "y", "z"], "file": paths})
+        yield "pandas data frame", frame, 3
+        yield "pandas data frame with an index of IDs", frame.set_index("objid"), 3
+        yield "column of a data frame", frame["file"].to_numpy(), 3
     except ImportError:
         pass
     try:
         import polars
 
         yield "polars data frame", polars.DataFrame({"path": paths, "z": [0.1, 0.2, 0.3]}), 3
+    except ImportError:
+        pass
+    try:
+        from astropy.table import Table
+
+        yield "astropy table", Table({"id": ["x", "y", "z"], "path": [str(p) for p in paths], "v": np.ones((3, 2))}), 3
     except ImportError:
         pass
     try:
@@ -138,10 +148,22 @@ def test_other_inputs_are_refused_by_name(model):
 def test_a_bad_image_among_good_ones_is_an_error_of_its_row(model, images, place):
     batch = np.stack(images).astype(np.float32) / 255
     batch[1, 0, 0, 0] = np.nan
-    got = model.predict([batch, "nowhere.png", b"no image"], n_views=1)
-    assert [bool(error) for error in got.errors] == [False, True, False, True, True]
+    read = io.BytesIO(b"read already")
+    read.read()
+    cut = Image.open(io.BytesIO(jpeg(images[0])[:1000]))  # Pillow reads the pixels later
+    got = model.predict([batch, "nowhere.png", b"no image", cut, read], n_views=1)
+    assert [bool(error) for error in got.errors] == [False, True, False, True, True, True, True]
     assert "NaN" in got.errors[1]
     assert "nowhere.png" in got.errors[3]
+    assert "truncated" in got.errors[5]
+    assert "seek(0)" in got.errors[6]
+
+
+def test_a_table_names_its_rows_or_says_what_is_missing(model, place):
+    path = str(next((place / "cutouts").iterdir()))
+    got = model.predict(pa.table({"id": [7.0, None], "path": [path, path]}), n_views=1)
+    assert got.ids == ("7", "row 2")
+    assert got.errors[1].startswith("no ID in column 'id'")
 
 
 def test_a_dim_image_of_a_batch_is_no_image_of_another_depth(model, images):

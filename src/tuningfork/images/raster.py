@@ -125,9 +125,20 @@ def _sixteen_bit_colours(data: bytes, image: Image.Image) -> NDArray[np.uint16] 
 
 
 def image_from_pillow(image: Image.Image) -> RGBImage:
-    """Convert a Pillow image of any mode, turned and mirrored as its EXIF orientation says."""
+    """Convert a Pillow image of any mode, turned and mirrored as its EXIF orientation says.
+
+    Raises
+    ------
+    ImageError
+        If it is too large or too small, or its file, which Pillow reads late, is damaged or closed.
+    """
     check_size(*image.size)
-    return upright(_as_rgb(image), image)
+    try:
+        return upright(_as_rgb(image), image)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise many kinds on damaged files
+        raise ImageError(f"damaged, truncated or closed image: {one_line(error)}") from None
 
 
 def _as_rgb(image: Image.Image) -> RGBImage:

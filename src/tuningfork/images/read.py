@@ -18,7 +18,7 @@ from .fits.render import render_fits
 from .image import ImageError, RGBImage, check_file_size, check_size
 from .no_data import missing_data
 from .raster import decode_raster, image_from_pillow
-from .source import file_bytes, path_or_bytes
+from .source import file_bytes, is_file_object, path_or_bytes
 
 __all__ = ["READING_RULES", "Source", "is_single_image", "read_image"]
 
@@ -31,7 +31,7 @@ Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any] | Image.Image
 def is_single_image(source: Any) -> TypeGuard[bytes | BinaryIO | NDArray[Any] | Image.Image]:
     """Whether `source` is one image in memory (bytes, file object, array, Pillow image), and no sequence of images."""
     types = (bytes, bytearray, memoryview, np.ndarray, Image.Image)
-    return isinstance(source, types) or callable(getattr(source, "read", None))
+    return isinstance(source, types) or is_file_object(source)
 
 
 def read_image(

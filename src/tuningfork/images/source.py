@@ -10,12 +10,17 @@ from typing import Any
 
 from .image import ImageError, TransientImageError, check_file_size
 
-__all__ = ["file_bytes", "path_or_bytes"]
+__all__ = ["file_bytes", "is_file_object", "path_or_bytes"]
 
 #: Errors that belong to the file; all others, such as too many open files, to the machine.
 _PERMANENT = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 )
+
+
+def is_file_object(source: Any) -> bool:
+    """Whether an object is an open file; astropy's tables and images have `read` as well, but cannot be closed."""
+    return callable(getattr(source, "read", None)) and hasattr(source, "close")
 
 
 def path_or_bytes(source: Any) -> Path | bytes:
@@ -24,9 +29,11 @@ def path_or_bytes(source: Any) -> Path | bytes:
         return Path(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
-    if callable(getattr(source, "read", None)):
+    if is_file_object(source):
         data = source.read()
         if isinstance(data, bytes):
+            if not data and callable(getattr(source, "tell", None)) and source.tell():
+                raise ImageError("nothing is left to read of the file object; seek(0) goes back to its beginning")
             return data
     raise TypeError(
         f"an image is a path, bytes, a binary file object, an array or a Pillow image, not {type(source).__name__}"

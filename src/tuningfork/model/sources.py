@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .._utils.text import text
+from .._utils.errors import InputError
+from .._utils.text import one_line, text
 from .._utils.urls import is_url
 from ..images.image import ImageError
 from ..images.read import is_single_image
@@ -120,6 +121,8 @@ def images_of(source: Any) -> Images:
             raise TypeError(f"{IMAGE_KINDS}; not a path of {type(path).__name__}")
         rows = list(_of_path(path))
         return Images(rows, len(rows) == 1 and _names_one_image(path))
+    if isinstance(source, np.ndarray) and source.dtype.kind in "OU" and source.ndim == 1:
+        source = source.tolist()  # paths of a data frame's column
     if isinstance(source, np.ndarray):
         batch = _batch(source)
         return Images([ImageRow(source)], True) if batch is None else Images(_of_batch(batch), False)
@@ -262,9 +265,17 @@ def _table(source: Any) -> pa.Table | None:
     if isinstance(source, pa.Table):
         return source
     if module == "astropy":
-        source = source.to_pandas()
-        module = "pandas"
-    return pa.Table.from_pandas(source, preserve_index=False) if module == "pandas" else source.to_arrow()
+        from ..tables.from_astropy import arrow_table
+
+        return arrow_table(source, "the table")
+    if module == "polars":
+        return source.to_arrow()
+    # An index with a name is a column that pandas set apart.
+    has_name = any(name is not None for name in source.index.names)
+    try:
+        return pa.Table.from_pandas(source.reset_index() if has_name else source, preserve_index=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise InputError(f"the table: {one_line(error)}; paths or bytes of image files are needed") from None
 
 
 def _of_table(table: pa.Table) -> Iterator[ImageRow]:
@@ -278,7 +289,9 @@ def _of_table(table: pa.Table) -> Iterator[ImageRow]:
     ids = table[chosen.id].to_pylist() if chosen.id else [None] * len(table)
     for number, (id_, content) in enumerate(zip(ids, table[chosen.image].to_pylist(), strict=True)):
         name = exact_id(id_, limit) if chosen.id else ""
-        if content is None or content == "":
+        if chosen.id and not name:
+            yield ImageRow(name=(f"row {number + 1}", ""), error=f"no ID in column {chosen.id!r}; give the galaxy one")
+        elif content is None or content == "":
             yield ImageRow(name=(name or f"row {number + 1}", ""), error=f"no image in column {chosen.image!r}")
         elif chosen.is_bytes:
             data = content["bytes"] if isinstance(content, dict) else content

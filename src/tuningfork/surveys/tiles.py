@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from ..images.fits.bands import open_bands
 from ..images.fits.framing import Framing
 from ..images.fits.wcs import celestial_wcs, orientation, sky_at
 from ..images.image import ImageError
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "separations", "unit_vectors"]
 
@@ -82,7 +85,11 @@ def find_files(paths: Iterable[str | os.PathLike[str]], bands: Sequence[str]) ->
         if GAP in path:
             yield from _of_pattern(path, bands)
         elif Path(path).is_dir():
-            files = sorted(str(file) for file in Path(path).rglob("*") if _is_tile(file))
+            entries = list(Path(path).rglob("*"))
+            files = sorted(str(file) for file in entries if _is_tile(file))
+            # Links to folders are not followed, they may lead in a circle.
+            if links := sorted(str(entry) for entry in entries if entry.is_symlink() and entry.is_dir()):
+                logger.warning("%s: linked folders are left out, name them too: %s", path, ", ".join(links[:3]))
             if not files:
                 raise FileNotFoundError(f"{path}: no FITS file in this folder")
             yield from ((file, "") for file in files)

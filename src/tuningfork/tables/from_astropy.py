@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .columns import ABOUT_TABLE, meaning, unit_text
 from .formats import CatalogError, needs_astropy, unreadable
 
-__all__ = ["read_astropy"]
+__all__ = ["arrow_table", "read_astropy"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,17 @@ def read_astropy(path: str | os.PathLike[str], kind: str, read: Callable[[Any], 
         raise
     except Exception as error:  # astropy's readers raise many kinds on damaged files
         raise unreadable(path, kind, error) from None
+    return arrow_table(table, path)
+
+
+def arrow_table(table: Any, where: object) -> pa.Table:
+    """Convert an astropy table to Arrow; `where` is named in warnings."""
     arrays, fields = [], []
     for name, column in _plain_columns(table):
         try:
             array = _array(np.asarray(column), getattr(column, "mask", None))
         except (pa.ArrowException, TypeError, ValueError) as error:
-            logger.warning("%s: column %r cannot be read and is left out: %s", path, name, error)
+            logger.warning("%s: column %r cannot be read and is left out: %s", where, name, error)
             continue
         about = getattr(column, "meta", None) or {}
         unit = unit_text(getattr(column, "unit", None))

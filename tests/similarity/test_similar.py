@@ -19,8 +19,9 @@ from PIL import Image
 
 import tuningfork
 from tuningfork.model.embeddings import Embedder, EmbeddingError
-from tuningfork.similarity import Block, EmbeddingTables, Index, SimilarityError, build_index
+from tuningfork.similarity import Block, EmbeddingTables, Index, Match, Neighbour, SimilarityError, build_index
 from tuningfork.similarity import index_file as file
+from tuningfork.similarity.neighbours_page import write_montage
 from tuningfork.similarity.pca import fit_axes
 from tuningfork.similarity.query import query
 from tuningfork.simulation import simulate
@@ -536,6 +537,14 @@ def test_a_montage_has_a_row_for_each_picture(run, galaxies, index_file, tmp_pat
         assert sheet.size[0] > 4 * 112
         assert sheet.size[1] > 2 * 112
         assert np.asarray(sheet).std() > 10
+
+
+def test_a_montage_that_no_memory_holds_is_refused(tmp_path):
+    near = [Neighbour("a", "a.jpg", 0.1)] * 1000
+    matches = [Match(str(n), "", "", "", "", tuple(near)) for n in range(200)]
+    with pytest.raises(SimilarityError, match=r"118\d+×29\d+ px; choose fewer images or neighbours"):
+        write_montage(matches, tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_that_have_moved_are_found_in_another_folder(tmp_path):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from operator import length_hint
 
@@ -293,9 +295,17 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
         make(file, tmp_path / "out", Painted())
     assert os.listdir(tmp_path / "out") == ["thesis.tex"]
     (tmp_path / "ours").mkdir()
-    (tmp_path / "ours" / "_journal.sqlite").write_bytes(b"no database at all" * 100)
+    journal = tmp_path / "ours" / "_journal.sqlite"
+    journal.write_bytes(b"no database at all" * 100)
     with pytest.raises(CutoutError, match="no journal of cutouts"):
         make(file, tmp_path / "ours", Painted(), resume=True)
+    for statements in ("CREATE TABLE done (row INTEGER)", "CREATE TABLE run (name TEXT)"):
+        journal.unlink()
+        with closing(sqlite3.connect(journal)) as database:
+            database.execute(statements)
+            database.commit()
+        with pytest.raises(CutoutError, match=r"no journal of cutouts \(no such column"):
+            make(file, tmp_path / "ours", Painted(), resume=True)
 
 
 def test_two_runs_do_not_write_one_folder(tmp_path):

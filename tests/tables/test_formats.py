@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib
 import io
 import math
 import os
@@ -504,7 +505,9 @@ def test_a_parquet_file_of_one_huge_value_is_refused(tmp_path: Path) -> None:
             read_table(path)
 
 
-def test_other_packages_add_formats(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_other_packages_add_formats(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def read(path: Path) -> pa.Table:
         return pa.table({"line": Path(path).read_text().splitlines()})
 
@@ -515,13 +518,15 @@ def test_other_packages_add_formats(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     example = Format("lines", (".lines",), read, write, vectors=False)
     point = SimpleNamespace(load=lambda: example)
-    found = {"tuningfork.formats": [point]}
+    broken = SimpleNamespace(name="broken", value="elsewhere:FORMAT", load=lambda: importlib.import_module("elsewhere"))
+    found = {"tuningfork.formats": [broken, point]}
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found.get(group, []))
     formats.cache_clear()
     try:
         write_table(tmp_path / "t.lines", pa.table({"line": ["a", "b"]}))
         assert read_table(tmp_path / "t.lines")["line"].to_pylist() == ["a", "b"]
         assert list(formats())[-1] == ".lines"
+        assert "table format broken (elsewhere:FORMAT) cannot be loaded: No module named" in caplog.text
     finally:
         formats.cache_clear()
 

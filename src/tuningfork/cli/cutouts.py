@@ -84,7 +84,14 @@ def cut_out(
 
     targets = Targets(catalogue, Framing(size=request.size), replace(columns, radius=request.radius_column))
     cache_bytes = int(request.cache_size * GIBIBYTE)
-    cache = Cache(request.cache or default_cache() / "sky", cache_bytes) if cache_bytes else None
+    cache = None
+    if cache_bytes:
+        try:
+            cache = Cache(request.cache or default_cache() / "sky", cache_bytes)
+        except OSError as error:
+            if request.cache:
+                raise
+            print_note(f"warning: responses are not cached: {error}")
     with Client(rate=request.rate, cache=cache) as client:
         options = SurveyOptions(
             layer=request.layer,

@@ -14,12 +14,15 @@ from ..display.html import render
 from ..images.encode import jpeg, png, thumbnail
 from ..images.find import find_image
 from ..model.embeddings import Embedder
+from .index_file import SimilarityError
 from .query import Match
 
 __all__ = ["MAX_SHOWN", "write_montage", "write_page"]
 
 #: Queried images that a page or montage shows with their neighbours.
 MAX_SHOWN = 200
+#: Pixels of a montage: 400 MB in memory.
+MAX_PIXELS = 2**27
 #: Pixels of a thumbnail's side, of the line of text below it, and between two.
 _SIDE, _LINE, _GAP = 112, 14, 6
 
@@ -48,7 +51,13 @@ def write_page(matches: Sequence[Match], embedder: Embedder, output: str | Path,
 
 
 def write_montage(matches: Sequence[Match], output: str | Path, images: Path | None = None) -> None:
-    """Write a PNG with one row for each queried image: itself, then its neighbours, with names and distances."""
+    """Write a PNG with one row for each queried image: itself, then its neighbours, with names and distances.
+
+    Raises
+    ------
+    SimilarityError
+        If the image would have more than `MAX_PIXELS` pixels.
+    """
     rows = [
         [(each.id, each.path, ""), *((near.id, near.path, f"{near.distance:.3f}") for near in each.neighbours)]
         for each in matches[:MAX_SHOWN]
@@ -56,7 +65,12 @@ def write_montage(matches: Sequence[Match], output: str | Path, images: Path | N
     ]
     across = max(map(len, rows), default=1)
     step, down = _SIDE + _GAP, _SIDE + 2 * _LINE + _GAP
-    sheet = Image.new("RGB", (across * step + _GAP, max(1, len(rows)) * down + _GAP), "white")
+    width, height = across * step + _GAP, max(1, len(rows)) * down + _GAP
+    if width * height > MAX_PIXELS:
+        raise SimilarityError(
+            f"{output}: an image of {width}×{height} px; choose fewer images or neighbours (-k), or write .html"
+        )
+    sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     for row, cells in enumerate(rows):
         for column, (name, path, note) in enumerate(cells):

@@ -57,7 +57,8 @@ class Cache:
 
     def drop(self, request: str) -> None:
         """Forget an answer that turned out to be no good."""
-        self._file(request).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file(request).unlink()
 
     def _file(self, request: str) -> Path:
         # A digest shows no secrets of an address, and fits any file system.

@@ -165,9 +165,9 @@ def _journal(folder: Path, run: Mapping[str, object], resume: bool) -> Journal:
         raise CutoutError(f"{folder} holds other files than cutouts; move it or name another folder")
     try:
         journal = Journal(file)
-        before = journal.identity()
     except ValueError as error:
         raise CutoutError(str(error)) from None
+    before = journal.identity()
     if before is None:
         journal.begin(run)
         return journal

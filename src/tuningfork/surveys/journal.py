@@ -72,7 +72,10 @@ class Journal:
             self._database.execute(f"CREATE TABLE IF NOT EXISTS done (row INTEGER PRIMARY KEY, {columns})")
             self._database.execute("CREATE TABLE IF NOT EXISTS run (identity TEXT)")
             self._database.commit()
-        except sqlite3.DatabaseError as error:
+            # Tables of another program, or of another version.
+            self._database.execute(f"SELECT {', '.join(_NAMES)} FROM done LIMIT 0")
+            self.identity()
+        except (sqlite3.DatabaseError, ValueError) as error:
             self._database.close()
             raise ValueError(f"{file}: no journal of cutouts ({error}); delete it to begin anew") from None
 

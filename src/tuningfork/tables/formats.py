@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import shutil
 import tempfile
@@ -35,6 +36,8 @@ __all__ = [
     "unpacked",
     "unreadable",
 ]
+
+logger = logging.getLogger(__name__)
 
 #: Row errors that are reported one by one; further ones are counted.
 MAX_REPORTED = 1000
@@ -104,7 +107,11 @@ def formats() -> dict[str, Format]:
     from importlib.metadata import entry_points
 
     available = [import_module(f".{name}", __package__).FORMAT for name in _MODULES]
-    available += [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            available.append(point.load())
+        except Exception as error:  # another package's fault must not keep our own formats from being read
+            logger.warning("table format %s (%s) cannot be loaded: %s", point.name, point.value, one_line(error))
     registry: dict[str, Format] = {}
     for each in available:
         for extension in each.extensions:

@@ -166,45 +166,12 @@ def _build(
             "--no-cache"
         )
     building.mkdir()
-    frame = Preprocess(crop=1.0, size=max(side, 8), filter="box")
-    rows = np.full(len(paths), -1, np.int64)
-    reasons = [""] * len(paths)
-    signatures = np.empty((len(paths), SIGNATURE), np.float32)
-
-    def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | str:
-        try:
-            image = read_image(path).rgb
-        except ImageError as error:
-            return str(error)
-        return frame.resized(image), signature(image)
-
-    good = 0
     try:
-        # Written from front to back, since pages of a map would count as this process's memory.
-        with open(building / "images.npy", "wb") as file, ThreadPoolExecutor(available_cores()) as pool:
-            # As long as if all could be read.
-            shape = (max(len(paths), 1), frame.size, frame.size, 3)
-            write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            size = file.tell() + math.prod(shape)
-            _reserve(file.fileno(), size)
-            for start in range(0, len(paths), _BATCH):
-                for i, result in enumerate(pool.map(read, paths[start : start + _BATCH]), start):
-                    if isinstance(result, str):
-                        reasons[i] = result
-                        continue
-                    image, signatures[good] = result
-                    file.write(image.tobytes())
-                    rows[i] = good
-                    good += 1
-                if progress:
-                    progress(min(start + _BATCH, len(paths)), len(paths))
-            file.truncate(size)
-            file.flush()
-            os.fsync(file.fileno())
+        rows, reasons, signatures = _write_frames(paths, max(side, 8), building / "images.npy", progress)
         groups = np.full(len(paths), -1, np.int64)
-        if good:
+        if len(signatures):
             # Numbers of rows of the paths, which a reader can look up.
-            groups[rows >= 0] = np.flatnonzero(rows >= 0)[near_duplicates(signatures[:good])]
+            groups[rows >= 0] = np.flatnonzero(rows >= 0)[near_duplicates(signatures)]
         index = {
             "version": _VERSION,
             "key": key,
@@ -220,6 +187,57 @@ def _build(
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+
+
+def _write_frames(
+    paths: Sequence[Path], side: int, array: Path, progress: Callable[[int, int], None] | None
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+    """Write the frames (N, side, side, 3) of N images one after the other as a NumPy file.
+
+    Returns
+    -------
+    rows : (N,) int64
+        Each image's row of the array; -1 if it cannot be read.
+    reasons : list of N texts
+        Why it cannot be read, else "".
+    signatures : (M, SIGNATURE) float32
+        Of the M images that can be read.
+    """
+    frame = Preprocess(crop=1.0, size=side, filter="box")
+    rows = np.full(len(paths), -1, np.int64)
+    reasons = [""] * len(paths)
+    signatures = np.empty((len(paths), SIGNATURE), np.float32)
+
+    def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | str:
+        try:
+            image = read_image(path).rgb
+        except ImageError as error:
+            return str(error)
+        return frame.resized(image), signature(image)
+
+    good = 0
+    # Written from front to back, since pages of a map would count as this process's memory.
+    with open(array, "wb") as file, ThreadPoolExecutor(available_cores()) as pool:
+        # As long as if all could be read.
+        shape = (max(len(paths), 1), side, side, 3)
+        write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        size = file.tell() + math.prod(shape)
+        _reserve(file.fileno(), size)
+        for start in range(0, len(paths), _BATCH):
+            for i, result in enumerate(pool.map(read, paths[start : start + _BATCH]), start):
+                if isinstance(result, str):
+                    reasons[i] = result
+                    continue
+                image, signatures[good] = result
+                file.write(image.tobytes())
+                rows[i] = good
+                good += 1
+            if progress:
+                progress(min(start + _BATCH, len(paths)), len(paths))
+        file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())
+    return rows, reasons, signatures[:good]
 
 
 def _reserve(file: int, size: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -146,11 +146,11 @@ def labels_from_table(
     CatalogError
         If a column is missing, or there is no ID column.
     """
-    known = dict(problems or {})
+    unusable = dict(problems or {})
     tree = _with_own_kind(tree, table) if own_kind else tree
     id_column = tree.id_column(table.column_names)
     ids = [] if id_column is None else exact_ids(table[id_column], id_column, path)
-    table = with_votes(table, tree, known, ids)
+    table = with_votes(table, tree, unusable, ids)
     names = table.column_names
     if id_column is None:
         columns = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
@@ -158,58 +158,69 @@ def labels_from_table(
             f"{path}: no ID column; call it {' or '.join(tree.id_columns)}. A table of classes of your own "
             f"has the columns id and label (the file has {columns})"
         )
+    _check_columns(names, tree, path)
+    reader = _RowReader(table, ids, str(path))
+    for row, reason in unusable.items():
+        reader.report(row, "", reason)
+    reader.check_ids(id_column)
+    counted = tree.values == "counts"
+    values = np.column_stack([reader.numbers(column, counted) for column in tree.columns])
+    total_column = next((name for name in (tree.total_column, TOTAL) if name in names), None)
+    totals = None if total_column is None or counted else reader.numbers(total_column, True)
+    good = [row for row in range(len(ids)) if row not in reader.errors]
+    usable = values[good]
+    cumulative = cumulative_from(usable, tree)
+    counts = _counts(usable, cumulative, None if totals is None else totals[good], tree)
+    return LabelTable(
+        path=str(path),
+        votes=VoteTable(tree, tuple(ids[row] for row in good), cumulative, counts),
+        values=usable,
+        errors=tuple(reader.errors[row] for row in sorted(reader.errors)),
+        extra_columns=tuple(n for n in names if n not in (*tree.columns, id_column, total_column)),
+        rows=tuple(good),
+    )
+
+
+def _check_columns(names: Sequence[str], tree: DecisionTree, path: str | os.PathLike[str]) -> None:
+    """Raise CatalogError, with the most similar name, if a column of the tree is missing."""
     for column in tree.columns:
         if column not in names:
             near = get_close_matches(column, [n for n in names if n not in tree.columns], 1, 0.7)
             hint = f"is {near[0]!r} meant? rename it" if near else "add it, with blank cells where it is unknown"
             raise CatalogError(f"{path}: column {column!r} is missing; {hint}")
-    values = np.empty((len(ids), len(tree.columns)))
-    errors: dict[int, RowError] = {}
 
-    def report(row: int, column: str, reason: str) -> None:
-        errors.setdefault(row, RowError(str(path), row + 1, ids[row], column, reason))
 
-    for row, reason in known.items():
-        report(row, "", reason)
-    first: dict[str, int] = {}
-    for row, id_ in enumerate(ids):
-        if not id_:
-            report(row, id_column, "no ID; give the galaxy one")
-        elif id_ in first:
-            report(row, id_column, f"the ID came before, in row {first[id_] + 1}; the first is kept")
-        else:
-            first[id_] = row
+class _RowReader:
+    """Reads a table's columns, and keeps the first error of each row in `errors`."""
 
-    def numbers(column: str, counted: bool) -> NDArray[np.float64]:
-        out, wrong = float_column(table[column])
+    def __init__(self, table: pa.Table, ids: Sequence[str], path: str) -> None:
+        self.table, self.ids, self.path = table, ids, path
+        self.errors: dict[int, RowError] = {}
+
+    def report(self, row: int, column: str, reason: str) -> None:
+        self.errors.setdefault(row, RowError(self.path, row + 1, self.ids[row], column, reason))
+
+    def check_ids(self, column: str) -> None:
+        """Report rows without an ID, and all but the first row of each ID."""
+        first: dict[str, int] = {}
+        for row, id_ in enumerate(self.ids):
+            if not id_:
+                self.report(row, column, "no ID; give the galaxy one")
+            elif id_ in first:
+                self.report(row, column, f"the ID came before, in row {first[id_] + 1}; the first is kept")
+            else:
+                first[id_] = row
+
+    def numbers(self, column: str, counted: bool) -> NDArray[np.float64]:
+        """A column of fractions, or of counts, NaN where blank; others are reported."""
+        out, wrong = float_column(self.table[column])
         for row, cell in wrong.items():
-            report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
+            self.report(row, column, f"{cell!r} is not a number; leave the cell blank if it is unknown")
         top = np.finfo(np.float64).max if counted else 1 + RANGE_TOLERANCE
         for row in np.flatnonzero((out < -RANGE_TOLERANCE) | (out > top)).tolist():
             limit = "negative or not finite" if counted else "outside [0, 1]"
-            report(row, column, f"{out[row]:g} is {limit}; leave the cell blank if it is unknown")
+            self.report(row, column, f"{out[row]:g} is {limit}; leave the cell blank if it is unknown")
         return np.clip(out, 0, None if counted else 1)
-
-    for number, column in enumerate(tree.columns):
-        values[:, number] = numbers(column, tree.values == "counts")
-    total_column = next((name for name in (tree.total_column, TOTAL) if name in names), None)
-    totals = None if total_column is None or tree.values == "counts" else numbers(total_column, True)
-    good = [row for row in range(len(ids)) if row not in errors]
-    usable = values[good]
-    cumulative = cumulative_from(usable, tree)
-    return LabelTable(
-        path=str(path),
-        votes=VoteTable(
-            tree,
-            tuple(ids[row] for row in good),
-            cumulative,
-            _counts(usable, cumulative, None if totals is None else totals[good], tree),
-        ),
-        values=usable,
-        errors=tuple(errors[row] for row in sorted(errors)),
-        extra_columns=tuple(n for n in names if n not in (*tree.columns, id_column, total_column)),
-        rows=tuple(good),
-    )
 
 
 def _with_own_kind(tree: DecisionTree, table: pa.Table) -> DecisionTree:

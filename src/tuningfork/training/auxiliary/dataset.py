@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ...images.image import ImageError
+from ...images.preprocess import Preprocess
 from ...images.read import read_image
 from ...model.bundle import open_bundle
 from ...tables import CatalogError, RowError, read_table
@@ -151,13 +152,7 @@ def _read_source(
     galaxies = SourceGalaxies(
         source, [paths[row] for row in usable], key, table, [rows.get(ids[row], -1) for row in usable], errors
     )
-    targets, columns = [], []
-    for target in source.targets:
-        labels, values = targets_of(target, galaxies, tree, cache)
-        targets.append(TargetScheme(target, labels))
-        columns.append(values)
-        logger.info("%s, %s%s: targets of %d galaxies",
-                    where, target.kind, target.column and f" {target.column}", _known(values))  # fmt: skip
+    schemes, columns = _read_targets(galaxies, tree, cache)
     values = np.concatenate(columns, 1)
     some = np.flatnonzero(~np.isnan(values).all(1))
     if not len(some):
@@ -175,18 +170,36 @@ def _read_source(
             {**_settings(target), "galaxies": _known(own)} for target, own in zip(source.targets, columns, strict=True)
         ],
     }
-    unknown = np.full((len(some), len(tree.columns)), np.nan, np.float32)
-    dataset = GalaxyDataset(
-        CachedImages(stored.file, stored.rows[usable[some]])
-        if stored
-        else ImageFiles([paths[i] for i in usable[some]]),
-        Targets(unknown, np.zeros((len(some), len(tree.classes)), np.float32)),
-        preprocess,
-        recipe.augmentation,
-        # Another stream than the labelled galaxies have, or row k of each would be turned alike.
-        recipe.seed + int.from_bytes(hashlib.sha256(source.name.encode()).digest()[:4]),
-    )
-    return AuxiliaryData((dataset,), tuple(targets), values[some], (about,), tuple(errors))
+    chosen = usable[some]
+    images = CachedImages(stored.file, stored.rows[chosen]) if stored else ImageFiles([paths[i] for i in chosen])
+    dataset = _dataset(source, images, tree, preprocess, recipe)
+    return AuxiliaryData((dataset,), schemes, values[some], (about,), tuple(errors))
+
+
+def _read_targets(
+    galaxies: SourceGalaxies, tree: DecisionTree, cache: Path | None
+) -> tuple[tuple[TargetScheme, ...], list[NDArray[np.float32]]]:
+    """The targets of a source, and the values (N, width) of each."""
+    schemes, columns = [], []
+    for target in galaxies.source.targets:
+        labels, values = targets_of(target, galaxies, tree, cache)
+        schemes.append(TargetScheme(target, labels))
+        columns.append(values)
+        column = target.column and f" {target.column}"
+        logger.info("source %r, %s%s: targets of %d galaxies",
+                    galaxies.source.name, target.kind, column, _known(values))  # fmt: skip
+    return tuple(schemes), columns
+
+
+def _dataset(
+    source: LabelSource, images: CachedImages | ImageFiles, tree: DecisionTree, preprocess: Preprocess, recipe: Recipe
+) -> GalaxyDataset:
+    """Augmented images of a source, whose own votes and classes are unknown."""
+    unknown = np.full((len(images), len(tree.columns)), np.nan, np.float32)
+    targets = Targets(unknown, np.zeros((len(images), len(tree.classes)), np.float32))
+    # Another stream of random numbers than the labelled galaxies', or row k of each would be turned alike.
+    seed = recipe.seed + int.from_bytes(hashlib.sha256(source.name.encode()).digest()[:4])
+    return GalaxyDataset(images, targets, preprocess, recipe.augmentation, seed)
 
 
 def _known(values: NDArray[np.float32]) -> int:

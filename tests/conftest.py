@@ -64,7 +64,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def interrupted() -> Callable[..., str]:
-    """Run a command, send it SIGINT once it says a line that begins with `line`; gives what it says after that."""
+    """Run a command, send it SIGINT once it prints a line that begins with `line`; gives what it prints after that."""
     if sys.platform == "win32":
         pytest.skip("no SIGINT to send")
 
@@ -75,17 +75,17 @@ def interrupted() -> Callable[..., str]:
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
         ) as process:
             assert process.stderr is not None
-            said = []
+            lines = []
             try:
-                for told in process.stderr:
-                    said.append(told)
-                    if told.lstrip().startswith(line):
+                for text in process.stderr:
+                    lines.append(text)
+                    if text.lstrip().startswith(line):
                         process.send_signal(signal.SIGINT)
                         break
                 _, rest = process.communicate(timeout=400)
             finally:
                 process.kill()
-        assert process.returncode == 130, "".join(said) + rest
+        assert process.returncode == 130, "".join(lines) + rest
         return rest
 
     return invoke
@@ -93,13 +93,13 @@ def interrupted() -> Callable[..., str]:
 
 @pytest.fixture
 def with_gaps(tmp_path: Path) -> Callable[..., tuple[Path, list[Path]]]:
-    """A folder of pictures like another one, but incomplete; gives it and all the other one's files in order.
+    """A folder of images like another one, but incomplete; gives it and all the other one's files in order.
 
-    It holds the first `kept`, of which number `broken` is damaged, and a picture of the ID `unknown`.
+    It holds the first `kept`, of which number `broken` is damaged, and an image of the ID `unknown`.
     """
 
     def make(images: Path, *, kept: int, broken: int, unknown: str) -> tuple[Path, list[Path]]:
-        folder, paths = tmp_path / "pictures", sorted(images.iterdir())
+        folder, paths = tmp_path / "images", sorted(images.iterdir())
         folder.mkdir()
         for path in paths[:kept]:
             (folder / path.name).write_bytes(path.read_bytes())

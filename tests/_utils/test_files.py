@@ -224,7 +224,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
         check_writable(tmp_path / "file" / "a.txt")
 
 
-def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_reported(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written: File name too long"):
         check_writable(tmp_path / ("x" * 254))
 
@@ -238,7 +238,7 @@ def test_the_reason_and_its_number_are_kept(tmp_path: Path, monkeypatch: pytest.
 
 
 @needs_root_limits
-def test_a_forbidden_folder_is_told(tmp_path: Path) -> None:
+def test_a_forbidden_folder_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     with pytest.raises(PermissionError, match="cannot be written: Permission denied"):
@@ -340,7 +340,7 @@ def test_the_second_of_two_runs_on_one_output_is_refused(tmp_path: Path, is_fold
 
 
 @needs_locks
-def test_who_comes_second_is_told_and_the_first_goes_on(tmp_path: Path) -> None:
+def test_who_comes_second_is_reported_and_the_first_goes_on(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     with lock(path, ValueError("busy")):
         with pytest.raises(ValueError, match="second"), lock(path, ValueError("second")):

@@ -27,12 +27,12 @@ class Squares:
     folder: str = ""
 
     def open(self):
-        def answer(task, say):
+        def answer(task, send):
             if task == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             if task == "die once" and not os.path.exists(self.folder + "/died"):
                 open(self.folder + "/died", "w").close()
-                say("dying")
+                send("dying")
                 os._exit(7)
             if task == "raise":
                 raise ValueError("no such number")
@@ -42,18 +42,18 @@ class Squares:
             if task == "sleep":
                 time.sleep(60)
             if task == "report and sleep":
-                say("awake")
+                send("awake")
                 time.sleep(60)
             if task == "reports":
                 for _ in range(4):
                     time.sleep(0.2)
-                    say("awake")
+                    send("awake")
                 return "done"
             if task == "allocate":
                 return len(bytearray(2**30))
             if task == "pid":
                 return os.getpid()
-            say("squaring")
+            send("squaring")
             return task * task if isinstance(task, int) else task
 
         return answer
@@ -68,7 +68,7 @@ def importable(monkeypatch):
 
 
 @pytest.fixture
-def crew(tmp_path):
+def make_workers(tmp_path):
     made = []
 
     def make(count):
@@ -80,46 +80,46 @@ def crew(tmp_path):
         worker.close()
 
 
-def _simply(worker, task, tell):
-    yield worker.run(task, lambda said: None)
+def _simply(worker, task, report):
+    yield worker.run(task, lambda message: None)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_every_task_is_answered_once(crew, count):
-    assert sorted(run_tasks(range(20), crew(count), _simply)) == [n * n for n in range(20)]
+def test_every_task_is_answered_once(make_workers, count):
+    assert sorted(run_tasks(range(20), make_workers(count), _simply)) == [n * n for n in range(20)]
 
 
-def test_what_a_worker_says_is_heard(crew):
+def test_messages_of_a_worker_reach_the_caller(make_workers):
     heard = []
-    assert crew(1)[0].run(3, heard.append) == 9
+    assert make_workers(1)[0].run(3, heard.append) == 9
     assert heard == ["squaring"]
 
 
-def test_what_a_library_prints_does_not_come_between(crew, capfd):
-    (worker,) = crew(1)
+def test_what_a_library_prints_does_not_come_between(make_workers, capfd):
+    (worker,) = make_workers(1)
     assert worker.run("print", print) == "print"
-    assert worker.run(4, lambda said: None) == 16
+    assert worker.run(4, lambda message: None) == 16
     assert "noise" in capfd.readouterr().err
 
 
-def test_a_dead_worker_is_replaced_and_its_last_words_kept(crew):
-    (worker,) = crew(1)
+def test_a_dead_worker_is_replaced_and_its_last_message_kept(make_workers):
+    (worker,) = make_workers(1)
     with pytest.raises(WorkerCrash) as caught:
-        worker.run("die once", lambda said: None)
+        worker.run("die once", lambda message: None)
     assert (caught.value.exit_code, caught.value.last_message) == (7, "dying")
-    assert worker.run("die once", lambda said: None) == "die once"
+    assert worker.run("die once", lambda message: None) == "die once"
     with pytest.raises(WorkerCrash) as caught:
-        worker.run("die", lambda said: None)
+        worker.run("die", lambda message: None)
     assert caught.value.exit_code == -signal.SIGKILL
-    assert worker.run(5, lambda said: None) == 25
+    assert worker.run(5, lambda message: None) == 25
 
 
-def test_what_a_worker_raises_ends_it_all(crew):
+def test_what_a_task_raises_ends_the_run(make_workers):
     with pytest.raises(WorkerError, match="ValueError: no such number"):
-        list(run_tasks([1, "raise", *range(100)], crew(2), _simply))
+        list(run_tasks([1, "raise", *range(100)], make_workers(2), _simply))
 
 
-def test_tasks_are_taken_as_they_are_needed(crew):
+def test_tasks_are_taken_as_they_are_needed(make_workers):
     taken = 0
 
     def tasks():
@@ -128,7 +128,7 @@ def test_tasks_are_taken_as_they_are_needed(crew):
             taken += 1
             yield number
 
-    answers = run_tasks(tasks(), crew(2), _simply)
+    answers = run_tasks(tasks(), make_workers(2), _simply)
     for _ in range(10):
         next(answers)
     time.sleep(0.3)
@@ -137,23 +137,23 @@ def test_tasks_are_taken_as_they_are_needed(crew):
     answers.close()
 
 
-def test_a_source_that_fails_is_told(crew):
+def test_a_source_that_fails_is_reported(make_workers):
     def tasks():
         yield 1
         raise OSError("the listing is gone")
 
     with pytest.raises(OSError, match="listing"):
-        list(run_tasks(tasks(), crew(2), _simply))
+        list(run_tasks(tasks(), make_workers(2), _simply))
 
 
-def test_leaving_in_the_middle_ends_the_processes(crew):
+def test_leaving_in_the_middle_ends_the_processes(make_workers):
     pids = []
 
-    def drive(worker, task, tell):
-        yield worker.run("pid", lambda said: None)
-        yield worker.run("sleep", lambda said: None)
+    def drive(worker, task, report):
+        yield worker.run("pid", lambda message: None)
+        yield worker.run("sleep", lambda message: None)
 
-    answers = run_tasks(iter(int, 1), crew(2), drive)
+    answers = run_tasks(iter(int, 1), make_workers(2), drive)
     pids = [next(answers), next(answers)]
     answers.close()
     for pid in pids:
@@ -195,7 +195,7 @@ def test_cores_are_those_that_this_process_may_use():
         assert done.stdout == "1\n"
 
 
-def test_a_job_is_small_enough_to_send(crew):
+def test_a_job_is_small_enough_to_send(make_workers):
     assert len(pickle.dumps(Squares())) < 1000
 
 

@@ -154,7 +154,7 @@ def test_a_bar_is_there_while_there_is_work_and_only_on_a_terminal(capsys, monke
 # ------------------------------------------------------------------ predict
 
 
-def test_predict_one_picture_says_it_in_words(run, pictures):
+def test_predict_one_image_says_it_in_words(run, pictures):
     picture = min(pictures.iterdir())
     said = run("predict", picture, "--views", 1).stdout
     assert said.startswith(picture.stem)
@@ -163,7 +163,7 @@ def test_predict_one_picture_says_it_in_words(run, pictures):
     assert "└─ class\n" in said
 
 
-def test_predict_json_is_a_line_a_picture(run, pictures):
+def test_predict_json_is_a_line_a_image(run, pictures):
     lines = run("predict", pictures, "--json", "--views", 1).stdout.splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) == 12
@@ -250,7 +250,7 @@ def test_what_ray_prints_is_not_among_the_results(run, pictures, tmp_path, monke
     assert "(raylet) an actor died" in result.stderr
 
 
-def test_a_full_disk_is_said(run, labels, monkeypatch):
+def test_a_full_disk_is_reported(run, labels, monkeypatch):
     from tuningfork.votes import class_counts as module
 
     def full(*_):

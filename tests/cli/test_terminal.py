@@ -252,14 +252,14 @@ def test_common_mistakes_are_answered_with_the_right_command(run, tmp_path, pict
     assert not wrong, wrong
 
 
-def test_options_that_cannot_apply_are_said(run, pictures):
+def test_options_that_cannot_apply_are_reported(run, pictures):
     error = run("predict", pictures, "--model", "fast", "--views", 1, "--stretch", "sdss", "--id-column", "x").stderr
     assert "--stretch is for FITS images; these are none" in error
     assert "--id-column is for catalogues; none of the inputs is one" in error
     assert "note" not in run("predict", pictures, "--model", "fast", "--views", 1).stderr
 
 
-def test_a_model_given_as_an_image_is_said(run, tmp_path):
+def test_a_model_given_as_an_image_is_reported(run, tmp_path):
     (tmp_path / "bundle.json").write_text("{}")
     assert "--model" in run("predict", tmp_path, code=1).stderr
 

@@ -253,7 +253,7 @@ def test_presets_keep_order_and_rise(name: str) -> None:
 
 @given(st.lists(st.floats(width=32), min_size=3, max_size=12), st.sampled_from(["auto", *preset_names()]))
 @settings(max_examples=60)
-def test_any_flux_is_a_picture_or_a_reason(values: list[float], name: str) -> None:
+def test_any_flux_is_a_image_or_a_reason(values: list[float], name: str) -> None:
     planes = np.resize(np.array(values, np.float32), (1 if name == "euclid" else 3, 9, 9))
     if (np.abs(planes) < 1e30).any():
         assert apply_stretch(planes, name).shape == (9, 9, 3)
@@ -322,7 +322,7 @@ def test_as_it_lies_nothing_is_turned() -> None:
     assert np.array_equal(read_image(data, Framing(orient=False)).rgb, read_image(without_wcs).rgb)
 
 
-def test_without_a_wcs_it_is_the_picture_that_training_sees() -> None:
+def test_without_a_wcs_it_is_the_image_that_training_sees() -> None:
     data = file_of(fits.PrimaryHDU(FLUX))
     image = render_fits(data)
     picture, warning = image.rgb, image.warning
@@ -343,7 +343,7 @@ def test_without_a_wcs_it_is_the_picture_that_training_sees() -> None:
     {"CUNIT1": "parsnip"},
     {"CDELT1": -1e-2, "CDELT2": 1e-5},
 ])  # fmt: skip
-def test_a_broken_wcs_is_told_and_no_more(cards: dict[str, object]) -> None:
+def test_a_broken_wcs_is_reported_and_no_more(cards: dict[str, object]) -> None:
     about = header()
     about.update(cards)
     data = file_of(fits.PrimaryHDU(FLUX[0], about))
@@ -390,7 +390,7 @@ def test_a_size_is_arcseconds() -> None:
     assert picture.shape == (30, 30, 3)
 
 
-def test_blank_parts_are_told_and_too_much_of_them_refused() -> None:
+def test_blank_parts_are_reported_and_too_much_of_them_refused() -> None:
     planes = np.ones((3, 40, 40), np.float32)
     assert blank_pixels(planes) == ()
     planes[1, :10] = np.nan
@@ -404,7 +404,7 @@ def test_blank_parts_are_told_and_too_much_of_them_refused() -> None:
         blank_pixels(planes)
 
 
-def test_a_galaxy_of_another_scale_is_told() -> None:
+def test_a_galaxy_of_another_scale_is_reported() -> None:
     assert scale_warning(FRAME_RADII, 1.0, measured=True) == ""
     assert "frame of 17.0 petroR90, as measured, where the model knows 8.48" in scale_warning(17, 1, measured=True)
     assert "as the catalogue says" in scale_warning(5, 1, measured=False)

@@ -52,7 +52,7 @@ def test_the_papers_crop_is_the_middle_four_of_sixteen_cells(filter: str) -> Non
 
 @given(preprocesses, st.integers(8, 500), st.integers(8, 500))
 @QUICK
-def test_the_window_is_a_central_square_within_the_picture(p: Preprocess, height: int, width: int) -> None:
+def test_the_window_is_a_central_square_within_the_image(p: Preprocess, height: int, width: int) -> None:
     left, top, side = p.window(height, width)
     assert side == pytest.approx(p.crop * min(height, width))
     assert left + side / 2 == pytest.approx(width / 2)
@@ -115,7 +115,7 @@ def test_rotating_and_mirroring_commute_with_the_resize(
 
 @given(preprocesses, st.lists(st.integers(0, 255), min_size=3, max_size=3), st.integers(8, 90), st.integers(8, 90))
 @QUICK
-def test_a_constant_picture_stays_constant(p: Preprocess, colour: list[int], height: int, width: int) -> None:
+def test_a_constant_image_stays_constant(p: Preprocess, colour: list[int], height: int, width: int) -> None:
     picture = np.full((height, width, 3), colour, np.uint8)
     assert (p.resized(picture) == np.array(colour, np.uint8)).all()
 
@@ -178,7 +178,7 @@ def test_views_of_an_array_are_read_rightly() -> None:
     assert np.array_equal(p.resized(np.asfortranarray(picture)), p.resized(picture))
 
 
-def test_the_picture_is_left_as_it_was() -> None:
+def test_the_image_is_left_as_it_was() -> None:
     picture = noise(30, 30)
     before = picture.copy()
     Preprocess(size=8)(picture)
@@ -200,7 +200,7 @@ def test_shrinking_a_box_is_resizing_the_cut() -> None:
     st.lists(st.integers(0, 255), min_size=3, max_size=3),
 )
 @QUICK
-def test_input_is_picture_over_255_minus_mean_over_std(mean: tuple, std: tuple, colour: list[int]) -> None:
+def test_input_is_image_over_255_minus_mean_over_std(mean: tuple, std: tuple, colour: list[int]) -> None:
     p = Preprocess(size=8, mean=mean, std=std)
     scaled = p.scaled(np.full((8, 8, 3), colour, np.uint8))
     expected = (np.array(colour) / 255 - np.array(mean)) / np.array(std)

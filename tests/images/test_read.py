@@ -157,7 +157,7 @@ def picture_or_reason(data: bytes) -> np.ndarray | str:
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_every_kind_is_a_picture(kind: str) -> None:
+def test_every_kind_is_a_image(kind: str) -> None:
     picture = read_image(VALID[kind]).rgb
     assert picture.dtype == np.uint8
     assert picture.shape in {(40, 57, 3), (30, 36, 3)}
@@ -285,7 +285,7 @@ def test_postscript_never_starts_a_program(monkeypatch: pytest.MonkeyPatch) -> N
         read_image(encoded(SMOOTH, "EPS"))
 
 
-def test_many_threads_read_the_same_pictures() -> None:
+def test_many_threads_read_the_same_images() -> None:
     kinds = [kind for kind in VALID if kind != "fits packed hcompress"] * 4
     alone = {kind: read_image(VALID[kind]).rgb for kind in VALID}
     with ThreadPoolExecutor(8) as pool:
@@ -296,7 +296,7 @@ def test_many_threads_read_the_same_pictures() -> None:
 # ---------------------------------------------------------------- sizes
 
 
-def test_empty_file_is_told(tmp_path: Path) -> None:
+def test_empty_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     for source in (b"", tmp_path / "a.jpg"):
         with pytest.raises(ImageError, match=r"empty file \(0 bytes\)"):
@@ -305,7 +305,7 @@ def test_empty_file_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 7), (7, 300), (300, 7), (1, 300)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "FITS", "npy"])
-def test_too_small_a_picture_is_told(shape: tuple[int, int], kind: str) -> None:
+def test_too_small_a_image_is_reported(shape: tuple[int, int], kind: str) -> None:
     grey = np.zeros(shape, np.uint8)
     if kind == "FITS":
         data = fits_file(fits.PrimaryHDU(grey))
@@ -377,7 +377,7 @@ def test_a_bombs_reason_is_its_size(kind: str) -> None:
         read_image(BOMBS[kind])
 
 
-def test_more_zeros_than_the_picture_needs_are_not_unpacked() -> None:
+def test_more_zeros_than_the_image_needs_are_not_unpacked() -> None:
     start = time.process_time()
     picture_or_reason(png_file(64, 64, deflated_zeros(2_500_050, 1000)))
     assert time.process_time() - start < 2
@@ -416,7 +416,7 @@ def test_a_truncated_jpeg_is_refused_wherever_it_ends() -> None:
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_a_truncated_file_is_a_picture_or_a_reason(kind: str) -> None:
+def test_a_truncated_file_is_a_image_or_a_reason(kind: str) -> None:
     data = VALID[kind]
     for end in RNG.integers(0, len(data), 25):
         picture_or_reason(data[:end])
@@ -430,14 +430,14 @@ def test_half_a_file_is_refused(kind: str) -> None:
 
 @given(kind=st.sampled_from(sorted(VALID)), where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 @settings(QUICK, max_examples=600)
-def test_one_wrong_byte_is_a_picture_or_a_reason(kind: str, where: float, flip: int) -> None:
+def test_one_wrong_byte_is_a_image_or_a_reason(kind: str, where: float, flip: int) -> None:
     data = bytearray(VALID[kind])
     data[int(where * len(data))] ^= flip
     picture_or_reason(bytes(data))
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_a_wrong_byte_in_the_header_is_a_picture_or_a_reason(kind: str) -> None:
+def test_a_wrong_byte_in_the_header_is_a_image_or_a_reason(kind: str) -> None:
     for at in range(min(60, len(VALID[kind]))):
         data = bytearray(VALID[kind])
         data[at] ^= int(RNG.integers(1, 256))
@@ -449,7 +449,7 @@ MAGIC = [b"", b"\xff\xd8\xff", b"SIMPLE  =", b"\x93NUMPY\x01\x00", b"\x89PNG\r\n
 
 @given(magic=st.sampled_from(MAGIC), rest=st.binary(max_size=400))
 @settings(QUICK, max_examples=300)
-def test_random_bytes_are_a_picture_or_a_reason(magic: bytes, rest: bytes) -> None:
+def test_random_bytes_are_a_image_or_a_reason(magic: bytes, rest: bytes) -> None:
     picture_or_reason(magic + rest)
 
 
@@ -459,7 +459,7 @@ def test_random_bytes_are_a_picture_or_a_reason(magic: bytes, rest: bytes) -> No
     value=st.text("0123456789-.'TFE ", max_size=20),
 )
 @QUICK
-def test_a_wrong_fits_card_is_a_picture_or_a_reason(kind: str, card: int, value: str) -> None:
+def test_a_wrong_fits_card_is_a_image_or_a_reason(kind: str, card: int, value: str) -> None:
     data = bytearray(VALID[kind])
     data[card * 80 + 10 : card * 80 + 10 + len(value)] = value.encode()
     picture_or_reason(bytes(data))
@@ -468,7 +468,7 @@ def test_a_wrong_fits_card_is_a_picture_or_a_reason(kind: str, card: int, value:
 @given(st.sampled_from(["|u1", "<f4", "|O", ">u2", "|S4", "<c8", "<M8[s]", "|b1", "x", [("a", "u1")], None, 5]),
        st.lists(st.integers(-3, 20), max_size=4), st.integers(0, 2000))  # fmt: skip
 @QUICK
-def test_any_npy_header_is_a_picture_or_a_reason(descr: object, shape: list[int], length: int) -> None:
+def test_any_npy_header_is_a_image_or_a_reason(descr: object, shape: list[int], length: int) -> None:
     picture_or_reason(npy_header(descr, tuple(shape)) + bytes(length))
 
 
@@ -625,7 +625,7 @@ def test_blank_integers_are_missing_pixels() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_no_usable_pixel_is_told(value: float) -> None:
+def test_no_usable_pixel_is_reported(value: float) -> None:
     for shape in ((9, 9), (3, 9, 9)):
         with pytest.raises(ImageError, match="no usable pixel"):
             read_image(fits_file(fits.PrimaryHDU(np.full(shape, value))))
@@ -648,7 +648,7 @@ def test_signalling_nans_are_missing_pixels() -> None:
 
 @given(st.lists(st.floats(width=64), min_size=1, max_size=8), st.sampled_from([(8, 8), (3, 8, 8)]))
 @settings(QUICK, max_examples=60)
-def test_any_floats_are_a_picture_or_a_reason(values: list[float], shape: tuple[int, ...]) -> None:
+def test_any_floats_are_a_image_or_a_reason(values: list[float], shape: tuple[int, ...]) -> None:
     for kind in ("f8", "f4"):
         with np.errstate(over="ignore"):
             array = np.resize(np.array(values), shape).astype(kind)
@@ -682,13 +682,13 @@ def test_the_first_image_of_several_is_taken() -> None:
     fits.ImageHDU(np.zeros((2, 3, 9, 9))),
     fits.BinTableHDU.from_columns([fits.Column(name="a", format="E", array=[1.0, 2.0])]),
 ])  # fmt: skip
-def test_a_fits_file_without_an_image_is_told(hdu: object) -> None:
+def test_a_fits_file_without_an_image_is_reported(hdu: object) -> None:
     with pytest.raises(ImageError, match="without an image of 2 or 3 axes"):
         read_image(fits_file(fits.PrimaryHDU(), hdu))
 
 
 @pytest.mark.parametrize("planes", [2, 4, 5])
-def test_another_number_of_planes_is_told(planes: int) -> None:
+def test_another_number_of_planes_is_reported(planes: int) -> None:
     with pytest.raises(ImageError, match=f"{planes} planes; 1 or 3"):
         read_image(fits_file(fits.PrimaryHDU(np.zeros((planes, 9, 9)))))
 
@@ -719,7 +719,7 @@ def test_an_extension_that_claims_endless_columns_is_refused(card: str) -> None:
         read_image(data)
 
 
-def test_without_astropy_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_astropy_the_remedy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "astropy.io", None)
     with pytest.raises(ImageError, match=r"pip install '\.\[sky\]'"):
         read_image(VALID["fits"])
@@ -728,18 +728,18 @@ def test_without_astropy_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 # ---------------------------------------------------------------- files
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="No such file"):
         read_image(tmp_path / "none.jpg")
 
 
 @pytest.mark.parametrize("name", ["a\0b.jpg", "x" * 5000])
-def test_an_impossible_name_is_told(name: str) -> None:
+def test_an_impossible_name_is_reported(name: str) -> None:
     with pytest.raises(ImageError, match="cannot be read"):
         read_image(name)
 
 
-def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="not a regular file"):
         read_image(tmp_path)
 
@@ -758,7 +758,7 @@ def test_an_endless_device_is_not_read() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_forbidden_file_is_told(tmp_path: Path) -> None:
+def test_a_forbidden_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(VALID["png"])
     (tmp_path / "a.png").chmod(0)
     with pytest.raises(ImageError, match="Permission denied"):
@@ -795,7 +795,7 @@ def test_hidden_entries_are_left_out(tmp_path: Path) -> None:
     assert found(tmp_path) == ["c.jpg"]
 
 
-def test_a_folder_named_like_a_picture_is_walked(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_image_is_walked(tmp_path: Path) -> None:
     touched(tmp_path, "m31.fits/a.jpg")
     assert found(tmp_path) == ["m31.fits/a.jpg"]
 
@@ -817,7 +817,7 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
         list(find_images([tmp_path / "none"]))
 
 
-def test_an_empty_folder_has_no_pictures(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_images(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 

@@ -68,7 +68,7 @@ def plain(picture: np.ndarray) -> np.ndarray:
     st.sampled_from([0, 247]),
 )
 @settings(max_examples=150, derandomize=True)
-def test_any_picture_has_the_numbers_of_the_definition(side, seed, levels, least):
+def test_any_image_has_the_numbers_of_the_definition(side, seed, levels, least):
     values = np.random.default_rng(seed).integers(0, levels, (side, side, 3))
     picture = np.minimum(values + least, 255).astype(np.uint8)
     np.testing.assert_allclose(appearance(picture), plain(picture), rtol=0, atol=1e-9)

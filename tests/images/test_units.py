@@ -87,7 +87,7 @@ def test_a_map_alone_is_read_and_one_of_a_strange_image_is_not() -> None:
         chosen(fits.PrimaryHDU(np.ones((2, 3, SIDE, SIDE))), named(WEIGHT, "WEIGHT"))
 
 
-def test_bands_that_are_taken_as_one_are_told() -> None:
+def test_bands_that_are_taken_as_one_are_reported() -> None:
     bands = [named(SCIENCE * n, name) for n, name in ((1, "I"), (2, "G"), (3, "R"))]
     pixels, warning = chosen(EMPTY, *bands, named(MASK, "MASK"))
     assert np.array_equal(pixels, SCIENCE)

@@ -70,7 +70,7 @@ def is_picture(name):
 @KEPT
 @given(MEMBERS, st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), st.randoms())
 @example([("a" * 99 + "/" + "b" * 99 + ".jpg", b"x" * 512)], tarfile.USTAR_FORMAT, random.Random(0))
-def test_a_tar_gives_back_its_pictures(tmp_path, members, form, chance):
+def test_a_tar_gives_back_its_images(tmp_path, members, form, chance):
     file = tmp_path / "t.tar"
     with suppress(ValueError):  # ustar cannot hold every name
         write_tar(file, members, form)
@@ -92,7 +92,7 @@ def tar_id(name):
 
 @KEPT
 @given(MEMBERS, st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]), st.integers(0, 40), st.randoms())
-def test_a_zip_gives_back_its_pictures(tmp_path, members, method, before, chance):
+def test_a_zip_gives_back_its_images(tmp_path, members, method, before, chance):
     members = [(name.replace("\udcff", "ÿ"), data) for name, data in members]
     file = write_zip(tmp_path / "t.zip", members, method)
     # Self-unpacking archives begin with a program.
@@ -351,7 +351,7 @@ def test_long_names_are_limited(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["gnu", "pax", "zip"])
-def test_damaged_archives_raise_only_what_is_said(tmp_path, form):
+def test_damaged_archives_raise_only_what_is_reported(tmp_path, form):
     members = [(f"{'long' * 40 * (number % 2)}{number}.jpg", bytes([number]) * 300) for number in range(12)]
     file = tmp_path / ("t.zip" if form == "zip" else "t.tar")
     if form == "zip":
@@ -375,7 +375,7 @@ def test_damaged_archives_raise_only_what_is_said(tmp_path, form):
             opened(found)
 
 
-def test_a_tar_whose_checksums_are_mended_raises_only_what_is_said(tmp_path):
+def test_a_tar_whose_checksums_are_mended_raises_only_what_is_reported(tmp_path):
     """Damage behind a good checksum, as an attacker would write it."""
     file = write_tar(tmp_path / "t.tar", [("a" * 150 + ".jpg", b"a" * 600)] * 3)
     good = file.read_bytes()

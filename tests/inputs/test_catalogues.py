@@ -261,7 +261,7 @@ def test_a_catalogue_may_name_a_galaxy_twice(tmp_path, pictures):
     assert opened(find_items([file])) == [b"a", b"a"]
 
 
-def test_a_fits_file_with_an_image_stays_a_picture(tmp_path):
+def test_a_fits_file_with_an_image_stays_a_image(tmp_path):
     fits = pytest.importorskip("astropy.io.fits")
     image = fits.PrimaryHDU(np.zeros((32, 32), "f4"))
     table = fits.BinTableHDU.from_columns([fits.Column("path", "A5", array=["a.jpg"])])
@@ -363,7 +363,7 @@ def test_too_large_a_cell_is_a_row_error(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.ecsv", "t.vot", "t.fits"])
-def test_damaged_tables_raise_only_what_is_said(tmp_path, name):
+def test_damaged_tables_raise_only_what_is_reported(tmp_path, name):
     size = 300
     body = {"id": [str(n) for n in range(size)], "path": [f"{n}.jpg" for n in range(size)]}
     file = tmp_path / name

@@ -122,6 +122,6 @@ def test_pipes_do_not_hang(tmp_path):
         opening.prepare(item)()
 
 
-def test_what_is_not_there_is_said(tmp_path):
+def test_what_is_not_there_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         list(find_items([tmp_path / "none"]))

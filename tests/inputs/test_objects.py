@@ -143,7 +143,7 @@ def test_any_text_can_stand_for_an_address(text):
 @pytest.mark.parametrize(
     "address", ["ftp://h/a.jpg", "file://x", "s3://", "s3:///a", "https://me:xyzzy@h/a.jpg", "s3://a\nb/c"]
 )
-def test_addresses_that_are_not_read_are_said_without_secrets(address):
+def test_addresses_that_are_not_read_are_reported_without_secrets(address):
     with pytest.raises(InputError) as told:
         list(find_items([address]))
     assert "xyzzy" not in str(told.value)
@@ -229,7 +229,7 @@ def test_objects_that_change_or_go_are_row_errors():
     assert read(found) == [changed, "cannot be read: HTTP 404 (not there)", changed]
 
 
-def test_what_is_not_there_is_said(monkeypatch):
+def test_what_is_not_there_is_reported(monkeypatch):
     put({"set/t.tar": b"", "other/x.txt": b""})
     with pytest.raises(FileNotFoundError, match="memory://none/: no such object"):
         list(find_items(["memory://none/"]))
@@ -266,7 +266,7 @@ def test_a_listing_that_never_ends_is_ended(monkeypatch, limit, value, folders, 
         list(find_items(["https://evil.example/images/"]))
 
 
-def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
+def test_without_the_extra_its_name_is_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(InputError, match=r"pip install '\.\[remote\]'"):
         list(find_items(["s3://bucket/"]))
@@ -278,7 +278,7 @@ def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- tries
 
 
-def test_a_failure_that_passes_is_tried_again_and_all_of_them_are_told(monkeypatch):
+def test_a_failure_that_passes_is_tried_again_and_all_of_them_are_reported(monkeypatch):
     waits = []
     monkeypatch.setattr(retrying, "PAUSE", 1.0)
     monkeypatch.setattr("tuningfork._utils.retry.time.sleep", waits.append)

@@ -74,7 +74,7 @@ def _digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_every_picture_is_one_row_in_order(model, pictures, tmp_path, small_parts):
+def test_every_image_is_one_row_in_order(model, pictures, tmp_path, small_parts):
     summary = predict_files(model, [pictures], tmp_path / "out.parquet", inference=InferenceOptions(n_views=1))
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
     assert table["id"].to_pylist() == [f"{i:03d}" for i in range(40)]
@@ -126,7 +126,7 @@ def test_resuming_does_not_repeat_whole_parts(model, pictures, tmp_path, small_p
     assert summary.resumed == 8 * kept
 
 
-def test_a_resume_with_other_pictures_or_options_is_refused(model, pictures, tmp_path, small_parts, monkeypatch):
+def test_a_resume_with_other_images_or_options_is_refused(model, pictures, tmp_path, small_parts, monkeypatch):
     output = tmp_path / "out.csv"
     monkeypatch.setattr(model, "predict_loaded", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -161,7 +161,7 @@ def test_a_resume_with_other_pictures_or_options_is_refused(model, pictures, tmp
     )
 
 
-def test_a_changed_picture_is_noticed(model, pictures, tmp_path, monkeypatch):
+def test_a_changed_image_is_noticed(model, pictures, tmp_path, monkeypatch):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.jpg").write_bytes((pictures / "000.jpg").read_bytes())
@@ -183,7 +183,7 @@ def test_a_foreign_folder_in_the_way_is_left_alone(model, pictures, tmp_path):
     assert (foreign / "thesis.txt").read_text() == "mine"
 
 
-def test_no_pictures_no_work(model, tmp_path):
+def test_no_images_no_work(model, tmp_path):
     with pytest.raises(PredictError, match="no image"):
         predict_files(model, [tmp_path], tmp_path / "out.csv")
 
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_what_was_there(model, pictures, tmp_path, small_part
     assert output.read_text() == "yesterday's table"
 
 
-def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypatch):
+def test_few_images_are_held_however_many_there_are(model, pictures, monkeypatch):
     monkeypatch.setattr(work, "BLOCK", TOGETHER)
     held, most = 0, 0
     predict_loaded = model.predict_loaded
@@ -230,7 +230,7 @@ def test_few_pictures_are_held_however_many_there_are(model, pictures, monkeypat
     assert most <= 4 * TOGETHER
 
 
-def test_progress_is_told_to_the_end(model, pictures, tmp_path, small_parts):
+def test_progress_is_reported_to_the_end(model, pictures, tmp_path, small_parts):
     told = []
     predict_files(
         model,
@@ -284,7 +284,7 @@ def test_killed_at_ten_random_moments_the_table_is_the_same(pictures, tmp_path):
     assert len(ids) == len(set(ids)) == 240
 
 
-def test_few_pictures_wait_for_no_process(model, pictures, tmp_path, monkeypatch):
+def test_few_images_wait_for_no_process(model, pictures, tmp_path, monkeypatch):
     """A process takes as long to start as some hundred pictures to predict."""
 
     def no_process(*arguments):
@@ -333,7 +333,7 @@ def test_a_file_name_that_is_no_text_is_a_row_like_any_other(model, pictures, tm
     assert ids == ["caf\\xe9", "schön"]
 
 
-def test_kaggles_layout_refuses_two_pictures_of_one_name(model, pictures, tmp_path):
+def test_kaggles_layout_refuses_two_images_of_one_name(model, pictures, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "7.jpg").write_bytes((pictures / "000.jpg").read_bytes())
@@ -347,7 +347,7 @@ def test_kaggles_layout_refuses_two_pictures_of_one_name(model, pictures, tmp_pa
     )
 
 
-def test_kaggles_layout_names_the_bad_picture(model, pictures, tmp_path):
+def test_kaggles_layout_names_the_bad_image(model, pictures, tmp_path):
     summary = predict_files(
         model, [pictures], tmp_path / "out.csv", inference=InferenceOptions(n_views=1), layout="kaggle"
     )

@@ -46,7 +46,7 @@ def galaxies(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_same_picture_via_fits_and_in_memory(model, tmp_path):
+def test_the_same_image_via_fits_and_in_memory(model, tmp_path):
     picture = render(draw(5, 1))
     fits.writeto(tmp_path / "a.fits", np.moveaxis(picture[::-1], 2, 0))
     Image.fromarray(picture).save(tmp_path / "a.png")
@@ -72,7 +72,7 @@ def test_a_frame_of_another_scale_warns_in_its_row(run, galaxies, tmp_path):
     assert "petroR90" not in said
 
 
-def test_radii_of_a_catalogue_frame_its_pictures(run, model, galaxies, tmp_path):
+def test_radii_of_a_catalogue_frame_its_images(run, model, galaxies, tmp_path):
     words = ("--stretch", "sdss", "--model", "fast", "--radius-column", "petroR90")
     output = tmp_path / "votes.parquet"
     result = run("predict", galaxies / "galaxies.csv", "-o", output, *words, code=3)

@@ -64,7 +64,7 @@ def test_actors_go_where_the_gpus_are():
 
 
 @pytest.mark.parametrize("cpus", [0, 0.5])
-def test_a_cluster_without_room_is_told(cpus):
+def test_a_cluster_without_room_is_reported(cpus):
     with pytest.raises(WorkerError, match="add a node"):
         ActorPool.of(cpus)
 
@@ -78,7 +78,7 @@ def test_without_ray_the_remedy_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("address", "told"), [("10.9.8.7:6379", "no Ray cluster at 10.9.8.7:6379"), (None, "on this machine")]
 )
-def test_a_cluster_that_is_not_there_is_told(address, told, tmp_path, monkeypatch):
+def test_a_cluster_that_is_not_there_is_reported(address, told, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
 
     def refuse(**options):

@@ -158,7 +158,7 @@ def test_names_are_read_where_the_locale_knows_only_ascii(image, tmp_path):
         assert (row["id"], row["error"]) == (name, "")
 
 
-def test_fits_tables_are_told_from_images(tmp_path):
+def test_fits_tables_are_reported_from_images(tmp_path):
     fits = pytest.importorskip("astropy.io.fits")
     columns = fits.ColDefs([fits.Column("id", "J", array=[1, 2])])
     plus = fits.PrimaryHDU(np.frombuffer(b"<VOTABLE/>", np.uint8))

@@ -317,14 +317,14 @@ def test_bits_that_flipped_on_the_disk_are_noticed(model, pictures, tmp_path):
     "text",
     ["", "{", "[]", "{}", '{"form": 99}', '{"form": 1, "run": {}, "inputs": {}, "part_rows": 1}', "\x00" * 40],
 )
-def test_a_manifest_that_cannot_be_read_is_told(model, pictures, tmp_path, text):
+def test_a_manifest_that_cannot_be_read_is_reported(model, pictures, tmp_path, text):
     predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1))
     (tmp_path / "votes" / MANIFEST).write_text(text)
     with pytest.raises(ManifestError, match=r"_manifest\.json"):
         predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1, resume=True))
 
 
-def test_a_manifest_of_another_run_is_told(model, pictures, tmp_path):
+def test_a_manifest_of_another_run_is_reported(model, pictures, tmp_path):
     predict_files(model, [pictures], tmp_path / "votes", execution=ExecutionOptions(workers=1))
     with pytest.raises(ManifestError, match="another views"):
         predict_files(
@@ -341,7 +341,7 @@ def test_a_manifest_of_another_run_is_told(model, pictures, tmp_path):
         predict_files(model, [other], tmp_path / "votes", execution=ExecutionOptions(workers=1, resume=True))
 
 
-def test_a_picture_that_changes_while_the_run_goes_on_is_a_row_error(model, pictures, tmp_path):
+def test_a_image_that_changes_while_the_run_goes_on_is_a_row_error(model, pictures, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for name in "abcd":

@@ -167,7 +167,7 @@ def test_galaxies_without_a_class_are_the_grey_background(galaxies, flat):
     assert page.count(drawing._COLOURS[0]) == 2  # eight classes have seven colours
 
 
-def test_a_point_shows_its_own_picture(galaxies, flat):
+def test_a_point_shows_its_own_image(galaxies, flat):
     import base64
     import io
 
@@ -198,7 +198,7 @@ def test_the_arrow_keys_go_to_a_near_point():
     assert steps.max() < 0.5
 
 
-def test_names_are_text_and_lost_pictures_are_told(flat):
+def test_names_are_text_and_lost_images_are_reported(flat):
     names = (HOSTILE,) * 20
     sample = Sample(names, ("/nowhere/x.jpg",) * 20, names, np.random.default_rng(0).random((20, 6)), 20, 0)
     html = galaxy_map(sample)
@@ -296,7 +296,7 @@ def test_the_wheel_zooms_and_a_lasso_selects_what_is_saved(page_file, browser, g
 
 
 @pytest.mark.slow
-def test_the_command_draws_tables_and_pictures(run, galaxies, tmp_path):
+def test_the_command_draws_tables_and_images(run, galaxies, tmp_path):
     pytest.importorskip("umap")
     (tmp_path / "moved").mkdir()
     for path in galaxies.iterdir():

@@ -109,7 +109,7 @@ def test_axes_keep_the_most_that_so_many_can():
     assert kept == pytest.approx((singular[:3] ** 2).sum(), rel=1e-4)
 
 
-def test_a_picture_that_could_not_be_read_has_no_neighbours(made):
+def test_a_image_that_could_not_be_read_has_no_neighbours(made):
     path, values = made
     asked = values[:3].copy()
     asked[1, 4] = np.nan
@@ -292,7 +292,7 @@ def test_tables_of_two_models_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"), [(b"", "cannot be read as Parquet"), (b"PAR1 and no more", "cannot be read as Parquet")]
 )
-def test_a_table_that_is_none_is_told(tmp_path, content, told):
+def test_a_table_that_is_none_is_reported(tmp_path, content, told):
     (tmp_path / "votes.parquet").write_bytes(content)
     with pytest.raises(SimilarityError, match=told):
         EmbeddingTables([tmp_path / "votes.parquet"])
@@ -460,7 +460,7 @@ def index_file(galaxies, tmp_path_factory):
     return path
 
 
-def test_an_index_of_a_table_is_that_of_its_pictures(run, galaxies, index_file, tmp_path):
+def test_an_index_of_a_table_is_that_of_its_images(run, galaxies, index_file, tmp_path):
     run("predict", galaxies, "-o", tmp_path / "votes.parquet", "--embeddings", "--model", "fast", code=3)
     told = json.loads(run("index", tmp_path / "votes.parquet", "-o", tmp_path / "it", "--json", code=3).stdout)
     assert {key: told[key] for key in ("rows", "added", "failed", "model")} == {
@@ -483,7 +483,7 @@ def test_a_table_without_embeddings_says_how_to_get_them(run, galaxies, tmp_path
     run("index", galaxies, "-o", tmp_path / "it", "--add", code=2)
 
 
-def test_a_picture_does_not_find_itself_unless_it_is_asked_to(run, galaxies, index_file):
+def test_a_image_does_not_find_itself_unless_it_is_asked_to(run, galaxies, index_file):
     picture = sorted(galaxies.glob("*.jpg"))[2]
     others = json.loads(run("similar", picture, "--index", index_file, "-k", "4", "--json").stdout)
     assert len(others["neighbours"]) == 4
@@ -506,7 +506,7 @@ def test_a_turned_copy_finds_its_galaxy_first(run, galaxies, index_file, tmp_pat
         assert each["neighbours"][0]["distance"] < 0.25
 
 
-def test_bad_pictures_are_rows_and_the_rest_is_found(run, galaxies, index_file):
+def test_bad_images_are_rows_and_the_rest_is_found(run, galaxies, index_file):
     result = run("similar", galaxies, "--index", index_file, "-k", "3", code=3)
     assert "broken" in result.stderr
     assert result.stdout.count("\n") == 16 * 4
@@ -521,7 +521,7 @@ def test_an_index_of_another_model_is_refused(run, galaxies, index_file, tmp_pat
     run("similar", picture, "--index", index_file, "-o", tmp_path / "out.txt", code=2)
 
 
-def test_a_page_shows_pictures_and_needs_nothing_else(run, galaxies, index_file, tmp_path):
+def test_a_page_shows_images_and_needs_nothing_else(run, galaxies, index_file, tmp_path):
     page = tmp_path / "similar.html"
     run("similar", galaxies, "--index", index_file, "-k", "3", "-o", page, code=3)
     html = page.read_text("utf-8")
@@ -530,7 +530,7 @@ def test_a_page_shows_pictures_and_needs_nothing_else(run, galaxies, index_file,
     assert "not an image of a known kind" in html
 
 
-def test_a_montage_has_a_row_for_each_picture(run, galaxies, index_file, tmp_path):
+def test_a_montage_has_a_row_for_each_image(run, galaxies, index_file, tmp_path):
     pictures = sorted(galaxies.glob("2*.jpg"))[:2]
     run("similar", *pictures, "--index", index_file, "-k", "3", "-o", tmp_path / "similar.png")
     with Image.open(tmp_path / "similar.png") as sheet:
@@ -547,7 +547,7 @@ def test_a_montage_that_no_memory_holds_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_that_have_moved_are_found_in_another_folder(tmp_path):
+def test_images_that_have_moved_are_found_in_another_folder(tmp_path):
     from tuningfork.images.find import find_image
 
     folder = tmp_path / "moved"

@@ -177,7 +177,7 @@ def test_half_the_light_is_inside_the_effective_radius(index, effective):
 
 @QUICK
 @given(inclination=st.floats(0, 90), angle=st.floats(0, 179), bulge=st.booleans())
-def test_moments_of_the_picture_are_the_truth(inclination, angle, bulge):
+def test_moments_of_the_image_are_the_truth(inclination, angle, bulge):
     galaxy = replace(PLAIN, inclination=inclination, position_angle=angle)
     if bulge:
         galaxy = replace(

@@ -255,7 +255,7 @@ def test_what_is_there_is_not_fetched_again_and_what_failed_is(tmp_path):
     assert pq.read_table(made.table)["error"].to_pylist() == [""] * 20
 
 
-def test_a_picture_that_was_deleted_is_fetched_again(tmp_path):
+def test_a_image_that_was_deleted_is_fetched_again(tmp_path):
     file = written(tmp_path, "id,ra,dec\na,1,0\nb,2,0\n")
     make(file, tmp_path / "out", Painted())
     (tmp_path / "out" / "00000" / "b.png").unlink()
@@ -397,7 +397,7 @@ def command(sky, catalogue, output, *more):
     )
 
 
-def test_the_command_gives_the_pictures_of_the_sky(sky, catalogue, tmp_path, run, monkeypatch):
+def test_the_command_gives_the_images_of_the_sky(sky, catalogue, tmp_path, run, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = run(*command(sky, catalogue, tmp_path / "out")).stdout
     assert out == f"{tmp_path / 'out' / TABLE}: 6 galaxies, 0 without an image\n"
@@ -430,7 +430,7 @@ def test_how_large_must_be_said_in_one_way(sky, catalogue, tmp_path, run, more):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_such_source_is_said_before_anything_is_made(catalogue, tmp_path, run):
+def test_no_such_source_is_reported_before_anything_is_made(catalogue, tmp_path, run):
     result = run("cutouts", catalogue, "--source", "nowhere", "--size", "40", "-o", tmp_path / "out", code=1)
     assert "no such source; there are hips:CDS" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -54,7 +54,7 @@ def words(sky, catalogue):
     )
 
 
-def test_votes_of_positions_with_where_the_pictures_come_from(sky, words, tmp_path, run):
+def test_votes_of_positions_with_where_the_images_come_from(sky, words, tmp_path, run):
     result = run(*words, "-o", tmp_path / "votes.parquet", code=3)
     assert re.search(r"7 galaxies in .* s .*, 2 failed", result.stdout)
     rows = pq.read_table(tmp_path / "votes.parquet").to_pylist()
@@ -79,7 +79,7 @@ def test_votes_of_positions_with_where_the_pictures_come_from(sky, words, tmp_pa
     assert (tmp_path / "votes-cutouts" / "cutouts.parquet").exists()
 
 
-def test_a_second_prediction_asks_for_no_picture_again_but_for_those_that_failed(sky, words, tmp_path, run):
+def test_a_second_prediction_asks_for_no_image_again_but_for_those_that_failed(sky, words, tmp_path, run):
     sky.faults[150.2] = Fault("404", times=1)
     folder = tmp_path / "kept"
     run(*words, "--cutouts", folder, "-o", tmp_path / "one.csv", code=3)
@@ -92,7 +92,7 @@ def test_a_second_prediction_asks_for_no_picture_again_but_for_those_that_failed
     assert [row for n, row in enumerate(one) if n != 3] == [row for n, row in enumerate(two) if n != 3]
 
 
-def test_a_run_that_is_gone_on_with_keeps_to_the_pictures_that_it_began_with(sky, words, tmp_path, run, monkeypatch):
+def test_a_run_that_is_gone_on_with_keeps_to_the_images_that_it_began_with(sky, words, tmp_path, run, monkeypatch):
     sky.faults[150.2] = Fault("404", times=1)
 
     def stop(*_):
@@ -108,7 +108,7 @@ def test_a_run_that_is_gone_on_with_keeps_to_the_pictures_that_it_began_with(sky
 
 
 @pytest.mark.parametrize("extension", ["csv", "fits", "vot", "ecsv", "parquet"])
-def test_every_kind_of_table_says_where_pictures_come_from(words, tmp_path, run, extension):
+def test_every_kind_of_table_says_where_images_come_from(words, tmp_path, run, extension):
     run(*words, "-o", tmp_path / f"votes.{extension}", code=3)
     rows = read_table(tmp_path / f"votes.{extension}").to_pylist()
     assert rows[0]["cutout_source"] == "hips"

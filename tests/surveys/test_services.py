@@ -110,7 +110,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_told_and_tried_as_often_as_it_is_worth(sky, client, fault):
+def test_each_fault_is_reported_and_tried_as_often_as_it_is_worth(sky, client, fault):
     sky.faults[150.1] = Fault(fault)
     told, asked = FAULTS[fault]
     with pytest.raises(ImageError) as error:
@@ -176,7 +176,7 @@ def test_blank_south_of_the_survey(sky, client):
         assert name
 
 
-def test_an_unknown_layer_or_survey_is_told_in_the_service_s_own_words(sky, client):
+def test_an_unknown_layer_or_survey_is_reported_in_the_service_s_own_words(sky, client):
     with pytest.raises(ImageError, match="web page instead of an image: no such layer"):
         open_source("legacy", SurveyOptions(layer="nothing", base=sky.viewer), client=client).cutout(
             10.0, 2.0, FRAME, 64

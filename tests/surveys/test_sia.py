@@ -37,7 +37,7 @@ def _fresh(sky):
 
 @pytest.mark.parametrize("service", ["sia:{}/vo/sia2", "sia:{}/vo/sia2-datalink", "sia1:{}/vo/sia1"])
 @pytest.mark.parametrize("place", PLACES[:2], ids=["turned", "turned and mirrored"])
-def test_tiles_become_a_picture_of_the_place_with_north_up(sky, client, service, place):
+def test_tiles_become_a_image_of_the_place_with_north_up(sky, client, service, place):
     source = open_source(service.format(sky.address), client=client)
     cutout = source.cutout(place.ra, place.dec, FRAME, 212)
     seen = cutout.rgb.astype(int)

@@ -55,7 +55,7 @@ def test_numbers_are_what_arrow_makes_of_them(dtype, rows, columns, seed):
 
 @given(st.lists(st.floats(width=32, allow_infinity=True)))
 @QUICK
-def test_nan_is_null_unless_the_row_is_told(values):
+def test_nan_is_null_unless_the_row_is_reported(values):
     column = np.array(values, np.float64)
     assert number_array(column, np.float64).equals(pa.array(column, mask=np.isnan(column)))
     assert number_array(column, np.float64, np.ones(len(column), bool)).null_count == 0

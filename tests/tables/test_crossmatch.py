@@ -203,7 +203,7 @@ def test_positions_are_found_by_name_or_named() -> None:
 # ---------------------------------------------------------------- positions that are none
 
 
-def test_a_row_without_a_position_stays_and_is_told() -> None:
+def test_a_row_without_a_position_stays_and_is_reported() -> None:
     a = [(10.0, 0.0), (None, 0.0), (math.nan, 1.0), (-999.0, 0.0), (20.0, -91.0), (30.0, None)]
     found = matched(a, [(10.0, 0.0), (721.0, 0.0), (None, None)], 3000)
     assert len(found.table) == len(a)

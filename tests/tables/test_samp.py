@@ -128,7 +128,7 @@ def test_a_tool_that_is_not_there_is_named_with_those_that_are(tool: Any, tmp_pa
         send(written(tmp_path / "t.fits"))
 
 
-def test_what_a_tool_says_is_told(tool: Any, tmp_path: Path) -> None:
+def test_what_a_tool_says_is_reported(tool: Any, tmp_path: Path) -> None:
     tool("full", TABLE, answer="samp.error")
     tool("mute", TABLE, answer="")
     answers = send(written(tmp_path / "t.vot"), timeout=1)

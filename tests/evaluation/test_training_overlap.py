@@ -10,10 +10,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tuningfork.cli import app
+from tuningfork.evaluation.evaluate import evaluate
+from tuningfork.evaluation.prediction_table import PredictionTable
 from tuningfork.evaluation.training_overlap import leave_out_training, training_ids_of
 from tuningfork.model.bundle import BundleError, open_bundle, write_bundle
 from tuningfork.model.training_ids import TrainingIDs
 from tuningfork.simulation import answer_probabilities, draw, render
+from tuningfork.votes.fractions import cumulative_from_conditional
+from tuningfork.votes.label_table import LabelTable
+from tuningfork.votes.vote_table import VoteTable
 
 IDS = TrainingIDs.of({"train": ["t1", "t2"], "validation": ["v1"], "calibration": ["v1", "c1"]}, "salt")
 
@@ -102,3 +107,18 @@ def test_a_table_names_its_shipped_model(caplog):
     assert training_ids_of({}) is None
     with pytest.raises(BundleError):
         training_ids_of({}, "no/such/model")
+
+
+def test_evaluate_in_python_leaves_out_what_a_shipped_model_learned_from(gz2):
+    shipped = open_bundle("fast")
+    ids = ("100008", "no such galaxy")
+    assert [bool(subset) for subset in shipped.training_ids.subsets(ids)] == [True, False]
+    votes = VoteTable(gz2, ids, cumulative_from_conditional(np.full((2, 37), 0.3), gz2))
+    table = PredictionTable(
+        "votes.csv", votes, (), about={"model": "fast", "model_sha256": shipped.sha256}, rows=(0, 1)
+    )
+    labels = LabelTable("labels.csv", votes, votes.fractions)
+    assert evaluate(table, labels, resamples=10).report["galaxies"] == 1
+    every = evaluate(table, labels, resamples=10, exclude=None)
+    assert every.report["galaxies"] == 2
+    assert repr(every) == "<Evaluation: 2 galaxies; all numbers in report>"

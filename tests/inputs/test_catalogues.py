@@ -218,7 +218,7 @@ def test_any_text_can_stand_for_an_id_and_a_path(tmp_path, body):
         # A word for nothing, such as NaN, is none; a number with decimals or in powers of ten has a rule of its own.
         name = id_.rstrip("\0").strip()
         is_number = re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", name)
-        if not is_blank(id_) and path.strip() and (not is_number or name.isdigit()):
+        if name and not is_blank(id_) and path.strip() and (not is_number or name.isdigit()):
             assert item.id == unicodedata.normalize("NFC", name)
         if item.kind == "file":
             assert isinstance(opened([item])[0], str)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from tuningfork._utils.errors import InputError
 from tuningfork.images import ImageError
 from tuningfork.images.encode import jpeg
 from tuningfork.model.model import load
@@ -312,3 +313,8 @@ def test_a_gallery_and_plots(predictions, tmp_path):
     pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
     assert predictions.plot().axes
     assert predictions[0].plot().axes
+
+
+def test_a_data_frame_without_images_is_answered_in_python(model):
+    with pytest.raises(InputError, match=r"call it path, or give a list of its cells\. It has the columns picture"):
+        model.predict(pa.table({"picture": ["a.jpg"], "ra": [1.0], "dec": [2.0]}))

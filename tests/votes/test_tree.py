@@ -177,3 +177,14 @@ def test_classes_say_what_their_names_do_not(gz2: DecisionTree) -> None:
     assert all("description" not in rule for rule in silent.to_dict()["classes"])
     with pytest.raises(SchemaError, match="'description' must be a text"):
         DecisionTree.from_dict({**gz2.to_dict(), "classes": [{"key": "a", "name": "a", "description": 1}]})
+
+
+def test_trees_and_tables_are_short_in_a_terminal(gz2, tmp_path):
+    assert repr(gz2) == "<DecisionTree 'gz2': Galaxy Zoo 2; 11 questions, 37 answers, 7 classes>"
+    lines = str(gz2).splitlines()
+    assert len(lines) == 1 + 11 + 37
+    assert lines[1:3] == [f"smooth_or_features: {gz2.questions[0].text}", "  smooth → rounded"]
+    (tmp_path / "labels.csv").write_text("id,label\n7,spiral\n8,elliptical\n")
+    labels = read_labels(tmp_path / "labels.csv")
+    assert repr(labels).endswith("labels.csv': 2 galaxies, 2 complete; classes of the label table>")
+    assert repr(labels.votes) == "<VoteTable: 2 galaxies × 2 answers of classes of the label table>"

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from .baselines import baseline_votes
 from .prediction_table import PredictionTable, none_in_common, read_predictions, warn_unmatched
 from .reliability import class_reliability, coverage
 from .resampling import Resamples, confusion_cells, root_mean, squared_errors
-from .training_overlap import all_in_training, leave_out_training
+from .training_overlap import all_in_training, leave_out_training, training_ids_of
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -33,12 +33,20 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores as plain numbers, in `report`; rows that could not be used, in `errors`."""
 
     report: dict[str, Any]
     errors: tuple[RowError, ...]
+
+    def __repr__(self) -> str:
+        scores = [f"{self.report['galaxies']} galaxies"]
+        if rmse := (self.report.get("rmse_known_columns") or {}).get("value"):
+            scores.append(f"RMSE of known columns {rmse:.4f}")
+        if "accuracy" in (classes := self.report.get("classes", {})):
+            scores.append(f"class accuracy {classes['accuracy']['value']:.3f}")
+        return f"<Evaluation: {'; '.join(scores)}; all numbers in report>"
 
 
 def evaluate(
@@ -50,7 +58,7 @@ def evaluate(
     images: Sequence[str | os.PathLike[str]] = (),
     resamples: int = 1000,
     seed: int = 0,
-    exclude: TrainingIDs | None = None,
+    exclude: TrainingIDs | Literal["model"] | None = "model",
 ) -> Evaluation:
     """Compare a table of predictions with a label table, galaxy by galaxy.
 
@@ -67,8 +75,9 @@ def evaluate(
         Images or folders of them, named by their galaxy's ID.
     resamples, seed : int
         Of the bootstrap over galaxies.
-    exclude : TrainingIDs, optional
-        Galaxies that the model was trained, validated or calibrated on; they are left out, with a warning.
+    exclude : TrainingIDs, "model" or None
+        Galaxies that the model was trained, validated or calibrated on; they are left out, with a warning. "model":
+        those of the shipped model that the table names. None: none is left out.
 
     Returns
     -------
@@ -103,7 +112,8 @@ def evaluate(
     }
     if conflict := kind_conflict(str(table.path), kinds["predictions"], labels.path, kinds["labels"]):
         logger.warning("%s", conflict)
-    unseen, left_out = leave_out_training([labels.ids[row] for row in rows], exclude)
+    known = training_ids_of(table.about) if exclude == "model" else exclude
+    unseen, left_out = leave_out_training([labels.ids[row] for row in rows], known)
     if not unseen:
         raise all_in_training(table.path, len(rows))
     rows, positions = [rows[at] for at in unseen], [positions[at] for at in unseen]

@@ -96,5 +96,5 @@ def all_in_training(source: object, count: int) -> CatalogError:
     """The error of an evaluation from which `leave_out_training` has left no galaxy; `source` is the table's name."""
     return CatalogError(
         f"{source}: all {count} galaxies were in the training of the model, whose scores say nothing of new ones; "
-        "--include-training scores them"
+        "--include-training scores them (in Python: exclude=None)"
     )

@@ -40,7 +40,7 @@ class NoDataError(ImageError):
     """An image that can be read, but holds no data."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RGBImage:
     """An image as models see it.
 
@@ -54,6 +54,10 @@ class RGBImage:
 
     rgb: NDArray[np.uint8]
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        height, width = self.rgb.shape[:2]
+        return f"<RGBImage: {width}×{height} px{f'; {self.warning}' if self.warnings else ''}>"
 
     @property
     def warning(self) -> str:

@@ -281,10 +281,16 @@ def _table(source: Any) -> pa.Table | None:
 def _of_table(table: pa.Table) -> Iterator[ImageRow]:
     """The images of a table's rows, by the usual names of columns; relative paths are from the current folder."""
     from ..inputs.files import file_item
-    from ..tables.column_roles import Columns, image_columns
+    from ..tables.column_roles import Columns, MissingImages, image_columns
     from ..tables.identifiers import exact_id, integer_limit
 
-    chosen = image_columns(Columns(), table.schema, "the table")
+    try:
+        chosen = image_columns(Columns(), table.schema, "the table")
+    except MissingImages:
+        raise MissingImages(
+            f"the table: no column of images; call it path, or give a list of its cells. It has the columns "
+            f"{', '.join(table.column_names[:40])}"
+        ) from None
     limit = integer_limit(table.schema.field(chosen.id).type) if chosen.id else 2**53
     ids = table[chosen.id].to_pylist() if chosen.id else [None] * len(table)
     for number, (id_, content) in enumerate(zip(ids, table[chosen.image].to_pylist(), strict=True)):

@@ -12,7 +12,16 @@ from .._utils.errors import InputError
 from .columns import Column, about, is_text, name_and_unit
 from .positions import PositionColumns, size_unit
 
-__all__ = ["Columns", "ImageColumns", "SkyColumns", "id_column", "image_columns", "is_position_name", "sky_columns"]
+__all__ = [
+    "Columns",
+    "ImageColumns",
+    "MissingImages",
+    "SkyColumns",
+    "id_column",
+    "image_columns",
+    "is_position_name",
+    "sky_columns",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +66,10 @@ OPTIONS = {
 }
 #: Names of columns that an error lists.
 N_LISTED = 40
+
+
+class MissingImages(InputError):
+    """A table without a column of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +194,11 @@ def image_columns(columns: Columns, schema: pa.Schema, where: str) -> ImageColum
         image, is_bytes = _find("path", columns.path, schema, where), False
     if image is None:
         if _find("right_ascension", columns.right_ascension, schema, where) is not None:
-            raise InputError(
+            raise MissingImages(
                 f"{where}: has positions but no column of images; to fetch them add --source (a survey such as legacy "
                 "or sdss, or a folder of FITS tiles) and --size ARCSEC, or name the column with --path-column"
             )
-        raise InputError(
+        raise MissingImages(
             f"{where}: no column of images ({', '.join(USUAL['path'])}); name it with --path-column, "
             "or with --bytes-column; for a catalogue of positions give --source, and their columns with --ra-column "
             f"and --dec-column. {_offer(schema)}"

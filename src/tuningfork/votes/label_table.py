@@ -31,7 +31,7 @@ TOTAL = "volunteers"
 RANGE_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelTable:
     """A campaign's label table: the votes of its galaxies, and the rows that cannot be used.
 
@@ -70,6 +70,11 @@ class LabelTable:
 
     def __len__(self) -> int:
         return len(self.votes)
+
+    def __repr__(self) -> str:
+        complete = int(self.votes.complete.sum())
+        bad = f", {len(self.errors)} unusable rows" if self.errors else ""
+        return f"<LabelTable {self.path!r}: {len(self)} galaxies, {complete} complete; {self.tree.title}{bad}>"
 
 
 def read_labels(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from .._utils.text import counted
 from .questions import (
     Answer,
     ClassRule,
@@ -27,7 +28,7 @@ VALUES = ("cumulative", "conditional", "counts")
 MAX_ANSWERS = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DecisionTree:
     """A decision tree of questions. Axes of length A follow the order of `columns` everywhere.
 
@@ -76,6 +77,18 @@ class DecisionTree:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def __repr__(self) -> str:
+        counts = (counted(len(self.questions), "question"), counted(len(self.answers), "answer"))
+        classes = f", {counted(len(self.classes), 'class', 'classes')}" if self.classes else ""
+        return f"<DecisionTree {self.name!r}: {self.title}; {', '.join(counts)}{classes}>"
+
+    def __str__(self) -> str:
+        lines = [f"{self.title} ({self.name}): {self.reference}".removesuffix(": ")]
+        for question in self.questions:
+            lines.append(f"{question.key}: {question.text}")
+            lines += [f"  {each.text}" + (f" → {each.next}" if each.next else "") for each in question.answers]
+        return "\n".join(lines)
 
     @cached_property
     def answers(self) -> tuple[Answer, ...]:

@@ -20,7 +20,7 @@ __all__ = ["VoteTable"]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VoteTable:
     """Vote fractions of N galaxies, of volunteers or of a model.
 
@@ -58,6 +58,10 @@ class VoteTable:
         for name, array in (("fractions", self.fractions), ("counts", self.counts)):
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name} of {shape[0]} galaxies and {shape[1]} answers have shape {array.shape}")
+
+    def __repr__(self) -> str:
+        counted = ", with counts" if self.counts is not None else ""
+        return f"<VoteTable: {len(self)} galaxies × {len(self.tree.columns)} answers of {self.tree.title}{counted}>"
 
     @classmethod
     def from_counts(cls, tree: DecisionTree, ids: Sequence[str], counts: ArrayLike) -> VoteTable:

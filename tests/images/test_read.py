@@ -20,10 +20,11 @@ from PIL import Image
 
 from tuningfork.images import image as images
 from tuningfork.images.array import image_from_array
-from tuningfork.images.find import EXTENSIONS, find_images
+from tuningfork.images.find import EXTENSIONS, find_image, find_images
 from tuningfork.images.image import ImageError, NoDataError
 from tuningfork.images.raster import decode_raster
 from tuningfork.images.read import read_image
+from tuningfork.images.source import path_or_bytes
 
 fits = pytest.importorskip("astropy.io.fits")
 
@@ -869,3 +870,13 @@ def test_file_objects_and_pillow_images_are_images() -> None:
 def test_other_types_say_what_is_taken(source: object) -> None:
     with pytest.raises(TypeError, match="a path, bytes, a binary file object, an array or a Pillow image, not"):
         read_image(source)
+
+
+def test_a_name_that_the_locale_cannot_spell_stands_for_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ascii_only(name: str) -> bytes:
+        return name.encode("ascii", "surrogateescape")
+
+    monkeypatch.setattr(os, "fsencode", ascii_only)
+    monkeypatch.setattr(os, "fsdecode", lambda name: name.decode("ascii", "surrogateescape"))
+    assert path_or_bytes("ü.jpg") == Path("\udcc3\udcbc.jpg")
+    assert find_image("ü", "img/ü.jpg", None) == "img/\udcc3\udcbc.jpg"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["bounds_text", "counted", "decimals", "escape_controls", "nearest", "one_line", "text"]
+__all__ = ["bounds_text", "counted", "decimals", "escape_controls", "native_path", "nearest", "one_line", "text"]
 
 #: Control characters of ASCII and Latin-1, line and paragraph separators, and the marks that turn the reading
 #: direction (as in "Trojan Source", Boucher & Anderson 2023): all that moves a terminal's cursor or forges a line.
@@ -16,6 +17,18 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e
 def text(name: str) -> str:
     """A file's name as valid Unicode: bytes that are no UTF-8 are written out as ``\\xNN``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def native_path(name: str) -> str:
+    """A file's name as this system's locale spells it: the locale may know fewer letters than a table.
+
+    Where the locale is not UTF-8, a name that it cannot spell stands for its UTF-8 bytes.
+    """
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return os.fsdecode(name.encode("utf-8", "surrogateescape"))
+    return name
 
 
 def one_line(message: object, limit: int = 200) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from .._utils.text import native_path
+
 __all__ = ["EXTENSIONS", "count_left_out", "find_image", "find_images", "is_image_name", "is_raster_name"]
 
 #: Files of these kinds are taken from a folder; a file that is named directly is tried whatever its name.
@@ -66,6 +68,7 @@ def is_raster_name(name: str) -> bool:
 
 def find_image(name: str, path: str, images: Path | None) -> str:
     """Where a galaxy's image is: in the folder `images`, named by its ID or as `path` ends, else `path` itself."""
+    name, path = native_path(name), native_path(path)
     if images is not None:
         for candidate in (images / Path(path).name, *(images / f"{name}{suffix}" for suffix in _SUFFIXES)):
             # The name comes from a table: it must not lead out of the folder.

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from .._utils.text import native_path
 from .image import ImageError, TransientImageError, check_file_size
 
 __all__ = ["file_bytes", "is_file_object", "path_or_bytes"]
@@ -26,7 +27,8 @@ def is_file_object(source: Any) -> bool:
 def path_or_bytes(source: Any) -> Path | bytes:
     """Return the path, or the bytes, of `source`; TypeError if it is neither path, bytes nor a binary file object."""
     if isinstance(source, str | os.PathLike):
-        return Path(source)
+        path = os.fspath(source)
+        return Path(native_path(path) if isinstance(path, str) else path)
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if is_file_object(source):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from .._utils.errors import InputError
-from .._utils.text import text
+from .._utils.text import native_path, text
 from .._utils.urls import is_url, join_url, name_of, public_url
 from ..tables import format_of, formats, has_format
 from ..tables.angles import AngleError, is_blank, parse_size
@@ -25,7 +25,7 @@ from ..tables.positions import Position, hours_warning
 from .byte_source import ReadAhead, SourceUnavailable
 from .cell_types import converted
 from .files import file_item
-from .item import InputItem, native_path
+from .item import InputItem
 from .objects import object_item, open_byte_source
 from .stores import check_url, store_of
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._utils.errors import InputError
+from .._utils.text import native_path
 from .._utils.urls import is_url, public_url
 from ..tables.arrow import number_array, text_array
 
@@ -103,18 +104,6 @@ def items_of(table: pa.Table | pa.RecordBatch) -> Iterator[InputItem]:
         at = SCHEMA.names.index(name)
         columns[at] = [_from_bytes(value, name) for value in columns[at]]
     return (InputItem(*values) for values in zip(*columns, strict=True))
-
-
-def native_path(name: str) -> str:
-    """A file's name as this system's locale spells it: the locale may know fewer letters than a table.
-
-    Where the locale is not UTF-8, a name that it cannot spell stands for its UTF-8 bytes.
-    """
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        return os.fsdecode(name.encode("utf-8", "surrogateescape"))
-    return name
 
 
 def _to_bytes(name: str, column: str) -> bytes:

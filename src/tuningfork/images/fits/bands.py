@@ -213,8 +213,8 @@ def _bits(wanted: int | tuple[int | str, ...] | None, mask: ImageUnit) -> int | 
     for bit in wanted:
         if isinstance(bit, int):
             bits |= bit
-        elif bit.upper() in known:
-            bits |= 1 << known[bit.upper()]
+        elif (name := bit.upper().removeprefix(BIT_CARDS)) in known:
+            bits |= 1 << known[name]
         else:
             names = ", ".join(known) or "it names none, so that numbers are needed"
             raise ImageError(f"no bit {bit!r} in the mask {mask.label}: {names}")

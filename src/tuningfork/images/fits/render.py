@@ -91,7 +91,9 @@ def check_planes(planes: NDArray[np.float32], mask: str) -> tuple[str, ...]:
     except ImageError as error:
         if not mask:
             raise
-        raise ImageError(f"{error}; it is the {mask}: --mask-bits chooses those that are bad") from None
+        raise ImageError(
+            f"{error}: a pixel is bad where the {mask} is not 0; --mask-bits chooses the bits that are bad"
+        ) from None
 
 
 def render_bands(

@@ -328,10 +328,8 @@ IMAGES = [
     Twin(
         "bands",
         "a cube whose header says z, r, g",
-        "by wavelength: g, r, z",
-        lambda _: picture(
-            fits_bytes(CUBE[::-1], BANDS="zrg"), Framing(stretch="sdss"), read_image(fits_bytes(CUBE)).rgb
-        ),
+        "read; warning: planes z, r, g are taken by wavelength: g, r, z",
+        lambda _: picture(fits_bytes(CUBE[::-1], BANDS="zrg"), like=read_image(fits_bytes(CUBE)).rgb),
     ),
     Twin(
         "bands",

@@ -136,7 +136,9 @@ def draw_class_counts(part: SubFigure, shown: ShownColumns) -> None:
     clean = np.bincount(shown.clean_index[shown.clean_index >= 0], minlength=count)
     axes.barh(places, named, 0.56, color=COLOURS[5], label="most probable class")
     passing = clean[: count - 1]
-    axes.plot(passing, places[: count - 1], "D", color=COLOURS[3], markersize=4, label="passes the clean sample")
+    axes.plot(
+        passing, places[: count - 1], "D", color=COLOURS[3], markersize=4, label="passes the thresholds of the class"
+    )
     if shown.class_probability is not None:
         known = shown.class_probability[np.isfinite(shown.class_probability).all(1)]
         expected = known.sum(0)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .._utils.text import counted
 from ..model.training_ids import TrainingIDs
 from ..tables import CatalogError, Column, RowError, arrow_schema, ucd
 from .prediction_table import PredictionTable, read_predictions
@@ -70,7 +71,8 @@ class SelectionResult:
         )
         if self.labelled["undecided"]:
             lines.append(
-                f"{self.labelled['undecided']} more are left out: it is not known whether the predicted class is theirs"
+                f"{counted(self.labelled['undecided'], 'more is', 'more are')} left out: the votes do not decide "
+                "whether the predicted class is right"
             )
         if s.threshold is None:
             why = (

@@ -286,3 +286,11 @@ def test_no_library_speaks_on_its_own(run, tmp_path, monkeypatch):
     run("predict", tmp_path, "--model", "fast", "-v", code=0)
     assert shown == ["a library's own"]
     assert command_line.verbosity() == 0
+
+
+def test_a_warning_is_printed_once(run, tmp_path, pictures):
+    """A catalogue is read for its columns, its types and its rows."""
+    (tmp_path / "c.csv").write_text(f"id,ra,path\na,150,{pictures / 'g0.png'}\n")
+    for name in ("one.csv", "other.csv"):
+        lines = run("predict", tmp_path / "c.csv", "-o", tmp_path / name, "--model", "fast").stderr.splitlines()
+        assert sum("is half a position" in line for line in lines) == 1

@@ -427,6 +427,15 @@ def fits_table(cards: dict[str, Any], *columns: Any, **named: str) -> Callable[[
     return make
 
 
+def tables(folder: Path, number: int) -> str:
+    """The header of an image as a table, and `number` tables of images."""
+    header = fits.table_to_hdu(Table({"Field Header Card": ["SIMPLE  = T"]}))
+    header.name = "LDAC_IMHEAD"
+    objects = [fits.table_to_hdu(Table({"id": ["g"], "path": ["a.png"]})) for _ in range(number)]
+    fits.HDUList([fits.PrimaryHDU(), header, *objects]).writeto(folder / "t.fits")
+    return rows(folder / "t.fits")
+
+
 def scaled_null(folder: Path) -> str:
     """A scaled column with a null, card by card, as astropy would not write it."""
     unit = fits.BinTableHDU.from_columns(
@@ -576,6 +585,55 @@ TABLES = [
             "<TD>g</TD><TD>a.png</TD><TD>2.6</TD><TD>0.04</TD>",
         ),
     ),
+    Twin(
+        "units",
+        "galactic by COOSYS",
+        "is galactic",
+        votable(
+            ID + PLACE.format("ra", "dec", 'ref="B" unit="deg"', 'ref="B" unit="deg"'),
+            "<TD>g</TD><TD>a.png</TD><TD>150</TD><TD>2</TD>",
+            '<COOSYS ID="B" system="galactic"/>',
+        ),
+    ),
+    Twin(
+        "units",
+        "FK5 of another equinox",
+        "of the equinox J1975",
+        votable(
+            ID + PLACE.format("ra", "dec", 'ref="B" unit="deg"', 'ref="B" unit="deg"'),
+            "<TD>g</TD><TD>a.png</TD><TD>150</TD><TD>2</TD>",
+            '<COOSYS ID="B" system="eq_FK5" equinox="J1975"/>',
+        ),
+    ),
+    Twin(
+        "units",
+        "the unit degrees in a VOTable",
+        "150.0000 2.0000",
+        votable(
+            ID + PLACE.format("ra", "dec", 'unit="degrees"', 'unit="degrees"'),
+            "<TD>g</TD><TD>a.png</TD><TD>150</TD><TD>2</TD>",
+        ),
+    ),
+    Twin(
+        "vanished rows",
+        "a service that left out rows",
+        "OVERFLOW",
+        votable(ID, "<TD>g</TD><TD>a.png</TD>", '<INFO name="QUERY_STATUS" value="OVERFLOW"/>'),
+    ),
+    Twin(
+        "vanished rows",
+        "an error of a service",
+        "no such table",
+        lambda folder: (
+            (folder / "t.vot").write_text(
+                '<VOTABLE version="1.3"><RESOURCE type="results"><INFO name="QUERY_STATUS" value="ERROR">no such table'
+                "</INFO></RESOURCE></VOTABLE>"
+            ),
+            rows(folder / "t.vot"),
+        )[-1],
+    ),
+    Twin("tables", "SExtractor's LDAC, the header first", "read g", lambda folder: tables(folder, 1)),
+    Twin("tables", "two tables with rows", "2 tables found", lambda folder: tables(folder, 2)),
     Twin(
         "units",
         "FK4 by COOSYS",

@@ -222,10 +222,23 @@ def _terminate(number: int, frame: object) -> None:
 
 
 class _Stderr(logging.Handler):
-    """Log records as plain lines on whatever stderr is at the moment."""
+    """Log records as plain lines on whatever stderr is at the moment; a warning once, however often it is given."""
+
+    #: Warnings that are remembered.
+    MOST = 1000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        echo(record.getMessage(), err=True)
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            if message in self.shown:
+                return
+            if len(self.shown) < self.MOST:
+                self.shown.add(message)
+        echo(message, err=True)
 
 
 _LEVELS = {Verbosity.quiet: logging.ERROR, Verbosity.normal: logging.INFO, Verbosity.verbose: logging.DEBUG}
@@ -236,8 +249,11 @@ def _messages(level: Verbosity) -> Iterator[None]:
     """Show the package's log, and libraries' messages only where --verbose asks for them, while a command runs."""
     before = verbosity()
     logger, root = logging.getLogger("tuningfork"), logging.getLogger()
-    if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
+    handlers = [handler for handler in logger.handlers if isinstance(handler, _Stderr)]
+    if not handlers:
         logger.addHandler(_Stderr())
+    for handler in handlers:
+        handler.shown.clear()
     if not root.handlers:
         # Without any handler Python prints libraries' warnings to stderr.
         root.addHandler(logging.NullHandler())

@@ -163,7 +163,9 @@ def unit_text(unit: Any) -> str | None:
         # Units that the standard knows but does not like.
         warnings.simplefilter("ignore")
         try:
-            return str(unit.to_string("vounit"))
+            text = str(unit.to_string("vounit"))
+            # VOUnit takes `degrees` for a tenth of `egrees`.
+            return str(getattr(unit, "name", text)) if text[:1].isdigit() else text
         except (ValueError, TypeError, AttributeError):
             return str(unit)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import ucd
 from .columns import about, about_table, plain_schema
 from .formats import Format
-from .from_astropy import read_astropy
+from .from_astropy import only_table, read_astropy
 
 __all__ = ["FORMAT", "read_fits", "write_fits"]
 
@@ -176,7 +176,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
         tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
         if not tables:
             raise ValueError("there is no table in it")
-        hdu = tables[0]
+        # SExtractor's LDAC files begin with the header of the image as a table.
+        hdu = only_table([(t.header["NAXIS2"] * (t.name != "LDAC_IMHEAD"), t.name, t) for t in tables], path)
         nulls = [hdu.header.get(f"TNULL{number}") for number in range(1, len(hdu.columns) + 1)]
         if isinstance(hdu, fits.TableHDU):
             for name in hdu.columns.names:
@@ -235,6 +236,9 @@ def _frame(header: Any) -> str:
     # Without a frame, an equinox before 1984 stands for FK4 (FITS standard 4.0, section 8.3).
     if not frame and isinstance(equinox, int | float) and equinox < 1984:
         frame = "FK4"
+    equinox = header.get("EQUINOX", 2000)
+    if frame in ("", "FK5") and isinstance(equinox, int | float) and abs(equinox - 2000) > 0.01:
+        return f"FK5 of the equinox {equinox:g}"
     return frame if frame.startswith(("FK4", "GAPPT")) else ""
 
 

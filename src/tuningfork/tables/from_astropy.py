@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .columns import ABOUT_TABLE, meaning, unit_text
 from .formats import CatalogError, needs_astropy, unreadable
 
-__all__ = ["arrow_table", "read_astropy"]
+__all__ = ["arrow_table", "only_table", "read_astropy"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,15 @@ def read_astropy(path: str | os.PathLike[str], kind: str, read: Callable[[Any], 
     except Exception as error:  # astropy's readers raise many kinds on damaged files
         raise unreadable(path, kind, error) from None
     return arrow_table(table, path)
+
+
+def only_table(tables: Sequence[tuple[int, str, Any]], path: object) -> Any:
+    """The first of a file's tables that has rows, each given by rows, name and table; warns of others that have."""
+    filled = [each for each in tables if each[0]] or list(tables[:1])
+    if len(filled) > 1:
+        others = ", ".join(name or "without a name" for _, name, _ in filled[1:4])
+        logger.warning("%s: %d tables found, of which only the first is used; left out: %s", path, len(filled), others)
+    return filled[0][2]
 
 
 def arrow_table(table: Any, where: object) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -14,11 +15,14 @@ from xml.parsers import expat
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .._utils.text import one_line
 from . import ucd
 from .columns import about, about_table, plain_schema
 from .formats import CatalogError, Format
-from .from_astropy import read_astropy
+from .from_astropy import only_table, read_astropy
 from .text_cells import Vector, rows_of_text
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["FORMAT", "check_votable", "read_votable", "votable_header", "write_votable"]
 
@@ -173,17 +177,37 @@ def _read(path: str | os.PathLike[str]) -> Any:
     from astropy.io import votable
 
     document = votable.parse(path)
-    first = document.get_first_table()
+    infos = [info for resource in document.resources for info in resource.infos]
+    # What a TAP service says of its answer (DALI 1.1, section 4.4).
+    status = {str(info.value).upper(): str(info.content or "") for info in infos if info.name == "QUERY_STATUS"}
+    if "ERROR" in status:
+        raise ValueError(f"the service answered with an error: {one_line(status['ERROR'])}")
+    if "OVERFLOW" in status:
+        logger.warning("%s: the service left out rows beyond its limit (QUERY_STATUS is OVERFLOW)", path)
+    tables = list(document.iter_tables())
+    if not tables:
+        raise ValueError("there is no table in it")
+    first = only_table([(len(table.array), table.name or "", table) for table in tables], path)
     table = first.to_table(use_names_over_ids=True)
-    frames = {system.ID: system.system or "" for system in document.iter_coosys()}
+    frames = {system.ID: _frame(system) for system in document.iter_coosys()}
     for name, field in zip(table.colnames, first.fields, strict=True):
         frame = frames.get(field.ref, "") if field.ref else next(iter(frames.values()), "") if len(frames) == 1 else ""
-        table[name].meta |= {"name": field.name or name, "frame": frame if "FK4" in frame.upper() else ""}
+        table[name].meta |= {"name": field.name or name, "frame": frame}
     if first.description:
         table.meta["description"] = " ".join(first.description.split())
-    for info in (info for resource in document.resources for info in resource.infos):
+    for info in infos:
         table.meta.setdefault(info.name, info.value)
     return table
+
+
+def _frame(system: Any) -> str:
+    """The frame of a COOSYS if it is neither ICRS nor FK5 of the equinox J2000; "" else."""
+    name, equinox = str(system.system or ""), str(system.equinox or "J2000")
+    lowered = name.lower()
+    if any(word in lowered for word in ("fk4", "gal", "ecl")):
+        return name
+    is_j2000 = re.fullmatch(r"J?2000(\.0*)?", equinox.strip(), re.IGNORECASE)
+    return f"{name} of the equinox {equinox}" if "fk5" in lowered and not is_j2000 else ""
 
 
 FORMAT = Format("votable", (".vot", ".vo", ".xml", ".votable"), read_votable, write_votable)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._utils.text import bounds_text, decimals
+from .._utils.text import bounds_text, counted, decimals
 from .console import echo, print_json, print_result
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
@@ -103,8 +103,8 @@ def paper(
             if numbers:
                 _print_networks(numbers["networks"])
                 echo(f"{output / 'report.html'}: the report on one page; numbers in metrics.json")
-            print_result(f"{output}: {len(study['trainings'])} trainings, {len(study['failures'])} failed, "
-                  f"{len(study['left_out'])} left out for want of time")  # fmt: skip
+            print_result(f"{output}: {counted(len(study['trainings']), 'training')}, {len(study['failures'])} failed, "
+                  f"{len(study['left_out'])} left out for lack of time")  # fmt: skip
         for folder, reason in study["failures"].items():
             echo(f"failed: {folder}: {reason}", err=True)
         if study["failures"]:

@@ -18,6 +18,7 @@ from typing import Any
 from .. import __version__
 from .._utils.environment import available_cores, child_environment, python_command
 from .._utils.files import write_text
+from .._utils.text import counted
 from ..model.model import load
 from ..pipeline.options import ExecutionOptions
 from ..pipeline.predict import predict_files
@@ -102,7 +103,7 @@ def paper_study(
     # What was planned before keeps its length: half a training cannot get another schedule.
     trainings = [_as_planned_before(training, study) for training in plan(names, options)]
     waiting = [training for training in trainings if not _is_done(output, training)]
-    logger.info("%d trainings, %d of them done", len(trainings), len(trainings) - len(waiting))
+    logger.info("%s, %d of them done", counted(len(trainings), "training"), len(trainings) - len(waiting))
     study["options"].append({**asdict(options), "only": list(options.only)})
     left_out: list[str] = []
     if options.budget is not None:
@@ -122,7 +123,7 @@ def paper_study(
         recipe = training.recipe
         of = "" if recipe.epochs == training.full_epochs else f" of {training.full_epochs}"
         logger.info(
-            "[%d/%d] %s, seed %d: %d px, %d%s epochs",
+            "[%d/%d] %s, seed %d: %d px, epochs: %d%s",
             number, len(waiting), training.recipe_name, recipe.seed, recipe.size, recipe.epochs, of,
         )  # fmt: skip
         reason = _train(training, data, output, cache or output / "cache", hardware)

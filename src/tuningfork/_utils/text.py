@@ -39,6 +39,11 @@ def one_line(message: object, limit: int = 200) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """A number with its noun.
 
+    Parameters
+    ----------
+    one, many : str
+        The noun, and its plural if that is not the noun with an s.
+
     Examples
     --------
     >>> counted(1, "run"), counted(2, "run"), counted(0, "galaxy", "galaxies")

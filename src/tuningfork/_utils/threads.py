@@ -21,6 +21,14 @@ def imap_unordered(function: Callable[[A], B], items: Iterable[A], threads: int)
     does not answer keeps nobody from ending, as it would with `concurrent.futures`, whose threads the interpreter
     joins at its exit.
 
+    Parameters
+    ----------
+    function : callable
+        Called with an item, in one of the threads.
+    items : iterable
+        Taken in the caller's thread; none of them is None.
+    threads : int
+
     Raises
     ------
     BaseException

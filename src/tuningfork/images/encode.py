@@ -19,7 +19,17 @@ __all__ = ["data_url", "jpeg", "png", "shrink", "thumbnail"]
 
 
 def thumbnail(path: str, crop: float = 0.5, side: int = 112) -> NDArray[np.uint8] | None:
-    """The crop that a model sees, small: (side, side, 3) uint8; None if the image cannot be read."""
+    """The crop that a model sees, small: (side, side, 3) uint8; None if the image cannot be read.
+
+    Parameters
+    ----------
+    path : str
+        Any image file that `read_image` reads.
+    crop : float in (0, 1]
+        Fraction of the image's shorter side.
+    side : int
+        Pixels of the thumbnail's side.
+    """
     try:
         return Preprocess(crop=crop, size=side).resized(read_image(Path(path)).rgb)
     except (ImageError, OSError, ValueError):
@@ -36,7 +46,15 @@ def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def jpeg(image: NDArray[np.uint8], quality: int = 82, subsampling: str = "420") -> bytes:
-    """Encode an image (H, W, 3) uint8 as the bytes of a JPEG file; subsampling "444" keeps all colours."""
+    """Encode an image (H, W, 3) uint8 as the bytes of a JPEG file.
+
+    Parameters
+    ----------
+    quality : int
+        1 to 100.
+    subsampling : str
+        Of the colours: "420" a quarter of them, "444" all.
+    """
     return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling=subsampling)
 
 

@@ -67,7 +67,15 @@ def is_raster_name(name: str) -> bool:
 
 
 def find_image(name: str, path: str, images: Path | None) -> str:
-    """Where a galaxy's image is: in the folder `images`, named by its ID or as `path` ends, else `path` itself."""
+    """Where a galaxy's image is: in the folder `images`, named by its ID or as `path` ends, else `path` itself.
+
+    Parameters
+    ----------
+    name, path : str
+        The galaxy's ID, and its image file as a table names it.
+    images : Path or None
+        Folder where the images are now; None: where the table says.
+    """
     name, path = native_path(name), native_path(path)
     if images is not None:
         for candidate in (images / Path(path).name, *(images / f"{name}{suffix}" for suffix in _SUFFIXES)):

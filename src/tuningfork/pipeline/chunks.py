@@ -82,7 +82,31 @@ def predict_items(
     """Predict a block of items at a time; the next blocks are read in `threads` threads while the networks work.
 
     At most ``READ_AHEAD + 1`` times `BLOCK` resized images are held, or as many batches, however many items there are.
-    `on_read` is called with the number of images that were read since; where they are measured, with each.
+
+    Parameters
+    ----------
+    items : sequence of InputItem
+        In the order in which they are predicted.
+    reader : ItemReader
+        Gives the bytes of their images.
+    inference : InferenceOptions
+        Views, batch size, and whether embeddings and structural parameters are computed.
+    threads : int
+        That read ahead.
+    known_failures : mapping, optional
+        Row, counted from 0 → why it is not tried.
+    on_read : callable, optional
+        Called with the number of images that were read since the last call; where they are measured, with each.
+
+    Yields
+    ------
+    Predictions
+        Of consecutive items; one that cannot be read has an error and no fractions.
+
+    Raises
+    ------
+    StructureError
+        If structural parameters are requested, and statmorph is not installed.
     """
     if inference.structure:
         check_statmorph()

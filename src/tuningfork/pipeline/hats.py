@@ -49,6 +49,15 @@ def partition(run: PredictionRun, output: str | os.PathLike[str], *, partition_r
     The folder `output` appears complete or not at all. Rows without a position cannot be in it; they are written to
     ``OUTPUT-without-position.parquet``.
 
+    Parameters
+    ----------
+    run : PredictionRun
+        A finished run whose input has positions.
+    output : path
+        The folder of the catalogue.
+    partition_rows : int
+        Rows of a partition at most.
+
     Raises
     ------
     HatsError

@@ -32,6 +32,23 @@ def predict_inputs(
 ) -> Iterator[Predictions]:
     """Predictions of all that `paths` name, batch by batch, in this process.
 
+    Parameters
+    ----------
+    model : Model
+    paths : iterable of paths or URLs
+        Images, folders, catalogues, archives, or places in object stores.
+    inference : InferenceOptions
+        Views, batch size, and whether embeddings are computed.
+    columns : Columns
+        Of catalogues.
+    left_out : Counter, optional
+        Counts what the inputs hold beside images, by kind.
+
+    Yields
+    ------
+    Predictions
+        In the order of the inputs.
+
     Raises
     ------
     PredictError
@@ -51,7 +68,16 @@ def predict_inputs(
 def predict_batches(
     model: Model, images: Sequence[str | os.PathLike[str]], inference: InferenceOptions = InferenceOptions()
 ) -> Iterator[Predictions]:
-    """Predict image files batch by batch, in this process; see `chunks.predict_items`."""
+    """Predict image files batch by batch, in this process; see `chunks.predict_items`.
+
+    Parameters
+    ----------
+    model : Model
+    images : sequence of paths
+        One that is missing or damaged has an error.
+    inference : InferenceOptions
+        Views, batch size, and whether embeddings are computed.
+    """
     items = [file_item(Path(path)) for path in images]
     with ItemReader() as reader:
         yield from predict_items(model, items, reader, inference, threads=available_cores())

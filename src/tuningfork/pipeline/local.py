@@ -142,6 +142,20 @@ def drive_chunks(worker: Worker, group: list[Chunk], on_rows: Callable[[int], No
 
     A chunk whose worker crashed is tried again; if that one crashes too, row by row, so that the row at fault is found
     and reported. So is one that reports nothing for `IDLE_SECONDS`, but row by row at once.
+
+    Parameters
+    ----------
+    worker : Worker
+        Its job answers with a `ChunkResult`, and sends ("rows", number of rows since the last message) or, row by row,
+        ("row", the row that comes next).
+    group : list of Chunk
+    on_rows : callable
+        Called with the number of rows that were done since; a negative one takes back those of a crashed worker.
+
+    Raises
+    ------
+    WorkerError
+        If `MAX_CRASHES` workers crash over one chunk, or a task raises.
     """
     for chunk in group:
         crashes, reported = 0, 0

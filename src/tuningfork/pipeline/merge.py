@@ -104,6 +104,14 @@ def write_parts(
 
     At most `WRITTEN_AT_ONCE` rows and a part are in memory.
 
+    Parameters
+    ----------
+    output : path
+        The extension decides the format.
+    schema : pyarrow.Schema
+        The columns to write, with what they mean.
+    progress : function of (parts done, parts in all), optional
+
     Raises
     ------
     ManifestError

@@ -72,7 +72,14 @@ class Sample:
 
 
 def sample_galaxies(batches: Iterable[pa.RecordBatch], size: int = MAX_POINTS, seed: int = 0) -> Sample:
-    """Draw at most `size` galaxies of prediction tables with embeddings, all equally likely; their order is kept."""
+    """Draw at most `size` galaxies of prediction tables with embeddings, all equally likely; their order is kept.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        With the embeddings, and those of the columns ``id``, ``path``, ``class_name`` and ``description`` that there
+        are.
+    """
     shortlist, failed = Shortlist(size, seed), 0
     for batch in batches:
         values = vectors(batch.column(COLUMN))

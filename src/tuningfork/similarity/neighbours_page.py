@@ -53,6 +53,11 @@ def write_page(matches: Sequence[Match], embedder: Embedder, output: str | Path,
 def write_montage(matches: Sequence[Match], output: str | Path, images: Path | None = None) -> None:
     """Write a PNG with one row for each queried image: itself, then its neighbours, with names and distances.
 
+    Parameters
+    ----------
+    images : Path, optional
+        Folder where the index's images are now; see `find_image`.
+
     Raises
     ------
     SimilarityError

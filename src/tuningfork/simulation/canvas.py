@@ -92,7 +92,7 @@ def band_ratios(colour: float | AnyFloats) -> Floats:
 
 
 def sersic(radius: Floats, index: float, effective: float) -> Floats:
-    """Surface brightness of a Sersic (1963) profile, 1 at the centre."""
+    """Surface brightness of a Sérsic (1963) profile, 1 at the centre."""
     return np.exp(-np.float32(sersic_b(index)) * (radius / np.float32(effective)) ** np.float32(1 / index))
 
 

@@ -58,6 +58,11 @@ def galaxies(
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float64]]]:
     """Simulated galaxies one by one; only one is held in memory.
 
+    Parameters
+    ----------
+    n, seed, volunteers : int
+        Number of galaxies, population, and volunteers for each galaxy.
+
     Yields
     ------
     GalaxyID : int

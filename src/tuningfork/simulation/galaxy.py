@@ -38,7 +38,7 @@ class Galaxy:
     inclination: float = 0.0  #: 0 face-on, 90 edge-on
     thickness: float = 0.2  #: intrinsic axis ratio c/a of the disk
     bulge_to_total: float = 0.2  #: [0, 1]; 1 for an elliptical
-    bulge_index: float = 4.0  #: Sersic index n
+    bulge_index: float = 4.0  #: Sérsic index n
     bulge_radius: float = 8.0  #: effective (half-light) radius
     bulge_thickness: float = 0.7  #: intrinsic axis ratio c/a of the bulge, or of an elliptical
     bulge_boxiness: float = 2.0  #: exponent of the isophotes: 2 ellipse, above 3 boxy
@@ -101,7 +101,7 @@ def projected_axis_ratio(inclination: float, thickness: float) -> float:
 
 
 def sersic_b(index: float) -> float:
-    """b_n of a Sersic (1963) profile exp(-b_n (r/r_e)^(1/n)), n ≥ 0.5: Ciotti & Bertin 1999, eq. 18."""
+    """b_n of a Sérsic (1963) profile exp(-b_n (r/r_e)^(1/n)), n ≥ 0.5: Ciotti & Bertin 1999, eq. 18."""
     return 2 * index - 1 / 3 + 4 / (405 * index) + 46 / (25515 * index**2)
 
 

@@ -58,7 +58,22 @@ def simulate_counts(
     """Draw how many of `n_volunteers` give each answer, following `Answer.next` from the first question.
 
     Volunteers are exchangeable, so those who reach a question split over its answers by one
-    multinomial draw. Shapes as in `simulate_votes`; returns counts (N, A) int64.
+    multinomial draw.
+
+    Parameters
+    ----------
+    probabilities, n_volunteers, tree
+        As in `simulate_votes`.
+
+    Returns
+    -------
+    (N, A) int64
+        Counts of answers.
+
+    Raises
+    ------
+    ValueError
+        If the probabilities are of another shape, or there is no volunteer.
     """
     tree = tree or gz2()
     probabilities = np.asarray(probabilities, np.float64)

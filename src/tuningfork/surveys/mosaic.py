@@ -228,6 +228,15 @@ def _letter_between(name: str, before: str, after: str) -> str:
 def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] | None:
     """The bands of one tile on the grid (B, side, side); None if the tile does not reach into it.
 
+    Parameters
+    ----------
+    bands : sequence of B Band
+        Of the open tile.
+    grid : astropy.wcs.WCS
+        Of the result.
+    side : int
+        Pixels of the result's side.
+
     Raises
     ------
     ImageError

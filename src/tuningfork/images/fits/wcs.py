@@ -162,6 +162,15 @@ def resample(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int
     Cubic splines, which leave the noise nearly as it is: half a pixel off, a linear interpolation halves its
     variance twice, and a network takes that for another survey. They would carry a NaN through all of the image;
     so holes are filled, and cut out again after it.
+
+    Parameters
+    ----------
+    plane : (h, w) float32
+        NaN, or beyond `ABSURD`, where it has no data.
+    wcs, target : astropy.wcs.WCS
+        Of the plane, and of the result.
+    shape : (rows, columns)
+        Of the result.
     """
     from reproject import reproject_interp
 
@@ -182,7 +191,16 @@ def resample(plane: NDArray[np.float32], wcs: Any, target: Any, shape: tuple[int
 
 
 def tangent_grid(right_ascension: float, declination: float, scale: float, shape: tuple[int, int]) -> Any:
-    """A WCS with north up and east left: tangent plane, the position in the middle, `scale` arcsec a pixel."""
+    """A WCS with north up and east left on a tangent plane.
+
+    Parameters
+    ----------
+    right_ascension, declination : float
+        Of the middle, ICRS, degrees.
+    scale : float
+        Arcseconds a pixel.
+    shape : (rows, columns)
+    """
     from astropy.wcs import WCS
 
     grid = WCS(naxis=2)

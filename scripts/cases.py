@@ -61,8 +61,8 @@ def distance(one: dict[str, object], other: dict[str, object]) -> float:
 
 def near(rows: Rows, positions: list[tuple[float, float]]) -> bool:
     """Whether the rows have these positions, degrees."""
-    found = [(row["ra"], row["dec"]) for row in rows]
-    return len(found) == len(positions) and bool(np.allclose(found, positions, atol=1e-4))  # type: ignore[arg-type]
+    actual = [(row["ra"], row["dec"]) for row in rows]
+    return len(actual) == len(positions) and bool(np.allclose(actual, positions, atol=1e-4))  # type: ignore[arg-type]
 
 
 def degrees() -> list[tuple[float, float]]:
@@ -232,12 +232,12 @@ CHECKS: dict[str, Callable[[Case], bool]] = {
 def readme() -> dict[str, tuple[str, str, str]]:
     """Number of each case → its title, what is expected, and what version 0.1.0 did."""
     text = (SHARED / "README.md").read_text("utf-8")
-    found = {}
+    cases = {}
     for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         title = part.splitlines()[0]
         expected, got = (re.search(rf"^{word}: (.*)$", part, re.MULTILINE)[1] for word in ("Expected", "Got"))  # type: ignore[index]
-        found[title[:2]] = title[3:].replace("-", " "), expected, got
-    return found
+        cases[title[:2]] = title[3:].replace("-", " "), expected, got
+    return cases
 
 
 def cell(text: str) -> str:

@@ -29,7 +29,7 @@ from tuningfork.votes.vote_table import VoteTable
 
 Floats = NDArray[np.float64]
 LEVELS = (0.5, 0.8, 0.9)
-#: Half of the least vote that is told apart; a fraction within it of a draw is as well above as below.
+#: Half of the smallest difference of votes that is resolved; a fraction within it of a draw is as well above as below.
 TIE = 0.01
 RULES = (
     "smooth >= 0.8",

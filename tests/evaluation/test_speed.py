@@ -80,7 +80,7 @@ def test_the_machine_is_described():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a script stands for nvidia-smi")
-def test_the_gpus_utilisation_is_the_mean_of_what_nvidia_smi_tells(tmp_path, monkeypatch):
+def test_the_gpus_utilisation_is_the_mean_of_what_nvidia_smi_reports(tmp_path, monkeypatch):
     command = tmp_path / "nvidia-smi"
     command.write_text("#!/bin/sh\necho 40\n")
     command.chmod(0o755)

@@ -70,14 +70,14 @@ class GalleryRows:
         for table in tables:
             if not table.num_rows:
                 continue
-            columns = _columns(table, tree, more)
-            names = list(columns)
-            shortlist.add(np.ones(table.num_rows), *columns.values())
+            listed_columns = _columns(table, tree, more)
+            names = list(listed_columns)
+            shortlist.add(np.ones(table.num_rows), *listed_columns.values())
             if level is None and "interval_level" in table.column_names:
                 known = numbers(table, "interval_level")
                 level = float(known[np.isfinite(known)][0]) if np.isfinite(known).any() else None
-        _, held = shortlist.finish()
-        values: dict[str, Any] = dict(zip(names, held, strict=True)) if held else {}
+        _, columns = shortlist.finish()
+        values: dict[str, Any] = dict(zip(names, columns, strict=True)) if columns else {}
         if not values:
             return cls(tree, 0, None, [], [], [], [], np.empty(0, bool), {}, {})
         listed = {name: values.pop(name).tolist() for name in ("id", "path", "description", "message")}

@@ -1,7 +1,7 @@
 """Plots with matplotlib: one idea a figure, as wide as a phone's screen or half a printed page.
 
-Colours are those of Okabe & Ito 2008 and the map cividis (Nuñez et al. 2018), which the colour-blind tell
-apart; lines also differ in their dashes. Each function returns the bytes of an SVG or a PNG file.
+Colours are those of Okabe & Ito 2008 and the map cividis (Nuñez et al. 2018), which the colour-blind distinguish;
+lines also differ in their dashes. Each function returns the bytes of an SVG or a PNG file.
 """
 
 from __future__ import annotations
@@ -44,10 +44,15 @@ def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: S
     ----------
     runs : sequence
         Entries of ``metrics.json``'s runs.
-    column : str
-        A column of ``curves.csv``.
+    column, label : str
+        A column of ``curves.csv``, and the label of its axis.
     groups : sequence of str
         The recipe of each run.
+
+    Returns
+    -------
+    bytes or None
+        An SVG; None if the column is finite in no run.
     """
     known = [
         (run, group)
@@ -80,7 +85,23 @@ def curves(runs: Sequence[Mapping[str, Any]], column: str, label: str, groups: S
 def predicted_against_true(
     predicted: Floats, known: Floats, tree: DecisionTree, question: str, volunteers: int
 ) -> bytes:
-    """One question's cumulative fractions, the model's over the volunteers', with the volunteers' own scatter."""
+    """One question's cumulative fractions, the model's over the volunteers', with the volunteers' own scatter.
+
+    Parameters
+    ----------
+    predicted, known : (N, A) in [0, 1]
+        Cumulative fractions; NaN in `known` where unknown. Of more than `MAX_POINTS` galaxies some are drawn.
+    tree : DecisionTree
+    question : str
+        Its key.
+    volunteers : int
+        How many answered of each galaxy; the grey band is ±√(p (1 − p) / volunteers).
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
     number = next(n for n, q in enumerate(tree.questions) if q.key == question)
     answers, part = tree.questions[number].answers, tree.slices[number]
     rows = np.flatnonzero(~np.isnan(known[:, part]).all(1))
@@ -106,7 +127,23 @@ def predicted_against_true(
 
 
 def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """RMSE of each question with its interval, beside the noise floor."""
+    """RMSE of each question with its interval, beside the noise floor.
+
+    Parameters
+    ----------
+    per_question : mapping
+        Key of a question → ``value``, ``low``, ``high`` and ``noise_floor``, of cumulative fractions; None if unknown.
+
+    Returns
+    -------
+    bytes
+        An SVG.
+
+    Raises
+    ------
+    PlotError
+        If no question has a score.
+    """
     names = [name for name, each in per_question.items() if each["value"] is not None]
     if not names:
         raise PlotError("no question has a score; are any votes known?")
@@ -114,9 +151,8 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
         at = np.arange(len(names))[::-1]
         value = np.array([per_question[name]["value"] for name in names])
         axes.barh(at, value, 0.62, color=COLOURS[5], label="model, 95 % interval")
-        low, high = (
-            np.array([per_question[n][key] or per_question[n]["value"] for n in names]) for key in ("low", "high")
-        )
+        bounds = np.array([[per_question[name][key] for name in names] for key in ("low", "high")], float)
+        low, high = np.where(np.isnan(bounds), value, bounds)
         axes.errorbar(value, at, xerr=(value - low, high - value), fmt="none", ecolor="black", elinewidth=1, capsize=2)
         floor = np.array([per_question[name]["noise_floor"] for name in names])
         axes.plot(floor, at, "D", color=COLOURS[3], markersize=4.5, label="noise floor")
@@ -128,7 +164,28 @@ def question_errors(per_question: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str, *, fractions: bool = False) -> bytes:
-    """A confusion matrix, rows the true class: colours show the fraction of the row, labels counts or fractions."""
+    """A confusion matrix, rows the true class: colours show the fraction of the row, labels counts or fractions.
+
+    Parameters
+    ----------
+    matrix : (C, C)
+        Numbers of galaxies, which need not be integers.
+    names : sequence of str
+        Of the C classes.
+    title : str
+    fractions : bool
+        Whether the labels are fractions of the row rather than numbers.
+
+    Returns
+    -------
+    bytes
+        An SVG.
+
+    Raises
+    ------
+    PlotError
+        If there is no class.
+    """
     if not len(names):
         raise PlotError("a confusion matrix needs at least one class")
     counts = np.asarray(matrix, float)
@@ -153,7 +210,20 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str,
 
 
 def ensemble_size(curve: Sequence[Mapping[str, Any]], scores: Mapping[str, str]) -> bytes:
-    """Scores over the number of averaged runs, with their intervals."""
+    """Scores over the number of averaged runs, with their intervals.
+
+    Parameters
+    ----------
+    curve : sequence of mappings
+        ``size``, the number of runs, and for each score ``value``, ``low`` and ``high``.
+    scores : mapping
+        Name of a score → label of its line. One that is None for any size is left out.
+
+    Returns
+    -------
+    bytes
+        An SVG.
+    """
     with one_panel(2.6) as (figure, axes):
         size = [row["size"] for row in curve]
         drawn = False
@@ -193,6 +263,16 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
         As `learning_curves.summary` returns them.
     scores : mapping
         Name of a score → label of its axis.
+
+    Returns
+    -------
+    bytes
+        An SVG.
+
+    Raises
+    ------
+    PlotError
+        If there is nothing to draw.
     """
     if not scores or not any(orders.values()):
         raise PlotError("learning curves need at least one score and one order with measurements")
@@ -227,7 +307,18 @@ def learning_curves(orders: Mapping[str, Sequence[Mapping[str, Any]]], scores: M
 
 
 def trust_panels(report: Mapping[str, Any]) -> bytes:
-    """Three panels of `trust`: intervals by group, classes by group, and right answers against probability."""
+    """Three panels of `trust`: intervals by group, classes by group, and right answers against probability.
+
+    Parameters
+    ----------
+    report : mapping
+        As `experiments.trust.trust` returns it.
+
+    Returns
+    -------
+    bytes
+        An SVG.
+    """
     groups = report["groups"]
     with plot_style():
         figure = Figure(figsize=(3 * WIDTH, 3.2), layout="constrained")
@@ -261,7 +352,19 @@ def trust_panels(report: Mapping[str, Any]) -> bytes:
 
 
 def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
-    """The tree as indented bars: of all galaxies' votes, the mean fraction that goes through each answer."""
+    """The tree as indented bars: of all galaxies' votes, the mean fraction that goes through each answer.
+
+    Parameters
+    ----------
+    flow : mapping
+        ``answers``: column of an answer → mean cumulative fraction of the ``volunteers`` and of the ``model``.
+    tree : DecisionTree
+
+    Returns
+    -------
+    bytes
+        An SVG.
+    """
     rows = outline(tree)
     with one_panel(0.62 + 0.235 * sum(1.25 if row.answer is None else 1 for row in rows), 4.0) as (figure, axes):
         y, step = 0.0, 0.055
@@ -277,7 +380,7 @@ def decision_tree(flow: Mapping[str, Any], tree: DecisionTree) -> bytes:
             for who, offset, colour in (("volunteers", 0.2, COLOURS[0]), ("model", -0.2, COLOURS[1])):
                 value = each[who] or 0.0
                 axes.barh(y + offset, value, 0.36, left=0.62, color=colour)
-                axes.plot([0.62, 1.62], [y - 0.5, y - 0.5], color="#eeeeee", linewidth=0.5, zorder=0)
+            axes.plot([0.62, 1.62], [y - 0.5, y - 0.5], color="#eeeeee", linewidth=0.5, zorder=0)
             label = "–" if each["model"] is None else f"{each['volunteers']:.3f}  {each['model']:.3f}"
             axes.text(2.06, y, label, fontsize=8, va="center", ha="right")
         axes.set(xlim=(0, 2.06), ylim=(y - 0.8, 0.2))

@@ -57,13 +57,13 @@ def plot_card(card: Card) -> Plot:
         rows += [text, *bars]
     with plot_style():
         figure = Plot(figsize=(2 * WIDTH, max(2.4, 0.62 + 0.2 * len(rows))), layout="constrained")
-        picture, axes = figure.subplots(1, 2, width_ratios=(1, 1.6))
-        picture.axis("off")
-        picture.set_anchor("N")
+        image_axes, axes = figure.subplots(1, 2, width_ratios=(1, 1.6))
+        image_axes.axis("off")
+        image_axes.set_anchor("N")
         if card.image:
-            picture.imshow(np.asarray(Image.open(io.BytesIO(card.image))))
+            image_axes.imshow(np.asarray(Image.open(io.BytesIO(card.image))))
         notes = "\n".join(short_text(line, 60) for line in card.messages)
-        picture.set_title(notes, fontsize=8, color=COLOURS[3], loc="left")
+        image_axes.set_title(notes, fontsize=8, color=COLOURS[3], loc="left")
         for place, row in enumerate(rows):
             if isinstance(row, str):
                 axes.text(0, -place, short_text(row, 72), fontsize=8, va="center", fontweight="bold")

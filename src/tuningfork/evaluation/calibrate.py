@@ -357,11 +357,11 @@ def held_out_bounds(
     """Return bounds (N, A) of each galaxy's fractions by intervals that were fitted without its fold (N,)."""
     low, high = np.full((2, *predicted.fractions.shape), np.nan)
     for number in np.unique(fold):
-        held, rest = fold == number, fold != number
-        fitted = fit_intervals(
-            predicted.fractions[rest], truth.fractions[rest], predicted.tree, n_views=n_views, level=level
+        test, train = fold == number, fold != number
+        intervals = fit_intervals(
+            predicted.fractions[train], truth.fractions[train], predicted.tree, n_views=n_views, level=level
         )
-        low[held], high[held] = fitted.bounds(predicted.fractions[held], predicted.tree)
+        low[test], high[test] = intervals.bounds(predicted.fractions[test], predicted.tree)
     return low, high
 
 

@@ -229,6 +229,6 @@ def warn_unmatched(path: str, what: str, ids: Sequence[str]) -> int:
         What it lacks, such as ``no label``.
     """
     if ids:
-        named = ", ".join(ids[:MAX_NAMES]) + (", …" if len(ids) > MAX_NAMES else "")
-        logger.warning("%s: %s of %d of the galaxies, which are left out: %s", path, what, len(ids), named)
+        names = ", ".join(ids[:MAX_NAMES]) + (", …" if len(ids) > MAX_NAMES else "")
+        logger.warning("%s: %s of %d of the galaxies, which are left out: %s", path, what, len(ids), names)
     return len(ids)

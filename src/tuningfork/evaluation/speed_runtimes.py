@@ -38,9 +38,9 @@ class RuntimeSpeed:
     speed : float
         ONNX Runtime's time in float32 over this one's: above 1 is faster.
     rms, largest : float
-        Of the deviations of all cumulative fractions; of the probabilities if the model tells only classes.
+        Of the deviations of all cumulative fractions; of the probabilities if the model predicts only classes.
     agreement : float in [0, 1]
-        Share of the images whose most probable class is the same; NaN if the model tells no classes.
+        Share of the images whose most probable class is the same; NaN if the model predicts no classes.
     """
 
     runtime: str
@@ -117,7 +117,7 @@ def measure_runtimes(
     Parameters
     ----------
     reads : sequence of LoadedImage
-        Images that could be read; others are passed over. A hundred tell the deviations well.
+        Images that could be read; others are ignored. A hundred are enough to measure the deviations.
 
     Raises
     ------

@@ -275,9 +275,9 @@ def _table(path: Path, required: list[str]) -> pa.Table:
         raise RecordError(f"{path} is missing; {_REMEDY}") from None
     except (OSError, pa.ArrowException) as error:
         raise RecordError(f"{path}: not a readable Parquet file ({error}); {_REMEDY}") from None
-    lacking = [name for name in required if name not in table.column_names]
-    if lacking:
-        raise RecordError(f"{path} has no column {lacking[0]!r}; {_REMEDY}")
+    missing = [name for name in required if name not in table.column_names]
+    if missing:
+        raise RecordError(f"{path} has no column {missing[0]!r}; {_REMEDY}")
     return table
 
 

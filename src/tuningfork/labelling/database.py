@@ -24,7 +24,7 @@ Execute = Callable[..., sqlite3.Cursor]
 
 #: Raised whenever the schema changes.
 VERSION = 2
-#: "fork" in ASCII; tells our databases from those of other programs.
+#: "fork" in ASCII; distinguishes these databases from those of other programs.
 APPLICATION_ID = 0x666F726B
 #: How long to wait for another process that is writing, seconds.
 BUSY_TIMEOUT = 30

@@ -61,8 +61,8 @@ def class_outputs(
             graph.add("GreaterOrEqual", margins, np.array(-SLACK, dtype)),
             graph.add("GreaterOrEqual", _agreement(graph, votes, tree, dtype), np.array(0.5, dtype)),
         )
-        held = graph.add("Min", logits, np.array(-BELOW_NONE, dtype))
-        logits = graph.add("Where", justified, logits, held)
+        below_none = graph.add("Min", logits, np.array(-BELOW_NONE, dtype))
+        logits = graph.add("Where", justified, logits, below_none)
         joint = graph.add("Softmax", graph.add("Concat", logits, zeros, axis=1), axis=1)
         none = graph.part(joint, 1, len(tree.classes), len(tree.classes) + 1)
     else:

@@ -107,7 +107,7 @@ class Model:
         self.n_views = bundle.n_views
         self.calibration = bundle.calibration or Calibration()
         self.framing = framing
-        #: How the networks were opened, for whoever opens them again elsewhere.
+        #: How the networks were opened, to open them again in another process.
         self.running: Running = {"threads": threads, "precision": precision, "device": device, "engine": engine}
         self.ensemble = Ensemble(bundle, self.running)
 

@@ -19,7 +19,7 @@ class InferenceOptions:
         Rotated and reflected views of each image to average (test-time augmentation); None: as many as the
         bundle asks for.
     batch_size : int of at least 1, or None
-        Images that a network gets at a time; None: chosen by whoever runs it. It changes predictions only by
+        Images that a network gets at a time; None: chosen by the caller. It changes predictions only by
         rounding.
     embeddings : bool
         Whether to return the networks' features too.

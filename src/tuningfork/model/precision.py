@@ -57,7 +57,7 @@ def choose_precision(
     model : Model
         Opened in float32.
     images : sequence of LoadedImage
-        Such as will be predicted; those that could not be read are passed over.
+        Such as will be predicted; those that could not be read are ignored.
     options : InferenceOptions
         Views, since intervals hold for one number of them.
 

@@ -1,6 +1,6 @@
 """Salted hashes of the galaxies that a model has seen, so that an evaluation can leave them out (data leakage).
 
-A bundle tells for any identifier whether the galaxy was in its training, validation or calibration subset, without
+A bundle says of any identifier whether the galaxy was in its training, validation or calibration subset, without
 listing the identifiers themselves.
 """
 

@@ -56,7 +56,7 @@ def augmented(
     """Data augmentation: a randomly turned, flipped, shifted, zoomed and lit view.
 
     The crop's corners are filled from the frame around it, which a prediction leaves out, and beyond the frame from
-    its mirror image, so that no black corner tells the angle. `device_images.DeviceViews` does the same for a batch.
+    its mirror image, so that no black corner reveals the angle. `device_images.DeviceViews` does the same for a batch.
 
     Parameters
     ----------

@@ -28,8 +28,8 @@ def prepared_on_device(data: TrainingSet, recipe: Recipe, hardware: Hardware, de
     TrainError
         If that is asked for without a cache, from which whole batches could be read.
     """
-    wanted = hardware.augment == "device" or (hardware.augment == "auto" and device.type != "cpu")
-    if not wanted:
+    on_device = hardware.augment == "device" or (hardware.augment == "auto" and device.type != "cpu")
+    if not on_device:
         return False
     if data.cache is None:
         if hardware.augment == "device":

@@ -51,7 +51,7 @@ def about_run(
     }
     if auxiliary:
         about["auxiliary"] = json.loads(json.dumps(auxiliary.about))
-    owed = credit(recipe, init)
+    credits = credit(recipe, init)
     if resumed:
         note = run / "run.json"
         before = json.loads(note.read_text("utf-8")) if note.exists() else {}
@@ -66,8 +66,8 @@ def about_run(
                 }.get(key, f"other {key[:-7]}")
                 raise TrainError(f"{run} was begun with {what}; name another folder")
         about["initial_weights"] = before.get("initial_weights", "")
-        owed = before.get("credit", {})
-    return {**about, **({"credit": owed} if owed else {})}
+        credits = before.get("credit", {})
+    return {**about, **({"credit": credits} if credits else {})}
 
 
 def claim_run(run: Path, about: dict[str, Any], *, resumed: bool) -> None:

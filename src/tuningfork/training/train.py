@@ -159,9 +159,9 @@ def train(
         world, rank = trainer.world_size, rank_zero_only.rank
         _check_process_count(recipe, counts["galaxies"], world)
         device = trainer.strategy.root_device
-        there = device if prepared_on_device(data, recipe, hardware, device) else None
+        image_device = device if prepared_on_device(data, recipe, hardware, device) else None
         batches, validation = (
-            subset_batches(data, tree, subset, recipe, hardware, there, (rank, world))
+            subset_batches(data, tree, subset, recipe, hardware, image_device, (rank, world))
             for subset in ("train", "validation")
         )
         if checkpoint is None:
@@ -238,7 +238,7 @@ def train(
         "data_wait": curves.data_wait,
         "peak_memory_mb": peak_memory_mb(),
         "device": str(device),
-        "augmented_on": str(there or "cpu"),
+        "augmented_on": str(image_device or "cpu"),
         "processes": trainer.world_size,
         "cores": available_cores(),
         "versions": bundle.versions,

@@ -16,7 +16,19 @@ __all__ = ["Lint", "lint"]
 
 @dataclass(frozen=True)
 class Lint:
-    """What is wrong with a label table, and what is only unknown."""
+    """What is wrong with a label table, and what is only unknown.
+
+    Parameters
+    ----------
+    labels : LabelTable
+        Its `errors` are the rows that cannot be used.
+    broken : tuple of BrokenSum
+        Questions whose fractions do not sum to their parent's.
+    unknown : dict
+        Column → number of blank cells, of columns that have any.
+    several_classes : dict
+        ID → keys of the classes whose rules the galaxy passes, of galaxies that pass more than one.
+    """
 
     labels: LabelTable
     broken: tuple[BrokenSum, ...]
@@ -48,7 +60,18 @@ class Lint:
 
 
 def lint(labels: LabelTable, tolerance: float = SUM_TOLERANCE) -> Lint:
-    """Check a label table: broken sums, unknown cells, galaxies that fit several classes."""
+    """Check a label table: broken sums, unknown cells, galaxies that fit several classes.
+
+    Parameters
+    ----------
+    labels : LabelTable
+    tolerance : float
+        By how much a sum of fractions may be off.
+
+    Returns
+    -------
+    Lint
+    """
     tree, cumulative = labels.tree, labels.votes.fractions
     fits = class_fits(cumulative, tree) == 1
     names = np.array([rule.key for rule in tree.classes])

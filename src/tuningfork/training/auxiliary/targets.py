@@ -140,8 +140,8 @@ def _own_labels(target: AuxiliaryTarget, galaxies: SourceGalaxies) -> tuple[tupl
     labels = tuple(sorted(set(cells) - {""} - set(target.leave_out)))
     where = f"source {galaxies.source.name!r}: column {target.column!r} has {len(labels)} labels"
     if len(labels) < 2:
-        named = ", ".join(labels) or "none"
-        raise SourceError(f"{where} on galaxies with images ({named}); at least two are needed to learn anything")
+        names = ", ".join(labels) or "none"
+        raise SourceError(f"{where} on galaxies with images ({names}); at least two are needed to learn anything")
     if len(labels) > MAX_LABELS:
         raise SourceError(f"{where}; is it an ID?")
     values = np.full((len(cells), len(labels)), np.nan, np.float32)

@@ -110,7 +110,8 @@ def label_app(
         return await static.page("label.html", request)
 
     @app.get("/api/campaign")
-    def about() -> dict[str, Any]:
+    def campaign_info() -> dict[str, Any]:
+        guides = guide(campaign.tree)
         return {
             "folder": folder.resolve().name,
             "tree": campaign.tree.title,
@@ -118,15 +119,20 @@ def label_app(
             "trains": training is not None,
             "progress": campaign.progress(),
             "guide": [
-                {"text": question.text, "help": about.text, "answers": _answers(question, about)}
+                {
+                    "text": question.text,
+                    "help": guides[question.key].text,
+                    "answers": _answers(question, guides[question.key]),
+                }
                 for question in campaign.tree.questions
-                if (about := guide(campaign.tree).get(question.key))
+                if question.key in guides
             ],
         }
 
     @app.get("/api/examples/{column}.jpg")
     def example(column: str) -> Response:
-        if column not in {each.column for about in guide(campaign.tree).values() for each in about.answers.values()}:
+        answers = [answer for each in guide(campaign.tree).values() for answer in each.answers.values()]
+        if column not in {answer.column for answer in answers}:
             raise HTTPException(404, f"there is no example of {column!r}")
         # The same for everybody, and for ever.
         return Response(example_jpeg(column), media_type="image/jpeg", headers={"cache-control": "max-age=86400"})
@@ -298,6 +304,7 @@ def _state(state: LabellerState, campaign: Campaign) -> dict[str, Any]:
     questions = {question.key: question for question in campaign.tree.questions}
     texts = {(q.key, answer.key): answer.text for q in campaign.tree.questions for answer in q.answers}
     question = state.question
+    question_guide = guide(campaign.tree).get(question.key) if question else None
     return {
         "campaign": campaign.identity,
         "person": state.person,
@@ -310,18 +317,18 @@ def _state(state: LabellerState, campaign: Campaign) -> dict[str, Any]:
         and {
             "key": question.key,
             "text": question.text,
-            "help": about.text if (about := guide(campaign.tree).get(question.key)) else "",
-            "answers": _answers(question, guide(campaign.tree).get(question.key)),
+            "help": question_guide.text if question_guide else "",
+            "answers": _answers(question, question_guide),
         },
         "progress": campaign.progress(),
     }
 
 
-def _answers(question: Question, about: QuestionGuide | None) -> list[dict[str, str]]:
+def _answers(question: Question, question_guide: QuestionGuide | None) -> list[dict[str, str]]:
     """The answers of a question with their explanations and the addresses of examples; "" where there is none."""
     out = []
     for each in question.answers:
-        known = about.answers.get(each.key, AnswerGuide()) if about else AnswerGuide()
-        example = f"/api/examples/{known.column}.jpg" if known.column else ""
-        out.append({"key": each.key, "text": each.text, "help": known.text, "example": example})
+        answer_guide = question_guide.answers.get(each.key, AnswerGuide()) if question_guide else AnswerGuide()
+        example = f"/api/examples/{answer_guide.column}.jpg" if answer_guide.column else ""
+        out.append({"key": each.key, "text": each.text, "help": answer_guide.text, "example": example})
     return out

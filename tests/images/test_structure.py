@@ -106,3 +106,18 @@ def test_light_is_flux_of_fits_files_and_brightness_of_others():
     assert math.isnan(display.pixel_scale)
     one, other = (measure_structure(image)[0]["orientation_asymmetry"] for image in (flux, display))
     assert one == pytest.approx(other, abs=0.05)
+
+
+def test_missing_fluxes_have_a_warning_or_are_refused():
+    light = sersic().astype(np.float32)
+    light[:12] = np.nan
+    assert "of the frame has no data" in " ".join(read_flux(fits_file(light)).warnings)
+    light[34:47, 34:47] = 0
+    with pytest.raises(ImageError, match="the middle of the frame has no data: it is exactly 0"):
+        read_flux(fits_file(light))
+
+
+def fits_file(light):
+    file = io.BytesIO()
+    fits.PrimaryHDU(light).writeto(file)
+    return file.getvalue()

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from .fits.bands import open_bands
 from .fits.file import is_fits
 from .fits.framing import Framing
+from .fits.render import check_planes
 from .fits.wcs import celestial_wcs, orientation
 from .image import ImageError, RGBImage
+from .no_data import constant_parts
 from .read import read_image
 
 __all__ = ["FluxImage", "display_light", "read_flux"]
@@ -45,7 +47,7 @@ def read_flux(data: bytes, framing: Framing = Framing()) -> FluxImage:
     Raises
     ------
     ImageError
-        If it cannot be read.
+        If it cannot be read, or has no data.
     """
     if not is_fits(data):
         return display_light(read_image(data, framing))
@@ -53,11 +55,15 @@ def read_flux(data: bytes, framing: Framing = Framing()) -> FluxImage:
         shapes = {band.shape for band in file.bands}
         if len(shapes) > 1:
             raise ImageError(f"bands of different shapes {sorted(shapes)}; choose one with --bands")
-        light = np.stack([band.read() for band in file.bands]).mean(0, dtype=np.float64)
+        planes = np.stack([band.read() for band in file.bands])
+        missing = (*constant_parts(planes, is_flux=not file.is_display), *check_planes(planes, file.mask))
+        light = planes.mean(0, dtype=np.float64)
         wcs, _ = celestial_wcs(file.bands[0].header)
         height, width = light.shape
         local = None if wcs is None else orientation(wcs, ((width - 1) / 2, (height - 1) / 2))
-        return FluxImage(light, math.nan if local is None else local.pixel_scale, file.is_display, file.warnings)
+        return FluxImage(
+            light, math.nan if local is None else local.pixel_scale, file.is_display, (*file.warnings, *missing)
+        )
 
 
 def display_light(image: RGBImage) -> FluxImage:

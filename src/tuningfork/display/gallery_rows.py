@@ -16,7 +16,7 @@ from ..tables.columns import is_true
 from ..votes.description import descriptions
 from ..votes.tree import DecisionTree
 from .html import MAX_TEXT
-from .prediction_columns import ShownColumns, numbers, texts
+from .prediction_columns import ShownColumns, absent_column, numbers, texts
 
 __all__ = ["GalleryError", "GalleryRows"]
 
@@ -130,7 +130,7 @@ def _columns(table: pa.Table, tree: DecisionTree, extra: Sequence[str]) -> dict[
 
 def _check_column(name: str, table: pa.Table) -> str:
     if name not in table.column_names:
-        raise GalleryError(f"no column {name!r}; the table has {', '.join(table.column_names)[:300]}")
+        raise GalleryError(absent_column(name, table.column_names))
     return name
 
 

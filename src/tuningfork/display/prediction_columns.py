@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
+from .._utils.text import nearest
 from ..tables.columns import is_true
 from ..tables.numbers import float_column
 from ..votes.clean_samples import NO_CLASS
@@ -16,9 +18,11 @@ from ..votes.fractions import cumulative_from_conditional, reach_probability
 from ..votes.tree import DecisionTree
 from ..votes.tree_files import builtin_trees, load_tree
 
-__all__ = ["ColumnError", "ShownColumns", "numbers", "texts", "tree_of_columns"]
+__all__ = ["ColumnError", "ShownColumns", "absent_column", "numbers", "texts", "tree_of_columns"]
 
 Floats = NDArray[np.float64]
+#: Columns that an error names.
+MAX_LISTED = 30
 
 
 class ColumnError(TuningforkError, ValueError):
@@ -107,6 +111,19 @@ def numbers(table: pa.Table, name: str) -> Floats:
     for row, cell in wrong.items():
         raise ColumnError(f"column {name!r} holds no numbers: {cell!r} in row {row + 1}")
     return values
+
+
+def absent_column(name: str, names: Sequence[str]) -> str:
+    """Say that a table has no such column, and which it has: all but the fractions and their intervals, which are many.
+
+    Examples
+    --------
+    >>> absent_column("redshit", ["id", "bar_yes_fraction", "bar_yes_low", "redshift"])
+    "no column 'redshit'; did you mean 'redshift'?; beside fractions the table has id, redshift"
+    """
+    others = [each for each in names if not each.endswith(("_fraction", "_low", "_high"))]
+    listed = ", ".join(others[:MAX_LISTED]) + (", …" if len(others) > MAX_LISTED else "")
+    return f"no column {name!r}{nearest(name, names)}; beside fractions the table has {listed}"
 
 
 def texts(table: pa.Table, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
 from .cards import Bar, Card
 from .plot_style import COLOURS, WIDTH, Plot, PlotError, plot_style, short_text
-from .prediction_columns import ShownColumns
+from .prediction_columns import ShownColumns, absent_column
 from .prediction_panels import (
     draw_class_counts,
     draw_colour_by_class,
@@ -133,7 +133,7 @@ def plot_predictions(
         raise PlotError(f"panel {unknown[0]!r} is none of {', '.join(PANELS)}")
     for name in (name for pair in pairs for name in pair):
         if name not in table.column_names:
-            raise PlotError(f"no column {name!r}; the table has {short_text(', '.join(table.column_names), 300)}")
+            raise PlotError(absent_column(name, table.column_names))
     shown = ShownColumns.of(table, tree)
     if not shown.predicted.any():
         raise PlotError(f"none of {table.num_rows} rows has a prediction; nothing to plot")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import InputError
 from .._utils.text import counted
+from ..display.prediction_columns import absent_column
 from ..inputs.catalogues import open_rows
 from ..model.bundle import Bundle, builtin_models, open_bundle
 from ..model.posterior import VotePosterior
@@ -131,8 +132,7 @@ class PopulationTable:
                 f"{tree.title}, not in Kaggle's layout, is expected"
             )
         if missing:
-            known = [name for name in self.schema.names if not name.endswith(("_fraction", "_low", "_high"))]
-            raise PopulationError(f"{self.path}: no column {missing[0]!r} (the table has {', '.join(known[:30])})")
+            raise PopulationError(f"{self.path}: {absent_column(missing[0], self.schema.names)}")
 
     def _rows(self, names: Sequence[str]) -> Iterator[Sequence[Any]]:
         for part in self.parts:

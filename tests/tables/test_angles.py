@@ -48,6 +48,15 @@ def test_sexagesimal_text_is_what_astropy_reads(sign, whole, minutes, millis, fo
         assert parse_angle(text) == pytest.approx(Angle(text, unit="deg").deg, abs=1e-10)
 
 
+def test_declinations_in_hours_are_refused():
+    for text in ("05h12m00s", "5.2h", "-1ʰ30ᵐ"):
+        with pytest.raises(AngleError, match="in hours, which no declination is"):
+            parse_declination(text)
+    schema = arrow_schema([Column("ra", pa.float64(), "", "hourangle"), Column("dec", pa.float64(), "", "hourangle")])
+    with pytest.raises(InputError, match="column 'dec' is in hourangle"):
+        PositionColumns.of("ra", "dec", schema, "t.fits")
+
+
 def test_declinations_in_every_notation():
     texts = {
         "-01:02:03": -1 - 2 / 60 - 3 / 3600,

@@ -250,8 +250,10 @@ def test_right_ascensions_in_hours_are_suspected() -> None:
     ],
 )
 def test_units_of_positions_are_minded(unit: str, factor: float) -> None:
-    fields = arrow_schema([Column("ra", pa.float64(), "", unit), Column("dec", pa.float64(), "", unit)])
-    a = pa.table([[10 / factor], [5 / factor]], schema=fields)
+    # No declination is in hours.
+    other, other_factor = ("deg", 1) if unit == "h" else (unit, factor)
+    fields = arrow_schema([Column("ra", pa.float64(), "", unit), Column("dec", pa.float64(), "", other)])
+    a = pa.table([[10 / factor], [5 / other_factor]], schema=fields)
     assert match(Catalogue(a, "A"), catalogue([(10.0, 5.0)], "B"), 1).pairs == 1
 
 

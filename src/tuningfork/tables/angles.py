@@ -45,6 +45,8 @@ _BLANK = frozenset(
     )
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+#: A number of hours by its mark.
+_HOURS = re.compile(r"\s*[-+−]?\s*[\d.]+\s*(h|ʰ)", re.IGNORECASE)
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\D*)", re.ASCII)
 _SEXAGESIMAL = re.compile(
     r"([+-]?)\s*(\d+)\s*([:hdʰᵈ°\s])\s*(\d+(?:\.\d*)?)\s*"
@@ -211,6 +213,8 @@ def parse_declination(value: object, unit: str = "") -> float:
     >>> parse_declination("-00:30:00"), parse_declination("+02d12m00s")
     (-0.5, 2.2)
     """
+    if isinstance(value, str) and _HOURS.match(value):
+        raise AngleError(f"{value[:40]!r} is in hours, which no declination is; is it the right ascension?")
     degrees = parse_angle(value, unit)
     if not -90 <= degrees <= 90:
         raise AngleError(f"{degrees:g} is outside of -90…90 degrees")

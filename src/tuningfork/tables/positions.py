@@ -95,7 +95,10 @@ class PositionColumns:
                 frame = "no right ascension or declination, by its name"
             if frame:
                 raise InputError(f"{where}: column {name!r} is {frame}; convert the positions to ICRS or J2000")
-            units.append(_checked_unit(_unit(schema.field(name)), name, where))
+            unit = _checked_unit(_unit(schema.field(name)), name, where)
+            if name == dec and degrees_per_unit(unit) == degrees_per_unit("hourangle"):
+                raise InputError(f"{where}: column {name!r} is in {unit}, which no declination is; correct the unit")
+            units.append(unit)
         return cls(ra, dec, *units)
 
     def read(self, ra: object, dec: object) -> Position:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..tables import CatalogError
 from ..tables.csv import read_dicts
-from ..tables.identifiers import exact_id
+from ..tables.identifiers import IdentifierError, exact_id
 
 __all__ = ["check_subset", "read_split"]
 
@@ -27,7 +27,10 @@ def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     subsets: dict[str, str] = {}
     for row in read_dicts(path, ("id", "part")):
-        id_, subset = exact_id(row["id"]), row["part"]
+        try:
+            id_, subset = exact_id(row["id"]), row["part"]
+        except IdentifierError as error:
+            raise CatalogError(f"{path}: {error}") from None
         if subsets.setdefault(id_, subset) != subset:
             raise CatalogError(
                 f"{path}: galaxy {id_} is in two parts, {subsets[id_]} and {subset}; keep one of the rows"

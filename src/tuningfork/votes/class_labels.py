@@ -109,7 +109,7 @@ def tree_of_labels(
         raise CatalogError(f"{path}: every cell of column {LABEL!r} is empty; name the class of each galaxy")
     if len(classes) == 1:
         raise CatalogError(f"{path}: every label is {classes.pop()!r}; at least two classes are needed")
-    lowered = sorted(classes, key=str.lower)
+    lowered = sorted(classes, key=lambda name: (name.lower(), name))
     for one, other in pairwise(lowered):
         if one.lower() == other.lower():
             raise CatalogError(f"{path}: labels {one!r} and {other!r} differ only in case; write them alike")

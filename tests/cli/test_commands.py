@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 from tuningfork._utils.progress import ProgressLog
@@ -78,8 +79,20 @@ def pictures(galaxies):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_examples(run, command):
-    assert "Examples:" in run(*command.split(), "--help").stdout
+def test_every_command_has_examples(run, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    said = run(*command.split(), "--help").stdout
+    _, heading, examples = said.partition("Examples:")
+    assert heading
+    # One a line, as they are typed.
+    lines = [line.strip() for line in examples.splitlines()]
+    known = typer.main.get_command(app)
+    for word in command.split():
+        known = known.commands[word]
+    typed = [line.strip() for line in known.help.partition("Examples:")[2].splitlines() if line.strip()]
+    assert typed
+    assert [line for line in typed if line not in lines] == []
 
 
 def test_no_command_is_undocumented(run):

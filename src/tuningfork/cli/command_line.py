@@ -8,6 +8,7 @@ import inspect
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -47,11 +48,26 @@ def fill_help(command: Any) -> None:
                 parameter.help = parameter.help.replace(gap, text())
 
 
+def _with_compact_examples(text: str) -> str:
+    """A help text with its examples on consecutive lines: in Markdown, a paragraph with hard line breaks."""
+    description, heading, examples = inspect.cleandoc(text).partition("Examples:\n")
+    lines = [re.sub(r"([\\`*_<>\[\]])", r"\\\1", line.strip()) for line in examples.splitlines() if line.strip()]
+    return f"{description}{heading}\n" + "  \n".join(lines) if lines else text
+
+
 class Command(TyperCommand):
     """A command whose `--help` leaves out the groups of rarer options, which `--help-all` shows."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         fill_help(self)
+        described = self.help
+        try:
+            self.help = _with_compact_examples(described or "")
+            self._format_options(ctx, formatter)
+        finally:
+            self.help = described
+
+    def _format_options(self, ctx: Any, formatter: Any) -> None:
         rare = [each for each in self.params if getattr(each, "rich_help_panel", None) and not _is_hidden(each)]
         if ctx.meta.get(_HELP_ALL) or not rare:
             super().format_help(ctx, formatter)

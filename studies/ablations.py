@@ -50,6 +50,8 @@ FAIR_PAIRS = (
         "../folds/fast",
         "our recipe on the labelled galaxies alone against `fast`: further images, teachers, and the last layer scaled",
     ),
+    ("plain-144px", "plain-recipe", "our recipe on the labelled galaxies alone, Lite0: 144 px against 112 px"),
+    ("plain-lite2", "plain-recipe", "our recipe on the labelled galaxies alone, 112 px: Lite2 against Lite0"),
 )
 RESAMPLES = 300
 FIGURES = re.compile(r"^\s*[\d.]+ ([a-z]+(?:-[a-z][a-z0-9]*)*)((?:-\d)+): (\{.*\}\})")

@@ -149,6 +149,17 @@ def asinh_magnitudes() -> bytes:
     return fits_bytes(np.rint(values * 1e6).astype(np.int32), BSCALE=1e-6, BOFFSET=0.0, BSOFTEN=100.0)
 
 
+def white_is_zero(image: np.ndarray) -> bytes:
+    """A TIFF file whose PhotometricInterpretation says so; the tag is the only one of its number."""
+    data = bytearray(encoded(image, "TIFF"))
+    order = "little" if data.startswith(b"II") else "big"
+    first = int.from_bytes(data[4:8], order)
+    for at in range(first + 2, first + 2 + 12 * int.from_bytes(data[first : first + 2], order), 12):
+        if int.from_bytes(data[at : at + 2], order) == 262:
+            data[at + 8 : at + 10] = bytes(2)
+    return bytes(data)
+
+
 def changed(values: np.ndarray, where: Any, value: float) -> np.ndarray:
     """A copy with another value somewhere."""
     out = values.copy()
@@ -360,6 +371,18 @@ IMAGES = [
         "asinh magnitudes of Pan-STARRS",
         "read",
         lambda _: picture(asinh_magnitudes(), VIS, PLAIN),
+    ),
+    Twin(
+        "value ranges",
+        "TIFF in which 0 is white, 8 bits",
+        "read",
+        lambda _: picture(white_is_zero(255 - GREY), like=np.repeat(GREY[:, :, None], 3, 2)),
+    ),
+    Twin(
+        "value ranges",
+        "TIFF in which 0 is white, 16 bits",
+        "0 is white",
+        lambda _: picture(white_is_zero(65535 - GREY.astype(np.uint16) * 257)),
     ),
     Twin("value ranges", "FITS in ABmag", "logarithm", lambda _: picture(fits_bytes(FLUX, BUNIT="ABmag"), VIS)),
     Twin("value ranges", "an array behind an axis of length 1", "read", lambda _: picture(RGB[None], like=RGB)),

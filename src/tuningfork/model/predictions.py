@@ -391,9 +391,20 @@ class Predictions:
 def concatenated(tree: DecisionTree, parts: Sequence[Predictions]) -> Predictions:
     """Return several Predictions of one tree as one."""
     if not parts:
-        none, answers, classes = np.empty(0), np.empty((0, len(tree.columns))), np.empty((0, len(tree.classes)))
+        none, answers = np.empty(0), np.empty((0, len(tree.columns)))
         return Predictions(
-            VoteTable(tree, (), answers), (), classes, none, (), answers, answers, none, none, none, none, ()
+            votes=VoteTable(tree, (), answers),
+            paths=(),
+            class_probability=np.empty((0, len(tree.classes))),
+            no_class_probability=none,
+            errors=(),
+            low=answers,
+            high=answers,
+            level=none,
+            rotation_spread=none,
+            network_spread=none,
+            domain_score=none,
+            warnings=(),
         )
 
     def joined(values: list[Any]) -> Any:

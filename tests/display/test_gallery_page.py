@@ -110,7 +110,7 @@ def test_the_path_is_that_of_the_table(pages, table, tree, browser):
             page.keyboard.press("ArrowRight" if row else "Home")
             expect(page.locator("#detail")).to_contain_text(f"g{row} ")
             shown = page.locator("#detail ol.way .question").all_inner_texts()
-            path = majority_path(tree, np.rint(fractions[row] * 200))
+            path = majority_path(tree, np.floor(fractions[row] * 200 + 1e-4))
             assert [text.strip() for text in shown] == [question.text for question, _ in path]
             bold = page.locator("#detail ol.way .chosen .text").all_inner_texts()
             assert bold == [tree.answers[at].text for _, at in path]
@@ -148,7 +148,7 @@ def test_filters_sorting_search_and_the_selection(pages, table, tree, browser, t
             rows = [int(name[1:]) for name in saved["id"].to_pylist()]
             assert len(rows) == 3
             assert saved["description"].to_pylist() == [table["description"][row].as_py() for row in rows]
-            np.testing.assert_allclose(saved["bar_yes_fraction"].to_numpy(), bar[rows], atol=0.0026)
+            np.testing.assert_allclose(saved["bar_yes_fraction"].to_numpy(), bar[rows], atol=0.0051)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -13,5 +13,8 @@ export function element(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** 0.634 → 63; 0.565 → 57, although 0.565 * 100 is less than 56.5 */
+export const whole = (share) => Math.round(share * 100 + 1e-9);
+
 /** 0.634 → "63 %" */
-export const percent = (share) => (share == null ? "–" : `${Math.round(share * 100)} %`);
+export const percent = (share) => (share == null ? "–" : `${whole(share)} %`);

@@ -1,5 +1,5 @@
 // The decision tree of one galaxy: the most probable path as steps, the other branches collapsed.
-import { element, percent } from "./dom.js";
+import { element, percent, whole } from "./dom.js";
 
 /** Bars of fractions: rows of {text, share, low, high, chosen}. */
 export function bars(rows) {
@@ -8,14 +8,14 @@ export function bars(rows) {
 
 function bar({ text, share, low, high, chosen }) {
   const known = low != null && high != null;
-  const interval = known ? `${Math.round(low * 100)}–${Math.round(high * 100)} %` : "";
+  const interval = known ? `${whole(low)}–${whole(high)} %` : "";
   const meter = element("div", {
     class: "bar",
     role: "meter",
     "aria-label": text,
     "aria-valuemin": 0,
     "aria-valuemax": 100,
-    "aria-valuenow": Math.round((share ?? 0) * 100),
+    "aria-valuenow": whole(share ?? 0),
     "aria-valuetext": share == null ? "nobody would be asked" : percent(share) + (known ? `, interval ${interval}` : ""),
   });
   const fill = element("div", { class: "fill" });

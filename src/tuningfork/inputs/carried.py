@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,6 +51,10 @@ class _Table:
     where: str
     schema: pa.Schema
     own: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        #: Name → how many columns have it; a schema would look through all of them for each name.
+        self.names = Counter(self.schema.names)
 
 
 def carried_columns(
@@ -104,7 +109,7 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
         return CarriedColumns()
     first, *others = tables
     for name in keep or ():
-        if not any(name in table.schema.names for table in tables):
+        if not any(name in table.names for table in tables):
             names = [each for table in tables for each in table.schema.names]
             raise InputError(f"{first.where}: no column {name!r}{nearest(name, names)}; it has {', '.join(names[:40])}")
     names = list(first.schema.names) if keep is None else list(keep)
@@ -114,10 +119,10 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
     for name in dict.fromkeys(names):
         if name in first.own:
             continue
-        if any(table.schema.names.count(name) > 1 for table in tables):
+        if any(table.names[name] > 1 for table in tables):
             left_out.append((name, "several columns have this name"))
             continue
-        lacking = [table.where for table in tables if name not in table.schema.names]
+        lacking = [table.where for table in tables if name not in table.names]
         if lacking:
             left_out.append((name, f"{lacking[0]} has no such column"))
             continue

@@ -63,6 +63,7 @@ def table_schema(tree: DecisionTree, layout: TableLayout) -> pa.Schema:
     if layout.kaggle:
         return kaggle_schema(tree)
     schema = output_schema(tree, layout.embedder, structure=layout.structure)
+    added = list(arrow_schema(layout.carried))
     if layout.positions:
         position = arrow_schema(
             [
@@ -73,12 +74,10 @@ def table_schema(tree: DecisionTree, layout: TableLayout) -> pa.Schema:
                 )
             ]
         )
-        schema = schema.insert(2, position.field("ra")).insert(3, position.field("dec"))
-    for place, column in enumerate(arrow_schema(layout.carried), 4 if layout.positions else 2):
-        schema = schema.insert(place, column)
-    for each in draw_schema(tree, layout.draws) if layout.draws else ():
-        schema = schema.append(each)
-    return schema
+        added = [*position, *added]
+    drawn = draw_schema(tree, layout.draws) if layout.draws else ()
+    own = list(schema)
+    return pa.schema([*own[:2], *added, *own[2:], *drawn], schema.metadata)
 
 
 def chunk_result(number: int, items: Sequence[InputItem], predictions: Predictions, layout: TableLayout) -> ChunkResult:
@@ -107,23 +106,19 @@ def chunk_result(number: int, items: Sequence[InputItem], predictions: Predictio
 
 
 def _result_table(items: Sequence[InputItem], predictions: Predictions, layout: TableLayout) -> pa.Table:
-    schema = table_schema(predictions.tree, layout)
     table = predictions.to_kaggle() if layout.kaggle else predictions.to_table()
+    columns: dict[str, Any] = dict(zip(table.column_names, table.columns, strict=True))
     if layout.positions:
-        for place, name, values in (
-            (2, "ra", [item.right_ascension for item in items]),
-            (3, "dec", [item.declination for item in items]),
-        ):
-            table = table.add_column(place, schema.field(name), number_array(np.array(values), np.float64))
+        columns["ra"] = number_array(np.array([item.right_ascension for item in items]), np.float64)
+        columns["dec"] = number_array(np.array([item.declination for item in items]), np.float64)
     rows = [json.loads(item.carried) if item.carried else [None] * len(layout.carried) for item in items]
     for number, column in enumerate(layout.carried):
-        values = pa.array([row[number] for row in rows], column.type)
-        table = table.add_column(schema.get_field_index(column.name), schema.field(column.name), values)
+        columns[column.name] = pa.array([row[number] for row in rows], column.type)
     if layout.draws:
-        fields = draw_schema(predictions.tree, layout.draws)
-        for field, values in zip(fields, draw_columns(predictions, layout.draws), strict=True):
-            table = table.append_column(field, values)
-    return table
+        names = draw_schema(predictions.tree, layout.draws).names
+        columns.update(zip(names, draw_columns(predictions, layout.draws), strict=True))
+    schema = table_schema(predictions.tree, layout)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def part_bytes(table: pa.Table, *, temporary: bool = False) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ pytest.importorskip("tuningfork.training")
 
 import tuningfork
 from tuningfork.images.read import read_image
+from tuningfork.model.bundle import open_bundle, write_bundle
 from tuningfork.simulation import simulate
 from tuningfork.training.auxiliary.config import AuxiliaryTarget, SourceError, load_sources
 from tuningfork.training.auxiliary.dataset import SAME_AT_ANY_SCALE, read_auxiliary
@@ -376,6 +378,17 @@ def test_a_training_learns_from_them_and_is_resumed(galaxies, named, tmp_path, m
     report = fit(own, cut, recipe, sources=named, teacher=same, resume=True, cache=cache)
     assert epochs("cut")[1]["val_rmse"] == pytest.approx(epochs("complete")[1]["val_rmse"], abs=1e-6)
     assert report.best_epoch in (1, 2)
+
+
+def test_a_teacher_that_was_calibrated_anew_predicts_anew(named, data, tmp_path):
+    again = write_bundle(replace(open_bundle("fast"), calibration=None), tmp_path / "again")
+    cache = tmp_path / "cache"
+    for teacher in ("fast", again, again):
+        read_auxiliary(load_sources(named, TREE, teacher=teacher), data, TREE, RECIPE, cache)
+    first, second = (np.load(path) for path in cache.glob("teacher-*.npy"))
+    answers = len(TREE.columns)
+    np.testing.assert_array_equal(first[:, :answers], second[:, :answers])
+    assert (first[:, answers:] != second[:, answers:]).any()
 
 
 def test_another_teacher_may_be_named(named, tmp_path):

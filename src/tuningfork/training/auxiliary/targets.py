@@ -202,5 +202,6 @@ def _predictions(target: AuxiliaryTarget, galaxies: SourceGalaxies, tree: Decisi
         batches = predict_batches(model, galaxies.paths)
         return np.concatenate([np.concatenate([each.cumulative, each.class_probability], 1) for each in batches])
 
-    about = [network.sha256 for network in networks] + [network.preprocess.to_dict() for network in networks]
+    # All of the bundle: the probabilities of classes are calibrated.
+    about = [bundle.sha256, *(network.preprocess.to_dict() for network in networks)]
     return cached_array(cache, ["teacher", galaxies.key, model.n_views, *about], predict).astype(np.float32)

@@ -93,8 +93,11 @@ def read_header(lines: Iterator[str]) -> Header:
         else:
             break
     separator = separator or _separator(line or (comments[-1] if comments else ""))
-    units = _units(cells_of(comments.pop(), separator), None) if _has_units(comments, separator) else []
-    names = cells_of(comments[-1], separator) if comments else []
+    commented = [cells_of(comment, separator) for comment in comments[-2:]]
+    units = _units(commented[1], commented[0]) if len(commented) == 2 else []
+    if units:
+        del comments[-1], commented[-1]
+    names = commented[-1] if commented else []
     if not line:
         return Header(names if len(names) > 1 else [], units, 0, [], separator)
     cells = cells_of(line, separator)
@@ -106,10 +109,10 @@ def read_header(lines: Iterator[str]) -> Header:
     skipped = reader.number
     while line := reader.peek():
         row = cells_of(line, separator)
-        if not units and (units := _units(row, cells)):
-            pass
-        elif not _RULE.fullmatch(line):
+        below = [] if units else _units(row, cells)
+        if not below and not _RULE.fullmatch(line):
             break
+        units = units or below
         reader.drop()
         skipped = reader.number
     return Header(cells, _fitting(units, cells), skipped, reader.ahead, separator)
@@ -196,24 +199,16 @@ def _below_title(reader: _Lines, cells: list[str], separator: str) -> tuple[list
     return names, below_separator
 
 
-def _has_units(comments: Sequence[str], separator: str) -> bool:
-    """Whether the last of the comment lines gives the units of the names in the one before."""
-    if len(comments) < 2:
-        return False
-    return bool(_units(cells_of(comments[-1], separator), cells_of(comments[-2], separator)))
-
-
-def _units(row: Sequence[str], names: Sequence[str] | None) -> list[str]:
+def _units(row: Sequence[str], names: Sequence[str]) -> list[str]:
     """The units that a line below the names gives, "" for none; empty if it is no such line."""
-    if names is not None:
-        if len(row) != len(names):
+    if len(row) != len(names):
+        return []
+    if not any(is_position_name(name) and is_angle_unit(cell) for cell, name in zip(row, names, strict=True)):
+        return []
+    for cell, name in zip(row, names, strict=True):
+        is_blank = cell.lower() in NO_UNIT
+        if _STARTS_AS_NUMBER.match(cell) or (name.lower() in _NAMES and not is_blank):
             return []
-        if not any(is_position_name(name) and is_angle_unit(cell) for cell, name in zip(row, names, strict=True)):
-            return []
-        for cell, name in zip(row, names, strict=True):
-            is_blank = cell.lower() in NO_UNIT
-            if _STARTS_AS_NUMBER.match(cell) or (name.lower() in _NAMES and not is_blank):
-                return []
     return ["" if cell.lower() in NO_UNIT else cell for cell in row]
 
 

@@ -88,13 +88,13 @@ def rank(
         from ..labelling.rank import rank as rank_blocks
         from ..model.model import load
         from ..model.options import InferenceOptions
-        from ..pipeline.manifest import MANIFEST
+        from ..pipeline.manifest import has_run
         from ..tables import check_format, has_format, table_writer
         from ..votes.tree_files import load_tree
 
         check_format(output)
         source = ""
-        if len(paths) == 1 and ((paths[0].is_file() and has_format(paths[0])) or (paths[0] / MANIFEST).is_file()):
+        if len(paths) == 1 and ((paths[0].is_file() and has_format(paths[0])) or has_run(paths[0])):
             source = str(paths[0])
             blocks, known_tree = table_blocks(paths[0]), load_tree(tree)
         else:

@@ -19,7 +19,7 @@ from ..display.prediction_columns import absent_column
 from ..inputs.catalogues import open_rows
 from ..model.bundle import Bundle, builtin_models, open_bundle
 from ..model.posterior import VotePosterior
-from ..pipeline.manifest import MANIFEST, read_run
+from ..pipeline.manifest import has_run, read_run
 from ..pipeline.merge import about_run
 from ..tables import format_of
 from ..tables.columns import about_table, is_true
@@ -49,7 +49,7 @@ class PopulationTable:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         # A run's manifest says which parts there must be, and which model wrote them; its parts do not.
-        run = read_run(self.path) if (self.path / MANIFEST).is_file() else None
+        run = read_run(self.path) if has_run(self.path) else None
         self.parts = [self.path]
         if run:
             self.parts = [run.part(number) for number in range(run.parts)]

@@ -22,7 +22,16 @@ from ..inputs import Digest, InputItem, read_listing, write_listing
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["MANIFEST", "ManifestError", "PredictionRun", "check_identity", "open_run", "part_rows", "read_run"]
+__all__ = [
+    "MANIFEST",
+    "ManifestError",
+    "PredictionRun",
+    "check_identity",
+    "has_run",
+    "open_run",
+    "part_rows",
+    "read_run",
+]
 
 MANIFEST = "_manifest.json"
 #: What begins with an underscore is passed over by those who read a folder as one data set, and what does not
@@ -166,7 +175,7 @@ def open_run(
     ManifestError
         If another run is in the way, its input has changed, or what is there is not ours.
     """
-    if (folder / MANIFEST).exists():
+    if has_run(folder):
         if not resume and shards is None:
             raise ManifestError(
                 f"{folder} holds an interrupted or finished run: go on with --resume, or delete that folder "
@@ -247,6 +256,11 @@ def check_identity(run: PredictionRun, identity: Mapping[str, Any]) -> None:
                 f"{run.folder} is of a run with another {key} ({before!r}, not {wanted!r}); "
                 "delete that folder to begin anew"
             )
+
+
+def has_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return (folder / MANIFEST).exists()
 
 
 def read_run(folder: Path) -> PredictionRun:

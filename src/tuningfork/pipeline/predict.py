@@ -15,7 +15,7 @@ from ..inputs import Columns, InputItem
 from ..model.model import Model, load
 from ..model.options import InferenceOptions
 from .chunks import MEASURED_ROWS, Chunk
-from .manifest import MANIFEST, PredictionRun, open_run
+from .manifest import PredictionRun, has_run, open_run
 from .merge import merge, run_outcome
 from .options import ExecutionOptions, PredictError
 from .part_table import ChunkResult, table_schema
@@ -174,7 +174,7 @@ def _retry(task: PredictionTask) -> RunSummary:
 
 def is_begun(output: str | os.PathLike[str]) -> bool:
     """Whether there is a run of this output to go on with."""
-    return (run_folder(Path(output)) / MANIFEST).exists()
+    return has_run(run_folder(Path(output)))
 
 
 def _groups(parts: Iterable[tuple[int, list[InputItem]]]) -> Iterator[list[Chunk]]:

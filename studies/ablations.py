@@ -31,13 +31,26 @@ PAIRS = (
         "default",
         "Lite2 at 176 px, 40 epochs, no teacher, against `default`: Lite2 at 144 px, taught",
     ),
-    ("fast", "default", "Lite0 at 112 px against Lite2 at 144 px, both taught"),
-    ("fast", "teacher", "Lite0 at 112 px, taught, against its teacher"),
+    ("first-fast", "default", "Lite0 at 112 px against Lite2 at 144 px, both taught, and by the same teacher"),
+    ("first-fast", "teacher", "Lite0 at 112 px, taught, against its teacher"),
     (
         "stronger",
         "default",
         "stronger changes of the images, and 235,000 of them instead of 190,000; folds 0 to 3",
     ),
+    (
+        "longer",
+        "default",
+        "the same changes, 470,000 images instead of 190,000, two teachers more",
+    ),
+    ("longer", "stronger", "470,000 images instead of 235,000, two teachers more; folds 0 to 3"),
+    ("fast-340k", "fast-170k", "Lite0 at 112 px: 340,000 images instead of 170,000, the rest equal; folds 0 and 1"),
+    (
+        "fast",
+        "first-fast",
+        "`fast` against the one before: 340,000 images instead of 150,000, stronger changes, `default` a teacher too",
+    ),
+    ("fast", "default", "`fast` (Lite0 at 112 px) against `default` (Lite2 at 144 px, half as many images)"),
 )
 FAIR_PAIRS = (
     (

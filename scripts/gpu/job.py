@@ -2,6 +2,7 @@
 
     python3 job.py --work /tmp/job --seconds 700    # what is finished lies in /tmp/job/done
     python3 job.py --work /tmp/job --seconds 200    # again: goes on with what is missing
+    python3 job.py --work /tmp/job --tell default   # the finished networks of a family teach the next plan's
     python3 job.py --work tiny --plan next.toml --device cpu --first 40 --rehearse    # every step, in small
 
 All pictures lie as bytes in the GPU's memory and are turned, shifted, zoomed, lit and shrunk there, as predictions
@@ -63,7 +64,12 @@ BETTER = 0.001
 #: Steps between looks at the clock.
 PACE = 50
 #: Of a family, what its captured step does not hold.
-NOT_CAPTURED = ("pictures", "taught", "teaches", "fill", "blend", "rate", "warmup", "average", "schedule", "init")
+NOT_CAPTURED = (
+    *("pictures", "taught", "teaches", "fill", "blend", "init", "choose"),
+    *("rate", "warmup", "average", "plain_from", "schedule"),
+)
+#: Share of the highest rate at which weights are averaged plainly.
+STEADY = 0.2
 #: The schedule "plateau": its part for validation, and by what and after how many bad epochs the rate falls.
 VALIDATION, PLATEAU_FACTOR, PLATEAU_EPOCHS, PLATEAU_LEAST = 0.1, 0.2, 4, 1e-4
 
@@ -353,14 +359,17 @@ class Family:
     noise: float = 1.2  # at most, in levels; packing removes about one
     tint: float = 0.0  # each colour's own change of the light
     mix: float = 0.0  # at most this share of another picture, and of what is told of it (Zhang et al. 2018)
+    pairs: float = 0.0  # weight of the difference between two views of each galaxy; a batch then holds half as many
     rate: float = 1e-3
     schedule: str = "cosine"  # after a warm-up; or "plateau": lower where a tenth kept for validation stands still
     warmup: float = 0.05  # of the training
     decay: float = 0.05
     dropout: float = 0.4
     drop_path: float = 0.2
-    average: float = 0.995
+    average: float = 0.995  # how much of the moving average of the weights a step keeps, at most
+    plain_from: float = 0.0  # from this part on, the weights' plain mean at a steady rate (Izmailov et al. 2018)
     clip: float = 5.0
+    choose: bool = True  # cuDNN tries its algorithms, 15 to 30 s for a kind of network; then it is faster
 
     @property
     def batch(self) -> int:
@@ -425,16 +434,9 @@ class Training:
             for key, table in tables.items():
                 self.tables[key].copy_(table)
             self.order[:steps] = torch.from_numpy(order).to(self.device)
-            at = np.arange(self.most)
-            if family.schedule == "cosine":
-                warm = max(1, int(family.warmup * steps))
-                cosine = 0.5 * (1 + np.cos(np.pi * np.clip((at - warm) / max(1, steps - warm), 0, 1)))
-                rates = family.rate * np.where(at < warm, (at + 1) / warm, cosine)
-            else:
-                rates = np.full(self.most, family.rate)
+            rates, keeps = paces(family, steps, self.most)
             self.rates.copy_(torch.from_numpy(rates))
-            # The decay grows, else a short training's average still holds the first weights.
-            self.keeps.copy_(torch.from_numpy(np.minimum(family.average, (1 + at) / (10 + at))))
+            self.keeps.copy_(torch.from_numpy(keeps))
             self.at.zero_()
 
     def step(self, synthetic: Tensor | None = None) -> None:
@@ -463,6 +465,10 @@ class Training:
             if self.family.mix:
                 others = self.costs(logits, folders, {key: table.flip(0) for key, table in told.items()})
                 costs = torch.lerp(costs, others, share)
+            if self.family.pairs:
+                answers = logits.float()[:, : self.tree.answers]
+                one, other = self.tree.fractions(answers, self.family.output).chunk(2)
+                costs = costs + self.family.pairs * (one - other).square().sum(1).repeat(2)
             if self.family.loss == "rmse":
                 loss = (costs.sum() / told["weight"].sum()).sqrt()
             else:
@@ -489,7 +495,7 @@ class Training:
         self.network.train()
         if not self.cuda or EAGER:
             return None
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = self.family.choose
         try:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -575,6 +581,11 @@ class Training:
         torch.backends.cudnn.allow_tf32 = before
         return out
 
+    def soft(self) -> np.ndarray:
+        """What its students learn from: (N, A + C) float16 of all galaxies, the mean of four views."""
+        rows = np.arange(len(self.galaxies.pack["ids"]))
+        return self.predict(rows, VIEWS[4], exact=False).mean(0).astype(np.float16)
+
     def weights_to(self, path: Path) -> None:
         """The averaged weights, the large ones in 16 bits; without what only the training needs."""
         kept = {}
@@ -583,6 +594,22 @@ class Training:
                 value = value.detach().cpu().contiguous()
                 kept[key] = value.half() if value.numel() >= LEAST_HALVED else value.clone()
         save_file(kept, path)
+
+
+def paces(family: Family, steps: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """(most,) learning rates, and how much of the average of the weights each step keeps."""
+    at = np.arange(most)
+    # The decay grows, else a short training's average still holds the first weights.
+    keeps = np.minimum(family.average, (1 + at) / (10 + at))
+    if family.schedule != "cosine":
+        return np.full(most, family.rate), keeps
+    warm, least, end = max(1, int(family.warmup * steps)), 0.0, steps
+    if family.plain_from:
+        least, end = STEADY, int(family.plain_from * steps)
+        before = np.maximum(at - end, 0)  # weights in the mean so far
+        keeps = before / (before + 1)
+    cosine = 0.5 * (1 + np.cos(np.pi * np.clip((at - warm) / max(1, end - warm), 0, 1)))
+    return family.rate * np.where(at < warm, (at + 1) / warm, least + (1 - least) * cosine), keeps
 
 
 def plateau(training: Training, steps: int, galaxies: int, validation: np.ndarray, check: Callable[[], None]) -> float:
@@ -661,19 +688,21 @@ def read_plan(path: Path, rehearse: bool = False) -> tuple[dict[str, Family], li
 
 
 def order_of(family: Family, train: np.ndarray, galaxies: Galaxies, steps: int, seed: int) -> np.ndarray:
-    """(steps, batch) rows: of each source all once before any comes again."""
+    """(steps, batch) rows: of each source all once before any comes again; of pairs, the second half is the first."""
     rng = np.random.default_rng(seed)
     parts = []
+    views = 2 if family.pairs else 1
     for rows, count in (
         (train, family.labelled),
         (galaxies.rows("hart"), family.hart),
         (galaxies.rows("weak"), family.weak),
     ):
+        count //= views
         if count:
             passes = -(-steps * count // len(rows))
             drawn = np.concatenate([rng.permutation(rows) for _ in range(passes)])[: steps * count]
             parts.append(drawn.reshape(steps, count))
-    return np.concatenate(parts, 1)
+    return np.tile(np.concatenate(parts, 1), views)
 
 
 def tables_of(family: Family, galaxies: Galaxies, taught: np.ndarray | None) -> dict[str, Tensor]:
@@ -744,6 +773,7 @@ class Job:
             self.until.write_text(f"{time.time() + args.seconds:.0f}\n")
         self.device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.trainings: dict[Any, Training] = {}
+        self.failed: list[str] = []
         self.layout = torch.channels_last
         self.notes = self.work / "notes.json"
         self.note: dict[str, Any] = json.loads(self.notes.read_text()) if self.notes.exists() else {}
@@ -760,12 +790,14 @@ class Job:
         whole(self.notes, lambda path: path.write_text(json.dumps(self.note, indent=1)))
 
     def run(self) -> None:
-        self.failed: list[str] = []
         torch.backends.cudnn.benchmark_limit = 4  # trying ten algorithms for each shape takes 20 s a network
         self.galaxies = read_galaxies(HERE, self.device, self.args.first)
         self.remember(machine=about(self.device))
         say(json.dumps(self.note["machine"]))
         for family in self.options.get("trial", {}):
+            self.all_of(
+                [step for step in self.steps if not step.variant and step.family in self.families[family].taught]
+            )
             self.try_out(family)
         self.all_of([step for step in self.steps if not step.variant])
         self.measure()
@@ -946,9 +978,7 @@ class Job:
             for views in (1, 8):
                 figures[f"rmse {views}"] = rmse(said[VIEWS[views]].mean(0), pack["cumulative"][held])
         if family.teaches and step.fold >= 0:
-            out["soft"] = (
-                training.predict(np.arange(len(pack["ids"])), VIEWS[4], exact=False).mean(0).astype(np.float16)
-            )
+            out["soft"] = training.soft()
         if step.fold < 0:
             out["all"] = training.predict(labelled, VIEWS[1], exact=True)[0]
         if not np.isfinite(out["loss"]).all():
@@ -960,6 +990,23 @@ class Job:
             f"{step.name}: {json.dumps(figures)}; all {time.time() - started:.1f} s, "
             f"{time.time() - trained:.1f} after; {self.left():.0f} left"
         )
+
+    def tell(self, name: str) -> None:
+        """Let a family that taught nobody teach: what its folds' finished networks say of all galaxies, to their files."""
+        self.galaxies = read_galaxies(HERE, self.device, self.args.first)
+        for step in self.steps:
+            weights = self.done / f"{step.name}.safetensors"
+            if step.family != name or step.variant or step.fold < 0 or not (self.is_done(step) and weights.exists()):
+                continue
+            with np.load(self.done / f"{step.name}.npz") as file:
+                out = dict(file)
+            family = Family(**{**json.loads(str(out["family"])), "taught": ()})
+            body = HERE / "weights" / f"{family.network}.safetensors"
+            training = Training(family, self.galaxies, body, 1, self.layout)
+            training.average.load_state_dict(load_file(weights), strict=False)
+            out["soft"] = training.soft()
+            whole(self.done / f"{step.name}.npz", lambda path, out=out: np.savez_compressed(path, **out))
+            say(f"{step.name} says what it sees in {len(out['soft'])} pictures")
 
     def measure(self) -> None:
         """Synthetic steps of the other networks, and how fast each predicts, if there is time."""
@@ -1046,13 +1093,17 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--first", type=int, help="only so many galaxies of each source")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--tell", metavar="FAMILY", help="instead: let the finished networks of this family teach")
     parser.add_argument("--rehearse", action="store_true", help="every step of the plan on tiny images, for a moment")
     args = parser.parse_args()
     global EAGER
     EAGER = args.eager
     job = Job(args)
     try:
-        job.run()
+        if args.tell:
+            job.tell(args.tell)
+        else:
+            job.run()
     except OutOfTime:
         say("out of time")
     else:

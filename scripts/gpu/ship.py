@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -108,7 +109,7 @@ def main() -> None:
         title=about["title"],
         description=about["description"],
         licence=about["licence"],
-        limits=tuple(about["limits"]),
+        limits=(*about["limits"], *about["own_limits"]),
         attribution=tuple(about["attribution"]),
         tree=tree,
         networks=(Network(half, preprocess, family["network"]),),
@@ -119,7 +120,7 @@ def main() -> None:
             "pictures_sha256": content_key(ids.tolist(), paths),
             "init_sha256": about["init_sha256"],
             "counts": counts(known, tree),
-            "auxiliary": about["auxiliary"],
+            "auxiliary": auxiliary(pack),
             "recipe": {**family, "network_options": {}, "hidden": 0, "init": "imagenet", "epochs": ran["epochs"]},
             "last_layer": {"factors": scaling.factors.round(4).tolist(), "shifts": scaling.shifts.round(4).tolist()},
             "selection": about["selection"],
@@ -181,6 +182,28 @@ def main() -> None:
     shipped = replace(shipped, documents={**licence, "CARD.md": model_card(shipped)})
     write_bundle(shipped, args.output)
     print(model_card(shipped))
+
+
+def auxiliary(pack: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """Return what a bundle says of the galaxies beside the labelled ones: how many, and of how many each thing is told."""
+    weak, hart = (pack["source"] == name for name in ("weak", "hart"))
+    told = [("classes", pack["candidates"][weak].any(1))]
+    told += [
+        ("labels", pack["folders"][weak][:, pack["scheme"] == scheme].any(1)) for scheme in np.unique(pack["scheme"])
+    ]
+    sources = {"gz2_weak": (weak, told), "gz2_hart16": (hart, [("shares", pack["hart_asked"][hart].any(1))])}
+    return [
+        {
+            "galaxies": int(rows.sum()),
+            "name": name,
+            "in_validation_or_test": 0,
+            "targets": [
+                *({"kind": kind, "galaxies": int(some.sum())} for kind, some in targets),
+                {"kind": "teacher", "galaxies": int(rows.sum())},
+            ],
+        }
+        for name, (rows, targets) in sources.items()
+    ]
 
 
 def write_out_of_fold(table: PredictionTable, path: Path) -> None:

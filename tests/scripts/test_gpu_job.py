@@ -5,9 +5,11 @@ import io
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,12 +51,37 @@ folds = [0]
 family = "default"
 folds = [0, -1, 1]
 
+[trial.default]
+folds = [0]
+changes = [{ noise = 4.0 }]
+
 [[step]]
 family = "default"
 variant = "alone"
 folds = [1]
 changes = { taught = [], mix = 0.3 }
+
+[[step]]
+family = "teacher"
+variant = "pairs"
+folds = [0]
+changes = { pairs = 1.0, plain_from = 0.5, choose = false }
 """
+
+
+@pytest.fixture(scope="module")
+def job():
+    """The job as a module."""
+    if not importlib.util.find_spec("timm"):
+        pytest.skip("timm is not installed")
+    import tuningfork.training._torchvision  # noqa: F401  (before timm)
+
+    spec = importlib.util.spec_from_file_location("gpu_job", SCRIPTS / "job.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:  # its dataclasses look their module up
+        patch.setitem(sys.modules, "gpu_job", module)
+        spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +105,21 @@ def work(tmp_path_factory):
     body = timm.create_model("efficientnet_lite0").state_dict()
     save_file(dict(main.__globals__["_small"](body.items())), pack / "weights" / "efficientnet_lite0.safetensors")
     (pack / "plan.toml").write_text(PLAN)
-    command = [sys.executable, "job.py", "--work", str(folder / "work"), "--device", "cpu", "--seconds", "600"]
+    return folder / "work", pack, carry_out(folder / "work", pack)
+
+
+def carry_out(work, pack, *words):
+    """Run the job."""
+    command = [sys.executable, "job.py", "--work", str(work), "--device", "cpu", "--seconds", "600", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, cwd=pack, env=environment, capture_output=True, text=True)
-    return folder / "work", pack, ended
+    return subprocess.run(command, cwd=pack, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
 def test_each_step_leaves_predictions_of_its_fold(work):
     done, pack = work[0] / "done", np.load(work[1] / "pack.npz")
     assert set(pack["fold"]) == {0, 1, 2, 3, 4}
-    for name in ("teacher-0", "default-0", "default-alone-1"):
+    for name in ("teacher-0", "default-0", "default-trial1-0", "default-alone-1", "teacher-pairs-0"):
         with np.load(done / f"{name}.npz") as file:
             fold, views, figures = file["held"], file["views"], json.loads(str(file["figures"]))
         assert fold.tolist() == np.flatnonzero(pack["fold"] == int(name[-1])).tolist()
@@ -99,6 +130,54 @@ def test_each_step_leaves_predictions_of_its_fold(work):
         known = pack["cumulative"][fold]
         assert figures["rmse 8"]["known"] == pytest.approx(np.sqrt(((views.mean(0)[:, :37] - known) ** 2).mean()))
     assert not list(done.glob(".*"))
+
+
+def test_a_batch_of_pairs_has_each_galaxy_twice(job):
+    family = job.Family("efficientnet_lite0", 32, labelled=4, hart=2, weak=2, pictures=0, pairs=1.0)
+    galaxies = SimpleNamespace(rows=lambda source: {"hart": np.arange(10, 13), "weak": np.arange(20, 23)}[source])
+    order = job.order_of(family, np.arange(10), galaxies, 5, 0)
+    assert order.shape == (5, family.batch)
+    assert (order[:, :4] == order[:, 4:]).all()
+    assert sorted(order[:, :2].flatten()) == list(range(10))  # each of ten once in five steps
+    assert (order[:, 2] // 10 == 1).all()
+    assert (order[:, 3] // 10 == 2).all()
+
+
+def test_weights_are_averaged_plainly_from_a_part_on(job):
+    family = job.Family("efficientnet_lite0", 32, labelled=4, hart=0, weak=0, pictures=0, plain_from=0.5)
+    rates, keeps = job.paces(family, 100, 120)
+    weights, mean = np.random.default_rng(0).random(100), 0.0
+    for weight, keep in zip(weights, keeps[:100], strict=True):
+        mean = keep * mean + (1 - keep) * weight
+    assert mean == pytest.approx(weights[50:].mean())
+    assert rates[50:100] == pytest.approx(family.rate * job.STEADY)
+    assert rates.max() == pytest.approx(family.rate)
+
+
+@pytest.mark.slow
+def test_the_better_trial_is_the_families_fold(work):
+    errors, done = [], work[0] / "done"
+    for name in ("default-trial0-0", "default-trial1-0", "default-0"):
+        with np.load(done / f"{name}.npz") as file:
+            told = json.loads(str(file["figures"]))["rmse 1"]
+        errors.append((told["complete"] + told["known"]) / 2)
+    assert errors[2] in errors[:2]
+    assert errors[2] <= errors[0]
+
+
+@pytest.mark.slow
+def test_a_finished_network_teaches_later(work, tmp_path):
+    done = tmp_path / "done"
+    done.mkdir()
+    shutil.copy(work[0] / "done" / "default-0.safetensors", done)
+    with np.load(work[0] / "done" / "default-0.npz") as file:
+        told = file["soft"].astype(float)
+        np.savez(done / "default-0.npz", **{key: file[key] for key in file.files if key != "soft"})
+    ended = carry_out(tmp_path, work[1], "--tell", "default")
+    assert ended.returncode == 0, ended.stderr
+    with np.load(done / "default-0.npz") as file:
+        np.testing.assert_allclose(file["soft"], told, atol=0.01)  # its weights are kept in 16 bits
+        assert "views" in file
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ PAIRS = (
         "default",
         "Lite2 at 176 px, 40 epochs, no teacher, against `default`: Lite2 at 144 px, taught",
     ),
-    ("first-fast", "default", "Lite0 at 112 px against Lite2 at 144 px, both taught, and by the same teacher"),
+    ("first-fast", "default", "Lite0 at 112 px against Lite2 at 144 px, both taught, the latter by the former too"),
     ("first-fast", "teacher", "Lite0 at 112 px, taught, against its teacher"),
     (
         "stronger",
@@ -41,14 +41,19 @@ PAIRS = (
     (
         "longer",
         "default",
-        "the same changes, 470,000 images instead of 190,000, two teachers more",
+        "the same changes, 470,000 images instead of 190,000, `default` and the new `fast` as teachers",
     ),
-    ("longer", "stronger", "470,000 images instead of 235,000, two teachers more; folds 0 to 3"),
+    (
+        "longer",
+        "stronger",
+        "470,000 images instead of 235,000, `default` and the new `fast` as teachers; folds 0 to 3",
+    ),
     ("fast-340k", "fast-170k", "Lite0 at 112 px: 340,000 images instead of 170,000, the rest equal; folds 0 and 1"),
     (
         "fast",
         "first-fast",
-        "`fast` against the one before: 340,000 images instead of 150,000, stronger changes, `default` a teacher too",
+        "`fast` against the one before: 340,000 images instead of 150,000, stronger changes, `default` a teacher too, "
+        "1,000 weakly labelled galaxies more",
     ),
     ("fast", "default", "`fast` (Lite0 at 112 px) against `default` (Lite2 at 144 px, half as many images)"),
 )

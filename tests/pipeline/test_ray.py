@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +25,7 @@ from tuningfork.pipeline.options import ExecutionOptions
 from tuningfork.pipeline.predict import PredictError, predict_files
 from tuningfork.pipeline.ray import engine
 from tuningfork.pipeline.ray import queue as chunk_queue
-from tuningfork.pipeline.ray.cluster import MissingRay, check_ray
+from tuningfork.pipeline.ray.cluster import MissingRay, check_ray, ray_cluster
 from tuningfork.pipeline.ray.queue import ChunkQueue
 from tuningfork.pipeline.ray.resources import ACTOR_CPUS, READ_CPUS, ActorPool
 from tuningfork.pipeline.ray.tracker import AttemptTracker
@@ -437,6 +439,29 @@ def test_a_cluster_for_the_occasion_says_nothing_and_is_gone_after_it(pictures, 
     assert said.rstrip().endswith("KeyboardInterrupt")
     assert mine
     assert not [pid for pid in mine if _alive(pid)]
+
+
+@pytest.mark.parametrize("name", ["iter_threaded", "Prefetcher"])
+def test_ray_is_shut_down_after_the_threads_that_use_it(monkeypatch, name):
+    """Ray ends the process of a thread that frees references afterwards, with exit code 1 and no word."""
+    calls, started = [], threading.Event()
+
+    def use():
+        started.set()
+        time.sleep(0.2)
+        calls.append("thread")
+
+    ray = SimpleNamespace(
+        is_initialized=lambda: False, init=lambda **_: None, shutdown=lambda: calls.append("shutdown")
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with ray_cluster(None):
+        thread = threading.Thread(target=use, name=name, daemon=True)
+        thread.start()
+        started.wait()
+    thread.join()
+    # One of its threads waits for ever, and so is not waited for.
+    assert calls == (["shutdown", "thread"] if name == "Prefetcher" else ["thread", "shutdown"])
 
 
 def _alive(pid):

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -21,6 +22,8 @@ __all__ = ["MissingRay", "check_nodes", "check_ray", "cluster_size", "ray_cluste
 
 #: How often starting a cluster on this machine is tried: Ray gives its own processes 30 seconds, too few on a busy one.
 STARTS = 3
+#: Seconds that threads of Ray Data have to end, at most; and its one that waits for ever, with no reference to free.
+THREADS_TIMEOUT, ENDLESS = 10.0, "Prefetcher"
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # sends no statistics
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # warns of nothing that is not used here
@@ -54,15 +57,31 @@ def ray_cluster(address: str | None) -> Iterator[bool]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     started_here = not ray.is_initialized()
+    before: set[threading.Thread] = set()
     try:
         if started_here:
             _connect(address)
+        before.update(threading.enumerate())
         with redirect_stdout(_NoRayOutput(sys.stdout)):
             yield started_here and address is None
     finally:
         logger.setLevel(level)
         if started_here:
+            if before:
+                _wait_for_threads(before)
             ray.shutdown()
+
+
+def _wait_for_threads(before: Container[threading.Thread]) -> None:
+    """Wait for the threads that Ray Data has started since.
+
+    They end by themselves a little after its results. But one that frees its references when Ray is shut down makes Ray
+    end this process at once, with exit code 1 and no word.
+    """
+    deadline = time.monotonic() + THREADS_TIMEOUT
+    for thread in threading.enumerate():
+        if thread.daemon and thread not in before and thread.name != ENDLESS:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _NoRayOutput:

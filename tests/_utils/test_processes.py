@@ -161,6 +161,7 @@ def test_leaving_in_the_middle_ends_the_processes(make_workers):
             os.kill(pid, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_when_the_parent_is_killed_its_workers_end(tmp_path):
     code = (

@@ -176,6 +176,7 @@ def test_the_figures_say_what_it_was_fitted_on(galaxies, plain, calibrated):
 # ---------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_calibrate_then_predict_then_evaluate(run, galaxies, tmp_path):
     said = run("-o", tmp_path / "new", "--split", galaxies / "split.csv").stdout
     assert "calibrated on 120 galaxies (part: validation)" in said
@@ -285,6 +286,7 @@ def test_where_nothing_can_be_promised_nothing_is_written(run, galaxies, tmp_pat
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_question_with_too_few_galaxies_is_told_and_left_blank(run, galaxies, tmp_path):
     def thin(rows):
         at = rows[0].index("Class3.1")

@@ -147,6 +147,7 @@ def test_images_of_ones_own_are_measured(tmp_path, monkeypatch):
     assert report.end_to_end[0].rows == 7
 
 
+@pytest.mark.slow
 def test_all_rates_are_measured(run):
     words = ("bench", "--rows", 4, "--repeats", 1, "--seconds", 0.05)
     measured = json.loads(run(*words, "--json", "--price", 2).stdout)
@@ -157,6 +158,7 @@ def test_all_rates_are_measured(run):
     assert "ONNX Runtime" in measured["settings"]["runtime"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing(interrupted, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     rest = interrupted("bench", "--rows", 64, "--repeats", 50, "--seconds", 0.2, line="repeat 1 of 50: files")

@@ -127,6 +127,7 @@ def trained(place):
     return plan
 
 
+@pytest.mark.slow
 def test_all_rows_see_the_same_folds(place, trained):
     def parts(row, fold):
         with open(place / "out" / row / f"fold-{fold}-seed-0" / "split.csv") as file:

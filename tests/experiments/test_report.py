@@ -317,6 +317,7 @@ def _numbers(value):
         yield value
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_its_numbers_are_in_the_json(study, tmp_path):
     shutil.rmtree(study / "runs/small/seed-2")
     (study / "runs/small/seed-2").mkdir()
@@ -394,6 +395,7 @@ def test_everything_is_escaped_but_markup():
     assert page.count("<section") == 2  # markup of ours is not escaped again
 
 
+@pytest.mark.slow
 def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, gz2):
     torch = pytest.importorskip("torch")
     from tuningfork.experiments import grad_cam as look

@@ -163,6 +163,7 @@ def test_a_search_goes_on_until_all_trials_are_finished(seek, tmp_path):
     assert len(seek(Trainer(), n_trials=5).finished) == 5
 
 
+@pytest.mark.slow
 def test_the_same_seed_proposes_the_same_also_after_a_rest(seek):
     whole, rested, other = Trainer(), Trainer(), Trainer()
     seek(whole, "whole", n_trials=10)
@@ -309,6 +310,7 @@ def test_a_search_that_begins_with_a_model_is_known_by_the_models_digest(recipe)
     assert begins == open_bundle("fast").sha256
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_is_pruned(seek):
     train = Trainer()
     found = seek(train, n_trials=20)
@@ -326,6 +328,7 @@ def test_a_hopeless_trial_is_pruned(seek):
 # ------------------------------------------------------------------ what is left
 
 
+@pytest.mark.slow
 def test_the_table_and_the_recipe_tell_the_best_trial(seek, tmp_path, recipe):
     train = Trainer()
     found = seek(train, n_trials=10, epochs=2, figures=True)

@@ -86,6 +86,7 @@ def test_bins_of_calibrated_probabilities_lie_on_the_diagonal():
     assert reliability_bins(probability, np.full(20_000, -1, np.int8)) == []
 
 
+@pytest.mark.slow
 def test_the_command_on_simulated_galaxies(tmp_path):
     simulate(tmp_path / "sim", 30, 4, workers=1)
     images, labels = tmp_path / "sim" / "images_training_rev1", tmp_path / "sim" / "training_solutions_rev1.csv"

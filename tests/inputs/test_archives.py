@@ -350,6 +350,7 @@ def test_long_names_are_limited(tmp_path, monkeypatch):
     assert [item.error for item in find_items([file])][1].endswith("at most 2000 are read")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["gnu", "pax", "zip"])
 def test_damaged_archives_raise_only_what_is_reported(tmp_path, form):
     members = [(f"{'long' * 40 * (number % 2)}{number}.jpg", bytes([number]) * 300) for number in range(12)]

@@ -406,6 +406,7 @@ def test_what_is_too_large_is_not_taken(web, monkeypatch):
 # ---------------------------------------------------------------- Google's store, as its own protocol
 
 
+@pytest.mark.slow
 def test_google_storage_is_read_page_by_page(web, monkeypatch):
     gcsfs = pytest.importorskip("gcsfs")
     kind, port = web
@@ -522,6 +523,7 @@ def test_a_survey_in_s3_is_read_whatever_fails_on_the_way(s3, endpoint, monkeypa
         assert "after 6 tries" in got[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t.tar", "t.zip", "bytes.parquet", "t.csv"])
 def test_archives_and_catalogues_in_s3_are_read_whatever_fails_on_the_way(s3, endpoint, monkeypatch, kind):
     port, put = s3

@@ -268,6 +268,7 @@ def test_a_folder_that_changes(tmp_path):
         assert len(standing(campaign)) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     steps=st.lists(

@@ -177,6 +177,7 @@ def test_rank_a_table(run, table, tmp_path, gz2: DecisionTree) -> None:
     assert rows_of(tmp_path / "order.csv") != first
 
 
+@pytest.mark.slow
 def test_rank_pictures_as_their_predictions(run, tmp_path) -> None:
     pictures = simulate(tmp_path / "sim", 9, seed=6, workers=1) / "images_training_rev1"
     bad = min(pictures.iterdir())

@@ -174,6 +174,7 @@ def test_a_full_disk_leaves_no_half_model(tmp_path: Path, monkeypatch: pytest.Mo
 # ---------------------------------------------------------------- damage
 
 
+@pytest.mark.slow
 def test_any_changed_byte_of_the_description_is_found(folder: Path) -> None:
     path = folder / "bundle.json"
     written = path.read_bytes()

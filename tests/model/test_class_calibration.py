@@ -84,6 +84,7 @@ def test_no_parameters_nearby_have_a_higher_penalised_likelihood() -> None:
             assert objective(parameters + step * (np.arange(9) == at)) > least
 
 
+@pytest.mark.slow
 def test_galaxies_with_unknown_votes_make_no_class_too_rare() -> None:
     predicted, true = galaxies(6000, 1, hidden=0.8)
     calibration, complete = fitted(predicted, true), fitted(*galaxies(6000, 1))

@@ -290,6 +290,7 @@ def test_the_evaluation_counts_images_and_names_kinds(bundle, folder, tmp_path):
         evaluate_domain(bundle, inside, {"empty": [broken]}, n_synthetic=0)
 
 
+@pytest.mark.slow
 def test_commands_from_calibration_to_flags(bundle, folder, tmp_path):
     def run(*words, code=0):
         result = CliRunner().invoke(app, [str(word) for word in words])

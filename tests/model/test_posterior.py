@@ -109,6 +109,7 @@ def test_no_draws_or_a_negative_seed_are_refused(fitted: tuple[VotePosterior, np
             fitted[0].draws(fractions, ["a"], TREE, k, seed)
 
 
+@pytest.mark.slow
 def test_common_error_makes_counts_of_few_calibration_galaxies_less_sure() -> None:
     predicted, true = galaxies(1000)
     fractions, ids = conditional_from_cumulative(predicted, TREE), [str(n) for n in range(1000)]
@@ -121,6 +122,7 @@ def test_common_error_makes_counts_of_few_calibration_galaxies_less_sure() -> No
     assert scatter[0] > 2 * scatter[1]
 
 
+@pytest.mark.slow
 def test_galaxies_of_which_few_were_asked_do_not_decide_for_the_others() -> None:
     predicted, true = galaxies(400)
     part, parent = TREE.slices[1], TREE.parents[1]

@@ -83,6 +83,7 @@ def test_what_is_there_is_not_overwritten(votes, tmp_path):
     assert (tmp_path / "sky-without-position.parquet").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_a_missing_part_is_reported(votes, tmp_path):
     copy = tmp_path / "votes"
     copy.mkdir()

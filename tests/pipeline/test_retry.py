@@ -81,6 +81,7 @@ def test_what_cannot_be_retried_is_refused(model, folder, tmp_path):
             ExecutionOptions(retry_failed=True, **other)
 
 
+@pytest.mark.slow
 def test_commands_read_a_folder_of_parts_as_the_merged_table(model, folder, tmp_path, run):
     parts, table = tmp_path / "parts", tmp_path / "table.parquet"
     predict_files(model, [folder], parts, ONE_VIEW, ExecutionOptions(workers=1, chunk_rows=2))

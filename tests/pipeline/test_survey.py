@@ -218,6 +218,7 @@ def test_a_part_over_which_everything_dies_is_given_up(model, pictures):
         list(local.drive_chunks(Deadly(model, None, at_first=10**6), [Chunk(0, items)], lambda rows: None))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_killed_workers_are_replaced_and_no_row_is_lost(model, pictures, whole, tmp_path):
     """The system kills a worker, as it does when memory runs out; the run notices, and ends well."""
@@ -361,6 +362,7 @@ def test_a_image_that_changes_while_the_run_goes_on_is_a_row_error(model, pictur
     assert [(error.id, "changed since" in error.reason) for error in summary.errors] == [("d", True)]
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_mid_part_leaves_a_run_that_goes_on(model, pictures, whole, tmp_path, monkeypatch):
     output, replaced = tmp_path / "out.parquet", os.replace
 

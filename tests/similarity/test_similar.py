@@ -318,6 +318,7 @@ def test_the_file_is_a_table_that_others_read(made):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=150, derandomize=True)
 def test_no_changed_byte_is_taken_for_what_was_written(tmp_path_factory, data):

@@ -305,6 +305,7 @@ def test_a_host_that_fails_in_a_row_is_down(sky, tmp_path):
             down.cutout(150.1, 2.2, FRAME, 64)
 
 
+@pytest.mark.slow
 def test_a_run_stops_when_its_service_is_down_and_resumes(sky, tmp_path):
     catalogue = tmp_path / "many.csv"
     catalogue.write_text("id,ra,dec\n" + "".join(f"g{n},{150 + n / 1e4},2.2\n" for n in range(300)), "utf-8")

@@ -352,6 +352,7 @@ def named(other):
     return write_source(other, targets, ["id", "k"], rows)
 
 
+@pytest.mark.slow
 def test_a_training_learns_from_them_and_is_resumed(galaxies, named, tmp_path, messages):
     own, cache = galaxies / "own", tmp_path / "cache"
     recipe = RECIPE.changed(dropout=0.0)

@@ -89,6 +89,7 @@ def told(bundle, batch):
 # ------------------------------------------------------------------ its ONNX, and the network out of it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0, 8])
 def test_the_exported_features_are_what_the_head_stands_on(gz2, hidden):
     (network, data), batch = network_and_onnx("test_resnet", gz2.name, hidden), images()

@@ -266,6 +266,7 @@ def test_a_file_that_would_hang_a_decoder_is_a_row_in_time(model, files):
     assert good["error"] == ""
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_to_decode_is_a_row_and_the_next_one_gets_a_new_process(model, files, monkeypatch):
     """The decoder itself is stopped (SIGSTOP), which stands for one that hangs."""
     started = []

@@ -124,6 +124,20 @@ def test_a_folder_has_its_sheets_beside_it(table, tree, tmp_path):
     assert data_of((tmp_path / "g/index.html").read_text("utf-8"))["sheets"]["folder"] == "sheets"
 
 
+def test_an_interrupted_page_leaves_the_one_before_as_it_was(table, tree, tmp_path):
+    write(table, tree, tmp_path / "g")
+    before = {path: path.read_bytes() for path in (tmp_path / "g").rglob("*") if path.is_file()}
+
+    def stop(done, total):
+        if done > 100:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_gallery([table], tree, tmp_path / "g", lambda *_: None, GalleryOptions(side=16), progress=stop)
+    assert {path: path.read_bytes() for path in (tmp_path / "g").rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in (tmp_path / "g").iterdir()) == ["index.html", "sheets"]
+
+
 def test_of_too_many_galaxies_some_are_drawn_at_random(table, tree, tmp_path):
     report = write(table, tree, tmp_path / "g.html", most=20)
     assert (report.galaxies, report.total) == (20, ROWS)

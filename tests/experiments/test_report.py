@@ -404,7 +404,7 @@ def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, g
 
     folder = put(tmp_path / "run")
     run = read_run(folder)
-    with pytest.raises(look.NetworkError, match=r"no best\.ckpt"):
+    with pytest.raises(look.GradCamError, match=r"no best\.ckpt"):
         look.load_network(run)
     torch.manual_seed(0)
     network = MorphologyNetwork("mobilenetv3_small_050", gz2)
@@ -427,7 +427,7 @@ def test_a_look_inside_needs_the_checkpoint_and_shows_a_control(put, tmp_path, g
     assert len(shown["cam"]["galaxies"]) == len(seen["grad_cam"]["galaxies"]) > 0
     assert all(panels[2][0] == "random weights" for _, panels in shown["cam"]["galaxies"])
     torch.save({"state_dict": {"network.x": torch.zeros(1)}}, folder / "best.ckpt")
-    with pytest.raises(look.NetworkError, match="does not fit its recipe"):
+    with pytest.raises(look.GradCamError, match="does not fit its recipe"):
         look.load_network(run)
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.environment import available_cores
-from .._utils.files import atomic_file
+from .._utils.files import atomic_file, part_of
 from ..images.encode import jpeg
 from ..votes.clean_samples import NO_CLASS
 from ..votes.tree import DecisionTree
@@ -139,23 +139,31 @@ def write_gallery(
     target = Path(output)
     is_file = target.suffix.lower() in (".html", ".htm")
     page = target if is_file else target / "index.html"
+    # Until it is whole, the page that may be there keeps its own sheets.
+    sheets = part_of(target / _SHEETS)
     if not is_file:
-        shutil.rmtree(target / _SHEETS, ignore_errors=True)
-        (target / _SHEETS).mkdir(parents=True)
+        shutil.rmtree(sheets, ignore_errors=True)
+        sheets.mkdir(parents=True)
     has_image = np.zeros(len(rows.ids), np.uint8)
     head, tail = _frame(rows, options)
     size = 0
-    with atomic_file(page) as part, open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(head)
-        for number, sheet in enumerate(_sheets(rows, has_image, thumbnails, options, progress)):
-            if is_file:
-                text = base64.b64encode(sheet).decode()
-                file.write(f'<script type="text/plain" id="sheet-{number}">{text}</script>\n')
-            else:
-                (target / _SHEETS / f"{number:05d}.jpg").write_bytes(sheet)
-                size += len(sheet)
-        data = _data(rows, has_image, options.side, "" if is_file else _SHEETS)
-        file.write(f'<script type="application/json" id="data">{data}</script>\n{tail}')
+    try:
+        with atomic_file(page) as part, open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(head)
+            for number, sheet in enumerate(_sheets(rows, has_image, thumbnails, options, progress)):
+                if is_file:
+                    text = base64.b64encode(sheet).decode()
+                    file.write(f'<script type="text/plain" id="sheet-{number}">{text}</script>\n')
+                else:
+                    (sheets / f"{number:05d}.jpg").write_bytes(sheet)
+                    size += len(sheet)
+            data = _data(rows, has_image, options.side, "" if is_file else _SHEETS)
+            file.write(f'<script type="application/json" id="data">{data}</script>\n{tail}')
+            if not is_file:
+                shutil.rmtree(target / _SHEETS, ignore_errors=True)
+                sheets.replace(target / _SHEETS)
+    finally:
+        shutil.rmtree(sheets, ignore_errors=True)
     return GalleryReport(
         len(rows.ids),
         rows.total,

@@ -20,14 +20,14 @@ from ..training.network import MorphologyNetwork
 from ..training.recipe import Recipe, RecipeError
 from .runs import TrainingRun
 
-__all__ = ["FeatureMap", "NetworkError", "Overlay", "feature_maps", "grad_cam", "load_network"]
+__all__ = ["FeatureMap", "GradCamError", "Overlay", "feature_maps", "grad_cam", "load_network"]
 
 Floats = NDArray[np.float32]
 #: Grad-CAM takes the deepest layer whose map has at least this many cells a side: fewer show no place.
 MIN_CELLS = 4
 
 
-class NetworkError(TuningforkError, ValueError):
+class GradCamError(TuningforkError, ValueError):
     """The network of a run cannot be loaded; the message says why."""
 
 
@@ -64,12 +64,12 @@ def load_network(run: TrainingRun) -> tuple[MorphologyNetwork, Preprocess]:
 
     Raises
     ------
-    NetworkError
+    GradCamError
         If there is no checkpoint, or it does not fit the recipe.
     """
     checkpoint = run.folder / "best.ckpt"
     if not checkpoint.exists():
-        raise NetworkError(f"{run.name} has no best.ckpt")
+        raise GradCamError(f"{run.name} has no best.ckpt")
     network, preprocess = _untrained(run)
     try:
         # Lightning's averaging stores the averaged weights as `state_dict`.
@@ -79,7 +79,7 @@ def load_network(run: TrainingRun) -> tuple[MorphologyNetwork, Preprocess]:
         )
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise NetworkError(f"{checkpoint} does not fit its recipe: {reason}") from None
+        raise GradCamError(f"{checkpoint} does not fit its recipe: {reason}") from None
     return network.eval(), preprocess
 
 
@@ -92,7 +92,7 @@ def _untrained(run: TrainingRun, seed: int = 0) -> tuple[MorphologyNetwork, Prep
                 recipe.network, run.tree, task=recipe.task, hidden=recipe.hidden, options=recipe.network_options
             )
     except (RecipeError, ValueError, TypeError, RuntimeError) as error:
-        raise NetworkError(f"{run.name}: its network cannot be built: {error}") from None
+        raise GradCamError(f"{run.name}: its network cannot be built: {error}") from None
     return network.eval(), recipe.preprocess
 
 
@@ -170,7 +170,7 @@ def _deepest(network: MorphologyNetwork, size: int) -> str:
         activations = _activations(network.body, torch.zeros(1, 3, size, size))
     wide = [name for name, maps in activations if maps.shape[-1] >= MIN_CELLS]
     if not wide:
-        raise NetworkError("no layer of the network has a map of at least four cells a side")
+        raise GradCamError("no layer of the network has a map of at least four cells a side")
     return wide[-1]
 
 

@@ -78,7 +78,7 @@ def look_inside(numbers: Mapping[str, Any], study: Study) -> tuple[dict[str, Any
         }
         targets = [{"id": id_, "target": each.target, "cells": each.cells} for id_, each in galaxies]
         drawn["grad_cam"] = {"run": best.name, "galaxies": targets}
-    except grad_cam.NetworkError as error:
+    except grad_cam.GradCamError as error:
         shown["absent"] = f"{error}."
         drawn["absent"] = str(error)
     return shown, drawn

@@ -71,7 +71,12 @@ FAIR_PAIRS = (
     ("plain-144px", "plain-recipe", "our recipe on the labelled galaxies alone, Lite0: 144 px against 112 px"),
     ("plain-lite2", "plain-recipe", "our recipe on the labelled galaxies alone, 112 px: Lite2 against Lite0"),
     ("plain-sigmoid", "plain-recipe", "the same, Lite0 at 112 px: each fraction by itself against the exact tree"),
-    ("plain-pairs", "plain-recipe", "two views of half as many galaxies in a batch, whose difference costs, against none"),
+    ("plain-sigmoid-exact", "plain-recipe", "and its sums made those of the tree afterwards, against the exact tree"),
+    (
+        "plain-pairs",
+        "plain-recipe",
+        "two views of half as many galaxies a batch, whose difference costs, against none",
+    ),
     ("plain-plain-mean", "plain-recipe", "plain mean of the weights in the last quarter against their moving average"),
     ("plain-hart", "plain-recipe", "further images, a fifth of each batch: shares of Hart et al. 2016, against none"),
 )

@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from out_of_fold import VIEWS, read, scaled
 
-from tuningfork import load_tree
+from tuningfork import DecisionTree, load_tree
+from tuningfork.votes.fractions import conditional_from_cumulative, cumulative_from_conditional
 
 #: Softness of the class that votes imply, in votes: measured once on galaxies that no training saw.
 TEMPERATURE = 0.08
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=["teacher", "fast", "default"])
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--as-trained", action="store_true", help="do not scale the last layer")
+    parser.add_argument("--exact", action="store_true", help="make the sums those of the tree; NAME-exact.parquet")
     parser.add_argument("--views", type=int, default=1, help="that are written")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--baseline", type=Path)
@@ -54,6 +56,8 @@ def main() -> None:
     told: dict[str, Floats] = {}
     for family in args.families:
         views = raw = read(args.done, family, fold)
+        if args.exact:
+            views = raw = exact(raw, tree)
         if not args.as_trained:
             views = scaled(raw, known, fold, tree)
             told[f"{family}, not scaled, 1 view(s)"] = raw[0]
@@ -61,7 +65,8 @@ def main() -> None:
             told[f"{family}, {count} view(s)"] = views[VIEWS[count]].mean(0)
         if args.output:
             args.output.mkdir(parents=True, exist_ok=True)
-            write(args.output / f"{family}.parquet", ids, fold, views[VIEWS[args.views]].mean(0), columns, rules)
+            name = f"{family}-exact" if args.exact else family
+            write(args.output / f"{name}.parquet", ids, fold, views[VIEWS[args.views]].mean(0), columns, rules)
     print("all labelled galaxies, each by the network that did not see it:")
     for name, said in told.items():
         print(f"  {name}: {judged(said, known, truth, columns, rules)}")
@@ -85,6 +90,15 @@ def main() -> None:
         for name, said in told.items():
             print(f"  {name}: {judged(said[rows_], known[rows_], truth[rows_], columns, rules)}")
             print(f"    less than the baseline, %: {compared(said[rows_], old[rows_], known[rows_])}")
+
+
+def exact(views: Floats, tree: DecisionTree) -> Floats:
+    """Return `views` (V, N, A + C) with the answers of each question scaled to the fraction that reaches it."""
+    answers, out = len(tree.columns), views.copy()
+    for view in out:
+        conditional = np.nan_to_num(conditional_from_cumulative(view[:, :answers], tree))
+        view[:, :answers] = cumulative_from_conditional(conditional, tree)
+    return out
 
 
 def votes_class(cumulative: Floats, columns: Sequence[str], rules: list) -> tuple[NDArray[np.int64], Floats]:

@@ -323,7 +323,9 @@ def cost(
     out = out - CLASS_WEIGHT * some * possible.logsumexp(1)
     soft = told["soft"]
     out = out - CLASS_WEIGHT * (soft * (log - soft.clamp(min=1e-12).log())).sum(1)
-    theirs = tree.shares(answers * (tree.spread @ network.hart_scale) + network.hart_shift)
+    # Fractions by themselves have no logits of shares; their logarithms are such.
+    shares = answers if family.output == "tree" else functional.logsigmoid(answers)
+    theirs = tree.shares(shares * (tree.spread @ network.hart_scale) + network.hart_shift)
     out = out + (told["hart_weight"] * (theirs - told["hart"]).square()).sum(1)
     for here in schemes:
         log = folders.float()[:, here].log_softmax(1)

@@ -53,7 +53,7 @@ folds = [0, -1, 1]
 
 [trial.default]
 folds = [0]
-changes = [{ noise = 4.0 }]
+changes = [{ output = "sigmoid" }]
 
 [[step]]
 family = "default"

@@ -53,7 +53,7 @@ folds = [0, -1, 1]
 
 [trial.default]
 folds = [0]
-changes = [{ output = "sigmoid" }]
+changes = [{ noise = 4.0 }]
 
 [[step]]
 family = "default"
@@ -66,6 +66,12 @@ family = "teacher"
 variant = "pairs"
 folds = [0]
 changes = { pairs = 1.0, plain_from = 0.5, choose = false }
+
+[[step]]
+family = "teacher"
+variant = "sigmoid"
+folds = [0]
+changes = { output = "sigmoid" }
 """
 
 
@@ -152,6 +158,14 @@ def test_weights_are_averaged_plainly_from_a_part_on(job):
     assert mean == pytest.approx(weights[50:].mean())
     assert rates[50:100] == pytest.approx(family.rate * job.STEADY)
     assert rates.max() == pytest.approx(family.rate)
+
+
+@pytest.mark.slow
+def test_each_fraction_by_itself_has_sums_of_its_own(work):
+    with np.load(work[0] / "done" / "teacher-sigmoid-0.npz") as file:
+        fractions = file["views"][..., :37]
+    assert ((fractions > 0) & (fractions < 1)).all()
+    assert (np.abs(fractions[..., :3].sum(-1) - 1) > 0.01).any()
 
 
 @pytest.mark.slow

@@ -64,10 +64,8 @@ BETTER = 0.001
 #: Steps between looks at the clock.
 PACE = 50
 #: Of a family, what its captured step does not hold.
-NOT_CAPTURED = (
-    *("pictures", "taught", "teaches", "fill", "blend", "init", "choose"),
-    *("rate", "warmup", "average", "plain_from", "schedule"),
-)
+NOT_CAPTURED = ("pictures", "taught", "teaches", "fill", "blend", "init", "choose",
+                "rate", "warmup", "average", "plain_from", "schedule")  # fmt: skip
 #: Share of the highest rate at which weights are averaged plainly.
 STEADY = 0.2
 #: The schedule "plateau": its part for validation, and by what and after how many bad epochs the rate falls.
@@ -803,7 +801,8 @@ class Job:
             self.try_out(family)
         self.all_of([step for step in self.steps if not step.variant])
         self.measure()
-        self.all_of([step for step in self.steps if step.variant])
+        # Another row tells more than another fold of the same.
+        self.all_of(sorted((step for step in self.steps if step.variant), key=lambda step: step.fold))
         self.measure()
 
     def all_of(self, steps: Sequence[Step]) -> None:

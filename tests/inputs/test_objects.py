@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import random
-import re
 import stat
 import subprocess
 import sys
@@ -518,7 +517,7 @@ def test_a_survey_in_s3_is_read_whatever_fails_on_the_way(s3, endpoint, monkeypa
     for name, data in pictures.items():
         if name not in bad:
             assert got[name] == data
-    assert re.search(r"after 6 tries: .*HTTP 503", got["cutouts/007.jpg"])  # a busy machine may stall, too
+    assert "after 6 tries: HTTP 503" in got["cutouts/007.jpg"]
     assert "after 6 tries: damaged or cut on the way" in got["cutouts/011.jpg"]
     for name in ("cutouts/013.jpg", "cutouts/017.jpg"):
         assert "after 6 tries" in got[name]
@@ -654,4 +653,4 @@ def test_a_prediction_from_s3_has_the_rows_of_one_from_files(s3, endpoint, monke
     assert (summary.rows, summary.failed) == (len(files) + 1, 1)
     (error,) = summary.errors
     assert "s3://survey/sky/bad.jpg" in str(error)
-    assert re.search(r"after 6 tries: .*HTTP 503", str(error))  # a busy machine may stall, too
+    assert "after 6 tries: HTTP 503" in str(error)

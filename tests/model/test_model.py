@@ -90,6 +90,14 @@ def test_eight_views_make_the_prediction_invariant(model, pictures, turn):
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
+def test_intervals_and_posterior_hold_for_the_views_that_they_were_fitted_on(model, pictures):
+    own, other = model.calibration_of(), model.calibration_of(8)
+    assert own == model.calibration_of(model.n_views) == model.calibration
+    assert other == replace(model.calibration, intervals=None, posterior=None)
+    assert np.isfinite(model.predict(pictures[0]).low).all()
+    assert np.isnan(model.predict(pictures[0], n_views=8).low).all()
+
+
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_turned_picture_gives_nearly_the_same_votes(model, pictures, turn):
     # Pillow resizes one axis after the other, each rounded to whole levels; hence not exactly the same.

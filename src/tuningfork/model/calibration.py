@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..votes.tree import DecisionTree
@@ -43,6 +43,19 @@ class Calibration:
             self.classes.check(tree)
         if self.posterior:
             self.posterior.check(tree)
+
+    def for_views(self, n_views: int) -> Calibration:
+        """Return the parts that hold for the mean of so many views: intervals and posterior only if fitted on them.
+
+        Parameters
+        ----------
+        n_views : 1, 2, 4 or 8
+        """
+        return replace(
+            self,
+            intervals=self.intervals if self.intervals and self.intervals.n_views == n_views else None,
+            posterior=self.posterior if self.posterior and self.posterior.n_views == n_views else None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The parts that there are, in plain types; `from_dict` reads them back."""

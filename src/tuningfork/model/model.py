@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,20 @@ from ..images.encode import jpeg, shrink
 from ..images.fits.framing import Framing
 from ..images.image import ImageError
 from ..images.preprocess import Preprocess
-from ..votes.vote_table import VoteTable
+from .assembly import assembled
 from .bundle import Bundle, open_bundle
 from .calibration import Calibration
 from .card import accuracy_text, model_card
-from .class_calibration import class_probabilities
 from .embeddings import Embedder
 from .ensemble import Ensemble, NetworkOutputs, Running
 from .image_reader import ImageReader, LoadedImage, Source
-from .intervals import Intervals
 from .options import InferenceOptions
-from .posterior import VotePosterior
 from .predictions import Prediction, Predictions, concatenated
 from .runtime import Runtime
 from .sources import Images, images_of
 
 __all__ = ["Model", "LoadedImage", "load"]
 
-_OfViews = TypeVar("_OfViews", Intervals, VotePosterior)
 #: Images at a time in `Model.predict`, if not chosen.
 BATCH_SIZE = 32
 #: Images of which `Model.predict` keeps a thumbnail, a few kilobytes each.
@@ -195,29 +191,15 @@ class Model:
         """
         return self.image_reader.inputs(rgb)
 
-    def intervals(self, n_views: int | None = None) -> Intervals | None:
-        """Return the conformal intervals; None if the model was not calibrated with so many views.
+    def calibration_of(self, n_views: int | None = None) -> Calibration:
+        """Return the calibration of predictions with so many views; `Calibration.for_views` says what is left out.
 
         Parameters
         ----------
         n_views : 1, 2, 4, 8 or None
             None: as many views as the bundle asks for.
         """
-        return self._of_views(self.calibration.intervals, n_views)
-
-    def posterior(self, n_views: int | None = None) -> VotePosterior | None:
-        """Return the posterior of the vote fractions; None if the model was not calibrated with so many views.
-
-        Parameters
-        ----------
-        n_views : 1, 2, 4, 8 or None
-            None: as many views as the bundle asks for.
-        """
-        return self._of_views(self.calibration.posterior, n_views)
-
-    def _of_views(self, fitted: _OfViews | None, n_views: int | None) -> _OfViews | None:
-        """A part of the calibration, if it was fitted on so many views."""
-        return fitted if fitted and fitted.n_views == (n_views or self.n_views) else None
+        return self.calibration.for_views(n_views or self.n_views)
 
     def run(
         self, inputs: Sequence[tuple[NDArray[np.uint8], ...]], options: InferenceOptions = InferenceOptions()
@@ -394,43 +376,15 @@ class Model:
         options : InferenceOptions
             `batch_size` None: all images at once.
         """
-        good = [i for i, row in enumerate(images) if row.inputs is not None]
-        with np.errstate(invalid="ignore"):  # a network's NaN or infinity becomes an error of its row, below
+        with np.errstate(invalid="ignore"):  # a network's NaN or infinity becomes an error of its row
             outputs = self.run([row.inputs for row in images if row.inputs is not None], options)
-        intervals = self.intervals(options.n_views)
-        unknown = np.full_like(outputs.cumulative, np.nan)
-        low, high = intervals.bounds(outputs.cumulative, self.tree) if intervals else (unknown, unknown)
-        level = np.full(len(good), intervals.level if intervals else np.nan)
-        votes = outputs.cumulative if self.bundle.outputs.votes else None
-        with np.errstate(invalid="ignore"):
-            probability, no_class = class_probabilities(
-                self.calibration.classes, self.tree, votes=votes, probability=outputs.class_probability
-            )
-        errors, finite = [row.error for row in images], self.ensemble.is_finite(outputs)
-        for at in np.flatnonzero(~finite):
-            errors[good[at]] = "the network gave no finite numbers (NaN or infinity) for this image"
-        good = [i for i in good if not errors[i]]
-
-        def rows(values: NDArray[Any]) -> NDArray[Any]:
-            out = np.full((len(images), *values.shape[1:]), np.nan, values.dtype)
-            out[good] = values[finite]
-            return out
-
-        return Predictions(
-            votes=VoteTable(self.tree, tuple(row.id for row in images), rows(outputs.cumulative)),
-            paths=tuple(row.path for row in images),
-            class_probability=rows(probability),
-            no_class_probability=rows(no_class),
-            errors=tuple(errors),
-            low=rows(low),
-            high=rows(high),
-            level=rows(level),
-            rotation_spread=rows(outputs.rotation_spread),
-            network_spread=rows(outputs.network_spread),
-            domain_score=np.array([row.domain_score for row in images]),
-            warnings=tuple(row.warning for row in images),
-            embeddings=None if outputs.features is None else rows(outputs.features),
-            embedder=self.embedder(options.n_views) if options.embeddings else None,
-            posterior=self.posterior(options.n_views),
-            structure=tuple(row.structure or {} for row in images) if options.structure else None,
+        predictions = assembled(
+            images,
+            outputs,
+            self.ensemble.is_finite(outputs),
+            tree=self.tree,
+            calibration=self.calibration_of(options.n_views),
+            has_votes=bool(self.bundle.outputs.votes),
+            structure=options.structure,
         )
+        return replace(predictions, embedder=self.embedder(options.n_views)) if options.embeddings else predictions

@@ -68,7 +68,7 @@ def choose_precision(
     """
     good = [image for image in images if image.inputs is not None][:N_COMPARED]
     options = InferenceOptions(options.n_views, options.batch_size or 8)
-    if model.intervals(options.n_views) is None:
+    if model.calibration_of(options.n_views).intervals is None:
         return model, PrecisionChoice("f32", "the model has no intervals for so many views, by which to judge bf16")
     if not good:
         return model, PrecisionChoice("f32", "no image could be read to compare bf16 with")

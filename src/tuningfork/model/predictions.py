@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._utils.text import nearest
 from ..display.cards import MAX_ROWS, table_html
 from ..tables import astropy_table
 from ..votes.clean_samples import NO_CLASS, classify
@@ -30,14 +28,9 @@ from .prediction import Prediction
 from .prediction_columns import kaggle_table, output_schema, output_table
 from .prediction_files import write_file as _write_file
 from .prediction_files import write_gallery_of
+from .row_lookup import RowLookup, Rows
 
 __all__ = ["Prediction", "Predictions", "concatenated"]
-
-
-#: Which galaxies: a slice, a mask, or numbers or IDs.
-Rows = slice | Sequence[int] | Sequence[str] | Sequence[bool] | NDArray[Any]
-#: IDs that are compared with one that is not there.
-MAX_NEAREST = 10_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,33 +114,13 @@ class Predictions:
 
     def __getitem__(self, rows: int | str | Rows) -> Prediction | Predictions:
         """One galaxy by its number or ID; several by a slice, a mask, or a list of numbers or IDs."""
-        if isinstance(rows, str):
-            return Prediction(self.select([self._row_of(rows)]))
-        if isinstance(rows, int | np.integer):
-            row = operator.index(rows)
-            if not -len(self) <= row < len(self):
-                hint = f"; IDs are texts: predictions[{str(row)!r}]" if str(row) in self._rows else ""
-                raise IndexError(f"galaxy {row} of {len(self)}{hint}")
-            return Prediction(self.select([row % len(self)]))
+        if isinstance(rows, str | int | np.integer):
+            return Prediction(self.select([self._rows.one(rows)]))
         return self.select(rows)
 
     @cached_property
-    def _rows(self) -> dict[str, list[int]]:
-        """ID → rows; more than one where galaxies share an ID."""
-        rows: dict[str, list[int]] = {}
-        for row, id_ in enumerate(self.ids):
-            rows.setdefault(id_, []).append(row)
-        return rows
-
-    def _row_of(self, id_: str) -> int:
-        rows = self._rows.get(id_, [])
-        if not rows:
-            if id_ in output_schema(self.tree).names:
-                raise KeyError(f"no galaxy {id_!r}; it is a column: predictions.to_pandas()[{id_!r}]")
-            raise KeyError(f"no galaxy {id_!r}{nearest(id_, self.ids[:MAX_NEAREST])}")
-        if len(rows) > 1:
-            raise KeyError(f"{len(rows)} galaxies have the ID {id_!r}: choose one by its number, {rows[0]} or another")
-        return rows[0]
+    def _rows(self) -> RowLookup:
+        return RowLookup(self.ids, output_schema(self.tree).names)
 
     def select(self, rows: Rows) -> Predictions:
         """Return some of the galaxies, in this order.
@@ -164,15 +137,7 @@ class Predictions:
         IndexError
             If a number, or the length of a mask, does not fit.
         """
-        if isinstance(rows, slice):
-            at = np.arange(len(self))[rows]
-        else:
-            chosen = np.asarray(rows)
-            if chosen.dtype.kind in "UO" and chosen.size:
-                chosen = np.array([self._row_of(str(id_)) for id_ in chosen])
-            if chosen.dtype.kind not in "biu" and chosen.size:
-                raise TypeError(f"rows are a slice, a mask, numbers or IDs; not {chosen.dtype}")
-            at = np.arange(len(self))[chosen if chosen.size else chosen.astype(int)]
+        at = self._rows.several(rows)
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         parts: dict[str, Any] = {}
         for name, value in values.items():

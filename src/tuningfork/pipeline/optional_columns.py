@@ -52,7 +52,7 @@ def _check_draws(output: Path, model: Model, inference: InferenceOptions) -> Non
         raise PredictError(f"{output}: draws are written to Parquet only; name it {output.stem}.parquet, or a folder")
     if inference.draws > MAX_DRAWS:
         raise PredictError(f"{inference.draws} draws; {MAX_DRAWS} are the most, and `tuningfork population` needs none")
-    if model.posterior(inference.n_views) is None:
+    if model.calibration_of(inference.n_views).posterior is None:
         raise PredictError(
             f"model {model.bundle.name} has no posterior of {counted(inference.n_views or model.n_views, 'view')} to "
             "draw from: calibrate it (`tuningfork calibrate`), or predict with its own number of views"

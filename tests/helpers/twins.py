@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import logging
@@ -270,6 +271,7 @@ IMAGES = [
     ),
     Twin("damaged files", "a web page in place of an image", "a web page", lambda _: picture(b"<html>404</html>")),
     Twin("damaged files", "bzip2", "compressed by bzip2", lambda _: picture(b"BZh91AY&SY")),
+    Twin("damaged files", "cut .fits.bz2", "refused", lambda _: picture(bz2.compress(fits_bytes(FLUX))[:-300], VIS)),
     Twin("damaged files", "cut .fits.gz", "refused", lambda _: picture(gzip.compress(fits_bytes(FLUX))[:-300], VIS)),
     Twin(
         "HDUs",
@@ -416,10 +418,11 @@ def rows(path: Path, columns: Columns = Columns()) -> str:
 
 
 def csv(text: str, name: str = "t.csv", encoding: str = "utf-8", **columns: str) -> Callable[[Path], str]:
-    """A catalogue as text."""
+    """A catalogue as text, compressed as its name says."""
 
     def make(folder: Path) -> str:
-        (folder / name).write_bytes(text.encode(encoding))
+        compress = {".gz": gzip.compress, ".bz2": bz2.compress}.get(Path(name).suffix, bytes)
+        (folder / name).write_bytes(compress(text.encode(encoding)))
         return rows(folder / name, Columns(**columns))
 
     return make
@@ -749,6 +752,8 @@ TABLES = [
     Twin("tables", "VOTable named .csv", "it is XML", csv("<?xml version='1.0'?>\n<VOTABLE/>")),
     Twin("tables", "no path", "no path in column", csv("id,path\ng,NULL\n")),
     Twin("tables", "UTF-16", "150.1000 2.2000", csv(HEAD + "g,150.1,2.2,a.png\n", encoding="utf-16")),
+    Twin("tables", "UTF-16 in gzip", "150.1000", csv(HEAD + "g,150.1,2.2,a.png\n", "t.csv.gz", encoding="utf-16")),
+    Twin("tables", "bzip2", "150.1000 2.2000", csv(HEAD + "g,150.1,2.2,a.png\n", "t.csv.bz2")),
     Twin(
         "tables",
         "byte order mark, blanks in the header, newline in a cell",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import math
@@ -126,18 +127,21 @@ def test_masked_pixels_are_nan(kind: str) -> None:
         planes_of(file_of(fits.PrimaryHDU(FLUX), fits.ImageHDU(mask[1:])), Framing(mask=1))
 
 
-@pytest.mark.parametrize("how", ["GZIP_2", "RICE_1", "gz", "scaled"])
+COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("how", ["GZIP_2", "RICE_1", "gz", "bz2", "scaled"])
 def test_packed_and_scaled_numbers(how: str, tmp_path: Path) -> None:
     whole = (FLUX * 1000).round().astype(np.int16)
-    if how == "gz":
-        data = gzip.compress(file_of(fits.PrimaryHDU(whole)))
+    if how in COMPRESS:
+        data = COMPRESS[how](file_of(fits.PrimaryHDU(whole)))
     elif how == "scaled":
         hdu = fits.PrimaryHDU(whole * 0.5 + 7)
         hdu.scale("int16", bscale=0.5, bzero=7)
         data, whole = file_of(hdu), (whole * 0.5 + 7).astype(np.float32)
     else:
         data = file_of(fits.PrimaryHDU(), fits.CompImageHDU(whole, compression_type=how))
-    path = tmp_path / ("a.fits.gz" if how == "gz" else "a.fits.fz")
+    path = tmp_path / (f"a.fits.{how}" if how in COMPRESS else "a.fits.fz")
     path.write_bytes(data)
     for source in (data, path):
         assert np.array_equal(planes_of(source), whole)
@@ -146,10 +150,11 @@ def test_packed_and_scaled_numbers(how: str, tmp_path: Path) -> None:
     assert is_fits(data)
 
 
-def test_a_bomb_in_gzip_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", COMPRESS)
+def test_a_bomb_is_not_unpacked(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuningfork.images.fits.file.MAX_FILE_BYTES", 10_000)
     with pytest.raises(ImageError, match="unpacks to more than 10000 bytes"):
-        planes_of(gzip.compress(file_of(fits.PrimaryHDU(0 * FLUX))))
+        planes_of(COMPRESS[how](file_of(fits.PrimaryHDU(0 * FLUX))))
 
 
 TABLE = fits.BinTableHDU.from_columns([fits.Column(name="a", format="E", array=[1.0, 2.0])])
@@ -161,6 +166,7 @@ TABLE = fits.BinTableHDU.from_columns([fits.Column(name="a", format="E", array=[
     (file_of(fits.PrimaryHDU(np.full((9, 9), np.nan))), "no usable pixel"),
     (file_of(fits.PrimaryHDU(FLUX))[:9000], "damaged FITS|truncated|no usable"),
     (b"\x1f\x8b" + bytes(30), "gzip"),
+    (bz2.compress(file_of(fits.PrimaryHDU(FLUX)))[:200], "damaged bzip2 file: Compressed file ended"),
     (b"SIMPLE  =  nonsense", "damaged FITS file"),
     (file_of(fits.PrimaryHDU(np.zeros((4, 4)))), "at least 8 px"),
 ])  # fmt: skip

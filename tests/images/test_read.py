@@ -788,7 +788,9 @@ def test_folders_are_walked_in_sorted_order(tmp_path: Path) -> None:
 def test_every_extension_is_found_in_either_case(tmp_path: Path) -> None:
     names = sorted({name for e in EXTENSIONS for name in (f"l{e}", f"u{e.upper()}")})
     touched(tmp_path, *names, "notes.txt", "labels.csv", "jpg", "a.jpg.gz", "a.jpg~")
-    assert found(tmp_path) == names
+    packed = ["p.fits.gz", "q.FIT.BZ2"]
+    touched(tmp_path, *packed)
+    assert found(tmp_path) == sorted([*names, *packed])
 
 
 def test_hidden_entries_are_left_out(tmp_path: Path) -> None:

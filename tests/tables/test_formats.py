@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import importlib
@@ -376,19 +377,24 @@ def test_units_that_fits_does_not_know_are_no_trouble(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_compressed_tables_are_read(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize(
+    ("extension", "kind", "compress"), [(".gz", "gzip", gzip.compress), (".bz2", "bzip2", bz2.compress)]
+)
+def test_compressed_tables_are_read(
+    tmp_path: Path, ending: str, extension: str, kind: str, compress: Callable[[bytes], bytes]
+) -> None:
     plain = written(tmp_path / f"t{ending}", predictions(prediction_schema()))
-    packed = tmp_path / f"u{ending}.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    packed = tmp_path / f"u{ending}{extension}"
+    packed.write_bytes(compress(plain.read_bytes()))
     assert str(read_table(packed).to_pylist()) == str(read_table(plain).to_pylist())
     packed.write_bytes(packed.read_bytes()[:-9])
-    with pytest.raises(CatalogError, match=r"u\..*cannot be read as gzip"):
+    with pytest.raises(CatalogError, match=rf"u\..*cannot be read as {kind}"):
         read_table(packed)
-    # A deflated block of a kind that there is not.
+    # A block of a kind that there is not.
     packed.write_bytes(packed.read_bytes()[:10] + b"\xff" * 99)
-    with pytest.raises(CatalogError, match=r"u\..*cannot be read as gzip"):
+    with pytest.raises(CatalogError, match=rf"u\..*cannot be read as {kind}"):
         read_table(packed)
-    with pytest.raises(CatalogError, match=r"leave out \.gz"), table_writer(packed, prediction_schema()):
+    with pytest.raises(CatalogError, match=rf"leave out \{extension}"), table_writer(packed, prediction_schema()):
         pytest.fail("the work began")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from .._utils import compression
 from .._utils.text import native_path
 
 __all__ = ["EXTENSIONS", "count_left_out", "find_image", "find_images", "is_image_name", "is_raster_name"]
@@ -86,7 +87,7 @@ def find_image(name: str, path: str, images: Path | None) -> str:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file's extension is that of an image, FITS compressed with gzip (``.fits.gz``) included.
+    """Whether a file's extension is that of an image, compressed FITS (``.fits.gz``, ``.fits.bz2``) included.
 
     Examples
     --------
@@ -94,7 +95,7 @@ def is_image_name(name: str) -> bool:
     [True, True, False, False]
     """
     stem, extension = posixpath.splitext(name.lower())
-    return extension in EXTENSIONS or (extension == ".gz" and stem.endswith(_FITS))
+    return extension in EXTENSIONS or (extension in compression.EXTENSIONS and stem.endswith(_FITS))
 
 
 def count_left_out(name: str, left_out: Counter[str]) -> None:

@@ -47,8 +47,8 @@ def read_image(
     source : path, bytes, binary file object, array, Pillow image, or sequence of paths or bytes
         JPEG, PNG, WebP and TIFF as viewers show them (turned and mirrored by their EXIF orientation; grey is repeated,
         transparency laid on black, CMYK converted; other than 8 bits by `values.to_display_bytes`); FITS as `framing`
-        says, also in gzip and fpack; .npy files and arrays by `image_from_array`. A sequence is FITS files of one band
-        each, by increasing wavelength.
+        says, also in gzip, bzip2 and fpack; .npy files and arrays by `image_from_array`. A sequence is FITS files of
+        one band each, by increasing wavelength.
     framing : Framing
         Which image and bands of a FITS file, its stretch, orientation and size.
     radius : float

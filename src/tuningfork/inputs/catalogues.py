@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from .._utils.compression import has_compression
 from .._utils.errors import InputError
 from .._utils.text import native_path, text
 from .._utils.urls import is_url, join_url, name_of, public_url
@@ -38,12 +39,12 @@ __all__ = ["id_limit", "open_rows", "row_id", "table_items", "table_kind"]
 
 
 def table_kind(name: str) -> str | None:
-    """How the rows of a table are read, by its file's extension, also before ``.gz``; None if it is no table's."""
+    """How a table's rows are read, by its extension, also before ``.gz`` or ``.bz2``; None if it is no table."""
     if not has_format(name):
         return None
     kind = format_of(name).name
-    # Parquet is read from its end, which gzip does not allow.
-    if kind == "parquet" and name.lower().endswith(".gz"):
+    # Parquet is read from its end, which compression does not allow.
+    if kind == "parquet" and has_compression(name):
         return None
     return kind if kind in ("parquet", "csv") else "whole"
 

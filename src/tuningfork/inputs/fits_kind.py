@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import math
 import re
-import zlib
 from collections.abc import Callable
 
+from .._utils.compression import DAMAGE, MAGIC_SIZE, compression_of, decompressed
 from .byte_source import ByteStream, LocalFile, SourceUnavailable
 
 __all__ = ["holds_table"]
@@ -21,14 +21,14 @@ _CARD = re.compile(rb"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZI
 
 
 def holds_table(path: str) -> bool:
-    """Whether this FITS file, also one compressed by gzip, has a binary table and no image.
+    """Whether this FITS file, also a compressed one, has a binary table and no image.
 
     TOPCAT's own FITS begins with a row of bytes that holds a VOTable, which is no image. False for what is no
     complete FITS file.
     """
     table = False
     try:
-        read = _reader(path)
+        read, is_compressed = _reader(path)
         at = 0
         for _ in range(MAX_UNITS):
             unit = _header(read, at)
@@ -46,25 +46,26 @@ def holds_table(path: str) -> bool:
             numbers = math.prod(axes) if axes else 0
             bits = abs(int(cards[b"BITPIX"])) * int(cards.get(b"GCOUNT", 1)) * (int(cards.get(b"PCOUNT", 0)) + numbers)
             at += -(-bits // (8 * BLOCK)) * BLOCK
-            if at > MAX_BYTES and path.lower().endswith(".gz"):
+            if at > MAX_BYTES and is_compressed:
                 return False
-    except (SourceUnavailable, KeyError, ValueError, OSError, EOFError, zlib.error):
+    except (SourceUnavailable, KeyError, ValueError, *DAMAGE):
         pass
     return False
 
 
-def _reader(path: str) -> Callable[[int], bytes]:
-    """A function that reads a block of the file, unpacked, from a byte on."""
+def _reader(path: str) -> tuple[Callable[[int], bytes], bool]:
+    """A function that reads a block of the file, unpacked, from a byte on; and whether it unpacks."""
     source = LocalFile(path)
-    if source.read(0, 2) != b"\x1f\x8b":
-        return lambda at: source.read(at, BLOCK)
-    file = gzip.GzipFile(fileobj=ByteStream(source))  # type: ignore[arg-type]
+    compression = compression_of(source.read(0, MAGIC_SIZE))
+    if not compression:
+        return lambda at: source.read(at, BLOCK), False
+    file = decompressed(io.BufferedReader(ByteStream(source)), compression)
 
     def read(at: int) -> bytes:
         file.seek(at)
         return file.read(BLOCK)
 
-    return read
+    return read, True
 
 
 def _header(read: Callable[[int], bytes], at: int) -> tuple[dict[bytes, bytes], int] | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
@@ -13,6 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .._utils.compression import DAMAGE, MAGIC_SIZE, compression_of, decompressed
 from .._utils.errors import InputError
 from .._utils.text import one_line
 from ..tables import CatalogError, read_table
@@ -29,7 +28,7 @@ __all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parqu
 MAX_CELL = 2**16
 #: Rows of a table that are held together.
 BLOCK = 4096
-_DAMAGED = (csv_error, EOFError, gzip.BadGzipFile, zlib.error)
+_DAMAGED = (csv_error, *DAMAGE)
 
 #: Its cells, or why there are none.
 Row = tuple[Sequence[object], str]
@@ -122,15 +121,14 @@ class CsvRows:
 
     def __init__(self, source: ByteSource, where: str) -> None:
         self._where = where
-        stream: io.BufferedIOBase = io.BufferedReader(ByteStream(source), source.block)
-        start = source.read(0, 2)
-        if start == b"\x1f\x8b":
-            stream = gzip.GzipFile(fileobj=stream)  # type: ignore[assignment, arg-type]
-        encoding = csv_encoding(start)
-        # Paths are bytes on Linux: surrogates stand for those that are no UTF-8.
-        errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
-        self._text = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")  # type: ignore[type-var]
+        stream = io.BufferedReader(ByteStream(source), source.block)
         try:
+            if compression := compression_of(stream.peek(MAGIC_SIZE)):
+                stream = io.BufferedReader(decompressed(stream, compression), source.block)  # type: ignore[arg-type]
+            encoding = csv_encoding(stream.peek(2)[:2])
+            # Paths are bytes on Linux: surrogates stand for those that are no UTF-8.
+            errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+            self._text = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")
             self._reader = CsvReader(self._lines())
         except SourceUnavailable as error:
             raise InputError(f"{where}: cannot be read as CSV: {error}") from None

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils import compression
 from .._utils.files import default_cache, write_text
 from ..images.fits.bands import open_bands
 from ..images.fits.framing import Framing
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["ENDINGS", "Tile", "find_files", "read_tiles", "separations", "unit_vectors"]
 
-ENDINGS = (".fits", ".fit", ".fts", ".fz", ".fits.gz", ".fit.gz", ".fts.gz")
+_FITS = (".fits", ".fit", ".fts")
+ENDINGS = (*_FITS, ".fz", *(fits + packed for fits in _FITS for packed in compression.EXTENSIONS))
 #: Stands in a file's name for the band's.
 GAP = "{band}"
 FORM = 2

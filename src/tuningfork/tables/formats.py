@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from .._utils.compression import DAMAGE, MAGIC_SIZE, compression_of, decompressed, has_compression, inner_name
 from .._utils.errors import TuningforkError
 from .._utils.extras import install_hint
 from .._utils.text import one_line
@@ -120,17 +119,16 @@ def formats() -> dict[str, Format]:
 
 
 def _extension(path: str | os.PathLike[str]) -> str:
-    name = Path(path)
-    return (Path(name.stem) if name.suffix.lower() == ".gz" else name).suffix.lower()
+    return Path(inner_name(path)).suffix.lower()
 
 
 def has_format(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's extension, also before ``.gz``, is that of a table."""
+    """Whether a file's extension, also before ``.gz`` or ``.bz2``, is that of a table."""
     return _extension(path) in formats()
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """The format that a file's extension, also before ``.gz``, asks for.
+    """The format that a file's extension, also before ``.gz`` or ``.bz2``, asks for.
 
     Raises
     ------
@@ -146,8 +144,8 @@ def format_of(path: str | os.PathLike[str]) -> Format:
 
 def check_format(path: str | os.PathLike[str]) -> None:
     """Raise CatalogError now, rather than after hours of work, if a table cannot be written as `path` asks."""
-    if Path(path).suffix.lower() == ".gz":
-        raise CatalogError(f"{path}: compressed tables are read, not written; leave out .gz")
+    if has_compression(path):
+        raise CatalogError(f"{path}: compressed tables are read, not written; leave out {Path(path).suffix}")
     if Path(path).suffix.lower() == ".tsv":
         raise CatalogError(f"{path}: tables separated by tabs are read, not written; name it .csv")
     if format_of(path).astropy:
@@ -182,7 +180,7 @@ def readable(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 @contextmanager
 def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """The file itself, or a temporary one with its content if it is compressed (gzip).
+    """The file itself, or a temporary one with its content if it is compressed (gzip, bzip2).
 
     Raises
     ------
@@ -191,18 +189,21 @@ def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     source = Path(path)
     with open(source, "rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    if not compressed:
+        compression = compression_of(file.read(MAGIC_SIZE))
+    if not compression:
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="tuningfork-") as folder:
-        target = Path(folder) / (source.stem if source.suffix.lower() == ".gz" else source.name)
+        target = Path(folder) / inner_name(source)
         try:
-            with gzip.open(source) as packed, open(target, "wb") as file:
+            with open(source, "rb") as packed_file, open(target, "wb") as file:
+                packed = decompressed(packed_file, compression)
                 while block := packed.read(2**22):
                     if file.tell() > min(MAX_UNPACKED, shutil.disk_usage(folder).free // 2):
                         raise CatalogError(f"{path}: unpacks to more than {file.tell()} bytes; unpack it first")
                     file.write(block)
-        except (OSError, EOFError, zlib.error) as error:
-            raise unreadable(path, "gzip", error) from None
+        except CatalogError:
+            raise
+        except DAMAGE as error:
+            raise unreadable(path, compression, error) from None
         yield target

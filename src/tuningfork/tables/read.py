@@ -12,7 +12,7 @@ __all__ = ["read_table"]
 
 
 def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None) -> pa.Table:
-    """Read a whole table of any of the formats, also one compressed by gzip.
+    """Read a whole table of any of the formats, also one compressed by gzip or bzip2.
 
     Parameters
     ----------

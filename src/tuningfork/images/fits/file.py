@@ -1,8 +1,7 @@
-"""Open FITS files, also in gzip and fpack, without trusting what their headers claim."""
+"""Open FITS files, also in gzip, bzip2 and fpack, without trusting what their headers claim."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 import zlib
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.compression import DAMAGE, compression_of, decompressed
 from ..._utils.extras import install_hint
 from ..._utils.text import one_line
 from ..complaints import decoder_complaints
@@ -25,8 +25,8 @@ __all__ = ["FitsFile", "Source", "check_fits_header", "damage_as_error", "is_fit
 
 #: A FITS file, or its bytes.
 Source = str | Path | bytes
-#: What begins a FITS file and one that is packed with gzip.
-FITS, GZIP = b"SIMPLE  =", b"\x1f\x8b"
+#: What begins a FITS file.
+FITS = b"SIMPLE  ="
 BLOCK = 2880
 #: The standard allows 999 axes and columns; astropy counts up to whatever a header claims.
 _ENDLESS = [re.compile(key + rb" *= *\+?0*[1-9]\d{3}") for key in (b"NAXIS", b"TFIELDS")]
@@ -35,12 +35,11 @@ CHECKED_BYTES = 2**20
 
 
 def is_fits(data: bytes) -> bool:
-    """Whether a file's first bytes are those of FITS, or of FITS in gzip."""
-    if data.startswith(GZIP):
+    """Whether a file's first bytes are those of FITS, or of FITS in gzip or bzip2."""
+    if compression := compression_of(data):
         try:
-            with gzip.open(io.BytesIO(data)) as file:
-                data = file.read(len(FITS))
-        except (OSError, EOFError, ValueError, zlib.error):
+            data = decompressed(io.BytesIO(data), compression).read(len(FITS))
+        except (*DAMAGE, ValueError):
             return False
     return data.startswith(FITS)
 
@@ -116,7 +115,7 @@ def _stream(source: Source) -> BinaryIO:
         else:
             with open(source, "rb") as file:
                 start = file.read(CHECKED_BYTES)
-            if not start.startswith(GZIP):
+            if not compression_of(start):
                 check_fits_header(start)
                 _check_start(start)
                 return open(source, "rb")
@@ -130,20 +129,20 @@ def _stream(source: Source) -> BinaryIO:
 
 
 def _check_start(data: bytes) -> None:
-    # astropy would unpack whatever else it knows: bzip2, xz, zip, LZW.
+    # astropy would unpack whatever else it knows: xz, zip, LZW.
     if not data.startswith(FITS):
         raise ImageError("damaged FITS file: no SIMPLE card at its start")
 
 
 def _unpacked(data: bytes) -> bytes:
     check_file_size(len(data))
-    if not data.startswith(GZIP):
+    compression = compression_of(data)
+    if not compression:
         return data
     try:
-        with gzip.open(io.BytesIO(data)) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise ImageError(f"damaged gzip file: {one_line(error)}") from None
+        data = decompressed(io.BytesIO(data), compression).read(MAX_FILE_BYTES + 1)
+    except (*DAMAGE, ValueError) as error:
+        raise ImageError(f"damaged {compression} file: {one_line(error)}") from None
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"unpacks to more than {MAX_FILE_BYTES} bytes, the most that are read")
     return data

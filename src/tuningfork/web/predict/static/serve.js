@@ -132,7 +132,7 @@ byId("sky").addEventListener("submit", (event) => {
 
 /** What the page says of FITS images, for files that are some by their names. */
 function optionsOf(file) {
-  if (!/\.(fits|fit|fts|fz)(\.gz)?$/i.test(file.name)) return "";
+  if (!/\.(fits|fit|fts|fz)(\.(gz|bz2))?$/i.test(file.name)) return "";
   const values = { stretch: byId("stretch").value, size: byId("frame").value, bands: byId("bands").value.trim() };
   return new URLSearchParams(Object.entries(values).filter(([key, value]) => value && !(key === "stretch" && value === "auto"))).toString();
 }

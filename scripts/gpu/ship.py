@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from out_of_fold import VIEWS, fit, read, scaled
+from prepare import SCHEMES
 from safetensors.torch import load_file
 
 import tuningfork.training._torchvision  # noqa: F401  (before timm)
@@ -185,20 +186,28 @@ def main() -> None:
 
 
 def auxiliary(pack: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """Return what a bundle says of the galaxies beside the labelled ones: how many, and of how many each thing is told."""
+    """Return what a bundle says of the galaxies beside the labelled ones: what they are, and how many have which label."""
     weak, hart = (pack["source"] == name for name in ("weak", "hart"))
-    told = [("classes", pack["candidates"][weak].any(1))]
-    told += [
-        ("labels", pack["folders"][weak][:, pack["scheme"] == scheme].any(1)) for scheme in np.unique(pack["scheme"])
+    targets = [({"kind": "classes", "column": "five_class"}, pack["candidates"][weak].any(1))]
+    targets += [
+        (
+            {"kind": "labels", "column": column, "labels": labels},
+            pack["folders"][weak][:, pack["scheme"] == number].any(1),
+        )
+        for number, (column, labels) in enumerate(SCHEMES.items())
     ]
-    sources = {"gz2_weak": (weak, told), "gz2_hart16": (hart, [("shares", pack["hart_asked"][hart].any(1))])}
+    sources = {
+        "gz2_weak": (weak, targets),
+        "gz2_hart16": (hart, [({"kind": "shares"}, pack["hart_asked"][hart].any(1))]),
+    }
     return [
         {
             "galaxies": int(rows.sum()),
             "name": name,
+            "about": ABOUT["sources"][name],
             "in_validation_or_test": 0,
             "targets": [
-                *({"kind": kind, "galaxies": int(some.sum())} for kind, some in targets),
+                *({**target, "galaxies": int(some.sum())} for target, some in targets),
                 {"kind": "teacher", "galaxies": int(rows.sum())},
             ],
         }

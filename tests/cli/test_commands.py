@@ -449,7 +449,8 @@ def test_demo_writes_one_page_that_needs_nothing_else(run, tmp_path):
     assert page.count("<article") == 2
     assert page.count("data:image/jpeg;base64,") == 2
     assert not re.search(r"(src|href)=\"(?!data:)", page)
-    assert said.count("drawn as") == 2
+    assert page.count("drawn as:") == 2
+    assert [line.split("  ")[0] for line in said.splitlines()[:3]] == ["id", "galaxy 1", "galaxy 2"]
 
 
 def test_train_without_its_libraries_says_what_to_install(run, galaxies, tmp_path):
@@ -499,11 +500,12 @@ def test_evaluate_names_a_class_that_is_none(run, pictures, labels, tmp_path, ce
     assert repr(cell) in error
 
 
-def test_the_card_beside_the_model_is_the_one_that_is_shown(run):
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_the_card_beside_the_model_is_the_one_that_is_shown(run, name):
     from tuningfork.model import bundle
 
-    card = Path(bundle.__file__).parent / "models" / "default" / "CARD.md"
-    assert run("models", "default").stdout.strip() == card.read_text("utf-8").strip()
+    card = Path(bundle.__file__).parent / "models" / name / "CARD.md"
+    assert run("models", name).stdout.strip() == card.read_text("utf-8").strip()
 
 
 def test_readme_figures_are_the_shipped_models(run):

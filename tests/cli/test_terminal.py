@@ -47,6 +47,18 @@ def test_a_tree_shows_the_path_of_the_majority_and_all_larger_answers(prediction
     assert all(f"{100 * bar.fraction:3.0f} %" in text for bar in chosen)
 
 
+def test_tree_table_and_counts_name_one_class():
+    """Of a galaxy whose most probable class is one whose thresholds its fractions miss, too."""
+    rows = load("fast", threads=1).predict([render(draw(seed=3, index=40))])
+    galaxy, counts = rows[0], Counts()
+    assert (galaxy.class_name, galaxy.clean) == ("completely round", "")
+    counts.add(rows)
+    share = galaxy.classes[galaxy.class_name]
+    assert f"class: completely round ({100 * share:.0f} %)" in galaxy_tree(galaxy, 100, Style())
+    assert [*GalaxyTable(100, Style()).lines(rows)][1].endswith(f"completely round      {share:.2f}")
+    assert counts.text(1).endswith("1 completely round")
+
+
 def test_bars_are_as_long_as_the_fraction():
     style = Style()
     assert style.bar(0.5, 8, False).rstrip() == "████"

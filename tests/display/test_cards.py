@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tuningfork
+from tuningfork._utils.text import percent
 from tuningfork.display.cards import MAX_ROWS, THUMBNAIL_SIDE, Bar, Card, card_html, table_html
 from tuningfork.display.html import MAX_TEXT
 from tuningfork.images.encode import jpeg, shrink
@@ -91,7 +92,7 @@ def test_a_prediction_shows_picture_way_intervals_and_classes(model, rows):
     assert len(reader.of("img")) == 1
     for key, answer, share in rows[0].steps():
         assert model.tree.question(key).text in reader.text
-        assert f"{answer} {share:.0%}" in reader.text
+        assert f"{answer} {percent(share)}" in reader.text
     for rule in model.tree.classes:
         assert rule.name in reader.text
     way = rows[0].steps()

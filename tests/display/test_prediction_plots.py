@@ -138,7 +138,7 @@ def test_a_card_shows_its_image_and_a_notebook_the_figure():
     figure = plot_card(Card("$g1", image, "barred spiral 80 %", ("WARNING",), questions=(("bar", "A bar?", bars),)))
     drawn = Image.open(io.BytesIO(figure._repr_png_()))
     assert drawn.width > 300
-    assert [text.get_text() for text in figure.axes[1].texts][:3] == ["A bar?", "yes", "80%  (60–90 %)"]
+    assert [text.get_text() for text in figure.axes[1].texts][:3] == ["A bar?", "yes", "80 %  (60–90 %)"]
 
 
 def test_the_tree_follows_from_the_columns(tree):

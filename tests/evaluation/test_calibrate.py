@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tuningfork
+from tuningfork._utils.text import percent
 from tuningfork.cli import app
 from tuningfork.evaluation.calibrate import CalibrationError, CalibrationOptions, calibrate
 from tuningfork.model.bundle import Bundle, BundleError, open_bundle, write_bundle
@@ -112,7 +113,7 @@ def test_a_prediction_says_its_intervals(galaxies, plain, calibrated):
     assert low <= prediction.fractions["odd_yes_fraction"] <= high
     question, answer, share = prediction.steps()[0]
     at = int(np.argmax(prediction.cumulative[:3]))
-    within = f"{share:.0%} ({prediction.low[at]:.0%}–{prediction.high[at]:.0%})"
+    within = f"{percent(share)} ({100 * prediction.low[at]:.0f}–{percent(prediction.high[at])})"
     assert f"{question.replace('_', ' ')}: {answer} {within}" in str(prediction)
     bare = tuningfork.load(plain).predict(picture)
     assert bare.intervals == {}

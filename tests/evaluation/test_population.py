@@ -209,7 +209,7 @@ def test_command(run, bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write_table(tmp_path / "votes.parquet", table(galaxies(40, 8)[0], about))
     words = ("population", tmp_path / "votes.parquet", "--rule", "smooth >= 0.8", "--draws", 20)
     shown = run(*words, "--rule", "class:4").output
-    assert "40 galaxies, 20 draws; 90% intervals" in shown
+    assert "40 galaxies, 20 draws; 90 % intervals" in shown
     assert 'smooth: share of all volunteers who answer "smooth" (smooth or features)' in shown
     figure, output = tmp_path / "z.svg", tmp_path / "z.csv"
     plain = json.loads(run(*words, "--by", "redshift", "--bins", 2, "--plot", figure, "-o", output, "--json").output)

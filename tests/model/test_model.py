@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tuningfork
+from tuningfork._utils.text import percent
 from tuningfork.images.image import ImageError
 from tuningfork.model.bundle import Bundle, BundleError, Network, open_bundle
 from tuningfork.model.model import Model
@@ -363,9 +364,9 @@ def test_the_class_is_the_most_probable_of_all_and_none(model):
         shares = np.array(list(given.values()))
         np.testing.assert_allclose(row.class_probability, shares / shares.sum())
         assert row.headline().startswith(row.description + "; ")
-        ending = f"{row.nearest_class} ({row.classes[row.nearest_class]:.0%})"
-        middle = f"no clean class ({row.no_class_probability:.0%}); nearest: "
-        assert row.headline().endswith((middle if row.class_name == NO_CLASS else "clean class: ") + ending)
+        ending = f"{row.nearest_class} ({percent(row.classes[row.nearest_class])})"
+        middle = f"no clean class ({percent(row.no_class_probability)}); nearest: "
+        assert row.headline().endswith((middle if row.class_name == NO_CLASS else "class: ") + ending)
     assert {row in (7,) for row in rows.class_index.tolist()} == {True, False}
 
 

@@ -1,5 +1,6 @@
 """The job for a GPU machine, packed from simulated galaxies and carried out on the CPU, in small."""
 
+import importlib
 import importlib.util
 import io
 import json
@@ -14,6 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tuningfork import load_tree
+from tuningfork.model.bundle import open_bundle
+from tuningfork.model.card import model_card
 from tuningfork.simulation.dataset import simulate
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "gpu"
@@ -227,3 +231,36 @@ def test_packing_keeps_the_middle_of_the_image(work):
     errors = {at: np.abs(stored - middle[92 + at : 332 + at, 92 + at : 332 + at]).mean() for at in (-1, 0, 1)}
     assert errors[0] < 3
     assert errors[0] < min(errors[-1], errors[1])
+
+
+def test_the_bundle_says_which_labels_each_auxiliary_source_has(job, monkeypatch):
+    """As many galaxies as have each label; the shipped bundles name the same sources, columns and labels."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    ship, prepare = importlib.import_module("ship"), importlib.import_module("prepare")
+    rows = [
+        {"five_class": "2", "spiral_folder": "non_spiral", "four_folder": ""},
+        {"five_class": "", "spiral_folder": "spiral", "four_folder": ""},
+        {"five_class": "", "spiral_folder": "spiral", "four_folder": "barred_spiral"},
+    ]
+    weak = prepare._weak(rows, load_tree("gz2"))
+    pack = {
+        "source": np.array(["weak"] * 3 + ["hart"]),
+        "candidates": np.concatenate([weak["candidates"], np.zeros((1, 7))]),
+        "folders": np.concatenate([weak["folders"], np.zeros((1, 6))]),
+        "scheme": np.array([0, 0, 1, 1, 1, 1]),
+        "hart_asked": np.concatenate([np.zeros((3, 37)), np.ones((1, 37))]),
+    }
+    sources = ship.auxiliary(pack)
+    counts = [each["galaxies"] for each in sources[0]["targets"]]
+    assert counts == [1, 3, 1, 3]
+    for name in ("default", "fast"):
+        assert _without_counts(open_bundle(name).training["auxiliary"]) == _without_counts(sources)
+        card = model_card(open_bundle(name))
+        assert "`four_folder` (elliptical, spiral, edge_view_spiral, barred_spiral)" in card
+
+
+def _without_counts(sources):
+    return [
+        {**each, "galaxies": 0, "targets": [{**target, "galaxies": 0} for target in each["targets"]]}
+        for each in sources
+    ]

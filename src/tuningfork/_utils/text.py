@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["bounds_text", "counted", "decimals", "escape_controls", "native_path", "nearest", "one_line", "text"]
+__all__ = [
+    "bounds_text",
+    "counted",
+    "decimals",
+    "escape_controls",
+    "native_path",
+    "nearest",
+    "one_line",
+    "percent",
+    "text",
+]
 
 #: Control characters of ASCII and Latin-1, line and paragraph separators, and the marks that turn the reading
 #: direction (as in "Trojan Source", Boucher & Anderson 2023): all that moves a terminal's cursor or forges a line.
@@ -61,6 +71,17 @@ def decimals(value: float | None, digits: int = 4) -> str:
     ('0.0912', '–', '0.50')
     """
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage.
+
+    Examples
+    --------
+    >>> percent(0.578)
+    '58 %'
+    """
+    return f"{100 * share:.0f} %"
 
 
 def bounds_text(low: float | None, high: float | None, digits: int = 4) -> str:

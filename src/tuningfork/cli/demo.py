@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .command_line import app
-from .console import echo
+from .console import Verbosity, echo, verbosity
 from .errors import trouble
 from .files import writing
 from .options import GalaxiesSeedOption, ModelOption, OverwriteOption
+from .predict_terminal import print_galaxies
+from .terminal import Style
 
 __all__ = ["demo"]
 
@@ -35,7 +38,8 @@ def demo(
     with trouble(), writing(output, [model], overwrite, suffix=".html") as output:
         from ..simulation.demo import write_demo
 
-        for line in write_demo(output, n=n, seed=seed, model=model):
-            echo(line)
-        echo("")
+        predictions = write_demo(output, n=n, seed=seed, model=model)
+        if verbosity() > Verbosity.quiet:
+            print_galaxies(iter([predictions]), Style.of(sys.stdout))
+            echo("")
         echo(f"{output.resolve()}: open this page in a browser")

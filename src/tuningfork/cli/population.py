@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .._utils.text import bounds_text, counted
+from .._utils.text import bounds_text, counted, percent
 from .command_line import app
 from .console import echo, print_json
 from .errors import libraries, must_exist, trouble
@@ -135,7 +135,7 @@ _HEADER = ("galaxies", "count", "fraction", "classification", "sampling", "both"
 
 def _print_population(result: Population, rules: list[Rule], by: str) -> None:
     galaxies = counted(result.galaxies, "galaxy", "galaxies")
-    echo(f"{galaxies}, {result.draws} draws; {result.level:.0%} intervals, of counts by the classification")
+    echo(f"{galaxies}, {result.draws} draws; {percent(result.level)} intervals, of counts by the classification")
     for reason, count in result.left_out.items():
         echo(f"left out: {counted(count, 'row', 'rows')}, {reason}", err=True)
     for note in result.notes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..pipeline.summary import RunSummary
     from ..tables import RowError
 
-__all__ = ["predict_to_terminal", "print_summary", "print_left_out"]
+__all__ = ["predict_to_terminal", "print_galaxies", "print_left_out", "print_summary"]
 
 
 def predict_to_terminal(
@@ -61,7 +61,7 @@ def predict_to_terminal(
     if as_json or json_array:
         _print_json(predicted(), json_array)
     else:
-        _print_galaxies(predicted(), Style.of(sys.stdout))
+        print_galaxies(predicted(), Style.of(sys.stdout))
         if counts.galaxies > 1:
             print_note(counts.text(time.monotonic() - began))
             if verbosity() > Verbosity.quiet:
@@ -85,7 +85,8 @@ def _print_json(parts: Iterator[Predictions], json_array: bool) -> None:
         sys.stdout.flush()
 
 
-def _print_galaxies(parts: Iterator[Predictions], style: Style) -> None:
+def print_galaxies(parts: Iterator[Predictions], style: Style) -> None:
+    """Print one galaxy as a tree, several as a table."""
     width = terminal_width()
     table = GalaxyTable(width, style)
     first = next(parts, None)

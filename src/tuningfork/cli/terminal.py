@@ -147,7 +147,7 @@ class GalaxyTable:
         """The lines of some galaxies, before the first of them the header."""
         if not self._widths:
             self._widths = self._choose_widths(predictions)
-            yield self.style.bold(self._line("id", "description", "clean class", "p", "flag"))
+            yield self.style.bold(self._line("id", "description", "class", "p", "flag"))
         for row in range(len(predictions)):
             galaxy = predictions[row]
             if galaxy.error:
@@ -166,7 +166,7 @@ class GalaxyTable:
         classes = [len(rule.name) for rule in predictions.tree.classes]
         widest = min(max([*classes, 14]), 20 if self.width >= 72 else 14) if classes else 0
         rest = self.width - least - widest - (4 if classes else 0) - 7 - 8
-        return {"id": least, "description": max(10, rest), "clean class": widest, "p": 4 if classes else 0, "flag": 7}
+        return {"id": least, "description": max(10, rest), "class": widest, "p": 4 if classes else 0, "flag": 7}
 
     def _line(self, *cells: str) -> str:
         sized = zip(cells, self._widths.items(), strict=True)
@@ -175,14 +175,8 @@ class GalaxyTable:
 
 
 def _class(galaxy: Prediction) -> tuple[str, float]:
-    """The class that the predicted votes pass, else that there is none, with its probability."""
-    from ..votes.clean_samples import NO_CLASS
-
-    classes = galaxy.classes
-    name = galaxy.clean or NO_CLASS
-    # A model that predicts classes without votes knows no others.
-    name = name if name in classes else galaxy.class_name
-    return name, classes.get(name, float("nan"))
+    """The most probable class, or that there is none, with its probability."""
+    return galaxy.class_name, galaxy.classes.get(galaxy.class_name, float("nan"))
 
 
 def _flag(galaxy: Prediction) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .._utils.text import percent
 from .html import render
 
 __all__ = ["MAX_ROWS", "THUMBNAIL_SIDE", "Bar", "Card", "card_html", "table_html"]
@@ -40,7 +41,7 @@ class Bar:
     @property
     def interval(self) -> str:
         """The interval in percent, such as ``62–85 %``; "" if there is none."""
-        return "" if math.isnan(self.low) else f"{100 * self.low:.0f}–{100 * self.high:.0f} %"
+        return "" if math.isnan(self.low) else f"{100 * self.low:.0f}–{percent(self.high)}"
 
     @property
     def width(self) -> float:
@@ -89,9 +90,9 @@ class Card:
 
     @property
     def path(self) -> list[str]:
-        """The answers on the path, such as ``bar: no 87%``."""
+        """The answers on the path, such as ``bar: no 87 %``."""
         return [
-            f"{name}: {bar.text} {bar.fraction:.0%}"
+            f"{name}: {bar.text} {percent(bar.fraction)}"
             for name, _, bars in self.questions
             for bar in bars
             if bar.is_chosen

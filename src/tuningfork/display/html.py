@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .._utils.text import bounds_text, counted, decimals
+from .._utils.text import bounds_text, counted, decimals, percent
 from ..images.encode import data_url
 from .scripts import static_text
 
@@ -69,7 +69,7 @@ def _environment() -> Environment:
         "integer": integer,
         "millions": lambda value: f"{value / 1e6:.1f} M" if _is_number(value) else None,
         "number": decimals,
-        "percent": lambda fraction: f"{fraction:.0%}",
+        "percent": percent,
         "range": _range,
         "short": _short,
     }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._utils.text import percent
 from .plot_style import COLOURS, WIDTH, Plot, PlotError, plot_style, short_text
 
 __all__ = ["population_plot"]
@@ -50,7 +51,7 @@ def population_plot(rows: Sequence[Mapping[str, Any]], by: str = "") -> Plot:
             _by_rule(axes, rows, rules)
             axes.set_xlabel("fraction of the galaxies")
         level = rows[0].get("level")
-        what = f"thick: classification; thin: and sampling ({level:.0%})" if level else ""
+        what = f"thick: classification; thin: and sampling ({percent(level)})" if level else ""
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1, title=what,
                       alignment="left", title_fontsize=8)  # fmt: skip
         return figure

@@ -12,6 +12,7 @@ from matplotlib.figure import SubFigure
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._utils.text import percent
 from ..votes.tree import DecisionTree
 from ..votes.vote_table import VoteTable
 from .cards import Bar, Card
@@ -86,7 +87,7 @@ def _draw_bar(axes: Axes, bar: Bar, y: float) -> None:
     if bar.interval:
         ends = [left + bar.low, left + bar.high]
         axes.plot(ends, [y, y], color="black", linewidth=1.2, marker="|", markersize=5, solid_capstyle="butt")
-    label = f"{bar.fraction:.0%}" + (f"  ({bar.interval})" if bar.interval else "")
+    label = percent(bar.fraction) + (f"  ({bar.interval})" if bar.interval else "")
     axes.text(left + 1.02, y, label, fontsize=7.5, va="center", fontweight=weight)
 
 

@@ -14,6 +14,14 @@ __all__ = ["accuracy_text", "coverage_cells", "interval_text", "model_card", "sh
 _PER_CLASS = ("precision", "recall", "f1")
 #: Of a share of `evaluation.purity`: what it is called in an interval → the end of its name.
 _BOUNDS = {"value": "", "low": "_low", "high": "_high"}
+#: Kinds of targets of auxiliary sources, in words.
+_TARGETS = {
+    "classes": "{column}, each of which leaves several of the classes open",
+    "counts": "vote fractions of another reduction with the number of volunteers",
+    "labels": "{column}, learned by outputs of their own",
+    "shares": "vote fractions of another reduction",
+    "teacher": "predictions of trained models",
+}
 
 
 def model_card(bundle: Bundle) -> str:
@@ -25,13 +33,13 @@ def model_card(bundle: Bundle) -> str:
         f"{counted(len(bundle.networks), 'network')}, {megabytes:.1f} MB, {counted(bundle.n_views, 'view')}. "
         f"Licence: {bundle.licence}.",
         _section("Networks", _list([_network(network) for network in bundle.networks])),
-        _section("Learned from", _list(_training(bundle))),
+        _section("Training data", _list(_training(bundle))),
         _section("Scores", *_scores(bundle.figures)),
         _section("Samples of a class", *_samples(bundle.figures.get("purity", {}))),
         _section("Calibration", *_calibration(bundle)),
         _section("Known failures and limits", _list(bundle.limits)),
         _section("Credit", _list(bundle.attribution)),
-        _section("Made with", _list([f"`{command}`" for command in bundle.training.get("commands", ())])),
+        _section("Commands that made it", _list([f"`{command}`" for command in bundle.training.get("commands", ())])),
         _section("Versions", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -78,13 +86,7 @@ def _training(bundle: Bundle) -> list[str]:
             "classes of the training part: "
             + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts["train_classes"].items())
         )
-    lines += [
-        f"beside them {source['galaxies']} galaxies of {source['name']}, for what their labels mean: "
-        + ", ".join(f"{each['kind']} of {each['galaxies']}" for each in source["targets"])
-        + f"; {source['in_validation_or_test']} of it left out, which are in the validation or test part"
-        for source in _auxiliary(training)
-    ]
-    lines += [training.get("selection", "")]
+    lines += [training.get("selection", ""), *map(_source, _auxiliary(training))]
     for key, name in (
         ("labels_sha256", "labels"),
         ("images_sha256", "images"),
@@ -94,6 +96,25 @@ def _training(bundle: Bundle) -> list[str]:
     ):
         lines.append(f"SHA-256 of the {name}: {training[key]}" if training.get(key) else "")
     return lines
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    """An auxiliary source: what it is, and how many of its galaxies have which label."""
+    about = f", {source['about']}" if source.get("about") else ""
+    text = f"{source['galaxies']} further galaxies of {source['name']}{about}. Labels: "
+    text += "; ".join(_target(each) for each in source["targets"])
+    if left_out := source["in_validation_or_test"]:
+        text += f". Left out, since they are in the validation or test part: {left_out}"
+    return text
+
+
+def _target(target: Mapping[str, Any]) -> str:
+    """A kind of label of an auxiliary source, with its column and labels where the bundle names them."""
+    column = f"`{target['column']}`" if target.get("column") else target["kind"]
+    if target.get("labels"):
+        column += f" ({', '.join(target['labels'])})"
+    text = _TARGETS.get(target["kind"], "{column}").format(column=column)
+    return f"{text} ({counted(target['galaxies'], 'galaxy', 'galaxies')})"
 
 
 def _auxiliary(training: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -152,7 +173,11 @@ def _class_scores(test: Mapping[str, Any]) -> list[str]:
             ),
         ]
     if every := test.get("classes_and_none"):
-        left_out = f" ({every['undecided']} undecided ones left out and made up for)" if every["undecided"] else ""
+        left_out = (
+            f" (without {every['undecided']} whose class the votes leave open; the others are weighted for them)"
+            if every["undecided"]
+            else ""
+        )
         parts += [
             f"Class, or none, of {every['galaxies']} galaxies{left_out}: accuracy {interval_text(every['accuracy'])}, "
             f"macro F1 {interval_text(every['macro_f1'])}{_calibration_error(every)}. *Expected* is the sum of the "

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._utils.named_values import NamedValues
+from .._utils.text import percent
 from ..display.cards import Bar, Card, card_html
 from ..votes.clean_samples import NO_CLASS
 from ..votes.traversal import majority_path
@@ -176,9 +177,10 @@ class Prediction:
         if not name:
             return ""
         if name == NO_CLASS:
-            return f"{name} ({classes[name]:.0%}); nearest: {self.nearest_class} ({classes[self.nearest_class]:.0%})"
-        # Where every galaxy has a class, none is clean before others.
-        return f"{'clean class: ' if classes.get(NO_CLASS) else ''}{name} ({classes[name]:.0%})"
+            nearest = self.nearest_class
+            return f"{name} ({percent(classes[name])}); nearest: {nearest} ({percent(classes[nearest])})"
+        # Of a tree of classes alone, the description is the class.
+        return f"{'class: ' if classes.get(NO_CLASS) else ''}{name} ({percent(classes[name])})"
 
     def headline(self) -> str:
         """Return the description, then the most probable class with its probability, or "no clean class"."""
@@ -272,8 +274,8 @@ class Prediction:
         if self.error:
             return self._line()
         answers = ", ".join(
-            f"{question.key.replace('_', ' ')}: {self.tree.answers[at].text} {self.conditional[at]:.0%}"
-            + ("" if np.isnan(self.low[at]) else f" ({self.low[at]:.0%}–{self.high[at]:.0%})")
+            f"{question.key.replace('_', ' ')}: {self.tree.answers[at].text} {percent(self.conditional[at])}"
+            + ("" if np.isnan(self.low[at]) else f" ({100 * self.low[at]:.0f}–{percent(self.high[at])})")
             for question, at in self._path()
         )
         return "; ".join(filter(None, (self._line(), answers)))

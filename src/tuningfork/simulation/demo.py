@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.files import write_text
+from .._utils.text import percent
 from ..display.cards import Bar
 from ..display.html import render
 from ..display.scripts import static_text
 from ..images.encode import jpeg
 from ..model.model import Model, load
-from ..model.predictions import Prediction
+from ..model.predictions import Prediction, Predictions
 from . import draw
 from . import render as render_galaxy
 
@@ -93,17 +94,20 @@ class DemoGalaxy:
         return questions + [("Class", classes)] * bool(classes)
 
 
-def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "default") -> list[str]:
-    """Simulate `n` galaxies, predict them, write the page to `output`; returns a line of text for each galaxy."""
+def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "default") -> Predictions:
+    """Simulate `n` galaxies, predict them, and write the page to `output`; returns the predictions."""
     opened = load(model)
-    galaxies = []
-    for index in range(n):
-        galaxy = draw(seed, index)
-        rgb = render_galaxy(galaxy)
-        prediction = opened.predict_loaded([opened.image_reader.read(rgb, name=(f"galaxy {index + 1}", ""))])[0]
-        galaxies.append(DemoGalaxy(prediction, rgb, galaxy.kind.replace("_", " ")))
+    simulated = [draw(seed, index) for index in range(n)]
+    images = [render_galaxy(galaxy) for galaxy in simulated]
+    predictions = opened.predict_loaded(
+        [opened.image_reader.read(rgb, name=(f"galaxy {number}", "")) for number, rgb in enumerate(images, 1)]
+    )
+    galaxies = [
+        DemoGalaxy(predictions[row], rgb, galaxy.kind.replace("_", " "))
+        for row, (galaxy, rgb) in enumerate(zip(simulated, images, strict=True))
+    ]
     write_text(output, demo_page(opened, galaxies))
-    return [f"{galaxy.prediction} [drawn as: {galaxy.kind}]" for galaxy in galaxies]
+    return predictions
 
 
 def demo_page(model: Model, galaxies: Sequence[DemoGalaxy]) -> str:
@@ -115,7 +119,7 @@ def demo_page(model: Model, galaxies: Sequence[DemoGalaxy]) -> str:
             title=f"tuningfork: {len(galaxies)} galaxies",
             bundle=model.bundle,
             galaxies=galaxies,
-            level=f"{levels[0]:.0%}" if levels else "a promised share",
+            level=percent(levels[0]) if levels else "a promised share",
             fork=static_text("fork.svg").encode(),
             steps=NEXT_STEPS,
         )

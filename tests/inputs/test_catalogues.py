@@ -124,7 +124,7 @@ def test_blank_and_broken_rows_are_named_and_the_others_live(tmp_path, pictures)
     file = tmp_path / "t.csv"
     file.write_bytes(
         b"\xef\xbb\xbfid,path,note\n1,cutouts/a.jpg,x\n2,,x\n\n3,cutouts/b.jpg\n,cutouts/c.jpg,x\n"
-        b'5,cutouts/c.jpg,"two\nlines"\n6,"cutouts/\nc.jpg",x\n7,cutouts/\xff.jpg,x\n8,cutouts/b.jpg,x\n9,"cutouts/c.j'
+        b'5,cutouts/c.jpg,"two\nlines"\n6,"cutouts/\n"c.jpg,x\n7,cutouts/\xff.jpg,x\n8,cutouts/b.jpg,x\n9,"cutouts/c.j'
     )
     found = list(find_items([file]))
     assert [item.id for item in found] == ["1", "2", "row 3", "row 4", "5", "row 6", "7", "8", "row 9"]

@@ -114,9 +114,10 @@ def match(
         arcsec = None if radius is None else radius_of(radius)
         roles = zip(ids, ras, decs, strict=True)
         columns = [Columns(id=id_, right_ascension=ra, declination=dec) for id_, ra, dec in roles]
-        catalogues = [
-            Catalogue(table_of(path), str(path), chosen) for path, chosen in zip((first, second), columns, strict=True)
-        ]
+        catalogues = []
+        for path, chosen in zip((first, second), columns, strict=True):
+            problems: dict[int, str] = {}
+            catalogues.append(Catalogue(table_of(path, problems=problems), str(path), chosen, problems))
         others = catalogues[1].table.column_names
         dropped = set(others) - set(chosen_columns(keep, others, str(second)))
         if arcsec is None:

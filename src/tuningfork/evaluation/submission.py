@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
 from ..tables import format_of, has_format
-from ..tables.csv import csv_error, strict_rows
+from ..tables.csv_rows import csv_error, strict_rows
 from ..votes.tree import DecisionTree
 
 __all__ = ["SubmissionError", "read_header", "read_rows"]

@@ -185,7 +185,8 @@ def known_weights(cumulative: Floats, tree: DecisionTree, groups: Groups) -> Flo
 
 
 def _from_column(labels: str | os.PathLike[str], tree: DecisionTree, column: str, groups: Groups) -> TrueClasses:
-    table = read_table(labels, text=True)
+    problems: dict[int, str] = {}
+    table = read_table(labels, text=True, problems=problems)
     id_column = tree.id_column(table.column_names) or ("id" if "id" in table.column_names else None)
     if id_column is None or column not in table.column_names:
         missing = f"column {column!r}" if id_column else f"ID column; call it {tree.id_columns[0]} or id"
@@ -196,6 +197,9 @@ def _from_column(labels: str | os.PathLike[str], tree: DecisionTree, column: str
     errors = []
     first: dict[str, int] = {}
     for row, (id_, cell, state) in enumerate(zip(ids, table[column].to_pylist(), status, strict=True), 1):
+        if row - 1 in problems:
+            errors.append(RowError(str(labels), row, id_, "", problems[row - 1]))
+            continue
         text = label_text(cell)
         if not text and label_text(state) == Status.UNCLASSIFIED.label:
             text = Status.UNCLASSIFIED.label

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from .._utils.errors import TuningforkError
-from ..tables.csv import read_dicts
+from ..tables.csv_rows import read_dicts
 from ..votes.class_labels import OWN
 from ..votes.tree import DecisionTree, SchemaError
 from ..votes.tree_files import load_tree

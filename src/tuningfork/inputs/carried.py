@@ -117,7 +117,7 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
     left_out: list[tuple[str, str]] = []
     used = set(taken)
     for name in dict.fromkeys(names):
-        if name in first.own:
+        if name in first.own or not name:
             continue
         if any(table.names[name] > 1 for table in tables):
             left_out.append((name, "several columns have this name"))
@@ -146,14 +146,18 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
 def _typed_schema(location: str) -> pa.Schema:
     """A table's schema; of a CSV with the types that its columns' text allows."""
     schema = open_rows(location)[0].schema
-    if table_kind(location) != "csv" or is_url(location) or Path(location).stat().st_size > MAX_TYPED:
+    if (
+        table_kind(location) != "csv"
+        or schema.types.count(pa.string()) < len(schema)
+        or is_url(location)
+        or Path(location).stat().st_size > MAX_TYPED
+    ):
         return schema
     from ..tables import CatalogError, read_table
-    from ..tables.csv import number_types
 
     try:
-        types = number_types(read_table(location, text=True, problems={}))
-    except (CatalogError, pa.ArrowException):  # a row of another length: all is text, as the listing reads it
+        types = {each.name: each.type for each in read_table(location, problems={}).schema}
+    except (CatalogError, pa.ArrowException):  # rows are lost: all is text, as the listing reads it
         return schema
     return pa.schema([each.with_type(types.get(each.name, each.type)) for each in schema], schema.metadata)
 

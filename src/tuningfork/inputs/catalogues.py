@@ -21,6 +21,7 @@ from ..tables import format_of, formats, has_format
 from ..tables.angles import AngleError, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.columns import Column
+from ..tables.formats import holds_ecsv
 from ..tables.identifiers import IdentifierError, RoundedIds, exact_id, file_id, integer_limit
 from ..tables.positions import Position, hours_warning
 from .byte_source import ReadAhead, SourceUnavailable
@@ -64,6 +65,8 @@ def open_rows(location: str) -> tuple[Rows, str]:
     kind = table_kind(name_of(location))
     if kind is None:
         raise InputError(f"{where}: no catalogue by its extension; {', '.join(formats())} are read")
+    if kind == "csv" and not is_url(location) and holds_ecsv(location):
+        kind = "whole"
     if kind == "whole":
         if is_url(location):
             raise InputError(

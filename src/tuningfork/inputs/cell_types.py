@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from .._utils.text import text
+from ..tables.angles import is_blank
+from ..tables.columns import is_true
 
 __all__ = ["converted", "converted_row"]
 
@@ -26,8 +28,10 @@ def converted(value: object, kind: pa.DataType) -> object:
         # A blank text is text; bytes that are no UTF-8 are written out.
         return text(value) if isinstance(value, str) else str(value)
     if isinstance(value, str):
-        if not value.strip():
+        if is_blank(value):
             return None
+        if pa.types.is_boolean(kind):
+            return is_true(value)
         return int(value) if pa.types.is_integer(kind) else float(value)
     if isinstance(value, float) and math.isnan(value):
         return None

@@ -16,8 +16,8 @@ from .._utils.errors import InputError
 from .._utils.text import one_line
 from ..tables import CatalogError, read_table
 from ..tables.columns import is_text
-from ..tables.csv import CsvReader, csv_error
 from ..tables.csv_header import MAX_LINE, csv_encoding
+from ..tables.csv_rows import CsvReader, csv_error
 from ..tables.csvw import with_metadata
 from ..tables.parquet import schema_with_units
 from .byte_source import ByteSource, ByteStream, SourceUnavailable

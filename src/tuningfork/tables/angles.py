@@ -9,6 +9,7 @@ from functools import lru_cache
 from .._utils.errors import TuningforkError
 
 __all__ = [
+    "BLANK",
     "NO_UNIT",
     "RADIANS",
     "AngleError",
@@ -38,7 +39,7 @@ _NOTATION = re.compile(r"([hd])+[:. ]*m+[:. ]*s+(\.s+)?")
 #: What headers write for "no unit".
 NO_UNIT = ("", "-", "--", "---", "none", "null", "unitless")
 #: Words for nothing, also those of R and SQL, and the errors of spreadsheets.
-_BLANK = frozenset(
+BLANK = frozenset(
     (
         *("", "nan", "none", "null", "--", "na", "n/a", "<na>", "<null>", "\\n", "#n/a", "#na", "#value!", "#ref!"),
         *("#name?", "#div/0!", "#num!", "#null!"),
@@ -109,7 +110,7 @@ def is_blank(value: object) -> bool:
     if not isinstance(value, str):
         return value is None or value != value
     cell = value.strip(" \0\t\r\n").lower()
-    return cell in _BLANK or not cell.strip("#")
+    return cell in BLANK or not cell.strip("#")
 
 
 def parse_angle(value: object, unit: str = "", *, in_hours: bool = False) -> float:

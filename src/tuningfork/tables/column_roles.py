@@ -17,6 +17,7 @@ __all__ = [
     "ImageColumns",
     "MissingImages",
     "SkyColumns",
+    "has_role",
     "id_column",
     "image_columns",
     "is_position_name",
@@ -29,7 +30,18 @@ logger = logging.getLogger(__name__)
 #: `datasets` library, whose column `image` is a struct of bytes and path.
 USUAL = {
     "id": (
-        *("id", "objid", "object_id", "dr7objid", "dr8objid", "galaxyid", "galaxy_id", "asset_id", "source_id"),
+        *(
+            "id",
+            "objid",
+            "object_id",
+            "objectid",
+            "dr7objid",
+            "dr8objid",
+            "galaxyid",
+            "galaxy_id",
+            "asset_id",
+            "source_id",
+        ),
         *("id_str", "iauname", "targetid"),
     ),
     "path": (
@@ -43,11 +55,11 @@ USUAL = {
 _OTHERS = {
     "right_ascension": (
         *("_raj2000", "ra_icrs", "_ra_icrs", "_ra.icrs", "_ra", "alpha_j2000", "alphawin_j2000", "ramean", "rastack"),
-        *("rightascension", "target_ra", "s_ra", "ra_mean"),
+        *("rightascension", "target_ra", "s_ra", "ra_mean", "radeg", "coord_ra"),
     ),
     "declination": (
         *("_dej2000", "de_icrs", "dec_icrs", "_de_icrs", "_de.icrs", "_de", "delta_j2000", "deltawin_j2000"),
-        *("decmean", "decstack", "target_dec", "s_dec", "dec_mean", "de", "decl"),
+        *("decmean", "decstack", "target_dec", "s_dec", "dec_mean", "de", "decl", "dedeg", "decdeg", "coord_dec"),
     ),
 }
 #: By these words of UCD1+ where no name is known.
@@ -134,6 +146,11 @@ def is_position_name(name: str) -> bool:
     """Whether a column's name, without its unit, is one of those of positions."""
     plain = name_and_unit(name)[0].lower()
     return any(plain in (*USUAL[role], *others) for role, others in _OTHERS.items())
+
+
+def has_role(name: str) -> bool:
+    """Whether a column's name is one of those of identifiers, images or positions."""
+    return is_position_name(name) or any(name.strip().lower() in names for names in USUAL.values())
 
 
 def id_column(columns: Columns, schema: pa.Schema, where: str) -> str:

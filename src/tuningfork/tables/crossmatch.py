@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,7 +19,7 @@ from .column_roles import Columns, id_column, sky_columns
 from .columns import Column, arrow_schema
 from .formats import MAX_REPORTED, RowError
 from .identifiers import exact_ids
-from .positions import hours_warning
+from .positions import Position, hours_warning
 
 __all__ = ["JOINS", "Catalogue", "MatchError", "CrossmatchResult", "match", "match_ids", "radius_of"]
 
@@ -38,11 +38,15 @@ class MatchError(TuningforkError, ValueError):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A table, what to call it in messages, and which columns hold names and positions (ICRS, degrees)."""
+    """A table, what to call it in messages, and which columns hold names and positions (ICRS, degrees).
+
+    `problems` are the rows, counted from 0, that could not be read, and why; see `read_table`.
+    """
 
     table: pa.Table
     name: str
     columns: Columns = field(default_factory=Columns)
+    problems: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,8 @@ def match(
 def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> CrossmatchResult:
     """To each galaxy of the first catalogue the one of the second that has its identifier, to the letter.
 
-    A row without an identifier, or whose identifier several rows of the second catalogue have, has no partner; it
-    stays where `join` keeps such rows, and is reported.
+    A row without an identifier, one that could not be read, or one whose identifier several rows of the second
+    catalogue have, has no partner; it stays where `join` keeps such rows, and is reported.
 
     Parameters
     ----------
@@ -154,8 +158,13 @@ def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> Cro
             places.setdefault(id_, []).append(row)
     partner = np.full(len(mine), -1)
     errors: list[RowError] = []
-    failed = 0
+    failed = len(first.problems) + len(second.problems)
+    for catalogue in (first, second):
+        errors += [_row_error(catalogue, row, "", problem) for row, problem in catalogue.problems.items()]
+    del errors[MAX_REPORTED:]
     for row, id_ in enumerate(mine):
+        if row in first.problems:
+            continue
         partners = places.get(id_, [])
         if len(partners) == 1:
             partner[row] = partners[0]
@@ -165,7 +174,7 @@ def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> Cro
         failed += 1
         if len(errors) < MAX_REPORTED:
             reason = f"{len(partners)} rows of {second.name} have this ID" if partners else "no ID"
-            errors.append(RowError(first.name, row + 1, id_, "", f"{reason}; the row has no partner"))
+            errors.append(_row_error(first, row, id_, reason))
     table, renamed = _joined(first.table, second.table, *_rows(partner, len(second.table), join), None)
     pairs, shared = _counts(partner)
     return CrossmatchResult(table, pairs, shared, renamed, failed, tuple(errors), ())
@@ -173,7 +182,12 @@ def match_ids(first: Catalogue, second: Catalogue, *, join: str = "left") -> Cro
 
 def _ids(catalogue: Catalogue) -> list[str]:
     name = id_column(catalogue.columns, catalogue.table.schema, catalogue.name)
-    return exact_ids(catalogue.table[name], name, catalogue.name)
+    ids = exact_ids(catalogue.table[name], name, catalogue.name)
+    return ["" if row in catalogue.problems else id_ for row, id_ in enumerate(ids)]
+
+
+def _row_error(catalogue: Catalogue, row: int, id_: str, reason: str, column: str = "") -> RowError:
+    return RowError(catalogue.name, row + 1, id_, column, f"{reason}; the row has no partner")
 
 
 def _rows(partner: Indices, others: int, join: str) -> tuple[Indices, Indices]:
@@ -205,9 +219,11 @@ def _positions(catalogue: Catalogue, errors: list[RowError], warnings: list[str]
     except InputError as error:
         raise InputError(f"{error}. Without positions join by identifiers: --on id") from None
     positions, failures = columns.positions.read_table(table)
+    for row, problem in catalogue.problems.items():
+        positions[row], failures[row] = np.nan, Position(math.nan, math.nan, problem)
     for row, failure in islice(sorted(failures.items()), MAX_REPORTED):
         id_ = "" if columns.id is None else str(table[columns.id][row].as_py() or "")
-        errors.append(RowError(name, row + 1, id_, failure.column, f"{failure.reason}; the row has no partner"))
+        errors.append(_row_error(catalogue, row, id_, failure.reason, failure.column))
     known = positions[~np.isnan(positions[:, 0]), 0]
     if len(known) and (warning := hours_warning(len(known), float(known.max()), columns.positions.ra)):
         warnings.append(f"{name}: {warning}")

@@ -1,14 +1,14 @@
-"""CSV, read and written: the only place that knows of quotation marks, comment lines and spreadsheets' formulas."""
+"""CSV as whole tables, read and written; see `csv_rows` for reading it row by row."""
 
 from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,30 +18,25 @@ import pyarrow.csv
 
 from .._utils.text import text
 from .column_roles import USUAL
-from .columns import meaning, plain_schema
-from .csv_header import csv_encoding, read_header
+from .columns import plain_schema
+from .csv_rows import GUARDED, CsvReader, encoding_of
+from .csv_types import typed_column
 from .csvw import metadata_path, metadata_text, with_metadata
 from .formats import CatalogError, Format
 
 __all__ = [
-    "CsvReader",
     "FORMAT",
-    "csv_error",
     "csv_text",
-    "number_types",
-    "read_dicts",
     "read_csv",
-    "strict_rows",
     "write_csv",
     "write_rows",
 ]
 
+logger = logging.getLogger(__name__)
+
 #: What spreadsheets take for a formula (OWASP, "CSV Injection"); a number is none. Such a text is written with an
 #: apostrophe before it, which reading takes away again.
 _FORMULA, _NUMBER = r"^'*[=+\-@\t\r]", r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_GUARDED = re.compile(r"'+[=+\-@\t\r]")
-#: What reading raises for what is no CSV.
-csv_error = csv.Error
 
 
 # ---------------------------------------------------------------- writing
@@ -104,143 +99,24 @@ def _guarded(cell: Any) -> Any:
 # ---------------------------------------------------------------- reading
 
 
-class CsvReader:
-    """Read CSV from lines, row by row; a row with too few or too many cells is a problem, those after it are good.
-
-    Blank lines, a title and comment lines (``#``) before the header are left out; a comment line may be the header
-    itself. A line of units below the names is read as such.
-
-    Parameters
-    ----------
-    lines : iterable of str
-        With their line breaks.
-
-    Attributes
-    ----------
-    names : list of str
-        The columns; empty if there is no header.
-    units : list of str
-        Of the columns; "" for none.
-    separator : str
-        What separates cells: a comma, semicolon, tab or bar, as the header shows.
-
-    Raises
-    ------
-    csv.Error
-        If a line is no line, or the header cannot be read.
-    """
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        lines = iter(lines)
-        header = read_header(lines)
-        self.names, self.units, self.separator = header.names, header.units, header.separator
-        self.skipped = header.skipped
-        self._reader = csv.reader(chain(header.ahead, lines), delimiter=self.separator)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns, each of text, with the units of a line below their names."""
-        return pa.schema(
-            [
-                pa.field(text(name), pa.string(), metadata=meaning(unit=text(unit) or None) or None)
-                for name, unit in zip(self.names, self.units, strict=True)
-            ]
-        )
-
-    def rows(self, wanted: Sequence[int] | None = None) -> Iterator[tuple[list[str], str]]:
-        """The cells of each row that is not blank, and "" or what is wrong with it.
-
-        Parameters
-        ----------
-        wanted : sequence of int, optional
-            The columns whose cells must be of one line, and which are returned; None: all.
-
-        Raises
-        ------
-        csv.Error
-            If the rows that follow are lost.
-        """
-        line = 0
-        for row in self._reader:
-            first, line = line + 1, self._reader.line_num
-            if not row:
-                continue
-            # A quotation mark that is not closed swallows rows.
-            lines = f"lines {first + self.skipped} to {line + self.skipped}: is a quotation mark not closed?"
-            where = f" ({lines})" if line > first else ""
-            cells = row if wanted is None or len(row) != len(self.names) else [row[place] for place in wanted]
-            if len(row) != len(self.names):
-                yield row, f"{len(row)} cells where the header has {len(self.names)}; mend the row{where}"
-            elif line > first and any("\n" in cell or "\r" in cell for cell in cells):
-                yield cells, f"a cell holds more than one line{where}"
-            else:
-                yield [cell[1:] if _GUARDED.match(cell) else cell for cell in cells], ""
-
-
-def _encoding(path: str | os.PathLike[str]) -> str:
-    with open(path, "rb") as file:
-        return csv_encoding(file.read(2))
-
-
-def strict_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """The number of the line, from 1, and the cells of each row that is not blank; a cell ends in its line.
-
-    Raises
-    ------
-    csv_error
-        If a quotation mark is out of place; its argument is the number of the line.
-    """
-    reader = csv.reader(lines, strict=True)
-    line = 1
-    try:
-        for cells in reader:
-            if reader.line_num > line:
-                raise csv.Error
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error:
-        raise csv.Error(line) from None
-
-
-def read_dicts(path: str | os.PathLike[str], needed: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The rows of a small CSV file, each as a mapping of the columns' names to text.
-
-    Raises
-    ------
-    CatalogError
-        If the file is missing or no CSV, or lacks one of the columns `needed`.
-    """
-    try:
-        with open(path, encoding=_encoding(path), newline="") as file:
-            reader = CsvReader(file)
-            if not set(needed) <= set(reader.names):
-                raise CatalogError(f"{path}: columns {' and '.join(needed)} are expected")
-            return [dict(zip(reader.names, cells, strict=False)) for cells, _ in reader.rows()]
-    except FileNotFoundError:
-        raise CatalogError(f"{path}: no such file; check its name") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogError(f"{path}: cannot be read as csv: {error}") from None
-
-
 def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None) -> pa.Table:
     """Read a CSV file.
 
     Parameters
     ----------
     text : bool
-        Whether every cell stays text. Else columns have the type that all their cells have; identifiers that would
-        lose leading zeros stay text.
+        Whether every cell stays text. Else columns have the type that all their cells have, see `csv_types`;
+        identifiers stay text if they are no integers.
     problems : dict, optional
-        With `text`: gets the rows, counted from 0, with too few or too many cells, and what is wrong with each; all
-        but the first of their cells are null. Without it such a row is an error.
+        Gets the rows, counted from 0, with too few or too many cells, and what is wrong with each; of their cells
+        no more than the first is kept. Without it such a row is an error.
 
     Raises
     ------
     CatalogError, OSError, pa.ArrowInvalid
         If the file is empty, missing, or no CSV.
     """
-    encoding = _encoding(path)
+    encoding = encoding_of(path)
     with open(path, encoding=encoding, errors="replace", newline="") as file:
         try:
             reader = CsvReader(iter(file.readline, ""))
@@ -252,90 +128,100 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
         raise CatalogError(f"{path}: the file is empty; a line with the columns' names is expected first")
     if not has_rows:
         return with_metadata(reader.schema, path).empty_table()
-    ids = {name for name in names if name.lower() in USUAL["id"]}
-    types = dict.fromkeys(names if text else ids, pa.string())
+    wrong: dict[int, str] = {}
+    columns = _fast_columns(path, encoding, reader)
+    if columns is None:
+        schema, columns = _read_rows(path, encoding, wrong)
+    else:
+        schema = reader.schema
+    if wrong and problems is None:
+        row, reason = next(iter(wrong.items()))
+        raise CatalogError(f"{path}, row {row + 1}: {reason}")
+    if problems is not None:
+        problems |= wrong
+    if not text:
+        columns = [typed_column(column, _is_id(name), wrong) for name, column in zip(names, columns, strict=True)]
+    schema = pa.schema([field.with_type(column.type) for field, column in zip(schema, columns, strict=True)])
+    table = pa.Table.from_arrays(columns, schema=with_metadata(schema, path))
+    return table.select([place for place, name in enumerate(names) if name or _is_needed(columns[place], place, path)])
+
+
+def _is_id(name: str) -> bool:
+    return name.lower() in USUAL["id"]
+
+
+def _is_needed(column: pa.ChunkedArray, place: int, path: object) -> bool:
+    """Never, of a column without a name; a warning tells of what is neither blank nor the number of the row."""
+    cells = pc.fill_null(column.cast(pa.string()), "")
+    numbers = [pa.array(range(first, first + len(cells))).cast(pa.string()) for first in (0, 1)]
+    if pc.any(pc.not_equal(pc.utf8_trim_whitespace(cells), "")).as_py() and not any(
+        pc.all(pc.equal(cells, each)).as_py() for each in numbers
+    ):
+        logger.warning("%s: column %d has no name and is left out", path, place + 1)
+    return False
+
+
+def _fast_columns(path: str | os.PathLike[str], encoding: str, reader: CsvReader) -> list[pa.ChunkedArray] | None:
+    """The columns as text, read by Arrow; None if a row, a cell or a letter is out of the ordinary."""
+    if reader.blanks:
+        return None
     try:
         table = pa.csv.read_csv(
             os.fspath(path),
             read_options=pa.csv.ReadOptions(
                 use_threads=False,
-                column_names=names,
+                column_names=reader.names,
                 skip_rows=reader.skipped,
                 encoding="utf8" if encoding == "utf-8-sig" else encoding,
             ),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=reader.separator),
-            convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(reader.names, pa.string()), strings_can_be_null=True, null_values=[""]
+            ),
         )
     except pa.ArrowInvalid:
-        ragged = None
-        if text and problems is not None and len(set(names)) == len(names):
-            ragged = _read_ragged(path, names, problems)
-        if ragged is None:
-            raise
-        table = ragged
-    columns = [
-        _unguarded(column if text or name not in ids else _integers(column))
-        for name, column in zip(names, table.columns, strict=True)
-    ]
-    schema = pa.schema([field.with_type(column.type) for field, column in zip(reader.schema, columns, strict=True)])
-    return pa.Table.from_arrays(columns, schema=with_metadata(schema, path))
+        return None
+    if any(pc.any(pc.match_substring_regex(column, r"[\r\n]")).as_py() for column in table.columns):
+        return None
+    return [_unguarded(column) for column in table.columns]
 
 
 def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if not pa.types.is_string(column.type):
         return column
-    guarded = pc.match_substring_regex(column, rf"^{_GUARDED.pattern}").fill_null(False)
+    guarded = pc.match_substring_regex(column, rf"^{GUARDED.pattern}").fill_null(False)
     if not pc.any(guarded).as_py():
         return column
     return pc.if_else(guarded, pc.replace_substring_regex(column, "^'", "", max_replacements=1), column)
 
 
-def _integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as integers, if that is what all of it is."""
-    try:
-        numbers = column.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return column
-    return numbers if numbers.cast(pa.string()).equals(column) else column
+def _read_rows(
+    path: str | os.PathLike[str], encoding: str, wrong: dict[int, str]
+) -> tuple[pa.Schema, list[pa.ChunkedArray]]:
+    """The columns as text, read row by row; `wrong` gets the rows that have too few or too many cells.
 
-
-def number_types(table: pa.Table) -> dict[str, pa.DataType]:
-    """The columns of text that are numbers throughout: name → int64 or float64, where no digit is lost."""
-    types: dict[str, pa.DataType] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if not pa.types.is_string(column.type) or column.null_count == len(column):
-            continue
-        if pa.types.is_integer(_integers(column).type):
-            types[name] = pa.int64()
-            continue
-        # Leading zeros and many digits are those of identifiers.
-        if pc.any(pc.match_substring_regex(column, r"^[+-]?(0[0-9]|[0-9]{16})")).as_py():
-            continue
-        try:
-            column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            continue
-        types[name] = pa.float64()
-    return types
-
-
-def _read_ragged(path: str | os.PathLike[str], names: list[str], problems: dict[int, str]) -> pa.Table | None:
-    """Cells as text; None if the file is no text, or a quotation mark that is never closed swallows other rows."""
+    Raises
+    ------
+    CatalogError
+        If the file is no text, or a quotation mark that is never closed swallows other rows.
+    """
     rows: list[list[str | None]] = []
-    wrong: dict[int, str] = {}
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
     try:
-        with open(path, encoding=_encoding(path), newline="") as file:
-            for cells, problem in CsvReader(file).rows():
-                if len(cells) != len(names):
-                    if any("\n" in cell for cell in cells):
-                        return None
+        with open(path, encoding=encoding, errors=errors, newline="") as file:
+            reader = CsvReader(file)
+            count = len(reader.names)
+            for cells, problem in reader.rows():
+                if problem and any("\n" in cell or "\r" in cell for cell in cells):
+                    raise csv.Error(problem)
+                if problem:
                     wrong[len(rows)] = problem
-                    cells = [cells[0], *[""] * (len(names) - 1)]
-                rows.append([cell or None for cell in cells])
-    except (UnicodeDecodeError, csv.Error):
-        return None
-    problems |= wrong
-    return pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], names=names)
+                    cells = [cells[0], *[""] * (count - 1)]
+                rows.append([text(cell) or None for cell in cells])
+    except csv.Error as error:
+        raise CatalogError(f"{path}: cannot be read as csv: row {len(rows) + 1}: {error}") from None
+    columns = list(zip(*rows, strict=True)) or [()] * count
+    return reader.schema, [pa.chunked_array([pa.array(column, pa.string())]) for column in columns]
 
 
 def _write_metadata(path: Path, schema: pa.Schema) -> None:

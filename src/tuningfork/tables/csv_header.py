@@ -49,6 +49,8 @@ class Header:
     ahead : list of str
         Lines of the rows that were read already.
     separator : str
+    blanks : bool
+        Whether blanks stand before the quotation marks of cells, as in ``"id", "ra"``.
     """
 
     names: list[str]
@@ -56,6 +58,7 @@ class Header:
     skipped: int
     ahead: list[str]
     separator: str
+    blanks: bool = False
 
 
 def csv_encoding(start: bytes) -> str:
@@ -68,7 +71,7 @@ def csv_encoding(start: bytes) -> str:
 
 
 def read_header(lines: Iterator[str]) -> Header:
-    """Read lines up to the first row.
+    """Read lines up to the first row; see `Header`.
 
     Raises
     ------
@@ -99,14 +102,17 @@ def read_header(lines: Iterator[str]) -> Header:
         del comments[-1], commented[-1]
     names = commented[-1] if commented else []
     if not line:
-        return Header(names if len(names) > 1 else [], units, 0, [], separator)
+        names = names if len(names) > 1 else []
+        return Header(names, _fitting(units, names), 0, [], separator)
     cells = cells_of(line, separator)
     if _is_header(names, cells):
-        return Header(names, _fitting(units, names), reader.number - 1, [line], separator)
+        return Header(
+            names, _fitting(units, names), reader.number - 1, [line], separator, _has_blanks([line], separator)
+        )
     if len(cells) == 1:
         _check_blanks([line, *comments[-1:]])
         cells, separator = _below_title(reader, cells, separator)
-    skipped = reader.number
+    skipped, header = reader.number, line
     while line := reader.peek():
         row = cells_of(line, separator)
         below = [] if units else _units(row, cells)
@@ -115,7 +121,8 @@ def read_header(lines: Iterator[str]) -> Header:
         units = units or below
         reader.drop()
         skipped = reader.number
-    return Header(cells, _fitting(units, cells), skipped, reader.ahead, separator)
+    blanks = _has_blanks([header, *reader.ahead], separator)
+    return Header(cells, _fitting(units, cells), skipped, reader.ahead, separator, blanks)
 
 
 class _Lines:
@@ -153,9 +160,17 @@ class _Lines:
         self.ahead = []
 
 
+def _has_blanks(lines: Sequence[str], separator: str) -> bool:
+    """Whether blanks stand between separators and quotation marks."""
+    return any(re.search(rf'(^|{re.escape(separator)}) +"', line) for line in lines)
+
+
 def cells_of(line: str, separator: str) -> list[str]:
     """The cells of a line, without blanks around them."""
-    return [cell.strip().strip("\ufeff") for cell in next(csv.reader([line], delimiter=separator), [])]
+    return [
+        cell.strip().strip("\ufeff")
+        for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    ]
 
 
 def _separator(line: str) -> str:

@@ -131,7 +131,11 @@ def _expanded_nodes(header: str) -> int:
 def _read(path: str | os.PathLike[str]) -> Any:
     from astropy.table import Table
 
-    return Table.read(path, format="ascii.ecsv")
+    try:
+        return Table.read(path, format="ascii.ecsv")
+    except ValueError:
+        # The Gaia archive writes a null as a word.
+        return Table.read(path, format="ascii.ecsv", fill_values=[("", "0"), ("null", "0")])
 
 
 FORMAT = Format("ecsv", (".ecsv",), read_ecsv, write_ecsv, astropy=True)

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -28,6 +28,7 @@ __all__ = [
     "RowError",
     "check_format",
     "format_of",
+    "holds_ecsv",
     "formats",
     "has_format",
     "needs_astropy",
@@ -38,6 +39,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+#: How a file of ECSV begins.
+_ECSV = b"# %ECSV"
 #: Row errors that are reported one by one; further ones are counted.
 MAX_REPORTED = 1000
 #: Bytes that a compressed table may unpack to.
@@ -140,6 +143,15 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     if extension not in known:
         raise CatalogError(f"{path}: extension {extension or '(none)'} is none of {', '.join(known)}")
     return known[extension]
+
+
+def holds_ecsv(path: str | os.PathLike[str]) -> bool:
+    """Whether a file named as CSV is ECSV, also compressed, as the Gaia archive names them."""
+    with suppress(*DAMAGE), open(path, "rb") as file:
+        compression = compression_of(file.read(MAGIC_SIZE))
+        file.seek(0)
+        return (decompressed(file, compression) if compression else file).read(len(_ECSV)) == _ECSV
+    return False
 
 
 def check_format(path: str | os.PathLike[str]) -> None:

@@ -72,17 +72,26 @@ def arrow_table(table: Any, where: object) -> pa.Table:
 
 def _plain_columns(table: Any) -> Iterator[tuple[str, Any]]:
     """The columns of an astropy table; coordinates as two of them, ICRS and degrees, and times as text."""
-    from astropy.table import Column
-
+    skies = [name for name in table.colnames if hasattr(table[name], "icrs")]
+    others = {name for name in table.colnames if name not in skies}
     for name in table.colnames:
         column = table[name]
-        if hasattr(column, "icrs"):
+        if name in skies:
             for part, values in (("ra", column.icrs.ra.deg), ("dec", column.icrs.dec.deg)):
-                yield (part if part not in table.colnames else f"{name}.{part}"), Column(np.asarray(values), unit="deg")
+                is_only = len(skies) == 1 and part not in others
+                yield part if is_only else f"{name}.{part}", _masked(values, unit="deg")
         elif hasattr(column, "isot"):
-            yield name, Column(np.asarray(column.isot))
+            yield name, _masked(column.isot)
         else:
             yield name, column
+
+
+def _masked(values: Any, unit: str | None = None) -> Any:
+    """A column of values that may be masked, as coordinates and times are."""
+    from astropy.table import MaskedColumn
+
+    mask = getattr(values, "mask", False)
+    return MaskedColumn(np.asarray(getattr(values, "unmasked", values)), mask=mask, unit=unit)
 
 
 def _array(values: NDArray[Any], mask: Any) -> pa.Array:

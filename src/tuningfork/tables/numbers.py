@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .angles import is_blank
+from .angles import BLANK, is_blank
 
-__all__ = ["float_column"]
+__all__ = ["float_column", "without_blanks"]
 
 
 def float_column(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], dict[int, object]]:
@@ -31,7 +31,8 @@ def float_column(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], dict[int
     (array([0.5, nan, nan, nan]), {3: '0,5'})
     """
     try:
-        return np.array(pc.fill_null(column.cast(pa.float64()), math.nan).to_numpy()), {}
+        known = without_blanks(column) if pa.types.is_string(column.type) else column
+        return np.array(pc.fill_null(known.cast(pa.float64()), math.nan).to_numpy()), {}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         values, wrong = np.full(len(column), math.nan), {}
     for row, cell in enumerate(column.to_pylist()):
@@ -42,3 +43,10 @@ def float_column(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], dict[int
         except ValueError:
             wrong[row] = cell
     return values, wrong
+
+
+def without_blanks(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of text without blanks around its cells, and null where `angles.is_blank` says so."""
+    cells = pc.utf8_trim(column, " \0\t\r\n")
+    is_blank_ = pc.or_(pc.is_in(pc.utf8_lower(cells), pa.array(sorted(BLANK))), pc.match_substring_regex(cells, "^#*$"))
+    return pc.if_else(is_blank_, None, cells)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pyarrow as pa
 
-from .formats import CatalogError, format_of, readable, unpacked
+from .column_roles import has_role
+from .formats import CatalogError, format_of, formats, holds_ecsv, readable, unpacked
 
 __all__ = ["read_table"]
+
+logger = logging.getLogger(__name__)
 
 
 def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None) -> pa.Table:
@@ -21,8 +25,8 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
     text : bool
         Whether the cells of a CSV stay text, to judge them one by one.
     problems : dict, optional
-        With `text`: gets the rows of a CSV, counted from 0, that have too few or too many cells, and the reasons;
-        without it such a row is an error.
+        Gets the rows of a CSV, counted from 0, that have too few or too many cells, and the reasons; without it such
+        a row is an error.
 
     Returns
     -------
@@ -32,7 +36,8 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
     Raises
     ------
     CatalogError
-        If the file is missing, empty, damaged, or has a column twice.
+        If the file is missing, empty, damaged, or has a column twice that may be needed: with `text` any, else one
+        with identifiers, positions or images. Other columns of one name are left out with a warning.
 
     Examples
     --------
@@ -45,6 +50,8 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
     ['id', 'ra', 'dec']
     """
     kind = format_of(path)
+    if kind.name == "csv" and holds_ecsv(path):
+        kind = formats()[".ecsv"]
     options = {"text": text, "problems": problems} if kind.name == "csv" else {}
     with readable(path, kind.name), unpacked(path) as file:
         try:
@@ -54,6 +61,9 @@ def read_table(path: str | os.PathLike[str], *, text: bool = False, problems: di
             raise CatalogError(str(error).replace(str(file), os.fspath(path))) from None
     names = table.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
+    for name in twice:
+        if text or has_role(name):
+            raise CatalogError(f"{path}: column {name!r} appears {names.count(name)} times; keep one")
     if twice:
-        raise CatalogError(f"{path}: column {twice[0]!r} appears {names.count(twice[0])} times; keep one")
-    return table
+        logger.warning("%s: columns left out, as several have one name: %s", path, ", ".join(twice))
+    return table.select([place for place, name in enumerate(names) if name not in twice])

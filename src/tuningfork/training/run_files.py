@@ -19,7 +19,8 @@ from ..model.options import InferenceOptions
 from ..model.predictions import concatenated
 from ..pipeline.in_process import predict_batches
 from ..tables import Column, arrow_schema, table_writer, ucd
-from ..tables.csv import csv_text, read_dicts
+from ..tables.csv import csv_text
+from ..tables.csv_rows import read_dicts
 from ..votes.clean_samples import classify
 from ..votes.tree import DecisionTree
 from .join import TrainingSet

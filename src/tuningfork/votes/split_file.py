@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from ..tables import CatalogError
-from ..tables.csv import read_dicts
+from ..tables.csv_rows import read_dicts
 from ..tables.identifiers import IdentifierError, exact_id
 
 __all__ = ["check_subset", "read_split"]

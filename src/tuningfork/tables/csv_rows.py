@@ -124,6 +124,7 @@ class CsvReader:
 
 
 def encoding_of(path: str | os.PathLike[str]) -> str:
+    """The encoding of a CSV file; see `csv_encoding`."""
     with open(path, "rb") as file:
         return csv_encoding(file.read(2))
 

@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from out_of_fold import VIEWS, read, scaled
+from out_of_fold import read, scaled
+from trainer.views import VIEWS
 
 from tuningfork import DecisionTree, load_tree
 from tuningfork.votes.fractions import conditional_from_cumulative, cumulative_from_conditional

@@ -22,8 +22,6 @@ from tuningfork.votes.fractions import conditional_from_cumulative
 
 Floats = NDArray[np.float64]
 
-#: Turns and reflections in the order in which the package takes 1, 2, 4 or 8 of them.
-VIEWS = {1: [0], 2: [0, 4], 4: [0, 1, 2, 3], 8: list(range(8))}
 #: Keeps what few galaxies tell of near to no change: times the sum of squares, beside a mean squared error of 0.008.
 PENALTY, STEPS, LEAST = 1e-5, 100, 1e-7
 

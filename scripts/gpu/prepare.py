@@ -5,7 +5,7 @@
         --labels training_solutions_rev1.csv --hart gz2_hart16 --weak gz2_weak --output .gpu
 
 The folder then holds `pictures.bin` (WebP files one after the other), `pack.npz` (where each begins, targets, folds),
-`weights/*.safetensors`, `job.py` and `plan.toml`: all that the machine needs beside PyTorch, timm and Pillow.
+`weights/*.safetensors`, `job.py` with its modules and `plan.toml`: all that the machine needs beside PyTorch, timm and Pillow.
 
 Packed is the middle 240×240 of each 424×424 frame, a little more than the networks' crop of 212. The quality keeps
 the noise of the labelled pictures, which predictions see too: at 80, WebP smooths it away and a trained network's
@@ -41,6 +41,7 @@ import timm  # isort: skip
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
+from trainer.galaxies import CANVAS
 
 from tuningfork import DecisionTree, Model, load_tree, read_image, read_labels
 from tuningfork.model.bundle import open_bundle
@@ -51,8 +52,8 @@ from tuningfork.votes.fractions import cumulative_from_conditional
 
 Floats = NDArray[np.float32]
 
-#: Sides in pixels of the frame, of its middle that is packed (weak pictures show no more), and of weak ones packed.
-FRAME, CANVAS, WEAK_PACKED = 424, 240, 180
+#: Sides in pixels of the frame, and of weak pictures packed, which show the middle only.
+FRAME, WEAK_PACKED = 424, 180
 CROP, FOLDS = 0.5, 5
 #: ImageNet weights in the registry's packages, by their SHA-256.
 WEIGHTS = {
@@ -145,8 +146,12 @@ def main() -> None:
     (args.output / "weights").mkdir(exist_ok=True)
     for name, digest in WEIGHTS.items():
         _pack_weights(name, digest, args.output / "weights" / f"{name}.safetensors")
+    here = Path(__file__).parent
     for name in ("job.py", "plan.toml", "second.toml", "next.toml"):
-        shutil.copy(Path(__file__).with_name(name), args.output)
+        shutil.copy(here / name, args.output)
+    shutil.copytree(
+        here / "trainer", args.output / "trainer", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
     total = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())
     print({name: int((whole["source"] == name).sum()) for name in ("labelled", "hart", "weak")})
     print(f"{args.output}: {total / 1e6:.1f} MB, of it pictures {sum(map(len, files)) / 1e6:.1f} MB")

@@ -25,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from out_of_fold import VIEWS, fit, read, scaled
+from out_of_fold import fit, read, scaled
 from prepare import SCHEMES
 from safetensors.torch import load_file
+from trainer.views import VIEWS
 
 import tuningfork.training._torchvision  # noqa: F401  (before timm)
 from tuningfork import __version__, load_tree, read_image, read_labels

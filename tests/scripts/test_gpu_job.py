@@ -9,6 +9,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,7 +70,7 @@ changes = { taught = [], mix = 0.3 }
 family = "teacher"
 variant = "pairs"
 folds = [0]
-changes = { pairs = 1.0, plain_from = 0.5, choose = false }
+changes = { pairs = 1.0, plain_from = 0.5, choose = false, apart = 1.0 }
 
 [[step]]
 family = "teacher"
@@ -79,26 +80,19 @@ changes = { output = "sigmoid" }
 """
 
 
-@pytest.fixture(scope="module")
-def job():
-    """The job as a module."""
-    if not importlib.util.find_spec("timm"):
+@pytest.fixture(scope="module", autouse=True)
+def trainer():
+    """The job's modules can be imported, as beside `job.py`."""
+    if not importlib.util.find_spec("timm"):  # not imported here: it needs what `trainer.network` imports before it
         pytest.skip("timm is not installed")
-    import tuningfork.training._torchvision  # noqa: F401  (before timm)
-
-    spec = importlib.util.spec_from_file_location("gpu_job", SCRIPTS / "job.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:  # its dataclasses look their module up
-        patch.setitem(sys.modules, "gpu_job", module)
-        spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        yield
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def work(trainer, tmp_path_factory):
     """What the job leaves, and what it printed."""
-    if not importlib.util.find_spec("timm"):  # not imported here: it needs what `prepare.py` imports before it
-        pytest.skip("timm is not installed")
     from safetensors.torch import save_file
 
     folder = tmp_path_factory.mktemp("gpu")
@@ -142,10 +136,13 @@ def test_each_step_leaves_predictions_of_its_fold(work):
     assert not list(done.glob(".*"))
 
 
-def test_a_batch_of_pairs_has_each_galaxy_twice(job):
-    family = job.Family("efficientnet_lite0", 32, labelled=4, hart=2, weak=2, pictures=0, pairs=1.0)
+def test_a_batch_of_pairs_has_each_galaxy_twice():
+    from trainer.family import Family
+    from trainer.plan import order_of
+
+    family = Family("efficientnet_lite0", 32, labelled=4, hart=2, weak=2, pictures=0, pairs=1.0)
     galaxies = SimpleNamespace(rows=lambda source: {"hart": np.arange(10, 13), "weak": np.arange(20, 23)}[source])
-    order = job.order_of(family, np.arange(10), galaxies, 5, 0)
+    order = order_of(family, np.arange(10), galaxies, 5, 0)
     assert order.shape == (5, family.batch)
     assert (order[:, :4] == order[:, 4:]).all()
     assert sorted(order[:, :2].flatten()) == list(range(10))  # each of ten once in five steps
@@ -153,15 +150,40 @@ def test_a_batch_of_pairs_has_each_galaxy_twice(job):
     assert (order[:, 3] // 10 == 2).all()
 
 
-def test_weights_are_averaged_plainly_from_a_part_on(job):
-    family = job.Family("efficientnet_lite0", 32, labelled=4, hart=0, weak=0, pictures=0, plain_from=0.5)
-    rates, keeps = job.paces(family, 100, 120)
+def test_weights_are_averaged_plainly_from_a_part_on():
+    from trainer.family import Family
+    from trainer.training import STEADY, paces
+
+    family = Family("efficientnet_lite0", 32, labelled=4, hart=0, weak=0, pictures=0, plain_from=0.5)
+    rates, keeps = paces(family, 100, 120)
     weights, mean = np.random.default_rng(0).random(100), 0.0
     for weight, keep in zip(weights, keeps[:100], strict=True):
         mean = keep * mean + (1 - keep) * weight
     assert mean == pytest.approx(weights[50:].mean())
-    assert rates[50:100] == pytest.approx(family.rate * job.STEADY)
+    assert rates[50:100] == pytest.approx(family.rate * STEADY)
     assert rates.max() == pytest.approx(family.rate)
+
+
+def test_a_second_head_learns_beside_the_first_and_is_not_kept():
+    import torch
+    from trainer.family import Family
+    from trainer.network import Network, cost
+    from trainer.questions import Questions
+    from trainer.targets import TABLES
+
+    # Two questions of two answers, the second asked below the first answer; three classes; two folders of one scheme.
+    tree = Questions({"question": np.array([0, 0, 1, 1]), "parent": np.array([-1, 0])}, torch.device("cpu"))
+    plain = Family("efficientnet_lite0", 32, labelled=4, hart=0, weak=0, pictures=0)
+    family = replace(plain, apart=0.5)
+    network = Network(family, tree, 3, 2).eval()
+    logits, beside = network(torch.rand(5, 3, 32, 32))
+    assert (logits.shape, beside.shape) == ((5, 7), (5, 2 + 4))
+    widths = {"A": 4, "C": 3, "F": 2}
+    told = {key: torch.rand(5, widths[width]) for key, width in TABLES.items()}
+    one, both = (cost(f, network, logits, beside, told, tree, [slice(0, 2)]) for f in (plain, family))
+    apart = (told["weight"] * (beside[:, 2:].sigmoid() - told["target"]) ** 2).sum(1)
+    torch.testing.assert_close(both - one, 0.5 * apart)
+    assert Network(plain, tree, 3, 2)(torch.rand(2, 3, 32, 32))[1].shape == (2, 2)
 
 
 @pytest.mark.slow
@@ -233,9 +255,8 @@ def test_packing_keeps_the_middle_of_the_image(work):
     assert errors[0] < min(errors[-1], errors[1])
 
 
-def test_the_bundle_says_which_labels_each_auxiliary_source_has(job, monkeypatch):
+def test_the_bundle_says_which_labels_each_auxiliary_source_has():
     """As many galaxies as have each label; the shipped bundles name the same sources, columns and labels."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
     ship, prepare = importlib.import_module("ship"), importlib.import_module("prepare")
     rows = [
         {"five_class": "2", "spiral_folder": "non_spiral", "four_folder": ""},

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-
 from trainer.family import NOT_CAPTURED, Family
 from trainer.galaxies import read_galaxies
 from trainer.output import about, say, whole
@@ -281,7 +280,7 @@ class Job:
         )
 
     def tell(self, name: str) -> None:
-        """Let a family that taught nobody teach: what its folds' finished networks say of all galaxies, to their files."""
+        """Let a family that taught nobody teach: write what its folds' networks say of all galaxies to their files."""
         self.galaxies = read_galaxies(HERE, self.device, self.args.first)
         for step in self.steps:
             weights = self.done / f"{step.name}.safetensors"

@@ -2,8 +2,8 @@
 
 Networks are too sure of galaxies that they did not learn from. A factor for each question's logits and a shift for each
 answer's (vector scaling: Guo et al. 2017, arXiv:1706.04599, here with the squared error of the cumulative fractions)
-make up for it, at no cost, as they belong to the last layer: its weights and biases are multiplied and shifted. They are
-fitted on galaxies that the network did not see, and judged on the fold that the fit did not see either.
+make up for it, at no cost, as they belong to the last layer: its weights and biases are multiplied and shifted. They
+are fitted on galaxies that the network did not see, and judged on the fold that the fit did not see either.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PENALTY, STEPS, LEAST = 1e-5, 100, 1e-7
 
 
 def read(done: Path, family: str, fold: NDArray[np.integer]) -> Floats:
-    """Return (8, N, A + C): the views of the galaxies of all these folds (N,), each by the network that left its fold out."""
+    """Return (8, N, A + C), the views of these folds' galaxies (N,), each by the network that left its fold out."""
     parts = {}
     for k in np.unique(fold):
         path = done / f"{family}-{k}.npz"

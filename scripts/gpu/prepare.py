@@ -5,7 +5,8 @@
         --labels training_solutions_rev1.csv --hart gz2_hart16 --weak gz2_weak --output .gpu
 
 The folder then holds `pictures.bin` (WebP files one after the other), `pack.npz` (where each begins, targets, folds),
-`weights/*.safetensors`, `job.py` with its modules and `plan.toml`: all that the machine needs beside PyTorch, timm and Pillow.
+`weights/*.safetensors`, `job.py` with its modules and `plan.toml`: all that the machine needs beside PyTorch, timm
+and Pillow.
 
 Packed is the middle 240×240 of each 424×424 frame, a little more than the networks' crop of 212. The quality keeps
 the noise of the labelled pictures, which predictions see too: at 80, WebP smooths it away and a trained network's
@@ -260,7 +261,10 @@ def _part(
 
 
 def _told(model: str, paths: Sequence[Path], frame: float) -> Floats:
-    """(N, A + C) fractions and probabilities of the classes given that there is one, not calibrated; pictures show `frame` of the frame's side."""
+    """(N, A + C) fractions and probabilities of the classes given that there is one, not calibrated.
+
+    Images show `frame` of the frame's side.
+    """
     bundle = replace(open_bundle(model), calibration=None)
     networks = tuple(
         replace(network, preprocess=replace(network.preprocess, crop=min(1.0, network.preprocess.crop / frame)))

@@ -1,13 +1,13 @@
 """Make a model of the package from the results of `job.py`: network, calibration, figures, card.
 
     python scripts/gpu/ship.py default --done done --pack .gpu/pack.npz --images images_training_rev1 \
-        --labels training_solutions_rev1.csv --output src/tuningfork/models/default
+        --labels training_solutions_rev1.csv --output src/tuningfork/model/models/default
 
 The shipped network learned from all labelled galaxies, so its errors on them promise nothing. Intervals, class
-probabilities and figures come from five networks of the same recipe, each of which predicted the fifth of the galaxies that it did
-not see (cross-conformal prediction: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). The last layer is scaled by what those
-predictions tell (`out_of_fold.py`). What is said of errors and of the intervals' coverage is of galaxies of each fold
-with a scaling and intervals fitted on the other four.
+probabilities and figures come from five networks of the same recipe, each of which predicted the fifth of the galaxies
+that it did not see (cross-conformal prediction: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). The last layer is scaled
+by what those predictions tell (`out_of_fold.py`). What is said of errors and of the intervals' coverage is of galaxies
+of each fold with a scaling and intervals fitted on the other four.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def main() -> None:
 
 
 def auxiliary(pack: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """Return what a bundle says of the galaxies beside the labelled ones: what they are, and how many have which label."""
+    """Return what a bundle says of the galaxies beside the labelled ones: what they are, how many have which label."""
     weak, hart = (pack["source"] == name for name in ("weak", "hart"))
     targets = [({"kind": "classes", "column": "five_class"}, pack["candidates"][weak].any(1))]
     targets += [
@@ -217,7 +217,7 @@ def auxiliary(pack: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
 
 
 def write_out_of_fold(table: PredictionTable, path: Path) -> None:
-    """Write the predictions of all labelled galaxies, each by the network that did not see it, in `predict`'s columns."""
+    """Write predictions of all labelled galaxies, each by the network that did not see it, in columns of `predict`."""
     assert table.probability is not None
     assert table.no_class_probability is not None
     tree = table.votes.tree

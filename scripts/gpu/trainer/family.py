@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 #: Of a family, what its captured step does not hold.
 NOT_CAPTURED = ("pictures", "taught", "teaches", "fill", "blend", "init", "choose",
                 "rate", "warmup", "average", "plain_from", "schedule")  # fmt: skip

@@ -180,6 +180,23 @@ def test_tables_that_cannot_be_counted(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(PopulationError, match="without parts"):
         PopulationTable(tmp_path / "empty")
+    with pytest.raises(BinError, match="holds texts"):
+        bins_of("survey", (0.0, 1.0), ()).places(np.array(["N"], object), 1)
+
+
+def test_a_table_that_r_or_topcat_saved_again(tmp_path: Path) -> None:
+    rows = table(galaxies(4, 7)[0])
+    names = ["ID" if name == "id" else name for name in rows.column_names]
+    write_table(tmp_path / "t.csv", rows.rename_columns(names))
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    cells = lines[1].split(",")
+    lines[1] = ",".join([cells[0], *["NA"] * (len(cells) - 1)])
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    opened = PopulationTable(tmp_path / "t.csv")
+    (block,) = opened.blocks([SMOOTH], "redshift")
+    assert block.ids == ["g0", "g1", "g2", "g3"]
+    assert np.isnan(block.fractions[0]).all()
+    assert np.isnan(block.values).tolist() == [True, False, False, False]
 
 
 def test_the_model_of_a_table(bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,12 @@ def test_a_name_that_several_columns_have_is_left_out(place):
         assert (carried.columns, carried.left_out) == ((), (("mag", "several columns have this name"),))
 
 
+def test_names_that_differ_only_in_case_are_one(place):
+    (place / "case.csv").write_text("id,path,Z,z,CLASS\n1,a.png,17,18,GALAXY\n")
+    carried = carried_columns([str(place / "case.csv")], Columns(), {"class"})
+    assert carried.renamed == {"z": "z_catalogue", "CLASS": "CLASS_catalogue"}
+
+
 def test_types_of_parquet_and_what_cannot_be_taken_over(place):
     import datetime
 

@@ -544,3 +544,40 @@ def test_a_parquet_column_whose_name_is_no_text(tmp_path):
     file.write_bytes(file.read_bytes().replace(b"zebra", b"z\x8ebra"))
     with pytest.raises(CatalogError, match="cannot be read as parquet"):
         read_table(file)
+
+
+def test_what_other_programs_say_of_a_parquet_files_columns_is_not_said_of_another_table(tmp_path: Path) -> None:
+    source = tmp_path / "t.parquet"
+    Table({"id": [1], "ra": [1.5]}).write(source)
+    table = read_table(source)
+    write_table(tmp_path / "u.parquet", table.append_column("z", pa.array([0.5])))
+    assert Table.read(tmp_path / "u.parquet").colnames == ["id", "ra", "z"]
+
+
+def test_an_index_of_pandas_that_counts_the_rows_is_a_column(tmp_path: Path) -> None:
+    from tuningfork.inputs.catalogues import table_items
+
+    path = tmp_path / "t.parquet"
+    frame = pandas.DataFrame({"path": ["a.jpg", "b.jpg"]}, index=pandas.RangeIndex(7, 9, name="objid"))
+    frame.to_parquet(path)
+    assert read_table(path).to_pydict() == {"path": ["a.jpg", "b.jpg"], "objid": [7, 8]}
+    assert [item.id for item in table_items(str(path))] == ["7", "8"]
+    frame.reset_index(drop=True).to_parquet(path)
+    assert read_table(path).column_names == ["path"]
+
+
+@pytest.mark.parametrize(
+    ("cards", "frame"),
+    [
+        ({"EQUINOX": "B1950"}, "FK4"),
+        ({"EQUINOX": "1950.0"}, "FK4"),
+        ({"EQUINOX": "J2000"}, ""),
+        ({"RADESYS": "FK5", "EQUINOX": "2015.5"}, "FK5 of the equinox 2015.5"),
+    ],
+)
+def test_an_equinox_may_be_text(tmp_path: Path, cards: dict[str, str], frame: str) -> None:
+    hdu = fits.BinTableHDU.from_columns([fits.Column("RA", "D", array=[1.5])])
+    hdu.header.update(cards)
+    hdu.writeto(tmp_path / "t.fits")
+    metadata = read_table(tmp_path / "t.fits").schema.field("RA").metadata or {}
+    assert metadata.get(b"frame", b"").decode() == frame

@@ -55,12 +55,20 @@ class Bins:
         return (f"{self.column} is blank", f"{self.column} is in no bin")
 
     def places(self, values: NDArray[Any] | None, count: int) -> NDArray[np.intp]:
-        """Return the bin of each of the values (n,), negative where it is in none; see `left_out`."""
+        """Return the bin of each of the values (n,), negative where it is in none; see `left_out`.
+
+        Raises
+        ------
+        BinError
+            If the bins have edges, and the values are texts.
+        """
         if not self.column or values is None:
             return np.zeros(count, np.intp)
         if self.words:
             place = {word: number for number, word in enumerate(self.words)}
             return np.array([place.get(value, -2) if value else -1 for value in values.tolist()], np.intp)
+        if values.dtype.kind not in "fiub":
+            raise _texts(self.column)
         edges = np.array([low for low, _ in self.edges] + [self.edges[-1][1]], np.float64)
         out = np.searchsorted(edges, values, "right") - 1
         # The last bin contains its upper edge.
@@ -129,10 +137,14 @@ def _by_edges(column: str, edges: Sequence[float]) -> Bins:
 
 def _by_words(column: str, bins: object, parts: Sequence[NDArray[Any]]) -> Bins:
     if bins is not None:
-        raise BinError(f"column {column!r} holds texts, each of which is a bin; leave out --bins")
+        raise _texts(column)
     words = sorted({word for part in parts for word in part.tolist()} - {""})
     if not words:
         raise BinError(f"column {column!r} is blank in all rows")
     if len(words) > MAX_BINS:
         raise BinError(f"column {column!r} has {len(words)} different texts; {MAX_BINS} bins are the most")
     return Bins(column, tuple(words), ((None, None),) * len(words), tuple(words))
+
+
+def _texts(column: str) -> BinError:
+    return BinError(f"column {column!r} holds texts, each of which is a bin; leave out --bins")

@@ -22,11 +22,13 @@ from ..model.posterior import VotePosterior
 from ..pipeline.manifest import has_run, read_run
 from ..pipeline.merge import about_run
 from ..tables import format_of
+from ..tables.angles import is_blank
 from ..tables.columns import about_table, is_true
 from ..votes.rules import Rule
 from ..votes.traversal import with_parents
 from ..votes.tree import DecisionTree
 from .population import GalaxyBlock, PopulationError
+from .prediction_table import id_name
 
 __all__ = ["PopulationTable", "posterior_of"]
 
@@ -60,6 +62,7 @@ class PopulationTable:
         if not self.parts:
             raise PopulationError(f"{path}: a folder without parts of a prediction run ({_PARTS})")
         self.schema: pa.Schema = open_rows(str(self.parts[0]))[0].schema
+        self._id = id_name(self.schema.names) or "id"
         self.about: Mapping[str, str] = about_run(run.identity) if run else about_table(self.schema)
 
     def values(self, column: str) -> Iterator[NDArray[Any]]:
@@ -95,7 +98,7 @@ class PopulationTable:
         wanted = with_parents(tree, {tree.questions[0].key}.union(*(rule.questions for rule in rules)))
         parts = [part for question, part in zip(tree.questions, tree.slices, strict=True) if question.key in wanted]
         places = [place for part in parts for place in range(part.start, part.stop)]
-        names = ["id", *(tree.fraction_names[place] for place in places)]
+        names = [self._id, *(tree.fraction_names[place] for place in places)]
         self._check([*names, *([by] if by else [])], tree)
         flag = ["out_of_domain"] if "out_of_domain" in self.schema.names else []
         is_text = bool(by) and self._is_text(by)
@@ -120,13 +123,13 @@ class PopulationTable:
             kind = self.schema.field(column).type
             return not (pa.types.is_integer(kind) or pa.types.is_floating(kind))
         for (cell,) in self._rows([column]):
-            if cell not in (None, ""):
+            if not is_blank(cell):
                 return _number(cell) is None
         return False
 
     def _check(self, names: Sequence[str], tree: DecisionTree | None = None) -> None:
         missing = [name for name in names if name not in self.schema.names]
-        if missing and tree and missing[0] in ("id", *tree.fraction_names):
+        if missing and tree and missing[0] in (self._id, *tree.fraction_names):
             raise PopulationError(
                 f"{self.path}: no column {missing[0]!r}; a table of `tuningfork predict` with the answers of "
                 f"{tree.title}, not in Kaggle's layout, is expected"
@@ -207,7 +210,7 @@ def _numbers(cells: Sequence[object], name: str, path: Path) -> NDArray[np.float
 
 def _number(cell: object) -> float | None:
     """A cell as a number; NaN where it is blank, None if it is none."""
-    if cell is None or cell == "":
+    if is_blank(cell):
         return float("nan")
     try:
         return float(cell)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from ..votes.vote_table import VoteTable
 
 __all__ = [
     "PredictionTable",
+    "id_name",
     "none_in_common",
     "none_usable",
     "predictions_from_table",
@@ -107,7 +108,7 @@ def predictions_from_table(
 ) -> PredictionTable:
     """Return the predictions of a table that is already in memory; `path` is named in errors."""
     names = set(table.column_names)
-    id_column = "id" if "id" in names else next((name for name in names if name.strip().lower() == "id"), None)
+    id_column = id_name(table.column_names)
     if not set(tree.fraction_names) <= names or id_column is None:
         labels = labels_from_table(table, tree, path, problems)
         return PredictionTable(
@@ -161,6 +162,11 @@ def predictions_from_table(
         about=about_table(table.schema),
         no_class_probability=None if no_class is None else no_class[:, 0],
     )
+
+
+def id_name(names: Sequence[str]) -> str | None:
+    """The column of identifiers of a table of predictions: ``id``, else that in another case."""
+    return "id" if "id" in names else next((name for name in names if name.strip().lower() == "id"), None)
 
 
 def _class_number(cell: object, count: int, where: str) -> int:

@@ -115,7 +115,8 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
     names = list(first.schema.names) if keep is None else list(keep)
     columns: list[tuple[str, Column]] = []
     left_out: list[tuple[str, str]] = []
-    used = set(taken)
+    # FITS and VOTable do not know `CLASS` from `class`.
+    used = {name.casefold() for name in taken}
     for name in dict.fromkeys(names):
         if name in first.own or not name:
             continue
@@ -134,9 +135,9 @@ def _common(tables: Sequence[_Table], taken: Collection[str], keep: Sequence[str
         if any(simple_type(other.schema.field(name).type) != kind for other in others):
             kind = pa.string()
         new = name
-        while new in used:
+        while new.casefold() in used:
             new += SUFFIX
-        used.add(new)
+        used.add(new.casefold())
         says = about(schema_field)
         description = says.get("description") or f"Column {name} of the catalogue"
         columns.append((name, Column(new, kind, description, says.get("unit"), says.get("ucd", ""))))

@@ -19,7 +19,7 @@ from ..tables.columns import is_text
 from ..tables.csv_header import MAX_LINE, csv_encoding
 from ..tables.csv_rows import CsvReader, csv_error
 from ..tables.csvw import with_metadata
-from ..tables.parquet import schema_with_units
+from ..tables.parquet import pandas_index, schema_with_units
 from .byte_source import ByteSource, ByteStream, SourceUnavailable
 
 __all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]
@@ -62,9 +62,12 @@ class ParquetRows:
         try:
             file = parquet_file(source)
             self.schema = schema_with_units(file.schema_arrow)
+            self._index = pandas_index(self.schema, file.metadata.num_rows) or ("", range(0))
             # As dictionaries, so that one long text, to which many rows refer, is held once.
             texts = [field.name for field in self.schema if pa.types.is_string(field.type)]
             self._file = parquet_file(source, metadata=file.metadata, read_dictionary=texts)
+            if self._index[0]:
+                self.schema = self.schema.append(pa.field(self._index[0], pa.int64()))
         except SourceUnavailable as error:
             raise InputError(f"{where}: {error}") from None
         except Exception as error:  # damaged files raise many kinds
@@ -73,9 +76,16 @@ class ParquetRows:
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
         """See `Rows.rows`."""
         number, expected = 0, self._file.metadata.num_rows
+        index, numbers = self._index
+        stored = [name for name in names if name != index]
         try:
-            for batch in self._file.iter_batches(BLOCK, columns=list(names), use_threads=False):
-                columns = [cells(batch.column(_top(name, self.schema)), name) for name in names]
+            for batch in self._file.iter_batches(BLOCK, columns=stored, use_threads=False):
+                columns = [
+                    list(numbers[number : number + len(batch)])
+                    if name == index
+                    else cells(batch.column(_top(name, self.schema)), name)
+                    for name in names
+                ]
                 # Without columns there are rows all the same.
                 for row in zip(*columns, strict=True) if columns else repeat((), batch.num_rows):
                     number += 1

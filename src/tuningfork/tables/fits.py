@@ -232,14 +232,22 @@ def _put_mixins(table: Any, mixed: Any) -> None:
 def _frame(header: Any) -> str:
     """The frame of a table's positions if it is neither ICRS nor FK5, whose difference is below 0.1 arcsec."""
     frame = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().upper()
-    equinox = header.get("EQUINOX", header.get("EPOCH"))
+    equinox = _year(header.get("EQUINOX", header.get("EPOCH")))
     # Without a frame, an equinox before 1984 stands for FK4 (FITS standard 4.0, section 8.3).
-    if not frame and isinstance(equinox, int | float) and equinox < 1984:
+    if not frame and equinox is not None and equinox < 1984:
         frame = "FK4"
-    equinox = header.get("EQUINOX", 2000)
-    if frame in ("", "FK5") and isinstance(equinox, int | float) and abs(equinox - 2000) > 0.01:
+    equinox = _year(header.get("EQUINOX"))
+    if frame in ("", "FK5") and equinox is not None and abs(equinox - 2000) > 0.01:
         return f"FK5 of the equinox {equinox:g}"
     return frame if frame.startswith(("FK4", "GAPPT")) else ""
+
+
+def _year(equinox: object) -> float | None:
+    """An equinox, also as the text that some programs write: B1950, J2000.0."""
+    try:
+        return float(str(equinox).strip().lstrip("BJbj"))
+    except ValueError:
+        return None
 
 
 FORMAT = Format("fits", (".fits", ".fit", ".fts"), read_fits, write_fits, astropy=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from .columns import about_table
 from .formats import CatalogError, Format
 from .votable import check_votable, votable_header
 
-__all__ = ["FORMAT", "read_parquet", "repeating_columns", "schema_with_units", "write_parquet"]
+__all__ = ["FORMAT", "pandas_index", "read_parquet", "repeating_columns", "schema_with_units", "write_parquet"]
 
 _VOPARQUET = "IVOA.VOTable-Parquet"
 #: Times its size that a file may unpack to, beyond a GiB.
@@ -71,12 +73,25 @@ def read_parquet(path: str | os.PathLike[str]) -> pa.Table:
         raise CatalogError(
             f"{path}: unpacks to {unpacked} bytes, {MAX_EXPANSION} times its size; is it what it should be?"
         )
-    # Of the file, not of its content: the numbers of its fields, and a VOTable of what it says once more.
+    # Of the file, not of its content: the numbers of its fields, and what other programs say of its columns, which
+    # would be wrong of a table that is made of this one.
     fields, known = [], _declared(schema.metadata or {})
     for field in schema:
         fields.append(field.with_metadata({**known.get(field.name, {}), **_own(field)}))
-    about_file = {k: v for k, v in (schema.metadata or {}).items() if not k.startswith(_VOPARQUET.encode())}
-    return table.cast(pa.schema(fields)).replace_schema_metadata(about_file)
+    table = table.cast(pa.schema(fields))
+    if index := pandas_index(schema, len(table)):
+        table = table.append_column(index[0], pa.array(index[1], pa.int64()))
+    return table.replace_schema_metadata(about_table(schema))
+
+
+def pandas_index(schema: pa.Schema, count: int) -> tuple[str, range] | None:
+    """The name and the numbers of an index of pandas that counts the rows, which pandas writes as metadata alone."""
+    with suppress(ValueError, KeyError, TypeError):
+        for index in json.loads((schema.metadata or {})[b"pandas"])["index_columns"]:
+            if isinstance(index, dict) and index["kind"] == "range" and index["name"] not in (None, *schema.names):
+                numbers = range(index["start"], index["stop"], index["step"])
+                return (str(index["name"]), numbers) if len(numbers) == count else None
+    return None
 
 
 def _is_text(kind: pa.DataType) -> bool:

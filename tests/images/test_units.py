@@ -9,8 +9,8 @@ import pytest
 
 from tuningfork.images import ImageError, read_image
 from tuningfork.images.fits.bands import open_bands
+from tuningfork.images.fits.filters import by_wavelength
 from tuningfork.images.fits.framing import Framing, parse_mask_bits
-from tuningfork.images.fits.names import by_wavelength
 
 fits = pytest.importorskip("astropy.io.fits")
 
@@ -135,12 +135,30 @@ def wcs_cards(kind: str) -> dict[str, object]:
 def test_the_wcs_of_a_cube_is_that_of_its_plane(kind: str, third: dict[str, object]) -> None:
     cards = wcs_cards(kind)
     plane = read_image(file_of(fits.PrimaryHDU(SCIENCE, fits.Header(cards))), Framing(size=12))
-    for shape in ((3, SIDE, SIDE), (1, 1, SIDE, SIDE)):
+    # A plane that was taken out of a cube may have kept its cards.
+    for shape in ((3, SIDE, SIDE), (1, 1, SIDE, SIDE), (SIDE, SIDE)):
         cube = np.broadcast_to(SCIENCE, shape)
         image = read_image(file_of(fits.PrimaryHDU(cube.copy(), fits.Header({**cards, **third}))), Framing(size=12))
         assert image.rgb.shape == plane.rgb.shape == (30, 30, 3)
         assert np.abs(image.rgb.astype(int) - plane.rgb).max() <= 1
         assert "WCS" not in image.warning
+
+
+def test_a_pole_is_a_place_as_others() -> None:
+    images = []
+    for cards in ({}, {"CRVAL2": 90.0, "LONPOLE": 180.0}, {"CRVAL2": 89.9999}):
+        data = file_of(fits.PrimaryHDU(SCIENCE, fits.Header({**wcs_cards("TAN"), **cards})))
+        images.append(read_image(data, Framing(size=12)).rgb.astype(int))
+        assert "WCS" not in read_image(data).warning
+    assert max(np.abs(image - images[0]).max() for image in images) <= 1
+
+
+def test_a_size_says_why_the_wcs_cannot_be_used() -> None:
+    cards = wcs_cards("TAN") | {"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN"}
+    with pytest.raises(
+        ImageError, match=r"has no WCS that can be used .broken WCS .its coordinates are not those of the c"
+    ):
+        read_image(file_of(fits.PrimaryHDU(SCIENCE, fits.Header(cards))), Framing(size=12))
 
 
 def test_a_size_without_a_scale_is_an_error() -> None:
@@ -189,3 +207,57 @@ def test_names_by_wavelength() -> None:
     assert by_wavelength(["F814W", "F435W", "F606W"]) == ["F435W", "F606W", "F814W"]
     assert by_wavelength(["DES-z", "DES-g"]) == ["DES-g", "DES-z"]
     assert by_wavelength(["SCI", "alpha"]) == ["SCI", "alpha"]
+    for names in (
+        "F606W F814W F125W F160W", "F275W F435W F850LP", "F090W F277W F444W F770W F1500W", "F606W F115W F410M",
+        "HSC-G HSC-R2 HSC-I2", "VIS NIR_Y NIR_H", "W1 W2 W3", "OCAM_g_SDSS OCAM_r_SDSS", "gSDSS rSDSS iSDSS",
+        "J0378 g r", "g_6 r_57 i_39", "u.MP9301 r.MP9601", "FUV NUV B H-alpha I", "IRAC1 IRAC4", "Blue Green Red",
+    ):  # fmt: skip
+        assert by_wavelength(names.split()[::-1]) == names.split()
+    decam = ["z DECam SDSS c0004 9260.0 1520.0", "g DECam SDSS c0001 4720.0 1520.0"]
+    assert by_wavelength(decam) == decam[::-1]
+
+
+def test_the_axis_of_a_cube_says_how_its_planes_lie() -> None:
+    planes = np.stack([SCIENCE, SCIENCE * 2, SCIENCE * 3])
+
+    def order(**cards: object) -> list[int]:
+        with open_bands(file_of(fits.PrimaryHDU(planes, fits.Header(cards)))) as image:
+            assert image.warnings == ()
+            return [round(float(band.read().max() / SCIENCE.max())) for band in image.bands]
+
+    assert order() == order(CTYPE3="WAVE", CDELT3=1e-7) == order(CTYPE3="FREQ", CDELT3=-1e9) == [1, 2, 3]
+    for cards in (
+        {"CTYPE3": "RGB"},
+        {"COLORSPC": "RGB"},
+        {"CTYPE3": "WAVE", "CD3_3": -1e-7},
+        {"CTYPE3": "FREQ", "CDELT3": 1e9},
+    ):
+        assert order(**cards) == [3, 2, 1]
+    with pytest.raises(ImageError, match=r"cube of STOKES .CTYPE3., not bands; name one: --bands 0"):
+        order(CTYPE3="STOKES")
+
+
+def test_maps_alone_are_warned_of() -> None:
+    for cards in ({"IMTYPE": "invvar"}, {"PRODTYPE": "wtmap"}, {"EXTNAME": "WHT"}):
+        assert "no science image but a map of weights" in chosen(fits.PrimaryHDU(WEIGHT, fits.Header(cards)))[1]
+    assert chosen(EMPTY, named(SCIENCE, "SCI"), named(WEIGHT, "AREA"))[1] == "image SCI is used, left out: AREA"
+
+
+def test_cards_without_quotes_are_read() -> None:
+    data = file_of(fits.PrimaryHDU(SCIENCE, fits.Header({"OBJECT": "x"})))
+    at = data.index(b"OBJECT  =")
+    for card in (b"BUNIT   = nJy / of a pixel", b"HDUNAME = image", b"IMTYPE  = image"):
+        assert read_image(data[:at] + card.ljust(80) + data[at + 80 :]).warnings == read_image(data).warnings
+    with pytest.raises(ImageError, match="a logarithm"):
+        read_image(data[:at] + b"BUNIT   = mag".ljust(80) + data[at + 80 :])
+
+
+def test_a_checksum_that_is_out_of_date_is_a_warning_and_damage_an_error() -> None:
+    whole = fits.PrimaryHDU(np.tile(SCIENCE, (2, 2)))
+    whole.add_checksum()
+    cut = fits.PrimaryHDU(SCIENCE, whole.header)
+    assert "the file is damaged, or was changed" in chosen(cut)[1]
+    data = file_of(whole)
+    assert read_image(data).warnings == read_image(file_of(fits.PrimaryHDU(whole.data))).warnings
+    with pytest.raises(ImageError, match="damaged FITS file: the checksum of image 0"):
+        read_image(data[:6000] + bytes(40) + data[6040:])

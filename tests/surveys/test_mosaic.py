@@ -26,21 +26,23 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def camera(angle: float = 0, mirrored: bool = False, ra: float = 150.0) -> WCS:
+def camera(
+    angle: float = 0, mirrored: bool = False, ra: float = 150.0, *, scale: float = SCALE, side: int = SIDE
+) -> WCS:
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval = [ra, 30]
-    wcs.wcs.crpix = [(SIDE + 1) / 2] * 2
+    wcs.wcs.crpix = [(side + 1) / 2] * 2
     turn = math.radians(angle)
     turned = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    wcs.wcs.cd = np.diag([-1, 1]) @ turned @ np.diag([-1 if mirrored else 1, 1]) * SCALE / 3600
+    wcs.wcs.cd = np.diag([-1, 1]) @ turned @ np.diag([-1 if mirrored else 1, 1]) * scale / 3600
     return wcs
 
 
 def seen(wcs: WCS, places: np.ndarray, brightness: tuple[float, ...] = (100.0,)) -> np.ndarray:
     """Point sources at places (N, 2), degrees: (B, SIDE, SIDE)."""
     y, x = np.mgrid[:SIDE, :SIDE]
-    image = np.full((SIDE, SIDE), 1e-3)
+    image = 1e-3 * np.random.default_rng(0).normal(1, 1e-3, (SIDE, SIDE))
     for column, row in wcs.all_world2pix(places, 0):
         image += np.exp(-((x - column) ** 2 + (y - row) ** 2) / 4.5)
     return (image * np.array(brightness)[:, None, None]).astype(np.float32)
@@ -242,3 +244,94 @@ def test_a_mask_of_tiles_leaves_out_its_bad_pixels(tmp_path: Path) -> None:
         cut(mask="MASK")
     with pytest.raises(SurveyError, match="FITS tiles on disk alone"):
         open_source("legacy", SurveyOptions(mask="MASK"))
+
+
+def light(scale: float, side: int, amplitude: float = 1.0) -> tuple[np.ndarray, fits.Header]:
+    """A galaxy in nanomaggies a pixel, and the header of its image, for pixels of so many arcseconds."""
+    y, x = (np.mgrid[:side, :side] - (side - 1) / 2) * scale
+    flux = amplitude * np.exp(-np.hypot(x, 1.5 * y) / 3) * scale**2 / 0.16
+    noise = np.random.default_rng(0).normal(0, 0.005, (side, side))
+    return (flux + noise).astype(np.float32), camera(scale=scale, side=side).to_header()
+
+
+def write_tile(
+    folder: Path, name: str, scale: float = 0.4, side: int = 100, gain: float = 1.0, **cards: object
+) -> Path:
+    folder.mkdir(exist_ok=True)
+    data, header = light(scale, side)
+    header.update(cards)
+    fits.writeto(folder / f"{name}.fits", data * np.float32(gain), header)
+    return folder
+
+
+def galaxy(source: MosaicSource) -> np.ndarray:
+    return source.cutout(150.0, 30.0, 30.0, 64).rgb.astype(int)
+
+
+def test_bands_and_tiles_of_other_pixels_have_the_same_colours(tmp_path: Path) -> None:
+    for band, scale in (("g", 0.4), ("r", 0.4), ("i", 0.8)):
+        write_tile(tmp_path / "same", band)
+        write_tile(tmp_path / "mixed", band, scale, round(40 / scale))
+    same, mixed = (
+        galaxy(MosaicSource(tmp_path / name / "{band}.fits", bands="gri", stretch="sdss")) for name in ("same", "mixed")
+    )
+    # Coarse pixels blur the galaxy; before their area counted, its red was three times as bright.
+    assert abs(same.mean((0, 1)) - mixed.mean((0, 1))).max() < 0.1 * same.mean()
+
+
+def test_tiles_of_several_filters_by_any_card_or_name_are_refused(tmp_path: Path) -> None:
+    kinds = {
+        "names": [("hst_acs_f606w_drz", {}), ("hst_acs_f814w_drz", {})],
+        "wheels": [("a", {"FILTER1": "CLEAR1L", "FILTER2": n}) for n in ("F606W", "F814W")],
+    }
+    kinds["wheels"][1] = ("b", kinds["wheels"][1][1])
+    for kind, tiles in kinds.items():
+        for name, cards in tiles:
+            write_tile(tmp_path / kind, name, **cards)
+        with pytest.raises(MosaicError, match=r"2 bands found, [Ff]606[Ww], [Ff]814[Ww]"):
+            MosaicSource(tmp_path / kind)
+
+
+def test_units_of_tiles_are_brought_to_nanomaggies_or_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "units"
+    for band in "gri":
+        write_tile(folder, band, BUNIT="nanomaggy")
+        write_tile(folder, f"{band}-2", gain=3631.0, BUNIT="nJy")
+    one, both = (
+        MosaicSource(str(folder / pattern), bands="gri", stretch="sdss") for pattern in ("{band}.fits", "{band}*.fits")
+    )
+    assert abs(galaxy(one) - galaxy(both)).max() <= 2
+    with pytest.raises(MosaicError, match=r"several units .BUNIT.: nJy, nanomaggy"):
+        MosaicSource(str(folder / "{band}*.fits"), bands="gri")
+    for name, zero in (("a", 25.0), ("b", 30.0)):
+        write_tile(tmp_path / "zero", name, MAGZERO=zero)
+    MosaicSource(tmp_path / "zero")
+    assert "several zero points (25.00, 30.00)" in caplog.text
+
+
+def test_maps_beside_tiles_are_left_out_by_their_names_and_cards(tmp_path: Path) -> None:
+    for name, cards in (("x-image-r", {"IMTYPE": "image"}), ("x-chi2-r", {}), ("x-r-2", {"IMTYPE": "blobmodel"})):
+        write_tile(tmp_path / "tiles", name, FILTER="r", **cards)
+    source = MosaicSource(tmp_path / "tiles")
+    assert [Path(path).stem for path, _ in source.skipped] == ["x-chi2-r", "x-r-2"]
+    assert source.cutout(150.0, 30.0, 30.0, 64).provenance.layer == "x-image-r.fits"
+
+
+def test_what_stands_for_no_data_has_a_warning_before_it_is_blurred(tmp_path: Path) -> None:
+    data, header = light(0.4, 100)
+    data[20:40, 20:40] = -99
+    fits.writeto(tmp_path / "a.fits", data, header)
+    assert "exactly -99, far from all other values" in MosaicSource(tmp_path / "a.fits").cutout(150, 30, 30, 64).warning
+    counts = np.random.default_rng(0).poisson(np.maximum(light(0.4, 100, 3)[0] + 0.3, 0)).astype(np.int16)
+    fits.writeto(tmp_path / "b.fits", counts, header)
+    assert "no data" not in MosaicSource(tmp_path / "b.fits").cutout(150, 30, 30, 64).warning.replace(
+        "if it has no data", ""
+    )
+
+
+def test_a_tile_about_a_pole_is_cut(tmp_path: Path) -> None:
+    data, header = light(0.4, 100)
+    header.update({"CRVAL1": 0.0, "CRVAL2": 90.0})
+    fits.writeto(tmp_path / "pole.fits", data, header)
+    polar = MosaicSource(tmp_path / "pole.fits").cutout(0.0, 90.0, 30.0, 64).rgb
+    assert abs(polar.astype(int) - galaxy(MosaicSource(write_tile(tmp_path / "tile", "a")))).max() <= 3

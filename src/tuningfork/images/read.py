@@ -23,7 +23,7 @@ from .source import file_bytes, is_file_object, path_or_bytes
 __all__ = ["READING_RULES", "Source", "is_single_image", "read_image"]
 
 #: Counts changes of what pixels a file is read to; caches of images or of what networks made of them depend on it.
-READING_RULES = 5
+READING_RULES = 6
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any] | Image.Image
 

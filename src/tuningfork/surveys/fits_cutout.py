@@ -11,10 +11,10 @@ from PIL import Image
 
 from ..images.fits.bands import Band, open_bands
 from ..images.fits.framing import Framing
-from ..images.fits.render import check_planes, render_bands
+from ..images.fits.render import check_planes, render_bands, stretch_warnings
 from ..images.fits.wcs import celestial_wcs, orientation, tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
-from .mosaic import on_grid
+from .resampled_tile import on_grid
 
 __all__ = ["Square", "cut_fits"]
 
@@ -57,10 +57,13 @@ def cut_fits(images: Sequence[bytes], square: Square, framing: Framing) -> tuple
         bands = image.bands
         side = max(MIN_SIDE, round(square.size / min(map(_pixel_scale, bands))))
         check_size(side, side)
-        planes = on_grid(bands, tangent_grid(square.ra, square.dec, square.size / side, (side, side)), side)
-    if planes is None:
+        grid = tangent_grid(square.ra, square.dec, square.size / side, (side, side))
+        on_sky = on_grid(bands, grid, side, framing.stretch)
+        warnings = (*image.warnings, *stretch_warnings(bands, framing.stretch))
+    if on_sky is None:
         raise ImageError("the image of the service does not reach into the frame")
-    warning = "; ".join((*image.warnings, *check_planes(planes, image.mask)))
+    planes, constant = on_sky
+    warning = "; ".join((*warnings, *check_planes(planes, image.mask), *constant))
     rgb = render_bands(planes, framing.stretch, square.size / side, is_display=image.is_display)
     shape = (square.pixels, square.pixels)
     return np.asarray(Image.fromarray(rgb).resize(shape, Image.Resampling.LANCZOS)), warning

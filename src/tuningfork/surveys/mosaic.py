@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,24 +15,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .._utils.errors import TuningforkError
-from ..images.fits.bands import Band, open_bands
+from ..images.fits.bands import open_bands
+from ..images.fits.filters import FILTER_IN_NAME, by_wavelength
+from ..images.fits.flux_units import nanomaggies
 from ..images.fits.framing import Framing, Unit
-from ..images.fits.names import by_wavelength
 from ..images.fits.render import check_planes, render_bands
-from ..images.fits.stretch import AUTO
-from ..images.fits.wcs import celestial_wcs, pixels_at, resample, sky_at, tangent_grid
+from ..images.fits.stretch import AUTO, preset
+from ..images.fits.wcs import tangent_grid
 from ..images.image import MIN_SIDE, ImageError, check_size
 from .cutout import Cutout, Provenance, check_square, utc_text
+from .resampled_tile import on_grid
 from .tiles import Tile, find_files, read_tiles, separations, unit_vectors
 
-__all__ = ["MosaicError", "MosaicSource", "on_grid"]
+__all__ = ["MosaicError", "MosaicSource"]
 
-#: Pixels that are read beyond the frame, for the interpolation.
-SPARE = 3
-#: Points of a frame's edge that are looked up in a tile, to find the tile's part of it.
-EDGE = 5
-#: A filter in a file's name, between signs that part words.
-_FILTER = re.compile(r"(?<![A-Za-z0-9])([ugrizyUBVRIJHK]|Ks|[nf]uv|F\d{3,4}[WMN])(?![A-Za-z0-9])")
 #: Files that a provenance names.
 MAX_NAMES = 4
 
@@ -48,8 +43,9 @@ class MosaicError(TuningforkError, ValueError):
 class MosaicSource:
     """Images by position from FITS files with a WCS, by their footprints; see `cutout.SkySource`.
 
-    Where tiles overlap, their mean is taken, leaving out blank pixels: NaN, masked, or, in images of floats, exactly 0,
-    which surveys write where they have no data. Of each tile only the frame is read.
+    Where tiles overlap, their mean is taken, leaving out blank pixels: NaN, masked, or exactly 0, which surveys write
+    where they have no data; but 0 is a number among counts of photons. Fluxes of tiles of other pixels are brought to
+    those of the finest. Of each tile only the frame is read.
 
     Parameters
     ----------
@@ -110,6 +106,7 @@ class MosaicSource:
                 self._tiles[tile.band].append(tile)
         for name, good in self._tiles.items():
             _check_bands(good, name)
+            _check_units(good, stretch)
             if not good:
                 path, reason = next((t.path, t.problem) for t in tiles if t.band == name)
                 of_band = f" of band {name}" if name else ""
@@ -140,8 +137,9 @@ class MosaicSource:
         check_size(side, side)
         grid = tangent_grid(ra, dec, size / side, (side, side))
         layers, used, is_display = [], [], True
+        warnings: list[str] = []
         for name in self._names:
-            planes, files, bytes_ = self._coadd(near[name], grid, side)
+            planes, files, bytes_ = self._coadd(near[name], grid, side, warnings)
             layers.append(planes)
             used += files
             is_display &= bytes_
@@ -149,7 +147,7 @@ class MosaicSource:
             raise ImageError("no data: the tiles are blank there, or end beside the frame")
         planes = np.concatenate(layers)
         mask = "" if self._framing.mask is None else f"mask {self._framing.mask}"
-        warning = "; ".join(check_planes(planes, mask))
+        warning = "; ".join(dict.fromkeys((*check_planes(planes, mask), *warnings)))
         rgb = render_bands(planes, self._framing.stretch, size / side, is_display=is_display)
         if side != pixels:
             rgb = np.asarray(Image.fromarray(rgb).resize((pixels, pixels), Image.Resampling.LANCZOS))
@@ -162,17 +160,24 @@ class MosaicSource:
         reach = np.array([tile.radius for tile in self._tiles[name]]) + size / 3600 / math.sqrt(2)
         return [self._tiles[name][at] for at in np.flatnonzero(away <= reach)]
 
-    def _coadd(self, tiles: Sequence[Tile], grid: Any, side: int) -> tuple[NDArray[np.float32], list[str], bool]:
-        """The tiles' mean on the grid, (B, side, side), the files in it, and whether they are display brightness."""
+    def _coadd(
+        self, tiles: Sequence[Tile], grid: Any, side: int, warnings: list[str]
+    ) -> tuple[NDArray[np.float32], list[str], bool]:
+        """The tiles' mean on the grid, (B, side, side), the files in it, and whether they are display brightness.
+
+        What `on_grid` warns of is added to `warnings`.
+        """
         count = len(self._framing.bands) or 1
         total, weight = np.zeros((count, side, side), np.float32), np.zeros((count, side, side), np.float32)
         used: list[str] = []
         is_display = True
         for tile in tiles:
             with open_bands(tile.path, self._framing) as image:
-                section = on_grid(image.bands, grid, side)
-                if section is None:
+                on_sky = on_grid(image.bands, grid, side, self._framing.stretch)
+                if on_sky is None:
                     continue
+                section, described = on_sky
+                warnings += described
                 if len(section) != len(total):
                     if used:
                         raise ImageError(f"{Path(tile.path).name} has {len(section)} bands, others {len(total)}")
@@ -204,11 +209,24 @@ def _check_bands(tiles: Sequence[Tile], name: str) -> None:
     )
 
 
+def _check_units(tiles: Sequence[Tile], stretch: str) -> None:
+    """Raise MosaicError for tiles of one band in several units, unless all are brought to nanomaggies; warn of zero
+    points that differ.
+    """
+    units = sorted({tile.unit for tile in tiles if tile.unit})
+    is_converted = stretch != AUTO and preset(stretch).unit == "nanomaggies"
+    if len(units) > 1 and not (is_converted and all(nanomaggies(unit, 1.0) is not None for unit in units)):
+        raise MosaicError(f"tiles of several units (BUNIT): {', '.join(units[:8])}; bring them to one")
+    zero_points = sorted({tile.zero_point for tile in tiles if tile.zero_point})
+    if len(zero_points) > 1:
+        logger.warning("tiles of several zero points (%s): fluxes are taken as they are", ", ".join(zero_points[:4]))
+
+
 def _bands_of_names(paths: Sequence[str]) -> tuple[list[str], str]:
     """Filters in names that are the same but for them, by increasing wavelength, and the pattern of the names."""
     groups: dict[tuple[str, str], set[str]] = {}
     for path in paths:
-        for match in _FILTER.finditer(Path(path).name):
+        for match in FILTER_IN_NAME.finditer(Path(path).name):
             start, end = match.span(1)
             groups.setdefault((Path(path).name[:start], Path(path).name[end:]), set()).add(match[1])
     for (before, after), bands in groups.items():
@@ -223,58 +241,6 @@ def _bands_of_names(paths: Sequence[str]) -> tuple[list[str], str]:
 def _letter_between(name: str, before: str, after: str) -> str:
     inner = name[len(before) : len(name) - len(after)]
     return inner if name.startswith(before) and name.endswith(after) and len(inner) == 1 else ""
-
-
-def on_grid(bands: Sequence[Band], grid: Any, side: int) -> NDArray[np.float32] | None:
-    """The bands of one tile on the grid (B, side, side); None if the tile does not reach into it.
-
-    Parameters
-    ----------
-    bands : sequence of B Band
-        Of the open tile.
-    grid : astropy.wcs.WCS
-        Of the result.
-    side : int
-        Pixels of the result's side.
-
-    Raises
-    ------
-    ImageError
-        If a band has no WCS, or is damaged.
-    """
-    planes = []
-    for band in bands:
-        wcs, problem = celestial_wcs(band.header)
-        if wcs is None:
-            raise ImageError(f"{problem} in a tile; was it changed?")
-        window = _window(wcs, band.shape, grid, side)
-        if window is None:
-            return None
-        rows, columns = window
-        check_size(max(columns.stop - columns.start, MIN_SIDE), max(rows.stop - rows.start, MIN_SIDE))
-        plane = band.read(rows, columns)
-        if not band.is_display:
-            plane[plane == 0] = np.nan
-        planes.append(resample(plane, wcs[rows, columns], grid, (side, side)))
-    return np.stack(planes)
-
-
-def _window(wcs: Any, shape: tuple[int, int], grid: Any, side: int) -> tuple[slice, slice] | None:
-    """The part of a tile that the frame may touch: rows, columns; None if there is none."""
-    along = np.linspace(-0.5, side - 0.5, EDGE)
-    x, y = (axis.ravel() for axis in np.meshgrid(along, along))
-    columns, rows = pixels_at(wcs, *sky_at(grid, x, y))
-    good = np.isfinite(columns) & np.isfinite(rows)
-    if not good.any():
-        return None
-    window = []
-    for places, size in ((rows[good], shape[0]), (columns[good], shape[1])):
-        first = max(0, math.floor(places.min()) - SPARE)
-        last = min(size, math.ceil(places.max()) + SPARE + 1)
-        if last - first < 2:
-            return None
-        window.append(slice(first, last))
-    return window[0], window[1]
 
 
 def _provenance(files: Sequence[str], pixel_scale: float) -> Provenance:

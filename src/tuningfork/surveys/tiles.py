@@ -7,18 +7,20 @@ import hashlib
 import json
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils import compression
 from .._utils.files import default_cache, write_text
-from ..images.fits.bands import open_bands
+from ..images.fits.bands import Band, open_bands
 from ..images.fits.framing import Framing
+from ..images.fits.names import is_auxiliary, is_map_name
+from ..images.fits.render import stretch_warnings
 from ..images.fits.wcs import celestial_wcs, orientation, sky_at
 from ..images.image import ImageError
 
@@ -30,11 +32,8 @@ _FITS = (".fits", ".fit", ".fts")
 ENDINGS = (*_FITS, ".fz", *(fits + packed for fits in _FITS for packed in compression.EXTENSIONS))
 #: Stands in a file's name for the band's.
 GAP = "{band}"
-FORM = 2
-#: Words in names of files that are no images of the sky, where others are.
-MAPS = frozenset(
-    ("weight", "wht", "wt", "ivar", "invvar", "var", "variance", "err", "rms", "mask", "maskbits", "dq", "flag", "nexp")
-)
+FORM = 3
+MAP = "a map of weights, errors or the like, by its names"
 #: Points of each edge whose distance from the middle is how far a tile reaches.
 EDGE = 5
 
@@ -54,10 +53,14 @@ class Tile:
         Middle (ICRS) and the circle around it that holds all its pixels, degrees.
     pixel_scale : float
         Arcseconds a pixel in its middle.
-    filter : str
-        The header's FILTER, if it is an image of one band; "" if it names none.
+    filter, unit : str
+        Of an image of one band, as its header names them (FILTER, BUNIT); "" if it names none.
+    zero_point : str
+        Magnitude of a flux of 1, if the header has one and no unit, to a hundredth; "" else.
+    is_map : bool
+        Whether the header's names are those of a weight, error or mask map.
     warning : str
-        What was left out of the file.
+        What was left out of the file, and whether the stretch is for such numbers.
     problem : str
         Why it cannot be used; "" if it can.
     """
@@ -71,6 +74,9 @@ class Tile:
     radius: float = 0.0
     pixel_scale: float = 0.0
     filter: str = ""
+    unit: str = ""
+    zero_point: str = ""
+    is_map: bool = False
     warning: str = ""
     problem: str = ""
 
@@ -131,12 +137,12 @@ def read_tiles(files: Iterable[tuple[str, str]], framing: Framing) -> list[Tile]
     file = default_cache() / "tiles" / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
     known = {(tile.path, tile.band): tile for tile in _load_cache(file)}
     tiles, is_new = [], False
-    maps = {path for path, _ in wanted if _words(path) & MAPS}
+    maps = {path for path, _ in wanted if is_map_name(Path(path).name)}
     if len(maps) == len({path for path, _ in wanted}):
         maps = set()
     for path, band in wanted:
         if path in maps:
-            tiles.append(Tile(path, band, 0, 0, problem="a weight, error or mask map by its name"))
+            tiles.append(Tile(path, band, 0, 0, problem=MAP))
             continue
         try:
             status = os.stat(path)
@@ -151,19 +157,17 @@ def read_tiles(files: Iterable[tuple[str, str]], framing: Framing) -> list[Tile]
         tiles.append(_examine(path, band, status, framing))
     if is_new:
         _save_cache(file, tiles)
-    return tiles
-
-
-def _words(path: str) -> set[str]:
-    return set(re.split(r"[^a-z0-9]+", Path(path).name.lower()))
+    if all(tile.is_map for tile in tiles if not tile.problem):
+        return tiles
+    return [replace(tile, problem=MAP) if tile.is_map and not tile.problem else tile for tile in tiles]
 
 
 def _examine(path: str, band: str, status: os.stat_result, framing: Framing) -> Tile:
     try:
         with open_bands(path, framing) as image:
             header, (height, width) = image.bands[0].header, image.bands[0].shape
-            filter_ = image.bands[0].filter if len(image.bands) == 1 else ""
-            warning = "; ".join(image.warnings)
+            about = _about(image.bands[0]) if len(image.bands) == 1 else {}
+            warning = "; ".join((*image.warnings, *stretch_warnings(image.bands, framing.stretch)))
             wcs, problem = celestial_wcs(header)
     except ImageError as error:
         return Tile(path, band, status.st_mtime_ns, status.st_size, problem=str(error))
@@ -187,7 +191,18 @@ def _examine(path: str, band: str, status: os.stat_result, framing: Framing) -> 
     # Edges bend a little between the points.
     reach = float(away.max()) * 1.01
     place = float(ra[0]), float(dec[0]), reach, local.pixel_scale
-    return Tile(path, band, status.st_mtime_ns, status.st_size, *place, filter_, warning)
+    return Tile(path, band, status.st_mtime_ns, status.st_size, *place, warning=warning, **about)
+
+
+def _about(band: Band) -> dict[str, Any]:
+    """What an image of one band is of, as the fields of a `Tile`."""
+    zero = None if band.unit else band.zero_point
+    return {
+        "filter": band.filter,
+        "unit": band.unit,
+        "zero_point": f"{zero[1]:.2f}" if zero else "",
+        "is_map": is_auxiliary(band.header),
+    }
 
 
 def unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:

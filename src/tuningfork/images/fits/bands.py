@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from numpy.typing import NDArray
 
 from ..image import ImageError
 from .file import FitsFile, Source, damage_as_error, open_fits
+from .filters import COLOURS, by_wavelength, filter_of, plane_names, plane_order
+from .flux_units import is_surface_brightness
 from .framing import Framing, Unit
-from .names import by_wavelength, plane_names
 from .units import ImageUnit, check_unit, choose_unit, named_unit
 
 __all__ = ["Band", "Bands", "open_bands"]
 
 #: Cards of a mask that name its bits: MP_BAD = 0 is the lowest bit.
 BIT_CARDS = "MP_"
+#: Cards of the magnitude of a flux of 1; FLUXMAG0 of HSC and LSST is the flux of magnitude 0.
+ZERO_POINTS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "FLUXMAG0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +47,33 @@ class Band:
     _mask_bits: int | None = None
 
     @property
+    def label(self) -> str:
+        """Name of the image, else its number."""
+        return self._image.label
+
+    @property
     def filter(self) -> str:
-        """The filter that the header names; "" if it names none."""
-        return str(self.header.get("FILTER", "")).strip()
+        """The filter that the header names, of the image or of the file; "" if it names none."""
+        return filter_of(self.header) or filter_of(self._image.file.hdus[0].header)
+
+    @property
+    def unit(self) -> str:
+        """BUNIT of the image, or of the file; "" if there is none."""
+        return self._image.text("BUNIT")
+
+    @property
+    def zero_point(self) -> tuple[str, float] | None:
+        """The card that names the magnitude of a flux of 1, and its value; None if there is none."""
+        for card in ZERO_POINTS:
+            with suppress(ValueError):
+                if math.isfinite(value := float(self._image.text(card))) and value > 0:
+                    return card, 2.5 * math.log10(value) if card == "FLUXMAG0" else value
+        return None
+
+    @property
+    def is_surface_brightness(self) -> bool:
+        """Whether its numbers are the same whatever the pixel; else they are fluxes of its own pixels."""
+        return self.is_display or is_surface_brightness(self.unit)
 
     def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray[np.float32]:
         """A section, (rows, columns) float32; NaN where a pixel is blank or masked. Nothing else is read.
@@ -126,7 +154,7 @@ def open_bands(
                     warnings += check_unit(unit)
                 warnings += [*left_out, *file.complaints]
             is_cube = len(bands) == 3 and len(paths) == 1 and not framing.bands
-            if is_cube and all(band.is_display for band in bands) and not plane_names(bands[0].header, 3):
+            if is_cube and all(band.is_display for band in bands) and not _has_order(images[0][0]):
                 bands.reverse()
         yield Bands(bands, tuple(dict.fromkeys(warnings)), _describe(flags))
 
@@ -158,7 +186,7 @@ def _images(
             "NAXIS3 = 3"
         )
     names = plane_names(image.hdu.header, count)
-    planes = framing.bands or range(count)
+    planes = framing.bands or (range(count) if names or count == 1 else _in_order(image) or range(count))
     if len(planes) not in (1, 3):
         which = f" ({', '.join(names)})" if names else ""
         example = ",".join(by_wavelength(names)[:3]) if names else "0,1,2"
@@ -167,11 +195,23 @@ def _images(
         )
     if names and not framing.bands and (ordered := by_wavelength(names)) != list(names):
         planes = tuple(names.index(name) for name in ordered)
-        warnings = [*warnings, f"planes {', '.join(names)} are taken by wavelength: {', '.join(ordered)}"]
+        if tuple(map(str.upper, names)) != COLOURS:
+            warnings = [*warnings, f"planes {', '.join(names)} are taken by wavelength: {', '.join(ordered)}"]
     for plane in planes:
         if not 0 <= int(plane) < count:
             raise ImageError(f"no plane {plane} in the cube; it has 0 to {count - 1}")
     return [(image, int(plane)) for plane in planes], warnings
+
+
+def _has_order(image: ImageUnit) -> bool:
+    return bool(plane_names(image.hdu.header, image.shape[0]) or _in_order(image))
+
+
+def _in_order(image: ImageUnit) -> tuple[int, ...]:
+    try:
+        return plane_order(image.hdu.header, image.plane_axis, image.shape[0])
+    except ValueError as error:
+        raise ImageError(f"FITS cube of {error} (CTYPE{image.plane_axis}), not bands; name one: --bands 0") from None
 
 
 def _by_name(

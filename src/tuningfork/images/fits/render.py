@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from ..image import MIN_SIDE, ImageError, RGBImage, check_size
 from ..no_data import blank_pixels, constant_parts
 from .bands import Band, Bands, Source, open_bands
+from .flux_units import nanomaggies
 from .framing import Framing
 from .measure import cut, petrosian_r90, scale_warning
-from .stretch import AUTO, apply_stretch
+from .stretch import AUTO, apply_stretch, preset
 from .wcs import Orientation, celestial_wcs, north_up, orientation, resample, sky_at, tangent_grid
 
-__all__ = ["check_planes", "render_bands", "render_fits"]
+__all__ = ["check_planes", "in_unit", "per_pixel", "pixel_scale_of", "render_bands", "render_fits", "stretch_warnings"]
 
 #: Pixels by which two bands' WCS may differ before one is resampled to the other.
 TOGETHER = 0.1
+#: Zero point of fluxes in nanomaggies.
+NANOMAGGY = 22.5
 Pixel = tuple[float, float]
 
 
@@ -63,11 +66,12 @@ def render_fits(
         if wcs is None:
             warnings.append(f"{problem}: shown by rows and columns, direction and pixel scale are not known")
         scale = math.nan if local is None else local.pixel_scale
-        side, problem = _side(bands, framing, radius, scale)
+        side, problem = _side(bands, framing, radius, scale, problem)
         warnings.append(problem)
         shape = (height, width) if side is None else (side, side)
         planes, constant = _frame(image, wcs, local if framing.orient else None, centre, shape)
-        warnings += (*constant, *check_planes(planes, image.mask))
+        warnings += (*constant, *check_planes(planes, image.mask), *stretch_warnings(bands, framing.stretch))
+        planes = np.stack([in_unit(p, band, framing.stretch, scale) for p, band in zip(planes, bands, strict=True)])
     light = planes.mean(0)
     known = radius / scale
     measured = not math.isfinite(known)
@@ -96,6 +100,45 @@ def check_planes(planes: NDArray[np.float32], mask: str) -> tuple[str, ...]:
         ) from None
 
 
+def stretch_warnings(bands: Sequence[Band], stretch: str) -> tuple[str, ...]:
+    """Describe bands whose numbers are not those that a stretch is for, by BUNIT and zero point."""
+    if all(band.is_display for band in bands):
+        return (
+            ()
+            if stretch == AUTO
+            else (f"8 bits are display brightness and shown as they are, not by stretch {stretch}",)
+        )
+    units = list(dict.fromkeys(band.unit for band in bands))
+    if stretch == AUTO or preset(stretch).unit != "nanomaggies":
+        is_apart = stretch == AUTO and len(units) > 1
+        return (f"bands of different units (BUNIT): {', '.join(unit or 'none' for unit in units)}",) if is_apart else ()
+    for band in bands:
+        if band.unit and nanomaggies(band.unit, 1.0) is None:
+            return (f"image {band.label} is in {band.unit} (BUNIT), and stretch {stretch} is for nanomaggies",)
+        if not band.unit and (zero := band.zero_point) and abs(zero[1] - NANOMAGGY) > 0.01:
+            card, value = zero
+            return (
+                f"image {band.label} has the zero point {value:.4g} ({card}), and stretch {stretch} is for "
+                f"nanomaggies, whose zero point is {NANOMAGGY}: multiply it by {10 ** (0.4 * (NANOMAGGY - value)):.4g}",
+            )
+    return ()
+
+
+def in_unit(plane: NDArray[np.float32], band: Band, stretch: str, pixel_scale: float) -> NDArray[np.float32]:
+    """A band's plane in the unit that a stretch is for, as far as BUNIT tells it.
+
+    Parameters
+    ----------
+    pixel_scale : float
+        Arcseconds a pixel of the plane; NaN: not known.
+    """
+    if stretch == AUTO or band.is_display or preset(stretch).unit != "nanomaggies":
+        return plane
+    known = pixel_scale if math.isfinite(pixel_scale) else preset(stretch).pixel_scale
+    factor = nanomaggies(band.unit, known or math.nan)
+    return plane if factor in (None, 1.0) else plane * np.float32(factor)
+
+
 def render_bands(
     planes: NDArray[np.float32], stretch: str, pixel_scale: float, *, is_display: bool
 ) -> NDArray[np.uint8]:
@@ -106,16 +149,16 @@ def render_bands(
     pixel_scale : float
         Arcseconds a pixel; NaN: not known.
     is_display : bool
-        Whether they are display brightness in 0…255, which ``auto`` leaves as it is.
+        Whether they are display brightness in 0…255, which no stretch changes.
     """
-    if is_display and stretch == AUTO:
-        planes = np.rint(np.nan_to_num(planes)).clip(0, 255).astype(np.uint8)
+    if is_display:
+        stretch, planes = AUTO, np.rint(np.nan_to_num(planes)).clip(0, 255).astype(np.uint8)
     rgb = apply_stretch(planes, stretch, pixel_scale if math.isfinite(pixel_scale) else None)
     return np.ascontiguousarray(rgb[::-1])
 
 
-def _side(bands: Sequence[Band], framing: Framing, radius: float, scale: float) -> tuple[int | None, str]:
-    """Pixels a side of the frame, None: all of the image; and a warning."""
+def _side(bands: Sequence[Band], framing: Framing, radius: float, scale: float, problem: str) -> tuple[int | None, str]:
+    """Pixels a side of the frame, None: all of the image; and a warning. `problem`: why there is no scale."""
     size = framing.side(radius)
     if size is not None:
         if math.isfinite(scale):
@@ -127,7 +170,10 @@ def _side(bands: Sequence[Band], framing: Framing, radius: float, scale: float) 
                 )
             return pixels, ""
         if framing.size is not None:
-            raise ImageError("a size in arcsec (--size) needs a pixel scale, and the image has no WCS; leave it out")
+            why = "" if problem in ("", "no WCS") else f" that can be used ({problem})"
+            raise ImageError(
+                f"a size in arcsec (--size) needs a pixel scale, and the image has no WCS{why}; leave it out"
+            )
         return None, "its pixel scale is not known: all of the image is shown"
     if not framing.measure:
         return None, ""
@@ -194,4 +240,17 @@ def _aligned(band: Band, first: Band, wcs: Any, section: Any, rows: slice, colum
     if band.shape == first.shape and away.max() <= TOGETHER:
         return band.read(rows, columns)
     check_size(*band.shape[::-1])
-    return resample(band.read(), own, section, (rows.stop - rows.start, columns.stop - columns.start))
+    plane = resample(band.read(), own, section, (rows.stop - rows.start, columns.stop - columns.start))
+    return plane * per_pixel(band, own, pixel_scale_of(first, wcs))
+
+
+def per_pixel(band: Band, own: Any, pixel_scale: float) -> np.float32:
+    """What fluxes of a band's pixels are multiplied with to be those of other pixels, of so many arcseconds a side."""
+    scale = math.nan if band.is_surface_brightness else pixel_scale_of(band, own)
+    return np.float32((pixel_scale / scale) ** 2 if math.isfinite(scale * pixel_scale) else 1)
+
+
+def pixel_scale_of(band: Band, wcs: Any) -> float:
+    """Arcseconds a pixel in the middle of a band; NaN if it has no place in the sky."""
+    local = orientation(wcs, ((band.shape[1] - 1) / 2, (band.shape[0] - 1) / 2))
+    return math.nan if local is None else local.pixel_scale

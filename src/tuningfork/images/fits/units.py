@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from ..image import MAX_PIXELS, ImageError
 from ..noise import mad_std
+from .cards import card_text
 from .file import FitsFile, damage_as_error
+from .filters import by_wavelength
+from .flux_units import is_logarithm
 from .framing import Unit
-from .names import by_wavelength, is_auxiliary, is_logarithm, is_science
+from .names import is_auxiliary, is_science
 
 __all__ = ["ImageUnit", "check_unit", "choose_unit", "named_unit", "unit_list"]
 
@@ -75,6 +78,15 @@ class ImageUnit:
         return values
 
     @property
+    def plane_axis(self) -> int:
+        """The number of the axis of a cube's planes in the header, from 1."""
+        return len(self.hdu.shape) - self._axes[0]
+
+    def text(self, card: str) -> str:
+        """The value of a card of the image, else of the file's first unit, whose cards are those of all its images."""
+        return card_text(self.hdu.header, card) or card_text(self.file.hdus[0].header, card)
+
+    @property
     def is_asinh(self) -> bool:
         """Whether its cards are those of Pan-STARRS' asinh magnitudes; floats may be fluxes again."""
         return all(isinstance(self.hdu.header.get(card), int | float) for card in _ASINH)
@@ -90,38 +102,56 @@ def image_unit(file: FitsFile, number: int) -> ImageUnit | None:
         axes = tuple(range(len(hdu.shape)))[-2:]
     if len(axes) > 3:
         return None
-    name = str(hdu.name or hdu.header.get("HDUNAME", "")).strip()
+    name = (hdu.name or card_text(hdu.header, "HDUNAME")).strip()
     label = name if name and name != "PRIMARY" else str(number)
     return ImageUnit(file, number, label, tuple(hdu.shape[axis] for axis in axes), axes)
 
 
 def check_unit(image: ImageUnit) -> list[str]:
-    """Raise ImageError for an image whose numbers are no fluxes by its BUNIT, or whose DATASUM is another one.
+    """Raise ImageError for an image whose numbers are no fluxes by its BUNIT, or that is damaged by its checksum.
 
     Returns
     -------
     list of str
-        Warnings of numbers that may be no fluxes.
+        Warnings of numbers that may be no fluxes, and of a checksum that may be out of date: whoever cuts a part out of
+        an image and copies its header leaves it as it was.
     """
     header = image.hdu.header
-    unit = str(header.get("BUNIT", "")).strip()
+    unit = card_text(header, "BUNIT")
     is_float = header["BITPIX"] < 0
     if is_logarithm(unit) and (is_float or not image.is_asinh):
         raise ImageError(f"image {image.label} is in {unit} (BUNIT), a logarithm; fluxes are needed")
-    expected = str(header.get("DATASUM", "")).strip()
-    # That of a packed image is of its pixels before they were packed.
-    if expected.isdigit() and image.number not in image.file.tiles:
-        place = image.hdu.fileinfo()
-        if 0 < place["datSpan"] <= CHECKED_BYTES:
-            place["file"].seek(place["datLoc"])
-            if _datasum(place["file"].read(place["datSpan"])) != int(expected):
-                raise ImageError(f"damaged FITS file: the checksum of image {image.label} (DATASUM) is another one")
+    warnings = []
     if is_float and image.is_asinh:
-        return [f"image {image.label} has the cards of asinh magnitudes (BSOFTEN): its floats are taken as fluxes"]
-    return []
+        warnings.append(
+            f"image {image.label} has the cards of asinh magnitudes (BSOFTEN): its floats are taken as fluxes"
+        )
+    return [*warnings, *_check_sum(image)]
 
 
-def _datasum(data: bytes) -> int:
+def _check_sum(image: ImageUnit) -> list[str]:
+    """Raise ImageError for pixels that do not match a checksum that is valid; a warning if it may be out of date."""
+    expected = card_text(image.hdu.header, "DATASUM")
+    # That of a packed image is of its pixels before they were packed.
+    if not expected.isdigit() or image.number in image.file.tiles:
+        return []
+    place = image.hdu.fileinfo()
+    if not 0 < place["datSpan"] <= CHECKED_BYTES:
+        return []
+    file = place["file"]
+    file.seek(place["datLoc"])
+    if _sum(file.read(place["datSpan"])) == int(expected):
+        return []
+    problem = f"the checksum of image {image.label} (DATASUM) is another one"
+    file.seek(place["hdrLoc"])
+    header = file.read(place["datLoc"] - place["hdrLoc"])
+    # CHECKSUM makes the sum of header and pixels zero: where it does with the sum that is expected, no card changed.
+    if "CHECKSUM" in image.hdu.header and _sum(header + int(expected).to_bytes(8)[-4:]) in (0, 2**32 - 1):
+        raise ImageError(f"damaged FITS file: {problem}")
+    return [f"{problem}: the file is damaged, or was changed and its checksum was not"]
+
+
+def _sum(data: bytes) -> int:
     """The ones' complement sum of 32-bit words (FITS standard 4.0, appendix J)."""
     total = int(np.frombuffer(data[: len(data) // 4 * 4], ">u4").sum(dtype=np.uint64))
     while total >> 32:
@@ -131,7 +161,7 @@ def _datasum(data: bytes) -> int:
 
 def unit_list(file: FitsFile) -> str:
     """All units of a file, for messages."""
-    names = (hdu.name or str(hdu.header.get("FILTER", "")) for hdu in file.hdus)
+    names = (hdu.name or card_text(hdu.header, "FILTER") for hdu in file.hdus)
     return ", ".join(f"{number} {name}".strip() for number, name in enumerate(names))
 
 
@@ -154,7 +184,7 @@ def _number(file: FitsFile, unit: Unit) -> int:
         with suppress(KeyError):
             return int(file.hdus.index_of((version[1], int(version[2]))))
     for card in BAND_CARDS:
-        values = [str(hdu.header.get(card, "")).strip() for hdu in file.hdus]
+        values = [card_text(hdu.header, card) for hdu in file.hdus]
         # g DECam SDSS c0001 4720.0 1520.0 is the filter g.
         for named in ([value == unit for value in values], [value.split()[:1] == [unit] for value in values]):
             if sum(named) == 1:
@@ -242,6 +272,8 @@ def _has_source(image: ImageUnit) -> bool:
 
 
 def _left_out(chosen: ImageUnit, others: Sequence[ImageUnit], named: Sequence[ImageUnit]) -> list[str]:
+    if is_auxiliary(chosen.hdu.header):
+        return [f"image {chosen.label} is no science image but a map of weights, errors or the like, by its names"]
     if not others:
         return []
     bands = [image for image in named if image.shape == chosen.shape]

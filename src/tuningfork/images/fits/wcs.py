@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..._utils.text import one_line
 from ..complaints import decoder_complaints
+from .cards import card_text
 
 __all__ = [
     "Orientation",
@@ -86,8 +87,9 @@ def celestial_wcs(header: Any) -> tuple[Any, str]:
         header = type(header)([card for card in header.cards if not card.keyword.startswith(_LOOKUP)])
     try:
         with decoder_complaints():
-            # Distortions (SIP, TPV) of the axes of the sky are refused with a third axis beside them.
-            if header.get("NAXIS", 2) > 2 and _is_celestial(header, 1) and _is_celestial(header, 2):
+            # Distortions (SIP, TPV) of the axes of the sky are refused with a third axis beside them, which a plane of
+            # a cube may have kept.
+            if _is_celestial(header, 1) and _is_celestial(header, 2):
                 wcs = WCS(header, naxis=2)
                 wcs.pixel_shape = wcs.pixel_shape and wcs.pixel_shape[:2]  # else slices take the cube's
             else:
@@ -108,7 +110,7 @@ def _is_warning(record: logging.LogRecord) -> bool:
 
 
 def _is_celestial(header: Any, axis: int) -> bool:
-    kind = str(header.get(f"CTYPE{axis}", "")).upper()
+    kind = card_text(header, f"CTYPE{axis}").upper()
     return kind[:4] in ("RA--", "DEC-") or kind[1:4] in ("LON", "LAT") or kind[2:4] in ("LN", "LT")
 
 
@@ -117,9 +119,13 @@ def orientation(wcs: Any, pixel: tuple[float, float]) -> Orientation | None:
     x, y = pixel
     half = 0.5
     with np.errstate(all="ignore"):
-        ra, dec = sky_at(wcs, np.array([x + half, x - half, x, x]), np.array([y, y, y + half, y - half]))
-        east = (ra[::2] - ra[1::2] + 180) % 360 - 180
-        jacobian = np.array([east * math.cos(math.radians(dec.mean())), dec[::2] - dec[1::2]])
+        columns, rows = x + half * np.array([0, 1, -1, 0, 0]), y + half * np.array([0, 0, 0, 1, -1])
+        ra, dec = np.radians(sky_at(wcs, columns, rows))
+        # As vectors, since right ascensions turn fast beside a pole: their parts to the east and north of the middle.
+        places = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1)
+        east = (-math.sin(ra[0]), math.cos(ra[0]), 0.0)
+        north = (-math.sin(dec[0]) * math.cos(ra[0]), -math.sin(dec[0]) * math.sin(ra[0]), math.cos(dec[0]))
+        jacobian = np.degrees(np.array([east, north]) @ (places[1::2] - places[2::2]).T)
         if not np.isfinite(jacobian).all() or np.linalg.det(jacobian) == 0:
             return None
     local = Orientation(jacobian)
@@ -129,7 +135,10 @@ def orientation(wcs: Any, pixel: tuple[float, float]) -> Orientation | None:
 
 def sky_at(wcs: Any, columns: Any, rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """ICRS right ascension and declination, degrees, of pixels counted from 0."""
-    place = wcs.pixel_to_world(columns, rows).icrs
+    place = wcs.pixel_to_world(columns, rows)
+    if not hasattr(place, "icrs"):
+        raise ValueError("its coordinates are not those of the celestial sphere")
+    place = place.icrs
     return np.asarray(place.ra.deg), np.asarray(place.dec.deg)
 
 
@@ -207,6 +216,8 @@ def tangent_grid(right_ascension: float, declination: float, scale: float, shape
     grid.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     grid.wcs.cunit = ["deg", "deg"]
     grid.wcs.crval = [right_ascension, declination]
+    # The default for all but the very pole, where it would be 0 and turn the image by half.
+    grid.wcs.lonpole = 180.0
     grid.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
     grid.wcs.cdelt = [-scale / 3600, scale / 3600]
     grid.wcs.set()

@@ -280,6 +280,21 @@ def test_other_kinds_are_named_as_such(data: bytes) -> None:
         read_image(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xff\xd8\xff", "JPEG file that is damaged"),
+        (b"II*\0" + bytes(200), "TIFF file that is damaged, or of a kind that is not read"),
+        (b"XISF0100" + bytes(90), "XISF of PixInsight"),
+        (b"#ASDF 1.0.0\n" + bytes(90), "ASDF"),
+        (b"\xff\x4f\xff\x51" + bytes(90), "JPEG 2000"),
+    ],
+)
+def test_files_that_are_not_read_are_called_what_they_are(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        read_image(data)
+
+
 def test_postscript_never_starts_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *a, **k: pytest.fail("a program was started"))
     with pytest.raises(ImageError, match="known kind"):

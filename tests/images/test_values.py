@@ -84,3 +84,8 @@ def test_integers_beyond_sixteen_bits_are_refused() -> None:
     for values in (np.array([-1, 5]), np.array([0, 65536]), np.array([0, 2**40])):
         with pytest.raises(ImageError, match="save it with 8 or 16 bits"):
             to_display_bytes(values)
+
+
+def test_floats_that_miss_the_range_by_rounding_are_cut() -> None:
+    values = np.linspace(-1e-6, 1 + 1e-6, 256, dtype=np.float32).reshape(16, 16)
+    assert np.array_equal(read_image(values).rgb[..., 0].ravel(), np.arange(256))

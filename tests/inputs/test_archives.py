@@ -173,6 +173,12 @@ def test_ids_are_names_without_the_extension_in_any_archive(tmp_path):
     assert (item.id, item.path) == ("0001.image", f"{tmp_path / 't.zip'}/d/0001.image.jpg")
 
 
+def test_backslashes_part_folders_in_a_zip(tmp_path):
+    found = list(find_items([write_zip(tmp_path / "t.zip", [("cutouts\\g1.jpg", b"1")])]))
+    assert [item.id for item in found] == ["g1"]
+    assert opened(found) == [b"1"]
+
+
 def test_a_name_is_but_a_name(tmp_path):
     names = ["../../etc/a.jpg", "/etc/b.jpg", "c:\\d.jpg", "./e.jpg", "../.f.jpg", "__MACOSX/._g.jpg"]
     for write, file in ((write_tar, "t.tar"), (write_zip, "t.zip")):

@@ -28,6 +28,8 @@ __all__ = ["decode_raster", "image_from_pillow"]
 #: Pillow knows many more, some of which start other programs (EPS: Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+#: First bytes of files that Pillow knows but may not read, such as TIFF of three colours as floats.
+_KNOWN = ((JPEG, "JPEG"), (PNG, "PNG"), (b"RIFF", "WebP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"))
 #: Unpackers of 16-bit colours keep one byte of each pair; the one of the other byte order keeps the other byte.
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if np.little_endian else "16L"}
 
@@ -88,6 +90,11 @@ def _with_pillow(data: bytes) -> RGBImage:
     except ImageError:
         raise
     except UnidentifiedImageError:
+        if known := next((name for magic, name in _KNOWN if data.startswith(magic)), ""):
+            raise ImageError(
+                f"{known} file that is damaged, or of a kind that is not read; save it as PNG or TIFF of 8 or 16 bits "
+                "a colour, or fluxes as FITS"
+            ) from None
         seems = kind_of(data)
         raise ImageError(
             f"not an image of a known kind (JPEG, PNG, WebP, TIFF, FITS, .npy){seems and f': it seems to be {seems}'}"
@@ -147,6 +154,8 @@ def _as_rgb(image: Image.Image) -> RGBImage:
     # Pillow opens some 16-bit PNG and TIFF files as 32-bit integers.
     if image.mode in ("I", "F"):
         return image_from_array(np.asarray(image))
+    if image.mode == "La":  # which Pillow converts to nothing else
+        image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         colour = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour)

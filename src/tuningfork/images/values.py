@@ -11,6 +11,8 @@ __all__ = ["to_display_bytes"]
 
 #: Depths of cameras and scanners; the smallest that holds all values is assumed.
 DEPTHS = (8, 10, 12, 14, 16)
+#: By so much floats may miss [0, 1]: resizing and rounding leave -1e-7 or 1.0000001.
+ROUNDING = 1e-4
 
 
 def to_display_bytes(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -39,8 +41,8 @@ def to_display_bytes(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], tu
         if not np.isfinite(values).all():
             raise ImageError("floats that are NaN or infinite, outside [0, 1]; scale it to display brightness first")
         low, high = float(values.min()), float(values.max())
-        if low >= 0 and high <= 1:
-            return np.rint(values * 255).astype(np.uint8), ()
+        if low >= -ROUNDING and high <= 1 + ROUNDING:
+            return np.rint(values.clip(0, 1) * 255).astype(np.uint8), ()
         if low >= 0 and 1 < high <= 255 and not np.mod(values, 1).any():
             return values.astype(np.uint8), ("floats in 0…255 are taken as 8-bit brightness",)
         raise ImageError(

@@ -81,7 +81,7 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
         try:
             for member, stamp, problem in (_tar_members if kind == "tar" else _zip_members)(source):
                 if _is_image(member.name, left_out):
-                    name, path = file_id(posixpath.basename(member.name)), f"{where}/{text(member.name)}"
+                    name, path = file_id(_file_name(member.name, kind)), f"{where}/{text(member.name)}"
                     place = (member.name, member.offset, member.size)
                     yield InputItem(name, path, kind, location, *place, stamp, error=problem)
         except DamagedArchiveError as error:
@@ -89,6 +89,11 @@ def archive_items(location: str, left_out: Counter[str] | None = None) -> Iterat
             yield InputItem(name, where, kind, location, stamp=source.stamp, error=str(error))
     except ImageError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _file_name(member: str, kind: str) -> str:
+    # Some writers of zip on Windows part folders by backslashes, which the format forbids.
+    return posixpath.basename(member.replace("\\", "/") if kind == "zip" and "/" not in member else member)
 
 
 def _tar_members(source: ByteSource) -> Iterator[tuple[TarMember, str, str]]:

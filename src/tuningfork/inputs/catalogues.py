@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..tables.angles import AngleError, is_blank, parse_size
 from ..tables.column_roles import Columns, ImageColumns, image_columns
 from ..tables.columns import Column
 from ..tables.formats import holds_ecsv
+from ..tables.hats import hats_partitions
 from ..tables.identifiers import IdentifierError, RoundedIds, exact_id, file_id, integer_limit
 from ..tables.positions import Position, hours_warning
 from .byte_source import ReadAhead, SourceUnavailable
@@ -51,7 +53,7 @@ def table_kind(name: str) -> str | None:
 
 
 def open_rows(location: str) -> tuple[Rows, str]:
-    """A table's rows, a file's or an address', and its stamp.
+    """A table's rows, a file's, an address' or a HATS catalogue's, and its stamp.
 
     Raises
     ------
@@ -59,9 +61,11 @@ def open_rows(location: str) -> tuple[Rows, str]:
         If it cannot be read.
     """
     # Parquet and CSV take a tenth of a second to import, which images in files do not need.
-    from .table_rows import CsvRows, ParquetRows, WholeRows
+    from .table_rows import CsvRows, HatsRows, ParquetRows, WholeRows
 
     where = text(public_url(location))
+    if partitions := [] if is_url(location) else hats_partitions(location):
+        return HatsRows(partitions, where), ""
     kind = table_kind(name_of(location))
     if kind is None:
         raise InputError(f"{where}: no catalogue by its extension; {', '.join(formats())} are read")
@@ -115,6 +119,8 @@ class _RowItems:
 
     def __init__(self, location: str, where: str, stamp: str, schema: pa.Schema, columns: Columns) -> None:
         chosen = image_columns(columns, schema, where)
+        if chosen.is_bytes and not is_url(location) and os.path.isdir(location):
+            raise InputError(f"{where}: images in a HATS catalogue; name its partitions, {where}/dataset/*/*/*.parquet")
         self._where, self._chosen, self._carried = where, chosen, columns.carried
         self._make = (_bytes_row if chosen.is_bytes else _path_row)(schema, chosen, location, where, stamp)
         self._limit = id_limit(chosen.id, schema)
@@ -212,7 +218,9 @@ def _bytes_row(schema: pa.Schema, chosen: ImageColumns, location: str, where: st
 
 def _path_row(schema: pa.Schema, chosen: ImageColumns, location: str, where: str, stamp: str) -> _Make:
     is_remote = is_url(location)
-    folder = location.partition("?")[0].rpartition("/")[0] if is_remote else Path(location).parent
+    folder: str | Path = location.partition("?")[0].rpartition("/")[0]
+    if not is_remote:
+        folder = Path(location) if os.path.isdir(location) else Path(location).parent
 
     def make(number: int, row: str, name: str, content: object) -> InputItem:
         path = str(content)

@@ -12,6 +12,7 @@ from .._utils.text import text
 from .._utils.urls import is_url, name_of
 from ..images.find import is_image_name, is_raster_name
 from ..tables.column_roles import Columns
+from ..tables.hats import hats_partitions
 from .archives import COMPRESSED_ARCHIVES, archive_items, check_packed
 from .archives import EXTENSIONS as ARCHIVES
 from .catalogues import table_items, table_kind
@@ -51,7 +52,7 @@ def find_items(
     for name in map(str, paths):
         if is_url(name):
             check_url(name)
-        elif Path(name).is_dir():
+        elif Path(name).is_dir() and not is_catalogue(name):
             yield from _folder(Path(name), counter)
             continue
         elif not Path(name).exists():
@@ -60,7 +61,12 @@ def find_items(
 
 
 def is_catalogue(name: str) -> bool:
-    """Whether a file's or an address' name is that of a catalogue; a FITS file is opened to see what it holds."""
+    """Whether a file's or an address' name is that of a catalogue, or a folder is a HATS catalogue.
+
+    A FITS file is opened to see what it holds.
+    """
+    if not is_url(name) and os.path.isdir(name):
+        return bool(hats_partitions(name))
     file = name_of(name)
     # The formats of tables are not imported for these.
     if is_raster_name(file) or name.endswith("/") or Path(file).suffix.lower() in ARCHIVES:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -21,8 +22,9 @@ from ..tables.csv_rows import CsvReader, csv_error
 from ..tables.csvw import with_metadata
 from ..tables.parquet import pandas_index, schema_with_units
 from .byte_source import ByteSource, ByteStream, SourceUnavailable
+from .objects import open_byte_source
 
-__all__ = ["CsvRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]
+__all__ = ["CsvRows", "HatsRows", "ParquetRows", "Row", "Rows", "WholeRows", "cells", "parquet_file"]
 
 #: Characters of a cell: a name, a path or an address.
 MAX_CELL = 2**16
@@ -98,6 +100,22 @@ class ParquetRows:
                 (),
                 f"the table is damaged from row {number + 1} on, {expected - number} rows are lost: {one_line(error)}",
             )
+
+
+class HatsRows:
+    """A HATS catalogue: its partitions, one after the other."""
+
+    def __init__(self, partitions: Sequence[Path], where: str) -> None:
+        self._partitions, self._where = partitions, where
+        self.schema = self._open(partitions[0]).schema
+
+    def _open(self, partition: Path) -> ParquetRows:
+        return ParquetRows(open_byte_source(str(partition)), self._where)
+
+    def rows(self, names: Sequence[str]) -> Iterator[Row]:
+        """See `Rows.rows`."""
+        for partition in self._partitions:
+            yield from self._open(partition).rows(names)
 
 
 def _too_long(size: int) -> str:

@@ -16,6 +16,7 @@ from .. import __version__
 from .._utils.text import one_line
 from ..tables import MAX_REPORTED, RowError, read_table, table_writer
 from ..tables.columns import ABOUT_TABLE
+from ..tables.hats import hats_partitions, read_hats
 from .manifest import ManifestError, PredictionRun, read_run
 
 __all__ = [
@@ -129,7 +130,7 @@ def write_parts(
 
 
 def table_of(path: str | os.PathLike[str], *, text: bool = False, problems: dict[int, str] | None = None) -> pa.Table:
-    """A table of any format, or the parts of a run's folder in order, in memory.
+    """A table of any format, the parts of a run's folder in order, or a HATS catalogue, in memory.
 
     Parameters
     ----------
@@ -144,6 +145,8 @@ def table_of(path: str | os.PathLike[str], *, text: bool = False, problems: dict
     """
     if not Path(path).is_dir():
         return read_table(path, text=text, problems=problems)
+    if partitions := hats_partitions(path):
+        return read_hats(partitions)
     return pa.concat_tables(part_tables(path))
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tuningfork._utils.errors import InputError
 from tuningfork.inputs import Columns
 from tuningfork.tables import Column, about, arrow_schema, read_table, table_writer, ucd, write_table
-from tuningfork.tables.crossmatch import Catalogue, CrossmatchResult, MatchError, match, radius_of
+from tuningfork.tables.crossmatch import Catalogue, CrossmatchResult, MatchError, match, match_ids, radius_of
 from tuningfork.tables.positions import ENOUGH
 
 pytest.importorskip("astropy")
@@ -201,6 +201,12 @@ def test_positions_are_found_by_name_or_named() -> None:
 
 
 # ---------------------------------------------------------------- positions that are none
+
+
+def test_identifiers_of_surveys_are_found_where_none_is_usual() -> None:
+    a = pa.table({"COADD_OBJECT_ID": [7, 8], "specObjID": [1, 2], "x": [0, 1]})
+    b = pa.table({"objid": ["8"], "nsaid": [7]})
+    assert match_ids(Catalogue(a, "A"), Catalogue(b, "B"), join="inner").table["x"].to_pylist() == [1]
 
 
 def test_a_row_without_a_position_stays_and_is_reported() -> None:

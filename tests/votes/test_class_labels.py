@@ -34,6 +34,14 @@ def labels(tmp_path):
     return table(tmp_path / "my.csv", ROWS)
 
 
+def test_words_for_nothing_are_no_classes(tmp_path):
+    rows = [("a", "spiral"), ("b", "NA"), ("c", "none"), ("d", "nan"), ("e", "<NA>"), ("f", "3.0"), ("g", "3")]
+    read = read_labels(table(tmp_path / "t.csv", rows))
+    assert (read.tree.columns, read.ids) == (("3", "none", "spiral"), ("a", "c", "f", "g"))
+    pa.parquet.write_table(pa.table({"id": [1, 2], "label": [b"spiral", b"smooth"]}), tmp_path / "t.parquet")
+    assert read_labels(tmp_path / "t.parquet").tree.columns == ("smooth", "spiral")
+
+
 # ------------------------------------------------------------------ the tree
 
 

@@ -107,6 +107,8 @@ def cut_out(
         if warning := targets.check():
             print_note(f"warning: {catalogue}: {warning}")
         used = targets.roles()
+        if len(used) == 2:
+            print_note(f"{catalogue}: no column of IDs: the galaxies are numbered; name the column with --id-column")
         carried = table_columns(catalogue, cutouts_schema().names, keep=keep, own=used)
         print_column_changes(carried.renamed, carried.left_out)
         with progress_bar("cutting out", "images") as progress:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .._utils.sampling import Shortlist
 from ..tables import MAX_REPORTED, CatalogError, Column, RowError, arrow_schema, read_table, ucd
 from ..tables.identifiers import exact_ids
+from ..tables.numbers import without_blanks
 from ..votes.tree import DecisionTree
 from .acquisition import Order, question_entropies, weighted_seeding
 from .prediction_blocks import fit_embedding_space, predicted_blocks, read_block, table_blocks
@@ -136,9 +137,9 @@ def labelled_ids(path: str | os.PathLike[str], tree: DecisionTree) -> frozenset[
 
 
 def _is_filled(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """(N,) whether a cell holds anything; formats of astronomy write blank text and NaN for nothing."""
+    """(N,) whether a cell holds anything; formats write blank text, NaN, and words for nothing."""
     if pa.types.is_string(column.type):
-        filled = pc.not_equal(pc.utf8_trim_whitespace(column), "")
+        filled = pc.is_valid(without_blanks(column))
     elif pa.types.is_floating(column.type):
         filled = pc.invert(pc.is_nan(column))
     else:

@@ -89,7 +89,7 @@ class Targets:
         return hours_warning(good, greatest)
 
     def roles(self) -> list[str]:
-        """Names of the catalogue's columns of identifier and position.
+        """Names of the catalogue's columns of identifier, if it has one, and position.
 
         Raises
         ------

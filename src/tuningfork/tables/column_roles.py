@@ -51,8 +51,12 @@ USUAL = {
     "right_ascension": ("ra", "right_ascension", "raj2000", "ra_deg", "ra_j2000"),
     "declination": ("dec", "declination", "dej2000", "decj2000", "dec_deg", "dec_j2000"),
 }
-#: Names of positions in survey catalogues, the first of which counts where none is usual.
+#: Names of identifiers and positions in survey catalogues, the first of which counts where none is usual.
 _OTHERS = {
+    "id": (
+        *("coadd_object_id", "ls_id", "diaobjectid", "cataid", "nsaid", "mangaid", "plateifu", "sourceid", "specobjid"),
+        *("main_id", "designation"),
+    ),
     "right_ascension": (
         *("_raj2000", "ra_icrs", "_ra_icrs", "_ra.icrs", "_ra", "alpha_j2000", "alphawin_j2000", "ramean", "rastack"),
         *("rightascension", "target_ra", "s_ra", "ra_mean", "radeg", "coord_ra"),
@@ -145,12 +149,13 @@ class ImageColumns:
 def is_position_name(name: str) -> bool:
     """Whether a column's name, without its unit, is one of those of positions."""
     plain = name_and_unit(name)[0].lower()
-    return any(plain in (*USUAL[role], *others) for role, others in _OTHERS.items())
+    return any(plain in (*USUAL[role], *others) for role, others in _OTHERS.items() if role != "id")
 
 
 def has_role(name: str) -> bool:
     """Whether a column's name is one of those of identifiers, images or positions."""
-    return is_position_name(name) or any(name.strip().lower() in names for names in USUAL.values())
+    plain = name.strip().lower()
+    return is_position_name(name) or any(plain in names for names in (*USUAL.values(), _OTHERS["id"]))
 
 
 def id_column(columns: Columns, schema: pa.Schema, where: str) -> str:
@@ -274,7 +279,7 @@ def _usual(role: str, schema: pa.Schema) -> list[str]:
     if role != "id" and (named := [name for name in schema.names if plain[name] in USUAL[role]]):
         return named
     for other in _OTHERS.get(role, ()):
-        if named := [name for name in schema.names if other in (plain[name], name.lower())]:
+        if named := [name for name in schema.names if other in (plain[name], name.strip().lower())]:
             return named
     for ucd in _UCDS[role]:
         named = [field.name for field in schema if about(field).get("ucd", "").strip().lower() == ucd]

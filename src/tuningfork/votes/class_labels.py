@@ -13,6 +13,7 @@ import pyarrow as pa
 from .._utils.files import write_text
 from ..images.find import find_images
 from ..tables import CatalogError, read_table
+from ..tables.angles import is_blank
 from ..tables.identifiers import file_id
 from .tree import Answer, ClassRule, DecisionTree, Question
 from .tree_files import load_tree
@@ -192,13 +193,20 @@ def is_class_tree(tree: DecisionTree) -> bool:
 
 
 def label_text(cell: object) -> str:
-    """Return a cell of labels as text: "" where it is blank, "3" for the 3.0 that a column of floats holds.
+    """Return a cell of labels as text: "" where it is blank or a word for it, "3" for the 3.0 of a column of floats.
+
+    "none" may be a class, such as that of galaxies without a bar.
 
     Examples
     --------
-    >>> [label_text(cell) for cell in (3.0, " spiral ", None, float("nan"))]
-    ['3', 'spiral', '', '']
+    >>> [label_text(cell) for cell in (3.0, "3.0", " spiral ", "none", None, float("nan"), "NA")]
+    ['3', '3', 'spiral', 'none', '', '', '']
     """
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return "" if cell is None or cell != cell else str(cell).strip()
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "replace")
+    label = str(cell).rstrip("\0").strip()
+    if isinstance(cell, str) and label.lower() == "none":
+        return label
+    if is_blank(cell):
+        return ""
+    return str(int(match[1])) if (match := re.fullmatch(r"([+-]?\d{1,15})\.0*", label)) else label

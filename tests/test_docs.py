@@ -46,6 +46,7 @@ NOT_RUN = {
     "--mask DQ": "needs masks and radii; tests/pipeline/test_predict_fits.py has some",
     "--source": "asks services or tiles; tests/surveys/test_download.py does, on loopback",
     "s3://": "needs a store; tests/inputs/test_objects.py has one on loopback",
+    "hats_catalogue/": "needs images in the HATS layout; tests/tables/test_hats.py has some",
     "--engine ray": "starts a cluster; tests/pipeline/test_ray.py does",
     "--address auto": "needs a cluster",
     "/project/": "paths of a cluster",

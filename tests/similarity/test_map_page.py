@@ -306,7 +306,7 @@ def test_the_command_draws_tables_and_images(run, galaxies, tmp_path):
     said = run("map", tmp_path / "votes.parquet", "-o", tmp_path / "a.html", "--images", tmp_path / "elsewhere").stdout
     assert "24 of 24 galaxies" in said
     assert "not where they were" not in (tmp_path / "a.html").read_text("utf-8")
-    run("map", galaxies, "-o", tmp_path / "b.html", "--model", "fast", "--points", "20")
+    run("map", galaxies, "-o", tmp_path / "b.html", "--model", "fast", "--max", "20")
     page = (tmp_path / "b.html").read_text("utf-8")
     assert "default-src 'none'" in page
     assert sum("aria-label" in about for about in _Page(page).inputs) == 20

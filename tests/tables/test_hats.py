@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tuningfork.inputs import InputError, find_items
+from tuningfork.inputs import ItemReader, find_items
 from tuningfork.pipeline.merge import table_of
 from tuningfork.surveys.targets import Framing, Targets
 from tuningfork.tables.hats import hats_partitions
@@ -50,13 +50,10 @@ def test_the_catalogue_of_a_collection(folder: Path) -> None:
     assert hats_partitions(folder.parent) == []
 
 
-def test_bytes_of_images_are_read_of_partitions(folder: Path) -> None:
-    partition = folder / "dataset/Norder=1/Dir=0/Npix=10.parquet"
-    write_partition(partition, [3], bytes=[b"x"])
-    for path in hats_partitions(folder):
-        if path != partition:
-            path.unlink()
-    with pytest.raises(InputError, match=r"name its partitions, .*sky/dataset/\*/\*/\*\.parquet"):
-        list(find_items([folder]))
-    (item,) = find_items([partition])
-    assert item.id == "3"
+def test_images_as_bytes_are_read_from_their_partition(folder: Path) -> None:
+    for partition, ids in zip(hats_partitions(folder), ([1, 2], [3], [4]), strict=True):
+        write_partition(partition, ids, bytes=[b"image %d" % id_ for id_ in ids])
+    items = list(find_items([folder]))
+    assert [item.id for item in items] == ["1", "2", "3", "4"]
+    with ItemReader() as reader:
+        assert [reader.prepare(item)() for item in items] == [b"image 1", b"image 2", b"image 3", b"image 4"]

@@ -33,16 +33,16 @@ def bench(
         Path | None, typer.Option(help="Folder whose images are used, at most 512.  [default: simulated galaxies]")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Files that are predicted end to end.")] = 4096,
-    repeats: Annotated[int, typer.Option(min=1, help="Of each measurement, in turn.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each measurement.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.05, help="For decoding and for networks, in each repeat.")] = 3.0,
     views: ViewsOption = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the networks.")] = Precision.f32,
     runtimes: Annotated[
         bool, typer.Option("--runtimes", help="Instead: every runtime's speed, and what it changes in the predictions.")
     ] = False,
-    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of this machine, in your money.")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Price of an hour of this machine.")] = None,
     galaxies: Annotated[
-        int | None, typer.Option(min=1, help="Of the survey to forecast [default: a million, a hundred millions].")
+        int | None, typer.Option(min=1, help="Galaxies of the survey to forecast [default: 1 million, 100 million].")
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Measure training instead: steps, images, and how long the device waits.")

@@ -137,12 +137,12 @@ def cutouts(
     mirror: MirrorOption = None,
     stretch: StretchOption = "auto",
     format: Annotated[Format, typer.Option(help="png: as it is; jpeg: smaller.")] = Format.png,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG files.")] = 95,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG files.")] = 95,
     rate: RateOption = 4.0,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 1.0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume: keep what is there, try again what failed.")
+        bool, typer.Option("--resume", help="Continue an interrupted run, and try failed rows again.")
     ] = False,
     as_json: JsonOption = False,
     id_column: IdColumnOption = None,

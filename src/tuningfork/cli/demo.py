@@ -22,7 +22,7 @@ __all__ = ["demo"]
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("tuningfork-demo.html"),
-    n: Annotated[int, typer.Option("-n", "--n", min=1, max=100, help="How many galaxies.")] = 8,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, max=100, help="Number of galaxies.")] = 8,
     seed: GalaxiesSeedOption = 23,
     model: ModelOption = "default",
     overwrite: OverwriteOption = False,

@@ -31,7 +31,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file.")],
     views: ViewsOption = None,
     tail: Annotated[
-        Tail, typer.Option(help="Arithmetic behind the networks; float32 for browsers' GPUs.")
+        Tail, typer.Option(help="Number type of the arithmetic after the networks; float32 for GPUs in browsers.")
     ] = Tail.float64,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

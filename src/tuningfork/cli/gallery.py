@@ -38,7 +38,7 @@ def gallery(
     pixels: Annotated[int, typer.Option(min=16, max=256, help="Side of a thumbnail.")] = 96,
     crop: Annotated[float, typer.Option(min=0.05, max=1, help="Fraction of the image's side that is shown.")] = 0.5,
     tree: TreeOfTableOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random draw, where there are too many galaxies.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw, if there are too many galaxies.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a page to browse a table of predictions: thumbnails, search, filters, sorting, a selection to save.

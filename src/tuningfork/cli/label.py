@@ -54,7 +54,7 @@ def label(
     order: Annotated[
         Path | None, typer.Option(help="Table of `tuningfork rank` or `predict` that decides the order instead.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is random in the order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is random in the order.")] = 0,
     votes_each: Annotated[int, typer.Option(min=1, max=1000, help="Number of people who label each galaxy.")] = 1,
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 lets others join, by an address with a token.")
@@ -73,7 +73,8 @@ def label(
         Path | None, typer.Option(help="Write the answers so far to this file, without a server.")
     ] = None,
     kind: Annotated[
-        str, typer.Option("--format", help="Of the export: kaggle (votes to train with), answers, or zooniverse.")
+        str,
+        typer.Option("--format", help="Format of the export: kaggle (votes to train with), answers or zooniverse."),
     ] = "kaggle",
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Show the agreement between labellers, without a server.")

@@ -22,7 +22,7 @@ def map(
     paths: EmbeddingsArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Page to write.")],
     points: Annotated[
-        int, typer.Option(min=20, max=5000, help="Galaxies on the map; of more, so many are drawn at random.")
+        int, typer.Option("--max", min=20, max=5000, help="Galaxies on the map; of more, so many are drawn at random.")
     ] = 2000,
     images: Annotated[Path | None, typer.Option("--images", help="Folder where the table's images are now.")] = None,
     model: ModelOfImagesOption = "default",
@@ -38,7 +38,7 @@ def map(
 
         tuningfork map votes.parquet -o map.html
 
-        tuningfork map cutouts/ -o map.html --model fast --points 500
+        tuningfork map cutouts/ -o map.html --model fast --max 500
     """
     must_exist([*paths, *([images] if images else [])])
     with trouble(), writing(output, [*paths, images, model], overwrite, suffix=".html") as output:

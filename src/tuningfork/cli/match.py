@@ -65,7 +65,7 @@ def match(
     keep_columns: Annotated[
         str,
         typer.Option(
-            "--keep-columns", metavar="NAMES", help="Of B's columns: all, none, or names with commas between."
+            "--keep-columns", metavar="NAMES", help="Columns of B to keep: all, none, or names separated by commas."
         ),
     ] = "all",
     overwrite: OverwriteOption = False,

@@ -26,7 +26,7 @@ def measure(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Table to write: .csv, .parquet, .fits, .vot or .ecsv.")
     ],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: OverwriteOption = False,
     hdu: HduOption = None,
     bands: BandsOption = None,

@@ -33,7 +33,7 @@ def ood(
         int, typer.Option("--n-synthetic", min=0, help="Galaxies to alter in 13 known ways; 0: none.")
     ] = 200,
     resamples: ResamplesOption = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the synthetic images and the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic images and the bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate out-of-domain detection: false alarms, and AUROC and the share flagged of each kind of image.

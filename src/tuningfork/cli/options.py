@@ -85,7 +85,7 @@ WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that read ima
 ModelOfTableOption = Annotated[
     str | None,
     typer.Option(
-        "--model", help="Name or folder of the model that predicted, for what it was trained on [default: as named]."
+        "--model", help="Model that made the predictions, to know its training galaxies [default: as the table says]."
     ),
 ]
 IncludeTrainingOption = Annotated[

@@ -45,7 +45,7 @@ def plot(
     tree: TreeOfTableOption = None,
     model: ModelOfTableOption = None,
     include_training: IncludeTrainingOption = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random draw, where there are too many points.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw, if there are too many points.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Plot vote fractions, class counts with intervals, reliability, colour by class, and pairs of columns.

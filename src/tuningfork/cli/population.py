@@ -26,7 +26,7 @@ __all__ = ["population"]
 @app.command()
 def population(
     votes: Annotated[Path, typer.Argument(help="Table written by `tuningfork predict`, or its folder of parts.")],
-    rule: Annotated[list[str], typer.Option("--rule", help="Condition on vote fractions; may be repeated. See below.")],
+    rule: Annotated[list[str], typer.Option("--rule", help="Condition on vote fractions; may be repeated. See above.")],
     by: Annotated[str | None, typer.Option("--by", help="Column to count by, such as a redshift.")] = None,
     bins: Annotated[
         str | None,
@@ -37,11 +37,11 @@ def population(
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Figure to draw: .png, .svg or .pdf.")] = None,
     draws: Annotated[int, typer.Option(min=20, max=10_000, help="Draws of each galaxy's fractions.")] = 200,
-    level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.9,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.9,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Name or folder of the model that predicted.  [default: as the table says]"),
+        typer.Option("--model", help="Model that made the predictions.  [default: as the table says]"),
     ] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -56,7 +56,7 @@ def population(
     are asked; `smooth`, `features`: an answer that only one question has; `class:4`: the clean sample of class 4.
 
     Rows without a prediction, with a blank --by, or in no bin are counted and left out. --plot needs
-    `tuningfork[report]`.
+    `pip install '.[report]'`.
 
     Examples:
 

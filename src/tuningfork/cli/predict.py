@@ -110,7 +110,7 @@ def predict(
             help="Also concentration, asymmetry, Gini, M20, Sérsic and more, as `measure` does; a second an image.",
         ),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     retry_failed: Annotated[
         bool,
         typer.Option(

@@ -59,7 +59,7 @@ def rank(
     batch: BatchOption = 32,
     threads: ThreadsOption = 0,
     tree: TreeOption = "gz2",
-    seed: Annotated[int, typer.Option(min=0, help="Of the random draw; the same seed gives the same order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw; the same seed gives the same order.")] = 0,
     keep_columns: KeepOfPredictionsOption = "all",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

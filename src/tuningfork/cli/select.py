@@ -45,7 +45,7 @@ def select(
         typer.Option("-o", "--output", help="Table to write: the class of each galaxy, and whether it is accepted."),
     ] = None,
     tree: TreeOption = "gz2",
-    seed: Annotated[int, typer.Option(min=0, help="Of the random halves.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random halves.")] = 0,
     model: ModelOfTableOption = None,
     include_training: IncludeTrainingOption = False,
     keep_columns: KeepOfPredictionsOption = "all",

@@ -21,7 +21,7 @@ __all__ = ["simulate"]
 @app.command()
 def simulate(
     output: Annotated[Path, typer.Argument(help="Folder to fill, in the layout of Kaggle's challenge.")],
-    n: Annotated[int, typer.Option("-n", "--n", min=1, max=10_000_000, help="How many galaxies.")] = 100,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, max=10_000_000, help="Number of galaxies.")] = 100,
     seed: GalaxiesSeedOption = 0,
     volunteers: Annotated[int, typer.Option(min=1, max=10_000, help="Votes for each galaxy.")] = 45,
     workers: ProcessesOption = 0,

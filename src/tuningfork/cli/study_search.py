@@ -32,13 +32,13 @@ def search(
     ),
     trials: Annotated[int, typer.Option(min=1, help="Trainings in all, of this command and earlier ones.")] = 20,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of each trial; warm-up, patience and averaging shrink with it.")
+        int | None, typer.Option(min=1, help="Epochs of each trial; warm-up, patience and averaging shrink with them.")
     ] = None,
     size: Annotated[
         list[int] | None, typer.Option(min=16, help="An input size in pixels to choose from; may be repeated.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="After that time no further trial begins.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the proposals; trainings keep the recipe's.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals; trainings keep the recipe's.")] = 0,
     init: Annotated[Path | None, typer.Option(help="The file of initial weights that the recipe begins with.")] = None,
     cache: CacheOption = None,
     no_cache: NoCacheOption = False,

@@ -37,7 +37,7 @@ KeepColumnsOption = Annotated[
     typer.Option(
         "--keep-columns",
         metavar="NAMES",
-        help="Columns of the catalogue that the output has too: all, none, or names with commas between.",
+        help="Columns of the catalogue to keep in the output: all, none, or names separated by commas.",
         rich_help_panel=TABLES,
     ),
 ]
@@ -46,7 +46,7 @@ KeepOfPredictionsOption = Annotated[
     typer.Option(
         "--keep-columns",
         metavar="NAMES",
-        help="Columns of the predictions that the output has too: all (that came from a catalogue), none, or names.",
+        help="Catalogue columns of the predictions to keep in the output: all, none, or names separated by commas.",
     ),
 ]
 #: Names of columns that are printed.
@@ -61,7 +61,7 @@ def columns_to_keep(value: str) -> list[str] | None:
         return []
     names = [name.strip() for name in value.split(",")]
     if not all(names):
-        raise typer.BadParameter("all, none, or names with commas between", param_hint="--keep-columns")
+        raise typer.BadParameter("all, none, or names separated by commas", param_hint="--keep-columns")
     return names
 
 

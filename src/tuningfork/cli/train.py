@@ -71,12 +71,12 @@ def train(
     size: Annotated[int | None, typer.Option(help="Input size in pixels, instead of the recipe's.")] = None,
     crop: Annotated[
         float | None,
-        typer.Option(help="Side of the central crop, of the image's, instead of the recipe's."),
+        typer.Option(help="Side of the central crop as a fraction of the image's, instead of the recipe's."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Batch size, instead of the recipe's.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of weights, order and views; the split keeps its own.")
+        int | None, typer.Option(min=0, help="Seed of weights, order and augmentation; the split keeps its own.")
     ] = None,
     folds: Annotated[
         int | None, typer.Option(min=2, help="Cross-validation: split all but the test part into so many.")
@@ -86,7 +86,7 @@ def train(
         str | None, typer.Option(help="Decision tree, instead of the recipe's.", autocompletion=completion.trees)
     ] = None,
     loss: Annotated[
-        str | None, typer.Option(help="Of the votes, instead of the recipe's: squared, rmse, dirichlet.")
+        str | None, typer.Option(help="Loss of the votes, instead of the recipe's: squared, rmse, dirichlet.")
     ] = None,
     values_kind: ValuesKindOption = None,
     improve: Annotated[
@@ -100,7 +100,7 @@ def train(
     no_cache: NoCacheOption = False,
     workers: WorkersOption = 1,
     threads: ThreadsOption = 0,
-    devices: Annotated[str, typer.Option(help="How many, or which: 2, or 0,1 (as in Lightning).")] = "auto",
+    devices: Annotated[str, typer.Option(help="Number of devices, or which: 2, or 0,1 (as in Lightning).")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="Machines; start the command on each with torchrun.")] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, auto (as in Lightning).")] = "auto",
     strategy: Annotated[str, typer.Option(help="ddp, auto (as in Lightning).")] = "auto",

@@ -101,6 +101,11 @@ def table_items(location: str, columns: Columns = Columns()) -> Iterator[InputIt
     """
     where = text(public_url(location))
     table, stamp = open_rows(location)
+    if os.path.isdir(location) and image_columns(columns, table.schema, where).is_bytes:
+        # Images within a HATS catalogue are read from the file of their row's partition.
+        for partition in hats_partitions(location):
+            yield from table_items(str(partition), columns)
+        return
     rows = _RowItems(location, where, stamp, table.schema, columns)
     for number, (values, problem) in enumerate(table.rows(rows.names), 1):
         yield rows.failed(number, problem) if problem else rows.item(number, values)
@@ -119,8 +124,6 @@ class _RowItems:
 
     def __init__(self, location: str, where: str, stamp: str, schema: pa.Schema, columns: Columns) -> None:
         chosen = image_columns(columns, schema, where)
-        if chosen.is_bytes and not is_url(location) and os.path.isdir(location):
-            raise InputError(f"{where}: images in a HATS catalogue; name its partitions, {where}/dataset/*/*/*.parquet")
         self._where, self._chosen, self._carried = where, chosen, columns.carried
         self._make = (_bytes_row if chosen.is_bytes else _path_row)(schema, chosen, location, where, stamp)
         self._limit = id_limit(chosen.id, schema)

@@ -259,7 +259,7 @@ class Prediction:
 
     def _flags(self) -> tuple[str, ...]:
         """Reasons not to rely on it."""
-        domain = f"OUT OF DOMAIN (score {self.domain_score:.2g}; 1 is the limit)" if self.out_of_domain else ""
+        domain = f"OUT OF DOMAIN (score {self.domain_score:.2f}, above the limit of 1)" if self.out_of_domain else ""
         warning = f"WARNING ({self.warning})" if self.warning else ""
         return tuple(filter(None, (domain, warning)))
 

@@ -19,7 +19,7 @@ import pyarrow.csv
 from .._utils.text import text
 from .column_roles import USUAL
 from .columns import plain_schema
-from .csv_rows import GUARDED, CsvReader, encoding_of
+from .csv_rows import GUARDED, CsvReader, encoding_of, open_csv
 from .csv_types import typed_column
 from .csvw import metadata_path, metadata_text, with_metadata
 from .formats import CatalogError, Format
@@ -116,8 +116,7 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
     CatalogError, OSError, pa.ArrowInvalid
         If the file is empty, missing, or no CSV.
     """
-    encoding = encoding_of(path)
-    with open(path, encoding=encoding, errors="replace", newline="") as file:
+    with open_csv(path) as file:
         try:
             reader = CsvReader(iter(file.readline, ""))
         except csv.Error as error:
@@ -129,9 +128,9 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
     if not has_rows:
         return with_metadata(reader.schema, path).empty_table()
     wrong: dict[int, str] = {}
-    columns = _fast_columns(path, encoding, reader)
+    columns = _fast_columns(path, reader)
     if columns is None:
-        schema, columns = _read_rows(path, encoding, wrong)
+        schema, columns = _read_rows(path, wrong)
     else:
         schema = reader.schema
     if wrong and problems is None:
@@ -161,22 +160,23 @@ def _is_needed(column: pa.ChunkedArray, place: int, path: object) -> bool:
     return False
 
 
-def _fast_columns(path: str | os.PathLike[str], encoding: str, reader: CsvReader) -> list[pa.ChunkedArray] | None:
+def _fast_columns(path: str | os.PathLike[str], reader: CsvReader) -> list[pa.ChunkedArray] | None:
     """The columns as text, read by Arrow; None if a row, a cell or a letter is out of the ordinary."""
     if reader.blanks:
         return None
+    names, encoding = reader.schema.names, encoding_of(path)
     try:
         table = pa.csv.read_csv(
             os.fspath(path),
             read_options=pa.csv.ReadOptions(
                 use_threads=False,
-                column_names=reader.names,
+                column_names=names,
                 skip_rows=reader.skipped,
                 encoding="utf8" if encoding == "utf-8-sig" else encoding,
             ),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=reader.separator),
             convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(reader.names, pa.string()), strings_can_be_null=True, null_values=[""]
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
             ),
         )
     except pa.ArrowInvalid:
@@ -195,9 +195,7 @@ def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(guarded, pc.replace_substring_regex(column, "^'", "", max_replacements=1), column)
 
 
-def _read_rows(
-    path: str | os.PathLike[str], encoding: str, wrong: dict[int, str]
-) -> tuple[pa.Schema, list[pa.ChunkedArray]]:
+def _read_rows(path: str | os.PathLike[str], wrong: dict[int, str]) -> tuple[pa.Schema, list[pa.ChunkedArray]]:
     """The columns as text, read row by row; `wrong` gets the rows that have too few or too many cells.
 
     Raises
@@ -206,9 +204,8 @@ def _read_rows(
         If the file is no text, or a quotation mark that is never closed swallows other rows.
     """
     rows: list[list[str | None]] = []
-    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
     try:
-        with open(path, encoding=encoding, errors=errors, newline="") as file:
+        with open_csv(path) as file:
             reader = CsvReader(file)
             count = len(reader.names)
             for cells, problem in reader.rows():

@@ -7,16 +7,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 
-from .._utils.text import text
 from .columns import meaning
 from .csv_header import csv_encoding, read_header
 from .formats import CatalogError
 
-__all__ = ["GUARDED", "CsvReader", "csv_error", "encoding_of", "read_dicts", "strict_rows"]
+__all__ = ["GUARDED", "CsvReader", "csv_error", "encoding_of", "open_csv", "read_dicts", "strict_rows"]
 
 #: Text that got an apostrophe lest a spreadsheet take it for a formula; see `csv`.
 GUARDED = re.compile(r"'+[=+\-@\t\r]")
@@ -73,7 +72,7 @@ class CsvReader:
         """The columns, each of text, with the units of a line below their names."""
         return pa.schema(
             [
-                pa.field(text(name), pa.string(), metadata=meaning(unit=text(unit) or None) or None)
+                pa.field(_legible(name), pa.string(), metadata=meaning(unit=_legible(unit) or None) or None)
                 for name, unit in zip(self.names, self.units, strict=True)
             ]
         )
@@ -121,6 +120,22 @@ class CsvReader:
             return bool(list(csv.reader(lines, strict=True, **self._dialect)))
         except csv.Error:
             return False
+
+
+def _legible(name: str) -> str:
+    """A column's name or unit; one that is no UTF-8, such as ``RA (°)`` of an older spreadsheet, is of Windows-1252."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    return name
+
+
+def open_csv(path: str | os.PathLike[str]) -> TextIO:
+    """Open a CSV file; surrogates stand for bytes that are no UTF-8, as they may in names of files."""
+    encoding = encoding_of(path)
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+    return open(path, encoding=encoding, errors=errors, newline="")
 
 
 def encoding_of(path: str | os.PathLike[str]) -> str:

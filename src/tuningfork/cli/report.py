@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .._utils.text import counted
 from .command_line import app
 from .console import print_json, print_note, print_result
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
@@ -55,10 +56,8 @@ def report(
         if as_json:
             print_json(written.numbers)
         else:
-            size = output.stat().st_size / 1e6
-            print_result(
-                f"{written.page}: {len(written.numbers['runs'])} runs, {size:.1f} MB; numbers in {written.metrics}"
-            )
+            size, runs = output.stat().st_size / 1e6, counted(len(written.numbers["runs"]), "run")
+            print_result(f"{written.page}: {runs}, {size:.1f} MB; numbers in {written.metrics}")
         for name, reason in written.broken:
             print_note(f"failed: {name}: {reason}")
         if written.broken:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .._utils.text import bounds_text, counted, decimals
-from .console import echo, print_json, print_result
+from .console import echo, print_json, print_note, print_result
 from .errors import SOME_ROWS_FAILED, libraries, must_exist, trouble
 from .files import writing
 from .options import JsonOption, ThreadsOption, WorkersOption
@@ -102,7 +102,9 @@ def paper(
         else:
             if numbers:
                 _print_networks(numbers["networks"])
-                echo(f"{output / 'report.html'}: the report on one page; numbers in metrics.json")
+                echo(f"{output / 'report.html'}: the report on one page; numbers in {output / 'metrics.json'}")
+            if quick:
+                print_note("a trial run (--quick): it shows that all steps work; its scores mean nothing")
             print_result(f"{output}: {counted(len(study['trainings']), 'training')}, {len(study['failures'])} failed, "
                   f"{len(study['left_out'])} left out for lack of time")  # fmt: skip
         for folder, reason in study["failures"].items():

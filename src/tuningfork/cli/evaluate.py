@@ -42,6 +42,8 @@ def classes(
 ) -> None:
     """Sort volunteers' votes into the clean-sample classes and count them.
 
+    Unclassified galaxies pass the thresholds of no class; of undecided ones, blank votes leave it open.
+
     Examples:
 
         tuningfork classes training_solutions_rev1.csv

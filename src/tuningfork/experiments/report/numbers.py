@@ -238,7 +238,7 @@ def _recipe_epochs(run: TrainingRun, study: Study) -> int | None:
 
 
 def _training_extent(runs: Sequence[TrainingRun], study: Study) -> str:
-    """ "fully" if each ran all epochs of its recipe or was stopped by its patience, else "shortly"; "" unknown."""
+    """ "fully" if each ran all epochs of its recipe or was stopped by its patience, else "partly"; "" unknown."""
     if any(run.members for run in runs):
         by_name = {run.name: run for run in study.runs}
         names = [member.removeprefix("runs/") for run in runs for member in run.members]
@@ -253,7 +253,7 @@ def _training_extent(runs: Sequence[TrainingRun], study: Study) -> str:
         patience = run.recipe.get("patience")
         stopped = isinstance(best, int) and isinstance(patience, int) and epochs < planned and epochs - best >= patience
         if min(epochs, planned) < full and not (stopped and planned >= full):
-            return "shortly"
+            return "partly"
     return "fully"
 
 

@@ -142,22 +142,23 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
         columns = [typed_column(column, _is_id(name), wrong) for name, column in zip(names, columns, strict=True)]
     schema = pa.schema([field.with_type(column.type) for field, column in zip(schema, columns, strict=True)])
     table = pa.Table.from_arrays(columns, schema=with_metadata(schema, path))
-    return table.select([place for place, name in enumerate(names) if name or _is_needed(columns[place], place, path)])
+    for place, name in enumerate(names):
+        if not name and not _numbers_rows(columns[place]):
+            logger.warning("%s: column %d has no name and is left out", path, place + 1)
+    return table.select([place for place, name in enumerate(names) if name])
 
 
 def _is_id(name: str) -> bool:
     return name.lower() in USUAL["id"]
 
 
-def _is_needed(column: pa.ChunkedArray, place: int, path: object) -> bool:
-    """Never, of a column without a name; a warning tells of what is neither blank nor the number of the row."""
+def _numbers_rows(column: pa.ChunkedArray) -> bool:
+    """Whether a column is blank, or only counts the rows from 0 or 1."""
     cells = pc.fill_null(column.cast(pa.string()), "")
-    numbers = [pa.array(range(first, first + len(cells))).cast(pa.string()) for first in (0, 1)]
-    if pc.any(pc.not_equal(pc.utf8_trim_whitespace(cells), "")).as_py() and not any(
-        pc.all(pc.equal(cells, each)).as_py() for each in numbers
-    ):
-        logger.warning("%s: column %d has no name and is left out", path, place + 1)
-    return False
+    if not pc.any(pc.not_equal(pc.utf8_trim_whitespace(cells), "")).as_py():
+        return True
+    counts = [pa.array(range(first, first + len(cells))).cast(pa.string()) for first in (0, 1)]
+    return any(pc.all(pc.equal(cells, each)).as_py() for each in counts)
 
 
 def _fast_columns(path: str | os.PathLike[str], reader: CsvReader) -> list[pa.ChunkedArray] | None:

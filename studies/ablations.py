@@ -69,9 +69,17 @@ FAIR_PAIRS = (
         "our recipe on the labelled galaxies alone against `fast`: further images, teachers, and the last layer scaled",
     ),
     ("plain-144px", "plain-recipe", "our recipe on the labelled galaxies alone, Lite0: 144 px against 112 px"),
-    ("plain-lite2", "plain-recipe", "our recipe on the labelled galaxies alone, 112 px: Lite2 against Lite0"),
-    ("plain-sigmoid", "plain-recipe", "the same, Lite0 at 112 px: each fraction by itself against the exact tree"),
+    ("plain-160px", "plain-recipe", "the same: 160 px against 112 px"),
+    ("plain-lite1", "plain-recipe", "our recipe on the labelled galaxies alone, 112 px: Lite1 against Lite0"),
+    ("plain-lite2", "plain-recipe", "the same: Lite2 against Lite0"),
+    ("plain-other-seed", "plain-recipe", "the same, Lite0 at 112 px: another seed, and nothing else"),
+    ("plain-sigmoid", "plain-recipe", "each fraction by itself against the exact tree"),
     ("plain-sigmoid-exact", "plain-recipe", "and its sums made those of the tree afterwards, against the exact tree"),
+    (
+        "plain-apart",
+        "plain-recipe",
+        "a second head in training, of each fraction by itself, against none",
+    ),
     (
         "plain-pairs",
         "plain-recipe",
@@ -79,6 +87,8 @@ FAIR_PAIRS = (
     ),
     ("plain-plain-mean", "plain-recipe", "plain mean of the weights in the last quarter against their moving average"),
     ("plain-hart", "plain-recipe", "further images, a fifth of each batch: shares of Hart et al. 2016, against none"),
+    ("plain-weak", "plain-recipe", "further images, 44 % of each batch: weakly labelled galaxies, against none"),
+    ("plain-taught", "plain-recipe", "teachers fill in the unknown fractions of the labelled galaxies, against none"),
 )
 RESAMPLES = 300
 FIGURES = re.compile(r"^\s*[\d.]+ ([a-z]+(?:-[a-z][a-z0-9]*)*)((?:-\d)+): (\{.*\}\})")

@@ -270,8 +270,10 @@ IMAGES = [
         lambda _: picture(fits_bytes(FLUX).replace(b"\n", b"\r\n"), VIS),
     ),
     Twin("damaged files", "a web page in place of an image", "a web page", lambda _: picture(b"<html>404</html>")),
-    Twin("damaged files", "bzip2", "compressed by bzip2", lambda _: picture(b"BZh91AY&SY")),
-    Twin("damaged files", "cut .fits.bz2", "refused", lambda _: picture(bz2.compress(fits_bytes(FLUX))[:-300], VIS)),
+    Twin("damaged files", "bzip2, no more than its first bytes", "damaged bzip2", lambda _: picture(b"BZh91AY&SY")),
+    Twin(
+        "damaged files", "cut .fits.bz2", "damaged bzip2", lambda _: picture(bz2.compress(fits_bytes(FLUX))[:-300], VIS)
+    ),
     Twin("damaged files", "cut .fits.gz", "refused", lambda _: picture(gzip.compress(fits_bytes(FLUX))[:-300], VIS)),
     Twin(
         "HDUs",

@@ -70,6 +70,8 @@ def _environment() -> Environment:
         "millions": lambda value: f"{value / 1e6:.1f} M" if _is_number(value) else None,
         "number": decimals,
         "percent": percent,
+        # A percentage does not end up on two lines.
+        "together": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
         "range": _range,
         "short": _short,
     }

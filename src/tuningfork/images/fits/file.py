@@ -35,12 +35,15 @@ CHECKED_BYTES = 2**20
 
 
 def is_fits(data: bytes) -> bool:
-    """Whether a file's first bytes are those of FITS, or of FITS in gzip or bzip2."""
+    """Whether a file's first bytes are those of FITS, or of FITS in gzip or bzip2.
+
+    True, too, where these cannot be unpacked: `open_fits` says what is wrong.
+    """
     if compression := compression_of(data):
         try:
             data = decompressed(io.BytesIO(data), compression).read(len(FITS))
         except (*DAMAGE, ValueError):
-            return False
+            return True
     return data.startswith(FITS)
 
 

@@ -164,6 +164,17 @@ def test_weights_are_averaged_plainly_from_a_part_on():
     assert rates.max() == pytest.approx(family.rate)
 
 
+@pytest.mark.parametrize("size", [112, 144, 300])
+def test_images_are_shrunk_as_the_package_shrinks_them(size):
+    """The job has the matrix once more, since the package is not on its machine."""
+    import torch
+    from trainer.views import CROP, shrinking
+
+    from tuningfork.training.device_images import triangle
+
+    torch.testing.assert_close(shrinking(size), triangle(CROP, size), rtol=0, atol=0)
+
+
 def test_a_second_head_learns_beside_the_first_and_is_not_kept():
     import torch
     from trainer.family import Family

@@ -22,7 +22,7 @@ VIEWS = {1: [0], 2: [0, 4], 4: [0, 1, 2, 3], 8: list(range(8))}
 
 
 def shrinking(size: int) -> Tensor:
-    """The matrix (size, CROP) of Pillow's bilinear resize: a triangle, widened by the scale."""
+    """The matrix (size, CROP) of Pillow's bilinear resize, as `tuningfork.training.device_images.triangle`."""
     scale = CROP / size
     support = max(scale, 1.0)
     matrix = torch.zeros(size, CROP, dtype=torch.float64)

@@ -12,7 +12,7 @@ from .._utils.text import text
 from .._utils.urls import is_url, name_of
 from ..images.find import is_image_name, is_raster_name
 from ..tables.column_roles import Columns
-from ..tables.hats import hats_partitions
+from ..tables.hats import is_hats
 from .archives import COMPRESSED_ARCHIVES, archive_items, check_packed
 from .archives import EXTENSIONS as ARCHIVES
 from .catalogues import table_items, table_kind
@@ -66,7 +66,7 @@ def is_catalogue(name: str) -> bool:
     A FITS file is opened to see what it holds.
     """
     if not is_url(name) and os.path.isdir(name):
-        return bool(hats_partitions(name))
+        return is_hats(name)
     file = name_of(name)
     # The formats of tables are not imported for these.
     if is_raster_name(file) or name.endswith("/") or Path(file).suffix.lower() in ARCHIVES:

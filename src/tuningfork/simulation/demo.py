@@ -17,6 +17,7 @@ from ..display.html import render
 from ..display.scripts import static_text
 from ..images.encode import jpeg
 from ..model.model import Model, load
+from ..model.options import InferenceOptions
 from ..model.predictions import Prediction, Predictions
 from . import draw
 from . import render as render_galaxy
@@ -100,7 +101,8 @@ def write_demo(output: Path, *, n: int = 8, seed: int = 23, model: str = "defaul
     simulated = [draw(seed, index) for index in range(n)]
     images = [render_galaxy(galaxy) for galaxy in simulated]
     predictions = opened.predict_loaded(
-        [opened.image_reader.read(rgb, name=(f"galaxy {number}", "")) for number, rgb in enumerate(images, 1)]
+        [opened.image_reader.read(rgb, name=(f"galaxy {number}", "")) for number, rgb in enumerate(images, 1)],
+        InferenceOptions(batch_size=opened.batch_size),
     )
     galaxies = [
         DemoGalaxy(predictions[row], rgb, galaxy.kind.replace("_", " "))

@@ -59,10 +59,11 @@ def on_grid(
         check_size(max(columns.stop - columns.start, MIN_SIDE), max(rows.stop - rows.start, MIN_SIDE))
         plane = band.read(rows, columns)
         if not band.is_display:
-            plane = _without_zeros(plane) * per_pixel(band, wcs, scale)
+            own = pixel_scale_of(band, wcs)
+            plane = _without_zeros(plane) * per_pixel(band, own, scale)
             centre = pixels_at(wcs, *sky_at(grid, (side - 1) / 2, (side - 1) / 2))
             place = float(centre[0]) - columns.start, float(centre[1]) - rows.start
-            warnings += _constant_parts(plane, place, side * scale / pixel_scale_of(band, wcs))
+            warnings += _constant_parts(plane, place, side * scale / own)
         planes.append(in_unit(resample(plane, wcs[rows, columns], grid, (side, side)), band, stretch, scale))
     return np.stack(planes), warnings
 

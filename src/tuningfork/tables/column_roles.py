@@ -30,19 +30,8 @@ logger = logging.getLogger(__name__)
 #: `datasets` library, whose column `image` is a struct of bytes and path.
 USUAL = {
     "id": (
-        *(
-            "id",
-            "objid",
-            "object_id",
-            "objectid",
-            "dr7objid",
-            "dr8objid",
-            "galaxyid",
-            "galaxy_id",
-            "asset_id",
-            "source_id",
-        ),
-        *("id_str", "iauname", "targetid"),
+        *("id", "objid", "object_id", "objectid", "dr7objid", "dr8objid", "galaxyid", "galaxy_id", "asset_id"),
+        *("source_id", "id_str", "iauname", "targetid"),
     ),
     "path": (
         *("path", "file", "filename", "file_name", "file_loc", "filepath", "file_path", "image_path", "image", "url"),

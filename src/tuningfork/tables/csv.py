@@ -130,9 +130,7 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
     wrong: dict[int, str] = {}
     columns = _fast_columns(path, reader)
     if columns is None:
-        schema, columns = _read_rows(path, wrong)
-    else:
-        schema = reader.schema
+        columns = _read_rows(path, wrong)
     if wrong and problems is None:
         row, reason = next(iter(wrong.items()))
         raise CatalogError(f"{path}, row {row + 1}: {reason}")
@@ -140,7 +138,7 @@ def read_csv(path: str | os.PathLike[str], *, text: bool = False, problems: dict
         problems |= wrong
     if not text:
         columns = [typed_column(column, _is_id(name), wrong) for name, column in zip(names, columns, strict=True)]
-    schema = pa.schema([field.with_type(column.type) for field, column in zip(schema, columns, strict=True)])
+    schema = pa.schema([field.with_type(column.type) for field, column in zip(reader.schema, columns, strict=True)])
     table = pa.Table.from_arrays(columns, schema=with_metadata(schema, path))
     for place, name in enumerate(names):
         if not name and not _numbers_rows(columns[place]):
@@ -188,15 +186,13 @@ def _fast_columns(path: str | os.PathLike[str], reader: CsvReader) -> list[pa.Ch
 
 
 def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not pa.types.is_string(column.type):
-        return column
     guarded = pc.match_substring_regex(column, rf"^{GUARDED.pattern}").fill_null(False)
     if not pc.any(guarded).as_py():
         return column
     return pc.if_else(guarded, pc.replace_substring_regex(column, "^'", "", max_replacements=1), column)
 
 
-def _read_rows(path: str | os.PathLike[str], wrong: dict[int, str]) -> tuple[pa.Schema, list[pa.ChunkedArray]]:
+def _read_rows(path: str | os.PathLike[str], wrong: dict[int, str]) -> list[pa.ChunkedArray]:
     """The columns as text, read row by row; `wrong` gets the rows that have too few or too many cells.
 
     Raises
@@ -218,8 +214,7 @@ def _read_rows(path: str | os.PathLike[str], wrong: dict[int, str]) -> tuple[pa.
                 rows.append([text(cell) or None for cell in cells])
     except csv.Error as error:
         raise CatalogError(f"{path}: cannot be read as csv: row {len(rows) + 1}: {error}") from None
-    columns = list(zip(*rows, strict=True)) or [()] * count
-    return reader.schema, [pa.chunked_array([pa.array(column, pa.string())]) for column in columns]
+    return [pa.chunked_array([pa.array(column, pa.string())]) for column in zip(*rows, strict=True)]
 
 
 def _write_metadata(path: Path, schema: pa.Schema) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .angles import NO_UNIT, is_angle_unit
 from .column_roles import USUAL, is_position_name
+from .formats import ECSV
 
 __all__ = ["MAX_LINE", "Header", "csv_encoding", "read_header"]
 
@@ -19,8 +20,6 @@ MAX_COMMENTS = 1000
 #: What may separate cells; where the header leaves it open, the first of them.
 _SEPARATORS = (",", ";", "\t", "|")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-#: The first line of astropy's own format, whose header has the units that CSV has no place for.
-_ECSV = "# %ECSV"
 #: The first line by which spreadsheets learn the separator.
 _SPREADSHEET = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
 _OTHER_FORMAT = re.compile(r"\s*(<(\?xml|!doctype|html|votable)|\{|\[\s*\{)", re.IGNORECASE)
@@ -82,7 +81,7 @@ def read_header(lines: Iterator[str]) -> Header:
     separator = ""
     comments: list[str] = []
     while line := reader.next():
-        if line.startswith(_ECSV):
+        if line.startswith(ECSV):
             raise csv.Error("it is ECSV, whose header says more than CSV can; name it .ecsv")
         if match := _OTHER_FORMAT.match(line):
             kind = "JSON" if match[0][0] in "{[" else "XML or HTML"

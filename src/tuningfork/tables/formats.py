@@ -22,6 +22,7 @@ from .._utils.extras import install_hint
 from .._utils.text import one_line
 
 __all__ = [
+    "ECSV",
     "MAX_REPORTED",
     "CatalogError",
     "Format",
@@ -39,8 +40,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: How a file of ECSV begins.
-_ECSV = b"# %ECSV"
+#: How a file of ECSV begins, astropy's own format, whose header has the units that CSV has no place for.
+ECSV = "# %ECSV"
 #: Row errors that are reported one by one; further ones are counted.
 MAX_REPORTED = 1000
 #: Bytes that a compressed table may unpack to.
@@ -150,7 +151,7 @@ def holds_ecsv(path: str | os.PathLike[str]) -> bool:
     with suppress(*DAMAGE), open(path, "rb") as file:
         compression = compression_of(file.read(MAGIC_SIZE))
         file.seek(0)
-        return (decompressed(file, compression) if compression else file).read(len(_ECSV)) == _ECSV
+        return (decompressed(file, compression) if compression else file).read(len(ECSV)) == ECSV.encode()
     return False
 
 
@@ -214,8 +215,6 @@ def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
                     if file.tell() > min(MAX_UNPACKED, shutil.disk_usage(folder).free // 2):
                         raise CatalogError(f"{path}: unpacks to more than {file.tell()} bytes; unpack it first")
                     file.write(block)
-        except CatalogError:
-            raise
         except DAMAGE as error:
             raise unreadable(path, compression, error) from None
         yield target

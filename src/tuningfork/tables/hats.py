@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from .formats import readable
 
-__all__ = ["hats_partitions", "read_hats"]
+__all__ = ["hats_partitions", "is_hats", "read_hats"]
 
 #: What a catalogue's folder has beside its partitions, the last two by earlier versions; and a collection's.
 _PROPERTIES = ("hats.properties", "properties", "catalog_info.json")
@@ -19,12 +20,20 @@ _COLLECTION, _PRIMARY = "collection.properties", "hats_primary_table_url"
 _PATTERNS = ("Norder=*/Dir=*/Npix=*.parquet", "Norder=*/Dir=*/Npix=*/*.parquet")
 
 
+def is_hats(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is a HATS catalogue with partitions, or a collection that has one; they are not all listed."""
+    return next(_partitions(Path(folder)), None) is not None
+
+
 def hats_partitions(folder: str | os.PathLike[str]) -> list[Path]:
     """The partitions of a HATS catalogue, or of the catalogue of a collection, in order; none if it is no such folder.
 
     See the directory scheme at https://hats.readthedocs.io.
     """
-    folder = Path(folder)
+    return sorted(set(_partitions(Path(folder))), key=lambda path: [_place(part) for part in path.parts])
+
+
+def _partitions(folder: Path) -> Iterator[Path]:
     with suppress(OSError, UnicodeDecodeError):
         for line in (folder / _COLLECTION).read_text("utf-8").splitlines():
             key, _, value = line.partition("=")
@@ -32,10 +41,10 @@ def hats_partitions(folder: str | os.PathLike[str]) -> list[Path]:
             if key.strip() == _PRIMARY and value.strip() in os.listdir(folder):
                 folder = folder / value.strip()
                 break
-    if not any((folder / name).is_file() for name in _PROPERTIES):
-        return []
-    found = {path for root in (folder / "dataset", folder) for each in _PATTERNS for path in root.glob(each)}
-    return sorted(found, key=lambda path: [_place(part) for part in path.parts])
+    if any((folder / name).is_file() for name in _PROPERTIES):
+        for root in (folder / "dataset", folder):
+            for pattern in _PATTERNS:
+                yield from root.glob(pattern)
 
 
 def _place(part: str) -> tuple[str, int, str]:

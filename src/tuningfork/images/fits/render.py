@@ -241,13 +241,20 @@ def _aligned(band: Band, first: Band, wcs: Any, section: Any, rows: slice, colum
         return band.read(rows, columns)
     check_size(*band.shape[::-1])
     plane = resample(band.read(), own, section, (rows.stop - rows.start, columns.stop - columns.start))
-    return plane * per_pixel(band, own, pixel_scale_of(first, wcs))
+    return plane * per_pixel(band, pixel_scale_of(band, own), pixel_scale_of(first, wcs))
 
 
-def per_pixel(band: Band, own: Any, pixel_scale: float) -> np.float32:
-    """What fluxes of a band's pixels are multiplied with to be those of other pixels, of so many arcseconds a side."""
-    scale = math.nan if band.is_surface_brightness else pixel_scale_of(band, own)
-    return np.float32((pixel_scale / scale) ** 2 if math.isfinite(scale * pixel_scale) else 1)
+def per_pixel(band: Band, own: float, pixel_scale: float) -> np.float32:
+    """What fluxes of a band's pixels are multiplied with to be those of other pixels.
+
+    Parameters
+    ----------
+    own, pixel_scale : float
+        Arcseconds a side of the band's pixels and of the others; NaN: not known.
+    """
+    if band.is_surface_brightness or not math.isfinite(own * pixel_scale):
+        return np.float32(1)
+    return np.float32((pixel_scale / own) ** 2)
 
 
 def pixel_scale_of(band: Band, wcs: Any) -> float:
